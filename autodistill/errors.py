@@ -1,0 +1,73 @@
+"""Every error that autodistill raises on purpose.
+
+AutodistillError
+├── UserError            what was asked or given cannot work: exit code 2
+│   ├── UsageError       an option or argument
+│   ├── DataError        a dataset: missing, unreachable or with bad rows
+│   ├── RecipeError      a recipe
+│   ├── SpaceError       a search space
+│   ├── ModelError       a teacher or student that cannot be had or built
+│   └── StudyError       a study folder or its storage
+└── RunError             the run itself failed: exit code 1
+    └── DivergedError    a loss or score that is not a finite number
+
+A message names the value, what is allowed, and the way out.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class AutodistillError(Exception):
+    """Base of all errors raised on purpose."""
+
+    exit_code = 1
+
+
+class UserError(AutodistillError):
+    """What was asked or given cannot work."""
+
+    exit_code = 2
+
+
+class UsageError(UserError):
+    """An option or argument."""
+
+
+class DataError(UserError):
+    """A dataset that is missing, unreachable or has bad rows."""
+
+
+class RecipeError(UserError):
+    """A recipe that does not validate or does not fit its task."""
+
+
+class SpaceError(UserError):
+    """A search space that does not validate or does not fit its task."""
+
+
+class ModelError(UserError):
+    """A teacher or student that cannot be had or built."""
+
+
+class StudyError(UserError):
+    """A study folder or its storage."""
+
+
+class RunError(AutodistillError):
+    """The run itself failed."""
+
+
+class DivergedError(RunError):
+    """A loss or a score is not a finite number."""
+
+
+def not_allowed(what: str, value: object, allowed: Iterable[object], way_out: str = "") -> str:
+    """The sentence for a value that is not one of the allowed ones, with the nearest allowed one."""
+    names = [str(item) for item in allowed]
+    near = difflib.get_close_matches(str(value), names, n=1)
+    guess = f" Did you mean {near[0]!r}?" if near else ""
+    listing = ", ".join(names) if names else "none"
+    return f"{what} is {value!r}; allowed: {listing}.{guess}{' ' + way_out if way_out else ''}"

@@ -1,0 +1,274 @@
+"""Recipe: one knowledge-distillation pipeline, the one thing that travels through the product.
+
+A space makes it, a trial trains it, records keep it, a recommender ranks it, export retrains it. Where and how fast
+something runs (devices, workers, paths, seeds) is never part of it.
+
+The parts with a `kind` (a student's is `family`) are components (components.py): their fields are the keyword-only
+parameters of the component's function, so a recipe is checked in full without importing torch.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import operator
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, SerializeAsAny, Tag, ValidationError, create_model, model_validator
+
+from autodistill.components import Spec, specs
+from autodistill.errors import RecipeError
+from autodistill.yamlfile import YamlFile, load_yaml
+
+VERSION = 1
+SLOTS = ("prediction", "intermediate", "contrastive", "attention", "relation")
+"""The slots of objectives that a recipe mixes, beside the hard labels."""
+
+TaskType = Literal["text-classification", "text-pair-classification", "text-regression", "text-pair-regression", "image-classification"]
+Weight = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Count = Annotated[int, Field(ge=1)]
+LayerMap = Literal["skip", "last", "first", "emd", "all"]
+Tokens = Literal["cls", "mean", "tokens"]
+Projection = Literal["linear", "mlp", "orthogonal", "none"]
+
+SHARED: dict[str, dict[str, Any]] = {
+    "student": {},
+    "augmentation": {"copies": (Annotated[int, Field(ge=1, le=16)], 1), "mixup": (Fraction, 0.0)},
+    "objective.prediction": {"weight": (Weight, 1.0)},
+    "objective.intermediate": {
+        "weight": (Weight, 1.0),
+        "layer_map": (LayerMap, "skip"),
+        "tokens": (Tokens, "cls"),
+        "projection": (Projection, "linear"),
+    },
+    "objective.contrastive": {"weight": (Weight, 1.0)},
+    "objective.attention": {"weight": (Weight, 1.0), "layer_map": (LayerMap, "last")},
+    "objective.relation": {"weight": (Weight, 1.0)},
+}
+"""What every component of a slot has beside its own fields; a component's option `drop` names those it has no use for.
+
+`copies` is the number of seeded views of each row (an epoch reads one of them in turn, the original being the first);
+`mixup` is both parameters of mixup's Beta distribution (Zhang et al. 2018), 0 for none."""
+
+
+class Part(BaseModel):
+    """Base of a recipe's parts: frozen, and no key beyond the declared ones."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Component(Part):
+    """A part whose fields depend on its kind."""
+
+    slot: ClassVar[str] = ""
+    tag: ClassVar[str] = "kind"
+    own_names: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def name(self) -> str:
+        """The kind (a student's family), as the recipe says it."""
+        return str(getattr(self, self.tag))
+
+    @property
+    def active(self) -> bool:
+        """Whether there is something to do: a kind, and a weight above zero where it has one."""
+        return self.name != "none" and getattr(self, "weight", 1.0) > 0
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """The component's own fields: the keyword arguments of its function."""
+        return {name: getattr(self, name) for name in self.own_names}
+
+    @property
+    def variant(self) -> str:
+        """What stands behind the colon of `timm:resnet10t`; empty where there is none."""
+        return self.name.partition(":")[2]
+
+    @property
+    def spec(self) -> Spec:
+        """The component that this part names (not for `none`)."""
+        return specs(self.slot)[self.name.partition(":")[0]]
+
+
+def _union(slot: str, tag: str = "kind", none: bool = True) -> Any:
+    """The type of a slot: one model for each of its components, told apart by the tag."""
+    shared = SHARED[slot]
+    choices: list[Any] = []
+    for kind, spec in specs(slot).items():
+        kept = {name: field for name, field in shared.items() if name not in spec.options.get("drop", ())}
+        own = {name: (info.annotation if not info.metadata else Annotated[info.annotation, *info.metadata], info.default)
+               for name, info in _fields(spec)}  # fmt: skip
+        named = (Annotated[str, Field(pattern=f"^{kind}:.+")], ...) if "variant" in spec.inputs else (Literal[kind], kind)
+        model = create_model(f"{slot} {kind}", __base__=Component, __doc__=spec.summary, **{tag: named, **own, **kept})  # type: ignore[call-overload]
+        model.slot, model.tag, model.own_names = slot, tag, tuple(own)
+        choices.append(Annotated[model, Tag(kind)])
+    if none:
+        rest = {"mixup": shared["mixup"]} if "mixup" in shared else {}  # mixup works without another augmentation
+        model = create_model(f"{slot} none", __base__=Component, **{tag: (Literal["none"], "none")}, **rest)  # type: ignore[call-overload]
+        model.slot = slot
+        choices.append(Annotated[model, Tag("none")])
+
+    def tell(value: Any) -> str:
+        name = value.get(tag, "none") if isinstance(value, Mapping) else getattr(value, tag, value)
+        return str(name).partition(":")[0]
+
+    union: Any = functools.reduce(operator.or_, choices)
+    return SerializeAsAny[Annotated[union, Discriminator(tell)]]
+
+
+def _fields(spec: Spec) -> list[tuple[str, Any]]:
+    return list(spec.fields.model_fields.items())
+
+
+class Teacher(Part):
+    """The teacher: a transformers encoder or `timm:<name>`, fine-tuned once on the dataset."""
+
+    model: Annotated[str, Field(min_length=1)]
+    """A hub id or a folder for text; a timm name for images."""
+    init: Literal["pretrained", "scratch"] = "pretrained"
+    """`scratch` trains from random weights, where none are to be had or none are wanted."""
+    epochs: Annotated[int, Field(ge=0)] = 2
+    batch_size: Count = 32
+    learning_rate: Positive = 5e-5
+    max_length: Annotated[int, Field(ge=8)] = 128
+    """Tokens that a text is cut to; the student reads the same ones. Without meaning for images."""
+
+
+NONE: dict[str, Any] = {"kind": "none"}
+Prediction: Any = _union("objective.prediction")
+Intermediate: Any = _union("objective.intermediate")
+Contrastive: Any = _union("objective.contrastive")
+Attention: Any = _union("objective.attention")
+Relation: Any = _union("objective.relation")
+Student: Any = _union("student", tag="family", none=False)
+Augmentation: Any = _union("augmentation")
+
+
+class Objective(Part):
+    """The weighted sum that the student minimises: hard labels, and one objective from each slot."""
+
+    hard_label_weight: Weight = 1.0
+    label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    prediction: Prediction = Field(default=NONE, validate_default=True)
+    intermediate: Intermediate = Field(default=NONE, validate_default=True)
+    contrastive: Contrastive = Field(default=NONE, validate_default=True)
+    attention: Attention = Field(default=NONE, validate_default=True)
+    relation: Relation = Field(default=NONE, validate_default=True)
+
+    @property
+    def terms(self) -> dict[str, Component]:
+        """The objectives at work, by slot."""
+        return {slot: getattr(self, slot) for slot in SLOTS if getattr(self, slot).active}
+
+
+class Training(Part):
+    """How the student is trained: AdamW, linear warm-up and decay."""
+
+    epochs: Count = 6
+    batch_size: Count = 32
+    learning_rate: Positive = 3e-4
+    weight_decay: Annotated[float, Field(ge=0.0)] = 0.01
+    warmup: Fraction = 0.1
+    """Share of the steps over which the learning rate rises from zero."""
+
+
+class Recipe(Part):
+    """One distillation pipeline, validated; `id` names it."""
+
+    version: Literal[1] = 1
+    task: TaskType
+    teacher: Teacher
+    student: Student
+    objective: Objective = Objective()
+    augmentation: Augmentation = Field(default=NONE, validate_default=True)
+    training: Training = Training()
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        parts: dict[str, Component] = {"student": self.student, "augmentation": self.augmentation}
+        parts |= {f"objective.{slot}": getattr(self.objective, slot) for slot in SLOTS}
+        family = self.student.name.partition(":")[0]
+        for path, part in parts.items():
+            if part.name == "none":
+                continue
+            if self.task not in part.spec.tasks:
+                fitting = sorted(specs(part.slot, self.task))
+                raise ValueError(f"{path}: {part.name!r} does not fit {self.task}; fitting ones: {', '.join(fitting) or 'none'}")
+            families = part.spec.options.get("families")
+            if families and family not in families:
+                raise ValueError(f"{path}: {part.name!r} needs a student of family {' or '.join(families)}, and this one is {family!r}")
+        if self.objective.hard_label_weight == 0 and not self.objective.terms:
+            raise ValueError("objective: the student has nothing to learn from; give hard_label_weight or an objective a weight above 0")
+        if self.task.endswith("regression") and self.objective.label_smoothing > 0:
+            raise ValueError(f"objective.label_smoothing has no meaning for {self.task}; remove it or set it to 0")
+        return self
+
+    @property
+    def id(self) -> str:
+        """Twelve hexadecimal digits of the canonical JSON's SHA-256."""
+        return hashlib.sha256(self.canonical_json().encode()).hexdigest()[:12]
+
+    def canonical_json(self) -> str:
+        """All fields, keys sorted, no white space: equal recipes have equal texts."""
+        return json.dumps(self.model_dump(), sort_keys=True, separators=(",", ":"))
+
+    def to_yaml(self) -> str:
+        """The recipe as people read and write it."""
+        return yaml.safe_dump(self.model_dump(), sort_keys=False, default_flow_style=False, allow_unicode=True)
+
+    @classmethod
+    def parse(cls, data: Any) -> Recipe:
+        """Validate plain data.
+
+        Raises:
+            RecipeError: what does not validate, each with its key path and value.
+        """
+        return _validate(cls, YamlFile("recipe", data, {}))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Recipe:
+        """Read a recipe file (YAML, or JSON, which is YAML too).
+
+        Raises:
+            RecipeError: what cannot be read or does not validate, each with its file, line, key path and value.
+        """
+        return _validate(cls, load_yaml(Path(path), RecipeError))
+
+
+def _validate(cls: type[Recipe], file: YamlFile) -> Recipe:
+    if not isinstance(file.data, Mapping):
+        raise RecipeError(f"{file.source} should be a mapping with the keys task, teacher, student, …; it is {type(file.data).__name__}")
+    try:
+        return cls.model_validate(file.data)
+    except ValidationError as cause:
+        raise RecipeError("\n".join(explain(file, cause))) from None
+
+
+def explain(file: YamlFile, cause: ValidationError) -> list[str]:
+    """A line for each thing that does not validate: where, key path, value, what is wrong."""
+    lines = []
+    for problem in cause.errors():
+        key, value = [], file.data
+        for step in problem["loc"]:  # pydantic's path also names union members, which are not in the file
+            if isinstance(value, Mapping) and step in value:
+                value = value[step]
+                key.append(step)
+            elif step is problem["loc"][-1] and problem["type"] == "missing":
+                key.append(step)
+        path = ".".join(map(str, key)) or "recipe"
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "union_tag_invalid":
+            context = problem["ctx"]
+            tag = "family" if path == "student" else "kind"
+            value = value.get(tag) if isinstance(value, Mapping) else value
+            path, message = f"{path}.{tag}", f"allowed: {context['expected_tags']}".replace("'", "")
+            key = [*key, tag]
+        shown = "" if problem["type"] in ("missing", "value_error") else f" is {value!r}"
+        lines.append(f"{file.where(tuple(key))}: {path}{shown}: {message}")
+    return lines

@@ -1,0 +1,113 @@
+"""TrialRecord: what is kept of a trial, and the table (parquet) that holds a study's trials."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict
+
+SCHEMA = 1
+
+State = Literal["complete", "pruned", "fail", "infeasible"]
+Role = Literal["no_kd", "plain_kd", "defaults", "recommended", "search"]
+BASELINES: tuple[Role, ...] = ("no_kd", "plain_kd", "defaults")
+
+
+class Point(BaseModel):
+    """One evaluation on the validation split."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epoch: int
+    score: float
+    train_loss: float
+    seconds: float
+    """Since the trial began, evaluation included."""
+    losses: dict[str, float] = {}
+    """Mean of each weighted term over the epoch."""
+
+
+class TrialRecord(BaseModel):
+    """One trial. Times are in seconds, latency in milliseconds, `started` in Unix seconds.
+
+    score is the best of the curve (the weights kept are that epoch's); None where there is none. retention is
+    score / teacher_score. `recipe` is plain data of recipe_version, so that records outlive the schema.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: int = SCHEMA
+    study: str
+    trial: int
+    role: Role
+    state: State
+    reason: str | None = None
+    recipe_id: str
+    recipe_version: int
+    recipe: dict[str, Any]
+    dataset: str
+    dataset_fingerprint: str
+    task: str
+    metric: str
+    train_rows: int
+    seed: int
+    max_epochs: int
+    score: float | None = None
+    metrics: dict[str, float] = {}
+    curve: list[Point] = []
+    teacher_score: float | None = None
+    params: int | None = None
+    flops: float | None = None
+    latency_ms: float | None = None
+    started: float | None = None
+    seconds: float | None = None
+    seconds_by_stage: dict[str, float] = {}
+    environment: dict[str, str] = {}
+
+    @property
+    def retention(self) -> float | None:
+        """Score over the teacher's, None where either is missing or the teacher's is not positive."""
+        if self.score is None or not self.teacher_score or self.teacher_score <= 0:
+            return None
+        return self.score / self.teacher_score
+
+
+_JSON = ("recipe", "metrics", "curve", "seconds_by_stage", "environment")
+
+
+def to_frame(records: Sequence[TrialRecord]) -> pd.DataFrame:
+    """A row a trial, sorted by number; nested fields as JSON text, retention beside the score."""
+    rows = []
+    for record in sorted(records, key=lambda item: item.trial):
+        row = record.model_dump(mode="json")
+        row |= {name: json.dumps(row[name], sort_keys=True) for name in _JSON}
+        rows.append(row | {"retention": record.retention})
+    return pd.DataFrame(rows, columns=[*TrialRecord.model_fields, "retention"])
+
+
+def from_frame(frame: pd.DataFrame) -> list[TrialRecord]:
+    """The records of a table that `to_frame` made."""
+    records = []
+    for row in frame.drop(columns="retention").to_dict("records"):
+        values: dict[str, Any] = {
+            str(name): None if not isinstance(value, str) and pd.isna(value) else value for name, value in row.items()
+        }
+        values |= {name: json.loads(values[name]) for name in _JSON}
+        records.append(TrialRecord.model_validate(values))
+    return records
+
+
+def write_records(records: Sequence[TrialRecord], path: Path) -> None:
+    """Write the table aside, then put it in place, so that a reader never meets half of it."""
+    aside = path.with_suffix(".parquet.part")
+    to_frame(records).to_parquet(aside, index=False)
+    aside.replace(path)
+
+
+def read_records(path: Path) -> list[TrialRecord]:
+    """Read a table of trials."""
+    return from_frame(pd.read_parquet(path))

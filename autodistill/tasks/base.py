@@ -1,0 +1,104 @@
+"""What a dataset is, once it has been read, checked and split."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from autodistill.errors import RunError
+from autodistill.recipe import TaskType
+
+
+@dataclass(frozen=True)
+class DatasetRef:
+    """Plain data that names a dataset, so that a worker can open what the driver opened.
+
+    name: a catalog name, a hub id, or a path. limit_train: at most so many training rows (a seeded, stratified
+    subset), or None. seed: of the splits that are made here and of the subset; not of training.
+    """
+
+    name: str
+    limit_train: int | None = None
+    seed: int = 0
+    text_columns: tuple[str, ...] | None = None
+    label_column: str | None = None
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split's columns, equally long. A text task has texts (and text_pairs), an image task has images.
+
+    labels: (N,) int64 class indices, or float32 targets for regression.
+    images: (N, H, W, 3) uint8, all of the dataset's image size.
+    """
+
+    labels: np.ndarray
+    texts: list[str] | None = None
+    text_pairs: list[str] | None = None
+    images: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset: three splits and what to make of them.
+
+    metric: accuracy, matthews_correlation, macro_f1 or spearman. classes: their names by index, None for regression.
+    fingerprint: of every row of the splits, in order; what depends on the data is keyed by it.
+    notes: what was decided on the way ("the benchmark hides its test labels: …"), for people.
+    """
+
+    name: str
+    task: TaskType
+    metric: str
+    classes: tuple[str, ...] | None
+    train: Split
+    validation: Split
+    fingerprint: str
+    ref: DatasetRef
+    image_size: int | None = None
+    notes: tuple[str, ...] = ()
+    _test: Split | None = field(default=None, repr=False)
+
+    @property
+    def is_regression(self) -> bool:
+        """Whether the target is a number."""
+        return self.classes is None
+
+    @property
+    def is_image(self) -> bool:
+        """Whether the rows are images."""
+        return self.image_size is not None
+
+    @property
+    def outputs(self) -> int:
+        """Width of the logits: the number of classes, 1 for regression."""
+        return 1 if self.classes is None else len(self.classes)
+
+    def open_test(self) -> Split:
+        """The test split. Only `distill` calls this, once, for the final figures; trials never do."""
+        if self._test is None:
+            raise RunError(f"dataset {self.name!r} was opened without its test split; open it with load_dataset(..., with_test=True)")
+        return self._test
+
+
+def digest(*parts: bytes | str) -> str:
+    """Sixteen hexadecimal digits that name the parts, in order."""
+    sha = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        sha.update(len(data).to_bytes(8, "little"))
+        sha.update(data)
+    return sha.hexdigest()[:16]
+
+
+def cache_folder() -> Path:
+    """Where downloads, encoded splits, teachers and their outputs are kept: AUTODISTILL_CACHE or ~/.cache/autodistill."""
+    import os
+
+    return Path(os.environ.get("AUTODISTILL_CACHE", "~/.cache/autodistill")).expanduser()

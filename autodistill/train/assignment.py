@@ -1,0 +1,48 @@
+"""What a worker is told and what it answers: plain data, no torch, so that the search can be run on anything that answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from autodistill.recipe import Recipe
+from autodistill.records import Point
+from autodistill.tasks.base import DatasetRef
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Everything that a trial needs to know. Pickles; holds no arrays.
+
+    teacher: folder of the fine-tuned teacher, None for a recipe that needs none. max_epochs: the study's budget; the
+    recipe's own epochs count where they are fewer. threads: for the CPU work of this trial. student_folder: where to
+    write the best epoch's weights, None to keep none.
+    """
+
+    recipe: Recipe
+    dataset: DatasetRef
+    seed: int
+    max_epochs: int
+    teacher: str | None = None
+    threads: int = 1
+    device: str = "auto"
+    student_folder: str | None = None
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What a trial answers: the best point of its curve and what it cost."""
+
+    score: float
+    best_epoch: int
+    metrics: dict[str, float]
+    params: int
+    flops: float | None
+    seconds_by_stage: dict[str, float] = field(default_factory=dict)
+
+
+Report = Callable[[Point], None]
+"""Called after each epoch's evaluation. May raise SystemExit: the search has stopped the trial."""
+
+Runner = Callable[[Assignment, Report], TrialResult]
+"""What the search runs: `train.trial.run_trial`, or anything with its signature."""
