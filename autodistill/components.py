@@ -92,7 +92,7 @@ def _all_specs() -> dict[str, dict[str, Spec]]:
         for path in sorted((root / package).rglob("*.py")):
             module = ".".join(("autodistill", *path.relative_to(root).with_suffix("").parts))
             for node in ast.parse(path.read_text(encoding="utf-8"), str(path)).body:
-                spec = _spec(node, module) if isinstance(node, ast.FunctionDef | ast.ClassDef) else None
+                spec = _spec(node, module) if isinstance(node, ast.FunctionDef) else None
                 if spec is None:
                     continue
                 slot = found.setdefault(spec.slot, {})
@@ -102,7 +102,7 @@ def _all_specs() -> dict[str, dict[str, Spec]]:
     return found
 
 
-def _spec(node: ast.FunctionDef | ast.ClassDef, module: str) -> Spec | None:
+def _spec(node: ast.FunctionDef, module: str) -> Spec | None:
     for mark in node.decorator_list:
         if isinstance(mark, ast.Call) and isinstance(mark.func, ast.Name) and mark.func.id == "component":
             break
@@ -110,21 +110,17 @@ def _spec(node: ast.FunctionDef | ast.ClassDef, module: str) -> Spec | None:
         return None
     given = {word.arg: _value(word.value) for word in mark.keywords if word.arg and word.arg != "modules"}
     slot = _value(mark.args[0])
-    kind = given.pop("kind", None) or node.name
+    kind = given.pop("kind", node.name)
     tasks = given.pop("tasks", TASKS)
-    function = node
-    if isinstance(node, ast.ClassDef):
-        function = next(item for item in node.body if isinstance(item, ast.FunctionDef) and item.name == "__init__")  # type: ignore[assignment]
-    arguments = function.args  # type: ignore[union-attr]
     fields: dict[str, Any] = {}
-    for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
+    for argument, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True):
         if argument.annotation is None:
             raise TypeError(f"{module}.{node.name}: parameter {argument.arg} needs an annotation, it is a recipe field")
         fields[argument.arg] = (_value(argument.annotation), ... if default is None else _value(default))
     model = create_model(f"{slot}.{kind}", __config__=ConfigDict(extra="forbid", frozen=True), **fields)
-    inputs = tuple(item.arg for item in arguments.args if item.arg != "self")
-    doc = ast.get_docstring(node) or ""
-    return Spec(slot, kind, tuple(tasks), inputs, model, doc.split("\n")[0], module, node.name, given)
+    inputs = tuple(item.arg for item in node.args.args)
+    summary = (ast.get_docstring(node) or "").split("\n")[0]
+    return Spec(slot, kind, tuple(tasks), inputs, model, summary, module, node.name, given)
 
 
 def _value(node: ast.expr) -> Any:

@@ -19,6 +19,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, SerializeAsAny, Tag, ValidationError, create_model, model_validator
+from pydantic.fields import FieldInfo
 
 from autodistill.components import Spec, specs
 from autodistill.errors import RecipeError
@@ -102,10 +103,9 @@ def _union(slot: str, tag: str = "kind", none: bool = True) -> Any:
     choices: list[Any] = []
     for kind, spec in specs(slot).items():
         kept = {name: field for name, field in shared.items() if name not in spec.options.get("drop", ())}
-        own = {name: (info.annotation if not info.metadata else Annotated[info.annotation, *info.metadata], info.default)
-               for name, info in _fields(spec)}  # fmt: skip
+        own = {name: (_annotation(info), info.default) for name, info in spec.fields.model_fields.items()}
         named = (Annotated[str, Field(pattern=f"^{kind}:.+")], ...) if "variant" in spec.inputs else (Literal[kind], kind)
-        model = create_model(f"{slot} {kind}", __base__=Component, __doc__=spec.summary, **{tag: named, **own, **kept})  # type: ignore[call-overload]
+        model = create_model(f"{slot} {kind}", __base__=Component, __doc__=spec.summary, **{tag: named, **own, **kept})
         model.slot, model.tag, model.own_names = slot, tag, tuple(own)
         choices.append(Annotated[model, Tag(kind)])
     if none:
@@ -118,12 +118,13 @@ def _union(slot: str, tag: str = "kind", none: bool = True) -> Any:
         name = value.get(tag, "none") if isinstance(value, Mapping) else getattr(value, tag, value)
         return str(name).partition(":")[0]
 
-    union: Any = functools.reduce(operator.or_, choices)
-    return SerializeAsAny[Annotated[union, Discriminator(tell)]]
+    union: Any = functools.reduce(operator.or_, choices) if choices else Any
+    serialize: Any = SerializeAsAny
+    return serialize[Annotated[union, Discriminator(tell)]] if choices else Any
 
 
-def _fields(spec: Spec) -> list[tuple[str, Any]]:
-    return list(spec.fields.model_fields.items())
+def _annotation(info: FieldInfo) -> Any:
+    return Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
 
 
 class Teacher(Part):

@@ -1,0 +1,364 @@
+"""Search spaces: which recipes a search may propose.
+
+A space file (search_spaces/*.yaml, or a user's own) names the recipe's key paths with a domain each, top to bottom, and
+`when:` a domain applies. A recipe is a point of a space: `suggest` makes one by asking for each value in turn, `encode`
+takes one apart again. Kinds that do not fit the task are left out by themselves.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from autodistill.components import TASKS, specs
+from autodistill.errors import RecipeError, SpaceError, not_allowed
+from autodistill.recipe import Recipe, Teacher
+from autodistill.records import Role
+from autodistill.yamlfile import Key, YamlFile, load_yaml, parse_yaml
+
+VERSION = 1
+Scalar = str | int | float | bool
+Choose = Callable[[str, "Domain"], Any]
+"""Asked for a value: the name that a sampler knows the parameter by, and its domain."""
+
+
+@dataclass(frozen=True)
+class Domain:
+    """The values of one parameter. `when` maps key paths above it to the values with which it applies.
+
+    kind choice: `choices`. kind float, int: `low` to `high`, both included, `log` for a logarithmic scale, `step` for int.
+    kind value: one fixed value, `default`.
+    """
+
+    kind: Literal["choice", "float", "int", "value"]
+    default: Scalar
+    choices: tuple[Scalar, ...] = ()
+    low: float = 0.0
+    high: float = 0.0
+    log: bool = False
+    step: int = 1
+    when: tuple[tuple[str, tuple[Scalar, ...]], ...] = ()
+
+    def contains(self, value: Any) -> bool:
+        """Whether a value is one of the domain's."""
+        if self.kind == "value":
+            return _same(value, self.default)
+        if self.kind == "choice":
+            return any(_same(value, choice) for choice in self.choices)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
+            return False
+        return self.kind == "float" or (float(value).is_integer() and (int(value) - int(self.low)) % self.step == 0)
+
+    def sample(self, rng: random.Random) -> Scalar:
+        """A value, uniform on the domain's scale."""
+        if self.kind == "value":
+            return self.default
+        if self.kind == "choice":
+            return rng.choice(self.choices)
+        if self.kind == "int" and not self.log:
+            return rng.randrange(int(self.low), int(self.high) + 1, self.step)
+        if not self.log:
+            return rng.uniform(self.low, self.high)
+        value = min(max(math.exp(rng.uniform(math.log(self.low), math.log(self.high))), self.low), self.high)
+        return round(value) if self.kind == "int" else value
+
+    def describe(self) -> str:
+        """The domain as people read it."""
+        if self.kind == "value":
+            return f"fixed to {self.default!r}"
+        if self.kind == "choice":
+            return "one of " + ", ".join(map(str, self.choices))
+        return f"{self.kind} from {self.low:g} to {self.high:g}" + (", log" if self.log else "")
+
+
+@dataclass(frozen=True)
+class Space:
+    """A search space for one task type. `parameters` keeps the file's order; a path may have several domains, told apart by `when`."""
+
+    name: str
+    task: str
+    about: str
+    parameters: Mapping[str, tuple[Domain, ...]] = field(repr=False)
+    source: str = ""
+
+    @classmethod
+    def load(cls, name_or_path: str, task: str) -> Space:
+        """Read a shipped space by name or a file by path, for one task type.
+
+        Raises:
+            SpaceError: no such space, a file that does not validate, or a task that it is not for.
+        """
+        if task not in TASKS:
+            raise SpaceError(not_allowed("the task type", task, TASKS))
+        shipped = shipped_spaces()
+        if name_or_path in shipped:
+            return _read(parse_yaml(shipped[name_or_path], f"search_spaces/{name_or_path}.yaml", SpaceError), task)
+        path = Path(name_or_path)
+        if not path.suffix and not path.exists():
+            raise SpaceError(not_allowed("the space", name_or_path, shipped, "Or give the path of a space file, NAME.yaml."))
+        return _read(load_yaml(path, SpaceError), task)
+
+    def active(self, values: Mapping[str, Any]) -> Iterator[tuple[str, str, Domain]]:
+        """Walk the parameters that apply: path, name for samplers, domain. `values` may grow while walking."""
+        known = {"task": self.task}
+        for path, domains in self.parameters.items():
+            for index, domain in enumerate(domains):
+                if all(({**known, **values}).get(key) in allowed for key, allowed in domain.when):
+                    yield path, (path if len(domains) == 1 else f"{path}#{index}"), domain
+                    break
+
+    def suggest(self, choose: Choose) -> Recipe:
+        """The recipe that comes of asking `choose` for every value that applies."""
+        values: dict[str, Any] = {}
+        for path, name, domain in self.active(values):
+            values[path] = domain.default if domain.kind == "value" else choose(name, domain)
+        return self.decode(values)
+
+    def sample(self, rng: random.Random) -> Recipe:
+        """A recipe at random, each value uniform on its domain's scale."""
+        return self.suggest(lambda _, domain: domain.sample(rng))
+
+    def defaults(self) -> Recipe:
+        """The recipe of all defaults."""
+        return self.suggest(lambda _, domain: domain.default)
+
+    def decode(self, values: Mapping[str, Any]) -> Recipe:
+        """The recipe with these values at these key paths; what is not named has the recipe's own default."""
+        data: dict[str, Any] = {"task": self.task}
+        for path, value in values.items():
+            *parents, last = path.split(".")
+            place = data
+            for parent in parents:
+                place = place.setdefault(parent, {})
+            place[last] = value
+        try:
+            return Recipe.parse(data)
+        except RecipeError as cause:
+            raise SpaceError(f"space {self.name!r} ({self.source}) made a recipe that does not validate:\n{cause}") from None
+
+    def encode(self, recipe: Recipe) -> dict[str, Scalar]:
+        """The values of a recipe by the names that samplers know, fixed ones left out.
+
+        Raises:
+            SpaceError: the recipe is not a point of this space; says where it leaves it.
+        """
+        data = recipe.model_dump()
+        if recipe.task != self.task:
+            raise SpaceError(f"the recipe is for {recipe.task}, the space {self.name!r} for {self.task}")
+        values: dict[str, Any] = {}
+        encoded: dict[str, Scalar] = {}
+        for path, name, domain in self.active(values):
+            value = _at(data, path)
+            if not domain.contains(value):
+                raise SpaceError(f"recipe {recipe.id}: {path} is {value!r}; in the space {self.name!r} it is {domain.describe()}")
+            values[path] = value
+            if domain.kind != "value":
+                encoded[name] = value
+        made = self.decode(values)
+        if made.id != recipe.id:
+            other = made.model_dump()
+            paths = [path for path in _leaves(data) if _at(data, path) != _at(other, path)]
+            first = paths[0] if paths else "a key"
+            raise SpaceError(f"recipe {recipe.id}: {first} is {_at(data, first)!r}; in the space {self.name!r} it is {_at(other, first)!r}")
+        return encoded
+
+    def contains(self, recipe: Recipe) -> bool:
+        """Whether a recipe is a point of this space."""
+        try:
+            self.encode(recipe)
+        except SpaceError:
+            return False
+        return True
+
+    def fixed(self, path: str, value: Scalar) -> Space:
+        """A copy of the space with one parameter held at a value."""
+        if path not in self.parameters:
+            raise SpaceError(not_allowed("the parameter", path, self.parameters, f"They are those of the space {self.name!r}."))
+        domains = tuple(Domain("value", value, when=domain.when) for domain in self.parameters[path])
+        return replace(self, parameters={**self.parameters, path: domains})
+
+    def teachers(self) -> list[Teacher]:
+        """Every teacher that the space can ask for.
+
+        Raises:
+            SpaceError: a teacher's parameter is a range, so they cannot be listed, let alone be trained once.
+        """
+        paths = [path for path in self.parameters if path.startswith("teacher.")]
+        options = []
+        for path in paths:
+            (domain, *others) = self.parameters[path]
+            if domain.kind not in ("choice", "value") or others or domain.when:
+                raise SpaceError(f"space {self.name!r}: {path} must be one `choice` or `value`: every teacher is trained before the trials")
+            options.append(domain.choices if domain.kind == "choice" else (domain.default,))
+        names = [path.removeprefix("teacher.") for path in paths]
+        return [Teacher.model_validate(dict(zip(names, values, strict=True))) for values in itertools.product(*options)]
+
+    def baselines(self) -> dict[Role, Recipe]:
+        """What a search must beat, all with the defaults' student: no teacher; plain KD (Hinton 2015); the defaults."""
+        defaults = self.defaults()
+        data = defaults.model_dump() | {"augmentation": {"kind": "none"}}
+        hard = {"hard_label_weight": 1.0}
+        soft = {"kind": "mse"} if self.task.endswith("regression") else {"kind": "kl", "temperature": 2.0}
+        plain = {"hard_label_weight": 0.5, "prediction": {**soft, "weight": 0.5}}
+        return {
+            "no_kd": Recipe.parse(data | {"objective": hard}),
+            "plain_kd": Recipe.parse(data | {"objective": plain}),
+            "defaults": defaults,
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data: equal spaces have equal ones."""
+        parameters = {path: [_plain(domain) for domain in domains] for path, domains in self.parameters.items()}
+        return {"name": self.name, "task": self.task, "parameters": parameters}
+
+
+def shipped_spaces() -> dict[str, str]:
+    """The texts of the shipped spaces by name."""
+    files = [item for item in resources.files("autodistill.search_spaces").iterdir() if item.name.endswith(".yaml")]
+    return {Path(item.name).stem: item.read_text(encoding="utf-8") for item in sorted(files, key=lambda item: item.name)}
+
+
+def space_tasks(text: str) -> tuple[str, str, tuple[str, ...]]:
+    """Name, description and task types of a space, without reading it in full."""
+    data = parse_yaml(text, "space", SpaceError).data
+    return data["name"], data["about"], tuple(data["tasks"])
+
+
+def _read(file: YamlFile, task: str) -> Space:
+    data = file.data
+    if not isinstance(data, Mapping):
+        raise SpaceError(f"{file.source} should be a mapping with the keys version, name, about, tasks, parameters")
+    wanted = ("version", "name", "about", "tasks", "parameters")
+    for key in data:
+        if key not in wanted:
+            raise SpaceError(f"{file.where((key,))}: {not_allowed('a key', key, wanted)}")
+    for key in wanted:
+        if key not in data:
+            raise SpaceError(f"{file.source}: the key {key!r} is missing; needed: {', '.join(wanted)}")
+    if data["version"] != VERSION:
+        raise SpaceError(f"{file.where(('version',))}: version is {data['version']!r}; this autodistill reads version {VERSION}")
+    for item in data["tasks"]:
+        if item not in TASKS:
+            raise SpaceError(f"{file.where(('tasks',))}: {not_allowed('a task type', item, TASKS)}")
+    if task not in data["tasks"]:
+        raise SpaceError(
+            f"space {data['name']!r} is for {', '.join(data['tasks'])}, and the dataset is {task}; choose another with --space"
+        )
+    parameters: dict[str, tuple[Domain, ...]] = {}
+    for path, entry in data["parameters"].items():
+        entries = entry if isinstance(entry, list) else [entry]
+        domains = []
+        for index, item in enumerate(entries):
+            place: Key = ("parameters", path, index) if isinstance(entry, list) else ("parameters", path)
+            domain = _domain(file, place, path, item, task, parameters)
+            if domain is not None:
+                domains.append(domain)
+        if domains:
+            parameters[path] = tuple(domains)
+    space = Space(str(data["name"]), task, str(data["about"]), parameters, file.source)
+    space.defaults()  # a space whose defaults are no recipe is told here, not in the middle of a search
+    return space
+
+
+_KEYS = ("choice", "float", "int", "value", "default", "log", "step", "when")
+
+
+def _domain(file: YamlFile, key: Key, path: str, item: Any, task: str, above: Mapping[str, Any]) -> Domain | None:
+    """One domain; None where it never applies to the task."""
+    place = f"{file.where(key)}: {path}"
+    if not isinstance(item, Mapping):
+        raise SpaceError(
+            f"{place} is {item!r}; it should be like {{choice: [a, b]}}, {{float: [0.1, 1.0]}}, {{int: [1, 4]}} or {{value: a}}"
+        )
+    for name in item:
+        if name not in _KEYS:
+            raise SpaceError(f"{place}: {not_allowed('a key', name, _KEYS)}")
+    kinds = [kind for kind in ("choice", "float", "int", "value") if kind in item]
+    if len(kinds) != 1:
+        raise SpaceError(f"{place} has {' and '.join(kinds) or 'no kind of domain'}; give one of choice, float, int, value")
+    when = []
+    for other, values in (item.get("when") or {}).items():
+        if other != "task" and other not in above:
+            raise SpaceError(f"{place}: when names {other!r}, which is not a parameter above it")
+        allowed = tuple(values) if isinstance(values, list) else (values,)
+        if other == "task":
+            if task not in allowed:
+                return None
+            continue
+        when.append((other, allowed))
+    kind = kinds[0]
+    if kind == "value":
+        return Domain("value", item["value"], when=tuple(when))
+    if kind == "choice":
+        choices = item["choice"]
+        if not isinstance(choices, list) or not choices:
+            raise SpaceError(f"{place}: choice is {choices!r}; it should be a list of values")
+        fitting = tuple(choice for choice in choices if _fits(file, key, path, choice, task))
+        if not fitting:
+            return None
+        default = item.get("default", fitting[0])
+        if default not in choices:
+            raise SpaceError(f"{place}: {not_allowed('default', default, choices)}")
+        return Domain("choice", default if default in fitting else fitting[0], choices=fitting, when=tuple(when))
+    bounds = item[kind]
+    log = bool(item.get("log", False))
+    if not (isinstance(bounds, list) and len(bounds) == 2 and all(isinstance(b, int | float) and not isinstance(b, bool) for b in bounds)):
+        raise SpaceError(f"{place}: {kind} is {bounds!r}; it should be two numbers, [low, high] (1.0e-3, not 1e-3)")
+    low, high = bounds
+    if low > high or (log and low <= 0):
+        raise SpaceError(f"{place}: {kind} is {bounds!r}; low must not be above high{', nor be 0 or less on a log scale' if log else ''}")
+    middle = math.sqrt(low * high) if log else (low + high) / 2
+    step = int(item.get("step", 1))
+    default = item.get("default", low + (int(middle) - low) // step * step if kind == "int" else middle)
+    number: Literal["float", "int"] = "int" if kind == "int" else "float"
+    domain = Domain(number, default, low=low, high=high, log=log, step=step, when=tuple(when))
+    if not domain.contains(default):
+        raise SpaceError(f"{place}: default is {default!r}; it should be {domain.describe()}")
+    return domain
+
+
+def _fits(file: YamlFile, key: Key, path: str, choice: Any, task: str) -> bool:
+    """Whether a kind or family fits the task; a name that is no component at all is an error."""
+    slot, _, tag = path.rpartition(".")
+    if tag not in ("kind", "family") or choice == "none":
+        return True
+    known = specs(slot)
+    name = str(choice).partition(":")[0]
+    if name not in known:
+        raise SpaceError(f"{file.where((*key, 'choice'))}: {path}: {not_allowed('a choice', choice, ['none', *known])}")
+    return task in known[name].tasks
+
+
+def _plain(domain: Domain) -> dict[str, Any]:
+    values: dict[str, Any] = {"default": domain.default, "when": {path: list(allowed) for path, allowed in domain.when}}
+    if domain.kind == "choice":
+        return values | {"choice": list(domain.choices)}
+    if domain.kind == "value":
+        return values | {"value": domain.default}
+    return values | {domain.kind: [domain.low, domain.high], "log": domain.log, "step": domain.step}
+
+
+def _same(value: Any, other: Any) -> bool:
+    return value == other and isinstance(value, bool) == isinstance(other, bool)
+
+
+def _at(data: Any, path: str) -> Any:
+    for step in path.split("."):
+        if not isinstance(data, Mapping) or step not in data:
+            return None
+        data = data[step]
+    return data
+
+
+def _leaves(data: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in data.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
