@@ -1,0 +1,136 @@
+"""Objectives on the layers' states: what a student's layer holds against what its teacher's layer holds.
+
+Each is called once for a layer pair. student_state is already projected to the teacher's width, except where `drop` names
+the projection. States are (B, D), or (B, T, D) with mask (B, T): then every kept position counts as one vector.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from autodistill.components import component
+from autodistill.losses.tensors import positions
+
+
+@component("objective.intermediate")
+def mse(student_state: Tensor, teacher_state: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Mean squared error of the states: the hint of FitNets, TinyBERT's loss on hidden states.
+
+    Shapes: student_state, teacher_state (B, D) or (B, T, D); mask (B, T) bool or None → scalar.
+    Formula: mean over kept positions n and dimensions d of (s_nd − t_nd)².
+    Scale: the mean over dimensions leaves a gradient of about 1/√D of cross-entropy's for states of unit variance; it grows
+        with the teacher's variance. Search the weight on a log scale around 1.
+    Source: Romero et al. 2015, "FitNets: Hints for Thin Deep Nets", eq. 3; Jiao et al. 2020, "TinyBERT", eq. 8.
+    When: a plain first choice where the student is much like its teacher.
+    """
+    return F.mse_loss(positions(student_state, mask), positions(teacher_state, mask))
+
+
+@component("objective.intermediate")
+def l1(student_state: Tensor, teacher_state: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Mean absolute error of the states: as mse, but a few outlying dimensions do not rule it.
+
+    Shapes: student_state, teacher_state (B, D) or (B, T, D); mask (B, T) bool or None → scalar.
+    Formula: mean over kept positions n and dimensions d of |s_nd − t_nd|.
+    Scale: as mse: about 1/√D of cross-entropy's gradient, whatever the states' variance. Search the weight on a log scale around 1.
+    Source: Kim, Park, Kwak 2018, "Paraphrasing Complex Network: Network Compression via Factor Transfer", eq. 3 with p = 1, without
+        its normalisation; one of the intermediate losses of He et al. 2021, "Distiller".
+    When: the teacher's states have dimensions of very large values, as those of BERT do.
+    """
+    return F.l1_loss(positions(student_state, mask), positions(teacher_state, mask))
+
+
+@component("objective.intermediate")
+def cosine(student_state: Tensor, teacher_state: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Cosine distance of the states: their direction counts, their length does not.
+
+    Shapes: student_state, teacher_state (B, D) or (B, T, D); mask (B, T) bool or None → scalar.
+    Formula: mean over kept positions n of 1 − ⟨s_n, t_n⟩ / (‖s_n‖ ‖t_n‖).
+    Scale: between 0 and 2; the gradient is about 1/‖s_n‖ of cross-entropy's (1/√D at unit variance). Search the weight on a
+        log scale around 1.
+    Source: Sanh et al. 2019, "DistilBERT, a distilled version of BERT", section 3 (L_cos).
+    When: text encoders, whose states differ in length for reasons that do not matter.
+    """
+    return (1 - F.cosine_similarity(positions(student_state, mask), positions(teacher_state, mask), dim=-1)).mean()
+
+
+@component("objective.intermediate")
+def pkd(student_state: Tensor, teacher_state: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Patient knowledge distillation: squared distance of the states after each is scaled to unit length.
+
+    Shapes: student_state, teacher_state (B, D) or (B, T, D); mask (B, T) bool or None → scalar.
+    Formula: mean over kept positions n of ‖ s_n/‖s_n‖ − t_n/‖t_n‖ ‖²  (= 2 · cosine).
+    Scale: between 0 and 4; the gradient is about 2/‖s_n‖ of cross-entropy's. The equation sums over dimensions; the authors' code
+        takes the mean, which is D times less. Search the weight on a log scale around 1.
+    Source: Sun et al. 2019, "Patient Knowledge Distillation for BERT Model Compression", eq. 7 (there on CLS states, tokens: cls).
+    When: several CLS states of a BERT teacher, with layer_map skip (PKD-Skip) or last (PKD-Last).
+    """
+    student = F.normalize(positions(student_state, mask), dim=-1)
+    teacher = F.normalize(positions(teacher_state, mask), dim=-1)
+    return (student - teacher).square().sum(dim=-1).mean()
+
+
+@component("objective.intermediate", drop=("projection",))
+def cka(student_state: Tensor, teacher_state: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Linear centred kernel alignment: the batch's vectors should lie to each other as the teacher's do; needs no projection.
+
+    Shapes: student_state (B, D_s) or (B, T, D_s), teacher_state (B, D_t) or (B, T, D_t); mask (B, T) bool or None → scalar.
+    Formula: 1 − ‖Y'X‖²_F / (‖X'X‖_F ‖Y'Y‖_F), with X and Y the kept vectors as rows, less their column means.
+    Scale: between 0 and 1. The gradient is about 1/‖s_n‖ of cross-entropy's; search the weight on a log scale around 1. With two
+        vectors it is always 0, with one it is 1 and has no gradient.
+    Source: Kornblith, Norouzi, Lee, Hinton 2019, "Similarity of Neural Network Representations Revisited", eq. 3 and section 3 (linear).
+    When: widths differ, batches are large (32 and up), and no projection should learn the teacher's work instead of the student.
+    """
+    student, teacher = positions(student_state, mask), positions(teacher_state, mask)
+    student, teacher = student - student.mean(dim=0), teacher - teacher.mean(dim=0)
+    tiny = torch.finfo(student.dtype).tiny
+    student, teacher = student / student.norm().clamp(min=tiny), teacher / teacher.norm().clamp(min=tiny)  # CKA knows no scale
+    shared = (teacher.T @ student).square().sum()
+    return 1 - shared / ((student.T @ student).norm() * (teacher.T @ teacher).norm()).clamp(min=tiny)
+
+
+class Variance(nn.Module):
+    """The learned variance of each of the teacher's dimensions: softplus of a parameter, plus a floor of 1e-5."""
+
+    def __init__(self, width: int, initial_variance: float) -> None:
+        super().__init__()
+        self.raw = nn.Parameter(torch.full((width,), math.log(math.expm1(initial_variance))))
+
+    def forward(self) -> Tensor:
+        """The variances, (D,)."""
+        return F.softplus(self.raw) + 1e-5
+
+
+def build_variance(student_width: int, teacher_width: int, *, initial_variance: float, **_: Any) -> Variance:
+    """The module of `vid`: one variance for each of the teacher's dimensions."""
+    return Variance(teacher_width, initial_variance)
+
+
+@component("objective.intermediate", modules={"variance": build_variance})
+def vid(
+    student_state: Tensor,
+    teacher_state: Tensor,
+    mask: Tensor | None,
+    variance: nn.Module,
+    *,
+    initial_variance: Annotated[float, Field(gt=0.0, le=50.0)] = 1.0,
+) -> Tensor:
+    """Variational information distillation: a Gaussian guess of the teacher's state from the student's, with learned variances.
+
+    Shapes: student_state, teacher_state (B, D) or (B, T, D); mask (B, T) bool or None; variance: module, () → (D,) → scalar.
+    Formula: mean over kept positions n and dimensions d of ½ (log σ_d² + (t_nd − μ_d(s_n))² / σ_d²), σ_d² = softplus(a_d) + 1e-5;
+        μ is the projection of the recipe (the paper's is a small network: projection mlp). It bounds −I(t; s) up to a constant.
+    Scale: mse / (2σ²) at the start, σ² = initial_variance; where variances shrink the value goes below 0 and the gradient grows.
+        Search the weight on a log scale around 1.
+    Source: Ahn, Hu, Damianou, Lawrence, Dai 2019, "Variational Information Distillation for Knowledge Transfer", eqs. 5 and 6.
+    When: some of the teacher's dimensions cannot be foretold by a small student: they get a large variance and stop to matter.
+    """
+    student, teacher, spread = positions(student_state, mask), positions(teacher_state, mask), variance()
+    spread = spread.to(student.dtype)
+    return 0.5 * (spread.log() + (teacher - student).square() / spread).mean()

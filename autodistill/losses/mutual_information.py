@@ -1,0 +1,170 @@
+"""The mutual-information family: MI-alpha, from NWJ (mi_alpha = 0) to InfoNCE (mi_alpha = 1), and its critics."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from autodistill.components import component
+from autodistill.losses.tensors import full_precision, positions, spread
+
+MAX_POSITIONS = 256
+"""With tokens: tokens, how many positions of a batch are scored against each other (the matrix has its square)."""
+
+MAX_SCALE = 50.0
+"""Upper limit of a critic's scale: exp(50) is still a float32 number, which mi_alpha = 0 needs."""
+
+
+def mutual_information_bound(scores: Tensor, mi_alpha: float, log_baseline: Tensor | float = 1.0) -> Tensor:
+    """I_α, a lower bound of mutual information in nats, estimated from one batch of K pairs.
+
+    Shapes: scores (K, K) with scores[i, j] = f(x_j, y_i), so the pairs stand on the diagonal and a row holds one y against all x;
+        log_baseline: log q(y_i), (K,), or one number for all (1.0, that is q = e, makes mi_alpha = 0 the NWJ bound) → scalar.
+    Formula: 1 + E_{p(x_1:K) p(y|x_1)}[log e^f(x_1,y) / (α m(y; x_1:K) + (1−α) q(y))]
+               − E_{p(x_1:K) p(y)}[e^f(x_1,y) / (α m(y; x_1:K) + (1−α) q(y))],   m(y; x_1:K) = 1/K Σ_k e^f(x_k,y).
+        First expectation: mean over i of scores_ii − log(α m_i + (1−α) q_i), m_i the mean of e^scores over row i. In the second one
+        y must be independent of every x, so row i is used without its own pair: m'_i is the mean over k ≠ i, and as the mean of
+        e^f(x_k,y_i) over those same k is m'_i too, it is the mean over i of m'_i / (α m'_i + (1−α) q_i).
+        α = 1: the last is 1 and cancels, and log K + mean_i log_softmax(scores)_ii is left, InfoNCE, which is never above log K.
+        α = 0: 1 + mean_i (scores_ii − log q_i) − mean_{i≠k} e^scores_ik / q_i, without bias: TUBA, and NWJ where q = e.
+        Between them the two expectations have K and K − 1 samples of x, a difference of order α / K².
+    Scale: nats; all in log space, so only mi_alpha = 0 can overflow (scores beyond 88 in float32): its value is that large.
+        One pair has nothing to be told from, and its bound is 0.
+    Source: Poole, Ozair, van den Oord, Alemi, Tucker 2019, "On Variational Bounds of Mutual Information", eq. 12; InfoNCE is eq. 10
+        there, TUBA eq. 4 and NWJ eq. 5.
+    When: to measure; `mi` is the objective.
+    """
+    scores = full_precision(scores)
+    pairs = scores.shape[0]
+    if pairs < 2:
+        return (scores * 0).sum()
+    log_baseline = torch.as_tensor(log_baseline, dtype=scores.dtype, device=scores.device)
+    own = torch.eye(pairs, dtype=torch.bool, device=scores.device)
+    log_mean = scores.logsumexp(dim=1) - math.log(pairs)
+    log_mean_others = scores.masked_fill(own, -torch.inf).logsumexp(dim=1) - math.log(pairs - 1)
+
+    def mixed(log_m: Tensor) -> Tensor:
+        if mi_alpha == 0.0:
+            return log_baseline.expand_as(log_m)
+        if mi_alpha == 1.0:
+            return log_m
+        return torch.logaddexp(log_m + math.log(mi_alpha), log_baseline + math.log1p(-mi_alpha))
+
+    joint = (scores.diagonal() - mixed(log_mean)).mean()
+    independent = (log_mean_others - mixed(log_mean_others)).exp().mean()
+    return 1 + joint - independent
+
+
+class Separable(nn.Module):
+    """f = scale · cos(g(student), h(teacher)) + offset. The scale starts where the scores of unrelated vectors have unit variance."""
+
+    def __init__(self, student_side: nn.Module, teacher_side: nn.Module, width: int) -> None:
+        super().__init__()
+        self.student_side, self.teacher_side = student_side, teacher_side
+        self.log_scale = nn.Parameter(torch.tensor(0.5 * math.log(width)))
+        self.offset = nn.Parameter(torch.zeros(()))
+
+    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Scores (K, K): a row for each student vector, a column for each teacher vector."""
+        left = F.normalize(full_precision(self.student_side(student)), dim=-1)
+        right = F.normalize(full_precision(self.teacher_side(teacher)), dim=-1)
+        return self.log_scale.exp().clamp(max=MAX_SCALE) * (left @ right.T) + self.offset
+
+
+class Joint(nn.Module):
+    """f = scale · w·relu(A student + B teacher + b) + offset, for every student with every teacher. Inputs are layer-normalised."""
+
+    def __init__(self, student_width: int, teacher_width: int, width: int) -> None:
+        super().__init__()
+        self.student_side = nn.Sequential(nn.LayerNorm(student_width, elementwise_affine=False), nn.Linear(student_width, width))
+        self.teacher_side = nn.Sequential(
+            nn.LayerNorm(teacher_width, elementwise_affine=False), nn.Linear(teacher_width, width, bias=False)
+        )
+        self.out = nn.Linear(width, 1)
+        # Linear's own initialisation gives hidden values of variance 2/3, and scores of variance 1/9.
+        self.log_scale = nn.Parameter(torch.tensor(math.log(3.0)))
+
+    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Scores (K, K): a row for each student vector, a column for each teacher vector."""
+        hidden = F.relu(self.student_side(student)[:, None] + self.teacher_side(teacher)[None, :])
+        return full_precision(self.out(hidden).squeeze(-1)) * self.log_scale.exp().clamp(max=MAX_SCALE)
+
+
+class Scorer(nn.Module):
+    """A critic and, where it is learned, the log baseline log q(student), which starts at 1 (NWJ's)."""
+
+    def __init__(self, critic: nn.Module, baseline: nn.Linear | None) -> None:
+        super().__init__()
+        self.critic, self.baseline = critic, baseline
+        if baseline is not None:
+            nn.init.zeros_(baseline.weight)
+            nn.init.ones_(baseline.bias)
+
+    def forward(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor | float]:
+        """Scores (K, K) and log baselines (K,), or 1.0."""
+        dtype = next(self.parameters()).dtype
+        student, teacher = student.to(dtype), teacher.to(dtype)
+        log_baseline = 1.0 if self.baseline is None else full_precision(self.baseline(F.layer_norm(student, student.shape[-1:]))[:, 0])
+        return self.critic(student, teacher), log_baseline
+
+
+def build_scorer(student_width: int, teacher_width: int, *, critic: str, critic_width: int, baseline: str, **_: Any) -> Scorer:
+    """The module of `mi`: the critic, and the baseline where it is learned."""
+
+    def mlp(width: int) -> nn.Module:
+        return nn.Sequential(nn.Linear(width, critic_width), nn.ReLU(), nn.Linear(critic_width, critic_width))
+
+    module: nn.Module
+    match critic:
+        case "inner":
+            module = Separable(nn.Linear(student_width, teacher_width), nn.Identity(), teacher_width)
+        case "bilinear":
+            student_side, teacher_side = (
+                nn.Linear(student_width, critic_width, bias=False),
+                nn.Linear(teacher_width, critic_width, bias=False),
+            )
+            module = Separable(student_side, teacher_side, critic_width)
+        case "mlp":
+            module = Separable(mlp(student_width), mlp(teacher_width), critic_width)
+        case _:
+            module = Joint(student_width, teacher_width, critic_width)
+    return Scorer(module, nn.Linear(student_width, 1) if baseline == "learned" else None)
+
+
+@component("objective.intermediate", drop=("projection",), modules={"scorer": build_scorer})
+def mi(
+    student_state: Tensor,
+    teacher_state: Tensor,
+    mask: Tensor | None,
+    scorer: nn.Module,
+    *,
+    mi_alpha: Annotated[float, Field(ge=0.0, le=1.0)] = 0.9,
+    critic: Literal["inner", "bilinear", "mlp", "joint"] = "inner",
+    critic_width: Annotated[int, Field(ge=1)] = 128,
+    baseline: Literal["constant", "learned"] = "constant",
+) -> Tensor:
+    """MI-alpha: raise a lower bound of the mutual information between the student's and the teacher's state.
+
+    Shapes: student_state (B, D_s) or (B, T, D_s), teacher_state (B, D_t) or (B, T, D_t); mask (B, T) bool or None;
+        scorer: module, (K, D_s), (K, D_t) → scores (K, K) and log baseline (K,) or a number → scalar.
+    Formula: −I_α (see mutual_information_bound) with x the teacher's states and y the student's, the others of the batch being the
+        independent ones. Critics: inner f = c·cos(A s, t), bilinear c·cos(A s, B t) of rank critic_width, mlp c·cos(g(s), h(t)), joint
+        an mlp of both. The scale c is learned (it is √width at the start, so that scores start with unit variance; at most 50).
+        q is e (constant, NWJ) or exp of a learned linear function of the student's state (learned, TUBA).
+        With tokens, up to 256 positions of the batch are taken, evenly spaced in each row.
+    Scale: nats. At mi_alpha = 1 it is cross-entropy over which of the batch's teachers belongs to the student, less log K; weight 1
+        has its gradient times c/‖s‖. Near mi_alpha = 0 the gradient's variance grows as e^I. Search the weight on a log scale around 0.1.
+    Source: Poole et al. 2019, "On Variational Bounds of Mutual Information", eq. 12; as an objective of distillation: He, Shi, et al.
+        2021, "Distiller: A Systematic Study of Model Distillation Methods in Natural Language Processing", MI-α.
+    When: the best intermediate objective of the Distiller study; mi_alpha 0.9 to 1 for small batches, less where they are large.
+    """
+    if student_state.dim() == 3:
+        full = torch.ones(student_state.shape[:2], dtype=torch.bool, device=student_state.device)
+        mask = spread(full if mask is None else mask, MAX_POSITIONS)
+    scores, log_baseline = scorer(positions(student_state, mask), positions(teacher_state, mask))
+    return -mutual_information_bound(scores, mi_alpha, log_baseline)
