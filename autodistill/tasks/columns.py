@@ -1,0 +1,120 @@
+"""Which columns hold the texts, the image and the label: as told, or guessed where there is only one way to read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from autodistill.errors import DataError, not_allowed
+from autodistill.tasks.tables import Table
+
+TEXTS = (
+    "text",
+    "sentence",
+    "review",
+    "content",
+    "comment",
+    "tweet",
+    "utterance",
+    "document",
+    "message",
+    "phrase",
+    "question",
+    "query",
+    "body",
+)
+PAIRS = (
+    ("text_a", "text_b"), ("text1", "text2"), ("sentence1", "sentence2"), ("sentence_a", "sentence_b"), ("premise", "hypothesis"),
+    ("question1", "question2"), ("question", "sentence"), ("question", "answer"), ("question", "passage"), ("query", "passage"),
+    ("query", "document"),
+)  # fmt: skip
+LABELS = ("label", "labels", "class", "target", "category", "intent", "sentiment", "score", "rating", "emotion", "topic", "y")
+IMAGES = ("image", "img", "picture", "photo")
+_IGNORED = ("id", "idx", "index", "guid", "unnamed: 0", "")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns that are read. One of `texts` (one or two names) and `image` is there."""
+
+    label: str
+    texts: tuple[str, ...] = ()
+    image: str | None = None
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What goes into a model."""
+        return (self.image,) if self.image is not None else self.texts
+
+
+def choose(table: Table, texts: tuple[str, ...] | None, label: str | None) -> Columns:
+    """Find the columns of a table. texts, label: what was told, None to guess.
+
+    Raises:
+        DataError: a named column is not there, none can be found, or more than one could be meant.
+    """
+    for name in (*(texts or ()), *([label] if label else [])):
+        if name not in table.names:
+            raise DataError(f"{table.name}: " + not_allowed("a named column", name, table.names))
+    if texts is not None and len(texts) not in (1, 2):
+        raise DataError(f"text_columns names {len(texts)} columns ({', '.join(texts)}); allowed: one, or two for pairs of texts")
+    lower = {name.lower(): name for name in reversed(table.names)}
+    label = label or _label(table, lower, texts or ())
+    if texts is not None:
+        if label in texts:
+            raise DataError(f"{table.name}: column {label!r} cannot be both text and label; name another one in label_column")
+        return Columns(label, tuple(texts))
+    free = {key: name for key, name in lower.items() if name != label}
+    images = [free[key] for key in IMAGES if key in free]
+    texts = _texts(free)
+    if len(images) == 1 and not texts:
+        return Columns(label, image=images[0])
+    if len(texts) == 1 and not images:
+        return Columns(label, texts[0])
+    if not images and not texts:
+        rest = [name for key, name in free.items() if key not in _IGNORED]
+        if len(rest) == 1 and all(isinstance(value, str) for value in table.values(rest[0])[:100]):
+            return Columns(label, (rest[0],))
+        raise DataError(
+            f"{table.name} has no column that is known as text or image; its columns are {', '.join(table.names)}. Rename the one you mean "
+            f"to text (pairs: text and text_b) or image, or name it with text_columns.{_separator(table)}"
+        )
+    found = [" + ".join(item) for item in texts] + images
+    raise DataError(
+        f"{table.name}: more than one column could be the input ({', '.join(found)}). "
+        "Rename the one you mean to text (pairs: text and text_b), or name it with text_columns"
+    )
+
+
+def _texts(free: dict[str, str]) -> list[tuple[str, ...]]:
+    if "text" in free:  # our own names go before all others
+        return [(free["text"], free["text_b"])] if "text_b" in free else [(free["text"],)]
+    pairs = [(free[one], free[two]) for one, two in PAIRS if one in free and two in free]
+    paired = {name for pair in pairs for name in pair}
+    return [*pairs, *((free[key],) for key in TEXTS if key in free and free[key] not in paired)]
+
+
+def _label(table: Table, lower: dict[str, str], texts: tuple[str, ...]) -> str:
+    for own in ("label", "labels"):
+        if own in lower and lower[own] not in texts:
+            return lower[own]
+    found = [lower[key] for key in LABELS if key in lower and lower[key] not in texts]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise DataError(
+            f"{table.name}: more than one column could be the label ({', '.join(found)}). "
+            "Rename the one you mean to label, or name it with label_column"
+        )
+    raise DataError(
+        f"{table.name} has no label column; its columns are {', '.join(table.names)}. Rename the one you mean to label, "
+        f"or name it with label_column.{_separator(table)}"
+    )
+
+
+def _separator(table: Table) -> str:
+    """A hint for a csv file with another separator than the comma."""
+    if len(table.names) == 1 and not table.typed:
+        for sign, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars"), (",", "commas")):
+            if sign in table.names[0]:
+                return f" The file seems to be separated by {name}: save it as .csv with commas or as .tsv with tabs."
+    return ""

@@ -1,0 +1,173 @@
+"""Labels: what kind they are, which classes there are, and every row checked."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from autodistill.tasks.problems import SHOWN, Problems
+from autodistill.tasks.source import Info
+from autodistill.tasks.tables import Table
+
+FEW = 10
+"""Labels with a fractional type and no more distinct whole values than this are classes, not the targets of a regression."""
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
+_WHOLE = re.compile(r"[+-]?\d+$")
+_NOT_FINITE = {"nan", "inf", "-inf", "+inf", "infinity", "-infinity"}
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The labels of each table: class indices (int64), or float32 targets where classes is None."""
+
+    classes: tuple[str, ...] | None
+    arrays: dict[str, np.ndarray]
+
+
+def are_hidden(table: Table, column: str) -> bool:
+    """Whether a test table keeps its labels to itself: no such column, all empty, or all -1, as the GLUE benchmark does."""
+    if column not in table.names:
+        return True
+    return all(value is None or value in (-1, "-1", "") for value in table.values(column))
+
+
+def encode(tables: dict[str, Table], column: str, info: Info, problems: Problems) -> Labels:
+    """Turn the labels of all tables into numbers; what is wrong goes to `problems`, and then the arrays mean nothing."""
+    values = _values(tables, column)
+    kinds: dict[str, dict[str, list[int]]] = {split: {} for split in tables}
+    for split, items in values.items():
+        for row, value in enumerate(items):
+            kinds[split].setdefault(_kind(value), []).append(row)
+    for split, table in tables.items():
+        found = kinds[split]
+        problems.rows(table, column, found.get("missing", []), "without a label", "Fill them in or remove the rows")
+        problems.rows(
+            table, column, found.get("not finite", []), "with a label that is NaN or infinite", "Correct or remove the rows", True
+        )
+        problems.rows(table, column, found.get("other", []), "with a label that is not a single value",
+                      "Labels are words, numbers or true/false; several labels a row are not supported", True)  # fmt: skip
+    together = {kind for found in kinds.values() for kind in found} & {"text", "whole", "number", "bool"}
+    fractional = "number" in together and _is_regression([value for items in values.values() for value in items])
+    if info.kind == "regression" or (info.kind is None and fractional):
+        _not_numeric(tables, column, kinds, problems)
+        return _targets(tables, column, values, problems)
+    if len(together - {"number"} | ({"whole"} if "number" in together else set())) > 1:
+        _mixed(tables, column, kinds, values, problems)
+    if problems.lines:
+        return Labels((), {})
+    return _classes(tables, column, values, info, problems)
+
+
+def _values(tables: dict[str, Table], column: str) -> dict[str, list[Any]]:
+    """The labels, those of untyped files read as numbers where most of them are."""
+    values = {split: table.values(column) for split, table in tables.items()}
+    texts = [value for split, table in tables.items() if not table.typed for value in values[split] if value.strip()]
+    if not texts or sum(bool(_NUMBER.match(text.strip())) for text in texts) * 2 < len(texts):
+        return values
+    return {split: values[split] if table.typed else [_parsed(value) for value in values[split]] for split, table in tables.items()}
+
+
+def _parsed(text: str) -> Any:
+    text = text.strip()
+    if _WHOLE.match(text):
+        return int(text)
+    return float(text) if _NUMBER.match(text) or text.lower() in _NOT_FINITE else text
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "missing"
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, int):
+        return "whole"
+    if isinstance(value, float):
+        return "number" if math.isfinite(value) else "not finite"
+    if isinstance(value, str):
+        return "text" if value.strip() else "missing"
+    return "other"
+
+
+def _is_regression(values: list[Any]) -> bool:
+    """Numbers are targets where some are fractions, or where there are more whole ones in a fractional type than a few."""
+    numbers = {value for value in values if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)}
+    return len(numbers) > FEW or any(value != int(value) for value in numbers)
+
+
+def _not_numeric(tables: dict[str, Table], column: str, kinds: dict[str, dict[str, list[int]]], problems: Problems) -> None:
+    for split, table in tables.items():
+        rows = sorted(kinds[split].get("text", []) + kinds[split].get("bool", []))
+        problems.rows(table, column, rows, "with a label that is not a number, in a regression", "Correct or remove the rows", True)
+
+
+def _targets(tables: dict[str, Table], column: str, values: dict[str, list[Any]], problems: Problems) -> Labels:
+    if problems.lines:
+        return Labels(None, {})
+    arrays = {split: np.array(items, dtype=np.float32) for split, items in values.items()}
+    for split, array in arrays.items():
+        if len(np.unique(array)) < 2 and split in ("train", "all"):
+            problems.add(f"{tables[split].name}, column {column!r}: every label is {array[0]:g}; there is nothing to learn")
+    return Labels(None, arrays)
+
+
+def _mixed(
+    tables: dict[str, Table], column: str, kinds: dict[str, dict[str, list[int]]], values: dict[str, list[Any]], problems: Problems
+) -> None:
+    words = {"text": "words", "bool": "true/false", "whole": "numbers", "number": "numbers"}
+    said = []
+    for split, table in tables.items():
+        for word in dict.fromkeys(words.values()):
+            rows = sorted(row for kind in words if words[kind] == word for row in kinds[split].get(kind, []))
+            if rows:
+                shown = ", ".join(f"{table.place(row)}: {values[split][row]!r}" for row in rows[:2])
+                said.append(f"{table.name} has {len(rows)} {word} ({shown})")
+    problems.add(f"column {column!r} mixes types of labels: {'; '.join(said)}. Write all of them as numbers, or all as words")
+
+
+def _classes(tables: dict[str, Table], column: str, values: dict[str, list[Any]], info: Info, problems: Problems) -> Labels:
+    base = "all" if "all" in tables else "train"
+    cleaned = {split: [_class(value) for value in items] for split, items in values.items()}
+    seen = set(cleaned[base])
+    if info.classes is not None:
+        numbers = isinstance(next(iter(seen)), int)
+        order: Sequence[Any] = range(len(info.classes)) if numbers else info.classes
+        allowed = f"0 to {len(info.classes) - 1}" if numbers else ", ".join(info.classes[:20])
+        known = set(order)
+        for split, table in tables.items():
+            rows = [row for row, value in enumerate(cleaned[split]) if value not in known]
+            problems.rows(table, column, rows, f"with a label outside the classes of dataset.json ({allowed})", "Correct one of both", True)
+        names = info.classes
+    else:
+        order = sorted(seen)
+        names = tuple(str(item) for item in order)
+    if len(seen) < 2:
+        problems.add(
+            f"{tables[base].name}, column {column!r}: every row has the label {next(iter(seen))!r}; at least two classes are needed"
+        )
+    elif len(seen) > len(cleaned[base]) / 2 and len(cleaned[base]) >= 4 * SHOWN:
+        problems.add(
+            f"{tables[base].name}, column {column!r}: {len(seen)} different labels in {len(cleaned[base])} rows; that is no column of classes. "
+            "Name the right one with label_column (whole numbers that are the targets of a regression: write 3.0 for 3 and some of them "
+            'as fractions, or set "task": "regression" in dataset.json)'
+        )
+    for split, table in tables.items():
+        rows = [row for row, value in enumerate(cleaned[split]) if value not in seen] if split != base else []
+        lacking = sorted({str(cleaned[split][row]) for row in rows})
+        problems.rows(table, column, rows, f"with classes that {base} does not have ({', '.join(lacking[:10])})",
+                      f"Add such rows to {base}, or remove these", True)  # fmt: skip
+    if problems.lines:
+        return Labels(names, {})
+    index = {item: number for number, item in enumerate(order)}
+    return Labels(tuple(names), {split: np.array([index[item] for item in items], dtype=np.int64) for split, items in cleaned.items()})
+
+
+def _class(value: Any) -> Any:
+    """One value for a class however it is written: 1.0 is 1, and words have no white space around them."""
+    if isinstance(value, float):
+        return int(value)
+    return value.strip() if isinstance(value, str) else value

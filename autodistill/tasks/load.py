@@ -1,0 +1,163 @@
+"""From a reference to a checked dataset in three splits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from autodistill.errors import DataError
+from autodistill.recipe import TaskType
+from autodistill.tasks.base import Dataset, DatasetRef, Split, digest
+from autodistill.tasks.columns import Columns, choose
+from autodistill.tasks.find import find
+from autodistill.tasks.images import Images, decoded
+from autodistill.tasks.labels import Labels, are_hidden, encode
+from autodistill.tasks.problems import Problems
+from autodistill.tasks.source import Source
+from autodistill.tasks.splits import Part, plan, strata
+from autodistill.tasks.tables import Table
+
+
+def load_dataset(ref: DatasetRef, *, with_test: bool = False) -> Dataset:
+    """Find a dataset, check every row of it, and give its splits.
+
+    with_test: also keep the test split, for `Dataset.open_test`; only `distill` asks for it.
+
+    Raises:
+        DataError: the dataset is nowhere, cannot be reached, or has bad rows; every kind of problem is named with file,
+            column and rows.
+    """
+    if ref.limit_train is not None and ref.limit_train < 2:
+        raise DataError(f"limit_train is {ref.limit_train}; allowed: 2 or more, or none for all rows")
+    source = find(ref.name)
+    info = source.info
+    problems = Problems()
+    notes = list(source.notes)
+    tables = dict(source.tables)
+    base = "all" if "all" in tables else "train"
+    columns = choose(tables[base], ref.text_columns or info.text_columns, ref.label_column or info.label_column)
+    if "test" in tables and are_hidden(tables["test"], columns.label):
+        del tables["test"]
+        notes.append("the test file has no labels and is not used")
+    _same_columns(tables, columns, base)
+    unused = [name for name in tables[base].names if name not in (*columns.inputs, columns.label)]
+    if unused:
+        notes.append(f"columns not used: {', '.join(unused)} (text or image: {' + '.join(columns.inputs)}; label: {columns.label})")
+    labels = encode(tables, columns.label, info, problems)
+    keep = {split: _with_text(table, columns, source, problems, notes) for split, table in tables.items()}
+    problems.check(info.name)
+
+    regression = labels.classes is None
+    keys = {split: strata(labels.arrays[split][rows], regression) for split, rows in keep.items()}
+    parts, decisions = plan(keys, ref.seed, ref.limit_train, info.name)
+    notes += decisions
+    parts = {split: Part(part.table, keep[part.table][part.rows]) for split, part in parts.items()}
+    metric = info.metric or ("spearman" if regression else "accuracy")
+    wanted = ("train", "validation", "test") if with_test else ("train", "validation")
+    if columns.image is None:
+        return _text(ref, source, tables, columns, labels, {split: parts[split] for split in wanted}, metric, notes)
+    return _image(ref, source, tables, columns.image, labels, {split: parts[split] for split in wanted}, metric, notes)
+
+
+def _same_columns(tables: dict[str, Table], columns: Columns, base: str) -> None:
+    for table in tables.values():
+        missing = [name for name in (*columns.inputs, columns.label) if name not in table.names]
+        if missing:
+            raise DataError(
+                f"{table.name} lacks the column {', '.join(map(repr, missing))} that {tables[base].name} has; "
+                f"its columns are {', '.join(table.names)}"
+            )
+
+
+def _with_text(table: Table, columns: Columns, source: Source, problems: Problems, notes: list[str]) -> np.ndarray:
+    """The rows that can be used: all, or in published sets those with a text."""
+    empty: set[int] = set()
+    for column in columns.texts:
+        values = table.values(column)
+        rows = [row for row, value in enumerate(values) if value is None or (isinstance(value, str) and not value.strip())]
+        odd = [row for row, value in enumerate(values) if value is not None and not isinstance(value, str)]
+        problems.rows(table, column, odd, "whose text is not text", "Write it as a string", values=True)
+        if source.own:
+            problems.rows(table, column, rows, "with an empty text", "Fill them in or remove the rows")
+        empty |= set(rows)
+    if empty and not source.own:
+        notes.append(f"{table.name}: {len(empty)} rows without text are left out")
+    return np.array([row for row in range(table.rows) if row not in empty], dtype=np.int64)
+
+
+def _text(
+    ref: DatasetRef, source: Source, tables: dict[str, Table], columns: Columns, labels: Labels, parts: dict[str, Part], metric: str,
+    notes: list[str],
+) -> Dataset:  # fmt: skip
+    splits: dict[str, Split] = {}
+    for split, part in parts.items():
+        texts = [tables[part.table].take(column, part.rows) for column in columns.texts]
+        pairs = texts[1] if len(texts) == 2 else None
+        splits[split] = Split(labels.arrays[part.table][part.rows], texts=texts[0], text_pairs=pairs)
+    rows: dict[str, Iterable[Any]] = {
+        split: item.texts if item.text_pairs is None else zip(item.texts or (), item.text_pairs, strict=True)  # type: ignore[misc]
+        for split, item in splits.items()
+        if split != "test"
+    }
+    contents = [_joined(texts) for split in ("train", "validation") for texts in (splits[split].texts, splits[split].text_pairs)]
+    kind = "regression" if labels.classes is None else "classification"
+    task: Any = f"text{'-pair' if len(columns.texts) == 2 else ''}-{kind}"
+    return _dataset(ref, source, task, metric, labels, splits, contents, rows, None, notes)
+
+
+def _image(
+    ref: DatasetRef, source: Source, tables: dict[str, Table], column: str, labels: Labels, parts: dict[str, Part], metric: str,
+    notes: list[str],
+) -> Dataset:  # fmt: skip
+    if labels.classes is None:
+        raise DataError(
+            f"dataset {source.info.name!r} has images with fractional labels; allowed: classes (image regression is not supported)"
+        )
+    problems = Problems()
+    found: dict[str, Images] = {}
+    size: int | None = None
+    for split, part in parts.items():
+        images = decoded(tables[part.table], column, part.rows, size, problems)
+        if images is not None:
+            found[split] = images
+            size = size or images.pixels.shape[1]
+    problems.check(source.info.name)
+    splits = {split: Split(labels.arrays[part.table][part.rows], images=found[split].pixels) for split, part in parts.items()}
+    rows: dict[str, Iterable[Any]] = {split: found[split].digests.tolist() for split in ("train", "validation")}
+    contents = [found[split].digests.tobytes() for split in ("train", "validation")]
+    return _dataset(ref, source, "image-classification", metric, labels, splits, contents, rows, size, notes)
+
+
+def _joined(texts: list[str] | None) -> bytes:
+    """Texts as bytes, with their lengths, so that two ways to cut the same letters differ."""
+    if texts is None:
+        return b""
+    return np.array([len(text) for text in texts], dtype=np.int64).tobytes() + "".join(texts).encode("utf-8", "surrogatepass")
+
+
+def _dataset(
+    ref: DatasetRef, source: Source, task: TaskType, metric: str, labels: Labels, splits: dict[str, Split], contents: list[bytes],
+    rows: dict[str, Iterable[Any]], size: int | None, notes: list[str],
+) -> Dataset:  # fmt: skip
+    train = set(rows["train"])
+    twice = sum(row in train for row in rows["validation"])
+    if twice:
+        notes.append(f"{twice} of {len(splits['validation'])} validation rows stand in train too")
+    fingerprint = digest(
+        task, "\n".join(labels.classes or ()), *(splits[split].labels.tobytes() for split in ("train", "validation")), *contents
+    )
+    return Dataset(
+        name=source.info.name,
+        task=task,
+        metric=metric,
+        classes=labels.classes,
+        train=splits["train"],
+        validation=splits["validation"],
+        fingerprint=fingerprint,
+        ref=ref,
+        image_size=size,
+        notes=tuple(notes),
+        _test=splits.get("test"),
+    )

@@ -1,0 +1,78 @@
+"""What a source of data gives: its tables by split, and what is known about them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from autodistill.errors import DataError, not_allowed
+from autodistill.tasks.tables import Table
+
+CLASSIFICATION_METRICS = ("accuracy", "macro_f1", "matthews_correlation")
+REGRESSION_METRICS = ("spearman",)
+TASK_KINDS = ("classification", "regression")
+
+
+@dataclass(frozen=True)
+class Info:
+    """What is known of a dataset beside its rows: a folder's dataset.json, or an entry of the catalog.
+
+    kind: classification or regression; classes: names by index. None: to be found out from the rows.
+    """
+
+    name: str
+    kind: str | None = None
+    metric: str | None = None
+    classes: tuple[str, ...] | None = None
+    text_columns: tuple[str, ...] | None = None
+    label_column: str | None = None
+    about: str = ""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Tables by split name (train, validation, test; only "all" where there is one table to be split).
+
+    own: the user's own files, whose errors the user can mend. Rows without text in published sets are left out instead.
+    """
+
+    info: Info
+    tables: dict[str, Table]
+    own: bool = True
+    notes: tuple[str, ...] = field(default=())
+
+
+def read_info(path: Path, name: str) -> Info:
+    """Read a dataset.json; what it does not say stays open.
+
+    Raises:
+        DataError: it is not JSON, or a key has a value that is not allowed.
+    """
+    try:
+        data: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ValueError) as cause:
+        raise DataError(f"{path} is not valid JSON: {cause}") from None
+    if not isinstance(data, dict):
+        raise DataError(f"{path} should hold an object with the keys task, metric, classes; it holds a {type(data).__name__}")
+    kind, metric, classes = data.get("task"), data.get("metric"), data.get("classes")
+    if kind is not None and kind not in TASK_KINDS:
+        raise DataError(f"{path}: " + not_allowed("task", kind, TASK_KINDS))
+    metrics = {"classification": CLASSIFICATION_METRICS, "regression": REGRESSION_METRICS}.get(
+        kind, CLASSIFICATION_METRICS + REGRESSION_METRICS
+    )
+    if metric is not None and metric not in metrics:
+        raise DataError(f"{path}: " + not_allowed("metric", metric, metrics))
+    if classes is not None:
+        if not isinstance(classes, list) or not all(isinstance(item, str) for item in classes) or len(set(classes)) < len(classes):
+            raise DataError(f"{path}: classes should be a list of different names, by index; it is {str(classes)[:80]}")
+        if kind == "regression":
+            raise DataError(f"{path}: a regression has no classes; remove them, or set task to classification")
+        kind = "classification"
+    return Info(name, kind, metric, tuple(classes) if classes is not None else None, about=str(data.get("source", "")))
+
+
+def renamed(source: Source, name: str) -> Source:
+    """The same source under another name."""
+    return replace(source, info=replace(source.info, name=name))
