@@ -1,7 +1,8 @@
 """Objectives on the layers' states: what a student's layer holds against what its teacher's layer holds.
 
-Each is called once for a layer pair. student_state is already projected to the teacher's width, except where `drop` names
-the projection. States are (B, D), or (B, T, D) with mask (B, T): then every kept position counts as one vector.
+Each is called once for a layer pair, and no gradient goes to the teacher's side. student_state is already projected to the
+teacher's width, except where `drop` names the projection. States are (B, D), or (B, T, D) with mask (B, T): then every kept
+position counts as one vector.
 """
 
 from __future__ import annotations
@@ -26,10 +27,11 @@ def mse(student_state: Tensor, teacher_state: Tensor, mask: Tensor | None = None
     Formula: mean over kept positions n and dimensions d of (s_nd − t_nd)².
     Scale: the mean over dimensions leaves a gradient of about 1/√D of cross-entropy's for states of unit variance; it grows
         with the teacher's variance. Search the weight on a log scale around 1.
-    Source: Romero et al. 2015, "FitNets: Hints for Thin Deep Nets", eq. 3; Jiao et al. 2020, "TinyBERT", eq. 8.
+    Source: Romero et al. 2015, "FitNets: Hints for Thin Deep Nets", eq. 3 (there times ½); Jiao et al. 2020, "TinyBERT:
+        Distilling BERT for Natural Language Understanding", eq. 8.
     When: a plain first choice where the student is much like its teacher.
     """
-    return F.mse_loss(positions(student_state, mask), positions(teacher_state, mask))
+    return F.mse_loss(positions(student_state, mask), positions(teacher_state.detach(), mask))
 
 
 @component("objective.intermediate")
@@ -39,11 +41,11 @@ def l1(student_state: Tensor, teacher_state: Tensor, mask: Tensor | None = None)
     Shapes: student_state, teacher_state (B, D) or (B, T, D); mask (B, T) bool or None → scalar.
     Formula: mean over kept positions n and dimensions d of |s_nd − t_nd|.
     Scale: as mse: about 1/√D of cross-entropy's gradient, whatever the states' variance. Search the weight on a log scale around 1.
-    Source: Kim, Park, Kwak 2018, "Paraphrasing Complex Network: Network Compression via Factor Transfer", eq. 3 with p = 1, without
-        its normalisation; one of the intermediate losses of He et al. 2021, "Distiller".
+    Source: Kim, Park, Kwak 2018, "Paraphrasing Complex Network: Network Compression via Factor Transfer", section 3.3 with p = 1,
+        without its normalisation.
     When: the teacher's states have dimensions of very large values, as those of BERT do.
     """
-    return F.l1_loss(positions(student_state, mask), positions(teacher_state, mask))
+    return F.l1_loss(positions(student_state, mask), positions(teacher_state.detach(), mask))
 
 
 @component("objective.intermediate")
@@ -57,7 +59,7 @@ def cosine(student_state: Tensor, teacher_state: Tensor, mask: Tensor | None = N
     Source: Sanh et al. 2019, "DistilBERT, a distilled version of BERT", section 3 (L_cos).
     When: text encoders, whose states differ in length for reasons that do not matter.
     """
-    return (1 - F.cosine_similarity(positions(student_state, mask), positions(teacher_state, mask), dim=-1)).mean()
+    return (1 - F.cosine_similarity(positions(student_state, mask), positions(teacher_state.detach(), mask), dim=-1)).mean()
 
 
 @component("objective.intermediate")
@@ -68,11 +70,11 @@ def pkd(student_state: Tensor, teacher_state: Tensor, mask: Tensor | None = None
     Formula: mean over kept positions n of ‖ s_n/‖s_n‖ − t_n/‖t_n‖ ‖²  (= 2 · cosine).
     Scale: between 0 and 4; the gradient is about 2/‖s_n‖ of cross-entropy's. The equation sums over dimensions; the authors' code
         takes the mean, which is D times less. Search the weight on a log scale around 1.
-    Source: Sun et al. 2019, "Patient Knowledge Distillation for BERT Model Compression", eq. 7 (there on CLS states, tokens: cls).
+    Source: Sun et al. 2019, "Patient Knowledge Distillation for BERT Model Compression", section 3.2, L_PT (on CLS states: tokens cls).
     When: several CLS states of a BERT teacher, with layer_map skip (PKD-Skip) or last (PKD-Last).
     """
     student = F.normalize(positions(student_state, mask), dim=-1)
-    teacher = F.normalize(positions(teacher_state, mask), dim=-1)
+    teacher = F.normalize(positions(teacher_state.detach(), mask), dim=-1)
     return (student - teacher).square().sum(dim=-1).mean()
 
 
@@ -84,10 +86,11 @@ def cka(student_state: Tensor, teacher_state: Tensor, mask: Tensor | None = None
     Formula: 1 − ‖Y'X‖²_F / (‖X'X‖_F ‖Y'Y‖_F), with X and Y the kept vectors as rows, less their column means.
     Scale: between 0 and 1. The gradient is about 1/‖s_n‖ of cross-entropy's; search the weight on a log scale around 1. With two
         vectors it is always 0, with one it is 1 and has no gradient.
-    Source: Kornblith, Norouzi, Lee, Hinton 2019, "Similarity of Neural Network Representations Revisited", eq. 3 and section 3 (linear).
+    Source: Kornblith, Norouzi, Lee, Hinton 2019, "Similarity of Neural Network Representations Revisited", section 3,
+        CKA with a linear kernel.
     When: widths differ, batches are large (32 and up), and no projection should learn the teacher's work instead of the student.
     """
-    student, teacher = positions(student_state, mask), positions(teacher_state, mask)
+    student, teacher = positions(student_state, mask), positions(teacher_state.detach(), mask)
     student, teacher = student - student.mean(dim=0), teacher - teacher.mean(dim=0)
     tiny = torch.finfo(student.dtype).tiny
     student, teacher = student / student.norm().clamp(min=tiny), teacher / teacher.norm().clamp(min=tiny)  # CKA knows no scale
@@ -128,9 +131,10 @@ def vid(
         μ is the projection of the recipe (the paper's is a small network: projection mlp). It bounds −I(t; s) up to a constant.
     Scale: mse / (2σ²) at the start, σ² = initial_variance; where variances shrink the value goes below 0 and the gradient grows.
         Search the weight on a log scale around 1.
-    Source: Ahn, Hu, Damianou, Lawrence, Dai 2019, "Variational Information Distillation for Knowledge Transfer", eqs. 5 and 6.
+    Source: Ahn, Hu, Damianou, Lawrence, Dai 2019, "Variational Information Distillation for Knowledge Transfer", section 2.1,
+        the Gaussian log-likelihood with softplus variances.
     When: some of the teacher's dimensions cannot be foretold by a small student: they get a large variance and stop to matter.
     """
-    student, teacher, spread = positions(student_state, mask), positions(teacher_state, mask), variance()
+    student, teacher, spread = positions(student_state, mask), positions(teacher_state.detach(), mask), variance()
     spread = spread.to(student.dtype)
     return 0.5 * (spread.log() + (teacher - student).square() / spread).mean()

@@ -6,7 +6,13 @@ For image models a layer is a feature stage.
 
 from __future__ import annotations
 
-from autodistill.errors import RecipeError, not_allowed
+import numpy as np
+import torch
+from scipy.optimize import linprog
+from scipy.special import softmax
+from torch import Tensor, nn
+
+from autodistill.errors import DivergedError, RecipeError, not_allowed
 
 LAYER_MAPS = ("skip", "last", "first", "emd", "all")
 
@@ -16,7 +22,8 @@ def layer_pairs(layer_map: str, student_layers: int, teacher_layers: int) -> lis
 
     skip: every layer of the student, with the teacher's at the same share of its depth: layer s of S with round(s · T/S), a half
     being rounded up (PKD-Skip, Sun et al. 2019; TinyBERT's uniform map, Jiao et al. 2020). last: the last min(S, T) of each, aligned
-    at the top (PKD-Last). first: the first min(S, T) of each. emd, all: every pair; `PairWeights` weighs them.
+    at the top (PKD-Last). first: the first min(S, T) of each. emd, all: every pair;
+    the module of `build_pair_weights` weighs them.
 
     Raises:
         RecipeError: an unknown map, or a model without layers to tap.
@@ -39,3 +46,94 @@ def layer_pairs(layer_map: str, student_layers: int, teacher_layers: int) -> lis
         case "emd" | "all":
             return [(student, teacher) for student in range(1, student_layers + 1) for teacher in range(1, teacher_layers + 1)]
     raise RecipeError(not_allowed("layer_map", layer_map, LAYER_MAPS))
+
+
+class UniformWeights(nn.Module):
+    """Every pair counts the same: the mean of the pairs' losses."""
+
+    def forward(self, losses: Tensor) -> Tensor:
+        """Losses of the pairs (P,) → their weights (P,), of sum 1."""
+        return torch.full_like(losses, 1 / len(losses)).detach()
+
+
+class LearnedWeights(nn.Module):
+    """layer_map `all`: each layer of the student spreads its share 1/S over the teacher's layers by a softmax of learned logits.
+
+    The logits start equal and go, with the rest of training, to the teacher's layers that the student's layer can follow.
+    """
+
+    def __init__(self, student_layers: int, teacher_layers: int) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(student_layers, teacher_layers))
+
+    def forward(self, losses: Tensor) -> Tensor:
+        """Losses of the pairs (S · T,) → their weights (S · T,), of sum 1, with a gradient to the logits."""
+        return (self.logits.softmax(dim=1) / self.logits.shape[0]).flatten().to(losses.dtype)
+
+
+class EmdWeights(nn.Module):
+    """layer_map `emd`: the optimal transport plan between the student's and the teacher's layers, BERT-EMD.
+
+    The pairs' losses are the costs D; the plan F minimises Σ F_ij D_ij with row sums w_i (the student's layer weights) and column sums
+    w'_j (the teacher's), all of sum 1. So the loss Σ F_ij D_ij is the earth mover's distance. Then, while training, the cost attention:
+    a layer's unit cost is C_i = Σ_j F_ij D_ij / w_i, and its next weight is w_i = softmax_i((Σ_k C_k / C_i) / attention_temperature):
+    layers that are cheap to match get more of the mass. Costs below zero (MI bounds, vid) are lifted so that the least is zero, which
+    does not change the plan.
+    Source: Li, Liu, Zhao, Xu, Yang, Jin 2020, "BERT-EMD: Many-to-Many Layer Mapping for BERT Compression with Earth Mover's Distance",
+    sections 3.2 (EMD) and 3.3 (cost attention).
+    """
+
+    student_weight: Tensor
+    teacher_weight: Tensor
+
+    def __init__(self, student_layers: int, teacher_layers: int, attention_temperature: float = 1.0) -> None:
+        super().__init__()
+        self.attention_temperature = attention_temperature
+        self.register_buffer("student_weight", torch.full((student_layers,), 1 / student_layers, dtype=torch.float64))
+        self.register_buffer("teacher_weight", torch.full((teacher_layers,), 1 / teacher_layers, dtype=torch.float64))
+
+    def forward(self, losses: Tensor) -> Tensor:
+        """Losses of the pairs (S · T,) → the transport plan (S · T,), of sum 1, without a gradient."""
+        student, teacher = self.student_weight.cpu().numpy(), self.teacher_weight.cpu().numpy()
+        cost = losses.detach().double().cpu().numpy().reshape(len(student), len(teacher))
+        cost = cost - min(cost.min(), 0.0)
+        plan = transport_plan(student, teacher, cost)
+        if self.training:
+            self.student_weight.copy_(torch.from_numpy(self._attend((plan * cost).sum(axis=1) / student)))
+            self.teacher_weight.copy_(torch.from_numpy(self._attend((plan * cost).sum(axis=0) / teacher)))
+        return torch.from_numpy(plan.reshape(-1)).to(losses)
+
+    def _attend(self, unit_cost: np.ndarray) -> np.ndarray:
+        total = unit_cost.sum()
+        share = total / np.maximum(unit_cost, 1e-6 * total) if total > 0 else np.ones_like(unit_cost)
+        weight = np.maximum(softmax(share / self.attention_temperature), 1e-6)  # a layer of no weight has no unit cost
+        return weight / weight.sum()
+
+
+def transport_plan(supply: np.ndarray, demand: np.ndarray, cost: np.ndarray) -> np.ndarray:
+    """The exact optimal transport plan, by linear programming.
+
+    Shapes: supply (S,) and demand (T,), of equal sums; cost (S, T), finite → (S, T), of row sums `supply` and column sums `demand`.
+
+    Raises:
+        DivergedError: a cost that is not a finite number.
+    """
+    if not np.isfinite(cost).all():
+        raise DivergedError("the loss of a layer pair is not a finite number; lower the learning rate or the objective's weight")
+    rows, columns = cost.shape
+    sums = np.vstack([np.kron(np.eye(rows), np.ones(columns)), np.kron(np.ones(rows), np.eye(columns))])
+    totals = np.concatenate([supply, demand * (supply.sum() / demand.sum())])
+    scale = max(np.abs(cost).max(), np.finfo(float).tiny)  # the solver's tolerances are absolute
+    # The last equation follows from the others; with rounding it might contradict them.
+    result = linprog(cost.reshape(-1) / scale, A_eq=sums[:-1], b_eq=totals[:-1], bounds=(0, None), method="highs")
+    return np.maximum(result.x, 0.0).reshape(rows, columns)
+
+
+def build_pair_weights(layer_map: str, student_layers: int, teacher_layers: int) -> nn.Module:
+    """The module that weighs the pairs of `layer_pairs`: losses (P,), in its order, → weights (P,) of sum 1."""
+    match layer_map:
+        case "emd":
+            return EmdWeights(student_layers, teacher_layers)
+        case "all":
+            return LearnedWeights(student_layers, teacher_layers)
+    return UniformWeights()

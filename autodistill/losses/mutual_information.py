@@ -35,8 +35,8 @@ def mutual_information_bound(scores: Tensor, mi_alpha: float, log_baseline: Tens
         Between them the two expectations have K and K − 1 samples of x, a difference of order α / K².
     Scale: nats; all in log space, so only mi_alpha = 0 can overflow (scores beyond 88 in float32): its value is that large.
         One pair has nothing to be told from, and its bound is 0.
-    Source: Poole, Ozair, van den Oord, Alemi, Tucker 2019, "On Variational Bounds of Mutual Information", eq. 12; InfoNCE is eq. 10
-        there, TUBA eq. 4 and NWJ eq. 5.
+    Source: Poole, Ozair, van den Oord, Alemi, Tucker 2019, "On Variational Bounds of Mutual Information", section 2.4, eq. 12;
+        TUBA and NWJ are in section 2.2 there, InfoNCE in 2.3.
     When: to measure; `mi` is the objective.
     """
     scores = full_precision(scores)
@@ -124,11 +124,8 @@ def build_scorer(student_width: int, teacher_width: int, *, critic: str, critic_
         case "inner":
             module = Separable(nn.Linear(student_width, teacher_width), nn.Identity(), teacher_width)
         case "bilinear":
-            student_side, teacher_side = (
-                nn.Linear(student_width, critic_width, bias=False),
-                nn.Linear(teacher_width, critic_width, bias=False),
-            )
-            module = Separable(student_side, teacher_side, critic_width)
+            student_side = nn.Linear(student_width, critic_width, bias=False)
+            module = Separable(student_side, nn.Linear(teacher_width, critic_width, bias=False), critic_width)
         case "mlp":
             module = Separable(mlp(student_width), mlp(teacher_width), critic_width)
         case _:
@@ -157,8 +154,9 @@ def mi(
         an mlp of both. The scale c is learned (it is √width at the start, so that scores start with unit variance; at most 50).
         q is e (constant, NWJ) or exp of a learned linear function of the student's state (learned, TUBA).
         With tokens, up to 256 positions of the batch are taken, evenly spaced in each row.
-    Scale: nats. At mi_alpha = 1 it is cross-entropy over which of the batch's teachers belongs to the student, less log K; weight 1
-        has its gradient times c/‖s‖. Near mi_alpha = 0 the gradient's variance grows as e^I. Search the weight on a log scale around 0.1.
+    Scale: nats. At mi_alpha = 1 it is cross-entropy over which of the batch's teachers belongs to the student, less log K; at the start
+        its gradient is of cross-entropy's order. Near mi_alpha = 0 the gradient's variance grows as e^I. Search the weight on a log
+        scale around 0.1.
     Source: Poole et al. 2019, "On Variational Bounds of Mutual Information", eq. 12; as an objective of distillation: He, Shi, et al.
         2021, "Distiller: A Systematic Study of Model Distillation Methods in Natural Language Processing", MI-α.
     When: the best intermediate objective of the Distiller study; mi_alpha 0.9 to 1 for small batches, less where they are large.
@@ -166,5 +164,5 @@ def mi(
     if student_state.dim() == 3:
         full = torch.ones(student_state.shape[:2], dtype=torch.bool, device=student_state.device)
         mask = spread(full if mask is None else mask, MAX_POSITIONS)
-    scores, log_baseline = scorer(positions(student_state, mask), positions(teacher_state, mask))
+    scores, log_baseline = scorer(positions(student_state, mask), positions(teacher_state.detach(), mask))
     return -mutual_information_bound(scores, mi_alpha, log_baseline)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
+import torch
 import torch.nn.functional as F
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from autodistill.components import CLASSIFICATION, component
+from autodistill.errors import RecipeError
 from autodistill.losses.tensors import full_precision
+
+
+def _pair(student_logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Both logits over the temperature, in full precision, the teacher's without a gradient."""
+    return full_precision(student_logits) / temperature, full_precision(teacher_logits.detach()) / temperature
 
 
 @component("objective.prediction", tasks=CLASSIFICATION)
@@ -22,9 +29,25 @@ def kl(student_logits: Tensor, teacher_logits: Tensor, *, temperature: Annotated
     Source: Hinton, Vinyals, Dean 2015, "Distilling the Knowledge in a Neural Network", section 2.
     When: always a first choice where there are several classes; higher T passes on more of how the teacher errs.
     """
-    student = F.log_softmax(full_precision(student_logits) / temperature, dim=-1)
-    teacher = F.log_softmax(full_precision(teacher_logits) / temperature, dim=-1)
-    return F.kl_div(student, teacher, reduction="batchmean", log_target=True) * temperature**2
+    student, teacher = _pair(student_logits, teacher_logits, temperature)
+    divergence = F.kl_div(student.log_softmax(-1), teacher.log_softmax(-1), reduction="batchmean", log_target=True)
+    return divergence * temperature**2
+
+
+@component("objective.prediction", kind="ce", tasks=CLASSIFICATION)
+def soft_ce(student_logits: Tensor, teacher_logits: Tensor, *, temperature: Annotated[float, Field(gt=0.0)] = 1.0) -> Tensor:
+    """Cross-entropy with the teacher's softened predictions as labels.
+
+    Shapes: student_logits, teacher_logits (B, C) → scalar.
+    Formula: −T² · mean_b Σ_c p_c log q_c, with p = softmax(teacher / T), q = softmax(student / T); it is kl plus T² times the
+        teacher's entropy, so the student's gradient is that of kl.
+    Scale: of cross-entropy's order at weight 1.
+    Source: Hinton, Vinyals, Dean 2015, "Distilling the Knowledge in a Neural Network", section 2; Jiao et al. 2020, "TinyBERT:
+        Distilling BERT for Natural Language Understanding", eq. 10.
+    When: as kl; its value can be read beside the hard labels' cross-entropy.
+    """
+    student, teacher = _pair(student_logits, teacher_logits, temperature)
+    return -(teacher.softmax(-1) * student.log_softmax(-1)).sum(-1).mean() * temperature**2
 
 
 @component("objective.prediction")
@@ -34,8 +57,197 @@ def mse(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
     Shapes: student_logits, teacher_logits (B, C), C = 1 for regression → scalar.
     Formula: mean over rows b and classes c of (z_bc − v_bc)², z the student's logits, v the teacher's.
     Scale: of cross-entropy's order for logits of unit variance; it grows with the size of the teacher's logits.
-    Source: Ba, Caruana 2014, "Do Deep Nets Really Need to be Deep?", eq. 1; the mean over classes as in Kim et al. 2021, "Comparing
-        Kullback-Leibler Divergence and Mean Squared Error Loss in Knowledge Distillation".
+    Source: Ba, Caruana 2014, "Do Deep Nets Really Need to be Deep?", eq. 1 (there times C/2); Kim et al. 2021, "Comparing
+        Kullback-Leibler Divergence and Mean Squared Error Loss in Knowledge Distillation", L_MSE.
     When: regression, and classification where the teacher is so sure that its softened predictions say little.
     """
-    return F.mse_loss(full_precision(student_logits), full_precision(teacher_logits))
+    return F.mse_loss(*_pair(student_logits, teacher_logits))
+
+
+@component("objective.prediction", tasks=CLASSIFICATION)
+def dkd(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    labels: Tensor,
+    *,
+    dkd_target_weight: Annotated[float, Field(ge=0.0)] = 1.0,
+    dkd_nontarget_weight: Annotated[float, Field(ge=0.0)] = 8.0,
+    temperature: Annotated[float, Field(gt=0.0)] = 4.0,
+) -> Tensor:
+    """Decoupled knowledge distillation: kl split into "how sure of the target" and "how the rest is shared out", weighed apart.
+
+    Shapes: student_logits, teacher_logits (B, C); labels (B,) int64 → scalar.
+    Formula: T² · mean_b (w_t · TCKD + w_n · NCKD), with p, q the softmax of teacher / T and student / T and t the label:
+        TCKD = p_t log(p_t / q_t) + (1 − p_t) log((1 − p_t) / (1 − q_t)), and NCKD = Σ_{c≠t} p̂_c log(p̂_c / q̂_c) with
+        p̂_c = p_c / (1 − p_t), q̂_c = q_c / (1 − q_t). Plain kl is w_t = 1, w_n = 1 − p_t.
+    Scale: w_t and w_n times cross-entropy's order; the paper's w_n is 8 on CIFAR-100 with most pairs, 0.5 on ImageNet. Search the
+        weight on a log scale around 1 / w_n.
+    Source: Zhao, Cui, Song, Qiu, Liang 2022, "Decoupled Knowledge Distillation", eq. 7 (α is w_t, β is w_n).
+    When: many classes and a sure teacher, whose non-target knowledge kl suppresses. With two classes NCKD is 0.
+    """
+    student, teacher = _pair(student_logits, teacher_logits, temperature)
+    target = F.one_hot(labels, student.shape[1]).bool()
+    others = (student.shape[0], student.shape[1] - 1)
+    student_rest, teacher_rest = student[~target].view(others), teacher[~target].view(others)
+
+    def binary(logits: Tensor, rest: Tensor) -> Tensor:  # log of (p_t, 1 − p_t)
+        return torch.stack([logits[target], rest.logsumexp(-1)], dim=-1).log_softmax(-1)
+
+    tckd = F.kl_div(binary(student, student_rest), binary(teacher, teacher_rest), reduction="batchmean", log_target=True)
+    nckd = F.kl_div(student_rest.log_softmax(-1), teacher_rest.log_softmax(-1), reduction="batchmean", log_target=True)
+    return (dkd_target_weight * tckd + dkd_nontarget_weight * nckd) * temperature**2
+
+
+@component("objective.prediction", tasks=CLASSIFICATION)
+def dist(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    *,
+    dist_inter_weight: Annotated[float, Field(ge=0.0)] = 1.0,
+    dist_intra_weight: Annotated[float, Field(ge=0.0)] = 1.0,
+    temperature: Annotated[float, Field(gt=0.0)] = 1.0,
+) -> Tensor:
+    """DIST: the student's predictions need only correlate with the teacher's, over each row's classes and over each class's rows.
+
+    Shapes: student_logits, teacher_logits (B, C) → scalar.
+    Formula: T² · (w_inter · mean_b (1 − ρ(q_b·, p_b·)) + w_intra · mean_c (1 − ρ(q_·c, p_·c))), with p, q the softmax of teacher / T and
+        student / T, and ρ Pearson's correlation.
+    Scale: each mean is between 0 and 2. ρ knows no scale, so the gradient grows where predictions are nearly uniform: a few times
+        cross-entropy's at random initialisation. T² is the authors' code's.
+    Source: Huang, You, Wang, Qian, Xu 2022, "Knowledge Distillation from A Stronger Teacher", section 4 (β is w_inter, γ is w_intra).
+    When: a teacher much stronger than its student, three classes or more, batches of 8 or more. With two classes the inter-class part is
+        a constant; in a batch of one row the intra-class part is.
+    """
+    student, teacher = (logits.softmax(-1) for logits in _pair(student_logits, teacher_logits, temperature))
+
+    def distance(dim: int) -> Tensor:
+        centred = [side - side.mean(dim, keepdim=True) for side in (student, teacher)]
+        return (1 - F.cosine_similarity(centred[0], centred[1], dim=dim)).mean()
+
+    return (dist_inter_weight * distance(1) + dist_intra_weight * distance(0)) * temperature**2
+
+
+@component("objective.prediction", tasks=CLASSIFICATION)
+def nkd(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    labels: Tensor,
+    *,
+    nkd_nontarget_weight: Annotated[float, Field(ge=0.0)] = 1.5,
+    temperature: Annotated[float, Field(gt=0.0)] = 1.0,
+) -> Tensor:
+    """Normalised knowledge distillation: cross-entropy of the target as sure as the teacher, and of the others among themselves.
+
+    Shapes: student_logits, teacher_logits (B, C); labels (B,) int64 → scalar.
+    Formula: mean_b [−p_t log q_t − w_n T² Σ_{c≠t} p̂_c log q̂_c], with p, q the softmax of the plain logits, t the label, and p̂, q̂ the
+        softmax of teacher / T and student / T over the classes other than t.
+    Scale: of cross-entropy's order times 1 + w_n.
+    Source: Yang, Zeng, Li, Zhang, Yuan, Li 2023, "From Knowledge Distillation to Self-Knowledge Distillation: A Unified Approach with
+        Normalized Loss and Customized Soft Labels", section 3, L_NKD (γ is w_n, λ is T).
+    When: as dkd; it has one weight less, and its target part trusts the label only as far as the teacher does.
+    """
+    student, teacher = _pair(student_logits, teacher_logits)
+    target = F.one_hot(labels, student.shape[1]).bool()
+    others = (student.shape[0], student.shape[1] - 1)
+    own = -(teacher.softmax(-1)[target] * student.log_softmax(-1)[target]).mean()
+    student_rest, teacher_rest = student[~target].view(others) / temperature, teacher[~target].view(others) / temperature
+    rest = -(teacher_rest.softmax(-1) * student_rest.log_softmax(-1)).sum(-1).mean()
+    return own + nkd_nontarget_weight * temperature**2 * rest
+
+
+class Subclasses(nn.Module):
+    """The module of `lelp`: each class split in S by fixed directions on the teacher's side, by a learned head on the student's.
+
+    directions (C, S, D_t) and offsets (C, S): the teacher's subclass scores are ⟨directions_cs, h⟩ − offsets_cs, of unit variance over
+    the class's training rows (as a mean over s).
+    """
+
+    directions: Tensor
+    offsets: Tensor
+
+    def __init__(self, student_width: int, directions: Tensor, offsets: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("directions", directions)
+        self.register_buffer("offsets", offsets)
+        self.head = nn.Linear(student_width, offsets.numel())
+
+    def forward(self, student_embedding: Tensor, teacher_embedding: Tensor) -> tuple[Tensor, Tensor]:
+        """Both sides' subclass scores, (B, C, S) each."""
+        student = full_precision(self.head(student_embedding.to(self.head.weight.dtype)))
+        teacher = torch.einsum("csd,bd->bcs", self.directions, teacher_embedding.to(self.directions.dtype))
+        return student.unflatten(-1, self.offsets.shape), full_precision(teacher - self.offsets)
+
+
+def build_subclasses(
+    student_width: int,
+    teacher_width: int,
+    *,
+    classes: int,
+    subclasses: int,
+    teacher_embeddings: Tensor,
+    teacher_logits: Tensor,
+    labels: Tensor,
+    **_: Any,
+) -> Subclasses:
+    """Fit the directions of `lelp` to the teacher's outputs on the training rows.
+
+    The output weights W are had from the embeddings and logits by least squares, the embeddings are projected onto the null space of W,
+    and of each class's the S first principal components are taken and turned by a random rotation (from torch's generator), so that
+    no subclass has the first component, and most of the variance, for itself.
+    Shapes: teacher_embeddings (N, D_t); teacher_logits (N, C); labels (N,) int64.
+
+    Raises:
+        RecipeError: more subclasses than the teacher's embedding has dimensions.
+    """
+    if subclasses > teacher_width:
+        raise RecipeError(f"subclasses is {subclasses}; allowed: at most {teacher_width}, the width of the teacher's embedding")
+    embeddings, logits = teacher_embeddings.detach().double().cpu(), teacher_logits.detach().double().cpu()
+    weights = torch.linalg.lstsq(embeddings - embeddings.mean(0), logits - logits.mean(0), driver="gelsd").solution  # (D, C)
+    basis, sizes, _right = torch.linalg.svd(weights, full_matrices=False)
+    basis = basis[:, sizes > sizes.max() * 1e-9]
+    hidden = embeddings - (embeddings @ basis) @ basis.T
+    directions, offsets = [], []
+    for index in range(classes):
+        rows = hidden[labels.cpu() == index]
+        rows = rows if len(rows) else hidden
+        mean = rows.mean(0)
+        variances, vectors = torch.linalg.eigh((rows - mean).T @ (rows - mean) / len(rows))
+        components, spread = vectors[:, -subclasses:], variances[-subclasses:].mean().clamp(min=torch.finfo(torch.float32).tiny).sqrt()
+        rotation, triangle = torch.linalg.qr(torch.randn(subclasses, subclasses, dtype=torch.float64))
+        turned = (components @ (rotation * triangle.diagonal().sign())).T / spread
+        directions.append(turned)
+        offsets.append(turned @ mean)
+    return Subclasses(student_width, torch.stack(directions).float(), torch.stack(offsets).float())
+
+
+@component("objective.prediction", tasks=CLASSIFICATION, modules={"splitter": build_subclasses})
+def lelp(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    student_embedding: Tensor,
+    teacher_embedding: Tensor,
+    splitter: nn.Module,
+    *,
+    subclasses: Annotated[int, Field(ge=2, le=64)] = 4,
+    subclass_temperature: Annotated[float, Field(gt=0.0)] = 1.0,
+    temperature: Annotated[float, Field(gt=0.0)] = 1.0,
+) -> Tensor:
+    """Learning embedding linear projections: cross-entropy over pseudo-subclasses that the teacher's embedding falls into.
+
+    Shapes: student_logits, teacher_logits (B, C); student_embedding (B, D_s), teacher_embedding (B, D_t), which the heads read;
+        splitter: module, both embeddings → both sides' subclass scores (B, C, S) → scalar.
+    Formula: −T² · mean_b Σ_c Σ_s P_cs log Q_cs, P_cs = p_c · softmax_s(u_cs / τ) and Q_cs = q_c · softmax_s(a_cs), with p, q the softmax of
+        teacher / T and student / T; u_cs the teacher's embedding along direction s of class c: principal components of the class's
+        training embeddings in the null space of the output weights, randomly rotated, of unit variance; a_cs a linear head on the
+        student's embedding. Any distribution over C · S classes is such a product, so the student stays a C-class model.
+    Scale: of cross-entropy's order; at the start it is about log S above ce.
+    Source: Loo, Iliopoulos, Hu, Vee 2024, "Linear Projections of Teacher Embeddings for Few-Class Distillation", section 3. The paper's
+        student has one head of C · S outputs, whose sums over s are the classes; the unit variance is ours, so that τ means the same for
+        every teacher.
+    When: two or few classes, where the teacher's logits say little.
+    """
+    student, teacher = _pair(student_logits, teacher_logits, temperature)
+    student_scores, teacher_scores = splitter(student_embedding, teacher_embedding.detach())
+    target = teacher.softmax(-1)[:, :, None] * (teacher_scores / subclass_temperature).softmax(-1)
+    guess = student.log_softmax(-1)[:, :, None] + student_scores.log_softmax(-1)
+    return -(target * guess).sum(dim=(1, 2)).mean() * temperature**2

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from torch import nn
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from autodistill.errors import RecipeError, not_allowed
+from autodistill.losses.tensors import full_precision, positions
 
 KINDS = ("linear", "mlp", "orthogonal", "none")
 
@@ -13,10 +18,11 @@ KINDS = ("linear", "mlp", "orthogonal", "none")
 def build_projection(kind: str, student_width: int, teacher_width: int) -> nn.Module:
     """The projection of a recipe: a module (..., student_width) → (..., teacher_width).
 
-    linear: one affine map. mlp: linear to the teacher's width, GELU, linear. orthogonal: a linear map without bias whose rows or
-    columns stay orthonormal while they are learned, so it can turn the student's space but neither squeeze nor stretch it, and
-    all that is to be learned is learned by the student: V_kD, Miles, Elezi, Deng 2024, "V_kD: Improving Knowledge Distillation
-    using Orthogonal Projections", section 3. none: the states as they are.
+    linear: one affine map. mlp: linear to the teacher's width, GELU, linear. none: the states as they are.
+    orthogonal: a linear map without bias whose rows or columns stay orthonormal while they are learned (the exponential of a
+    skew-symmetric matrix), so that it turns the student's space but neither squeezes nor stretches it, and what there is to learn
+    is learned by the student. Its partner is `normalise` on the teacher's side.
+    Source: Miles, Elezi, Deng 2024, "V_kD: Improving Knowledge Distillation using Orthogonal Projections", section 3.
 
     Raises:
         RecipeError: an unknown kind, or `none` where the widths differ.
@@ -36,3 +42,29 @@ def build_projection(kind: str, student_width: int, teacher_width: int) -> nn.Mo
                 )
             return nn.Identity()
     raise RecipeError(not_allowed("projection", kind, KINDS))
+
+
+def normalise(teacher_state: Tensor, mask: Tensor | None = None, how: Literal["standardise", "whiten"] = "standardise") -> Tensor:
+    """V_kD's normalisation of the teacher's states, which goes with the orthogonal projection.
+
+    standardise, for tasks that tell things apart (every task here): each vector less its mean, over its standard deviation, as a
+    layer norm without parameters. whiten, for generative tasks: the batch's kept vectors are turned and scaled so that their
+    covariance is the identity (ZCA, with 1e-5 of the mean variance added to every direction).
+    Shapes: teacher_state (B, D) or (B, T, D); mask (B, T) bool or None → as teacher_state; where the mask is False, whitened values
+    have no meaning.
+    Source: Miles, Elezi, Deng 2024, "V_kD", section 3 (task-specific normalisation).
+
+    Raises:
+        RecipeError: an unknown way to normalise.
+    """
+    state = full_precision(teacher_state)
+    if how == "standardise":
+        return F.layer_norm(state, state.shape[-1:])
+    if how != "whiten":
+        raise RecipeError(not_allowed("normalisation", how, ("standardise", "whiten")))
+    kept = positions(state, mask)
+    mean = kept.mean(dim=0)
+    covariance = (kept - mean).T @ (kept - mean) / max(len(kept) - 1, 1)
+    values, vectors = torch.linalg.eigh(covariance)
+    floor = 1e-5 * values.mean().clamp(min=torch.finfo(values.dtype).tiny)
+    return (state - mean) @ (vectors / (values.clamp(min=0) + floor).sqrt()) @ vectors.T
