@@ -14,7 +14,7 @@ from pydantic import Field
 from autodistill.components import TEXT, component
 
 
-@component("augmentation", tasks=TEXT, level="words")
+@component("augmentation", kind="random", tasks=TEXT, level="words")
 def random_words(words: list[str], rng: np.random.Generator, *, strength: Annotated[float, Field(ge=0.0, le=1.0)] = 0.1) -> list[str]:
     """Random word operations: each word is, with probability `strength`, deleted, swapped with its neighbour or said again elsewhere.
 

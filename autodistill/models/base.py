@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
+
+from autodistill.errors import UsageError
 
 
 @dataclass
@@ -20,12 +24,20 @@ class TextBatch:
     mask: Tensor
     segments: Tensor
 
+    def to(self, device: torch.device | str) -> TextBatch:
+        """The same batch on a device."""
+        return TextBatch(self.ids.to(device), self.mask.to(device), self.segments.to(device))
+
 
 @dataclass
 class ImageBatch:
     """A batch of images. pixels: (B, 3, H, W) float, normalised as the teacher wants it."""
 
     pixels: Tensor
+
+    def to(self, device: torch.device | str) -> ImageBatch:
+        """The same batch on a device."""
+        return ImageBatch(self.pixels.to(device))
 
 
 Batch = TextBatch | ImageBatch
@@ -39,13 +51,17 @@ class Outputs:
     embedding: (B, D), the vector that the classification head reads.
     states: text (B, T, D_l) for the embeddings (entry 0) and each layer; images (B, C_l, H_l, W_l) for each stage.
     sentences: text only, (B, D_l) per entry of `states`: the CLS state of a transformer, the pooled vector of a cnn or bilstm.
+    means: (B, D_l) per entry of `states`, their mean over tokens or positions; only stored outputs have them, in place of `states`.
     queries, keys, values: transformers only, (B, heads, T, D_head) for each layer.
+
+    In stored teacher outputs, an entry that was not asked for is an empty tensor.
     """
 
     logits: Tensor
     embedding: Tensor
     states: list[Tensor] = field(default_factory=list)
     sentences: list[Tensor] = field(default_factory=list)
+    means: list[Tensor] = field(default_factory=list)
     queries: list[Tensor] = field(default_factory=list)
     keys: list[Tensor] = field(default_factory=list)
     values: list[Tensor] = field(default_factory=list)
@@ -64,3 +80,38 @@ class StudentModule(nn.Module):
 
     def __call__(self, batch: Batch, *, taps: frozenset[str] = frozenset()) -> Outputs:
         return super().__call__(batch, taps=taps)
+
+
+@dataclass(frozen=True)
+class StudentContext:
+    """What a student is built for.
+
+    outputs: width of the logits. vocab_size, pad_id, max_length: of the teacher's tokenizer, for texts. image_size: the
+    height and width of the images. teacher: folder of the fine-tuned teacher, for students that start from its weights.
+    shapes_only: the weights are not wanted (they are on torch's meta device), so none are read.
+    """
+
+    task: str
+    outputs: int
+    vocab_size: int = 0
+    pad_id: int = 0
+    max_length: int = 128
+    image_size: int = 0
+    teacher: Path | None = None
+    shapes_only: bool = False
+
+
+def pick_device(device: str = "auto") -> torch.device:
+    """The device that a name means; `auto` is the GPU where there is one.
+
+    Raises:
+        UsageError: torch does not know the name, or there is no such device.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as cause:
+        raise UsageError(f"device {device!r} cannot be used: {str(cause).splitlines()[0]}; give cpu, cuda, cuda:0, … or auto") from None
+    return found

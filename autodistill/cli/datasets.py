@@ -1,0 +1,36 @@
+"""`autodistill datasets`: the datasets that can be named."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+
+from rich.console import Console
+from rich.table import Table
+
+from autodistill.tasks import catalog
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand."""
+    command = commands.add_parser("datasets", help="list the datasets that can be named", description=__doc__)
+    command.add_argument("--json", action="store_true", help="one JSON list on stdout")
+    command.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """List them."""
+    entries = catalog()
+    if args.json:
+        print(json.dumps([asdict(entry) for entry in entries], indent=2))
+        return 0
+    table = Table("name", "task", "metric", "from", "what", box=None, header_style="bold")
+    for entry in entries:
+        table.add_row(entry.name, entry.task, entry.metric, entry.source, entry.about)
+    console = Console()
+    console.print(table)
+    console.print(
+        "\nAny Hugging Face id and any path (csv, tsv, jsonl, parquet, folder of images) works too: see docs/data.md.", style="dim"
+    )
+    return 0

@@ -1,0 +1,41 @@
+"""The `autodistill` command: one thin file a subcommand, and the exit codes: 0 done, 1 the run failed, 2 usage, 130 Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from autodistill.cli import datasets, search, spaces
+from autodistill.errors import AutodistillError
+
+COMMANDS = (search, datasets, spaces)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    top = argparse.ArgumentParser(prog="autodistill", description="Search the whole knowledge-distillation pipeline for a small student.")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        command.add_parser(commands)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    args = parser().parse_args(argv)
+    try:
+        return int(args.run(args))
+    except AutodistillError as error:
+        print(f"autodistill: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("autodistill: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone, `autodistill datasets | head`
+        sys.stderr.close()
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from autodistill.records import Point, TrialRecord, read_records, to_frame, write_records
+
+
+def _record(trial: int, **changes: object) -> TrialRecord:
+    values: dict[str, object] = {
+        "study": "s", "trial": trial, "role": "search", "state": "complete", "recipe_id": "abc", "recipe_version": 1,
+        "recipe": {"task": "text-classification", "student": {"family": "cnn", "channels": 64}}, "dataset": "d",
+        "dataset_fingerprint": "f", "task": "text-classification", "metric": "accuracy", "train_rows": 10, "seed": 0, "max_epochs": 3,
+    }  # fmt: skip
+    return TrialRecord.model_validate(values | changes)
+
+
+def test_a_table_comes_back_the_same(tmp_path: Path) -> None:
+    curve = [Point(epoch=1, score=0.5, train_loss=1.25, seconds=2.5, losses={"hard_label": 0.7, "prediction": 0.55})]
+    full = _record(
+        1, score=0.5, teacher_score=0.8, curve=curve, metrics={"accuracy": 0.5}, params=123, latency_ms=1.5, flops=1e6, started=1.7e9,
+        seconds=3.0, seconds_by_stage={"training": 2.0}, environment={"python": "3.11"},
+    )  # fmt: skip
+    records = [_record(2, state="fail", reason="DivergedError: loss is nan"), full, _record(3, state="infeasible", params=9)]
+    path = tmp_path / "trials.parquet"
+    write_records(records, path)
+    assert read_records(path) == sorted(records, key=lambda record: record.trial)
+    assert list(to_frame(records)["trial"]) == [1, 2, 3]
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_an_empty_table_comes_back_empty(tmp_path: Path) -> None:
+    write_records([], tmp_path / "trials.parquet")
+    assert read_records(tmp_path / "trials.parquet") == []
+
+
+def test_retention_is_the_share_of_the_teachers_score() -> None:
+    assert _record(0, score=0.6, teacher_score=0.8).retention == pytest.approx(0.75)
+    assert _record(0, score=0.6, teacher_score=None).retention is None
+    assert _record(0, score=None, teacher_score=0.8).retention is None
+    assert _record(0, score=0.6, teacher_score=-0.1).retention is None  # a correlation may be negative; a share of it says nothing
+
+
+def test_unknown_states_are_refused() -> None:
+    with pytest.raises(ValidationError, match="state"):
+        _record(0, state="running")

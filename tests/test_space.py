@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from autodistill.components import TASKS, specs
+from autodistill.errors import SpaceError
+from autodistill.recipe import SLOTS, Recipe
+from autodistill.space import Domain, Space, shipped_spaces, space_tasks
+
+SMALL = """\
+version: 1
+name: small
+about: a test
+tasks: [text-classification, text-regression]
+parameters:
+  teacher.model: {value: m}
+  student.family: {choice: [cnn, bilstm], default: bilstm}
+  student.layers: {int: [1, 3], default: 2, when: {student.family: bilstm}}
+  objective.prediction.kind: {choice: [kl, mse, none]}
+  objective.prediction.temperature: {float: [1.0, 16.0], log: true, when: {objective.prediction.kind: kl}}
+  training.learning_rate: {float: [1.0e-4, 1.0e-2], log: true}
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    file = tmp_path / "small.yaml"
+    file.write_text(SMALL)
+    return file
+
+
+SHIPPED = [(name, task) for name, text in shipped_spaces().items() for task in space_tasks(text)[2]]
+
+
+@pytest.mark.parametrize(("name", "task"), SHIPPED)
+def test_every_recipe_of_a_shipped_space_is_valid_and_comes_back(name: str, task: str) -> None:
+    space = Space.load(name, task)
+    rng = random.Random(7)
+    for recipe in [space.defaults(), *(space.sample(rng) for _ in range(200))]:
+        encoded = space.encode(recipe)
+        assert space.suggest(lambda key, _, encoded=encoded: encoded[key]) == recipe
+        assert recipe.task == task
+
+
+@pytest.mark.parametrize(("name", "task"), SHIPPED)
+def test_a_shipped_space_reaches_every_choice_it_names(name: str, task: str) -> None:
+    space = Space.load(name, task)
+    seen: Counter[tuple[str, object]] = Counter()
+    rng = random.Random(0)
+
+    def choose(key: str, domain: Domain) -> object:
+        value = domain.sample(rng)
+        seen[key, value] += domain.kind == "choice"
+        return value
+
+    for _ in range(3000):
+        space.suggest(choose)
+    for key, domains in space.parameters.items():
+        for index, domain in enumerate(domains):
+            for choice in domain.choices:
+                assert seen[key if len(domains) == 1 else f"{key}#{index}", choice] > 0, (key, choice)
+
+
+def test_the_shipped_spaces_hold_every_task() -> None:
+    assert {task for _, task in SHIPPED} == set(TASKS)
+
+
+def test_kinds_that_do_not_fit_the_task_are_left_out(path: Path) -> None:
+    (kinds,) = Space.load(str(path), "text-regression").parameters["objective.prediction.kind"]
+    assert kinds.choices == ("mse", "none")
+    (kinds,) = Space.load(str(path), "text-classification").parameters["objective.prediction.kind"]
+    assert kinds.choices == ("kl", "mse", "none")
+    regression = Space.load("text", "text-regression")
+    for slot in SLOTS:
+        for domain in regression.parameters.get(f"objective.{slot}.kind", ()):
+            assert set(domain.choices) <= {"none", *specs(f"objective.{slot}", "text-regression")}
+
+
+def test_conditions_decide_what_is_asked(path: Path) -> None:
+    space = Space.load(str(path), "text-classification")
+    asked: list[str] = []
+
+    def choose(key: str, domain: Domain) -> object:
+        asked.append(key)
+        return {"student.family": "cnn", "objective.prediction.kind": "none"}.get(key, domain.default)
+
+    space.suggest(choose)
+    assert asked == ["student.family", "objective.prediction.kind", "training.learning_rate"]
+
+
+def test_samples_are_uniform_on_their_scale() -> None:
+    rng = random.Random(1)
+    log = Domain("float", 1.0, low=1e-4, high=1e-2, log=True)
+    below = sum(log.sample(rng) < 1e-3 for _ in range(4000)) / 4000
+    assert below == pytest.approx(0.5, abs=0.04)  # 1e-3 is the middle of the logarithmic scale
+    whole = Domain("int", 1, low=1, high=5, step=2)
+    assert {whole.sample(rng) for _ in range(100)} == {1, 3, 5}
+    assert [whole.contains(value) for value in (1, 2, 3, 5, 7, True, "1")] == [True, False, True, True, False, False, False]
+
+
+def test_a_recipe_outside_is_told_where_it_leaves(path: Path) -> None:
+    space = Space.load(str(path), "text-classification")
+    inside = space.defaults().model_dump()
+    with pytest.raises(SpaceError, match=r"training.learning_rate is 0.5; in the space 'small' it is float from 0.0001 to 0.01, log"):
+        space.encode(Recipe.parse(inside | {"training": inside["training"] | {"learning_rate": 0.5}}))
+    with pytest.raises(SpaceError, match=r"training.epochs is 99; in the space 'small' it is 6"):
+        space.encode(Recipe.parse(inside | {"training": inside["training"] | {"epochs": 99}}))
+    assert space.contains(space.defaults())
+
+
+def test_baselines_share_the_defaults_student() -> None:
+    for name, task in SHIPPED:
+        space = Space.load(name, task)
+        baselines = space.baselines()
+        assert list(baselines) == ["no_kd", "plain_kd", "defaults"]
+        assert {recipe.student for recipe in baselines.values()} == {space.defaults().student}
+        assert baselines["no_kd"].objective.terms == {}
+        assert set(baselines["plain_kd"].objective.terms) == {"prediction"}
+
+
+def test_a_parameter_can_be_held(path: Path) -> None:
+    space = Space.load(str(path), "text-classification").fixed("training.learning_rate", 0.5)
+    assert space.sample(random.Random(0)).training.learning_rate == 0.5
+    with pytest.raises(SpaceError, match="Did you mean 'training.learning_rate'"):
+        space.fixed("training.learning_rat", 1.0)
+
+
+def test_teachers_are_listed(path: Path) -> None:
+    path.write_text(SMALL.replace("{value: m}", "{choice: [m, n]}"))
+    assert [teacher.model for teacher in Space.load(str(path), "text-classification").teachers()] == ["m", "n"]
+    path.write_text(SMALL + "  teacher.learning_rate: {float: [1.0e-5, 1.0e-4]}\n")
+    with pytest.raises(SpaceError, match="teacher.learning_rate must be one `choice` or `value`"):
+        Space.load(str(path), "text-classification").teachers()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "words"),
+    [
+        ("choice: [cnn, bilstm]", "choice: [cnn, bilstn]", 7, ["student.family", "'bilstn'", "bilstm"]),
+        ("default: bilstm", "default: rnn", 7, ["student.family", "default is 'rnn'", "cnn, bilstm"]),
+        ("int: [1, 3]", "int: [3, 1]", 8, ["student.layers", "[3, 1]", "low must not be above high"]),
+        ("float: [1.0, 16.0]", "float: [0.0, 16.0]", 10, ["temperature", "log scale"]),
+        ("float: [1.0, 16.0], log: true", "flaot: [1.0, 16.0], log: true", 10, ["'flaot'", "Did you mean 'float'"]),
+        ("when: {student.family: bilstm}", "when: {student.famly: bilstm}", 8, ["'student.famly'", "not a parameter above"]),
+        ("[1.0e-4, 1.0e-2]", "[1e-4, 1e-2]", 11, ["learning_rate", "two numbers", "1.0e-3, not 1e-3"]),
+        ("version: 1", "version: 2", 1, ["version is 2"]),
+        ("about: a test", "abuot: a test", 3, ["'abuot'", "Did you mean 'about'"]),
+        ("[text-classification, text-regression]", "[text-clasification]", 4, ["'text-clasification'"]),
+    ],
+)  # fmt: skip
+def test_an_error_names_file_line_key_value_and_what_is_allowed(path: Path, old: str, new: str, line: int, words: list[str]) -> None:
+    assert old in SMALL
+    path.write_text(SMALL.replace(old, new, 1))
+    with pytest.raises(SpaceError) as error:
+        Space.load(str(path), "text-classification")
+    message = str(error.value)
+    assert message.startswith(f"{path}:{line}: ")
+    for word in words:
+        assert word in message
+
+
+def test_unknown_spaces_and_wrong_tasks_are_errors() -> None:
+    with pytest.raises(SpaceError, match="allowed: image, text. Did you mean 'text'"):
+        Space.load("txt", "text-classification")
+    with pytest.raises(SpaceError, match="space 'image' is for image-classification, and the dataset is text-regression"):
+        Space.load("image", "text-regression")
