@@ -1,0 +1,175 @@
+"""The bert student: a small BERT, from random weights or from the teacher's layers and embeddings."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from autodistill.components import TEXT, component
+from autodistill.errors import RecipeError
+from autodistill.models.base import StudentContext
+from autodistill.models.teacher_weights import TeacherWeights, check_width, teacher_folder
+from autodistill.models.transformer import Transformer
+
+
+@component("student", tasks=TEXT)
+def bert(
+    context: StudentContext,
+    *,
+    layers: Annotated[int, Field(ge=1, le=48)] = 3,
+    hidden_size: Annotated[int, Field(ge=8, le=4096)] = 192,
+    heads: Annotated[int, Field(ge=1, le=64)] = 6,
+    init: Literal["random", "teacher"] = "teacher",
+) -> Transformer:
+    """A BERT of fewer and narrower layers; its feed-forward layers are four times as wide as the rest.
+
+    init `teacher`: the layers are the teacher's, evenly taken (of 6, three are 2, 4 and 6), all widths being projected on the
+    singular directions of its word embeddings; with equal widths they are copied exactly. Sources: Devlin et al. 2019 (the model);
+    Sun et al. 2019, "Patient Knowledge Distillation" (the layers).
+
+    Raises:
+        RecipeError: hidden_size is no multiple of heads, or init cannot be done with this teacher.
+    """
+    from transformers import BertConfig, BertForSequenceClassification
+
+    if hidden_size % heads:
+        fitting = [count for count in range(1, min(64, hidden_size) + 1) if hidden_size % count == 0]
+        raise RecipeError(f"student.hidden_size {hidden_size} is no multiple of student.heads {heads}; heads that fit: {fitting}")
+    weights = None
+    if init == "teacher" and not context.shapes_only:
+        weights = TeacherWeights(teacher_folder(context.teacher))
+        weights.require_bert_like()
+        check_width("student.hidden_size", hidden_size, weights.width)
+    config = BertConfig(
+        vocab_size=context.vocab_size,
+        hidden_size=hidden_size,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        intermediate_size=4 * hidden_size,
+        max_position_embeddings=context.max_length,
+        pad_token_id=context.pad_id,
+        num_labels=context.outputs,
+        hidden_act=weights.activation if weights else "gelu",
+        layer_norm_eps=weights.norm_eps if weights else 1e-12,
+    )
+    if context.outputs == 1:
+        config.problem_type = "regression"
+    student = Transformer(BertForSequenceClassification(config))
+    if weights is not None:
+        with torch.no_grad():
+            _start_from(student.model, weights)
+    return student
+
+
+def _start_from(student: nn.Module, teacher: TeacherWeights) -> None:
+    config = student.config
+    width = config.hidden_size
+    vectors, values = teacher.basis()
+    same = width == teacher.width
+    basis = torch.eye(width) if same else vectors[:, :width]
+    # A layer norm gives vectors of length √width; a projected one keeps the share of the length that its directions hold.
+    held = 1.0 if same else float(values[:width].square().sum() / values.square().sum())
+    length = (held * teacher.width / width) ** 0.5
+
+    def norm(layer: nn.LayerNorm, weight: Tensor, bias: Tensor) -> None:
+        layer.weight.copy_(basis.square().T @ weight * length)
+        layer.bias.copy_(bias @ basis)
+
+    embeddings = student.bert.embeddings
+    embeddings.word_embeddings.weight.copy_(teacher.words(config.vocab_size) @ basis)
+    for part in ("position_embeddings", "token_type_embeddings"):
+        table = getattr(embeddings, part).weight
+        found = teacher.embeddings(f"{part}.weight")
+        table.zero_()
+        if found is not None:
+            rows = min(len(table), len(found))
+            table[:rows] = found[:rows] @ basis
+            table[rows:] = table[rows - 1]
+    norm_weight, norm_bias = teacher.embeddings("LayerNorm.weight"), teacher.embeddings("LayerNorm.bias")
+    if norm_weight is not None and norm_bias is not None:
+        norm(embeddings.LayerNorm, norm_weight, norm_bias)
+
+    count = config.num_hidden_layers
+    for index, layer in enumerate(student.bert.encoder.layer):
+        source = -(-(index + 1) * teacher.layers // count) - 1  # the last of each even share of the teacher's layers
+        _copy_attention(layer.attention, teacher, source, basis, config.num_attention_heads)
+        norm(
+            layer.attention.output.LayerNorm,
+            teacher.layer(source, "attention.output.LayerNorm.weight"),
+            teacher.layer(source, "attention.output.LayerNorm.bias"),
+        )
+        inner, inner_bias = teacher.layer(source, "intermediate.dense.weight") @ basis, teacher.layer(source, "intermediate.dense.bias")
+        outer = basis.T @ teacher.layer(source, "output.dense.weight")
+        _copy_neurons(layer.intermediate.dense, inner, inner_bias, layer.output.dense.weight, outer)
+        layer.output.dense.bias.copy_(teacher.layer(source, "output.dense.bias") @ basis)
+        norm(layer.output.LayerNorm, teacher.layer(source, "output.LayerNorm.weight"), teacher.layer(source, "output.LayerNorm.bias"))
+
+    head = teacher.head()
+    if head is not None and len(head[2]) == config.num_labels:
+        pooler, pooler_bias, classifier, classifier_bias = head
+        _copy_neurons(student.bert.pooler.dense, pooler @ basis, pooler_bias, student.classifier.weight, classifier)
+        student.classifier.bias.copy_(classifier_bias)
+
+
+def _copy_neurons(inner: nn.Linear, weight: Tensor, bias: Tensor, outer: Tensor, outer_weight: Tensor) -> None:
+    """Keep the neurons whose weights in and out are largest. weight: (n, in), outer_weight: (out, n)."""
+    size = min(inner.out_features, len(weight))
+    kept = (weight.norm(dim=1) * outer_weight.norm(dim=0)).topk(size).indices.sort().values
+    inner.weight[:size] = weight[kept]
+    inner.bias[:size] = bias[kept]
+    outer[:, :size] = outer_weight[:, kept]
+
+
+def _copy_attention(attention: nn.Module, teacher: TeacherWeights, source: int, basis: Tensor, heads: int) -> None:
+    """Heads evenly taken from the teacher's, each with the best low-rank form of its scores (QKᵀ) and of its values (OV).
+
+    A head only acts through those two products, so they are what is approximated where a student's head is narrower; where it is
+    wider, the rest of it keeps its random start.
+    """
+    own = attention.self
+    width, teacher_width = own.query.in_features, teacher.hidden_size
+    size, teacher_size = width // heads, teacher_width // teacher.heads
+    names = ("attention.self.query", "attention.self.key", "attention.self.value")
+    weights = [teacher.layer(source, f"{name}.weight") @ basis for name in names]
+    biases = [teacher.layer(source, f"{name}.bias") for name in names]
+    out = basis.T @ teacher.layer(source, "attention.output.dense.weight")
+    attention.output.dense.bias.copy_(teacher.layer(source, "attention.output.dense.bias") @ basis)
+    if width == teacher_width and heads == teacher.heads:
+        for linear, weight, bias in zip((own.query, own.key, own.value), weights, biases, strict=True):
+            linear.weight.copy_(weight)
+            linear.bias.copy_(bias)
+        attention.output.dense.weight.copy_(out)
+        return
+    # (heads, d, width + 1): the bias is the weight of a constant input, so that it takes part in the products.
+    query, key, value = (
+        torch.cat([weight, bias[:, None]], dim=1).view(teacher.heads, teacher_size, width + 1)
+        for weight, bias in zip(weights, biases, strict=True)
+    )
+    taken = [head * teacher.heads // heads for head in range(heads)]
+    query, key = _low_rank(query.transpose(1, 2)[taken], key[taken], size)
+    query = query.transpose(1, 2) * (size / teacher_size) ** 0.25  # scores are divided by √d, which is another one here
+    key = key * (size / teacher_size) ** 0.25
+    left, value = _low_rank(out.view(width, teacher.heads, teacher_size).transpose(0, 1)[taken], value[taken], size)
+    times = torch.tensor([taken.count(head) for head in taken]).view(-1, 1, 1)  # a head taken twice has half the say each time
+    rank = query.shape[1]
+    for linear, found in ((own.query, query), (own.key, key), (own.value, value)):
+        linear.weight.view(heads, size, width)[:, :rank] = found[..., :-1]
+        linear.bias.view(heads, size)[:, :rank] = found[..., -1]
+    attention.output.dense.weight.view(width, heads, size)[:, :, :rank] = (left / times).transpose(0, 1)
+
+
+def _low_rank(left: Tensor, right: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """The best approximation of left @ right of at most this rank, as two equally strong factors.
+
+    left (h, m, d), right (h, d, n) → (h, m, r), (h, r, n) with r = min(rank, d).
+    """
+    if rank >= left.shape[2]:
+        return left, right
+    q_left, r_left = torch.linalg.qr(left)
+    q_right, r_right = torch.linalg.qr(right.transpose(1, 2))
+    u, s, v = torch.linalg.svd(r_left @ r_right.transpose(1, 2))
+    root = s[:, :rank].sqrt()
+    return (q_left @ u[..., :rank]) * root[:, None], root[..., None] * (v[:, :rank] @ q_right.transpose(1, 2))

@@ -1,0 +1,60 @@
+"""The bilstm student: word embeddings read from both ends, pooled over the text."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from autodistill.components import TEXT, component
+from autodistill.models.base import Outputs, StudentContext, StudentModule, TextBatch
+from autodistill.models.cnn import masked_max, word_embedding
+
+
+class BiLstm(StudentModule):
+    """states: the embeddings (B, T, E), and each layer's (B, T, 2 · hidden_size); sentences: their maxima over the text."""
+
+    def __init__(self, embedding: nn.Embedding, hidden_size: int, layers: int, dropout: float, outputs: int) -> None:
+        super().__init__()
+        self.embedding = embedding
+        widths = [embedding.embedding_dim] + [2 * hidden_size] * (layers - 1)
+        self.layers = nn.ModuleList(nn.LSTM(width, hidden_size, batch_first=True, bidirectional=True) for width in widths)
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(2 * hidden_size, outputs)
+
+    def forward(self, batch: TextBatch, *, taps: frozenset[str] = frozenset()) -> Outputs:
+        """See `Model`."""
+        states = [self.embedding(batch.ids) * batch.mask.unsqueeze(-1)]
+        lengths = batch.mask.sum(dim=1).cpu()  # packing keeps the padding out of the backward direction
+        for layer in self.layers:
+            packed = pack_padded_sequence(self.dropout(states[-1]), lengths, batch_first=True, enforce_sorted=False)
+            states.append(pad_packed_sequence(layer(packed)[0], batch_first=True, total_length=batch.ids.shape[1])[0])
+        embedding = self.dropout(masked_max(states[-1], batch.mask))
+        logits = self.classifier(embedding)
+        if "states" not in taps:
+            return Outputs(logits, embedding)
+        return Outputs(logits, embedding, states, [masked_max(state, batch.mask) for state in states])
+
+
+@component("student", tasks=TEXT)
+def bilstm(
+    context: StudentContext,
+    *,
+    embedding_size: Annotated[int, Field(ge=4, le=4096)] = 128,
+    hidden_size: Annotated[int, Field(ge=4, le=4096)] = 128,
+    layers: Annotated[int, Field(ge=1, le=8)] = 1,
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2,
+    init: Literal["random", "teacher"] = "teacher",
+) -> BiLstm:
+    """A bidirectional LSTM over word embeddings, the largest value of each feature, one linear layer.
+
+    hidden_size: of each direction. init `teacher`: the embeddings are the teacher's, reduced to their first singular directions.
+    Sources: Hochreiter and Schmidhuber 1997 (the LSTM); Conneau et al. 2017 (pooling by maxima); Tang et al. 2019, "Distilling
+    Task-Specific Knowledge from BERT into Simple Neural Networks" (as a student of BERT).
+
+    Raises:
+        RecipeError: init cannot be done with this teacher.
+    """
+    return BiLstm(word_embedding(context, embedding_size, init), hidden_size, layers, dropout, context.outputs)

@@ -1,0 +1,76 @@
+"""The cnn student: convolutions over word embeddings, pooled over the text."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from autodistill.components import TEXT, component
+from autodistill.models.base import Outputs, StudentContext, StudentModule, TextBatch
+from autodistill.models.teacher_weights import reduced_words, teacher_folder
+
+EMBEDDING_STD = 0.1
+"""Of a word embedding's entries at the start; small, so that training can move them."""
+
+
+class Cnn(StudentModule):
+    """states: the embeddings (B, T, E), and the rectified features of every position (B, T, F); sentences: their maxima over the text."""
+
+    def __init__(self, embedding: nn.Embedding, channels: int, kernels: tuple[int, ...], dropout: float, outputs: int) -> None:
+        super().__init__()
+        self.embedding = embedding
+        self.convolutions = nn.ModuleList(nn.Conv1d(embedding.embedding_dim, channels, size, padding=size // 2) for size in kernels)
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(channels * len(kernels), outputs)
+
+    def forward(self, batch: TextBatch, *, taps: frozenset[str] = frozenset()) -> Outputs:
+        """See `Model`."""
+        words = self.embedding(batch.ids) * batch.mask.unsqueeze(-1)  # zeros on padding, as beyond the end of the text
+        across = words.transpose(1, 2)
+        length = batch.ids.shape[1]  # an even kernel gives one position more
+        features = torch.cat([layer(across)[..., :length] for layer in self.convolutions], dim=1).relu().transpose(1, 2)
+        pooled = masked_max(features, batch.mask)
+        embedding = self.dropout(pooled)
+        states = [words, features] if "states" in taps else []
+        sentences = [masked_max(words, batch.mask), pooled] if "states" in taps else []
+        return Outputs(self.classifier(embedding), embedding, states, sentences)
+
+
+@component("student", tasks=TEXT)
+def cnn(
+    context: StudentContext,
+    *,
+    embedding_size: Annotated[int, Field(ge=4, le=4096)] = 128,
+    channels: Annotated[int, Field(ge=4, le=4096)] = 128,
+    kernels: Literal["3", "2-3-4", "3-4-5"] = "2-3-4",
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.3,
+    init: Literal["random", "teacher"] = "teacher",
+) -> Cnn:
+    """Convolutions of a few widths over word embeddings, the largest value of each feature, one linear layer.
+
+    channels: features of each kernel width. init `teacher`: the embeddings are the teacher's, reduced to their first singular
+    directions. Source: Kim 2014, "Convolutional Neural Networks for Sentence Classification".
+
+    Raises:
+        RecipeError: init cannot be done with this teacher.
+    """
+    embedding = word_embedding(context, embedding_size, init)
+    return Cnn(embedding, channels, tuple(int(size) for size in kernels.split("-")), dropout, context.outputs)
+
+
+def word_embedding(context: StudentContext, size: int, init: str) -> nn.Embedding:
+    """Word embeddings (vocab_size, size), random or the teacher's in reduced form."""
+    if init == "teacher" and not context.shapes_only:
+        start = reduced_words(teacher_folder(context.teacher), context.vocab_size, size, EMBEDDING_STD)
+        return nn.Embedding.from_pretrained(start, freeze=False, padding_idx=context.pad_id)
+    embedding = nn.Embedding(context.vocab_size, size, padding_idx=context.pad_id)
+    nn.init.normal_(embedding.weight, std=EMBEDDING_STD)
+    return embedding
+
+
+def masked_max(states: Tensor, mask: Tensor) -> Tensor:
+    """The largest value over a text's tokens: (B, T, D) and (B, T) → (B, D)."""
+    return states.masked_fill(~mask.unsqueeze(-1), -torch.inf).amax(dim=1)

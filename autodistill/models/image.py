@@ -1,0 +1,45 @@
+"""Images as batches: uint8 rows in, normalised pixels out."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from autodistill.models.base import ImageBatch
+from autodistill.tasks.base import digest
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class EncodedImages:
+    """A split's images. images: (N, H, W, 3) uint8. mean, std: of the RGB channels in 0 … 1, as the teacher wants them."""
+
+    images: np.ndarray
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Of the pixels and the normalisation."""
+        return digest("images-1", str(self.images.shape), str((self.mean, self.std)), np.ascontiguousarray(self.images).tobytes())
+
+    def batch(self, rows: Tensor) -> ImageBatch:
+        """The rows as a batch, (B, 3, H, W) float32. rows: (B,) int64."""
+        return normalise(self.images[rows.numpy()], self.mean, self.std)
+
+
+def normalise(images: np.ndarray, mean: tuple[float, ...] = IMAGENET_MEAN, std: tuple[float, ...] = IMAGENET_STD) -> ImageBatch:
+    """(pixel / 255 − mean) / std, channel by channel; the channels stay last in memory, which convolutions like."""
+    pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float()
+    shape = (1, 3, 1, 1)
+    scale = torch.tensor(std).view(shape) * 255
+    return ImageBatch((pixels - torch.tensor(mean).view(shape) * 255) / scale)

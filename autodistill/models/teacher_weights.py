@@ -1,0 +1,197 @@
+"""What a student can start from: the fine-tuned teacher's tensors, read from its folder without building the teacher."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import Tensor
+
+from autodistill.errors import RecipeError
+from autodistill.storage import file_fingerprint, lock, new_tensors
+from autodistill.tasks.base import cache_folder, digest
+
+# How families name what BERT calls … (DistilBERT is the odd one out; RoBERTa, XLM-R, CamemBERT and ELECTRA say it as BERT does).
+_DISTILBERT = {
+    "attention.self.query": "attention.q_lin",
+    "attention.self.key": "attention.k_lin",
+    "attention.self.value": "attention.v_lin",
+    "attention.output.dense": "attention.out_lin",
+    "attention.output.LayerNorm": "sa_layer_norm",
+    "intermediate.dense": "ffn.lin1",
+    "output.dense": "ffn.lin2",
+    "output.LayerNorm": "output_layer_norm",
+}
+_LIKE_BERT = ("bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert")
+
+
+@dataclass
+class TeacherWeights:
+    """The tensors of a fine-tuned teacher under BERT's names. config: the teacher's config.json."""
+
+    folder: Path
+    config: dict[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.config = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
+        self._file = safe_open(self.folder / "model.safetensors", framework="pt")
+        self._names = set(self._file.keys())
+        self._word = next((name for name in sorted(self._names) if name.endswith("embeddings.word_embeddings.weight")), None)
+
+    @property
+    def width(self) -> int:
+        """Width of the word embeddings."""
+        if self._word is None:
+            raise RecipeError(
+                f"student.init is 'teacher', but a {self.model_type} teacher has no word embeddings that can be read; use init: random"
+            )
+        return int(self._file.get_slice(self._word).get_shape()[1])
+
+    @property
+    def model_type(self) -> str:
+        """The teacher's family, as transformers names it."""
+        return str(self.config.get("model_type"))
+
+    def words(self, vocab_size: int) -> Tensor:
+        """The word embeddings (vocab_size, width)."""
+        found = self.width and self._file.get_slice(self._word)[:vocab_size].float()
+        if len(found) < vocab_size:
+            raise RecipeError(f"student.init is 'teacher', but its tokenizer has {vocab_size} tokens and its embeddings {len(found)}")
+        return found
+
+    def require_bert_like(self) -> None:
+        """Refuse a teacher whose layers are not built as BERT's are.
+
+        Raises:
+            RecipeError: for such a teacher.
+        """
+        if self.model_type not in _LIKE_BERT or self.config.get("embedding_size", self.hidden_size) != self.hidden_size:
+            raise RecipeError(
+                f"student.init is 'teacher', but the layers of a {self.model_type} teacher do not fit a bert student; "
+                f"use init: random, or a teacher of the kind {', '.join(_LIKE_BERT)}"
+            )
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of the hidden states."""
+        return int(self.config.get("hidden_size") or self.config["dim"])
+
+    @property
+    def layers(self) -> int:
+        """Number of layers."""
+        return int(self.config.get("num_hidden_layers") or self.config["n_layers"])
+
+    @property
+    def heads(self) -> int:
+        """Attention heads of each layer."""
+        return int(self.config.get("num_attention_heads") or self.config["n_heads"])
+
+    @property
+    def activation(self) -> str:
+        """The feed-forward layers' activation."""
+        return str(self.config.get("hidden_act") or self.config.get("activation", "gelu"))
+
+    @property
+    def norm_eps(self) -> float:
+        """The layer norms' epsilon."""
+        return float(self.config.get("layer_norm_eps", 1e-12))
+
+    def embeddings(self, name: str) -> Tensor | None:
+        """`position_embeddings.weight`, `LayerNorm.bias`, …; None where the teacher has no such tensor."""
+        assert self._word is not None
+        found = self._get(self._word.replace("word_embeddings.weight", name))
+        if (
+            found is not None
+            and name.startswith("position")
+            and "roberta" in self.model_type + self.model_type.replace("camembert", "roberta")
+        ):
+            found = found[int(self.config.get("pad_token_id", 1)) + 1 :]  # RoBERTa counts positions from after the padding's id
+        return found
+
+    def layer(self, index: int, name: str) -> Tensor:
+        """A tensor of a layer, by BERT's name: `attention.self.query.weight`, …"""
+        assert self._word is not None
+        prefix = self._word.removesuffix("embeddings.word_embeddings.weight")
+        module, _, kind = name.rpartition(".")
+        if self.model_type == "distilbert":
+            path = f"{prefix}transformer.layer.{index}.{_DISTILBERT[module]}.{kind}"
+        else:
+            path = f"{prefix}encoder.layer.{index}.{module}.{kind}"
+        found = self._get(path)
+        if found is None:
+            raise RecipeError(f"student.init is 'teacher', but the teacher in {self.folder} has no tensor {path}; use init: random")
+        return found
+
+    def head(self) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
+        """Pooler weight and bias, classifier weight and bias, where the head is a tanh layer and a linear one."""
+        prefix = (self._word or "").removesuffix("embeddings.word_embeddings.weight")
+        for pooler, classifier in ((f"{prefix}pooler.dense", "classifier"), ("classifier.dense", "classifier.out_proj")):
+            found = [self._get(f"{name}.{kind}") for name in (pooler, classifier) for kind in ("weight", "bias")]
+            if all(tensor is not None for tensor in found) and self.model_type != "electra":  # ELECTRA's has a gelu
+                return found[0], found[1], found[2], found[3]  # type: ignore[return-value]
+        return None
+
+    def basis(self) -> tuple[Tensor, Tensor]:
+        """The right singular vectors of the word embeddings, (width, width) by falling singular value, and those values.
+
+        The first k columns span the k dimensions that hold most of the embeddings. Kept in the cache, being the same for all trials.
+        """
+        key = digest("basis-1", file_fingerprint(self.folder / "model.safetensors"))
+        path = cache_folder() / "bases" / f"{key}.safetensors"
+        if not path.exists():
+            with lock(path):
+                if not path.exists():
+                    words = self.words(self._file.get_slice(self._word).get_shape()[0])
+                    values, vectors = torch.linalg.eigh((words.T @ words).double())
+                    vectors = vectors.flip(1)
+                    largest = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
+                    shapes = {"vectors": ("float32", tuple(vectors.shape)), "values": ("float32", tuple(values.shape))}
+                    with new_tensors(path, shapes) as arrays:
+                        arrays["vectors"][:] = (vectors * largest.sign()).numpy()  # an eigenvector's sign is arbitrary
+                        arrays["values"][:] = values.flip(0).clamp_min(0).sqrt().numpy()
+        stored = load_file(path)
+        return stored["vectors"], stored["values"]
+
+    def _get(self, name: str) -> Tensor | None:
+        return self._file.get_tensor(name).float() if name in self._names else None
+
+
+def reduced_words(folder: Path, vocab_size: int, width: int, scale: float) -> Tensor:
+    """The teacher's word embeddings in their first `width` singular directions, centred, with standard deviation `scale`.
+
+    Raises:
+        RecipeError: the teacher's embeddings are narrower, or cannot be read.
+    """
+    weights = TeacherWeights(folder)
+    check_width("student.embedding_size", width, weights.width)
+    reduced = weights.words(vocab_size) @ weights.basis()[0][:, :width]
+    reduced = reduced - reduced.mean(dim=0)
+    return reduced * (scale / reduced.std())
+
+
+def check_width(what: str, width: int, widest: int) -> None:
+    """Refuse a student wider than the teacher that it starts from.
+
+    Raises:
+        RecipeError: when it is.
+    """
+    if width > widest:
+        raise RecipeError(
+            f"{what} is {width}, but a student with init: teacher is at most as wide as its teacher, {widest}; use init: random"
+        )
+
+
+def teacher_folder(folder: Path | None) -> Path:
+    """The folder to start from.
+
+    Raises:
+        RecipeError: there is no teacher.
+    """
+    if folder is None:
+        raise RecipeError("student.init is 'teacher', but no teacher is given; use init: random or give one")
+    return folder

@@ -1,0 +1,133 @@
+"""Texts as token ids: encoded once, stored without padding, memory-mapped, put together into batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from autodistill.errors import DataError, ModelError
+from autodistill.models.base import TextBatch
+from autodistill.models.sources import source_folder
+from autodistill.storage import lock, new_tensors
+from autodistill.tasks.base import cache_folder, digest
+
+_CHUNK = 2000
+
+
+@dataclass(frozen=True)
+class EncodedText:
+    """A split's token ids, row after row, special tokens included.
+
+    ids: (total,) int32. segments: (total,) uint8, the tokenizer's token types: 1 on the second text of a pair where the model knows them. offsets: (N + 1,) int64, row i being
+    ids[offsets[i]:offsets[i + 1]]. fingerprint: of the texts, the tokenizer and the length they are cut to.
+    """
+
+    ids: Tensor
+    segments: Tensor
+    offsets: Tensor
+    pad_id: int
+    fingerprint: str
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> Tensor:
+        """Tokens of each row, (N,) int64."""
+        return self.offsets[1:] - self.offsets[:-1]
+
+    def batch(self, rows: Tensor) -> TextBatch:
+        """The rows as a batch, padded on the right to the longest of them. rows: (B,) int64."""
+        index, mask = ragged_index(self.offsets, rows)
+        ids = self.ids[index].long().masked_fill_(~mask, self.pad_id)
+        return TextBatch(ids, mask, self.segments[index].long().masked_fill_(~mask, 0))
+
+
+def ragged_index(offsets: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Where the tokens of some rows stand in a ragged array.
+
+    Returns:
+        index (B, T) int64, on padding the row's first position; mask (B, T) bool, True on tokens.
+    """
+    start = offsets[rows][:, None]
+    lengths = offsets[rows + 1][:, None] - start
+    position = torch.arange(int(lengths.max()))[None, :]
+    mask = position < lengths
+    return start + position * mask, mask
+
+
+def load_tokenizer(model: str | Path) -> Any:
+    """The fast tokenizer of a model: a folder (a fine-tuned teacher's, say) or a hub id.
+
+    Raises:
+        ModelError: there is none, or it is not a fast one.
+    """
+    from transformers import AutoTokenizer
+
+    folder = source_folder(str(model), weights=False)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as cause:  # transformers raises many kinds here, all meaning the same to the user
+        raise ModelError(f"the tokenizer of {model} cannot be loaded from {folder}: {cause}") from None
+    if not tokenizer.is_fast:
+        raise ModelError(f"{model} has no fast tokenizer (tokenizer.json); give a teacher that has one")
+    return tokenizer
+
+
+def encode_split(texts: Sequence[str], text_pairs: Sequence[str] | None, tokenizer: Any, max_length: int) -> EncodedText:
+    """Tokenise texts (and their pairs), or find them already tokenised in the cache.
+
+    Rows longer than max_length are cut, of a pair the longer text first.
+
+    Raises:
+        DataError: a text without any token, or a pair missing.
+        RunError: the cache cannot be written.
+    """
+    if text_pairs is not None and len(text_pairs) != len(texts):
+        raise DataError(f"{len(texts)} texts have {len(text_pairs)} pairs; every text needs one")
+    # The state of truncation and padding is changed by every call, and is no part of what the tokenizer is.
+    backend = type(tokenizer.backend_tokenizer).from_str(tokenizer.backend_tokenizer.to_str())
+    backend.no_truncation()
+    backend.no_padding()
+    joined = "\x00".join(texts), "" if text_pairs is None else "\x00".join(text_pairs)
+    lengths = np.array([len(text) for text in texts], dtype=np.int64).tobytes()
+    fingerprint = digest(
+        "encoded-1", backend.to_str(), str(tokenizer.pad_token_id), str(max_length), lengths, str(text_pairs is None), *joined
+    )
+    path = cache_folder() / "encoded" / fingerprint / "tokens.safetensors"
+    if not path.exists():
+        with lock(path.parent):
+            if not path.exists():
+                _write(path, texts, text_pairs, tokenizer, max_length)
+    arrays = load_file(path)
+    pad_id = 0 if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
+    return EncodedText(arrays["ids"], arrays["segments"], arrays["offsets"], pad_id, fingerprint)
+
+
+def _write(path: Path, texts: Sequence[str], text_pairs: Sequence[str] | None, tokenizer: Any, max_length: int) -> None:
+    ids: list[np.ndarray] = []
+    segments: list[np.ndarray] = []
+    lengths: list[int] = []
+    for start in range(0, len(texts), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        pairs = None if text_pairs is None else list(text_pairs[part])
+        encoded = tokenizer(list(texts[part]), pairs, truncation=True, max_length=max_length, padding=False)
+        for one in encoded.encodings:
+            lengths.append(len(one.ids))
+            ids.append(np.asarray(one.ids, dtype=np.int32))
+            segments.append(np.asarray(one.type_ids, dtype=np.uint8))
+    if 0 in lengths:
+        raise DataError(f"row {lengths.index(0) + 1} has no tokens: {texts[lengths.index(0)]!r}; remove it or give it a text")
+    total = sum(lengths)
+    shapes = {"ids": ("int32", (total,)), "segments": ("uint8", (total,)), "offsets": ("int64", (len(lengths) + 1,))}
+    with new_tensors(path, shapes) as arrays:
+        arrays["ids"][:] = np.concatenate(ids)
+        arrays["segments"][:] = np.concatenate(segments)
+        arrays["offsets"][1:] = np.cumsum(lengths)

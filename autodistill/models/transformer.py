@@ -1,0 +1,77 @@
+"""A transformers encoder with a classification head, told as `Outputs`: the teacher's wrapper and the bert student's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from autodistill.errors import ModelError
+from autodistill.models.base import Outputs, StudentModule, TextBatch
+
+_QUERY = ("query", "q_lin", "q_proj", "query_proj", "q")
+_KEY = ("key", "k_lin", "k_proj", "key_proj", "k")
+_VALUE = ("value", "v_lin", "v_proj", "value_proj", "v")
+
+
+class Transformer(StudentModule):
+    """Wraps a sequence classification model of transformers.
+
+    The embedding is what the head's last linear layer reads. Queries, keys and values are the outputs of the linear layers of
+    those names, split into heads; an encoder that has none (a fused projection) has no attention taps.
+    """
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+        self.heads = int(getattr(model.config, "num_attention_heads", 1))
+        self._segments = getattr(model.config, "type_vocab_size", 0) > 1 and model.config.model_type != "distilbert"
+        self._head = head_layer(model, model.config.num_labels)[1]
+        self._projections = [_layers_named(model, names) for names in (_QUERY, _KEY, _VALUE)]
+
+    @property
+    def attention_layers(self) -> int:
+        """The number of layers whose queries, keys and values can be tapped."""
+        return len(self._projections[0])
+
+    def forward(self, batch: TextBatch, *, taps: frozenset[str] = frozenset()) -> Outputs:
+        """See `Model`."""
+        read: list[Tensor] = []
+        projected: list[list[Tensor]] = [[], [], []]
+        handles = [self._head.register_forward_pre_hook(lambda _, given: read.append(given[0]))]
+        if "attention" in taps:
+            if not self.attention_layers:
+                raise ModelError(
+                    f"{self.model.config.model_type} models have no separate query, key and value layers to tap; use no attention"
+                )
+            for layers, found in zip(self._projections, projected, strict=True):
+                handles += [layer.register_forward_hook(lambda _, __, out, found=found: found.append(out)) for layer in layers]
+        extra = {"token_type_ids": batch.segments} if self._segments else {}
+        try:
+            out = self.model(input_ids=batch.ids, attention_mask=batch.mask.long(), output_hidden_states="states" in taps, **extra)
+        finally:
+            for handle in handles:
+                handle.remove()
+        states = list(out.hidden_states) if "states" in taps else []
+        queries, keys, values = ([self._split(one) for one in found] for found in projected)
+        return Outputs(out.logits, read[-1], states, [state[:, 0] for state in states], queries, keys, values)
+
+    def _split(self, projected: Tensor) -> Tensor:
+        batch, tokens, width = projected.shape
+        return projected.view(batch, tokens, self.heads, width // self.heads).transpose(1, 2)
+
+
+def head_layer(model: nn.Module, outputs: int) -> tuple[str, nn.Linear]:
+    """The last linear layer of the head, and its name.
+
+    Raises:
+        ModelError: the model's last linear layer does not give the logits.
+    """
+    linear = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    if not linear or linear[-1][1].out_features != outputs:
+        raise ModelError(f"{type(model).__name__} does not end in a linear layer with {outputs} outputs; choose another teacher")
+    return linear[-1]
+
+
+def _layers_named(model: nn.Module, names: tuple[str, ...]) -> list[nn.Module]:
+    return [module for name, module in model.named_modules() if name.rpartition(".")[2] in names and isinstance(module, nn.Linear)]

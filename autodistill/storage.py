@@ -1,0 +1,129 @@
+"""Files in the cache: written aside, synced, then put in place, so that a reader never meets half of one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+
+from autodistill.errors import RunError
+
+_SAFETENSORS = {"float32": "F32", "float16": "F16", "int64": "I64", "int32": "I32", "uint8": "U8"}
+_FINGERPRINTS: dict[tuple[str, int, int], str] = {}
+
+
+@contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Hold the lock of a cache folder (a file beside it); the system lets go of it when its process dies."""
+    with disk_errors(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        yield
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Tell a full disk or a missing permission as a RunError that names the path and the way out."""
+    try:
+        yield
+    except OSError as cause:
+        raise RunError(
+            f"{path} cannot be written: {cause.strerror or cause}. Make room or give another cache folder with AUTODISTILL_CACHE"
+        ) from cause
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill, which gets its name `path` when the block ends well and is removed when it does not.
+
+    Call it under `lock(path)`: what a killed process left half-written beside it is removed first.
+    """
+    with disk_errors(path):
+        for left in path.parent.glob(f"{path.name}.part-*"):
+            shutil.rmtree(left)
+        aside = path.with_name(f"{path.name}.part-{uuid.uuid4().hex[:8]}")
+        aside.mkdir(parents=True)
+    try:
+        yield aside
+        with disk_errors(path):
+            for file in aside.rglob("*"):
+                _sync(file)
+            _sync(aside)
+            if path.exists():
+                shutil.rmtree(path)
+            aside.rename(path)
+            _sync(path.parent)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def new_tensors(path: Path, shapes: Mapping[str, tuple[str, tuple[int, ...]]]) -> Iterator[dict[str, np.ndarray]]:
+    """Arrays to fill in any order, which become the safetensors file `path` when the block ends well.
+
+    shapes: name → (dtype, shape). The arrays are memory-mapped, so they may be larger than the memory; their room on the
+    disk is taken beforehand, because a mapped write to a full disk kills the process.
+
+    Raises:
+        RunError: the disk is full, or the folder cannot be written.
+    """
+    header: dict[str, object] = {}
+    offset = 0
+    for name, (dtype, shape) in shapes.items():
+        end = offset + math.prod(shape) * np.dtype(dtype).itemsize
+        header[name] = {"dtype": _SAFETENSORS[dtype], "shape": list(shape), "data_offsets": [offset, end]}
+        offset = end
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)  # the format wants the data aligned to 8 bytes
+    start = 8 + len(text)
+    aside = path.with_name(f"{path.name}.part-{uuid.uuid4().hex[:8]}")
+    try:
+        with disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with aside.open("wb") as file:
+                file.write(len(text).to_bytes(8, "little") + text)
+                file.flush()
+                if offset:
+                    os.posix_fallocate(file.fileno(), start, offset)
+        arrays = {}
+        for name, (dtype, shape) in shapes.items():
+            begin: int = header[name]["data_offsets"][0]  # type: ignore[index]
+            empty = math.prod(shape) == 0
+            arrays[name] = np.zeros(shape, dtype) if empty else np.memmap(aside, dtype, "r+", start + begin, shape)
+        yield arrays
+        with disk_errors(path):
+            for array in arrays.values():
+                if isinstance(array, np.memmap):
+                    array.flush()
+            _sync(aside)
+            aside.rename(path)
+            _sync(path.parent)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def file_fingerprint(path: Path) -> str:
+    """SHA-256 of a file, read once for each size and time of change."""
+    stat = path.stat()
+    key = (str(path.resolve()), stat.st_size, stat.st_mtime_ns)
+    if key not in _FINGERPRINTS:
+        with path.open("rb") as file:
+            _FINGERPRINTS[key] = hashlib.file_digest(file, "sha256").hexdigest()
+    return _FINGERPRINTS[key]
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
