@@ -23,7 +23,7 @@ def layer_pairs(layer_map: str, student_layers: int, teacher_layers: int) -> lis
     skip: every layer of the student, with the teacher's at the same share of its depth: layer s of S with round(s · T/S), a half
     being rounded up (PKD-Skip, Sun et al. 2019; TinyBERT's uniform map, Jiao et al. 2020). last: the last min(S, T) of each, aligned
     at the top (PKD-Last). first: the first min(S, T) of each. emd, all: every pair;
-    the module of `build_pair_weights` weighs them.
+    `PairWeights` weighs them.
 
     Raises:
         RecipeError: an unknown map, or a model without layers to tap.
@@ -46,14 +46,6 @@ def layer_pairs(layer_map: str, student_layers: int, teacher_layers: int) -> lis
         case "emd" | "all":
             return [(student, teacher) for student in range(1, student_layers + 1) for teacher in range(1, teacher_layers + 1)]
     raise RecipeError(not_allowed("layer_map", layer_map, LAYER_MAPS))
-
-
-class UniformWeights(nn.Module):
-    """Every pair counts the same: the mean of the pairs' losses."""
-
-    def forward(self, losses: Tensor) -> Tensor:
-        """Losses of the pairs (P,) → their weights (P,), of sum 1."""
-        return torch.full_like(losses, 1 / len(losses)).detach()
 
 
 class LearnedWeights(nn.Module):
@@ -94,7 +86,7 @@ class EmdWeights(nn.Module):
 
     def forward(self, losses: Tensor) -> Tensor:
         """Losses of the pairs (S · T,) → the transport plan (S · T,), of sum 1, without a gradient."""
-        student, teacher = self.student_weight.cpu().numpy(), self.teacher_weight.cpu().numpy()
+        student, teacher = (weight.double().cpu().numpy() for weight in (self.student_weight, self.teacher_weight))
         cost = losses.detach().double().cpu().numpy().reshape(len(student), len(teacher))
         cost = cost - min(cost.min(), 0.0)
         plan = transport_plan(student, teacher, cost)
@@ -129,11 +121,19 @@ def transport_plan(supply: np.ndarray, demand: np.ndarray, cost: np.ndarray) -> 
     return np.maximum(result.x, 0.0).reshape(rows, columns)
 
 
-def build_pair_weights(layer_map: str, student_layers: int, teacher_layers: int) -> nn.Module:
-    """The module that weighs the pairs of `layer_pairs`: losses (P,), in its order, → weights (P,) of sum 1."""
-    match layer_map:
-        case "emd":
-            return EmdWeights(student_layers, teacher_layers)
-        case "all":
-            return LearnedWeights(student_layers, teacher_layers)
-    return UniformWeights()
+class PairWeights(nn.Module):
+    """The weighted sum of the pairs' losses, where the layer map gives them weights: emd (EmdWeights) or all (LearnedWeights).
+
+    Raises:
+        RecipeError: another layer map.
+    """
+
+    def __init__(self, layer_map: str, student_layers: int, teacher_layers: int) -> None:
+        super().__init__()
+        if layer_map not in ("emd", "all"):
+            raise RecipeError(not_allowed("layer_map of weighted pairs", layer_map, ("emd", "all")))
+        self.weigh = (EmdWeights if layer_map == "emd" else LearnedWeights)(student_layers, teacher_layers)
+
+    def forward(self, losses: Tensor) -> Tensor:
+        """Losses (S · T,), in the order of `layer_pairs` → their weighted mean, a scalar."""
+        return (self.weigh(losses) * losses).sum()
