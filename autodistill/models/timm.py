@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from autodistill.components import IMAGE, component
@@ -60,22 +61,31 @@ def build_timm(name: str, outputs: int, image_size: int, pretrained: bool) -> Ti
     from timm import create_model
 
     check_name(name)
-    keywords = {"num_classes": outputs, "pretrained": False}
-    try:
-        model = create_model(name, img_size=image_size, **keywords)  # transformers need it, and convolutional nets refuse it
-    except TypeError:
-        model = create_model(name, **keywords)
-    except (AssertionError, ValueError, RuntimeError) as cause:
-        raise ModelError(f"timm:{name} cannot be built for images of {image_size} pixels: {cause}; choose another model") from None
-    if not hasattr(model, "forward_intermediates") or not isinstance(model.get_classifier(), nn.Linear | nn.Conv2d):
-        raise ModelError(
-            f"timm:{name} has no stages to tap or no single classifier; choose a model such as resnet18 or vit_tiny_patch16_224"
-        )
     if pretrained:
-        _load_pretrained(model, name)
+        _check_weights(name)
+    keywords: dict[str, Any] = {"num_classes": outputs, "pretrained": pretrained}
+    model: Any
+    try:
+        try:
+            model = create_model(name, img_size=image_size, **keywords)  # transformers need it, and convolutional nets refuse it
+        except TypeError:
+            model = create_model(name, **keywords)
+    except (AssertionError, ValueError, RuntimeError) as cause:
+        raise _unfit(name, image_size, cause) from None
+    except OSError as cause:
+        raise _unreachable(name, cause) from None
+    if not hasattr(model, "forward_intermediates") or not isinstance(model.get_classifier(), nn.Linear | nn.Conv2d):
+        raise ModelError(f"timm:{name} has no stages to tap or no single classifier; choose one such as resnet18")
     if image_size <= SMALL_IMAGE:
         _keep_resolution(model, image_size)
-    return TimmModel(model)
+    built = TimmModel(model).eval()
+    try:
+        with torch.no_grad():
+            pixels = torch.zeros(1, 3, image_size, image_size, device=next(built.parameters()).device)
+            built(ImageBatch(pixels), taps=frozenset({"states"}))
+    except (AssertionError, ValueError, RuntimeError) as cause:
+        raise _unfit(name, image_size, cause) from None
+    return built.train()
 
 
 def check_name(name: str) -> None:
@@ -102,30 +112,26 @@ def normalisation(name: str) -> tuple[tuple[float, float, float], tuple[float, f
     return (tuple(config.mean), tuple(config.std)) if config else (IMAGENET_MEAN, IMAGENET_STD)  # type: ignore[return-value]
 
 
-def _load_pretrained(model: Any, name: str) -> None:
-    from timm.models import load_pretrained
-
-    config = model.pretrained_cfg
-    if not config.get("url") and not config.get("hf_hub_id") and not config.get("file"):
-        raise ModelError(f"timm:{name} has no pretrained weights; use init: random (a teacher: init: scratch), or another model")
-    _check_hub(name, config)
-    try:
-        load_pretrained(model, num_classes=model.num_classes)
-    except Exception as cause:  # timm passes on what its downloaders raise
-        raise _unreachable(name, cause) from None
-
-
-def _check_hub(name: str, config: dict[str, Any]) -> None:
-    """Ask the hub once, with a short wait: its downloads try for much longer before they give up."""
+def _check_weights(name: str) -> None:
+    """Refuse a model whose weights cannot be had. The hub is asked once: its downloads try for much longer before they give up."""
     from huggingface_hub import HfApi, try_to_load_from_cache
+    from timm import get_pretrained_cfg
 
-    hub_id = config.get("hf_hub_id")
+    config = get_pretrained_cfg(name)
+    if config is None or not (config.url or config.hf_hub_id or config.file):
+        raise ModelError(f"timm:{name} has no pretrained weights; use init: random (a teacher: init: scratch), or another model")
+    hub_id = config.hf_hub_id
     if not hub_id or any(isinstance(try_to_load_from_cache(hub_id, file), str) for file in ("model.safetensors", "pytorch_model.bin")):
         return
     try:
         HfApi().model_info(hub_id, timeout=10.0)
     except Exception as cause:  # the errors of whatever HTTP library the hub's client was built with
         raise _unreachable(name, cause) from None
+
+
+def _unfit(name: str, image_size: int, cause: Exception) -> ModelError:
+    reason = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
+    return ModelError(f"timm:{name} cannot be built for images of {image_size} × {image_size} pixels: {reason}. Choose another model")
 
 
 def _unreachable(name: str, cause: Exception) -> ModelError:

@@ -41,9 +41,8 @@ class Transformer(StudentModule):
         handles = [self._head.register_forward_pre_hook(lambda _, given: read.append(given[0]))]
         if "attention" in taps:
             if not self.attention_layers:
-                raise ModelError(
-                    f"{self.model.config.model_type} models have no separate query, key and value layers to tap; use no attention"
-                )
+                kind = self.model.config.model_type
+                raise ModelError(f"{kind} models have no separate query, key and value layers to tap; use objective.attention.kind: none")
             for layers, found in zip(self._projections, projected, strict=True):
                 handles += [layer.register_forward_hook(lambda _, __, out, found=found: found.append(out)) for layer in layers]
         extra = {"token_type_ids": batch.segments} if self._segments else {}
