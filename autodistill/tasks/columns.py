@@ -65,12 +65,12 @@ def choose(table: Table, texts: tuple[str, ...] | None, label: str | None) -> Co
         return Columns(label, tuple(texts))
     free = {key: name for key, name in lower.items() if name != label}
     images = [free[key] for key in IMAGES if key in free]
-    texts = _texts(free)
-    if len(images) == 1 and not texts:
+    inputs = _texts(free)
+    if len(images) == 1 and not inputs:
         return Columns(label, image=images[0])
-    if len(texts) == 1 and not images:
-        return Columns(label, texts[0])
-    if not images and not texts:
+    if len(inputs) == 1 and not images:
+        return Columns(label, inputs[0])
+    if not images and not inputs:
         rest = [name for key, name in free.items() if key not in _IGNORED]
         if len(rest) == 1 and all(isinstance(value, str) for value in table.values(rest[0])[:100]):
             return Columns(label, (rest[0],))
@@ -78,7 +78,7 @@ def choose(table: Table, texts: tuple[str, ...] | None, label: str | None) -> Co
             f"{table.name} has no column that is known as text or image; its columns are {', '.join(table.names)}. Rename the one you mean "
             f"to text (pairs: text and text_b) or image, or name it with text_columns.{_separator(table)}"
         )
-    found = [" + ".join(item) for item in texts] + images
+    found = [" + ".join(item) for item in inputs] + images
     raise DataError(
         f"{table.name}: more than one column could be the input ({', '.join(found)}). "
         "Rename the one you mean to text (pairs: text and text_b), or name it with text_columns"

@@ -1,26 +1,19 @@
-"""Where a dataset's name leads: a path, a local mirror, the catalog; and what to say where it leads nowhere."""
+"""Where a dataset's name leads: a path, a local mirror, the catalog, the hub; and what to say where it leads nowhere."""
 
 from __future__ import annotations
 
-import os
+import difflib
+from dataclasses import replace
 from pathlib import Path
 
 from autodistill.errors import DataError
-from autodistill.tasks.digits import open_digits
+from autodistill.tasks.catalog import HUB, MIRRORS, catalog, mirror_folders
 from autodistill.tasks.files import looks_like_path, open_path
 from autodistill.tasks.source import Source, renamed
 
-MIRRORS = "AUTODISTILL_DATA"
-"""The environment variable that names folders of local mirrors."""
-
-
-def mirror_folders() -> list[Path]:
-    """The folders that AUTODISTILL_DATA names."""
-    return [Path(item).expanduser() for item in os.environ.get(MIRRORS, "").split(os.pathsep) if item]
-
 
 def find(name: str) -> Source:
-    """Open a dataset by name: path, mirrors, catalog.
+    """Open a dataset by name: path, mirrors, catalog, hub.
 
     Raises:
         DataError: it is nowhere (the message says where was looked), or cannot be read.
@@ -29,12 +22,56 @@ def find(name: str) -> Source:
         raise DataError("the dataset's name is empty; give a path, or a name that `autodistill datasets` lists")
     path = Path(name).expanduser()
     if path.exists():
-        return open_path(path)
+        return _path(path, name)
     if looks_like_path(name):
-        raise DataError(f"there is no file or folder {name} (looked in {Path.cwd()})")
+        raise DataError(f"there is no file or folder {name}" + ("" if path.is_absolute() else f" (looked in {Path.cwd()})"))
     for folder in mirror_folders():
         if (folder / name).is_dir():
             return renamed(open_path(folder / name, own=False), name)
     if name == "digits":
-        return open_digits()
-    raise DataError(f"there is no dataset {name!r}")
+        from autodistill.tasks.digits import open_digits
+
+        return renamed(open_digits(), name)
+    if name == "movie-reviews":
+        from autodistill.tasks.movie_reviews import open_movie_reviews
+
+        return renamed(open_movie_reviews(), name)
+    from autodistill.tasks.hub import hub_entry, open_hub
+
+    entry = HUB.get(name) or hub_entry(name)
+    if entry is None:
+        raise DataError(_nowhere(name))
+    try:
+        return open_hub(entry)
+    except DataError as cause:
+        raise DataError(f"dataset {name!r}: {_looked(name)}; {cause}") from None
+
+
+def _path(path: Path, name: str) -> Source:
+    known = name in {entry.name for entry in catalog()}
+    try:
+        source = open_path(path)
+    except DataError as cause:
+        if known:
+            raise DataError(
+                f"{cause}. ({name} was taken as the path {path.absolute()}, which goes before the dataset of that name)"
+            ) from None
+        raise
+    note = f"{name} is the path {path.absolute()} here, not the dataset of that name in `autodistill datasets`"
+    return replace(source, notes=(*source.notes, note)) if known else source
+
+
+def _looked(name: str) -> str:
+    """What was tried before the hub."""
+    folders = ", ".join(map(str, mirror_folders())) or "not set"
+    return f"there is no path {name} in {Path.cwd()}; no folder {name} in {MIRRORS} ({folders})"
+
+
+def _nowhere(name: str) -> str:
+    names = [entry.name for entry in catalog()]
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    guess = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    return (
+        f"there is no dataset {name!r}. Tried: {_looked(name)}; the catalog ({', '.join(names)}); "
+        f"the hub (its ids look like owner/name or owner/name:config).{guess}"
+    )

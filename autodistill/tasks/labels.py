@@ -133,15 +133,23 @@ def _classes(tables: dict[str, Table], column: str, values: dict[str, list[Any]]
     base = "all" if "all" in tables else "train"
     cleaned = {split: [_class(value) for value in items] for split, items in values.items()}
     seen = set(cleaned[base])
-    if info.classes is not None:
+    known_names = info.classes or tables[base].class_names(column)
+    if known_names is not None:
         numbers = isinstance(next(iter(seen)), int)
-        order: Sequence[Any] = range(len(info.classes)) if numbers else info.classes
-        allowed = f"0 to {len(info.classes) - 1}" if numbers else ", ".join(info.classes[:20])
+        order: Sequence[Any] = range(len(known_names)) if numbers else known_names
+        allowed = f"0 to {len(known_names) - 1}" if numbers else ", ".join(known_names[:20])
         known = set(order)
         for split, table in tables.items():
             rows = [row for row, value in enumerate(cleaned[split]) if value not in known]
-            problems.rows(table, column, rows, f"with a label outside the classes of dataset.json ({allowed})", "Correct one of both", True)
-        names = info.classes
+            problems.rows(
+                table,
+                column,
+                rows,
+                f"with a label outside the known classes ({allowed})",
+                "Correct the labels, or the classes in dataset.json",
+                True,
+            )
+        names = known_names
     else:
         order = sorted(seen)
         names = tuple(str(item) for item in order)
@@ -151,9 +159,8 @@ def _classes(tables: dict[str, Table], column: str, values: dict[str, list[Any]]
         )
     elif len(seen) > len(cleaned[base]) / 2 and len(cleaned[base]) >= 4 * SHOWN:
         problems.add(
-            f"{tables[base].name}, column {column!r}: {len(seen)} different labels in {len(cleaned[base])} rows; that is no column of classes. "
-            "Name the right one with label_column (whole numbers that are the targets of a regression: write 3.0 for 3 and some of them "
-            'as fractions, or set "task": "regression" in dataset.json)'
+            f"{tables[base].name}, column {column!r}: {len(seen)} different labels in {len(cleaned[base])} rows; these are no classes. "
+            "Name the right one with label_column (whole numbers that are the targets of a regression: write them as 3.0)"
         )
     for split, table in tables.items():
         rows = [row for row, value in enumerate(cleaned[split]) if value not in seen] if split != base else []

@@ -60,7 +60,7 @@ def read_info(path: Path, name: str) -> Info:
     if kind is not None and kind not in TASK_KINDS:
         raise DataError(f"{path}: " + not_allowed("task", kind, TASK_KINDS))
     metrics = {"classification": CLASSIFICATION_METRICS, "regression": REGRESSION_METRICS}.get(
-        kind, CLASSIFICATION_METRICS + REGRESSION_METRICS
+        str(kind), CLASSIFICATION_METRICS + REGRESSION_METRICS
     )
     if metric is not None and metric not in metrics:
         raise DataError(f"{path}: " + not_allowed("metric", metric, metrics))

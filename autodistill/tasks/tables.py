@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import csv
+import functools
 import io
 import json
 from collections.abc import Callable, Sequence
@@ -55,6 +56,10 @@ class Table:
         values = self._columns[column]
         return [values[row] for row in rows]
 
+    def class_names(self, column: str) -> tuple[str, ...] | None:
+        """The names of a label column's classes by index, where the file holds them (parquet written by `datasets`)."""
+        return None
+
     def place(self, row: int) -> str:
         """Where a row stands: its 1-based number, and its line where the file has lines."""
         return f"row {row + 1}" + (f" (line {self._lines[row]})" if self._lines is not None else "")
@@ -85,16 +90,26 @@ class ParquetTable(Table):
 
     def take(self, column: str, rows: np.ndarray) -> list[Any]:
         if column in self._read:
-            return super_take(self._read[column], rows)
+            return [self._read[column][row] for row in rows]
         found: list[Any] = []
         start = 0
         for group in range(self._file.num_row_groups):
             size = self._file.metadata.row_group(group).num_rows
             inside = rows[(rows >= start) & (rows < start + size)] - start
             if len(inside):
-                found += self._checked(column, lambda g=group, i=inside: self._file.read_row_group(g, columns=[column]).column(0).take(i))
+                found += self._checked(column, functools.partial(self._some, column, group, inside))
             start += size
         return found
+
+    def _some(self, column: str, group: int, rows: np.ndarray) -> Any:
+        return self._file.read_row_group(group, columns=[column]).column(0).take(rows)
+
+    def class_names(self, column: str) -> tuple[str, ...] | None:
+        stored = (self._file.schema_arrow.metadata or {}).get(b"huggingface")
+        if stored is None:
+            return None
+        feature = json.loads(stored).get("info", {}).get("features", {}).get(column, {})
+        return tuple(feature["names"]) if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" else None
 
     def _checked(self, column: str, read: Callable[[], Any]) -> list[Any]:
         import pyarrow as pa
@@ -115,11 +130,6 @@ class ParquetTable(Table):
                         "write the file anew with UTF-8 text"
                     ) from None
             raise
-
-
-def super_take(values: list[Any], rows: np.ndarray) -> list[Any]:
-    """The values at some rows."""
-    return [values[row] for row in rows]
 
 
 class Shards(Table):
@@ -147,6 +157,9 @@ class Shards(Table):
         for table, start in zip(self._tables, self._starts, strict=False):
             found += table.take(column, rows[(rows >= start) & (rows < start + table.rows)] - start)
         return found
+
+    def class_names(self, column: str) -> tuple[str, ...] | None:
+        return self._tables[0].class_names(column)
 
     def place(self, row: int) -> str:
         shard = bisect.bisect_right(self._starts, row) - 1
@@ -202,10 +215,8 @@ def _no_duplicates(name: str, columns: Sequence[str]) -> None:
 def _read_csv(path: Path, suffix: str) -> Table:
     text = _text(path)
     stream = io.StringIO(text, newline="")
-    if suffix == ".tsv":  # tab-separated values know no quoting
-        reader = csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
-    else:
-        reader = csv.reader(stream, strict=True)
+    tabs = {"delimiter": "\t", "quoting": csv.QUOTE_NONE}  # tab-separated values know no quoting
+    reader = csv.reader(stream, strict=True, **(tabs if suffix == ".tsv" else {}))  # type: ignore[arg-type]
     rows: list[list[str]] = []
     lines: list[int] = []
     ragged: list[str] = []

@@ -1,0 +1,115 @@
+"""Datasets that are known by name: on the hub, on PyPI, in scikit-learn, and in the local mirrors."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from autodistill.errors import DataError
+from autodistill.tasks.files import SPLITS
+from autodistill.tasks.source import Info, read_info
+
+MIRRORS = "AUTODISTILL_DATA"
+"""The environment variable that names folders of local mirrors."""
+
+
+@dataclass(frozen=True)
+class CatalogEntry:
+    """A line of `autodistill datasets`.
+
+    task: classification or regression, of what; source: where its rows come from; about: what it is.
+    """
+
+    name: str
+    task: str
+    metric: str
+    source: str
+    about: str
+
+
+@dataclass(frozen=True)
+class HubEntry:
+    """A dataset of the hub: its id, configuration, and what is not to be guessed. splits: our split name by theirs."""
+
+    repo: str
+    config: str | None
+    info: Info
+    splits: dict[str, str] = field(default_factory=lambda: dict(SPLITS))
+
+
+def _hub(
+    name: str, repo: str, texts: str, about: str, *, config: str | None = None, kind: str = "classification", metric: str = "accuracy",
+    label: str = "label", splits: dict[str, str] | None = None,
+) -> HubEntry:  # fmt: skip
+    info = Info(name, kind, metric, text_columns=tuple(texts.split()) or None, label_column=label, about=about)
+    return HubEntry(repo, config, info, dict(SPLITS) if splits is None else splits)
+
+
+_GLUE = "nyu-mll/glue"
+_MNLI = {"train": "train", "validation_matched": "validation", "test_matched": "test"}
+HUB: dict[str, HubEntry] = {
+    entry.info.name: entry
+    for entry in (
+        _hub("sst2", _GLUE, "sentence", "GLUE SST-2: sentiment of sentences from film reviews", config="sst2"),
+        _hub("cola", _GLUE, "sentence", "GLUE CoLA: is a sentence grammatical", config="cola", metric="matthews_correlation"),
+        _hub("mrpc", _GLUE, "sentence1 sentence2", "GLUE MRPC: do two sentences say the same", config="mrpc"),
+        _hub("qqp", _GLUE, "question1 question2", "GLUE QQP: do two questions ask the same", config="qqp"),
+        _hub("stsb", _GLUE, "sentence1 sentence2", "GLUE STS-B: how alike two sentences are, 0 to 5", config="stsb",
+             kind="regression", metric="spearman"),
+        _hub("mnli", _GLUE, "premise hypothesis", "GLUE MNLI: entailment, neutral, contradiction", config="mnli", splits=_MNLI),
+        _hub("qnli", _GLUE, "question sentence", "GLUE QNLI: does a sentence answer a question", config="qnli"),
+        _hub("rte", _GLUE, "sentence1 sentence2", "GLUE RTE: does one sentence follow from another", config="rte"),
+        _hub("wnli", _GLUE, "sentence1 sentence2", "GLUE WNLI: does a pronoun's resolution follow", config="wnli"),
+        _hub("ag_news", "fancyzhx/ag_news", "text", "AG News: four topics of news"),
+        _hub("imdb", "stanfordnlp/imdb", "text", "IMDb: sentiment of film reviews"),
+        _hub("rotten_tomatoes", "cornell-movie-review-data/rotten_tomatoes", "text", "Rotten Tomatoes: sentiment of sentences"),
+        _hub("yelp_polarity", "fancyzhx/yelp_polarity", "text", "Yelp: sentiment of reviews"),
+        _hub("dbpedia_14", "fancyzhx/dbpedia_14", "content", "DBpedia: fourteen kinds of things"),
+        _hub("emotion", "dair-ai/emotion", "text", "Emotion: six emotions in tweets", config="split", metric="macro_f1"),
+        _hub("tweet_emotion", "cardiffnlp/tweet_eval", "text", "TweetEval: four emotions in tweets", config="emotion", metric="macro_f1"),
+        _hub("tweet_irony", "cardiffnlp/tweet_eval", "text", "TweetEval irony: is a tweet ironic", config="irony", metric="macro_f1"),
+        _hub("cifar10", "uoft-cs/cifar10", "", "CIFAR-10: ten classes of 32×32 photographs"),
+        _hub("cifar100", "uoft-cs/cifar100", "", "CIFAR-100: a hundred classes of 32×32 photographs", label="fine_label"),
+        _hub("mnist", "ylecun/mnist", "", "MNIST: handwritten digits, 28×28"),
+        _hub("fashion_mnist", "zalando-datasets/fashion_mnist", "", "Fashion-MNIST: ten kinds of clothes, 28×28"),
+    )
+}  # fmt: skip
+OFFLINE = {
+    "movie-reviews": CatalogEntry("movie-reviews", "text classification", "accuracy", "PyPI (vaderSentiment's source release)",
+                                  "10,605 rated sentences of film reviews (Hutto and Gilbert 2014): positive or negative"),
+    "digits": CatalogEntry("digits", "image classification", "accuracy", "scikit-learn", "1,797 handwritten digits, 8×8"),
+}  # fmt: skip
+"""What needs no hub, by name."""
+
+
+def mirror_folders() -> list[Path]:
+    """The folders that AUTODISTILL_DATA names."""
+    return [Path(item).expanduser() for item in os.environ.get(MIRRORS, "").split(os.pathsep) if item]
+
+
+def catalog() -> list[CatalogEntry]:
+    """All datasets known by name, sorted; a local mirror goes before the catalog's own of that name.
+
+    Of the mirrors only dataset.json is read; one that cannot be read says so in `about`.
+    """
+    found = dict(OFFLINE)
+    for name, entry in HUB.items():
+        info = entry.info
+        what = "image" if info.text_columns is None else "text pair" if len(info.text_columns) == 2 else "text"
+        source = f"hub ({entry.repo}{f', {entry.config}' if entry.config else ''})"
+        found[name] = CatalogEntry(name, f"{what} {info.kind}", str(info.metric), source, info.about)
+    seen: set[str] = set()
+    for folder in mirror_folders():
+        for file in sorted(folder.glob("*/dataset.json")):
+            name = file.parent.name
+            if name in seen:
+                continue
+            seen.add(name)
+            try:
+                info = read_info(file, name)
+            except DataError as cause:
+                info = Info(name, about=f"cannot be used: {cause}")
+            metric = info.metric or {"regression": "spearman", "classification": "accuracy"}.get(info.kind or "", "")
+            found[name] = CatalogEntry(name, info.kind or "", metric, f"local ({file.parent})", info.about)
+    return [found[name] for name in sorted(found)]

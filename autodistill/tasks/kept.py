@@ -1,0 +1,40 @@
+"""Copies of fetched datasets in the cache folder, so that workers neither fetch nor convert them again."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from filelock import FileLock
+
+from autodistill.errors import DataError
+from autodistill.tasks.base import cache_folder, digest
+
+
+def kept(name: str, fill: Callable[[Path], None]) -> Path:
+    """The folder that holds a dataset's files; `fill` writes them into a folder aside where there are none yet.
+
+    Raises:
+        DataError: the cache folder cannot be written to; and what `fill` raises.
+    """
+    folder = cache_folder() / "datasets" / f"{re.sub(r'[^A-Za-z0-9._-]+', '--', name)}-{digest(name)[:6]}"
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            if not folder.is_dir():
+                aside = folder.with_name(f"{folder.name}.{os.getpid()}.part")
+                shutil.rmtree(aside, ignore_errors=True)
+                aside.mkdir()
+                try:
+                    fill(aside)
+                    aside.rename(folder)
+                finally:
+                    shutil.rmtree(aside, ignore_errors=True)
+    except OSError as cause:
+        raise DataError(
+            f"dataset {name!r} cannot be kept in {folder}: {cause}; set AUTODISTILL_CACHE to a folder that can be written"
+        ) from None
+    return folder
