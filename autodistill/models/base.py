@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -115,3 +115,17 @@ def pick_device(device: str = "auto") -> torch.device:
     except (RuntimeError, AssertionError) as cause:
         raise UsageError(f"device {device!r} cannot be used: {str(cause).splitlines()[0]}; give cpu, cuda, cuda:0, … or auto") from None
     return found
+
+
+Tensors = TypeVar("Tensors", TextBatch, ImageBatch, Outputs)
+
+
+def to_device(tensors: Tensors, device: torch.device) -> Tensors:
+    """A batch or outputs with every tensor on the device."""
+    if device.type == "cpu":
+        return tensors
+    moved = {
+        name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else [item.to(device, non_blocking=True) for item in value]
+        for name, value in vars(tensors).items()
+    }
+    return type(tensors)(**moved)

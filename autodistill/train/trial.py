@@ -1,0 +1,176 @@
+"""One trial, from a recipe to a score: read it from top to bottom."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from autodistill.augment.mixup import Mix
+from autodistill.errors import DivergedError
+from autodistill.models import build_student
+from autodistill.models.base import StudentModule, TextBatch, pick_device, to_device
+from autodistill.recipe import Recipe, Training
+from autodistill.records import Point
+from autodistill.tasks.metrics import evaluate_predictions
+from autodistill.train.assignment import Assignment, Report, TrialResult
+from autodistill.train.batches import evaluation_batches, training_batches
+from autodistill.train.cost import count_flops, count_parameters, cpu_threads
+from autodistill.train.data import TrialData, open_data
+from autodistill.train.objective import Objective, Side, Targets
+from autodistill.train.students import copy_weights, save_student
+from autodistill.train.taps import student_taps
+
+EVALUATION_BATCH = 256
+GRADIENT_NORM = 1.0
+
+
+def run_trial(assignment: Assignment, report: Report) -> TrialResult:
+    """Train one student as its recipe says, report each epoch, keep the best epoch's weights.
+
+    Raises:
+        DivergedError: the loss is not a finite number.
+        SystemExit: from `report`, where the search has stopped the trial.
+    """
+    with cpu_threads(assignment.threads):
+        try:
+            return _run(assignment, report)
+        finally:
+            if torch.cuda.is_available():  # a worker lives on: give the memory to the next trial and to its neighbours
+                torch.cuda.empty_cache()
+
+
+def _run(assignment: Assignment, report: Report) -> TrialResult:
+    began = time.perf_counter()
+    recipe, device = assignment.recipe, pick_device(assignment.device)
+    data = open_data(assignment)
+    seconds = {"data": time.perf_counter() - began, "outputs": data.outputs_seconds, "training": 0.0, "evaluation": 0.0}
+
+    torch.manual_seed(assignment.seed)
+    student = build_student(recipe, data.context).to(device)
+    trainer = Trainer(recipe, student, data, device, min(recipe.training.epochs, assignment.max_epochs), assignment.seed)
+    best: tuple[Point, dict[str, float], dict[str, Tensor]] | None = None
+    for epoch in range(1, trainer.epochs + 1):
+        turn = time.perf_counter()
+        losses = trainer.train_epoch(epoch)
+        trained = time.perf_counter()
+        metrics = evaluate(student, data, device)
+        now = time.perf_counter()
+        seconds["training"] += trained - turn
+        seconds["evaluation"] += now - trained
+        point = Point(epoch=epoch, score=metrics[data.metric], train_loss=sum(losses.values()), seconds=now - began, losses=losses)
+        if best is None or point.score > best[0].score:
+            best = point, metrics, copy_weights(student)
+        report(point)
+    assert best is not None, "a recipe has at least one epoch"
+
+    point, metrics, weights = best
+    if assignment.student_folder is not None:
+        facts = {"score": point.score, "metric": data.metric, "classes": data.classes, "task": recipe.task, "seed": assignment.seed}
+        save_student(Path(assignment.student_folder), weights, recipe, data.context, facts)
+    flops = count_flops(student, to_device(data.validation.batch(data.typical_row), device))
+    return TrialResult(point.score, point.epoch, metrics, count_parameters(student), flops, seconds)
+
+
+class Trainer:
+    """A student in training: its objective, optimizer and schedule."""
+
+    def __init__(self, recipe: Recipe, student: StudentModule, data: TrialData, device: torch.device, epochs: int, seed: int) -> None:
+        self.recipe, self.student, self.data, self.device, self.epochs = recipe, student, data, device, epochs
+        self.taps = student_taps(recipe)
+        self.order = torch.Generator().manual_seed(seed)
+        self.mixing = np.random.default_rng(seed)
+        self.objective = self._objective().to(device)
+        self.optimizer = make_optimizer([student, self.objective], recipe.training, device)
+        steps = epochs * math.ceil(data.rows / recipe.training.batch_size)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, warmup_and_decay(steps, recipe.training.warmup))
+
+    def _objective(self) -> Objective:
+        """Built after a dry run on two rows, which tells the widths."""
+        rows = torch.arange(min(2, self.data.rows))
+        view = self.data.view(0)
+        self.student.eval()
+        with torch.no_grad():
+            batch = to_device(view.batch(rows), self.device)
+            mask = batch.mask if isinstance(batch, TextBatch) else None
+            student = Side(self.student(batch, taps=self.taps), mask)
+        spoken = view.teacher_batch(rows)
+        teacher = None if spoken is None else Side(to_device(spoken, self.device), mask)
+        return Objective(self.recipe, student, teacher, self.data.outputs, self.data.rows)
+
+    def train_epoch(self, epoch: int) -> dict[str, float]:
+        """One pass over the epoch's view; returns the mean of each weighted term."""
+        view = self.data.view(epoch - 1)
+        self.student.train()
+        self.objective.train()
+        totals: dict[str, Tensor] = {}
+        batches = training_batches(view.lengths, self.data.rows, self.recipe.training.batch_size, self.order)
+        for rows in batches:
+            for name, value in self.step(rows, epoch).items():
+                totals[name] = totals[name] + value if name in totals else value
+        losses = {name: float(value) / len(batches) for name, value in totals.items()}
+        if not math.isfinite(sum(losses.values())):
+            bad = ", ".join(f"{name} {value}" for name, value in losses.items() if not math.isfinite(value))
+            raise DivergedError(f"the loss is not a finite number in epoch {epoch}: {bad}; a smaller learning rate or weight may help")
+        return losses
+
+    def step(self, rows: Tensor, epoch: int) -> dict[str, Tensor]:
+        """One optimizer step on a batch of rows; returns each weighted term."""
+        view = self.data.view(epoch - 1)
+        batch, spoken, labels = view.batch(rows), view.teacher_batch(rows), self.data.train_labels[rows]
+        targets = Targets(labels.to(self.device), rows.to(self.device))
+        mixed = nullcontext()
+        if self.recipe.augmentation.mixup > 0:
+            mix = Mix.draw(self.recipe.augmentation.mixup, len(rows), self.mixing)
+            batch, spoken = mix.batch(batch), None if spoken is None else mix.outputs(spoken)
+            targets.partner_labels, targets.share = labels[mix.partner].to(self.device), mix.share
+            mixed = mix.embeddings(self.data.word_table(self.student))
+        batch = to_device(batch, self.device)
+        mask = batch.mask if isinstance(batch, TextBatch) else None
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
+            with mixed:
+                said = Side(self.student(batch, taps=self.taps), mask)
+            teacher = None if spoken is None else Side(to_device(spoken, self.device), mask)
+            loss, parts = self.objective(said, teacher, targets)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.student.parameters(), GRADIENT_NORM)
+        self.optimizer.step()
+        self.schedule.step()
+        return parts
+
+
+def evaluate(student: StudentModule, data: TrialData, device: torch.device) -> dict[str, float]:
+    """The student's metrics on the validation split."""
+    student.eval()
+    logits = torch.empty(len(data.validation_labels), data.outputs)
+    with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+        for rows in evaluation_batches(data.validation_lengths, len(logits), EVALUATION_BATCH):
+            logits[rows] = student(to_device(data.validation.batch(rows), device)).logits.float().cpu()
+    return evaluate_predictions(data.metric, logits.numpy(), data.validation_labels)
+
+
+def make_optimizer(modules: list[nn.Module], training: Training, device: torch.device) -> torch.optim.Optimizer:
+    """AdamW (Loshchilov, Hutter 2019), fused; matrices decay, biases and norms do not."""
+    parameters = [parameter for module in modules for parameter in module.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [item for item in parameters if item.ndim >= 2], "weight_decay": training.weight_decay},
+        {"params": [item for item in parameters if item.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=training.learning_rate, fused=device.type in ("cpu", "cuda"))
+
+
+def warmup_and_decay(steps: int, warmup: float) -> Callable[[int], float]:
+    """The learning rate's factor at each step: up from 0 over the first share of the steps, then straight down to 0."""
+    rise = max(1, round(steps * warmup))
+
+    def factor(step: int) -> float:
+        return (step + 1) / rise if step < rise else max(0.0, (steps - step) / max(1, steps - rise))
+
+    return factor
