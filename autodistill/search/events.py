@@ -1,0 +1,111 @@
+"""What a search tells while it runs: small facts, for a live view or plain lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from autodistill.records import Point, Role, TrialRecord
+
+
+Stage = Literal["data", "teacher", "outputs", "trials"]
+
+
+@dataclass(frozen=True)
+class StageStarted:
+    """A stage of the whole job begins."""
+
+    stage: Stage
+    text: str
+
+
+@dataclass(frozen=True)
+class StageProgress:
+    """How far a stage is: `done` of `total` steps."""
+
+    stage: Stage
+    done: int
+    total: int
+    text: str
+
+
+@dataclass(frozen=True)
+class StageFinished:
+    """A stage has ended, after so many seconds; the text says with what."""
+
+    stage: Stage
+    seconds: float
+    text: str
+
+
+@dataclass(frozen=True)
+class SearchStarted:
+    """Ray is up and the first trial will be asked for. `done` counts finished search trials of earlier sessions."""
+
+    study: str
+    folder: str
+    trials: int
+    done: int
+    workers: int
+    time_budget: float | None
+
+
+@dataclass(frozen=True)
+class TrialStarted:
+    """A worker has begun a trial. params and latency_ms are those of the untrained student."""
+
+    trial: int
+    role: Role
+    recipe_id: str
+    student: str
+    epochs: int
+    params: int | None
+    latency_ms: float | None
+
+
+@dataclass(frozen=True)
+class TrialReported:
+    """An epoch has been evaluated. `rung` counts the rungs of early stopping that the trial has reached."""
+
+    trial: int
+    point: Point
+    rung: int
+
+
+@dataclass(frozen=True)
+class TrialFinished:
+    """A trial has ended, whichever way; an infeasible proposal ends without having begun."""
+
+    record: TrialRecord
+
+
+@dataclass(frozen=True)
+class SearchMessage:
+    """A sentence for people."""
+
+    text: str
+    level: Literal["info", "warning"] = "info"
+
+
+@dataclass(frozen=True)
+class SearchFinished:
+    """No more trials. `why` is None where the asked number was reached."""
+
+    counts: dict[str, int]
+    seconds: float
+    why: str | None = None
+
+
+Event = (
+    StageStarted
+    | StageProgress
+    | StageFinished
+    | SearchStarted
+    | TrialStarted
+    | TrialReported
+    | TrialFinished
+    | SearchMessage
+    | SearchFinished
+)
+Listen = Callable[[Event], None]
