@@ -1,0 +1,272 @@
+"""The teacher, fine-tuned once for a dataset and kept."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from autodistill.errors import DivergedError, ModelError
+from autodistill.models.base import Batch, StudentModule, pick_device
+from autodistill.models.image import EncodedImages, normalise
+from autodistill.models.text import EncodedText
+from autodistill.models.transformer import head_layer
+from autodistill.recipe import Teacher
+from autodistill.storage import lock, new_folder
+from autodistill.tasks.base import Dataset, cache_folder, digest
+from autodistill.tasks.metrics import evaluate_predictions
+from autodistill.teacher.load import encode, save_teacher, source_fingerprint, untrained_teacher
+
+WARMUP = 0.1
+WEIGHT_DECAY = 0.01
+CLIP = 1.0
+_EVALUATION_ROWS = 64
+_POOL = 50
+
+
+@dataclass(frozen=True)
+class TeacherProgress:
+    """How far fine-tuning is. score: on the validation split after the last whole epoch, None before. seconds: since the start."""
+
+    step: int
+    steps: int
+    epoch: int
+    epochs: int
+    loss: float
+    score: float | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class FinetunedTeacher:
+    """A teacher on the disk. score: its best epoch's, on the validation split, in the dataset's metric; metrics: with the others.
+
+    seconds: what the fine-tuning took, at the time. reused: whether it was found, and not trained now.
+    """
+
+    folder: Path
+    score: float
+    metrics: dict[str, float]
+    seconds: float
+    reused: bool
+
+
+def finetune_teacher(
+    dataset: Dataset,
+    teacher: Teacher,
+    seed: int,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    progress: Callable[[TeacherProgress], None] | None = None,
+) -> FinetunedTeacher:
+    """Fine-tune the teacher on the train split, or find it in the cache.
+
+    AdamW, linear warm-up over a tenth of the steps and linear decay, batches of texts of like length; random crops and flips for
+    images. Every epoch is scored on the validation split and the best one is kept. With 0 epochs the model is kept as it comes.
+    Regression: one output in the target's own units (it learns standardised targets, and their scale is folded into the head).
+
+    Two processes never train the same teacher at once: the second one waits and finds it.
+
+    Raises:
+        ModelError: the model, or its weights, cannot be had or do not fit.
+        DivergedError: the loss is not finite.
+        RunError: the cache cannot be written.
+    """
+    fields = json.dumps(teacher.model_dump(), sort_keys=True)
+    key = digest("teacher-1", dataset.fingerprint, dataset.metric, fields, str(seed), source_fingerprint(dataset, teacher))
+    folder = cache_folder() / "teachers" / key
+    found = _kept(folder)
+    if found is not None:
+        return found
+    with lock(folder):
+        found = _kept(folder)
+        if found is not None:
+            return found
+        start = time.perf_counter()
+        with _seeded(seed), _threads(threads):
+            model, tokenizer = untrained_teacher(dataset, teacher)
+            train, validation = (encode(dataset, split, tokenizer, teacher) for split in (dataset.train, dataset.validation))
+            metrics = _Run(dataset, teacher, model, train, validation, seed, pick_device(device), progress).train()
+        about = {
+            "dataset": dataset.name,
+            "dataset_fingerprint": dataset.fingerprint,
+            "teacher": teacher.model_dump(),
+            "seed": seed,
+            "metric": dataset.metric,
+            "score": metrics[dataset.metric],
+            "metrics": metrics,
+            "seconds": round(time.perf_counter() - start, 3),
+            "versions": {name: importlib.metadata.version(name) for name in ("torch", "transformers", "timm")},
+        }
+        with new_folder(folder) as aside:
+            save_teacher(model.cpu(), tokenizer, dataset, teacher, aside)
+            (aside / "teacher.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+    return FinetunedTeacher(folder, metrics[dataset.metric], metrics, float(about["seconds"]), reused=False)  # type: ignore[arg-type]
+
+
+def _kept(folder: Path) -> FinetunedTeacher | None:
+    if not folder.exists():
+        return None
+    about = json.loads((folder / "teacher.json").read_text(encoding="utf-8"))
+    return FinetunedTeacher(folder, about["score"], about["metrics"], about["seconds"], reused=True)
+
+
+@dataclass
+class _Run:
+    """One fine-tuning: what it needs, so that its steps can be read one by one."""
+
+    dataset: Dataset
+    teacher: Teacher
+    model: StudentModule
+    inputs: EncodedText | EncodedImages
+    validation: EncodedText | EncodedImages
+    seed: int
+    device: torch.device
+    progress: Callable[[TeacherProgress], None] | None
+
+    def train(self) -> dict[str, float]:
+        """Train the model in place and leave the best epoch's weights in it; give that epoch's metrics."""
+        if not self.dataset.is_image:
+            head_layer(self.model, self.dataset.outputs)
+        self.model.to(self.device)
+        labels, mean, std = self._targets()
+        epochs = self.teacher.epochs
+        if epochs == 0:
+            return evaluate(self.model, self.validation, self.dataset, self.device)
+        generator = torch.Generator().manual_seed(self.seed)
+        steps = epochs * math.ceil(len(self.inputs) / self.teacher.batch_size)
+        optimizer = _optimizer(self.model, self.teacher.learning_rate)
+        warm = max(1, round(WARMUP * steps))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda at: min((at + 1) / warm, (steps - at) / max(1, steps - warm)))
+        best: tuple[float, dict[str, float], dict[str, Tensor]] | None = None
+        score, step, start = None, 0, time.perf_counter()
+        for epoch in range(1, epochs + 1):
+            self.model.train()
+            for rows in _epoch_batches(self.inputs, self.teacher.batch_size, generator):
+                loss = self._loss(rows, labels[rows].to(self.device), generator)
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
+                optimizer.step()
+                schedule.step()
+                step += 1
+                if self.progress or step % 20 == 0:  # reading the loss waits for a GPU, so not at every step for nothing
+                    value = loss.item()
+                    if not math.isfinite(value):
+                        raise DivergedError(
+                            f"the teacher's loss is {value} at step {step}; lower teacher.learning_rate ({self.teacher.learning_rate})"
+                        )
+                    if self.progress:
+                        self.progress(TeacherProgress(step, steps, epoch, epochs, value, score, time.perf_counter() - start))
+            metrics = evaluate(self.model, self.validation, self.dataset, self.device)
+            score = metrics[self.dataset.metric]
+            if not math.isfinite(score):
+                raise DivergedError(f"the teacher gives no finite numbers after epoch {epoch}; lower teacher.learning_rate")
+            if best is None or score > best[0]:
+                best = score, metrics, {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
+            if self.progress:
+                self.progress(TeacherProgress(step, steps, epoch, epochs, loss.item(), score, time.perf_counter() - start))
+        assert best is not None
+        self.model.load_state_dict(best[2])
+        if self.dataset.is_regression:
+            _, head = head_layer(self.model, 1)
+            with torch.no_grad():
+                head.weight.mul_(std)
+                head.bias.mul_(std).add_(mean)
+        return best[1]
+
+    def _targets(self) -> tuple[Tensor, float, float]:
+        labels = torch.from_numpy(np.ascontiguousarray(self.dataset.train.labels))
+        if not self.dataset.is_regression:
+            return labels.long(), 0.0, 1.0
+        if head_layer(self.model, 1)[1].bias is None:
+            raise ModelError(f"teacher {self.teacher.model!r} has a head without bias, which regression needs; choose another teacher")
+        labels = labels.float()
+        mean, std = float(labels.mean()), float(labels.std(correction=0)) or 1.0
+        return (labels - mean) / std, mean, std
+
+    def _loss(self, rows: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+        batch: Batch
+        if isinstance(self.inputs, EncodedImages):
+            batch = normalise(_flip_and_crop(self.inputs.images[rows.numpy()], generator), self.inputs.mean, self.inputs.std)
+        else:
+            batch = self.inputs.batch(rows)
+        logits = self.model(batch.to(self.device)).logits
+        if self.dataset.is_regression:
+            return F.mse_loss(logits.squeeze(1), labels)
+        return F.cross_entropy(logits, labels)
+
+
+def evaluate(model: StudentModule, inputs: EncodedText | EncodedImages, dataset: Dataset, device: torch.device) -> dict[str, float]:
+    """The validation split's metrics."""
+    model.eval()
+    order = torch.argsort(inputs.lengths) if isinstance(inputs, EncodedText) else torch.arange(len(inputs))
+    logits = torch.empty(len(inputs), dataset.outputs)
+    with torch.inference_mode():
+        for rows in order.split(_EVALUATION_ROWS):
+            logits[rows] = model(inputs.batch(rows).to(device)).logits.float().cpu()
+    return evaluate_predictions(dataset.metric, logits.numpy(), dataset.validation.labels)
+
+
+def _epoch_batches(inputs: EncodedText | EncodedImages, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Random batches of every row; a text's neighbours are of like length, so that little is padding."""
+    order = torch.randperm(len(inputs), generator=generator)
+    if isinstance(inputs, EncodedText):
+        lengths = inputs.lengths
+        order = torch.cat([pool[torch.argsort(lengths[pool])] for pool in order.split(_POOL * size)])
+    batches = order.split(size)
+    for place in torch.randperm(len(batches), generator=generator).tolist():
+        yield batches[place]
+
+
+def _optimizer(model: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
+    """AdamW that decays matrices and kernels, not biases and norms."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [item for item in trained if item.dim() > 1], "weight_decay": WEIGHT_DECAY},
+        {"params": [item for item in trained if item.dim() <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=learning_rate, fused=True)
+
+
+def _flip_and_crop(images: np.ndarray, generator: torch.Generator) -> np.ndarray:
+    """Mirror half of the images, and shift each by up to an eighth of its size (reflected at the border). (B, H, W, 3) uint8."""
+    count, height, width = images.shape[:3]
+    pad = height // 8
+    padded = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode="reflect")
+    down, right = torch.randint(0, 2 * pad + 1, (2, count), generator=generator).numpy()
+    across = np.arange(width)[None, :] + np.zeros((count, 1), dtype=np.int64)
+    mirrored = torch.rand(count, generator=generator).numpy() < 0.5
+    across[mirrored] = across[mirrored, ::-1]
+    rows = down[:, None] + np.arange(height)[None, :]
+    columns = right[:, None] + across
+    return padded[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Draw from generators seeded for the block, and leave the process's own as they were."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
