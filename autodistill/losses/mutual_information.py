@@ -60,6 +60,11 @@ def mutual_information_bound(scores: Tensor, mi_alpha: float, log_baseline: Tens
     return 1 + joint - independent
 
 
+def _norm(width: int) -> nn.Module:
+    """A layer norm without parameters: what a critic with biases sees does not depend on the states' scale."""
+    return nn.LayerNorm(width, eps=1e-12, elementwise_affine=False)
+
+
 class Separable(nn.Module):
     """f = scale · cos(g(student), h(teacher)) + offset. The scale starts where the scores of unrelated vectors have unit variance."""
 
@@ -77,11 +82,11 @@ class Separable(nn.Module):
 
 
 class Joint(nn.Module):
-    """f = scale · w·relu(A student + B teacher + b) + offset, for every student with every teacher. Inputs are layer-normalised."""
+    """f = scale · w·relu(A student + B teacher + b) + offset, for every student with every teacher."""
 
     def __init__(self, student_width: int, teacher_width: int, width: int) -> None:
         super().__init__()
-        self.student_side = nn.Sequential(nn.LayerNorm(student_width, elementwise_affine=False), nn.Linear(student_width, width))
+        self.student_side = nn.Sequential(_norm(student_width), nn.Linear(student_width, width))
         self.teacher_side = nn.Sequential(
             nn.LayerNorm(teacher_width, elementwise_affine=False), nn.Linear(teacher_width, width, bias=False)
         )
@@ -98,18 +103,15 @@ class Joint(nn.Module):
 class Scorer(nn.Module):
     """A critic and, where it is learned, the log baseline log q(student), which starts at 1 (NWJ's)."""
 
-    def __init__(self, critic: nn.Module, baseline: nn.Linear | None) -> None:
+    def __init__(self, critic: nn.Module, baseline: nn.Module | None) -> None:
         super().__init__()
         self.critic, self.baseline = critic, baseline
-        if baseline is not None:
-            nn.init.zeros_(baseline.weight)
-            nn.init.ones_(baseline.bias)
 
     def forward(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor | float]:
         """Scores (K, K) and log baselines (K,), or 1.0."""
         dtype = next(self.parameters()).dtype
         student, teacher = student.to(dtype), teacher.to(dtype)
-        log_baseline = 1.0 if self.baseline is None else full_precision(self.baseline(F.layer_norm(student, student.shape[-1:]))[:, 0])
+        log_baseline = 1.0 if self.baseline is None else full_precision(self.baseline(student)[:, 0])
         return self.critic(student, teacher), log_baseline
 
 
@@ -117,20 +119,26 @@ def build_scorer(student_width: int, teacher_width: int, *, critic: str, critic_
     """The module of `mi`: the critic, and the baseline where it is learned."""
 
     def mlp(width: int) -> nn.Module:
-        return nn.Sequential(nn.Linear(width, critic_width), nn.ReLU(), nn.Linear(critic_width, critic_width))
+        return nn.Sequential(_norm(width), nn.Linear(width, critic_width), nn.ReLU(), nn.Linear(critic_width, critic_width))
 
     module: nn.Module
     match critic:
         case "inner":
-            module = Separable(nn.Linear(student_width, teacher_width), nn.Identity(), teacher_width)
+            student_side = nn.Sequential(_norm(student_width), nn.Linear(student_width, teacher_width))
+            module = Separable(student_side, nn.Identity(), teacher_width)
         case "bilinear":
-            student_side = nn.Linear(student_width, critic_width, bias=False)
-            module = Separable(student_side, nn.Linear(teacher_width, critic_width, bias=False), critic_width)
+            sides = [nn.Linear(width, critic_width, bias=False) for width in (student_width, teacher_width)]
+            module = Separable(sides[0], sides[1], critic_width)
         case "mlp":
             module = Separable(mlp(student_width), mlp(teacher_width), critic_width)
         case _:
             module = Joint(student_width, teacher_width, critic_width)
-    return Scorer(module, nn.Linear(student_width, 1) if baseline == "learned" else None)
+    if baseline != "learned":
+        return Scorer(module, None)
+    log_q = nn.Linear(student_width, 1)
+    nn.init.zeros_(log_q.weight)
+    nn.init.ones_(log_q.bias)
+    return Scorer(module, nn.Sequential(_norm(student_width), log_q))
 
 
 @component("objective.intermediate", drop=("projection",), modules={"scorer": build_scorer})
@@ -150,9 +158,10 @@ def mi(
     Shapes: student_state (B, D_s) or (B, T, D_s), teacher_state (B, D_t) or (B, T, D_t); mask (B, T) bool or None;
         scorer: module, (K, D_s), (K, D_t) → scores (K, K) and log baseline (K,) or a number → scalar.
     Formula: −I_α (see mutual_information_bound) with x the teacher's states and y the student's, the others of the batch being the
-        independent ones. Critics: inner f = c·cos(A s, t), bilinear c·cos(A s, B t) of rank critic_width, mlp c·cos(g(s), h(t)), joint
-        an mlp of both. The scale c is learned (it is √width at the start, so that scores start with unit variance; at most 50).
-        q is e (constant, NWJ) or exp of a learned linear function of the student's state (learned, TUBA).
+        independent ones. Critics: inner f = c·cos(A s + a, t), bilinear c·cos(A s, B t) of rank critic_width, mlp c·cos(g(s), h(t)),
+        joint an mlp of both; all but bilinear see layer-normalised states. The scale c is learned: √width at the start, so that
+        scores start with about unit variance, at most 50. q is e (constant, NWJ) or exp of a learned linear function of the
+        student's state (learned, TUBA).
         With tokens, up to 256 positions of the batch are taken, evenly spaced in each row.
     Scale: nats. At mi_alpha = 1 it is cross-entropy over which of the batch's teachers belongs to the student, less log K; at the start
         its gradient is of cross-entropy's order. Near mi_alpha = 0 the gradient's variance grows as e^I. Search the weight on a log
