@@ -64,7 +64,8 @@ def kl(student_queries: Tensor, student_keys: Tensor, teacher_queries: Tensor, t
     Shapes: queries, keys (B, h, T, d), h and d of each side's own; mask (B, T) bool → scalar.
     Formula: mean over texts, heads and the text's tokens i of KL( A^t_i ‖ A^s_i ), A_i = softmax_j(q_i·k_j/√d), j over the text's tokens.
         Where the numbers of heads differ, the distributions are first averaged over the heads of each side.
-    Scale: between 0 and about log l; the gradient on the layer's input is about 0.03 times cross-entropy's. Search the weight on a log scale around 10.
+    Scale: between 0 and about log l; the gradient on the layer's input is about 0.03 times cross-entropy's. Search the weight on a log
+        scale around 10.
     Source: Sun et al. 2020, "MobileBERT: a Compact Task-Agnostic BERT for Resource-Limited Devices", its attention transfer.
     When: as mse, where only what the softmax lets through should count; safer where the teacher's scores are large.
     """
