@@ -8,7 +8,6 @@ from typing import Literal
 
 from autodistill.records import Point, Role, TrialRecord
 
-
 Stage = Literal["data", "teacher", "outputs", "trials"]
 
 

@@ -1,0 +1,55 @@
+"""Limits on a student, checked on the untrained student before a trial."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from autodistill.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Feasibility:
+    """What the untrained student costs, and by how much it breaks each limit.
+
+    violations: by limit, (value − limit) / limit; above 0 is over the limit. These are Optuna's constraint values.
+    """
+
+    params: int | None = None
+    latency_ms: float | None = None
+    violations: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def feasible(self) -> bool:
+        """Whether every limit is kept."""
+        return all(value <= 0 for value in self.violations.values())
+
+
+Feasible = Callable[[Recipe], Feasibility]
+"""Measures a recipe's untrained student."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The limits of a search; None for no limit."""
+
+    max_params: int | None = None
+    max_latency_ms: float | None = None
+
+    def check(self, params: int | None, latency_ms: float | None) -> Feasibility:
+        """Hold a student's parameters and latency against the limits."""
+        violations = {}
+        if self.max_params is not None and params is not None:
+            violations["max_params"] = (params - self.max_params) / self.max_params
+        if self.max_latency_ms is not None and latency_ms is not None:
+            violations["max_latency_ms"] = (latency_ms - self.max_latency_ms) / self.max_latency_ms
+        return Feasibility(params, latency_ms, violations)
+
+    def describe(self, found: Feasibility) -> str:
+        """Which limits a student breaks, for people."""
+        parts = []
+        if found.violations.get("max_params", 0) > 0:
+            parts.append(f"{found.params:,} parameters, max_params is {self.max_params:,}")
+        if found.violations.get("max_latency_ms", 0) > 0:
+            parts.append(f"{found.latency_ms:.3g} ms, max_latency_ms is {self.max_latency_ms:g}")
+        return "; ".join(parts) or ", ".join(f"{name} broken by {value:.2g}" for name, value in found.violations.items() if value > 0)

@@ -1,0 +1,339 @@
+"""The ledger: the one place that asks the Optuna study for trials and tells it how they ended.
+
+It knows nothing of Ray. Whatever happens to a trial is told to the storage first; the records (trials.parquet) and the
+kept students follow from that. A trial that is cut off is told FAIL "interrupted" and stands in the storage's queue again,
+so a killed search loses nothing: `sweep` is all that a resume needs.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from autodistill.errors import RecipeError, RunError, SpaceError
+from autodistill.recipe import Recipe
+from autodistill.records import BASELINES, Point, Role, TrialRecord, write_records
+from autodistill.search.constraints import Feasibility, Feasible, Limits
+from autodistill.search.events import Event, SearchMessage, TrialFinished, TrialReported
+from autodistill.search.sampler import chooser, rungs
+from autodistill.search.study import rank
+from autodistill.search.translate import (
+    INFEASIBLE,
+    INTERRUPTED,
+    INVALID,
+    REPEAT,
+    Plan,
+    counts_as_finished,
+    is_baseline,
+    record_of,
+)
+from autodistill.space import Space
+from autodistill.train.assignment import Assignment, TrialResult
+
+PATIENCE = 200
+"""Proposals in a row that may be infeasible or repeat a trial before the search gives up."""
+
+
+@dataclass
+class Running:
+    """A trial between its proposal and its end."""
+
+    trial: optuna.Trial
+    role: Role
+    recipe: Recipe
+    found: Feasibility
+    assignment: Assignment
+    points: list[Point] = field(default_factory=list)
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs it has at most."""
+        return min(self.recipe.training.epochs, self.assignment.max_epochs)
+
+
+class Ledger:
+    """Asks, tells, and keeps the study's folder in step."""
+
+    def __init__(
+        self, study: optuna.Study, plan: Plan, space: Space, feasible: Feasible, folder: Path, emit: Callable[[Event], None]
+    ) -> None:
+        self.study = study
+        self.plan = plan
+        self.space = space
+        self.feasible = feasible
+        self.folder = folder
+        self.emit = emit
+        self.settings = plan.settings
+        self.limits = Limits(self.settings.max_params, self.settings.max_latency_ms)
+        self.running: dict[int, Running] = {}
+        self.records: dict[int, TrialRecord] = {}
+        self.ended: dict[str, int] = {}  # recipe id → the trial that ran it to an end
+        self.searched = 0
+        self.refused = 0
+        self.smallest = Feasibility(None, None)
+        self._rungs = rungs(self.settings.max_epochs)
+        self._written = 0.0
+        self._changed = True
+        for trial in study.get_trials(deepcopy=False):
+            self._enter(trial)
+
+    # Proposing
+
+    def enqueue(self, role: Role, recipe: Recipe) -> None:
+        """Put a recipe into the queue, unless the study already has it in that role."""
+        for trial in self.study.get_trials(deepcopy=False):
+            if trial.user_attrs.get("role") == role and trial.user_attrs.get("recipe_id") == recipe.id:
+                return
+        self._enqueue(role, recipe, {})
+
+    def _enqueue(self, role: Role, recipe: Recipe, more: dict[str, Any]) -> None:
+        try:
+            fixed = self.space.encode(recipe)
+        except SpaceError:  # a baseline need not be a point of the space: its recipe alone says what to run
+            fixed = {}
+        attrs = {"role": role, "recipe": recipe.model_dump(), "recipe_id": recipe.id, "seed": self.settings.seed}
+        self.study.enqueue_trial(dict(fixed), user_attrs=attrs | more)
+
+    def wants_more(self) -> bool:
+        """Whether there is a trial to start: a waiting baseline, or search trials short of the asked number."""
+        running = sum(run.role not in BASELINES for run in self.running.values())
+        if self.searched + running < self.settings.trials:
+            return True
+        return any(is_baseline(trial) for trial in self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
+
+    def propose(self) -> Running | None:
+        """The next trial to run. None where the proposal was told at once (infeasible, a repeat): ask again.
+
+        Raises:
+            RunError: too many proposals in a row could not be used; says which limit stands in the way.
+        """
+        if self.refused >= PATIENCE:
+            raise RunError(self._why_refused())
+        trial = self.study.ask()
+        attrs = trial.user_attrs
+        role: Role = attrs.get("role", "search")
+        try:
+            if "recipe" in attrs:
+                recipe = Recipe.parse(attrs["recipe"])
+                if self.space.contains(recipe):
+                    self.space.suggest(chooser(trial))  # the queue's fixed values, so that the sampler learns from it
+            else:
+                recipe = self.space.suggest(chooser(trial))
+        except (SpaceError, RecipeError) as cause:
+            self._refuse(trial, INVALID, str(cause))
+            return None
+        if "recipe" not in attrs:
+            if recipe.id in self.ended or any(run.recipe.id == recipe.id for run in self.running.values()):
+                self._refuse(trial, REPEAT, f"recipe {recipe.id} has been tried in trial {self.ended.get(recipe.id, 'that runs')}")
+                return None
+            for name, value in {"role": role, "recipe_id": recipe.id, "seed": self.settings.seed, "recipe": recipe.model_dump()}.items():
+                trial.set_user_attr(name, value)
+        return self._admit(trial, role, recipe)
+
+    def _admit(self, trial: optuna.Trial, role: Role, recipe: Recipe) -> Running | None:
+        assignment = Assignment(
+            recipe=recipe,
+            dataset=self.settings.dataset,
+            seed=self.settings.seed,
+            max_epochs=self.settings.max_epochs,
+            teacher=self.plan.teachers[recipe.teacher].folder if recipe.teacher in self.plan.teachers else None,
+            threads=self.settings.cpus_per_trial,
+            student_folder=str(self._student(trial.number)),
+        )
+        self.running[trial.number] = run = Running(trial, role, recipe, Feasibility(), assignment)
+        if assignment.teacher is None:
+            self.fail(trial.number, f"ModelError: there is no teacher {recipe.teacher.model!r} in this study")
+            return None
+        try:
+            run.found = found = self.feasible(recipe)
+        except Exception as cause:  # a student that cannot be built is that trial's failure, not the search's
+            self.fail(trial.number, f"{type(cause).__name__}: {cause}")
+            return None
+        for name, value in (("params", found.params), ("latency_ms", found.latency_ms)):
+            if value is not None:
+                trial.set_user_attr(name, value)
+        for name, value in found.violations.items():
+            trial.set_constraint(name, value)
+        if not found.feasible and role not in BASELINES:
+            del self.running[trial.number]
+            self.smallest = Feasibility(_least(self.smallest.params, found.params), _least(self.smallest.latency_ms, found.latency_ms))
+            self._refuse(trial, INFEASIBLE, self.limits.describe(found))
+            return None
+        self.refused = 0
+        return run
+
+    def _refuse(self, trial: optuna.Trial, verdict: str, reason: str) -> None:
+        self.refused += 1
+        trial.set_user_attr("verdict", verdict)
+        trial.set_user_attr("reason", reason)
+        if verdict == INVALID:
+            trial.set_constraint("valid", 1.0)
+        self._tell(trial, TrialState.PRUNED)
+
+    def _why_refused(self) -> str:
+        trials = self.study.get_trials(deepcopy=False)[-PATIENCE:]
+        reasons = [trial.user_attrs.get("verdict") for trial in trials]
+        verdict = max(set(reasons), key=reasons.count)
+        start = f"{PATIENCE} proposals in a row could not be used, so the search stops; "
+        if verdict == REPEAT:
+            return (
+                start + f"they repeat trials: the space {self.space.name!r} seems to be exhausted. Ask for fewer trials or widen the space."
+            )
+        if verdict == INVALID:
+            return (
+                start + f"the space {self.space.name!r} makes recipes that do not validate; the last: {trials[-1].user_attrs.get('reason')}"
+            )
+        seen = []
+        if self.limits.max_params is not None and self.smallest.params is not None:
+            seen.append(f"max_params is {self.limits.max_params:,} and the smallest student had {self.smallest.params:,}")
+        if self.limits.max_latency_ms is not None and self.smallest.latency_ms is not None:
+            seen.append(f"max_latency_ms is {self.limits.max_latency_ms:g} and the fastest student took {self.smallest.latency_ms:.3g}")
+        return start + f"{'; '.join(seen)}. Raise the limit, or give a space with smaller students."
+
+    # Telling
+
+    def report(self, number: int, point: Point) -> bool:
+        """Record an epoch. True where the trial should stop early (`prune` it then)."""
+        run = self.running[number]
+        run.trial.report(point.score, point.epoch)
+        run.points.append(point)
+        self.emit(TrialReported(number, point, sum(epoch <= point.epoch for epoch in self._rungs)))
+        # Baselines are not entered into the rungs either: three good ones there would stop nearly all of a short search.
+        return run.role not in BASELINES and point.epoch < run.epochs and run.trial.should_prune()
+
+    def complete(self, number: int, result: TrialResult, seconds: float) -> None:
+        """A trial has been trained to its end."""
+        if not math.isfinite(result.score):
+            self.fail(number, f"DivergedError: the score is {result.score}", seconds)
+            return
+        run = self.running[number]
+        more = {"metrics": result.metrics, "flops": result.flops, "seconds_by_stage": result.seconds_by_stage}
+        run.trial.set_user_attr("params", result.params)
+        self._end(number, TrialState.COMPLETE, seconds=seconds, value=result.score, more=more)
+
+    def prune(self, number: int) -> None:
+        """A trial has been stopped early."""
+        points = self.running[number].points
+        self._end(number, TrialState.PRUNED, seconds=points[-1].seconds if points else None)
+
+    def fail(self, number: int, reason: str, seconds: float | None = None) -> None:
+        """A trial has failed."""
+        self._end(number, TrialState.FAIL, seconds=seconds, reason=reason)
+
+    def worker_died(self, number: int) -> None:
+        """A trial's worker process was killed: run it again once, then call it failed."""
+        deaths = self.running[number].trial.user_attrs.get("deaths", 0) + 1
+        if deaths > 1:
+            self.fail(number, "WorkerDied: its worker process was killed twice (out of memory, or a crash in native code?)")
+        else:
+            self.interrupt(number, "its worker process was killed", {"deaths": deaths})
+
+    def interrupt(self, number: int, why: str, more: dict[str, Any] | None = None) -> None:
+        """A trial was cut off: it goes back into the queue."""
+        run = self.running[number]
+        self._enqueue(run.role, run.recipe, {"again_of": number} | (more or {}))
+        run.trial.set_user_attr("verdict", INTERRUPTED)
+        self._end(number, TrialState.FAIL, reason=f"{INTERRUPTED}: {why}")
+
+    def _end(
+        self,
+        number: int,
+        state: TrialState,
+        *,
+        seconds: float | None = None,
+        value: float | None = None,
+        reason: str | None = None,
+        more: dict[str, Any] | None = None,
+    ) -> None:
+        run = self.running[number]
+        outcome = {"curve": [point.model_dump() for point in run.points], "seconds": seconds, "environment": self.plan.environment}
+        run.trial.set_user_attr("outcome", outcome | (more or {}))
+        if reason is not None:
+            run.trial.set_user_attr("reason", reason)
+        self._tell(run.trial, state, value)
+        del self.running[number]
+        self.tidy()
+
+    def _tell(self, trial: optuna.Trial, state: TrialState, value: float | None = None) -> None:
+        record = self._enter(self.study.tell(trial, value, state))
+        if record is not None:
+            self.emit(TrialFinished(record))
+
+    def sweep(self, why: str) -> None:
+        """Leave nothing RUNNING: tell it as interrupted, and put it back into the queue. Safe to be killed at any point."""
+        for number in sorted(self.running):
+            self.interrupt(number, why)
+        trials = self.study.get_trials(deepcopy=False)
+        queued = {trial.user_attrs.get("again_of") for trial in trials}
+        for trial in trials:
+            if trial.state != TrialState.RUNNING:
+                continue
+            attrs = trial.user_attrs
+            if "recipe" in attrs:
+                if trial.number not in queued:
+                    more = {"deaths": attrs["deaths"]} if "deaths" in attrs else {}
+                    self._enqueue(attrs["role"], Recipe.parse(attrs["recipe"]), {"again_of": trial.number} | more)
+                for name, value in (("verdict", INTERRUPTED), ("reason", f"{INTERRUPTED}: {why}")):
+                    self.study._storage.set_trial_user_attr(trial._trial_id, name, value)  # no public way for a trial of another process
+            self._enter(self.study.tell(trial.number, state=TrialState.FAIL))
+        self.tidy()
+
+    # The folder
+
+    def _enter(self, trial: FrozenTrial) -> TrialRecord | None:
+        record = record_of(trial, self.plan)
+        if record is None:
+            return None
+        self._changed = True
+        self.records[trial.number] = record
+        if counts_as_finished(trial):
+            self.ended.setdefault(record.recipe_id, trial.number)
+            self.searched += not is_baseline(trial)
+        return record
+
+    @property
+    def finished(self) -> int:
+        """How many trials have ended in any way."""
+        return len(self.records)
+
+    def ranked(self) -> list[TrialRecord]:
+        """The complete trials within the limits, best first."""
+        return rank(list(self.records.values()), self.limits)
+
+    def _student(self, number: int) -> Path:
+        return self.folder / "students" / str(number)
+
+    def tidy(self) -> None:
+        """Keep the students of the best few trials and of those that run; delete the others."""
+        kept = {str(record.trial) for record in self.ranked()[: self.settings.keep]} | {str(number) for number in self.running}
+        students = self.folder / "students"
+        if students.is_dir():
+            for folder in students.iterdir():
+                if folder.name not in kept:
+                    shutil.rmtree(folder, ignore_errors=True)
+
+    def write(self, force: bool = False) -> None:
+        """Write trials.parquet where something is new, not more often than every few seconds."""
+        began = time.monotonic()
+        if not self._changed or not (force or began > self._written):
+            return
+        write_records(list(self.records.values()), self.folder / "trials.parquet")
+        self._changed = False
+        now = time.monotonic()
+        self._written = now + max(2.0, 20 * (now - began))  # a table of thousands takes a while: at most a twentieth of the time
+
+    def say(self, text: str) -> None:
+        """Tell people."""
+        self.emit(SearchMessage(text))
+
+
+def _least(first: Any, second: Any) -> Any:
+    return min((item for item in (first, second) if item is not None), default=None)

@@ -1,0 +1,295 @@
+"""Ray Tune as the executor of a search: it starts workers and carries messages; what they mean is the ledger's business.
+
+Tune's own searchers, schedulers and restores keep state of their own, which a kill loses; here all state is in the Optuna
+storage. So a killed or broken run goes on with a fresh Tuner over the same study.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from autodistill.errors import RunError, UsageError
+from autodistill.records import Point
+from autodistill.search.environment import cores, gpu_names
+from autodistill.search.events import Event, TrialStarted
+from autodistill.search.ledger import Ledger
+from autodistill.search.settings import SearchSettings
+from autodistill.search.worker import run_assignment
+from autodistill.train.assignment import Runner, TrialResult
+
+SLICE = 1.0
+"""Seconds that infeasible proposals may hold up the messages of running trials."""
+
+
+class Halt(BaseException):
+    """Leaves Tune's loop at once; no Exception, so that Tune does not wait for its workers first."""
+
+
+@dataclass
+class Round:
+    """One run of a Tuner, as its three hooks (searcher, scheduler, callback) see it."""
+
+    ledger: Ledger
+    emit: Callable[[Event], None]
+    log: Callable[[str], None]
+    halted: Callable[[], bool]
+    numbers: dict[str, int] = field(default_factory=dict)
+    error: Exception | None = None
+
+    def suggest(self, tune_id: str) -> dict[str, Any] | str | None:
+        """The next trial's config; "FINISHED" where none will come; None where one may come later."""
+        until = time.monotonic() + SLICE
+        ledger = self.ledger
+        while not self.halted() and self.error is None and ledger.wants_more():
+            try:
+                run = ledger.propose()
+            except Exception as cause:  # raised after the loop: what runs may end first
+                self.error = cause
+                break
+            if run is not None:
+                self.numbers[tune_id] = run.trial.number
+                return {"trial": run.trial.number, "assignment": run.assignment, "cwd": str(Path.cwd())}
+            if ledger.running and time.monotonic() > until:
+                return None
+        return None if ledger.running else "FINISHED"  # a running trial may still come back into the queue
+
+    def started(self, tune_id: str) -> None:
+        """A worker has begun."""
+        run = self.ledger.running.get(self.numbers[tune_id])
+        if run is not None:
+            found = run.found
+            self.emit(
+                TrialStarted(run.trial.number, run.role, run.recipe.id, run.recipe.student.name, run.epochs, found.params, found.latency_ms)
+            )
+
+    def message(self, tune_id: str, text: str) -> bool:
+        """A worker has spoken. True where its trial is to be stopped."""
+        number = self.numbers[tune_id]
+        if number not in self.ledger.running:
+            return True
+        message = json.loads(text)
+        if message["kind"] == "point":
+            if self.ledger.report(number, Point.model_validate(message["point"])):
+                self.ledger.prune(number)
+                return True
+        elif message["kind"] == "result":
+            self.ledger.complete(number, TrialResult(**message["result"]), message["seconds"])
+        else:
+            self.log(f"trial {number} failed\n{message['traceback']}")
+            self.ledger.fail(number, message["reason"], message["seconds"])
+        return False
+
+    def lost(self, tune_id: str, detail: str, cause: str | None) -> None:
+        """A worker process is gone; or, with a cause, it cannot run trials at all (their own failures come as messages)."""
+        number = self.numbers[tune_id]
+        if number not in self.ledger.running:
+            return
+        self.log(f"trial {number} lost its worker\n{detail}")
+        if cause is None:
+            self.ledger.worker_died(number)
+        else:
+            self.ledger.interrupt(number, cause)
+            self.error = RunError(f"the workers cannot run trials: {cause}; see {self.ledger.folder / 'search.log'}")
+
+
+def run_round(tuner_round: Round, settings: SearchSettings, workers: int, runner: Runner) -> None:
+    """Run trials until the ledger wants no more.
+
+    Raises:
+        Halt: `halted` said so; trials may be RUNNING.
+        Exception: whatever broke; trials may be RUNNING.
+    """
+    from ray import tune
+
+    from autodistill.search.tune_hooks import Messages, Proposals, Watch
+
+    gpus = gpu_share(settings)
+    trainable = tune.with_parameters(run_assignment, runner=runner)
+    results = Path(tempfile.mkdtemp(prefix="autodistill-tune-"))
+    try:
+        tune.Tuner(
+            tune.with_resources(trainable, {"cpu": settings.cpus_per_trial, "gpu": gpus}),
+            tune_config=tune.TuneConfig(
+                num_samples=-1,
+                max_concurrent_trials=workers,
+                search_alg=Proposals(tuner_round),
+                scheduler=Messages(tuner_round),
+                reuse_actors=True,
+                trial_dirname_creator=lambda trial: trial.trial_id,
+                trial_name_creator=lambda trial: trial.trial_id,
+            ),
+            run_config=tune.RunConfig(
+                name="trials",
+                storage_path=str(results),
+                callbacks=[Watch(tuner_round)],
+                failure_config=tune.FailureConfig(max_failures=0),
+                progress_reporter=_silent_reporter(),
+                verbose=0,
+            ),
+        ).fit()
+    finally:
+        shutil.rmtree(results, ignore_errors=True)
+    if tuner_round.error is not None:
+        raise tuner_round.error
+
+
+def _silent_reporter() -> Any:
+    from ray.tune import ProgressReporter
+
+    class Silent(ProgressReporter):
+        def should_report(self, trials: Any, done: bool = False) -> bool:
+            return False
+
+        def report(self, trials: Any, done: bool, *sys_info: Any) -> None:
+            pass
+
+    return Silent()
+
+
+def gpu_share(settings: SearchSettings) -> float:
+    """GPUs per trial: as asked, else one where this machine has one."""
+    if settings.gpus_per_trial is not None:
+        if settings.gpus_per_trial > 0 and settings.address is None and not gpu_names():
+            raise UsageError(f"gpus_per_trial is {settings.gpus_per_trial:g} and this machine shows no GPU; leave it out or set it to 0")
+        return settings.gpus_per_trial
+    return 1.0 if settings.address is None and gpu_names() else 0.0
+
+
+def count_workers(settings: SearchSettings, cpus: float, gpus: float) -> int:
+    """Trials at once: as asked, else as many as the processors (and GPUs, where trials use them) carry."""
+    share = gpu_share(settings)
+    fit = int(cpus // settings.cpus_per_trial)
+    if share > 0:
+        fit = min(fit, int(gpus / share + 1e-9)) if settings.address is not None else int(gpus / share + 1e-9)
+    if share > 0 and fit < 1:
+        raise UsageError(f"gpus_per_trial is {share:g} and there are {gpus:g} GPUs")
+    return settings.workers or max(1, fit)
+
+
+_QUIET = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # Tune's own snapshots are never read
+    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "600",  # a stopped trial may take a while to let go of its worker
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_memory_monitor_refresh_ms": "0",  # it can take the whole search down; a MemoryError fails one trial
+}
+
+
+@contextlib.contextmanager
+def ray_running(settings: SearchSettings) -> Iterator[int]:
+    """Ray, silent; on this machine it listens on loopback alone. Gives the number of workers.
+
+    A Ray that the process has already initialised is used as it is, and left running.
+
+    Raises:
+        RunError: Ray cannot be started or reached.
+    """
+    threads = str(settings.cpus_per_trial)
+    workers_env = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads) | {
+        "TOKENIZERS_PARALLELISM": "false"
+    }
+    variables = _QUIET | workers_env
+    if settings.address is None:  # without a second node in view, Ray stays on loopback
+        variables |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "PYTHONPATH": _import_path()}
+    with _variables(variables), _loggers_at(logging.CRITICAL, "ray", "ray.tune", "ray.air", "ray.train", "ray.data"):
+        import ray
+        import ray.tune
+
+        if ray.is_initialized():
+            yield _workers_of(settings)
+            return
+        temporary = Path(tempfile.mkdtemp(prefix="adr-", dir=_short_folder()))
+        try:
+            try:
+                _init(ray, settings, temporary, workers_env)
+            except Exception as cause:
+                where = f"the Ray cluster {settings.address!r} cannot be reached" if settings.address else "Ray cannot be started here"
+                raise RunError(f"{where} ({type(cause).__name__}: {str(cause).strip().partition(chr(10))[0]})") from None
+            yield _workers_of(settings)
+        finally:
+            ray.shutdown()
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _init(ray: Any, settings: SearchSettings, temporary: Path, workers_env: dict[str, str]) -> None:
+    quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    if settings.address is not None:
+        ray.init(address=settings.address, runtime_env={"env_vars": workers_env | _QUIET}, **quiet)
+        return
+    from ray._private import ray_constants
+
+    ray_constants.ENABLE_RAY_CLUSTER = False  # it read the environment when it was imported, perhaps before this search
+    gpus = len(gpu_names())
+    workers = count_workers(settings, cores(), gpus)
+    ray.init(
+        address="local",
+        num_cpus=workers * settings.cpus_per_trial,
+        num_gpus=gpus,
+        include_dashboard=False,
+        object_store_memory=128 * 2**20,  # arrays are shared through files; the default takes a third of the memory
+        _temp_dir=str(temporary),
+        **quiet,
+    )
+
+
+def _workers_of(settings: SearchSettings) -> int:
+    import ray
+
+    found = ray.cluster_resources()
+    return count_workers(settings, found.get("CPU", 1.0), found.get("GPU", 0.0))
+
+
+def _import_path() -> str:
+    """What this process can import from beside its installation, so that the workers find the same modules."""
+    places = [str(Path(place or ".").absolute()) for place in sys.path]
+    return os.pathsep.join(place for place in dict.fromkeys(places) if not place.startswith((sys.prefix, sys.base_prefix)))
+
+
+def _short_folder() -> str:
+    # Ray's sockets lie some 75 characters below its folder, and a socket's path may have 107.
+    folder = tempfile.gettempdir()
+    return folder if len(folder) <= 20 or not Path("/tmp").is_dir() else "/tmp"
+
+
+@contextlib.contextmanager
+def _variables(values: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _loggers_at(level: int, *names: str) -> Iterator[None]:
+    loggers = [logging.getLogger(name) for name in names]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(level)
+    try:
+        yield
+    finally:
+        for logger, old in zip(loggers, before, strict=True):
+            logger.setLevel(old)

@@ -1,0 +1,299 @@
+"""`run_search`: trials by the asked number, from the first baseline to the recommended recipe."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import BaseStorage
+
+from autodistill.errors import RunError, StudyError
+from autodistill.recipe import Recipe, Teacher
+from autodistill.records import Role
+from autodistill.search import study as folders
+from autodistill.search.constraints import Feasible
+from autodistill.search.environment import describe_environment
+from autodistill.search.events import Event, Listen, SearchFinished, SearchMessage, SearchStarted
+from autodistill.search.ledger import Ledger
+from autodistill.search.ray_backend import Halt, Round, ray_running, run_round
+from autodistill.search.sampler import make_pruner, make_sampler
+from autodistill.search.settings import DatasetFacts, SearchSettings, TeacherRef
+from autodistill.search.storage import close_storage, open_storage, study_exists
+from autodistill.search.study import Study
+from autodistill.search.translate import Plan
+from autodistill.space import Space
+from autodistill.train.assignment import Runner
+
+
+class SearchInterrupted(KeyboardInterrupt):
+    """Ctrl-C: the trials that ran are recorded, and the study can be resumed."""
+
+    def __init__(self, study: Study) -> None:
+        super().__init__(f"interrupted; go on with --study {study.name} --resume")
+        self.study = study
+
+
+def run_search(
+    settings: SearchSettings,
+    *,
+    space: Space,
+    dataset: DatasetFacts,
+    teachers: Mapping[Teacher, TeacherRef],
+    runner: Runner,
+    feasible: Feasible,
+    baselines: Mapping[Role, Recipe],
+    warm: Iterable[Recipe] = (),
+    listen: Listen = lambda event: None,
+) -> Study:
+    """Run a search, or go on with one.
+
+    Args:
+        settings: what was asked for.
+        space: where recipes are proposed from.
+        dataset: what it is, for the records.
+        teachers: the fine-tuned teachers, by the `teacher` part of the recipes.
+        runner: trains one trial, in a worker; importable there or picklable.
+        feasible: measures an untrained student against the limits, here, before the trial is started.
+        baselines: by role; run first, never stopped early, never counted in `settings.trials`.
+        warm: recipes to try before the sampler's own, counted in `settings.trials`.
+        listen: is told the events; what it raises goes to search.log.
+
+    Returns:
+        The study. When the time budget ends first, what ran is recorded as interrupted and stands first in the queue
+        of a resume, as after Ctrl-C.
+
+    Raises:
+        StudyError: the study exists (without `resume`), does not exist (with it), is in use, or was asked something else.
+        RunError: no trial completed, no proposal is feasible, or Ray does not run.
+        SearchInterrupted: Ctrl-C (a KeyboardInterrupt). A second one ends the process at once.
+    """
+    began = time.monotonic()
+    folder = settings.folder
+    plan = Plan(settings, dataset, dict(teachers), describe_environment())
+    about = _about(plan, space)
+    if not settings.resume:
+        _refuse_existing(folder)
+    elif not folder.is_dir():
+        raise StudyError(f"there is no study {settings.study!r} in {folder.parent} to resume; {_others(folder.parent)}")
+    lock = folders.lock_study(folder)
+    storage: BaseStorage | None = None
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        before = folders.read_about(folder)
+        if before is not None:
+            if not settings.resume:
+                _refuse_existing(folder)
+            _refuse_differences(before, about)
+            about["sessions"] = before["sessions"] + about["sessions"]
+        url = settings.storage or folders.default_storage(folder)
+        storage = open_storage(url)
+        if before is None and study_exists(storage, settings.study) and settings.storage:
+            raise StudyError(
+                f"the storage already holds a study {settings.study!r} that is not of {folder}; choose another name with --study"
+            )
+        folders.write_about(folder, about)
+        optuna_study = optuna.create_study(
+            study_name=settings.study, storage=storage, direction="maximize", load_if_exists=True, pruner=make_pruner(settings.max_epochs)
+        )
+        emit = _emitter(listen, folder)
+        ledger = Ledger(optuna_study, plan, space, feasible, folder, emit)
+        optuna_study.sampler = make_sampler(settings.seed, ledger.finished)
+        ledger.sweep("the search was killed")
+        for role, recipe in baselines.items():
+            ledger.enqueue(role, recipe)
+        known = {recipe.id for recipe in baselines.values()}
+        for recipe in list(warm)[: settings.trials]:
+            if recipe.id not in known:
+                ledger.enqueue("recommended", recipe)
+        why = _run(ledger, settings, runner, emit, began)
+        found = Study(folder, about, settings.storage)
+        emit(SearchFinished(found.counts, time.monotonic() - began, why))
+        if why == "interrupted":
+            raise SearchInterrupted(found)
+        if not ledger.ranked():
+            raise RunError(_no_best(ledger, why))
+        return found
+    finally:
+        optuna.logging.set_verbosity(level)
+        if storage is not None:
+            close_storage(storage)
+        lock.release()
+
+
+def _run(ledger: Ledger, settings: SearchSettings, runner: Runner, emit: Listen, began: float) -> str | None:
+    """Run rounds of Ray Tune until the ledger wants no more. Says why where it ends earlier."""
+    deadline = None if settings.time_budget is None else began + settings.time_budget
+
+    def late() -> bool:
+        return deadline is not None and time.monotonic() >= deadline
+
+    why: str | None = "failed"
+    try:
+        with _interruptible() as interrupted:
+            try:
+                if ledger.wants_more() and not late():
+                    with ray_running(settings) as workers:
+                        emit(
+                            SearchStarted(
+                                settings.study, str(ledger.folder), settings.trials, ledger.searched, workers, settings.time_budget
+                            )
+                        )
+                        try:
+                            _rounds(ledger, settings, workers, runner, emit, lambda: interrupted.is_set() or late())
+                        finally:
+                            ledger.sweep("the search was stopped")  # first tell, then kill: a second Ctrl-C must find it told
+            except Halt:
+                pass
+            why = "interrupted" if interrupted.is_set() else "time budget" if ledger.wants_more() else None
+    finally:
+        ledger.sweep("the search was stopped")
+        ledger.write(force=True)
+        if why != "failed" or ledger.ranked():
+            _recommend(ledger)
+    return why
+
+
+def _rounds(ledger: Ledger, settings: SearchSettings, workers: int, runner: Runner, emit: Listen, halted: Any) -> None:
+    while ledger.wants_more():
+        if halted():
+            raise Halt
+        before = ledger.finished
+        try:
+            run_round(Round(ledger, emit, lambda text: log(ledger.folder, text), halted), settings, workers, runner)
+        except RunError:
+            raise
+        except Exception as cause:
+            log(ledger.folder, f"Ray Tune stopped: {type(cause).__name__}: {cause}")
+            if ledger.finished == before:
+                raise RunError(f"Ray Tune does not run ({_first_line(cause)}); see {ledger.folder / 'search.log'}") from cause
+            emit(SearchMessage(f"Ray Tune stopped ({_first_line(cause)}); going on with a fresh one", "warning"))
+        ledger.sweep("Ray lost it")
+        if ledger.finished == before and ledger.wants_more():
+            raise RunError(f"Ray Tune ends without running a trial; see {ledger.folder / 'search.log'}")
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C sets; the second ends the process."""
+    pressed = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield pressed
+        return
+
+    def on_signal(number: int, frame: Any) -> None:
+        if pressed.is_set():
+            os._exit(130)
+        pressed.set()
+
+    before = signal.signal(signal.SIGINT, on_signal)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _recommend(ledger: Ledger) -> None:
+    """Write recommended.yaml and best/ from the best trial."""
+    ranked = ledger.ranked()
+    if not ranked:
+        return
+    best = ranked[0]
+    retention = "" if best.retention is None else f", {best.retention:.1%} of the teacher's"
+    head = (
+        f"# The best recipe of study {best.study} on {best.dataset}: trial {best.trial} ({best.role}).\n"
+        f"# Validation {best.metric} {best.score:.4f}{retention}; seed {best.seed}, at most {best.max_epochs} epochs.\n"
+    )
+    folders.write_whole(ledger.folder / "recommended.yaml", head + Recipe.parse(best.recipe).to_yaml())
+    student, place = ledger.folder / "students" / str(best.trial), ledger.folder / "best"
+    if student.is_dir():
+        aside = ledger.folder / "best.part"
+        shutil.rmtree(aside, ignore_errors=True)
+        shutil.copytree(student, aside)
+        shutil.rmtree(place, ignore_errors=True)
+        aside.rename(place)
+
+
+def _no_best(ledger: Ledger, why: str | None) -> str:
+    records = list(ledger.records.values())
+    failed = [record for record in records if record.state == "fail" and not folders.was_interrupted(record)]
+    if why == "time budget":
+        return f"no trial completed within the time budget of {ledger.settings.time_budget:g} s; go on with --resume and a longer --time-budget"
+    if any(record.state == "complete" for record in records):
+        return "trials completed, but none within the limits (--max-params, --max-latency); raise the limits or give a space with smaller students"
+    if failed:
+        return f"no trial completed: {len(failed)} failed, the first with {failed[0].reason!r}; see {ledger.folder / 'search.log'}"
+    return f"no trial completed ({folders.count(records)}); ask for more than {ledger.settings.trials} --trials"
+
+
+def _about(plan: Plan, space: Space) -> dict[str, Any]:
+    settings = plan.settings
+    scores = [teacher.score for teacher in plan.teachers.values() if teacher.score is not None]
+    return {
+        "schema": folders.SCHEMA,
+        "study": settings.study,
+        "settings": settings.to_dict() | {"resume": False},
+        "dataset": {name: getattr(plan.dataset, name) for name in DatasetFacts.__dataclass_fields__},
+        "space": space.to_dict(),
+        "teachers": [{**part.model_dump(), "folder": ref.folder, "score": ref.score} for part, ref in plan.teachers.items()],
+        "teacher_score": max(scores, default=None),
+        "sessions": [{"started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), "environment": plan.environment}],
+    }
+
+
+def _refuse_existing(folder: Path) -> None:
+    if (folder / "study.json").exists():
+        raise StudyError(f"the study {folder} exists; go on with it with --resume, or start another with --study NAME")
+
+
+def _others(folder: Path) -> str:
+    names = sorted(item.parent.name for item in folder.glob("*/study.json"))
+    return f"studies there: {', '.join(names) or 'none'}"
+
+
+def _refuse_differences(before: dict[str, Any], now: dict[str, Any]) -> None:
+    """A resume goes on with the same question: more trials are fine, other data or limits are another study."""
+    old, new = before["settings"], now["settings"]
+    same = [(name, old[name], new[name]) for name in ("seed", "max_epochs", "max_params", "max_latency_ms")]
+    same += [(f"dataset {name}", before["dataset"][name], now["dataset"][name]) for name in ("task", "metric", "fingerprint")]
+    parts = [{name: value for name, value in item.items() if name not in ("folder", "score")} for item in before["teachers"]]
+    parts_now = [{name: value for name, value in item.items() if name not in ("folder", "score")} for item in now["teachers"]]
+    same += [("teachers", parts, parts_now), ("space name", before["space"]["name"], now["space"]["name"])]
+    parameters, parameters_now = before["space"]["parameters"], now["space"]["parameters"]
+    same += [(f"space: {path}", parameters.get(path), parameters_now.get(path)) for path in {**parameters, **parameters_now}]
+    found = [f"{name} was {was!r} and is {is_now!r}" for name, was, is_now in same if was != is_now]
+    if found:
+        raise StudyError(
+            f"the study {before['study']!r} was asked something else: {'; '.join(found[:3])}. "
+            "Resume it with what it was asked, or start another with --study NAME"
+        )
+
+
+def _emitter(listen: Listen, folder: Path) -> Listen:
+    def emit(event: Event) -> None:
+        try:
+            listen(event)
+        except Exception as cause:  # a view that breaks must not take the search with it
+            log(folder, f"the listener failed on {type(event).__name__}: {type(cause).__name__}: {cause}")
+
+    return emit
+
+
+def log(folder: Path, text: str) -> None:
+    """Add to the study's search.log."""
+    with (folder / "search.log").open("a", encoding="utf-8") as file:
+        file.write(f"{datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')} {text.rstrip()}\n")
+
+
+def _first_line(cause: BaseException) -> str:
+    lines = str(cause).strip().splitlines()
+    return f"{type(cause).__name__}: {lines[-1] if lines else ''}"

@@ -1,0 +1,221 @@
+"""A study: the folder that a search leaves behind, and what can be read from it.
+
+study.json         what was asked, of which dataset, on which machines
+optuna.db          the Optuna study: the truth (unless another storage was asked for)
+trials.parquet     every trial as a TrialRecord
+recommended.yaml   the best recipe
+best/              the best student
+students/          the best few students, by trial number
+search.log         tracebacks of failed trials
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import filelock
+import pandas as pd
+
+from autodistill.errors import StudyError
+from autodistill.recipe import Recipe
+from autodistill.records import BASELINES, Role, TrialRecord, read_records, to_frame
+from autodistill.search.constraints import Limits
+from autodistill.search.settings import SearchSettings, without_password
+
+if TYPE_CHECKING:
+    import optuna
+
+SCHEMA = 1
+INTERRUPTED = "interrupted"
+"""What the reason of such a trial begins with."""
+
+
+class Study:
+    """A study's folder, read only. `open` it, or get it from a search."""
+
+    def __init__(self, folder: Path, about: dict[str, Any], storage: str | None = None) -> None:
+        self.folder = folder
+        self.about = about
+        self._storage = storage
+
+    @classmethod
+    def open(cls, folder: str | Path, storage: str | None = None) -> Study:
+        """Open a study; `storage` where its URL has a password, which a study's folder does not keep.
+
+        Raises:
+            StudyError: the folder is not a study's.
+        """
+        place = Path(folder).expanduser().resolve()
+        about = read_about(place)
+        if about is None:
+            raise StudyError(f"{place} is not a study: it has no study.json. A study is a folder that `autodistill search` made.")
+        return cls(place, about, storage)
+
+    @property
+    def name(self) -> str:
+        """The study's name."""
+        return str(self.about["study"])
+
+    @property
+    def settings(self) -> SearchSettings:
+        """What was asked, in the last session."""
+        return SearchSettings.from_dict(self.about["settings"])
+
+    @property
+    def teacher_score(self) -> float | None:
+        """The best teacher's score on the validation split."""
+        return self.about["teacher_score"]
+
+    @property
+    def storage(self) -> str:
+        """URL of the Optuna storage."""
+        return self._storage or self.settings.storage or default_storage(self.folder)
+
+    @property
+    def trial_records(self) -> list[TrialRecord]:
+        """Every trial that has ended, by number."""
+        path = self.folder / "trials.parquet"
+        return read_records(path) if path.exists() else []
+
+    @property
+    def records(self) -> pd.DataFrame:
+        """Every trial that has ended, a row each."""
+        return to_frame(self.trial_records)
+
+    @property
+    def best(self) -> TrialRecord | None:
+        """The best complete trial within the limits, a baseline where that is best; the smaller student where scores are equal."""
+        return best_of(self.trial_records, self.limits)
+
+    @property
+    def limits(self) -> Limits:
+        """The limits on students."""
+        settings = self.settings
+        return Limits(settings.max_params, settings.max_latency_ms)
+
+    @property
+    def baselines(self) -> dict[Role, TrialRecord]:
+        """The baselines that have ended, by role."""
+        return {record.role: record for record in self.trial_records if record.role in BASELINES and not was_interrupted(record)}
+
+    @property
+    def recommended(self) -> Recipe:
+        """The recipe in recommended.yaml.
+
+        Raises:
+            RecipeError: there is none, no trial being complete.
+        """
+        return Recipe.load(self.folder / "recommended.yaml")
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many trials ended complete, pruned, fail, infeasible and interrupted."""
+        return count(self.trial_records)
+
+    @property
+    def best_folder(self) -> Path | None:
+        """The best student's folder, None where no student was kept."""
+        folder = self.folder / "best"
+        return folder if folder.is_dir() else None
+
+    def optuna_study(self) -> optuna.Study:
+        """The Optuna study, from the storage.
+
+        Raises:
+            StudyError: the storage cannot be reached or does not hold the study.
+        """
+        import optuna
+
+        from autodistill.search.storage import open_storage
+
+        if "***" in self.storage:
+            raise StudyError(f"the storage {self.storage!r} needs its password: give the whole URL, Study.open(folder, storage=URL)")
+        if self.storage == default_storage(self.folder) and not (self.folder / "optuna.db").exists():
+            raise StudyError(f"the study {self.folder} has lost its optuna.db; its trials can still be read from trials.parquet")
+        try:
+            return optuna.load_study(study_name=self.name, storage=open_storage(self.storage))
+        except KeyError:
+            raise StudyError(f"the storage {without_password(self.storage)!r} does not hold a study {self.name!r}") from None
+
+
+def best_of(records: list[TrialRecord], limits: Limits) -> TrialRecord | None:
+    """The best complete trial within the limits; equal scores go to fewer parameters, then to the earlier trial."""
+    ranked = rank(records, limits)
+    return ranked[0] if ranked else None
+
+
+def rank(records: list[TrialRecord], limits: Limits) -> list[TrialRecord]:
+    """The complete trials within the limits, best first."""
+    complete = [item for item in records if item.state == "complete" and limits.check(item.params, item.latency_ms).feasible]
+    return sorted(complete, key=lambda item: (-(item.score or 0.0), item.params if item.params is not None else float("inf"), item.trial))
+
+
+def count(records: list[TrialRecord]) -> dict[str, int]:
+    """Trials by how they ended; `fail` leaves out the interrupted ones, which are run again."""
+    found = Counter("interrupted" if was_interrupted(record) else record.state for record in records)
+    return {state: found[state] for state in ("complete", "pruned", "fail", "infeasible", "interrupted")}
+
+
+def was_interrupted(record: TrialRecord) -> bool:
+    """Whether a trial was cut off by no fault of its own (and put back into the queue)."""
+    return record.state == "fail" and (record.reason or "").startswith(INTERRUPTED)
+
+
+def default_storage(folder: Path) -> str:
+    """URL of the SQLite file in a study's folder."""
+    return f"sqlite:///{folder / 'optuna.db'}"
+
+
+def read_about(folder: Path) -> dict[str, Any] | None:
+    """study.json, None where there is none.
+
+    Raises:
+        StudyError: it cannot be read, or a newer autodistill wrote it.
+    """
+    path = folder / "study.json"
+    if not path.exists():
+        return None
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+        schema = about["schema"]
+    except (OSError, ValueError, KeyError, TypeError) as cause:
+        raise StudyError(
+            f"{path} cannot be read ({type(cause).__name__}: {cause}); restore it, or start another study with --study"
+        ) from None
+    if schema > SCHEMA:
+        raise StudyError(f"{path} was written by a newer autodistill (schema {schema}, this one reads {SCHEMA}); upgrade autodistill")
+    return about
+
+
+def write_about(folder: Path, about: dict[str, Any]) -> None:
+    """Write study.json in one step."""
+    write_whole(folder / "study.json", json.dumps(about, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file aside, then put it in place: it is there in full or not at all."""
+    aside = path.with_name(path.name + ".part")
+    with aside.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+
+
+def lock_study(folder: Path) -> filelock.FileLock:
+    """Take a study for this process; released by `.release()`, or by the system where the process is killed.
+
+    Raises:
+        StudyError: another search has it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise StudyError(f"a search is running on the study {folder}; wait for it, or start another with --study") from None
+    return lock

@@ -1,0 +1,98 @@
+"""The three places where Ray Tune lets a search in. Each passes on to the round and holds nothing itself.
+
+Tune pickles them into its experiment folder, which is never read: they pickle as nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ray import cloudpickle
+from ray.exceptions import RayActorError
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from autodistill.search.ray_backend import Halt, Round
+
+
+class Proposals(Searcher):
+    """Tune asks for the next trial."""
+
+    def __init__(self, tuner_round: Round) -> None:
+        super().__init__()
+        self.round = tuner_round
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        return self.round.suggest(trial_id)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Told already, by the trial's last message or by `Watch`."""
+
+    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
+        """The study's storage is the only state."""
+
+    def get_state(self) -> dict[str, Any]:
+        return {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class Messages(FIFOScheduler):
+    """Tune hands over what a worker reported, and is told whether to stop it."""
+
+    def __init__(self, tuner_round: Round) -> None:
+        super().__init__()
+        self.round = tuner_round
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        stop = self.round.message(trial.trial_id, result["message"])
+        return TrialScheduler.STOP if stop else TrialScheduler.CONTINUE
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class Watch(Callback):
+    """Tune says what happens to workers, and each step of its loop."""
+
+    def __init__(self, tuner_round: Round) -> None:
+        self.round = tuner_round
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self.round.started(trial.trial_id)
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self.round.lost(trial.trial_id, *_error_of(trial))
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        ledger = self.round.ledger
+        ledger.write()
+        if self.round.halted():
+            raise Halt
+        if ledger.running:
+            by_number = {self.round.numbers.get(trial.trial_id): trial for trial in trials if trial.status == Trial.ERROR}
+            for number in [number for number in ledger.running if number in by_number]:
+                trial = by_number[number]  # Tune does not announce every error: a worker that cannot be reused, say
+                self.round.lost(trial.trial_id, *_error_of(trial))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+def _error_of(trial: Trial) -> tuple[str, str | None]:
+    """The text of a trial's error; and its one-line cause, None where the worker process itself is gone."""
+    path = trial.error_file
+    text = Path(path).read_text(encoding="utf-8", errors="replace") if path and Path(path).exists() else "no error text"
+    pickled = trial.pickled_error_file
+    try:
+        error = cloudpickle.loads(Path(pickled).read_bytes()) if pickled else None
+    except Exception as cause:  # an exception of a class that cannot be unpickled here
+        error = cause
+    if error is None or isinstance(error, RayActorError):
+        return text, None
+    cause = getattr(error, "cause", None) or error
+    return text, f"{type(cause).__name__}: {' '.join(str(cause).split())[:300]}"

@@ -1,0 +1,63 @@
+"""What runs inside a Ray worker: one trial after another in the same process, which stays warm.
+
+Messages to the search are JSON texts: {"kind": "point" | "result" | "failure", …}. A failure is a message too, not an
+exception, so that the worker lives on and the next trial need not import torch again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import json
+import math
+import os
+import sys
+import time
+import traceback
+from typing import Any
+
+from autodistill.errors import DivergedError
+from autodistill.records import Point
+from autodistill.train.assignment import Runner
+
+
+def run_assignment(config: dict[str, Any], runner: Runner) -> None:
+    """Run one trial and report its epochs, then its result or its failure."""
+    from ray import tune
+
+    began = time.monotonic()
+
+    def send(kind: str, **content: Any) -> None:
+        tune.report({"message": json.dumps({"kind": kind, "seconds": time.monotonic() - began, **content}, default=float)})
+
+    def report(point: Point) -> None:
+        if not math.isfinite(point.score):
+            raise DivergedError(f"the score of epoch {point.epoch} is {point.score}")
+        send("point", point=point.model_dump())
+
+    os.chdir(config["cwd"])  # so that a relative path means the same here
+    _free_memory()  # of a trial that was stopped
+    poisoned = False
+    try:
+        result = dataclasses.asdict(runner(config["assignment"], report))
+        message: dict[str, Any] = {"kind": "result", "result": result}
+    except Exception as cause:
+        poisoned = type(cause).__name__ == "AcceleratorError" or "CUDA error" in str(cause)
+        message = {"kind": "failure", "reason": _one_line(cause), "traceback": traceback.format_exc()}
+    finally:
+        _free_memory()
+    send(**message)
+    if poisoned:
+        raise RuntimeError("the device is in an error state, so this process is given up")
+
+
+def _one_line(cause: BaseException) -> str:
+    text = " ".join(str(cause).split())
+    return f"{type(cause).__name__}: {text[:500]}" if text else type(cause).__name__
+
+
+def _free_memory() -> None:
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
