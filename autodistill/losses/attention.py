@@ -1,6 +1,6 @@
 """Objectives on attention: where the student looks, against where its teacher looks.
 
-For text models each is called once for a layer pair with queries, keys and values; the scores are made here, so that T × d and not
+For text models each is called with a layer pair's queries, keys and values; the scores are made here, so that T × d and not
 T × T numbers are kept of a teacher. Positions beyond a text's end count neither as queries nor as keys, and every text counts the same.
 """
 
@@ -74,7 +74,7 @@ def kl(student_queries: Tensor, student_keys: Tensor, teacher_queries: Tensor, t
     )
 
 
-@component("objective.attention", tasks=TEXT, families=("bert",))
+@component("objective.attention", tasks=TEXT, families=("bert",), drop=("layer_map",))
 def minilm(
     student_queries: Tensor,
     student_keys: Tensor,
@@ -93,15 +93,14 @@ def minilm(
     Scale: a sum of two divergences; the gradient on the layer's input is about 0.1 times cross-entropy's. Search the weight on a
         log scale around 10.
     Source: Wang et al. 2020, "MiniLM: Deep Self-Attention Distillation for Task-Agnostic Compression of Pre-Trained Transformers",
-        sections 3.1 and 3.2. The paper's is the last layer alone: layer_map last on a student of one layer less than its teacher, say,
-        takes more pairs, each of them counted the same.
+        sections 3.1 and 3.2. Taken of the last layer of each side alone, as there, so it has no layer_map.
     When: transformers whose hidden widths differ: relations between tokens need no projection.
     """
     attention = kl(student_queries, student_keys, teacher_queries, teacher_keys, mask)
     return attention + kl(student_values, student_values, teacher_values, teacher_values, mask)
 
 
-@component("objective.attention", tasks=TEXT, families=("bert",))
+@component("objective.attention", tasks=TEXT, families=("bert",), drop=("layer_map",))
 def minilmv2(
     student_queries: Tensor,
     student_keys: Tensor,
@@ -122,7 +121,8 @@ def minilmv2(
     Scale: a sum of three divergences; the gradient on the layer's input is about 0.2 times cross-entropy's. Search the weight on a
         log scale around 5.
     Source: Wang et al. 2021, "MiniLMv2: Multi-Head Self-Attention Relation Distillation for Compressing Pretrained Transformers",
-        section 3.1 (the weights of QQ, KK and VV are 1, of the other relations 0).
+        section 3.1 (the weights of QQ, KK and VV are 1, of the other relations 0). Taken of the last layer of each side; for large
+        teachers the paper reads an upper middle layer instead.
     When: as minilm, where heads or widths differ; more relation heads carry finer knowledge.
 
     Raises:
