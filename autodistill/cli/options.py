@@ -3,39 +3,67 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
+from collections.abc import Callable, Mapping
+from decimal import Decimal
 
 _COUNT = {"": 1, "k": 1_000, "m": 1_000_000, "b": 1_000_000_000}
-_SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
-_MILLISECONDS = {"": 1.0, "ms": 1.0, "us": 1e-3, "s": 1e3}
+_SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+_MILLISECONDS = {"": Decimal(1), "us": Decimal("0.001"), "ms": Decimal(1), "s": Decimal(1000)}
 
 
-def _number(text: str, units: dict[str, float] | dict[str, int], what: str, example: str) -> float:
-    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*([a-zA-Z]*)\s*", text)
-    unit = match.group(2).lower() if match else None
-    if not match or unit not in units or float(match.group(1)) <= 0:
+def _number(text: str, units: Mapping[str, int | Decimal], what: str, example: str) -> Decimal:
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]{1,2})?)\s*([a-zA-Z]*)\s*", text, re.ASCII)
+    unit = str(match.group(2)).lower() if match else ""
+    if not match or unit not in units or Decimal(match.group(1)) <= 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not {what}; give a number above 0, like {example}")
-    return float(match.group(1)) * units[unit]
+    return Decimal(match.group(1)) * units[unit]  # decimal, so that 2.3M is 2,300,000
 
 
 def count(text: str) -> int:
     """`5M`, `250k` or `120000`: a whole number above 0."""
     value = _number(text, _COUNT, "a count", "5M, 250k or 120000")
     if value != int(value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number; give one like 5M, 250k or 120000")
     return int(value)
 
 
 def seconds(text: str) -> float:
     """`30m`, `2h` or `90`: a duration in seconds."""
-    return _number(text, _SECONDS, "a duration", "30m, 2h or 90s")
+    return float(_number(text, _SECONDS, "a duration", "30m, 2h or 90s"))
 
 
 def milliseconds(text: str) -> float:
     """`2ms`, `500us` or `2`: a latency in milliseconds."""
-    return _number(text, _MILLISECONDS, "a latency", "2ms or 500us")
+    return float(_number(text, _MILLISECONDS, "a latency", "2ms or 500us"))
 
 
-def positive(text: str) -> float:
-    """A number above 0."""
-    return _number(text, {"": 1}, "a number", "1 or 0.25")
+def whole(lowest: int) -> Callable[[str], int]:
+    """A whole number from the lowest one on."""
+
+    def read(text: str) -> int:
+        if not re.fullmatch(r"\s*[0-9]{1,18}\s*", text, re.ASCII) or int(text) < lowest:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {lowest}")
+        return int(text)
+
+    return read
+
+
+def gpus(text: str) -> float:
+    """`0.25`, `1` or `0`: a fraction of a GPU, or a whole number of them."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (0 <= value <= 1 or (value > 1 and value.is_integer())):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share of GPUs; give a fraction from 0 to 1, like 0.25, or a whole number")
+    return value
+
+
+def address(text: str) -> str:
+    """`auto` or `HOST:PORT`: where a Ray cluster is."""
+    match = re.fullmatch(r"(?:[\w.-]+|\[[0-9a-fA-F:.]+\]):([0-9]{1,5})", text, re.ASCII)
+    if text != "auto" and not (match and 0 < int(match.group(1)) < 65536):
+        raise argparse.ArgumentTypeError(f"{text!r} is not the address of a Ray cluster; give auto, or HOST:PORT like 10.0.0.7:6379")
+    return text

@@ -1,0 +1,271 @@
+"""`autodistill search`: search the distillation pipeline for a dataset; needs a dataset and nothing else."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.util
+import json
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from rich.console import Console
+from rich.text import Text
+
+from autodistill.cli import options
+from autodistill.cli.leaderboard import failures, rows, short_path, summary, table, verdict
+from autodistill.cli.live import open_view
+from autodistill.cli.progress import Progress
+from autodistill.components import TASKS
+from autodistill.errors import RunError, StudyError, UsageError
+from autodistill.records import TrialRecord, read_records
+from autodistill.search.constraints import Limits
+from autodistill.search.events import Listen, Stage
+from autodistill.search.settings import SearchSettings, without_password
+from autodistill.search.study import Study
+from autodistill.space import Space, shipped_spaces
+from autodistill.tasks.base import DatasetRef
+
+STAGES: tuple[Stage, ...] = ("teacher", "outputs", "trials")
+
+EPILOG = """examples:
+  autodistill search --dataset movie-reviews --trials 8
+  autodistill search --dataset my/reviews.csv --text-column body --label-column stars --time-budget 1h
+  autodistill search --dataset cifar10 --max-params 1M --gpus-per-trial 0.25
+  autodistill search --dataset sst2 --study monday --resume --trials 60
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand."""
+    command = commands.add_parser(
+        "search",
+        help="search the distillation pipeline for a dataset",
+        description="Fine-tune a teacher on a dataset, try recipes that distil it into small students, and recommend the best one.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add_options(command)
+    command.set_defaults(run=run)
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    """The options, in groups."""
+    data = command.add_argument_group("the dataset")
+    data.add_argument(
+        "--dataset", metavar="NAME|PATH", required=True, help="a name (see `autodistill datasets`), a hub id, a file or folder"
+    )
+    data.add_argument("--limit-train", metavar="N", type=options.count, help="train on N rows of it: a seeded, stratified subset")
+    data.add_argument("--text-column", metavar="NAME", action="append", help="the column of texts; twice for pairs of texts")
+    data.add_argument("--label-column", metavar="NAME", help="the column of labels")
+
+    what = command.add_argument_group("what is searched")
+    what.add_argument(
+        "--space", metavar="NAME|PATH", help="the search space (default: the one shipped for the task; see `autodistill spaces`)"
+    )
+    what.add_argument("--teacher", metavar="MODEL", help="a transformers model (hub id or folder), or timm:NAME for images")
+    what.add_argument("--max-params", metavar="5M", type=options.count, help="students have at most so many parameters")
+    what.add_argument(
+        "--max-latency", metavar="2ms", type=options.milliseconds, help="students answer one row within this time, on this machine"
+    )
+
+    much = command.add_argument_group("how much")
+    much.add_argument("--trials", metavar="N", type=options.whole(0), default=20, help="trials beside the three baselines (default: 20)")
+    much.add_argument(
+        "--time-budget", metavar="30m", type=options.seconds, help="end after this time of trials; what runs then can be resumed"
+    )
+    much.add_argument("--max-epochs", metavar="E", type=options.whole(1), help="epochs of a trial at most (default: the space's)")
+    much.add_argument("--seed", metavar="S", type=options.whole(0), default=0, help="of everything that is random (default: 0)")
+
+    where = command.add_argument_group("where it runs")
+    where.add_argument("--workers", metavar="N", type=options.whole(1), help="trials at a time (default: as many as fit)")
+    where.add_argument("--cpus-per-trial", metavar="C", type=options.whole(1), default=1, help="CPU cores of a trial (default: 1)")
+    where.add_argument(
+        "--gpus-per-trial", metavar="0.25", type=options.gpus, help="GPUs of a trial, may be a fraction (default: 1 if there are any)"
+    )
+    where.add_argument(
+        "--address", metavar="auto|HOST:PORT", type=options.address, help="of a running Ray cluster (default: only this machine)"
+    )
+
+    kept = command.add_argument_group("what is kept")
+    kept.add_argument("--study", metavar="NAME", help="name of the study (default: from the dataset and the time)")
+    kept.add_argument("--studies-dir", metavar="DIR", default="studies", help="where studies lie (default: studies)")
+    kept.add_argument("--resume", action="store_true", help="go on with the study of that name")
+    kept.add_argument("--storage", metavar="URL", help="an Optuna storage (default: a SQLite file in the study's folder)")
+    kept.add_argument("--json", action="store_true", help="one JSON object on stdout at the end; all else goes to stderr")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Search, show how it goes, and say what it came to."""
+    _check(args)
+    progress = Progress(Limits(args.max_params, args.max_latency), _earlier)
+    study: Study | None = None
+    failure: RunError | None = None
+    with _all_to_stderr() if args.json else contextlib.nullcontext(sys.stdout) as out:
+        try:
+            with open_view(out, args.dataset, progress) as view:
+                study = _search(args, view.listen)
+        except KeyboardInterrupt as stop:
+            name = getattr(stop, "study", None)
+            print(f"\n{interrupted(args, name.name if name else _begun(args, progress), progress)}", file=sys.stderr)
+            return 130
+        except RunError as cause:
+            failure = cause
+            name = _begun(args, progress)
+            study = None if name is None else Study.open(Path(args.studies_dir, name), args.storage)
+        if study is not None and study.best is not None:
+            _show(args, study, progress, out)
+    if study is not None and args.json:
+        seconds = {stage: progress.seconds(stage) for stage in STAGES} | {"total": progress.elapsed}
+        print(json.dumps(summary(study, seconds), indent=2, allow_nan=False))
+    if failure is not None:
+        reasons = [] if study is None else failures(study.trial_records)
+        more = [] if study is None else [f"go on with: {command(args, study.name)}"]
+        raise RunError("\n  ".join([str(failure), *reasons, *more])) from failure
+    return 0
+
+
+def _search(args: argparse.Namespace, listen: Listen) -> Study:
+    from autodistill.api import search  # torch and Ray: seconds
+
+    return search(
+        args.dataset,
+        space=args.space,
+        teacher=args.teacher,
+        trials=args.trials,
+        time_budget=args.time_budget,
+        max_epochs=args.max_epochs,
+        max_params=args.max_params,
+        max_latency_ms=args.max_latency,
+        limit_train=args.limit_train,
+        workers=args.workers,
+        cpus_per_trial=args.cpus_per_trial,
+        gpus_per_trial=args.gpus_per_trial,
+        address=args.address,
+        study=args.study,
+        studies_dir=args.studies_dir,
+        resume=args.resume,
+        seed=args.seed,
+        storage=args.storage,
+        text_columns=None if args.text_column is None else tuple(args.text_column),
+        label_column=args.label_column,
+        listen=listen,
+    )
+
+
+def _check(args: argparse.Namespace) -> None:
+    """What can be told to be wrong before anything heavy is imported.
+
+    Raises:
+        UsageError: a value that cannot be meant.
+        SpaceError: there is no such space.
+        StudyError: the study exists (without `--resume`), or does not (with it).
+    """
+    if not args.dataset.strip():
+        raise UsageError("--dataset is empty; give a name (see `autodistill datasets`), a hub id or a path")
+    settings = SearchSettings(
+        dataset=DatasetRef(args.dataset),
+        study=args.study or "unnamed",
+        trials=args.trials,
+        time_budget=args.time_budget,
+        max_latency_ms=args.max_latency,
+        gpus_per_trial=args.gpus_per_trial,
+        studies_dir=args.studies_dir,
+    )
+    if args.space is not None and args.space not in shipped_spaces() and not Path(args.space).exists():
+        Space.load(args.space, TASKS[0])  # says what there is
+    if args.study is None:
+        return
+    exists = (settings.folder / "study.json").exists()
+    if exists and not args.resume:
+        raise StudyError(f"the study {settings.folder} exists; go on with it with --resume, or start another with --study NAME")
+    if args.resume and not exists:
+        names = sorted(path.parent.name for path in settings.folder.parent.glob("*/study.json"))
+        raise StudyError(
+            f"there is no study {args.study!r} in {settings.folder.parent} to resume; studies there: {', '.join(names) or 'none'}"
+        )
+
+
+def _earlier(folder: str) -> list[TrialRecord]:
+    path = Path(folder) / "trials.parquet"
+    return read_records(path) if path.exists() else []
+
+
+@contextlib.contextmanager
+def _all_to_stderr() -> Iterator[TextIO]:
+    """Send what anything writes to stdout to stderr, C libraries and child processes included, so that stdout has the JSON alone."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield sys.stderr
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def _begun(args: argparse.Namespace, progress: Progress) -> str | None:
+    """The name of the study, if it has come to exist."""
+    if progress.search is not None:
+        return progress.search.study
+    return args.study if args.study and Path(args.studies_dir, args.study, "study.json").exists() else None
+
+
+def command(args: argparse.Namespace, study: str, **changes: object) -> str:
+    """The command that goes on with a study, as it can be pasted into a shell; a storage's password is left out."""
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    wanted = {**vars(args), "study": study, "resume": True, **changes}
+    words = ["autodistill", "search"]
+    for name, default in vars(parser.parse_args(["--dataset", ""])).items():
+        value = wanted[name]
+        if value == default:
+            continue
+        flag = f"--{name.replace('_', '-')}"
+        for item in value if isinstance(value, list) else [value]:
+            text = without_password(str(item)) if name == "storage" else f"{item:.10g}" if isinstance(item, float) else str(item)
+            words += [flag] if item is True else [f"{flag}={text}"] if text.startswith("-") else [flag, text]
+    return shlex.join(words)
+
+
+def interrupted(args: argparse.Namespace, study: str | None, progress: Progress) -> str:
+    """What to say after Ctrl-C."""
+    if study is None:
+        return "Stopped before the first trial. The same command starts again; a teacher that was finished is kept."
+    counts = progress.counts
+    ended = counts["complete"] + counts["pruned"] + counts["fail"]
+    return f"Stopped. The study is kept with its {ended} finished trials and can be resumed:\n  {command(args, study)}"
+
+
+def _show(args: argparse.Namespace, study: Study, progress: Progress, out: TextIO) -> None:
+    """The leaderboard, the verdict and the way on."""
+    console = Console(file=out) if out.isatty() else Console(file=out, width=120)
+    records = study.trial_records
+    teacher = progress.stages.get("teacher")
+    trained = teacher.seconds if teacher is not None and teacher.total else None  # without progress it was there already
+    found = rows(records, study.limits, study.teacher_score, trained)
+    console.print()
+    console.print(table(found, records[0].metric, console.width))
+    console.print()
+    console.print(Text(verdict(records, study.limits), style="bold"))
+    more = command(args, study.name, trials=max(2 * args.trials, 10))
+    if progress.ended is not None and progress.ended.why is not None:
+        console.print(Text(f"The search ended early ({progress.ended.why}) with {progress.searched} of {args.trials} trials."))
+        more = command(args, study.name)
+    elif progress.search is None:
+        console.print(Text(f"Nothing was left to run: the study has its {args.trials} trials."))
+    dashboard = f"optuna-dashboard {shlex.quote(without_password(study.storage))}"
+    if importlib.util.find_spec("optuna_dashboard") is None:
+        dashboard += "   (after: pip install 'autodistill-kd[dashboard]')"
+    ways = {"study": short_path(study.folder), "recipe": short_path(study.folder / "recommended.yaml")}
+    if study.best_folder is not None:
+        ways["student"] = short_path(study.best_folder)
+    console.print()
+    for name, value in {**ways, "go on": more, "look": dashboard}.items():
+        console.print(Text.assemble((f"{name:<8} ", "dim"), value), soft_wrap=True)

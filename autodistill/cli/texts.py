@@ -1,0 +1,83 @@
+"""How the command line writes numbers, names and recipes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from autodistill.recipe import SLOTS
+from autodistill.records import Role
+
+ABSENT = "–"
+
+ROLES: dict[Role, str] = {
+    "no_kd": "no KD",
+    "plain_kd": "plain KD",
+    "defaults": "defaults",
+    "recommended": "recommended",
+    "search": "search",
+}
+"""A trial's role, for people."""
+
+
+def clean(text: str) -> str:
+    """One line without control characters: a name from outside must not move the terminal's cursor."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split(" "))
+
+
+def score(value: float | None) -> str:
+    """Four decimals."""
+    return ABSENT if value is None or not math.isfinite(value) else f"{value:.4f}"
+
+
+def percent(value: float | None) -> str:
+    """A share, as per cent with one decimal."""
+    return ABSENT if value is None or not math.isfinite(value) else f"{100 * value:.1f}%"
+
+
+def params(value: int | None) -> str:
+    """A number of parameters: 950, 81.2k, 4.39M, 1.20B."""
+    if value is None:
+        return ABSENT
+    for size, unit in ((1_000_000_000, "B"), (1_000_000, "M"), (1_000, "k")):
+        if value >= 0.9995 * size:
+            scaled = value / size
+            return f"{scaled:.{2 if scaled < 9.995 else 1 if scaled < 99.95 else 0}f}{unit}"
+    return str(value)
+
+
+def latency(value: float | None) -> str:
+    """Milliseconds, three digits."""
+    return ABSENT if value is None or not math.isfinite(value) else f"{value:.3g} ms"
+
+
+def duration(value: float | None) -> str:
+    """0.4s, 42s, 3m12s, 1h04m, 2d03h."""
+    if value is None or not math.isfinite(value):
+        return ABSENT
+    if 0 < value < 9.95:
+        return f"{value:.1f}s"
+    whole = round(max(value, 0.0))
+    for big, small, names in ((86400, 3600, "dh"), (3600, 60, "hm"), (60, 1, "ms")):
+        if whole >= big:
+            return f"{whole // big}{names[0]}{whole % big // small:02d}{names[1]}"
+    return f"{whole}s"
+
+
+def student(recipe: Mapping[str, Any]) -> str:
+    """A recipe's student in a few characters: `bert 3×192`, `cnn 128`, `timm:resnet10t`.
+
+    Takes plain data, as records keep it: they outlive the recipe's schema.
+    """
+    part = recipe.get("student", {})
+    width = part.get("hidden_size", part.get("channels"))
+    size = "×".join(str(item) for item in (part.get("layers"), width) if item is not None)
+    return clean(f"{part.get('family', '?')} {size}".strip())
+
+
+def objective(recipe: Mapping[str, Any]) -> str:
+    """The objectives at work in a recipe: `kl + mi`, `hard labels` where there are no others."""
+    part = recipe.get("objective", {})
+    kinds = [part[slot]["kind"] for slot in SLOTS if slot in part and part[slot].get("weight", 1.0) > 0]
+    return clean(" + ".join(kind for kind in kinds if kind != "none") or "hard labels")
