@@ -68,7 +68,7 @@ class PlainView:
         self._said: dict[Stage, float] = {}
 
     def __enter__(self) -> Self:
-        self.say(f"search on {self.dataset}")
+        self.say(f"search on {self.dataset}: starting")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -84,6 +84,8 @@ class PlainView:
         before = self.progress.best
         self.progress.hear(event)
         match event:
+            case StageStarted("trials") | StageFinished("trials"):
+                pass  # the search's own events say more
             case StageStarted(stage, text):
                 self._said[stage] = self.progress.clock()
                 self.say(f"{stage}: {text}")
@@ -172,9 +174,10 @@ class LiveView:
         roomy = height >= 16
         lines: list[RenderableType] = [self._header()]
         stages = [(name, progress.stages[name]) for name in STAGES if name in progress.stages]
-        if not roomy:
-            stages = [item for item in stages if item[1].seconds is None]
+        stages = [item for item in stages if item[1].seconds is None or (roomy and item[0] != "data")]  # the header says what the data are
         lines += [self._stage(name, state) for name, state in stages]
+        if not progress.stages:
+            lines.append(_line(("starting", "bold"), " (loading PyTorch and Ray takes some seconds)"))
         bottom: list[Text] = []
         best = best_line(progress)
         if best is not None:
@@ -194,13 +197,14 @@ class LiveView:
         if self.progress.search is not None:
             parts.append(f"study {self.progress.search.study}")
         name = texts.clean(self.dataset)
+        if parts and parts[0].startswith(f"{name}: "):
+            parts[0] = parts[0].removeprefix(f"{name}: ")
         return _line((name, "bold"), texts.clean("".join(f" · {part}" for part in parts)))
 
     def _stage(self, name: Stage, state: StageState) -> RenderableType:
         took = texts.duration(round(self.progress.clock() - state.began) if state.seconds is None else state.seconds)
         if state.seconds is not None:
-            text = "" if name == "data" else texts.clean(state.text)  # the header says it
-            return _line((f"{name:<8}", "bold"), ("done ", "green"), f"in {took}  ", text)
+            return _line((f"{name:<8}", "bold"), ("done ", "green"), f"in {took}  ", texts.clean(state.text))
         if not state.total:
             return _line((f"{name:<8}", "bold"), f"{texts.clean(state.text)}  {took}")
         grid = Table.grid(padding=(0, 1))

@@ -165,7 +165,8 @@ def best_line(progress: Progress) -> str | None:
     best = progress.best
     if best is None:
         return None
-    parts = [f"{texts.score(best.score)} trial {best.trial} ({texts.ROLES[best.role]})", texts.student(best.recipe)]
+    role = "" if best.role == "search" else f" ({texts.ROLES[best.role]})"
+    parts = [f"{texts.score(best.score)} trial {best.trial}{role}", texts.student(best.recipe)]
     if best.retention is not None:
         parts.insert(1, f"{texts.percent(best.retention)} of the teacher")
     bare = next((item for item in progress.finished.values() if item.role == "no_kd" and item.state == "complete"), None)
@@ -179,7 +180,7 @@ def count_line(progress: Progress) -> str:
     counts = progress.counts
     asked = "" if progress.search is None else f"/{progress.search.trials}"
     baselines = len({record.role for record in progress.shown if record.role in BASELINES and not was_interrupted(record)})
-    parts = [f"{progress.searched}{asked} trials + {baselines} baselines"]
+    parts = [f"{progress.searched}{asked} + {baselines} baselines"]
     parts += [f"{counts['complete']} complete", f"{counts['pruned']} pruned", f"{counts['fail']} failed"]
     parts += [f"{counts[name]} {name}" for name in ("infeasible", "interrupted") if counts[name]]
     return " · ".join(parts)

@@ -93,7 +93,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     )
 
     kept = command.add_argument_group("what is kept")
-    kept.add_argument("--study", metavar="NAME", help="name of the study (default: from the dataset and the time)")
+    kept.add_argument("--study", metavar="NAME", help="name of the study, and of its folder (default: the dataset's name)")
     kept.add_argument("--studies-dir", metavar="DIR", default="studies", help="where studies lie (default: studies)")
     kept.add_argument("--resume", action="store_true", help="go on with the study of that name")
     kept.add_argument("--storage", metavar="URL", help="an Optuna storage (default: a SQLite file in the study's folder)")
@@ -214,7 +214,7 @@ def _begun(args: argparse.Namespace, progress: Progress) -> str | None:
     """The name of the study, if it has come to exist."""
     if progress.search is not None:
         return progress.search.study
-    return args.study if args.study and Path(args.studies_dir, args.study, "study.json").exists() else None
+    return args.study if args.study and Path(args.studies_dir, args.study, "study.json").expanduser().exists() else None
 
 
 def command(args: argparse.Namespace, study: str, **changes: object) -> str:

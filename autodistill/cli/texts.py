@@ -56,7 +56,7 @@ def duration(value: float | None) -> str:
     """0.4s, 42s, 3m12s, 1h04m, 2d03h."""
     if value is None or not math.isfinite(value):
         return ABSENT
-    if 0 < value < 9.95:
+    if isinstance(value, float) and 0 < value < 9.95:
         return f"{value:.1f}s"
     whole = round(max(value, 0.0))
     for big, small, names in ((86400, 3600, "dh"), (3600, 60, "hm"), (60, 1, "ms")):
