@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -24,20 +24,12 @@ class TextBatch:
     mask: Tensor
     segments: Tensor
 
-    def to(self, device: torch.device | str) -> TextBatch:
-        """The same batch on a device."""
-        return TextBatch(self.ids.to(device), self.mask.to(device), self.segments.to(device))
-
 
 @dataclass
 class ImageBatch:
     """A batch of images. pixels: (B, 3, H, W) float, normalised as the teacher wants it."""
 
     pixels: Tensor
-
-    def to(self, device: torch.device | str) -> ImageBatch:
-        """The same batch on a device."""
-        return ImageBatch(self.pixels.to(device))
 
 
 Batch = TextBatch | ImageBatch
@@ -117,14 +109,14 @@ def pick_device(device: str = "auto") -> torch.device:
     return found
 
 
-Tensors = TypeVar("Tensors", TextBatch, ImageBatch, Outputs)
+Tensors = TypeVar("Tensors", bound=TextBatch | ImageBatch | Outputs)
 
 
 def to_device(tensors: Tensors, device: torch.device) -> Tensors:
     """A batch or outputs with every tensor on the device."""
     if device.type == "cpu":
         return tensors
-    moved = {
+    moved: dict[str, Any] = {
         name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else [item.to(device, non_blocking=True) for item in value]
         for name, value in vars(tensors).items()
     }

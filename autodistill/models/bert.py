@@ -53,8 +53,6 @@ def bert(
         max_position_embeddings=context.max_length,
         pad_token_id=context.pad_id,
         num_labels=context.outputs,
-        hidden_act=weights.activation if weights else "gelu",
-        layer_norm_eps=weights.norm_eps if weights else 1e-12,
     )
     if context.outputs == 1:
         config.problem_type = "regression"

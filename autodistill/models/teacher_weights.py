@@ -93,16 +93,6 @@ class TeacherWeights:
         """Attention heads of each layer."""
         return int(self.config.get("num_attention_heads") or self.config["n_heads"])
 
-    @property
-    def activation(self) -> str:
-        """The feed-forward layers' activation."""
-        return str(self.config.get("hidden_act") or self.config.get("activation", "gelu"))
-
-    @property
-    def norm_eps(self) -> float:
-        """The layer norms' epsilon."""
-        return float(self.config.get("layer_norm_eps", 1e-12))
-
     def embeddings(self, name: str) -> Tensor | None:
         """`position_embeddings.weight`, `LayerNorm.bias`, …; None where the teacher has no such tensor."""
         found = self._get(self._word.replace("word_embeddings.weight", name))

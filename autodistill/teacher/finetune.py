@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autodistill.errors import DivergedError, ModelError
-from autodistill.models.base import Batch, StudentModule, pick_device
+from autodistill.models.base import Batch, StudentModule, pick_device, to_device
 from autodistill.models.image import EncodedImages, normalise
 from autodistill.models.text import EncodedText
 from autodistill.models.transformer import head_layer
@@ -25,7 +25,7 @@ from autodistill.recipe import Teacher
 from autodistill.storage import lock, new_folder
 from autodistill.tasks.base import Dataset, cache_folder, digest
 from autodistill.tasks.metrics import evaluate_predictions
-from autodistill.teacher.load import encode, save_teacher, source_fingerprint, untrained_teacher
+from autodistill.teacher.load import cpu_threads, encode, save_teacher, source_fingerprint, untrained_teacher
 
 WARMUP = 0.1
 WEIGHT_DECAY = 0.01
@@ -94,7 +94,7 @@ def finetune_teacher(
         if found is not None:
             return found
         start = time.perf_counter()
-        with _seeded(seed), _threads(threads):
+        with _seeded(seed), cpu_threads(threads):
             model, tokenizer = untrained_teacher(dataset, teacher)
             train, validation = (encode(dataset, split, tokenizer, teacher) for split in (dataset.train, dataset.validation))
             metrics = _Run(dataset, teacher, model, train, validation, seed, pick_device(device), progress).train()
@@ -202,7 +202,7 @@ class _Run:
             batch = normalise(_flip_and_crop(self.inputs.images[rows.numpy()], generator), self.inputs.mean, self.inputs.std)
         else:
             batch = self.inputs.batch(rows)
-        logits = self.model(batch.to(self.device)).logits
+        logits = self.model(to_device(batch, self.device)).logits
         if self.dataset.is_regression:
             return F.mse_loss(logits.squeeze(1), labels)
         return F.cross_entropy(logits, labels)
@@ -215,7 +215,7 @@ def evaluate(model: StudentModule, inputs: EncodedText | EncodedImages, dataset:
     logits = torch.empty(len(inputs), dataset.outputs)
     with torch.inference_mode():
         for rows in order.split(_EVALUATION_ROWS):
-            logits[rows] = model(inputs.batch(rows).to(device)).logits.float().cpu()
+            logits[rows] = model(to_device(inputs.batch(rows), device)).logits.float().cpu()
     return evaluate_predictions(dataset.metric, logits.numpy(), dataset.validation.labels)
 
 
@@ -260,13 +260,3 @@ def _seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -1,0 +1,324 @@
+"""What the teacher says of every row: computed once, stored, memory-mapped, shared by every trial of a node.
+
+    outputs/<teacher and dataset>/<split, view and rows>/logits.safetensors, embedding.safetensors, cls.safetensors,
+    mean.safetensors, tokens-3.safetensors, attention-5.safetensors, maps-2.safetensors, teacher.json (the shapes)
+
+A file is there in whole or not at all. Tokens are stored without padding; all but the logits in float16.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from autodistill.errors import RunError
+from autodistill.models.base import Outputs, StudentModule, TextBatch, pick_device, to_device
+from autodistill.models.image import EncodedImages
+from autodistill.models.text import EncodedText, ragged_index
+from autodistill.models.transformer import Transformer
+from autodistill.storage import disk_errors, lock, new_tensors
+from autodistill.tasks.base import Dataset, cache_folder, digest
+from autodistill.teacher.load import cpu_threads, load_teacher, teacher_fingerprint
+from autodistill.teacher.plan import Plan, Taps, TeacherShape, arrays_of, plan_outputs, store_budget
+
+Inputs = EncodedText | EncodedImages
+ORIGINAL = "original"
+
+_TOKENS_AT_ONCE = 8192
+_ROWS_AT_ONCE = 128
+_HALF_MAX = 65504.0
+
+
+@dataclass(frozen=True)
+class OutputsProgress:
+    """How far the teacher is through a split. kinds: what is being stored."""
+
+    rows: int
+    done: int
+    kinds: tuple[str, ...]
+    seconds: float
+
+
+class TeacherOutputs:
+    """A teacher's outputs on one view of a split; `batch` gives those of any rows.
+
+    What is over the size budget (`plan.live`) is computed by the teacher, batch by batch; the teacher is only loaded for that.
+    """
+
+    def __init__(self, folder: Path, teacher: Path, inputs: Inputs, shape: TeacherShape, plan: Plan, device: torch.device) -> None:
+        self.folder, self.teacher, self.inputs, self.shape, self.plan, self.device = folder, teacher, inputs, shape, plan, device
+        self._stored = {kind: load_file(folder / f"{kind}.safetensors") for kind in plan.stored}
+        self._model: StudentModule | None = None
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def batch(self, rows: Tensor) -> Outputs:
+        """The outputs of some rows, float32, on the CPU. rows: (B,) int64.
+
+        Lists are as long as the teacher's; an entry that was not asked for is an empty tensor. Token by token outputs are
+        padded with zeros to the longest of the rows, as `inputs.batch(rows)` is.
+        """
+        parts: dict[str, dict[str, Tensor]] = {}
+        index, mask = ragged_index(self.inputs.offsets, rows) if isinstance(self.inputs, EncodedText) else (None, None)
+        for kind, arrays in self._stored.items():
+            if kind.startswith(("tokens-", "attention-")):
+                assert index is not None
+                assert mask is not None
+                parts[kind] = {name: array[index].float().masked_fill_(~mask[..., None], 0.0) for name, array in arrays.items()}
+            else:
+                parts[kind] = {name: array[rows].float() for name, array in arrays.items()}
+        if self.plan.live:
+            parts |= self._run_live(rows)
+        return self._assemble(parts)
+
+    def _run_live(self, rows: Tensor) -> dict[str, dict[str, Tensor]]:
+        if self._model is None:
+            self._model = load_teacher(self.teacher)[0].to(self.device)
+        batch = to_device(self.inputs.batch(rows), self.device)
+        mask = batch.mask if isinstance(batch, TextBatch) else None
+        with torch.no_grad():
+            said = self._model(batch, taps=_taps_for(self.plan.live))
+            found = {kind: _take(said, kind, mask) for kind in self.plan.live}
+        return {
+            kind: {
+                name: (part if mask is None or part.dim() != 3 else part * mask[..., None]).float().cpu() for name, part in arrays.items()
+            }
+            for kind, arrays in found.items()
+        }
+
+    def _assemble(self, parts: dict[str, dict[str, Tensor]]) -> Outputs:
+        out = Outputs(parts["logits"]["logits"], parts["embedding"]["embedding"])
+        empty = torch.empty(0)
+        for kind, arrays in parts.items():
+            name, _, number = kind.partition("-")
+            if name in ("cls", "mean"):
+                setattr(out, "sentences" if name == "cls" else "means", [arrays[str(layer)] for layer in range(len(self.shape.states))])
+            elif name in ("tokens", "maps"):
+                out.states = out.states or [empty] * len(self.shape.states)
+                out.states[int(number)] = arrays[name]
+            elif name == "attention":
+                heads, size = self.shape.attention[int(number)]
+                for part, values in arrays.items():
+                    if not getattr(out, part):
+                        setattr(out, part, [empty] * len(self.shape.attention))
+                    getattr(out, part)[int(number)] = values.unflatten(2, (heads, size)).transpose(1, 2)
+        return out
+
+
+def ensure_outputs(
+    dataset: Dataset,
+    split: str,
+    inputs: Inputs,
+    teacher: str | Path,
+    *,
+    view: str = ORIGINAL,
+    taps: Taps = Taps(),  # noqa: B008 — frozen
+    budget_bytes: int | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    progress: Callable[[OutputsProgress], None] | None = None,
+) -> TeacherOutputs:
+    """The teacher's outputs on a split: found in the store, or computed in one pass and stored.
+
+    Args:
+        dataset: what the rows are of.
+        split: its name.
+        inputs: the rows as the teacher reads them (for a view: as augmented).
+        teacher: folder of a fine-tuned teacher.
+        view: names the augmentation with everything that it depends on (kind, fields, seed, copy).
+        taps: what is wanted beside logits and embedding; only what the store lacks is computed.
+        budget_bytes: for all that is stored of this teacher and dataset; AUTODISTILL_STORE_BYTES or 4 GB where not given.
+        device: where the teacher runs.
+        threads: of the CPU; torch's own number where not given.
+        progress: called after every batch.
+
+    Raises:
+        ModelError: the folder holds no teacher.
+        RunError: the teacher has no such outputs, gives numbers that are not finite, or the store cannot be written.
+    """
+    teacher, where = Path(teacher), pick_device(device)
+    budget = store_budget(budget_bytes)
+    group = cache_folder() / "outputs" / digest("outputs-1", teacher_fingerprint(teacher), dataset.fingerprint)
+    folder = group / f"{split}-{digest(split, view, inputs.fingerprint)}"
+    shape = _read_shape(folder)
+    if shape is None or _missing(folder, taps):
+        with lock(folder):  # of two processes one computes, and the other finds it done
+            with disk_errors(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                for left in folder.glob("*.part-*"):  # of a process that was killed: nobody else writes while we hold the lock
+                    left.unlink()
+            shape = _read_shape(folder)
+            if shape is None or _missing(folder, taps):
+                shape = _fill(folder, group, teacher, inputs, taps, budget, where, threads, progress)
+    # What is not there by now is over the budget.
+    plan = plan_outputs(len(inputs), _tokens(inputs), taps, shape, budget, taken=budget + 1, present=_present(folder, taps))
+    return TeacherOutputs(folder, teacher, inputs, shape, plan, where)
+
+
+def _present(folder: Path, taps: Taps) -> frozenset[str]:
+    return frozenset(kind for kind in taps.kinds if (folder / f"{kind}.safetensors").exists())
+
+
+def _missing(folder: Path, taps: Taps) -> bool:
+    return len(_present(folder, taps)) < len(taps.kinds)
+
+
+def _tokens(inputs: Inputs) -> int:
+    return len(inputs.ids) if isinstance(inputs, EncodedText) else 0
+
+
+def _taken(group: Path) -> int:
+    taken = 0
+    for file in group.rglob("*.safetensors*"):
+        with suppress(FileNotFoundError):  # another process may be at work on another split
+            taken += file.stat().st_size
+    return taken
+
+
+def _read_shape(folder: Path) -> TeacherShape | None:
+    """The shapes, of a folder that has any outputs."""
+    try:
+        data = json.loads((folder / "teacher.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    states, attention = (tuple(tuple(item) for item in data[name]) for name in ("states", "attention"))
+    return TeacherShape(data["outputs"], data["embedding"], states, attention)
+
+
+def _measure(model: StudentModule, inputs: Inputs, device: torch.device) -> TeacherShape:
+    """The shapes of what a teacher says, from a run on one row."""
+    batch = to_device(inputs.batch(torch.tensor([0])), device)
+    taps = {"states"}
+    if isinstance(model, Transformer) and model.attention_layers:
+        taps.add("attention")
+    with torch.inference_mode():
+        said = model(batch, taps=frozenset(taps))
+    text = isinstance(inputs, EncodedText)
+    states = tuple((state.shape[-1],) if text else tuple(state.shape[1:]) for state in said.states)
+    attention = tuple((part.shape[1], part.shape[3]) for part in said.queries)
+    return TeacherShape(said.logits.shape[1], said.embedding.shape[1], states, attention)
+
+
+def _fill(
+    folder: Path,
+    group: Path,
+    teacher: Path,
+    inputs: Inputs,
+    taps: Taps,
+    budget: int,
+    device: torch.device,
+    threads: int | None,
+    progress: Callable[[OutputsProgress], None] | None,
+) -> TeacherShape:
+    """Run the teacher once over all rows and store every missing kind that the budget allows."""
+    with cpu_threads(threads):
+        model: StudentModule | None = None
+        shape = _read_shape(folder)
+        if shape is None:
+            model = load_teacher(teacher)[0].to(device)
+            shape = _measure(model, inputs, device)
+            with disk_errors(folder):
+                aside = folder / "teacher.json.part-new"
+                aside.write_text(json.dumps(asdict(shape)), encoding="utf-8")
+                aside.rename(folder / "teacher.json")
+        present = _present(folder, taps)
+        plan = plan_outputs(len(inputs), _tokens(inputs), taps, shape, budget, _taken(group), present)
+        kinds = tuple(kind for kind in plan.stored if kind not in present)
+        if kinds:
+            _store(folder, model or load_teacher(teacher)[0].to(device), inputs, kinds, shape, device, progress)
+    return shape
+
+
+def _store(
+    folder: Path,
+    model: StudentModule,
+    inputs: Inputs,
+    kinds: tuple[str, ...],
+    shape: TeacherShape,
+    device: torch.device,
+    progress: Callable[[OutputsProgress], None] | None,
+) -> None:
+    start, done, wanted = time.perf_counter(), 0, _taps_for(kinds)
+    with ExitStack() as stack, torch.inference_mode():
+        files = {
+            kind: stack.enter_context(new_tensors(folder / f"{kind}.safetensors", arrays_of(kind, len(inputs), _tokens(inputs), shape)))
+            for kind in kinds
+        }
+        for rows in _even_batches(inputs):
+            batch = to_device(inputs.batch(rows), device)
+            mask = batch.mask if isinstance(batch, TextBatch) else None
+            said = model(batch, taps=wanted)
+            if not bool(said.logits.isfinite().all()):
+                raise RunError(
+                    f"the teacher's logits are not finite numbers, in row {int(rows[0])} or near; fine-tune it with a lower learning rate"
+                )
+            place = None
+            if isinstance(inputs, EncodedText):
+                index, filled = ragged_index(inputs.offsets, rows)
+                place = index[filled].numpy()
+            for kind, arrays in files.items():
+                for name, part in _take(said, kind, mask).items():
+                    ragged = part.dim() == 3 and mask is not None
+                    values = part[mask] if ragged else part
+                    arrays[name][place if ragged else rows.numpy()] = _to_stored(values, arrays[name].dtype)
+            done += len(rows)
+            if progress:
+                progress(OutputsProgress(len(inputs), done, kinds, time.perf_counter() - start))
+
+
+def _even_batches(inputs: Inputs) -> Iterator[Tensor]:
+    """Rows of like length together, longest first, so that memory runs out at once or never."""
+    if isinstance(inputs, EncodedImages):
+        yield from torch.arange(len(inputs)).split(_ROWS_AT_ONCE)
+        return
+    lengths = inputs.lengths
+    order = torch.argsort(lengths, descending=True)
+    at = 0
+    while at < len(order):
+        rows = max(1, min(_ROWS_AT_ONCE, _TOKENS_AT_ONCE // int(lengths[order[at]])))
+        yield order[at : at + rows]
+        at += rows
+
+
+def _taps_for(kinds: tuple[str, ...]) -> frozenset[str]:
+    taps = {"attention" if kind.startswith("attention") else "states" for kind in kinds if kind not in ("logits", "embedding")}
+    return frozenset(taps)
+
+
+def _take(said: Outputs, kind: str, mask: Tensor | None) -> dict[str, Tensor]:
+    """The arrays of a kind, out of a forward pass: (B, …), and (B, T, D) token by token."""
+    name, _, number = kind.partition("-")
+    if name == "logits":
+        return {"logits": said.logits}
+    if name == "embedding":
+        return {"embedding": said.embedding}
+    if name == "cls":
+        return {str(layer): state for layer, state in enumerate(said.sentences)}
+    if name == "mean":
+        if mask is None:
+            return {str(layer): state.mean(dim=(2, 3)) for layer, state in enumerate(said.states)}
+        weights = (mask / mask.sum(dim=1, keepdim=True)).unsqueeze(-1)
+        return {str(layer): (state * weights).sum(dim=1) for layer, state in enumerate(said.states)}
+    if name in ("tokens", "maps"):
+        return {name: said.states[int(number)]}
+    layer = int(number)
+    found = {"queries": said.queries[layer], "keys": said.keys[layer], "values": said.values[layer]}
+    return {part: values.transpose(1, 2).flatten(2) for part, values in found.items()}
+
+
+def _to_stored(values: Tensor, dtype: np.dtype[Any]) -> np.ndarray:
+    """As numpy in the file's type; what float16 cannot reach is cut to its largest number."""
+    if dtype == np.float16:
+        values = values.clamp(-_HALF_MAX, _HALF_MAX).half()
+    return values.cpu().numpy()

@@ -1,0 +1,156 @@
+"""What of a teacher is wanted, what it takes on the disk, and what of it is stored."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+
+from autodistill.errors import RunError, UsageError
+
+BUDGET = 4_000_000_000
+BUDGET_VARIABLE = "AUTODISTILL_STORE_BYTES"
+
+
+@dataclass(frozen=True)
+class Taps:
+    """Which outputs are wanted beside the logits and the embedding. Layers are indices into the lists of `Outputs`.
+
+    pooled: "cls" (text) and "mean", of every entry of `states`. tokens: entries of `states` wanted token by token (text).
+    attention: layers whose queries, keys and values are wanted (text). maps: stages whose feature maps are wanted (images).
+    """
+
+    pooled: frozenset[str] = frozenset()
+    tokens: tuple[int, ...] = ()
+    attention: tuple[int, ...] = ()
+    maps: tuple[int, ...] = ()
+
+    def __or__(self, other: Taps) -> Taps:
+        """Both together."""
+        return Taps(
+            self.pooled | other.pooled,
+            tuple(sorted({*self.tokens, *other.tokens})),
+            tuple(sorted({*self.attention, *other.attention})),
+            tuple(sorted({*self.maps, *other.maps})),
+        )
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The files that hold them, by name."""
+        layers = [f"{name}-{layer}" for name in ("tokens", "attention", "maps") for layer in getattr(self, name)]
+        return ("logits", "embedding", *sorted(self.pooled), *layers)
+
+
+@dataclass(frozen=True)
+class TeacherShape:
+    """What one row of a teacher's outputs looks like.
+
+    outputs, embedding: widths. states: for each entry (D,), or of an image model (C, H, W). attention: (heads, D_head) for
+    each layer, empty where they cannot be tapped.
+    """
+
+    outputs: int
+    embedding: int
+    states: tuple[tuple[int, ...], ...]
+    attention: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def is_image(self) -> bool:
+        """Whether the states are feature maps."""
+        return len(self.states[0]) == 3
+
+
+Arrays = dict[str, tuple[str, tuple[int, ...]]]
+
+
+def arrays_of(kind: str, rows: int, tokens: int, shape: TeacherShape) -> Arrays:
+    """The arrays of a kind's file: name → (dtype, shape). Token arrays are ragged: all rows' tokens, one after the other.
+
+    Raises:
+        RunError: the teacher has no such output.
+    """
+    name, _, number = kind.partition("-")
+    if name == "logits":
+        return {"logits": ("float32", (rows, shape.outputs))}
+    if name == "embedding":
+        return {"embedding": ("float16", (rows, shape.embedding))}
+    if name == "mean" or (name == "cls" and not shape.is_image):
+        return {str(layer): ("float16", (rows, state[0])) for layer, state in enumerate(shape.states)}
+    layers = shape.attention if name == "attention" else shape.states
+    layer = int(number) if number else -1
+    if name == "cls" or shape.is_image != (name == "maps") or not 0 <= layer < len(layers):
+        has = f"{len(shape.states)} states" + ("" if shape.is_image else f" and {len(shape.attention)} attention layers")
+        raise RunError(
+            f"teacher output {kind!r} is wanted, but this {'image' if shape.is_image else 'text'} teacher has {has}, counted from 0"
+        )
+    if name == "tokens":
+        return {"tokens": ("float16", (tokens, shape.states[layer][0]))}
+    if name == "maps":
+        return {"maps": ("float16", (rows, *shape.states[layer]))}
+    return {part: ("float16", (tokens, math.prod(shape.attention[layer]))) for part in ("queries", "keys", "values")}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is stored and what is computed live, batch by batch. bytes: of each kind. message: for people, "" where all is stored."""
+
+    stored: tuple[str, ...]
+    live: tuple[str, ...]
+    bytes: dict[str, int]
+    message: str
+
+
+def plan_outputs(
+    rows: int, tokens: int, taps: Taps, shape: TeacherShape, budget_bytes: int, taken: int = 0, present: frozenset[str] = frozenset()
+) -> Plan:
+    """Decide what is stored: logits and embedding first, then the smallest kinds, as long as the budget lasts.
+
+    Args:
+        rows: of the split.
+        tokens: of all rows together; 0 for images.
+        taps: what is wanted.
+        shape: the teacher's.
+        budget_bytes: for everything stored of this teacher and dataset.
+        taken: bytes of it that are in use already, by this or other splits, views and kinds.
+        present: kinds that are stored already, whatever the budget.
+    """
+    sizes = {
+        kind: sum(math.prod(extent) * (4 if dtype == "float32" else 2) for dtype, extent in arrays_of(kind, rows, tokens, shape).values())
+        for kind in taps.kinds
+    }
+    stored: list[str] = sorted(present & set(sizes))
+    live: list[str] = []
+    for kind in sorted(set(sizes) - present, key=lambda kind: (kind not in ("logits", "embedding"), sizes[kind], kind)):
+        fits = taken + sizes[kind] <= budget_bytes
+        taken += sizes[kind] if fits else 0
+        (stored if fits else live).append(kind)
+    message = ""
+    if live:
+        listing = ", ".join(f"{kind} ({_size(sizes[kind])})" for kind in live)
+        message = (
+            f"over the budget of {_size(budget_bytes)} for stored teacher outputs, so run live with every batch: {listing}; "
+            f"{BUDGET_VARIABLE} sets the budget in bytes"
+        )
+    return Plan(tuple(stored), tuple(live), sizes, message)
+
+
+def store_budget(budget_bytes: int | None = None) -> int:
+    """The given budget, else that of AUTODISTILL_STORE_BYTES, else 4 GB.
+
+    Raises:
+        UsageError: the variable is not a number of bytes.
+    """
+    if budget_bytes is not None:
+        return budget_bytes
+    text = os.environ.get(BUDGET_VARIABLE, str(BUDGET))
+    if not text.isdecimal():
+        raise UsageError(f"{BUDGET_VARIABLE} is {text!r}; allowed: a number of bytes, such as {BUDGET}")
+    return int(text)
+
+
+def _size(count: float) -> str:
+    for unit in ("bytes", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} GB"
