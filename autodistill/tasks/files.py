@@ -8,7 +8,7 @@ from pathlib import Path
 
 from autodistill.errors import DataError
 from autodistill.tasks.source import Info, Source, read_info
-from autodistill.tasks.tables import SUFFIXES, Shards, Table, file_stamp, read_table
+from autodistill.tasks.tables import SUFFIXES, Shards, Table, read_table
 
 SPLITS = {
     "train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
@@ -29,6 +29,7 @@ def open_path(path: Path, *, own: bool = True) -> Source:
     Raises:
         DataError: there is nothing that can be read as a dataset.
     """
+    path = path.resolve() if not path.name else path  # "." has a name too
     if path.is_file():
         table = read_table(path)
         return Source(Info(path.stem), {"all": table}, own)
@@ -105,7 +106,7 @@ class ImageFolder(Table):
 
     def __init__(self, path: Path, files: list[Path]) -> None:
         labels = [file.relative_to(path).parts[0] for file in files]
-        super().__init__(str(path), {"image": [str(file) for file in files], "label": labels}, stamp=file_stamp(files), folder=path)
+        super().__init__(str(path), {"image": [str(file) for file in files], "label": labels}, folder=path)
         self._files = files
 
     def place(self, row: int) -> str:

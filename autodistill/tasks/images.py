@@ -16,7 +16,7 @@ import numpy as np
 
 from autodistill.tasks.base import cache_folder, digest
 from autodistill.tasks.problems import Problems
-from autodistill.tasks.tables import Table
+from autodistill.tasks.tables import Table, file_stamp
 
 SIZES = (32, 64, 128, 224)
 """The square sizes, one for a dataset: the smallest that its median image does not exceed."""
@@ -39,11 +39,12 @@ def decoded(table: Table, column: str, rows: np.ndarray, size: int | None, probl
     size: side of the square, None to find it from these rows. Images of another shape are resized (bicubic), not cropped.
     None where some cannot be decoded: they are told to `problems`.
     """
-    key = digest(_VERSION, table.stamp, column, rows.astype(np.int64).tobytes(), str(size))
-    folder = cache_folder() / "images" / key
+    values = None if table.lazy else table.take(column, rows)
+    stamp = table.stamp if values is None else file_stamp([(table.folder or Path()) / str(value) for value in values])
+    folder = cache_folder() / "images" / digest(_VERSION, stamp, column, rows.astype(np.int64).tobytes(), str(size))
     found = _cached(folder)
     if found is None:
-        values = table.take(column, rows)
+        values = table.take(column, rows) if values is None else values
         images, bad = _decode(values, table.folder, size or _size(values, table.folder))
         if bad:
             positions = [position for position, _ in bad]
@@ -77,15 +78,13 @@ def _keep(folder: Path, images: Images) -> None:
 
 
 def _open(value: Any, folder: Path | None) -> Any:
-    """A PIL image of what a cell holds: encoded bytes, a dict with them, an array of pixels, or the path of a file."""
+    """A PIL image of what a cell holds: encoded bytes, a dict with them, or the path of a file."""
     from PIL import Image
 
     if isinstance(value, dict):
         value = value.get("bytes") or value.get("path")
     if isinstance(value, bytes):
         return Image.open(io.BytesIO(value))
-    if isinstance(value, np.ndarray):
-        return Image.fromarray(value)
     if isinstance(value, str) and value:
         return Image.open((folder or Path()) / value)
     raise ValueError("no image" if value is None or value == "" else f"a {type(value).__name__}, not encoded bytes or a path")
@@ -114,8 +113,8 @@ def _decode(values: list[Any], folder: Path | None, size: int) -> tuple[Images, 
                 if image.size != (size, size):
                     image = image.resize((size, size), Image.Resampling.BICUBIC)
                 pixels[row] = np.asarray(image)
-        except (OSError, ValueError, SyntaxError, TypeError, Image.DecompressionBombError) as cause:
-            bad.append((row, "not an image" if "BytesIO" in str(cause) else str(cause)))
+        except Exception as cause:  # PIL's readers raise nearly everything on damaged bytes
+            bad.append((row, "not an image" if "BytesIO" in str(cause) else str(cause) or type(cause).__name__))
             continue
         digests[row] = np.void(hashlib.blake2b(pixels[row].tobytes(), digest_size=_ROW_DIGEST).digest())
     return Images(pixels, digests), bad

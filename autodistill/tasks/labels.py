@@ -36,8 +36,11 @@ def are_hidden(table: Table, column: str) -> bool:
     return all(value is None or value in (-1, "-1", "") for value in table.values(column))
 
 
-def encode(tables: dict[str, Table], column: str, info: Info, problems: Problems) -> Labels:
-    """Turn the labels of all tables into numbers; what is wrong goes to `problems`, and then the arrays mean nothing."""
+def encode(tables: dict[str, Table], column: str, info: Info, own: bool, problems: Problems, notes: list[str]) -> Labels:
+    """Turn the labels of all tables into numbers; what is wrong goes to `problems`, and then the arrays mean nothing.
+
+    own: a class that train lacks is the user's mistake; in a published set whose classes are known it is worth a note.
+    """
     values = _values(tables, column)
     kinds: dict[str, dict[str, list[int]]] = {split: {} for split in tables}
     for split, items in values.items():
@@ -60,7 +63,7 @@ def encode(tables: dict[str, Table], column: str, info: Info, problems: Problems
         _mixed(tables, column, kinds, values, problems)
     if problems.lines:
         return Labels((), {})
-    return _classes(tables, column, values, info, problems)
+    return _classes(tables, column, values, info, own, problems, notes)
 
 
 def _values(tables: dict[str, Table], column: str) -> dict[str, list[Any]]:
@@ -125,11 +128,19 @@ def _mixed(
             rows = sorted(row for kind in words if words[kind] == word for row in kinds[split].get(kind, []))
             if rows:
                 shown = ", ".join(f"{table.place(row)}: {values[split][row]!r}" for row in rows[:2])
-                said.append(f"{table.name} has {len(rows)} {word} ({shown})")
+                said.append(f"{table.name}: {word} in {len(rows)} of {table.rows} rows ({shown})")
     problems.add(f"column {column!r} mixes types of labels: {'; '.join(said)}. Write all of them as numbers, or all as words")
 
 
-def _classes(tables: dict[str, Table], column: str, values: dict[str, list[Any]], info: Info, problems: Problems) -> Labels:
+def _classes(
+    tables: dict[str, Table],
+    column: str,
+    values: dict[str, list[Any]],
+    info: Info,
+    own: bool,
+    problems: Problems,
+    notes: list[str],
+) -> Labels:
     base = "all" if "all" in tables else "train"
     cleaned = {split: [_class(value) for value in items] for split, items in values.items()}
     seen = set(cleaned[base])
@@ -163,10 +174,14 @@ def _classes(tables: dict[str, Table], column: str, values: dict[str, list[Any]]
             "Name the right one with label_column (whole numbers that are the targets of a regression: write them as 3.0)"
         )
     for split, table in tables.items():
-        rows = [row for row, value in enumerate(cleaned[split]) if value not in seen] if split != base else []
-        lacking = sorted({str(cleaned[split][row]) for row in rows})
-        problems.rows(table, column, rows, f"with classes that {base} does not have ({', '.join(lacking[:10])})",
-                      f"Add such rows to {base}, or remove these", True)  # fmt: skip
+        rows = [row for row, value in enumerate(cleaned[split]) if value not in seen and (known_names is None or value in order)]
+        absent = sorted({cleaned[split][row] for row in rows})
+        lacking = ", ".join(str(names[value] if known_names and isinstance(value, int) else value) for value in absent[:10])
+        if rows and not own and known_names is not None:
+            notes.append(f"{len(rows)} rows of {split} have classes that {base} does not have: {lacking}")
+        elif rows:
+            problems.rows(table, column, rows, f"with classes that {base} does not have ({lacking})",
+                          f"Add such rows to {base}, or remove these", True)  # fmt: skip
     if problems.lines:
         return Labels(names, {})
     index = {item: number for number, item in enumerate(order)}
@@ -175,6 +190,6 @@ def _classes(tables: dict[str, Table], column: str, values: dict[str, list[Any]]
 
 def _class(value: Any) -> Any:
     """One value for a class however it is written: 1.0 is 1, and words have no white space around them."""
-    if isinstance(value, float):
+    if isinstance(value, float) and value == int(value):
         return int(value)
     return value.strip() if isinstance(value, str) else value

@@ -45,7 +45,7 @@ def load_dataset(ref: DatasetRef, *, with_test: bool = False) -> Dataset:
     unused = [name for name in tables[base].names if name not in (*columns.inputs, columns.label)]
     if unused:
         notes.append(f"columns not used: {', '.join(unused)} (text or image: {' + '.join(columns.inputs)}; label: {columns.label})")
-    labels = encode(tables, columns.label, info, problems)
+    labels = encode(tables, columns.label, info, source.own, problems, notes)
     keep = {split: _with_text(table, columns, source, problems, notes) for split, table in tables.items()}
     problems.check(info.name)
 
@@ -83,7 +83,8 @@ def _with_text(table: Table, columns: Columns, source: Source, problems: Problem
             problems.rows(table, column, rows, "with an empty text", "Fill them in or remove the rows")
         empty |= set(rows)
     if empty and not source.own:
-        notes.append(f"{table.name}: {len(empty)} rows without text are left out")
+        shown = ", ".join(table.place(row) for row in sorted(empty)[:5]) + (", …" if len(empty) > 5 else "")
+        notes.append(f"{table.name}: {len(empty)} rows without text are left out: {shown}")
     return np.array([row for row in range(table.rows) if row not in empty], dtype=np.int64)
 
 

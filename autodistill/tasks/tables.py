@@ -25,8 +25,10 @@ class Table:
 
     name: the file, for messages. lines: the line of each row's beginning, in files made of lines. typed: False where
     every value is text because the format knows nothing else. stamp: changes when the contents do. folder: where
-    relative image paths begin.
+    relative image paths begin. lazy: values are big and only read when asked for.
     """
+
+    lazy = False
 
     def __init__(
         self,
@@ -67,6 +69,8 @@ class Table:
 
 class ParquetTable(Table):
     """A parquet file, of which only the asked columns are read, and of big columns only the row groups asked for."""
+
+    lazy = True
 
     def __init__(self, path: Path) -> None:
         import pyarrow as pa
@@ -145,6 +149,7 @@ class Shards(Table):
                 )
         super().__init__(first.name, {}, typed=first.typed, stamp=digest(*(table.stamp for table in tables)), folder=first.folder)
         self.names = first.names
+        self.lazy = first.lazy
         self._tables = list(tables)
         self._starts = [0, *np.cumsum([table.rows for table in tables]).tolist()]
         self.rows = self._starts[-1]
@@ -189,8 +194,8 @@ def file_stamp(paths: Sequence[Path]) -> str:
     """Changes when one of the files does: of their places, sizes and times."""
     parts = []
     for path in paths:
-        stat = path.stat()
-        parts.append(f"{path.absolute()} {stat.st_size} {stat.st_mtime_ns}")
+        stat = path.stat() if path.is_file() else None
+        parts.append(f"{path.absolute()} {stat.st_size} {stat.st_mtime_ns}" if stat else f"{path} missing")
     return digest(*parts)
 
 
