@@ -131,7 +131,7 @@ def _download(project: str, version: str, pattern: str, sha256: str, folder: Pat
                 continue
             found = _sha256(file)
             if found == sha256:
-                return file
+                return file if file.parent == folder else Path(shutil.copy(file, folder))  # a source that is a folder keeps its file
             tried.append(
                 f"{_redacted(url)}: its {link.filename} has the SHA-256 {found[:16]}… and not the expected {sha256[:16]}…; not used"
             )
