@@ -163,8 +163,8 @@ def mi(
         scores start with about unit variance, at most 50. q is e (constant, NWJ) or exp of a learned linear function of the
         student's state (learned, TUBA).
         With tokens, up to 256 positions of the batch are taken, evenly spaced in each row.
-    Scale: nats. At mi_alpha = 1 it is cross-entropy over which of the batch's teachers belongs to the student, less log K; at the start
-        its gradient is of cross-entropy's order. Near mi_alpha = 0 the gradient's variance grows as e^I. Search the weight on a log
+    Scale: nats. At mi_alpha = 1 it is cross-entropy over which of the batch's teachers belongs to the student, less log K; at random
+        initialisation gradient 1.0 × cross-entropy's. Near mi_alpha = 0 the gradient's variance grows as e^I. Search the weight on a log
         scale around 0.1.
     Source: Poole et al. 2019, "On Variational Bounds of Mutual Information", eq. 12; as an objective of distillation: He, Shi, et al.
         2021, "Distiller: A Systematic Study of Model Distillation Methods in Natural Language Processing", MI-α.
