@@ -98,10 +98,9 @@ def verdict(records: Sequence[TrialRecord], limits: Limits) -> str:
     if distilled is None or distilled.score is None:
         return "No distilled student completed, so there is nothing to hold against the student without a teacher (no KD)."
     metric, value = texts.clean(distilled.metric), distilled.score
-    name = (
-        "The best trial" if distilled.role not in BASELINES else f"The best distilled student, the baseline {texts.ROLES[distilled.role]}"
-    )
-    start = f"{name} (trial {distilled.trial}) has {metric} {value:.4f}"
+    start = f"The best trial (trial {distilled.trial}) has {metric} {value:.4f}"
+    if distilled.role in BASELINES:
+        start = f"No trial beats the baseline {texts.ROLES[distilled.role]} (trial {distilled.trial}), which has {metric} {value:.4f}"
     if bare is None or bare_score is None:
         why = "has not been run" if bare is None else f"has no score ({_reason(bare)})"
         return f"{start}; what distillation gained is not known: the no-KD baseline {why}."

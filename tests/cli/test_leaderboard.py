@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import io
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made import BERT, failed, make_study, record
+from rich.console import Console
+
+from autodistill.cli.leaderboard import Row, failures, finite, rows, short_path, summary, table, verdict
+from autodistill.records import TrialRecord
+from autodistill.search.constraints import Limits
+
+NONE = Limits()
+
+
+def a_study() -> list[TrialRecord]:
+    baselines = [record(0, "no_kd", 0.80), record(1, "plain_kd", 0.82), record(2, "defaults", 0.84)]
+    searched = [record(3 + number, score=0.705 + 0.02 * number, seconds=10.0 + number) for number in range(9)]
+    return [*baselines, *searched, record(12, score=0.99, state="pruned"), failed(13)]
+
+
+def test_the_teacher_stands_first_then_the_best_five_and_the_baselines() -> None:
+    found = rows(a_study(), NONE, 0.9, 61.0)
+    assert [row.trial for row in found] == [None, 11, 10, 2, 9, 1, 8, 0, 7]
+    assert found[0] == Row("teacher", None, 0.9, 1.0, None, None, 61.0, "big", "")
+    best = found[1]
+    assert (best.name, best.score, best.params, best.latency_ms, best.seconds) == ("search", pytest.approx(0.865), 1_234_567, 1.25, 18.0)
+    assert best.retention == pytest.approx(0.865 / 0.9)
+    assert [row.is_best for row in found] == [False, True, *[False] * 7]
+
+
+def test_a_failed_baseline_stands_last_and_says_so() -> None:
+    found = rows([record(0, "no_kd", 0.8), failed(1, role="plain_kd"), failed(2, "interrupted: killed", role="defaults")], NONE, 0.9, None)
+    assert [(row.name, row.score, row.retention) for row in found[1:]] == [
+        ("no KD", 0.8, pytest.approx(0.8 / 0.9)),
+        ("plain KD (failed)", None, None),
+    ]
+    assert found[1].is_best  # a baseline may be the best there is
+
+
+def test_a_baseline_over_the_limit_is_shown_but_is_not_the_best() -> None:
+    found = rows([record(0, "no_kd", 0.9), record(1, score=0.5, params=900)], Limits(max_params=1000), None, None)
+    assert [(row.name, row.is_best) for row in found] == [("teacher", False), ("no KD (over the limit)", False), ("search", True)]
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_the_leaderboard_fits_its_terminal(width: int) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=width, color_system=None)
+    awkward = {"student": {**BERT, "family": "[red]größe"}, "objective": {}, "teacher": {"model": "[bold]t"}}
+    console.print(table(rows([*a_study(), record(20, score=0.95, recipe=awkward)], NONE, 0.9, 61.0), "accuracy", width))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert len(lines) == 1 + 1 + 5 + 3
+    assert all(len(line) <= width for line in lines)
+    words = lines[2].split()
+    assert words[:3] == ["20", "search", "0.9500"]
+    if width == 120:
+        assert lines[0].split() == ["#", "what", "accuracy", "retention", "params", "latency", "training", "student", "objective"]
+        assert words[3:] == ["105.6%", "1.23M", "1.25", "ms", "40s", "[red]größe", "3×192", "hard", "labels"]
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        (
+            {"no_kd": 0.80, "search": 0.85},
+            "The best trial (trial 1) has accuracy 0.8500, 0.0500 more than no KD (0.8000), 50.0% of the way from there to the teacher, "
+            "on the validation split, with one seed.",
+        ),
+        (
+            {"no_kd": 0.80, "search": 0.75},
+            "The best trial (trial 1) has accuracy 0.7500, 0.0500 less than no KD (0.8000): "
+            "no distilled student beats the one without a teacher on the validation split.",
+        ),
+        (
+            {"no_kd": 0.80, "search": 0.80},
+            "The best trial (trial 1) has accuracy 0.8000, exactly what the same search has without a teacher (no KD): "
+            "distillation gained nothing here.",
+        ),
+        (
+            {"no_kd": 0.80, "plain_kd": 0.82, "search": 0.81},
+            "No trial beats the baseline plain KD (trial 1), which has accuracy 0.8200, 0.0200 more than no KD (0.8000), "
+            "20.0% of the way from there to the teacher, on the validation split, with one seed.",
+        ),
+        (
+            {"search": 0.85},
+            "The best trial (trial 0) has accuracy 0.8500; what distillation gained is not known: the no-KD baseline has not been run.",
+        ),
+        (
+            {"no_kd": 0.80},
+            "No distilled student completed, so there is nothing to hold against the student without a teacher (no KD).",
+        ),
+    ],
+)
+def test_the_verdict_says_what_distillation_gained(scores: dict[str, float], expected: str) -> None:
+    records = [record(number, role, score) for number, (role, score) in enumerate(scores.items())]
+    assert verdict(records, NONE) == expected
+
+
+def test_the_verdict_names_why_the_baseline_has_no_score() -> None:
+    text = verdict([failed(0, "OutOfMemoryError: 3 GB", role="no_kd"), record(1, score=0.8)], NONE)
+    assert text.endswith("is not known: the no-KD baseline has no score (OutOfMemoryError: 3 GB).")
+
+
+def test_negative_correlations_are_compared_without_a_share_of_the_gap() -> None:
+    def spearman(trial: int, role: str, score: float) -> TrialRecord:
+        return record(trial, role, score, metric="spearman", teacher_score=-0.3)
+
+    text = verdict([spearman(0, "no_kd", -0.2), spearman(1, "search", -0.1)], NONE)
+    assert (
+        text == "The best trial (trial 1) has spearman -0.1000, 0.1000 more than no KD (-0.2000), on the validation split, with one seed."
+    )
+    found = rows([spearman(0, "no_kd", -0.2), spearman(1, "search", -0.1)], NONE, -0.3, None)
+    assert [row.retention for row in found] == [None, None, None]
+    assert [row.trial for row in found] == [None, 1, 0]
+
+
+def test_an_interrupted_baseline_is_not_taken_for_a_failed_one() -> None:
+    records = [failed(0, "interrupted: killed", role="no_kd"), record(1, "no_kd", 0.7), record(2, score=0.8)]
+    assert "0.1000 more than no KD (0.7000)" in verdict(records, NONE)
+
+
+def test_reasons_are_counted() -> None:
+    records = [failed(0), failed(1, "ModelError: no"), failed(2), failed(3, "interrupted: killed"), record(4)]
+    assert failures(records) == ["2 × DivergedError: the loss is nan", "1 × ModelError: no"]
+
+
+def test_the_summary_has_the_keys_that_scripts_read(tmp_path: Path) -> None:
+    study = make_study(tmp_path, [*a_study(), failed(14, "interrupted: killed")], storage="postgresql://ana:secret@host/db")
+    found = summary(study, {"teacher": 61.2345, "outputs": 9.5, "trials": 200.0, "total": 271.0})
+    best: dict[str, Any] = found.pop("best")
+    assert found == {
+        "study": "s",
+        "folder": str(tmp_path / "s"),
+        "storage": "postgresql://ana:***@host/db",
+        "teacher_score": 0.9,
+        "baselines": {"no_kd": 0.80, "plain_kd": 0.82, "defaults": 0.84},
+        "counts": {"complete": 12, "pruned": 1, "fail": 1},
+        "recommended": str(tmp_path / "s" / "recommended.yaml"),
+        "seconds": {"teacher": 61.234, "outputs": 9.5, "trials": 200.0, "total": 271.0},
+    }
+    assert set(best) == {"score", "recipe", "params", "latency_ms", "retention"}
+    assert (best["params"], best["latency_ms"], best["recipe"]["student"]) == (1_234_567, 1.25, BERT)
+    assert best["score"] == pytest.approx(0.865)
+    assert best["retention"] == pytest.approx(0.865 / 0.9)
+
+
+def test_the_summary_of_a_study_without_a_complete_trial(tmp_path: Path) -> None:
+    found = summary(make_study(tmp_path, [failed(0, role="no_kd"), record(1, score=0.5, state="pruned")]), {})
+    assert (found["best"], found["recommended"]) == (None, None)
+    assert found["baselines"] == {"no_kd": None, "plain_kd": None, "defaults": None}
+    assert found["seconds"] == {"teacher": 0.0, "outputs": 0.0, "trials": 0.0, "total": 0.0}
+
+
+def test_the_summary_has_no_number_that_json_lacks(tmp_path: Path) -> None:
+    study = make_study(tmp_path, [record(0, "no_kd", 0.8, latency_ms=math.nan, teacher_score=None)])
+    study.about["teacher_score"] = math.nan
+    found = json.loads(json.dumps(summary(study, {"total": math.inf}), allow_nan=False))
+    assert found["teacher_score"] is None
+    assert found["best"]["latency_ms"] is None
+    assert found["best"]["retention"] is None
+    assert found["seconds"]["total"] is None
+    assert finite({"a": [1, math.inf, "x"], "b": (math.nan,)}) == {"a": [1, None, "x"], "b": [None]}
+
+
+def test_paths_below_the_current_folder_are_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert short_path(tmp_path / "studies" / "s") == "studies/s"
+    assert short_path(tmp_path.parent) == str(tmp_path.parent)
