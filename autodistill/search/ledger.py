@@ -33,6 +33,8 @@ from autodistill.search.translate import (
     Plan,
     counts_as_finished,
     is_baseline,
+    outcome_of,
+    proposal_of,
     record_of,
 )
 from autodistill.space import Space
@@ -90,7 +92,8 @@ class Ledger:
     def enqueue(self, role: Role, recipe: Recipe) -> None:
         """Put a recipe into the queue, unless the study already has it in that role."""
         for trial in self.study.get_trials(deepcopy=False):
-            if trial.user_attrs.get("role") == role and trial.user_attrs.get("recipe_id") == recipe.id:
+            known = proposal_of(trial)
+            if known and known["role"] == role and known["recipe_id"] == recipe.id:
                 return
         self._enqueue(role, recipe, {})
 
@@ -99,8 +102,10 @@ class Ledger:
             fixed = self.space.encode(recipe)
         except SpaceError:  # a baseline need not be a point of the space: its recipe alone says what to run
             fixed = {}
-        attrs = {"role": role, "recipe": recipe.model_dump(), "recipe_id": recipe.id, "seed": self.settings.seed}
-        self.study.enqueue_trial(dict(fixed), user_attrs=attrs | more)
+        self.study.enqueue_trial(dict(fixed), user_attrs={"proposal": self._proposal(role, recipe) | more})
+
+    def _proposal(self, role: Role, recipe: Recipe) -> dict[str, Any]:
+        return {"role": role, "recipe_id": recipe.id, "seed": self.settings.seed, "recipe": recipe.model_dump()}
 
     def wants_more(self) -> bool:
         """Whether there is a trial to start: a waiting baseline, or search trials short of the asked number."""
@@ -118,11 +123,11 @@ class Ledger:
         if self.refused >= PATIENCE:
             raise RunError(self._why_refused())
         trial = self.study.ask()
-        attrs = trial.user_attrs
-        role: Role = attrs.get("role", "search")
+        queued = proposal_of(trial)
+        role: Role = queued.get("role", "search")
         try:
-            if "recipe" in attrs:
-                recipe = Recipe.parse(attrs["recipe"])
+            if queued:
+                recipe = Recipe.parse(queued["recipe"])
                 if self.space.contains(recipe):
                     self.space.suggest(chooser(trial))  # the queue's fixed values, so that the sampler learns from it
             else:
@@ -130,58 +135,54 @@ class Ledger:
         except (SpaceError, RecipeError) as cause:
             self._refuse(trial, INVALID, str(cause))
             return None
-        if "recipe" not in attrs:
-            if recipe.id in self.ended or any(run.recipe.id == recipe.id for run in self.running.values()):
-                self._refuse(trial, REPEAT, f"recipe {recipe.id} has been tried in trial {self.ended.get(recipe.id, 'that runs')}")
-                return None
-            for name, value in {"role": role, "recipe_id": recipe.id, "seed": self.settings.seed, "recipe": recipe.model_dump()}.items():
-                trial.set_user_attr(name, value)
-        return self._admit(trial, role, recipe)
+        if not queued and (recipe.id in self.ended or any(run.recipe.id == recipe.id for run in self.running.values())):
+            self._refuse(trial, REPEAT, f"recipe {recipe.id} has been tried in trial {self.ended.get(recipe.id, 'that runs')}")
+            return None
+        return self._admit(trial, role, recipe, queued or self._proposal(role, recipe))
 
-    def _admit(self, trial: optuna.Trial, role: Role, recipe: Recipe) -> Running | None:
+    def _admit(self, trial: optuna.Trial, role: Role, recipe: Recipe, proposal: dict[str, Any]) -> Running | None:
+        teacher = self.plan.teachers.get(recipe.teacher)
         assignment = Assignment(
             recipe=recipe,
             dataset=self.settings.dataset,
             seed=self.settings.seed,
             max_epochs=self.settings.max_epochs,
-            teacher=self.plan.teachers[recipe.teacher].folder if recipe.teacher in self.plan.teachers else None,
+            teacher=None if teacher is None else teacher.folder,
             threads=self.settings.cpus_per_trial,
             student_folder=str(self._student(trial.number)),
         )
-        self.running[trial.number] = run = Running(trial, role, recipe, Feasibility(), assignment)
-        if assignment.teacher is None:
-            self.fail(trial.number, f"ModelError: there is no teacher {recipe.teacher.model!r} in this study")
-            return None
+        found, failure = Feasibility(), None
         try:
-            run.found = found = self.feasible(recipe)
+            found = self.feasible(recipe) if teacher is not None else found
         except Exception as cause:  # a student that cannot be built is that trial's failure, not the search's
-            self.fail(trial.number, f"{type(cause).__name__}: {cause}")
-            return None
-        for name, value in (("params", found.params), ("latency_ms", found.latency_ms)):
-            if value is not None:
-                trial.set_user_attr(name, value)
+            failure = f"{type(cause).__name__}: {cause}"
+        trial.set_user_attr("proposal", proposal | {"params": found.params, "latency_ms": found.latency_ms})
         for name, value in found.violations.items():
             trial.set_constraint(name, value)
         if not found.feasible and role not in BASELINES:
-            del self.running[trial.number]
             self.smallest = Feasibility(_least(self.smallest.params, found.params), _least(self.smallest.latency_ms, found.latency_ms))
             self._refuse(trial, INFEASIBLE, self.limits.describe(found))
             return None
         self.refused = 0
+        self.running[trial.number] = run = Running(trial, role, recipe, found, assignment)
+        if teacher is None:
+            failure = f"ModelError: there is no teacher {recipe.teacher.model!r} in this study"
+        if failure is not None:
+            self.fail(trial.number, failure)
+            return None
         return run
 
     def _refuse(self, trial: optuna.Trial, verdict: str, reason: str) -> None:
         self.refused += 1
-        trial.set_user_attr("verdict", verdict)
-        trial.set_user_attr("reason", reason)
+        trial.set_user_attr("outcome", {"verdict": verdict, "reason": reason})
         if verdict == INVALID:
             trial.set_constraint("valid", 1.0)
         self._tell(trial, TrialState.PRUNED)
 
     def _why_refused(self) -> str:
         trials = self.study.get_trials(deepcopy=False)[-PATIENCE:]
-        reasons = [trial.user_attrs.get("verdict") for trial in trials]
-        verdict = max(set(reasons), key=reasons.count)
+        verdicts = [outcome_of(trial).get("verdict") for trial in trials]
+        verdict = max(set(verdicts), key=verdicts.count)
         start = f"{PATIENCE} proposals in a row could not be used, so the search stops; "
         if verdict == REPEAT:
             return (
@@ -189,7 +190,8 @@ class Ledger:
             )
         if verdict == INVALID:
             return (
-                start + f"the space {self.space.name!r} makes recipes that do not validate; the last: {trials[-1].user_attrs.get('reason')}"
+                start
+                + f"the space {self.space.name!r} makes recipes that do not validate; the last: {outcome_of(trials[-1]).get('reason')}"
             )
         seen = []
         if self.limits.max_params is not None and self.smallest.params is not None:
@@ -214,10 +216,8 @@ class Ledger:
         if not math.isfinite(result.score):
             self.fail(number, f"DivergedError: the score is {result.score}", seconds)
             return
-        run = self.running[number]
-        more = {"metrics": result.metrics, "flops": result.flops, "seconds_by_stage": result.seconds_by_stage}
-        run.trial.set_user_attr("params", result.params)
-        self._end(number, TrialState.COMPLETE, seconds=seconds, value=result.score, more=more)
+        costs = {"params": result.params, "flops": result.flops, "seconds_by_stage": result.seconds_by_stage}
+        self._end(number, TrialState.COMPLETE, seconds=seconds, value=result.score, metrics=result.metrics, **costs)
 
     def prune(self, number: int) -> None:
         """A trial has been stopped early."""
@@ -230,7 +230,7 @@ class Ledger:
 
     def worker_died(self, number: int) -> None:
         """A trial's worker process was killed: run it again once, then call it failed."""
-        deaths = self.running[number].trial.user_attrs.get("deaths", 0) + 1
+        deaths = proposal_of(self.running[number].trial).get("deaths", 0) + 1
         if deaths > 1:
             self.fail(number, "WorkerDied: its worker process was killed twice (out of memory, or a crash in native code?)")
         else:
@@ -239,25 +239,16 @@ class Ledger:
     def interrupt(self, number: int, why: str, more: dict[str, Any] | None = None) -> None:
         """A trial was cut off: it goes back into the queue."""
         run = self.running[number]
-        self._enqueue(run.role, run.recipe, {"again_of": number} | (more or {}))
-        run.trial.set_user_attr("verdict", INTERRUPTED)
-        self._end(number, TrialState.FAIL, reason=f"{INTERRUPTED}: {why}")
+        self._enqueue(run.role, run.recipe, self._again(proposal_of(run.trial), number) | (more or {}))
+        self._end(number, TrialState.FAIL, verdict=INTERRUPTED, reason=f"{INTERRUPTED}: {why}")
 
-    def _end(
-        self,
-        number: int,
-        state: TrialState,
-        *,
-        seconds: float | None = None,
-        value: float | None = None,
-        reason: str | None = None,
-        more: dict[str, Any] | None = None,
-    ) -> None:
+    def _again(self, proposal: dict[str, Any], number: int) -> dict[str, Any]:
+        return {"again_of": number, "deaths": proposal.get("deaths", 0)}
+
+    def _end(self, number: int, state: TrialState, *, value: float | None = None, **outcome: Any) -> None:
         run = self.running[number]
-        outcome = {"curve": [point.model_dump() for point in run.points], "seconds": seconds, "environment": self.plan.environment}
-        run.trial.set_user_attr("outcome", outcome | (more or {}))
-        if reason is not None:
-            run.trial.set_user_attr("reason", reason)
+        curve = [point.model_dump() for point in run.points]
+        run.trial.set_user_attr("outcome", {"curve": curve, "environment": self.plan.environment, **outcome})
         self._tell(run.trial, state, value)
         del self.running[number]
         self.tidy()
@@ -272,17 +263,16 @@ class Ledger:
         for number in sorted(self.running):
             self.interrupt(number, why)
         trials = self.study.get_trials(deepcopy=False)
-        queued = {trial.user_attrs.get("again_of") for trial in trials}
+        queued = {proposal_of(trial).get("again_of") for trial in trials}
         for trial in trials:
             if trial.state != TrialState.RUNNING:
                 continue
-            attrs = trial.user_attrs
-            if "recipe" in attrs:
+            proposal = proposal_of(trial)
+            if proposal:
                 if trial.number not in queued:
-                    more = {"deaths": attrs["deaths"]} if "deaths" in attrs else {}
-                    self._enqueue(attrs["role"], Recipe.parse(attrs["recipe"]), {"again_of": trial.number} | more)
-                for name, value in (("verdict", INTERRUPTED), ("reason", f"{INTERRUPTED}: {why}")):
-                    self.study._storage.set_trial_user_attr(trial._trial_id, name, value)  # no public way for a trial of another process
+                    self._enqueue(proposal["role"], Recipe.parse(proposal["recipe"]), self._again(proposal, trial.number))
+                outcome = {"verdict": INTERRUPTED, "reason": f"{INTERRUPTED}: {why}"}
+                self.study._storage.set_trial_user_attr(trial._trial_id, "outcome", outcome)  # another process's: no public way
             self._enter(self.study.tell(trial.number, state=TrialState.FAIL))
         self.tidy()
 

@@ -38,12 +38,13 @@ class Halt(BaseException):
 
 @dataclass
 class Round:
-    """One run of a Tuner, as its three hooks (searcher, scheduler, callback) see it."""
+    """One run of a Tuner, as its hooks see it. graceful: halt by letting Tune clean up, not by leaving its loop."""
 
     ledger: Ledger
     emit: Callable[[Event], None]
     log: Callable[[str], None]
     halted: Callable[[], bool]
+    graceful: bool
     numbers: dict[str, int] = field(default_factory=dict)
     error: Exception | None = None
 
@@ -112,7 +113,7 @@ def run_round(tuner_round: Round, settings: SearchSettings, workers: int, runner
     """
     from ray import tune
 
-    from autodistill.search.tune_hooks import Messages, Proposals, Watch
+    from autodistill.search.tune_hooks import Brake, Messages, Proposals, Watch
 
     gpus = gpu_share(settings)
     trainable = tune.with_parameters(run_assignment, runner=runner)
@@ -133,6 +134,7 @@ def run_round(tuner_round: Round, settings: SearchSettings, workers: int, runner
                 name="trials",
                 storage_path=str(results),
                 callbacks=[Watch(tuner_round)],
+                stop=Brake(tuner_round),
                 failure_config=tune.FailureConfig(max_failures=0),
                 progress_reporter=_silent_reporter(),
                 verbose=0,
@@ -192,9 +194,17 @@ _QUIET = {
 }
 
 
+@dataclass(frozen=True)
+class RunningRay:
+    """A Ray to run trials on. own: it was started, or connected to, for this search, and goes with it."""
+
+    workers: int
+    own: bool
+
+
 @contextlib.contextmanager
-def ray_running(settings: SearchSettings) -> Iterator[int]:
-    """Ray, silent; on this machine it listens on loopback alone. Gives the number of workers.
+def ray_running(settings: SearchSettings) -> Iterator[RunningRay]:
+    """Ray, silent; on this machine it listens on loopback alone.
 
     A Ray that the process has already initialised is used as it is, and left running.
 
@@ -213,7 +223,7 @@ def ray_running(settings: SearchSettings) -> Iterator[int]:
         import ray.tune
 
         if ray.is_initialized():
-            yield _workers_of(settings)
+            yield RunningRay(_workers_of(settings), own=False)
             return
         temporary = Path(tempfile.mkdtemp(prefix="adr-", dir=_short_folder()))
         try:
@@ -222,7 +232,7 @@ def ray_running(settings: SearchSettings) -> Iterator[int]:
             except Exception as cause:
                 where = f"the Ray cluster {settings.address!r} cannot be reached" if settings.address else "Ray cannot be started here"
                 raise RunError(f"{where} ({type(cause).__name__}: {str(cause).strip().partition(chr(10))[0]})") from None
-            yield _workers_of(settings)
+            yield RunningRay(_workers_of(settings), own=True)
         finally:
             ray.shutdown()
             shutil.rmtree(temporary, ignore_errors=True)

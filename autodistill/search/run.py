@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime
+import json
 import os
 import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from autodistill.search.constraints import Feasible
 from autodistill.search.environment import describe_environment
 from autodistill.search.events import Event, Listen, SearchFinished, SearchMessage, SearchStarted
 from autodistill.search.ledger import Ledger
-from autodistill.search.ray_backend import Halt, Round, ray_running, run_round
+from autodistill.search.ray_backend import Halt, Round, RunningRay, ray_running, run_round
 from autodistill.search.sampler import make_pruner, make_sampler
 from autodistill.search.settings import DatasetFacts, SearchSettings, TeacherRef
 from autodistill.search.storage import close_storage, open_storage, study_exists
@@ -79,7 +80,7 @@ def run_search(
     began = time.monotonic()
     folder = settings.folder
     plan = Plan(settings, dataset, dict(teachers), describe_environment())
-    about = _about(plan, space)
+    about: dict[str, Any] = json.loads(json.dumps(_about(plan, space)))  # as it will be read again
     if not settings.resume:
         _refuse_existing(folder)
     elif not folder.is_dir():
@@ -142,14 +143,14 @@ def _run(ledger: Ledger, settings: SearchSettings, runner: Runner, emit: Listen,
         with _interruptible() as interrupted:
             try:
                 if ledger.wants_more() and not late():
-                    with ray_running(settings) as workers:
+                    with ray_running(settings) as ray:
                         emit(
                             SearchStarted(
-                                settings.study, str(ledger.folder), settings.trials, ledger.searched, workers, settings.time_budget
+                                settings.study, str(ledger.folder), settings.trials, ledger.searched, ray.workers, settings.time_budget
                             )
                         )
                         try:
-                            _rounds(ledger, settings, workers, runner, emit, lambda: interrupted.is_set() or late())
+                            _rounds(ledger, settings, ray, runner, emit, lambda: interrupted.is_set() or late())
                         finally:
                             ledger.sweep("the search was stopped")  # first tell, then kill: a second Ctrl-C must find it told
             except Halt:
@@ -163,13 +164,13 @@ def _run(ledger: Ledger, settings: SearchSettings, runner: Runner, emit: Listen,
     return why
 
 
-def _rounds(ledger: Ledger, settings: SearchSettings, workers: int, runner: Runner, emit: Listen, halted: Any) -> None:
+def _rounds(ledger: Ledger, settings: SearchSettings, ray: RunningRay, runner: Runner, emit: Listen, halted: Callable[[], bool]) -> None:
     while ledger.wants_more():
         if halted():
             raise Halt
         before = ledger.finished
         try:
-            run_round(Round(ledger, emit, lambda text: log(ledger.folder, text), halted), settings, workers, runner)
+            run_round(Round(ledger, emit, lambda text: log(ledger.folder, text), halted, not ray.own), settings, ray.workers, runner)
         except RunError:
             raise
         except Exception as cause:
@@ -177,6 +178,8 @@ def _rounds(ledger: Ledger, settings: SearchSettings, workers: int, runner: Runn
             if ledger.finished == before:
                 raise RunError(f"Ray Tune does not run ({_first_line(cause)}); see {ledger.folder / 'search.log'}") from cause
             emit(SearchMessage(f"Ray Tune stopped ({_first_line(cause)}); going on with a fresh one", "warning"))
+        if halted():
+            raise Halt
         ledger.sweep("Ray lost it")
         if ledger.finished == before and ledger.wants_more():
             raise RunError(f"Ray Tune ends without running a trial; see {ledger.folder / 'search.log'}")
@@ -227,9 +230,10 @@ def _no_best(ledger: Ledger, why: str | None) -> str:
     records = list(ledger.records.values())
     failed = [record for record in records if record.state == "fail" and not folders.was_interrupted(record)]
     if why == "time budget":
-        return f"no trial completed within the time budget of {ledger.settings.time_budget:g} s; go on with --resume and a longer --time-budget"
+        budget = ledger.settings.time_budget
+        return f"no trial completed within the time budget of {budget:g} s; go on with --resume and a longer --time-budget"
     if any(record.state == "complete" for record in records):
-        return "trials completed, but none within the limits (--max-params, --max-latency); raise the limits or give a space with smaller students"
+        return "trials completed, but none within --max-params and --max-latency; raise them, or give a space with smaller students"
     if failed:
         return f"no trial completed: {len(failed)} failed, the first with {failed[0].reason!r}; see {ledger.folder / 'search.log'}"
     return f"no trial completed ({folders.count(records)}); ask for more than {ledger.settings.trials} --trials"

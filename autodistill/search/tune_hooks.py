@@ -1,4 +1,4 @@
-"""The three places where Ray Tune lets a search in. Each passes on to the round and holds nothing itself.
+"""The places where Ray Tune lets a search in. Each passes on to the round and holds nothing itself.
 
 Tune pickles them into its experiment folder, which is never read: they pickle as nothing.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 from ray import cloudpickle
 from ray.exceptions import RayActorError
-from ray.tune import Callback
+from ray.tune import Callback, Stopper
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
@@ -25,7 +25,7 @@ class Proposals(Searcher):
         super().__init__()
         self.round = tuner_round
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> Any:
         return self.round.suggest(trial_id)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -56,6 +56,22 @@ class Messages(FIFOScheduler):
         return {}
 
 
+class Brake(Stopper):
+    """Tune asks whether to stop all trials: where its Ray goes on to live, Tune has to give back what it took."""
+
+    def __init__(self, tuner_round: Round) -> None:
+        self.round = tuner_round
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self.round.graceful and self.round.halted()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
 class Watch(Callback):
     """Tune says what happens to workers, and each step of its loop."""
 
@@ -71,7 +87,7 @@ class Watch(Callback):
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         ledger = self.round.ledger
         ledger.write()
-        if self.round.halted():
+        if self.round.halted() and not self.round.graceful:
             raise Halt
         if ledger.running:
             by_number = {self.round.numbers.get(trial.trial_id): trial for trial in trials if trial.status == Trial.ERROR}
@@ -90,8 +106,8 @@ def _error_of(trial: Trial) -> tuple[str, str | None]:
     pickled = trial.pickled_error_file
     try:
         error = cloudpickle.loads(Path(pickled).read_bytes()) if pickled else None
-    except Exception as cause:  # an exception of a class that cannot be unpickled here
-        error = cause
+    except Exception as unreadable:  # of a class that is unknown here
+        error = unreadable
     if error is None or isinstance(error, RayActorError):
         return text, None
     cause = getattr(error, "cause", None) or error

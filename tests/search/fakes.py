@@ -17,7 +17,7 @@ from autodistill.recipe import Recipe
 from autodistill.records import Point, TrialRecord, read_records
 from autodistill.search.constraints import Feasibility, Limits
 from autodistill.search.settings import DatasetFacts, SearchSettings, TeacherRef
-from autodistill.search.study import default_storage
+from autodistill.search.study import default_storage, was_interrupted
 from autodistill.space import Space
 from autodistill.tasks.base import DatasetRef
 from autodistill.train.assignment import Assignment, Report, TrialResult
@@ -35,19 +35,20 @@ parameters:
   objective.prediction.kind: {choice: [kl, mse], default: kl}
   objective.prediction.temperature: {float: [1.0, 8.0], log: true, default: 2.0, when: {objective.prediction.kind: kl}}
   training.epochs: {value: 9}
-  training.batch_size: {choice: %s, default: 32}
+  training.batch_size: {choice: %s, default: %s}
   training.learning_rate: {float: [1.0e-4, 1.0e-1], log: true, default: 3.0e-3}
 """
 GOOD, NAN, ERROR, NO_MEMORY = 32, 8, 16, 24
 """Batch sizes, and what they do."""
 
+NO_LIMITS = Limits()
 FACTS = DatasetFacts(name="fake", fingerprint="f" * 16, task="text-classification", metric="accuracy", train_rows=100)
 
 
 def make_space(folder: Path, batch_sizes: tuple[int, ...] = (GOOD,)) -> Space:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "fake.yaml"
-    path.write_text(SPACE % list(batch_sizes), encoding="utf-8")
+    path.write_text(SPACE % (list(batch_sizes), batch_sizes[0]), encoding="utf-8")
     return Space.load(str(path), "text-classification")
 
 
@@ -107,7 +108,7 @@ def count(recipe: Recipe) -> int:
 
 @dataclass(frozen=True)
 class FakeFeasible:
-    limits: Limits = Limits()
+    limits: Limits = NO_LIMITS
 
     def __call__(self, recipe: Recipe) -> Feasibility:
         return self.limits.check(count(recipe), recipe.student.channels / 100)
@@ -120,7 +121,8 @@ def look(folder: Path) -> tuple[list[FrozenTrial], list[TrialRecord]]:
     told = [
         trial
         for trial in trials
-        if trial.state not in (TrialState.WAITING, TrialState.RUNNING) and trial.user_attrs.get("verdict") not in ("repeat", "invalid")
+        if trial.state not in (TrialState.WAITING, TrialState.RUNNING)
+        and trial.user_attrs.get("outcome", {}).get("verdict") not in ("repeat", "invalid")
     ]
     assert {trial.number for trial in told} == set(records)
     names = {TrialState.COMPLETE: {"complete"}, TrialState.FAIL: {"fail"}, TrialState.PRUNED: {"pruned", "infeasible"}}
@@ -128,9 +130,10 @@ def look(folder: Path) -> tuple[list[FrozenTrial], list[TrialRecord]]:
         record = records[trial.number]
         assert record.state in names[trial.state]
         assert (record.state == "infeasible") == any(value > 0 for value in trial.constraints.values()) or record.role != "search"
-        assert record.role == trial.user_attrs["role"]
-        assert record.reason == trial.user_attrs.get("reason")
-        assert {point.epoch: point.score for point in record.curve} == trial.intermediate_values
+        assert record.role == trial.user_attrs["proposal"]["role"]
+        assert record.reason == trial.user_attrs["outcome"].get("reason")
+        if record.curve or not was_interrupted(record):  # of a killed process, the storage has the scores alone
+            assert {point.epoch: point.score for point in record.curve} == trial.intermediate_values
         if record.state == "complete":
             assert record.score == trial.value
         Recipe.parse(record.recipe)
@@ -139,7 +142,7 @@ def look(folder: Path) -> tuple[list[FrozenTrial], list[TrialRecord]]:
 
 def finished(records: list[TrialRecord]) -> list[TrialRecord]:
     """The records of trials that count: not infeasible, not interrupted."""
-    return [item for item in records if item.state != "infeasible" and not (item.reason or "").startswith("interrupted")]
+    return [item for item in records if item.state != "infeasible" and not was_interrupted(item)]
 
 
 def assert_sound(folder: Path, trials: int) -> list[TrialRecord]:

@@ -1,0 +1,33 @@
+"""A search in a process of its own, for tests that kill it: python driver.py FOLDER SETTINGS_AS_JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from fakes import FACTS, FakeFeasible, FakeRunner, make_settings, make_space, make_teachers
+
+from autodistill.search.run import SearchInterrupted, run_search
+
+
+def main(folder: Path, asked: dict[str, object]) -> int:
+    space = make_space(folder)
+    pause = float(asked.pop("pause", 0.05))  # type: ignore[arg-type]
+    try:
+        run_search(
+            make_settings(folder, **asked),
+            space=space,
+            dataset=FACTS,
+            teachers=make_teachers(space),
+            runner=FakeRunner(pause, str(folder)),
+            feasible=FakeFeasible(),
+            baselines=space.baselines(),
+        )
+    except SearchInterrupted:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), json.loads(sys.argv[2])))

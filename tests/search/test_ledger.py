@@ -1,0 +1,364 @@
+"""Asking and telling, without Ray."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import optuna
+import pytest
+from fakes import (
+    ERROR,
+    FACTS,
+    GOOD,
+    FakeFeasible,
+    assert_sound,
+    count,
+    finished,
+    look,
+    make_settings,
+    make_space,
+    make_teachers,
+    quality,
+    score_at,
+)
+from optuna.trial import TrialState
+
+from autodistill.errors import RunError, StudyError
+from autodistill.recipe import Recipe
+from autodistill.records import Point
+from autodistill.search import ledger as ledger_module
+from autodistill.search.constraints import Limits
+from autodistill.search.ledger import Ledger
+from autodistill.search.sampler import make_pruner, make_sampler, rungs
+from autodistill.search.storage import open_storage
+from autodistill.search.study import best_of, default_storage, write_about
+from autodistill.search.translate import Plan
+from autodistill.space import Space
+from autodistill.train.assignment import TrialResult
+
+
+class Bench:
+    """A ledger over a study in a folder; `again` opens it as a process that was started anew would."""
+
+    def __init__(self, folder: Path, *, sizes=(GOOD,), limits=None, feasible=None, enqueue=True, space=None, **settings):
+        limits = limits or Limits()
+        self.settings = make_settings(folder, max_params=limits.max_params, max_latency_ms=limits.max_latency_ms, **settings)
+        self.folder = self.settings.folder
+        self.folder.mkdir(exist_ok=True)
+        self.space = space or make_space(folder, sizes)
+        self.feasible = feasible or FakeFeasible(limits)
+        self.events = []
+        self.plan = Plan(self.settings, FACTS, make_teachers(self.space), {"python": "3"})
+        write_about(self.folder, {"study": "s"})
+        self.again()
+        if enqueue:
+            for role, recipe in self.space.baselines().items():
+                self.ledger.enqueue(role, recipe)
+
+    def again(self) -> Ledger:
+        study = optuna.create_study(
+            study_name="s",
+            storage=open_storage(default_storage(self.folder)),
+            direction="maximize",
+            load_if_exists=True,
+            pruner=make_pruner(self.settings.max_epochs),
+        )
+        self.ledger = Ledger(study, self.plan, self.space, self.feasible, self.folder, self.events.append)
+        study.sampler = make_sampler(self.settings.seed, self.ledger.finished)
+        return self.ledger
+
+    def propose(self):
+        """The next trial that runs."""
+        while True:
+            run = self.ledger.propose()
+            if run is not None:
+                return run
+
+    def train(self, run, factor: float = 1.0) -> str:
+        """Train a proposed trial: 'pruned' or 'complete'."""
+        number = run.trial.number
+        student = Path(run.assignment.student_folder)
+        student.mkdir(parents=True)
+        for epoch in range(1, run.epochs + 1):
+            point = Point(epoch=epoch, score=factor * score_at(run.recipe, epoch), train_loss=1 / epoch, seconds=float(epoch))
+            if self.ledger.report(number, point):
+                self.ledger.prune(number)
+                return "pruned"
+        result = TrialResult(
+            factor * score_at(run.recipe, run.epochs), run.epochs, {"accuracy": 0.5}, count(run.recipe), 2.0, {"train": 1.0}
+        )
+        self.ledger.complete(number, result, 9.5)
+        return "complete"
+
+    def look(self):
+        self.ledger.write(force=True)
+        return look(self.folder)
+
+
+def test_a_search_in_full(tmp_path):
+    bench = Bench(tmp_path, trials=12)
+    outcomes = []
+    while bench.ledger.wants_more():
+        run = bench.propose()
+        outcomes.append((run.role, bench.train(run)))
+    assert [role for role, _ in outcomes] == ["no_kd", "plain_kd", "defaults"] + ["search"] * 12
+    assert "pruned" in [outcome for _, outcome in outcomes]
+    stored, _ = bench.look()
+    records = assert_sound(bench.folder, 12)
+    for trial, record, (role, outcome) in zip(stored, records, outcomes, strict=True):
+        assert (record.role, record.state) == (role, outcome)
+        assert trial.intermediate_values
+        assert record.seconds == (9.5 if outcome == "complete" else record.curve[-1].seconds)
+        assert record.retention == pytest.approx(record.score / 0.9)
+        assert record.environment == {"python": "3"}
+        assert record.params == count(Recipe.parse(record.recipe))
+    defaults = stored[2]
+    assert defaults.params == bench.space.encode(bench.space.defaults())
+    assert stored[0].params == {}  # no distillation is no point of this space
+    assert [type(event).__name__ for event in bench.events].count("TrialFinished") == 15
+
+
+def test_stopped_trials_are_those_that_lose_at_a_rung(tmp_path):
+    assert rungs(9) == (1, 3)
+    assert rungs(30) == (3, 9, 27)
+    assert rungs(1) == ()
+    bench = Bench(tmp_path, trials=6, enqueue=False)
+    first, second = bench.propose(), bench.propose()
+    assert bench.train(first) == "complete"
+    assert bench.train(second, factor=0.1) == "pruned"
+    stored, records = bench.look()
+    assert stored[1].state == TrialState.PRUNED
+    assert list(stored[1].intermediate_values) == [1]
+    assert records[1].score == stored[1].intermediate_values[1]
+
+
+def test_the_last_epoch_is_never_judged(tmp_path):
+    bench = Bench(tmp_path, trials=2, max_epochs=1, enqueue=False)
+    assert [bench.train(bench.propose(), factor) for factor in (1.0, 0.1)] == ["complete", "complete"]
+
+
+def test_baselines_are_never_stopped(tmp_path):
+    bench = Bench(tmp_path, trials=1, enqueue=False)
+    assert bench.train(bench.propose()) == "complete"
+    for role, recipe in bench.space.baselines().items():
+        bench.ledger.enqueue(role, recipe)
+        bench.ledger.enqueue(role, recipe)  # a second time has no effect
+    for role in ("no_kd", "plain_kd", "defaults"):
+        run = bench.propose()
+        assert run.role == role
+        assert bench.train(run, factor=0.01) == "complete"
+    assert not bench.ledger.wants_more()
+    bench.look()
+    assert_sound(bench.folder, 1)
+
+
+def test_infeasible_proposals_are_told_and_not_counted(tmp_path):
+    bench = Bench(tmp_path, limits=Limits(max_params=100_000), trials=10)
+    while bench.ledger.wants_more():
+        run = bench.propose()
+        assert run.recipe.student.channels == 64
+        bench.train(run)
+    stored, records = bench.look()
+    infeasible = [record for record in records if record.state == "infeasible"]
+    assert infeasible
+    assert len(finished(records)) == 13
+    for record in infeasible:
+        trial = stored[record.trial]
+        assert trial.state == TrialState.PRUNED
+        assert trial.constraints["max_params"] == pytest.approx(record.params / 100_000 - 1)
+        assert trial.constraints["max_params"] > 0
+        assert not trial.intermediate_values
+        assert record.reason == f"{record.params:,} parameters, max_params is 100,000"
+    assert bench.ledger.study.best_trial.number == best_of(records, bench.ledger.limits).trial
+    numbers = [record.trial for record in infeasible]
+    half = len(stored) // 2
+    assert sum(number >= half for number in numbers) <= sum(number < half for number in numbers)  # the sampler learns
+
+
+def test_baselines_over_the_limits_run_and_are_not_best(tmp_path):
+    class Wide(FakeFeasible):
+        def __call__(self, recipe):
+            return self.limits.check(10**9 if not recipe.objective.terms else 1, None)
+
+    limits = Limits(max_params=100_000)
+    bench = Bench(tmp_path, limits=limits, feasible=Wide(limits), trials=1)
+    run = bench.propose()
+    assert (run.role, run.found.feasible) == ("no_kd", False)
+    number = run.trial.number
+    bench.ledger.complete(number, TrialResult(0.99, 1, {}, 10**9, None), 1.0)
+    assert bench.ledger.ranked() == []
+    bench.train(bench.propose())
+    _, records = bench.look()
+    assert records[0].state == "complete"
+    assert best_of(records, limits).role == "plain_kd"
+
+
+def test_limits_that_nothing_keeps_stop_the_search(tmp_path, monkeypatch):
+    monkeypatch.setattr(ledger_module, "PATIENCE", 20)
+    bench = Bench(tmp_path, limits=Limits(max_params=1000), enqueue=False)
+    with pytest.raises(RunError, match=r"20 proposals in a row .*max_params is 1,000 and the smallest student had 64,000.*Raise the limit"):
+        bench.propose()
+    _, records = bench.look()
+    assert [record.state for record in records] == ["infeasible"] * 20
+
+
+def test_a_space_that_is_exhausted_stops_the_search(tmp_path, monkeypatch):
+    monkeypatch.setattr(ledger_module, "PATIENCE", 20)
+    text = make_space(tmp_path).source
+    fixed = Path(text).read_text().replace("{choice: [64, 128, 256], default: 64}", "{value: 64}")
+    fixed = fixed.replace("{choice: [kl, mse], default: kl}", "{choice: [kl, mse]}").replace(
+        "{float: [1.0, 8.0], log: true, default: 2.0,", "{value: 2.0,"
+    )
+    fixed = fixed.replace("{float: [0.05, 1.0], log: true, default: 0.2}", "{value: 0.2}")
+    fixed = fixed.replace("{float: [1.0e-4, 1.0e-1], log: true, default: 3.0e-3}", "{value: 3.0e-3}")
+    Path(text).write_text(fixed)
+    space = Space.load(text, "text-classification")
+    bench = Bench(tmp_path, space=space, trials=5)
+    for _ in range(4):  # no_kd, plain_kd, defaults (kl) and the one other point (mse)
+        bench.train(bench.propose())
+    with pytest.raises(RunError, match="exhausted"):
+        bench.propose()
+    _, records = bench.look()
+    assert len(records) == 4  # a repeat is in the storage alone
+    assert len({record.recipe_id for record in records}) == 4
+
+
+def test_failures_keep_their_reason(tmp_path):
+    def broken(recipe):
+        if recipe.training.batch_size == ERROR:
+            raise ValueError("heads must divide")
+        return Limits().check(1, None)
+
+    bench = Bench(tmp_path, sizes=(ERROR,), feasible=broken, enqueue=False, trials=3)
+    assert bench.ledger.propose() is None
+    bench.feasible = bench.ledger.feasible = FakeFeasible()
+    run = bench.propose()
+    bench.ledger.report(run.trial.number, Point(epoch=1, score=0.3, train_loss=1.0, seconds=1.0))
+    bench.ledger.fail(run.trial.number, "ValueError: no", 1.5)
+    run = bench.propose()
+    bench.ledger.complete(run.trial.number, TrialResult(math.nan, 1, {}, 1, None), 1.0)
+    stored, records = bench.look()
+    assert [record.reason for record in records] == ["ValueError: heads must divide", "ValueError: no", "DivergedError: the score is nan"]
+    assert [trial.state for trial in stored] == [TrialState.FAIL] * 3
+    assert records[1].curve[0].score == 0.3
+    assert not bench.ledger.wants_more()
+
+
+def test_a_recipe_without_its_teacher_fails_alone(tmp_path):
+    bench = Bench(tmp_path, enqueue=False)
+    other = Recipe.parse(bench.space.defaults().model_dump() | {"teacher": {"model": "another"}})
+    bench.ledger.enqueue("recommended", other)
+    assert bench.ledger.propose() is None
+    _, records = bench.look()
+    assert "no teacher 'another'" in records[0].reason
+
+
+def test_what_is_cut_off_is_run_again_once(tmp_path):
+    bench = Bench(tmp_path, trials=2)
+    runs = [bench.propose() for _ in range(4)]
+    bench.ledger.report(runs[3].trial.number, Point(epoch=1, score=0.5, train_loss=1.0, seconds=1.0))
+    bench.ledger.write(force=True)
+    ledger = bench.again()  # the process was killed
+    assert not ledger.running
+    ledger.sweep("the search was killed")
+    ledger.sweep("the search was killed")
+    stored, records = bench.look()
+    assert [trial.state for trial in stored] == [TrialState.FAIL] * 4 + [TrialState.WAITING] * 4
+    assert {record.reason for record in records} == {"interrupted: the search was killed"}
+    assert [trial.user_attrs["proposal"]["again_of"] for trial in stored[4:]] == [0, 1, 2, 3]
+    for role, recipe in bench.space.baselines().items():
+        ledger.enqueue(role, recipe)  # they are queued already
+    again = []
+    while ledger.wants_more():
+        again.append(bench.propose())
+        bench.train(again[-1])
+    assert [(run.role, run.recipe.id) for run in again[:4]] == [(run.role, run.recipe.id) for run in runs]
+    bench.look()
+    assert_sound(bench.folder, 2)
+
+
+def test_a_kill_in_the_middle_of_a_sweep_queues_nothing_twice(tmp_path, monkeypatch):
+    bench = Bench(tmp_path, trials=1, enqueue=False)
+    run = bench.propose()
+    ledger = bench.again()
+
+    def killed(*_args, **_more):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ledger.study, "tell", killed)
+    with pytest.raises(KeyboardInterrupt):
+        ledger.sweep("the search was killed")
+    ledger = bench.again()
+    ledger.sweep("the search was killed")
+    assert bench.propose().recipe.id == run.recipe.id
+    assert [trial.state for trial in ledger.study.get_trials()] == [TrialState.FAIL, TrialState.RUNNING]
+
+
+def test_a_trial_that_kills_its_workers_fails_the_second_time(tmp_path):
+    bench = Bench(tmp_path, trials=1, enqueue=False)
+    first = bench.propose()
+    bench.ledger.worker_died(first.trial.number)
+    assert bench.ledger.wants_more()
+    second = bench.propose()
+    assert second.recipe.id == first.recipe.id
+    bench.ledger.sweep("the search was stopped")  # a stop in between does not forget the first death
+    third = bench.propose()
+    bench.ledger.worker_died(third.trial.number)
+    _, records = bench.look()
+    assert [record.reason for record in records] == [
+        "interrupted: its worker process was killed",
+        "interrupted: the search was stopped",
+        "WorkerDied: its worker process was killed twice (out of memory, or a crash in native code?)",
+    ]
+    assert not bench.ledger.wants_more()
+
+
+def test_students_on_disk_are_bounded(tmp_path):
+    bench = Bench(tmp_path, trials=8, keep=2)
+    most = 0
+    while bench.ledger.wants_more():
+        bench.train(bench.propose())
+        most = max(most, len(list((bench.folder / "students").iterdir())))
+    _, records = bench.look()
+    best = sorted(
+        (record for record in records if record.state == "complete"), key=lambda record: (-record.score, record.params, record.trial)
+    )
+    assert {folder.name for folder in (bench.folder / "students").iterdir()} == {str(record.trial) for record in best[:2]}
+    assert most == 2
+    assert best[0].score == pytest.approx(
+        max(quality(Recipe.parse(record.recipe)) * (1 - 0.5**9) for record in records if record.state == "complete")
+    )
+
+
+def test_equal_scores_go_to_the_smaller_student(tmp_path):
+    bench = Bench(tmp_path, trials=6, enqueue=False)
+    for size in (300, 100, 200):
+        run = bench.propose()
+        bench.ledger.complete(run.trial.number, TrialResult(0.5, 1, {}, size, None), 1.0)
+    assert [record.params for record in bench.ledger.ranked()] == [100, 200, 300]
+
+
+def test_a_resumed_sampler_does_not_repeat_its_start(tmp_path):
+    def first_points(finished):
+        bench = Bench(tmp_path / f"{finished}", enqueue=False)
+        bench.ledger.study.sampler = make_sampler(0, finished)
+        return [bench.propose().recipe.id for _ in range(3)]
+
+    (tmp_path / "0").mkdir()
+    (tmp_path / "5").mkdir()
+    start, later = first_points(0), first_points(5)
+    assert not set(start) & set(later)
+    (tmp_path / "0" / "s" / "optuna.db").unlink()
+    assert first_points(0) == start
+
+
+def test_the_storage_is_quick_and_refuses_what_it_cannot_open(tmp_path):
+    storage = open_storage(f"sqlite:///{tmp_path / 'a.db'}")
+    with storage.engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 1
+    with pytest.raises(StudyError, match=r"'nosuch://me:\*\*\*@host/db' cannot be opened"):
+        open_storage("nosuch://me:secret@host/db")
+    with pytest.raises(StudyError, match="cannot be opened"):
+        open_storage(f"sqlite:///{tmp_path / 'no' / 'folder.db'}")

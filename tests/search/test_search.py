@@ -1,0 +1,325 @@
+"""Searches that start Ray."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import optuna
+import pytest
+from fakes import (
+    ERROR,
+    FACTS,
+    GOOD,
+    NAN,
+    NO_MEMORY,
+    FakeFeasible,
+    FakeRunner,
+    assert_sound,
+    look,
+    make_settings,
+    make_space,
+    make_teachers,
+)
+from optuna.trial import TrialState
+
+from autodistill.errors import RunError, StudyError
+from autodistill.recipe import Recipe
+from autodistill.search.constraints import Limits
+from autodistill.search.ray_backend import ray_running
+from autodistill.search.run import run_search
+from autodistill.search.study import Study, default_storage
+
+pytestmark = pytest.mark.slow
+
+
+def search(folder: Path, *, sizes=(GOOD,), listen=lambda event: None, runner=None, limits=None, space=None, warm=(), **asked) -> Study:
+    space = space or make_space(folder, sizes)
+    limits = limits or Limits()
+    return run_search(
+        make_settings(folder, max_params=limits.max_params, **asked),
+        space=space,
+        dataset=FACTS,
+        teachers=make_teachers(space),
+        runner=runner or FakeRunner(),
+        feasible=FakeFeasible(limits),
+        baselines=space.baselines(),
+        warm=warm,
+        listen=listen,
+    )
+
+
+@pytest.fixture(scope="module")
+def ray_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One Ray for the tests in this process; each search finds it initialised and leaves it running."""
+    with ray_running(make_settings(tmp_path_factory.mktemp("ray"))):
+        yield
+
+
+@pytest.fixture(scope="module")
+def mixed(ray_up, tmp_path_factory) -> tuple[Study, list[object]]:
+    """A search over trials that complete, stop early, raise, diverge and run out of memory."""
+    events: list[object] = []
+
+    def listen(event: object) -> None:
+        events.append(event)
+        raise RuntimeError("a view that breaks")
+
+    folder = tmp_path_factory.mktemp("mixed")
+    space = make_space(folder, (GOOD, NAN, ERROR, NO_MEMORY))
+    warm = [
+        Recipe.parse({**space.defaults().model_dump(), "training": {**space.defaults().model_dump()["training"], "batch_size": size}})
+        for size in (NAN, ERROR, NO_MEMORY)
+    ]
+    study = search(folder, space=space, warm=warm, listen=listen, trials=14, limits=Limits(max_params=200_000), keep=2)
+    return study, events
+
+
+def test_every_end_is_recorded_in_both_places(mixed):
+    study, _ = mixed
+    records = assert_sound(study.folder, 14)
+    counts = Counter(record.state for record in records)
+    assert counts["complete"] >= 4
+    assert counts["pruned"] >= 1
+    assert study.counts == {**{state: counts[state] for state in ("complete", "pruned", "fail", "infeasible")}, "interrupted": 0}
+    reasons = {record.reason for record in records if record.role == "recommended" and record.state == "fail"}
+    assert reasons <= {"DivergedError: the score of epoch 2 is nan", "ValueError: the batch does not fit", "MemoryError"}
+    first = next(record for record in records if record.role == "recommended")
+    assert (first.state, first.reason) == ("fail", "DivergedError: the score of epoch 2 is nan")
+    assert all(record.state == "complete" for record in records if record.role in ("no_kd", "plain_kd", "defaults"))
+    assert all(record.metrics["threads"] == 1 for record in records if record.state == "complete")
+    assert "does\nnot fit" in (study.folder / "search.log").read_text() or "the batch does" not in str(reasons)
+
+
+def test_the_best_is_recommended_and_kept(mixed):
+    study, _ = mixed
+    best = study.best
+    assert best.score == max(record.score for record in study.trial_records if record.state == "complete")
+    assert study.recommended.id == best.recipe_id
+    assert f"trial {best.trial} ({best.role})" in (study.folder / "recommended.yaml").read_text()
+    assert (study.best_folder / "model.txt").read_text() == f"{best.recipe_id} 9"
+    assert str(best.trial) in {folder.name for folder in (study.folder / "students").iterdir()}
+    assert len(list((study.folder / "students").iterdir())) == 2
+    assert set(study.baselines) == {"no_kd", "plain_kd", "defaults"}
+    opened = Study.open(study.folder)
+    assert opened.records.equals(study.records)
+    assert opened.optuna_study().best_value == best.score
+    about = json.loads((study.folder / "study.json").read_text())
+    assert about["teacher_score"] == opened.teacher_score == 0.9
+    assert about["dataset"]["fingerprint"] == FACTS.fingerprint
+    assert about["sessions"][0]["environment"]["optuna"] == optuna.__version__
+
+
+def test_events_tell_the_same_story_and_a_broken_listener_does_no_harm(mixed):
+    study, events = mixed
+    names = [type(event).__name__ for event in events]
+    assert names[0] == "SearchStarted"
+    assert names[-1] == "SearchFinished"
+    finished = [event.record for event in events if type(event).__name__ == "TrialFinished"]
+    assert sorted(finished, key=lambda record: record.trial) == study.trial_records
+    started = {event.trial for event in events if type(event).__name__ == "TrialStarted"}
+    assert started == {record.trial for record in study.trial_records if record.state != "infeasible"}
+    points = Counter(event.trial for event in events if type(event).__name__ == "TrialReported")
+    assert points == Counter({record.trial: len(record.curve) for record in study.trial_records if record.curve})
+    assert "the listener failed" in (study.folder / "search.log").read_text()
+
+
+def test_an_existing_study_is_refused_or_resumed(mixed, tmp_path):
+    study, _ = mixed
+    folder = tmp_path / "copy"
+    shutil.copytree(study.folder.parent, folder)
+    space = make_space(folder, (GOOD, NAN, ERROR, NO_MEMORY))
+    asked = {"space": space, "limits": Limits(max_params=200_000), "trials": 14}
+    with pytest.raises(StudyError, match=r"exists; go on with it with --resume, or start another with --study NAME"):
+        search(folder, **asked)
+    with pytest.raises(StudyError, match="seed was 0 and is 1"):
+        search(folder, **asked, seed=1, resume=True)
+    with pytest.raises(StudyError, match="max_epochs was 9 and is 4"):
+        search(folder, **asked, max_epochs=4, resume=True)
+    with pytest.raises(StudyError, match="space: training.batch_size was"):
+        search(folder, sizes=(GOOD,), limits=Limits(max_params=200_000), resume=True)
+    with pytest.raises(StudyError, match=r"no study 'other' in .* studies there: s"):
+        search(folder, **asked, study="other", resume=True)
+    before = (folder / "s" / "trials.parquet").read_bytes()
+    events = []
+    make_space(folder, (GOOD, NAN, ERROR, NO_MEMORY))
+    resumed = search(folder, **asked, resume=True, listen=events.append)
+    assert [type(event).__name__ for event in events] == ["SearchFinished"]  # nothing to do: Ray is not even asked
+    assert resumed.counts == study.counts
+    assert len(before) == len((folder / "s" / "trials.parquet").read_bytes())
+
+
+def test_a_time_budget_leaves_a_study_to_resume(ray_up, tmp_path):
+    began = time.monotonic()
+    study = search(tmp_path, trials=50, time_budget=8.0, runner=FakeRunner(0.1))
+    assert time.monotonic() - began < 40
+    stored, records = look(study.folder)
+    assert not [trial for trial in stored if trial.state == TrialState.RUNNING]
+    waiting = [trial for trial in stored if trial.state == TrialState.WAITING]
+    cut = [record for record in records if record.reason == "interrupted: the search was stopped"]
+    assert len(cut) == len(waiting) <= 2
+    assert study.counts["interrupted"] == len(cut)
+    done = study.counts["complete"] + study.counts["pruned"] - 3
+    assert 0 <= done < 50
+    search(tmp_path, trials=done + 2, resume=True)
+    assert_sound(study.folder, done + 2)
+
+
+def test_a_worker_that_cannot_run_trials_stops_the_search(ray_up, tmp_path):
+    with pytest.raises(RunError, match=r"no trial completed: 4 failed, the first with 'TypeError: .*not_a_runner"):
+        search(tmp_path, trials=1, runner=not_a_runner)
+    assert_sound(tmp_path / "s", 1)
+
+
+def not_a_runner() -> None: ...
+
+
+# Searches in a process of their own
+
+
+class Driver:
+    """A search that can be killed."""
+
+    def __init__(self, folder: Path, **asked: object) -> None:
+        self.folder = folder
+        self.study = folder / "s"
+        path = os.pathsep.join([str(Path(__file__).parent)])
+        self.process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).parent / "driver.py"), str(folder), json.dumps({"trials": 8, **asked})],
+            env={**os.environ, "PYTHONPATH": path},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def until(self, reached: Callable[[], bool]) -> None:
+        for _ in range(1200):
+            if self.process.poll() is not None:
+                raise AssertionError(f"the search ended early with {self.process.returncode}: {self.process.communicate()[0]}")
+            if reached():
+                return
+            time.sleep(0.1)
+        raise AssertionError("nothing came of it in two minutes")
+
+    def trials(self) -> list[optuna.trial.FrozenTrial]:
+        """What the storage says while the search runs."""
+        if not (self.study / "study.json").exists() or not (self.study / "optuna.db").exists():
+            return []
+        try:
+            return optuna.load_study(study_name="s", storage=default_storage(self.study)).get_trials()
+        except (KeyError, RuntimeError):
+            return []  # it is being made
+
+    def ended(self) -> int:
+        return sum(trial.state.is_finished() for trial in self.trials())
+
+    def started(self) -> list[int]:
+        """Process ids of the workers, one for each start of a trial."""
+        return [int(path.read_text() or 0) for path in sorted(self.folder.glob("*-*"), key=lambda path: path.name.split("-")[1])]
+
+    def end(self) -> str:
+        output, _ = self.process.communicate(timeout=120)
+        return output
+
+
+def family(pid: int) -> set[int]:
+    """A process and all that descend from it."""
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        parents[int(path.parent.name)] = int(fields[1])
+    found = {pid}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found
+
+
+def listening(pids: set[int]) -> list[tuple[str, int]]:
+    """Addresses (hexadecimal, as /proc/net/tcp has them) and ports that processes listen on."""
+    inodes = set()
+    for pid in pids:
+        for link in Path(f"/proc/{pid}/fd").glob("*"):
+            try:
+                found = re.fullmatch(r"socket:\[(\d+)\]", str(link.readlink()))
+            except OSError:
+                continue
+            if found:
+                inodes.add(found[1])
+    sockets = []
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in Path(table).read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and fields[9] in inodes:
+                address, _, port = fields[1].partition(":")
+                sockets.append((address, int(port, 16)))
+    return sockets
+
+
+LOOPBACK = {"0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"}
+
+
+def test_a_killed_search_resumes_with_nothing_lost_or_twice(tmp_path):
+    driver = Driver(tmp_path, pause=0.15)
+    driver.until(lambda: driver.ended() >= 3 and any(trial.state == TrialState.RUNNING for trial in driver.trials()))
+
+    found = listening(family(driver.process.pid))
+    assert len(found) > 3  # Ray's daemons
+    assert [item for item in found if item[0] not in LOOPBACK] == []
+
+    with pytest.raises(StudyError, match="a search is running on the study"):
+        search(tmp_path, resume=True)
+
+    driver.process.kill()
+    driver.process.wait()
+    before = driver.trials()
+    cut = [trial.number for trial in before if trial.state == TrialState.RUNNING]
+    assert cut
+
+    again = Driver(tmp_path, resume=True, pause=0.01)
+    assert again.end() == ""  # silent
+    assert again.process.returncode == 0
+    records = assert_sound(again.study, 8)
+    assert [record.reason for record in records if record.trial in cut] == ["interrupted: the search was killed"] * len(cut)
+    done = {trial.number: trial.values for trial in before if trial.state.is_finished()}
+    after = again.trials()
+    assert {number: after[number].values for number in done} == done
+    assert again.folder.glob("*-*")
+    starts = Counter(path.name.split("-")[0] for path in tmp_path.glob("*-*"))
+    cut_recipes = {after[number].user_attrs["proposal"]["recipe_id"] for number in cut}
+    assert {recipe for recipe, times in starts.items() if times > 1} <= cut_recipes
+
+
+def test_a_killed_worker_and_ctrl_c(tmp_path):
+    driver = Driver(tmp_path, pause=0.15)
+    driver.until(lambda: len(driver.started()) > 0)
+    os.kill(driver.started()[0], signal.SIGKILL)
+    driver.until(lambda: driver.ended() >= 4)
+    os.killpg(driver.process.pid, signal.SIGINT)  # as a terminal does: to every process of the group
+    assert driver.end() == ""
+    assert driver.process.returncode == 130
+    stored, records = look(driver.study)
+    assert not [trial for trial in stored if trial.state == TrialState.RUNNING]
+    reasons = Counter(record.reason for record in records if record.state == "fail")
+    assert reasons["interrupted: its worker process was killed"] == 1
+    stopped = reasons["interrupted: the search was stopped"]
+    assert [trial.state for trial in stored].count(TrialState.WAITING) >= stopped
+    assert not [folder for folder in (driver.study / "students").iterdir() if folder.name not in {str(r.trial) for r in records}]
+
+    again = Driver(tmp_path, resume=True, pause=0.01)
+    assert again.end() == ""
+    assert again.process.returncode == 0
+    assert_sound(again.study, 8)
+    assert Study.open(again.study).counts["fail"] == 0
