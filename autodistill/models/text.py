@@ -72,11 +72,14 @@ def load_tokenizer(model: str | Path) -> Any:
     """
     from transformers import AutoTokenizer
 
-    folder = source_folder(str(model), weights=False)
+    own = Path(model).expanduser()
+    folder = own if (own / "tokenizer.json").exists() else source_folder(str(model), weights=False)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as cause:  # transformers raises many kinds here, all meaning the same to the user
         raise ModelError(f"the tokenizer of {model} cannot be loaded from {folder}: {cause}") from None
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):  # what transformers makes where there are no tokenizer files
+        raise ModelError(f"{model} has no tokenizer files (tokenizer.json) in {folder}; save its tokenizer there")
     if not tokenizer.is_fast:
         raise ModelError(f"{model} has no fast tokenizer (tokenizer.json); give a teacher that has one")
     return tokenizer

@@ -26,7 +26,7 @@ class Transformer(StudentModule):
         self.model = model
         self.heads = int(getattr(model.config, "num_attention_heads", 1))
         self._segments = getattr(model.config, "type_vocab_size", 0) > 1 and model.config.model_type != "distilbert"
-        self._head = head_layer(model, model.config.num_labels)[1]
+        self._head = head_layer(model, model.config.num_labels)[0]  # by name: it must not be registered twice
         self._projections = [_layers_named(model, names) for names in (_QUERY, _KEY, _VALUE)]
 
     @property
@@ -38,7 +38,7 @@ class Transformer(StudentModule):
         """See `Model`."""
         read: list[Tensor] = []
         projected: list[list[Tensor]] = [[], [], []]
-        handles = [self._head.register_forward_pre_hook(lambda _, given: read.append(given[0]))]
+        handles = [self.model.get_submodule(self._head).register_forward_pre_hook(lambda _, given: read.append(given[0]))]
         if "attention" in taps:
             if not self.attention_layers:
                 kind = self.model.config.model_type
@@ -53,7 +53,8 @@ class Transformer(StudentModule):
                 handle.remove()
         states = list(out.hidden_states) if "states" in taps else []
         queries, keys, values = ([self._split(one) for one in found] for found in projected)
-        return Outputs(out.logits, read[-1], states, [state[:, 0] for state in states], queries, keys, values)
+        sentences = [state[:, 0] for state in states]
+        return Outputs(out.logits, read[-1], states=states, sentences=sentences, queries=queries, keys=keys, values=values)
 
     def _split(self, projected: Tensor) -> Tensor:
         batch, tokens, width = projected.shape
