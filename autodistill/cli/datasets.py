@@ -6,9 +6,7 @@ import argparse
 import json
 from dataclasses import asdict
 
-from rich.console import Console
-from rich.table import Table
-
+from autodistill.cli.tables import listing, open_console
 from autodistill.tasks import catalog
 
 
@@ -25,11 +23,9 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps([asdict(entry) for entry in entries], indent=2))
         return 0
-    table = Table("name", "task", "metric", "from", "what", box=None, header_style="bold")
-    for entry in entries:
-        table.add_row(entry.name, entry.task, entry.metric, entry.source, entry.about)
-    console = Console()
-    console.print(table)
+    console = open_console()
+    rows = ((entry.name, entry.task, entry.metric, entry.source, entry.about) for entry in entries)
+    console.print(listing(("name", "task", "metric", "from", "what"), rows))
     console.print(
         "\nAny Hugging Face id and any path (csv, tsv, jsonl, parquet, folder of images) works too: see docs/data.md.", style="dim"
     )

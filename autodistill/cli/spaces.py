@@ -5,10 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 
-from rich.console import Console
-from rich.table import Table
-
-from autodistill.space import Space, shipped_spaces, space_tasks
+from autodistill.cli.tables import listing, open_console
+from autodistill.space import Domain, Space, shipped_spaces, space_tasks
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -22,26 +20,27 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """List them, or show one."""
-    console = Console()
     listed = {name: space_tasks(text) for name, text in shipped_spaces().items()}
     if args.name is None:
         if args.json:
             print(json.dumps([{"name": name, "about": about, "tasks": tasks} for name, about, tasks in listed.values()], indent=2))
             return 0
-        table = Table("name", "tasks", "what", box=None, header_style="bold")
-        for name, about, tasks in listed.values():
-            table.add_row(name, ", ".join(tasks), about)
-        console.print(table)
+        known = ((name, ", ".join(tasks), about) for name, about, tasks in listed.values())
+        open_console().print(listing(("name", "tasks", "what"), known))
         return 0
     task = args.task or (listed[args.name][2][0] if args.name in listed else "text-classification")
     space = Space.load(args.name, task)
     if args.json:
         print(json.dumps(space.to_dict(), indent=2))
         return 0
-    table = Table("parameter", "values", "default", "when", box=None, header_style="bold")
-    for path, domains in space.parameters.items():
-        for domain in domains:
-            when = "; ".join(f"{key} is {' or '.join(map(str, values))}" for key, values in domain.when)
-            table.add_row(path, domain.describe(), f"{domain.default}", when)
-    console.print(table)
+    rows = [
+        (path, domain.describe(), "" if domain.kind == "value" else f"{domain.default}", _when(domain))
+        for path, domains in space.parameters.items()
+        for domain in domains
+    ]
+    open_console().print(listing(("parameter", "values", "default", "when"), rows))
     return 0
+
+
+def _when(domain: Domain) -> str:
+    return "; ".join(f"{key} is {' or '.join(map(str, values))}" for key, values in domain.when)
