@@ -24,7 +24,7 @@ def looks_like_path(name: str) -> bool:
 
 
 def open_path(path: Path, *, own: bool = True) -> Source:
-    """Open a file or folder.
+    """Open a file or folder; `own` is False for what was not made by the user, see `Source`.
 
     Raises:
         DataError: there is nothing that can be read as a dataset.
@@ -34,6 +34,7 @@ def open_path(path: Path, *, own: bool = True) -> Source:
         table = read_table(path)
         return Source(Info(path.stem), {"all": table}, own)
     info = read_info(path / "dataset.json", path.name) if (path / "dataset.json").is_file() else Info(path.name)
+    own = own and not info.about
     files = sorted(item for folder in (path, path / "data") if folder.is_dir() for item in folder.iterdir()
                    if item.is_file() and item.suffix.lower() in SUFFIXES and not item.name.startswith((".", "_")))  # fmt: skip
     if files:

@@ -27,7 +27,8 @@ def find(name: str) -> Source:
         raise DataError(f"there is no file or folder {name}" + ("" if path.is_absolute() else f" (looked in {Path.cwd()})"))
     for folder in mirror_folders():
         if (folder / name).is_dir():
-            return renamed(open_path(folder / name, own=False), name)
+            place = None if folder.is_absolute() else str((folder / name).absolute())
+            return replace(renamed(open_path(folder / name), name), place=place)
     if name == "digits":
         from autodistill.tasks.digits import open_digits
 
@@ -50,7 +51,7 @@ def find(name: str) -> Source:
 def _path(path: Path, name: str) -> Source:
     known = name in {entry.name for entry in catalog()}
     try:
-        source = open_path(path)
+        source = replace(open_path(path), place=str(path.absolute()))
     except DataError as cause:
         if known:
             raise DataError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -157,7 +158,7 @@ def _dataset(
         train=splits["train"],
         validation=splits["validation"],
         fingerprint=fingerprint,
-        ref=ref,
+        ref=replace(ref, name=source.place or ref.name),
         image_size=size,
         notes=tuple(notes),
         _test=splits.get("test"),

@@ -35,13 +35,16 @@ class Info:
 class Source:
     """Tables by split name (train, validation, test; only "all" where there is one table to be split).
 
-    own: the user's own files, whose errors the user can mend. Rows without text in published sets are left out instead.
+    own: the user's own files, whose errors the user can mend. A published set (its dataset.json names its source) is taken
+    as it is: rows without text are left out, classes that train lacks may stand in the other splits, both with a note.
+    place: the name by which other processes find it too, whatever their working folder; None where the given name does.
     """
 
     info: Info
     tables: dict[str, Table]
     own: bool = True
     notes: tuple[str, ...] = field(default=())
+    place: str | None = None
 
 
 def read_info(path: Path, name: str) -> Info:

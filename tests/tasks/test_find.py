@@ -28,7 +28,9 @@ def mirror(folder: Path, name: str, *, info: dict[str, object] | None = None, te
     place.mkdir(parents=True)
     texts = texts or [f"text {row}" for row in range(200)]
     pq.write_table(pa.table({"text": texts, "label": [row % 2 for row in range(len(texts))]}), place / "train.parquet")
-    (place / "dataset.json").write_text(json.dumps(info or {"name": name, "task": "classification", "classes": ["no", "yes"]}))
+    (place / "dataset.json").write_text(
+        json.dumps(info or {"name": name, "task": "classification", "classes": ["no", "yes"], "source": "a test"})
+    )
     return place
 
 
@@ -54,26 +56,46 @@ def test_a_path_goes_before_a_mirror_and_says_so(tmp_path: Path, monkeypatch: py
         load_dataset(DatasetRef("digits"))
 
 
-def test_rows_without_text_in_a_mirror_are_left_out_with_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_without_text_in_a_published_set_are_left_out_with_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [f"text {row}" if row not in (3, 50) else " " for row in range(200)]
     place = mirror(tmp_path, "letters", texts=texts)
     monkeypatch.setenv("AUTODISTILL_DATA", str(tmp_path))
-    dataset = load_dataset(DatasetRef("letters"), with_test=True)
-    assert len(dataset.train) + len(dataset.validation) + len(dataset.open_test()) == 198
-    assert any("2 rows without text are left out: row 4, row 51" in note for note in dataset.notes)
+    for name in ("letters", str(place)):
+        dataset = load_dataset(DatasetRef(name), with_test=True)
+        assert len(dataset.train) + len(dataset.validation) + len(dataset.open_test()) == 198
+        assert any("2 rows without text are left out: row 4, row 51" in note for note in dataset.notes)
+    (place / "dataset.json").write_text('{"classes": ["no", "yes"]}')
     with pytest.raises(DataError, match="2 rows with an empty text: row 4, row 51"):
-        load_dataset(DatasetRef(str(place)))
+        load_dataset(DatasetRef("letters"))
 
 
-def test_a_mirror_may_have_rare_classes_in_test_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    place = mirror(tmp_path, "letters", info={"task": "classification", "classes": ["no", "yes", "perhaps"]})
+def test_a_published_set_may_have_rare_classes_in_test_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = mirror(tmp_path, "letters", info={"classes": ["no", "yes", "perhaps"], "source": "a test"})
     pq.write_table(pa.table({"text": ["one", "two"], "label": [0, 2]}), place / "test.parquet")
     monkeypatch.setenv("AUTODISTILL_DATA", str(tmp_path))
     dataset = load_dataset(DatasetRef("letters"), with_test=True)
     assert (dataset.outputs, dataset.open_test().labels.tolist()) == (3, [0, 2])
     assert "1 rows of test have classes that train does not have: perhaps" in dataset.notes
+    (place / "dataset.json").write_text('{"classes": ["no", "yes", "perhaps"]}')
     with pytest.raises(DataError, match=r"1 row with classes that train does not have \(perhaps\)"):
-        load_dataset(DatasetRef(str(place)))
+        load_dataset(DatasetRef("letters"))
+
+
+def test_the_reference_is_good_in_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = mirror(tmp_path / "data", "letters")
+    (tmp_path / "elsewhere").mkdir()
+    for given, variable, expected in [
+        ("data/letters", "", str(place)),
+        ("data/letters/train.parquet", "", str(place / "train.parquet")),
+        ("letters", "data", str(place)),
+        ("letters", str(tmp_path / "data"), "letters"),
+    ]:
+        monkeypatch.setenv("AUTODISTILL_DATA", variable)
+        monkeypatch.chdir(tmp_path)
+        dataset = load_dataset(DatasetRef(given, limit_train=50, seed=3))
+        assert dataset.ref == DatasetRef(expected, limit_train=50, seed=3)
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        assert load_dataset(dataset.ref).fingerprint == dataset.fingerprint
 
 
 def test_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,6 +156,7 @@ def test_movie_reviews() -> None:
 
 
 @shared
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "task", "metric", "rows"),
     [
