@@ -42,8 +42,8 @@ def l1(student_state: Tensor, teacher_state: Tensor, mask: Tensor | None = None)
     Formula: mean over kept positions n and dimensions d of |s_nd − t_nd|.
     Scale: at random initialisation gradient 0.05 × cross-entropy's (D = 384; it goes with 1/√D, whatever the states' variance).
         Search the weight on a log scale around 1.
-    Source: Kim, Park, Kwak 2018, "Paraphrasing Complex Network: Network Compression via Factor Transfer", section 3.3 with p = 1,
-        without its normalisation.
+    Source: Kim, Park, Kwak 2018, "Paraphrasing Complex Network: Network Compression via Factor Transfer", its loss with
+        p = 1, without its normalisation.
     When: the teacher's states have dimensions of very large values, as those of BERT do.
     """
     return F.l1_loss(positions(student_state, mask), positions(teacher_state.detach(), mask))

@@ -168,7 +168,8 @@ def mi(
         scale around 0.1.
     Source: Poole et al. 2019, "On Variational Bounds of Mutual Information", eq. 12; as an objective of distillation: He, Shi, et al.
         2021, "Distiller: A Systematic Study of Model Distillation Methods in Natural Language Processing", MI-α.
-    When: the best intermediate objective of the Distiller study; mi_alpha 0.9 to 1 for small batches, less where they are large.
+    When: a first choice among the intermediate objectives, the best of them in the Distiller study. mi_alpha near 1 has calm gradients
+        and is blind beyond log B nats; less of it sees further, for more variance (docs/mi_bounds.html).
     """
     if student_state.dim() == 3:
         full = torch.ones(student_state.shape[:2], dtype=torch.bool, device=student_state.device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -107,6 +108,27 @@ def test_nkd_is_the_paper(logits: tuple[Tensor, Tensor, Tensor], temperature: fl
         total += -softmax(v)[t] * math.log(softmax(z)[t]) - 1.5 * temperature**2 * sum(a * math.log(b) for a, b in rest)
     found = nkd(student, teacher, labels, nkd_nontarget_weight=1.5, temperature=temperature)
     assert found.item() == pytest.approx(total / len(student), rel=1e-10)
+
+
+@pytest.mark.parametrize("objective", [kl, soft_ce, mse, dist])
+def test_very_sure_models_give_finite_losses(objective: Callable[..., Tensor]) -> None:
+    student, teacher = torch.tensor([[1e4, -1e4, 0.0], [0.0, 1e4, 1e4]], requires_grad=True), torch.tensor([[-1e4, 1e4, 0.0]] * 2)
+    value = objective(student, teacher)
+    value.backward()
+    assert value.isfinite()
+    assert student.grad is not None
+    assert student.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("objective", [dkd, nkd])
+@pytest.mark.parametrize("label", [0, 1, 2])
+def test_very_sure_models_give_finite_losses_with_labels(objective: Callable[..., Tensor], label: int) -> None:
+    student, teacher = torch.tensor([[1e4, -1e4, 0.0]], requires_grad=True), torch.tensor([[-1e4, 1e4, 0.0]])
+    value = objective(student, teacher, torch.tensor([label]))
+    value.backward()
+    assert value.isfinite()
+    assert student.grad is not None
+    assert student.grad.isfinite().all()
 
 
 def lelp_teacher() -> tuple[Tensor, Tensor, Tensor, Tensor]:
