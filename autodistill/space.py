@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from autodistill.components import TASKS, specs
 from autodistill.errors import RecipeError, SpaceError, not_allowed
-from autodistill.recipe import Recipe, Teacher
+from autodistill.recipe import Component, Recipe, Teacher
 from autodistill.records import Role
 from autodistill.yamlfile import Key, YamlFile, load_yaml, parse_yaml
 
@@ -199,9 +199,11 @@ class Space:
         names = [path.removeprefix("teacher.") for path in paths]
         return [Teacher.model_validate(dict(zip(names, values, strict=True))) for values in itertools.product(*options)]
 
-    def baselines(self) -> dict[Role, Recipe]:
-        """What a search must beat, all with the defaults' student: no teacher; plain KD (Hinton 2015); the defaults."""
+    def baselines(self, student: Component | None = None) -> dict[Role, Recipe]:
+        """What a search must beat, all with one student (the defaults' own): no teacher; plain KD (Hinton 2015); the defaults."""
         defaults = self.defaults()
+        if student is not None:
+            defaults = Recipe.parse(defaults.model_dump() | {"student": student.model_dump()})
         data = defaults.model_dump() | {"augmentation": {"kind": "none"}}
         hard = {"hard_label_weight": 1.0}
         soft = {"kind": "mse"} if self.task.endswith("regression") else {"kind": "kl", "temperature": 2.0}

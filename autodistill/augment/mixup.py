@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,11 +43,11 @@ class Mix:
 
     def outputs(self, outputs: Outputs) -> Outputs:
         """Mix all of a teacher's outputs, which stands for running it on the mixed rows."""
-        mixed = {
-            name: self.tensor(value) if isinstance(value, Tensor) else [self.tensor(item) for item in value]
+        mixed: dict[str, Any] = {
+            name: self.tensor(value) if isinstance(value, Tensor) else [self.tensor(item) if item.numel() else item for item in value]
             for name, value in vars(outputs).items()
         }
-        return replace(outputs, **mixed)
+        return Outputs(**mixed)
 
     @contextmanager
     def embeddings(self, table: nn.Module | None) -> Iterator[None]:

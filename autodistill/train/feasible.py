@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from collections.abc import Mapping
 
 from autodistill.models import build_student, count_params
-from autodistill.models.base import StudentContext, pick_device, to_device
-from autodistill.models.image import EncodedImages
-from autodistill.models.text import EncodedText
-from autodistill.recipe import Recipe
+from autodistill.models.base import pick_device, to_device
+from autodistill.recipe import Recipe, Teacher
 from autodistill.search.constraints import Feasibility, Limits
 from autodistill.train.cost import measure_latency
+from autodistill.train.data import Opened, median_row
 
 ROUNDS = 3
 
@@ -24,28 +22,22 @@ class Feasibilities:
     within their limit.
     """
 
-    def __init__(self, limits: Limits, contexts: dict[str, StudentContext], rows: dict[str, EncodedText | EncodedImages], device: str = "auto") -> None:
-        self.limits, self.contexts, self.rows, self.device = limits, contexts, rows, pick_device(device)
-        self._latencies: dict[tuple[str, str], float] = {}
+    def __init__(self, limits: Limits, opened: Mapping[Teacher, Opened], device: str = "auto") -> None:
+        self.limits, self.opened, self.device = limits, opened, pick_device(device)
+        self._latencies: dict[tuple[Teacher, str], float] = {}
 
     def __call__(self, recipe: Recipe) -> Feasibility:
-        """Measure a recipe's student. Contexts and rows are by the teacher's model, whose tokenizer they are of."""
-        context = self.contexts[recipe.teacher.model]
-        params = count_params(recipe, context)
+        """Measure a recipe's student."""
+        opened = self.opened[recipe.teacher]
+        params = count_params(recipe, opened.context)
         if self.limits.max_params is not None and params > self.limits.max_params:
             return self.limits.check(params, None)
-        blank = recipe.model_copy(update={"student": recipe.student.model_copy(update={"init": "random"})})  # weights cost time, not latency
-        key = recipe.teacher.model, blank.student.model_dump_json()
+        blank = recipe.model_copy(
+            update={"student": recipe.student.model_copy(update={"init": "random"})}
+        )  # weights cost time, not latency
+        key = recipe.teacher, blank.student.model_dump_json()
         if key not in self._latencies:
-            rows = self.rows[recipe.teacher.model]
-            model = build_student(blank, context).to(self.device).eval()
-            batch = to_device(rows.batch(median_row(rows)), self.device)
+            model = build_student(blank, opened.context).to(self.device).eval()
+            batch = to_device(opened.validation.batch(median_row(opened.validation)), self.device)
             self._latencies[key] = min(measure_latency(model, batch) for _ in range(ROUNDS))
         return self.limits.check(params, self._latencies[key])
-
-
-def median_row(rows: EncodedText | EncodedImages) -> Tensor:
-    """The row of median length, as a batch of one row number."""
-    if isinstance(rows, EncodedImages):
-        return torch.tensor([0])
-    return torch.argsort(rows.lengths, stable=True)[len(rows) // 2 : len(rows) // 2 + 1]

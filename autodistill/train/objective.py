@@ -44,9 +44,14 @@ class Side:
 
     @property
     def layers(self) -> int:
-        """Number of layers that can be tapped."""
+        """Number of layers whose states are there."""
         count = max(len(self.outputs.states), len(self.outputs.sentences), len(self.outputs.means))
         return count if self.is_image else count - 1
+
+    @property
+    def attention_layers(self) -> int:
+        """Number of layers whose queries, keys and values are there."""
+        return len(self.outputs.queries)
 
     @property
     def is_image(self) -> bool:
@@ -91,7 +96,9 @@ class Term(nn.Module):
         self.function: Callable[..., Tensor] = self.spec.load()
         self.own = part.own
         self.tokens = term_tokens(part, student.is_image)
-        self.pairs = term_layers(part, student.layers, teacher.layers)
+        attends = "student_queries" in self.spec.inputs or "student_values" in self.spec.inputs
+        depths = (student.attention_layers, teacher.attention_layers) if attends else (student.layers, teacher.layers)
+        self.pairs = term_layers(part, *depths)
         self.per_pair = any(name in _PER_PAIR for name in self.spec.inputs)
         self.projections = nn.ModuleDict()
         self.critics = nn.ModuleDict()
@@ -208,5 +215,5 @@ class Objective(nn.Module):
         if self.hard_label_weight > 0:
             parts["hard_label"] = self.hard_label_weight * self.hard(student.outputs.logits, targets)
         for slot, term in self.terms.items():
-            parts[slot] = term.weight * term(student, teacher, targets)  # type: ignore[operator]
+            parts[slot] = term.weight * term(student, teacher, targets)
         return torch.stack(list(parts.values())).sum(), {slot: value.detach() for slot, value in parts.items()}

@@ -1,16 +1,26 @@
-"""What a recipe, or a whole space, needs of the teacher: which outputs, of which layers."""
+"""What a recipe, or a whole space, needs: of which models, which outputs, of which layers. Layers are numbered from 1."""
 
 from __future__ import annotations
 
+from autodistill.components import Spec, specs
 from autodistill.losses.layer_map import layer_pairs
-from autodistill.recipe import Component
+from autodistill.recipe import SLOTS, Component, Recipe
+from autodistill.space import Space
+from autodistill.teacher.plan import Taps, TeacherShape
+
+STATES = {"state", "states", "maps"}
+ATTENTION = {"queries", "keys", "values"}
 
 
 def term_tokens(part: Component, is_image: bool) -> str:
     """Which form of the states a term reads: its own `tokens`, else single tokens for a relation between tokens, else sentence vectors."""
     if hasattr(part, "tokens"):
         return str(part.tokens)
-    if "student_state" in part.spec.inputs:
+    return _default_tokens(part.spec, is_image)
+
+
+def _default_tokens(spec: Spec, is_image: bool) -> str:
+    if "student_state" in spec.inputs:
         return "tokens"
     return "mean" if is_image else "cls"
 
@@ -22,3 +32,53 @@ def term_layers(part: Component, student_layers: int, teacher_layers: int) -> li
     if "student_states" in part.spec.inputs:
         return layer_pairs("skip", student_layers, teacher_layers)
     return [(student_layers, teacher_layers)]
+
+
+def _wanted(spec: Spec) -> set[str]:
+    """What a term wants of the models: `state`, `queries`, …"""
+    return {name.partition("_")[2] for name in spec.inputs if name.startswith(("student_", "teacher_"))}
+
+
+def student_taps(recipe: Recipe) -> frozenset[str]:
+    """The lists of its outputs that the student has to fill."""
+    wanted = {name for part in recipe.objective.terms.values() for name in _wanted(part.spec)}
+    return frozenset({"states"} if wanted & STATES else ()) | frozenset({"attention"} if wanted & ATTENTION else ())
+
+
+def teacher_taps(recipe: Recipe, student_layers: int, student_attention: int, shape: TeacherShape) -> Taps:
+    """What a trial needs of the teacher, layer by layer."""
+    taps = Taps()
+    for part in recipe.objective.terms.values():
+        wanted = _wanted(part.spec)
+        tokens = term_tokens(part, shape.is_image)
+        if wanted & ATTENTION:
+            pairs = term_layers(part, student_attention, len(shape.attention))
+            taps |= Taps(attention=tuple(sorted({layer - 1 for _, layer in pairs})))
+        if not wanted & STATES:
+            continue
+        if tokens != "tokens" and "maps" not in wanted:
+            taps |= Taps(pooled=frozenset({tokens}))
+            continue
+        layers = len(shape.states) if shape.is_image else len(shape.states) - 1
+        entries = sorted({layer - 1 if shape.is_image else layer for _, layer in term_layers(part, student_layers, layers)})
+        taps |= Taps(maps=tuple(entries)) if shape.is_image else Taps(tokens=tuple(entries))
+    return taps
+
+
+def space_taps(space: Space) -> Taps:
+    """What any recipe of a space can need of all layers at once: pooled states. Single tokens, attention and maps are stored when a
+    trial first asks for a layer of them: which layers depends on its student.
+    """
+    is_image = space.task.startswith("image")
+    pooled: set[str] = set()
+    for slot in SLOTS:
+        kinds = {kind for domain in space.parameters.get(f"objective.{slot}.kind", ()) for kind in (domain.choices or (domain.default,))}
+        for kind in kinds - {"none"}:
+            spec = specs(f"objective.{slot}")[str(kind)]
+            if not _wanted(spec) & STATES:
+                continue
+            asked = space.parameters.get(f"objective.{slot}.tokens", ())
+            pooled |= {str(value) for domain in asked for value in (domain.choices or (domain.default,))} or {
+                _default_tokens(spec, is_image)
+            }
+    return Taps(pooled=frozenset(pooled & {"cls", "mean"}))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +16,17 @@ from autodistill.augment.mixup import Mix
 from autodistill.errors import DivergedError
 from autodistill.models import build_student
 from autodistill.models.base import StudentModule, TextBatch, pick_device, to_device
+from autodistill.models.text import EncodedText
 from autodistill.recipe import Recipe, Training
 from autodistill.records import Point
 from autodistill.tasks.metrics import evaluate_predictions
 from autodistill.train.assignment import Assignment, Report, TrialResult
 from autodistill.train.batches import evaluation_batches, training_batches
 from autodistill.train.cost import count_flops, count_parameters, cpu_threads
-from autodistill.train.data import TrialData, open_data
+from autodistill.train.data import TrialData, open_data, word_table
 from autodistill.train.objective import Objective, Side, Targets
 from autodistill.train.students import copy_weights, save_student
-from autodistill.train.taps import student_taps
+from autodistill.train.taps import student_taps, teacher_taps
 
 EVALUATION_BATCH = 256
 GRADIENT_NORM = 1.0
@@ -50,7 +51,7 @@ def _run(assignment: Assignment, report: Report) -> TrialResult:
     began = time.perf_counter()
     recipe, device = assignment.recipe, pick_device(assignment.device)
     data = open_data(assignment)
-    seconds = {"data": time.perf_counter() - began, "outputs": data.outputs_seconds, "training": 0.0, "evaluation": 0.0}
+    seconds = {"data": time.perf_counter() - began, "outputs": 0.0, "training": 0.0, "evaluation": 0.0}
 
     torch.manual_seed(assignment.seed)
     student = build_student(recipe, data.context).to(device)
@@ -68,11 +69,13 @@ def _run(assignment: Assignment, report: Report) -> TrialResult:
         if best is None or point.score > best[0].score:
             best = point, metrics, copy_weights(student)
         report(point)
+    seconds["outputs"] = data.outputs_seconds
     assert best is not None, "a recipe has at least one epoch"
 
     point, metrics, weights = best
     if assignment.student_folder is not None:
         facts = {"score": point.score, "metric": data.metric, "classes": data.classes, "task": recipe.task, "seed": assignment.seed}
+        facts |= {"target_mean": data.opened.mean, "target_scale": data.opened.scale}
         save_student(Path(assignment.student_folder), weights, recipe, data.context, facts)
     flops = count_flops(student, to_device(data.validation.batch(data.typical_row), device))
     return TrialResult(point.score, point.epoch, metrics, count_parameters(student), flops, seconds)
@@ -92,14 +95,17 @@ class Trainer:
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, warmup_and_decay(steps, recipe.training.warmup))
 
     def _objective(self) -> Objective:
-        """Built after a dry run on two rows, which tells the widths."""
+        """Built after a dry run on two rows, which tells how many layers there are, and how wide."""
         rows = torch.arange(min(2, self.data.rows))
         view = self.data.view(0)
+        batch = to_device(view.batch(rows), self.device)
+        mask = batch.mask if isinstance(batch, TextBatch) else None
         self.student.eval()
         with torch.no_grad():
-            batch = to_device(view.batch(rows), self.device)
-            mask = batch.mask if isinstance(batch, TextBatch) else None
             student = Side(self.student(batch, taps=self.taps), mask)
+        if view.outputs is not None:
+            shape = view.outputs.shape
+            view = self.data.view(0, teacher_taps(self.recipe, student.layers, student.attention_layers, shape))
         spoken = view.teacher_batch(rows)
         teacher = None if spoken is None else Side(to_device(spoken, self.device), mask)
         return Objective(self.recipe, student, teacher, self.data.outputs, self.data.rows)
@@ -125,12 +131,12 @@ class Trainer:
         view = self.data.view(epoch - 1)
         batch, spoken, labels = view.batch(rows), view.teacher_batch(rows), self.data.train_labels[rows]
         targets = Targets(labels.to(self.device), rows.to(self.device))
-        mixed = nullcontext()
+        mixed: AbstractContextManager[None] = nullcontext()
         if self.recipe.augmentation.mixup > 0:
             mix = Mix.draw(self.recipe.augmentation.mixup, len(rows), self.mixing)
             batch, spoken = mix.batch(batch), None if spoken is None else mix.outputs(spoken)
             targets.partner_labels, targets.share = labels[mix.partner].to(self.device), mix.share
-            mixed = mix.embeddings(self.data.word_table(self.student))
+            mixed = mix.embeddings(word_table(self.student, self.data.context.vocab_size))
         batch = to_device(batch, self.device)
         mask = batch.mask if isinstance(batch, TextBatch) else None
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
@@ -150,8 +156,9 @@ def evaluate(student: StudentModule, data: TrialData, device: torch.device) -> d
     """The student's metrics on the validation split."""
     student.eval()
     logits = torch.empty(len(data.validation_labels), data.outputs)
+    lengths = data.validation.lengths if isinstance(data.validation, EncodedText) else None
     with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
-        for rows in evaluation_batches(data.validation_lengths, len(logits), EVALUATION_BATCH):
+        for rows in evaluation_batches(lengths, len(logits), EVALUATION_BATCH):
             logits[rows] = student(to_device(data.validation.batch(rows), device)).logits.float().cpu()
     return evaluate_predictions(data.metric, logits.numpy(), data.validation_labels)
 

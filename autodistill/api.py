@@ -1,0 +1,235 @@
+"""`autodistill.search`: the main job, from a dataset's name to a study."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import re
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from autodistill.errors import StudyError
+from autodistill.recipe import Recipe, Teacher
+from autodistill.records import Role
+from autodistill.search.constraints import Feasible, Limits
+from autodistill.search.events import Listen, SearchMessage, StageFinished, StageProgress, StageStarted
+from autodistill.search.run import run_search
+from autodistill.search.settings import DatasetFacts, SearchSettings, TeacherRef
+from autodistill.search.study import Study
+from autodistill.space import Space
+from autodistill.tasks import load_dataset
+from autodistill.tasks.base import Dataset, DatasetRef
+from autodistill.teacher.finetune import TeacherProgress, finetune_teacher
+from autodistill.teacher.outputs import OutputsProgress
+from autodistill.train.data import Opened, open_inputs, prepare_outputs
+from autodistill.train.feasible import Feasibilities
+from autodistill.train.taps import space_taps
+from autodistill.train.trial import run_trial
+
+_STUDENTS_TRIED = 200
+
+
+def search(
+    dataset: str,
+    *,
+    space: str | None = None,
+    teacher: str | None = None,
+    trials: int = 20,
+    time_budget: float | None = None,
+    max_epochs: int | None = None,
+    max_params: int | None = None,
+    max_latency_ms: float | None = None,
+    limit_train: int | None = None,
+    workers: int | None = None,
+    cpus_per_trial: int = 1,
+    gpus_per_trial: float | None = None,
+    address: str | None = None,
+    study: str | None = None,
+    studies_dir: str = "studies",
+    resume: bool = False,
+    seed: int = 0,
+    storage: str | None = None,
+    text_columns: tuple[str, ...] | None = None,
+    label_column: str | None = None,
+    listen: Listen | None = None,
+) -> Study:
+    """Search for the best distillation pipeline of a dataset.
+
+    Args:
+        dataset: a name (`autodistill datasets`), a Hugging Face id or a path.
+        space: a shipped space (`autodistill spaces`) or a space file; by default the one for the dataset's modality.
+        teacher: a transformers encoder or `timm:<name>`, in place of the space's.
+        trials: how many, the three baselines on top.
+        time_budget: seconds for the trials; the teacher's training is not in it.
+        max_epochs: of a trial, in place of the space's.
+        max_params, max_latency_ms: limits on the student. Latency is for one row of median length.
+        limit_train: use at most so many training rows (a seeded, stratified subset).
+        workers: trials at once; by default as many as there are cores or GPUs for.
+        cpus_per_trial, gpus_per_trial: what a trial gets; a GPU may be shared, 0.25.
+        address: of a running Ray cluster; by default Ray is started on this machine, on loopback alone.
+        study, studies_dir: the study's folder is studies_dir/study; its name is the dataset's by default.
+        resume: go on with a study that was stopped.
+        seed: of the splits, the subset, the teacher, the trials and the sampler.
+        storage: an Optuna storage URL; by default a SQLite file in the study's folder.
+        text_columns, label_column: names of a file's columns, where they cannot be guessed.
+        listen: is told what happens while it runs (autodistill.search.events).
+
+    Returns:
+        The study: `.best`, `.records` (pandas), `.recommended` (a Recipe), `.folder`.
+
+    Raises:
+        UserError: something that was asked or given cannot work: see its subclasses.
+        RunError: the search failed.
+        KeyboardInterrupt: Ctrl-C; what ran is recorded and the study can be resumed.
+    """
+    tell: Listen = listen or (lambda event: None)
+    ref = DatasetRef(dataset, limit_train, seed, text_columns, label_column)
+    settings = SearchSettings(
+        dataset=ref,
+        study=study or default_name(dataset),
+        space=space,
+        teacher=teacher,
+        trials=trials,
+        time_budget=time_budget,
+        max_params=max_params,
+        max_latency_ms=max_latency_ms,
+        workers=workers,
+        cpus_per_trial=cpus_per_trial,
+        gpus_per_trial=gpus_per_trial,
+        address=address,
+        studies_dir=studies_dir,
+        seed=seed,
+        storage=storage,
+        resume=resume,
+        **({} if max_epochs is None else {"max_epochs": max_epochs}),
+    )
+    refuse_early(settings)
+
+    with _Stage(tell, "data", f"reading {dataset}") as stage:
+        data = load_dataset(ref)
+        stage.end(f"{data.name}: {data.task}, {len(data.train):,} training and {len(data.validation):,} validation rows, {data.metric}")
+    for note in data.notes:
+        tell(SearchMessage(note))
+    points = Space.load(space or ("image" if data.is_image else "text"), data.task)
+    if teacher is not None:
+        points = points.fixed("teacher.model", teacher)
+    if max_epochs is not None:
+        points = points.fixed("training.epochs", max_epochs)
+    settings = dataclasses.replace(settings, max_epochs=_longest(points))
+
+    teachers = {part: train_teacher(data, part, seed, tell) for part in points.teachers()}
+    opened = {part: open_inputs(data, part, found.folder) for part, found in teachers.items()}
+    for part in opened:
+        store_outputs(opened[part], part, points, tell)
+    feasible = Feasibilities(Limits(max_params, max_latency_ms), opened)
+    facts = DatasetFacts(data.name, data.fingerprint, data.task, data.metric, len(data.train))
+    began = time.monotonic()
+    tell(StageStarted("trials", f"{trials} trials and 3 baselines"))
+    result = run_search(
+        settings,
+        space=points,
+        dataset=facts,
+        teachers=teachers,
+        runner=run_trial,
+        feasible=feasible,
+        baselines=feasible_baselines(points, feasible, settings),
+        listen=tell,
+    )
+    tell(StageFinished("trials", time.monotonic() - began, ""))
+    return result
+
+
+def default_name(dataset: str) -> str:
+    """A study's name from its dataset's: the last part of a path or id, without what a folder's name had better not hold."""
+    name = re.sub(r"[^\w.+@-]+", "-", Path(dataset.rstrip("/")).name.partition(".")[0]).strip("-.")
+    return name or "study"
+
+
+def refuse_early(settings: SearchSettings) -> None:
+    """Refuse what needs no data to be refused: a study that exists, or that does not exist though it is to be resumed."""
+    exists = (settings.folder / "study.json").exists()
+    if exists and not settings.resume:
+        raise StudyError(f"the study {settings.folder} exists; go on with it with --resume, or start another with --study NAME")
+    if settings.resume and not exists:
+        there = sorted(item.parent.name for item in settings.folder.parent.glob("*/study.json"))
+        raise StudyError(
+            f"there is no study {settings.study!r} in {settings.folder.parent} to resume; studies there: {', '.join(there) or 'none'}"
+        )
+
+
+def train_teacher(data: Dataset, part: Teacher, seed: int, tell: Listen) -> TeacherRef:
+    """Fine-tune a teacher, or find it, telling how far it is."""
+
+    def progress(now: TeacherProgress) -> None:
+        score = "" if now.score is None else f", {data.metric} {now.score:.4f}"
+        tell(StageProgress("teacher", now.step, now.steps, f"epoch {now.epoch} of {now.epochs}, loss {now.loss:.3f}{score}"))
+
+    with _Stage(tell, "teacher", f"fine-tuning {part.model}") as stage:
+        found = finetune_teacher(data, part, seed, progress=progress)
+        how = "found in the cache" if found.reused else "fine-tuned"
+        stage.end(f"{part.model} {how}, {data.metric} {found.score:.4f}")
+    return TeacherRef(str(found.folder), found.score)
+
+
+def store_outputs(opened: Opened, part: Teacher, space: Space, tell: Listen) -> None:
+    """Store what the teacher says of the training rows, as far as every trial can ask for it."""
+
+    def progress(now: OutputsProgress) -> None:
+        tell(StageProgress("outputs", now.done, now.rows, ", ".join(now.kinds)))
+
+    with _Stage(tell, "outputs", f"storing what {part.model} says of the training rows") as stage:
+        stage.end(prepare_outputs(opened, space_taps(space), progress))
+
+
+def feasible_baselines(space: Space, feasible: Feasible, settings: SearchSettings) -> Mapping[Role, Recipe]:
+    """The baselines with the defaults' student, or where that is over a limit, with the largest that is not, of those the space proposes.
+
+    Raises:
+        StudyError: none of many proposals keeps the limits.
+    """
+    found = feasible(space.defaults())
+    if found.feasible:
+        return space.baselines()
+    rng = random.Random(settings.seed)
+    tried = [space.sample(rng) for _ in range(_STUDENTS_TRIED)]
+    costs = {recipe.student: feasible(recipe) for recipe in tried}
+    fitting = [student for student, cost in costs.items() if cost.feasible]
+    if not fitting:
+        params = min(cost.params for cost in costs.values() if cost.params is not None)
+        latencies = [cost.latency_ms for cost in costs.values() if cost.latency_ms is not None]
+        fastest = f", the fastest {min(latencies):.3g} ms" if latencies else ""
+        raise StudyError(
+            f"no student of the space {space.name!r} keeps the limits (max_params {settings.max_params}, max_latency_ms "
+            f"{settings.max_latency_ms}): the smallest of {_STUDENTS_TRIED} has {params:,} parameters{fastest}; "
+            "raise them, or give another --space"
+        )
+    return space.baselines(student=max(fitting, key=lambda student: costs[student].params or 0))
+
+
+def _longest(space: Space) -> int:
+    """The most epochs that a recipe of the space can have."""
+    domains = space.parameters.get("training.epochs")
+    if domains is None:
+        return space.defaults().training.epochs
+    return int(max(max(domain.choices) if domain.choices else domain.high or domain.default for domain in domains))
+
+
+class _Stage:
+    """Tells a stage's start and, when it ends well, its end and duration."""
+
+    def __init__(self, tell: Listen, stage: str, text: str) -> None:
+        self.tell, self.stage, self.text = tell, stage, text
+
+    def __enter__(self) -> _Stage:
+        self.began = time.monotonic()
+        self.tell(StageStarted(self.stage, self.text))  # type: ignore[arg-type]
+        return self
+
+    def end(self, text: str) -> None:
+        """Say what came of it."""
+        self.text = text
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.tell(StageFinished(self.stage, time.monotonic() - self.began, self.text))  # type: ignore[arg-type]

@@ -1,0 +1,173 @@
+"""What a trial reads: the rows as the student reads them, view by view, and what the teacher says of them."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from autodistill.augment.views import image_view, text_view, view_count, view_key
+from autodistill.errors import RecipeError
+from autodistill.models.base import Batch, Outputs, StudentContext
+from autodistill.models.image import EncodedImages
+from autodistill.models.text import EncodedText, load_tokenizer
+from autodistill.recipe import Recipe, Teacher
+from autodistill.tasks import load_dataset
+from autodistill.tasks.base import Dataset, DatasetRef
+from autodistill.teacher.load import encode
+from autodistill.teacher.outputs import OutputsProgress, TeacherOutputs, ensure_outputs
+from autodistill.teacher.plan import Taps
+from autodistill.train.assignment import Assignment
+
+Inputs = EncodedText | EncodedImages
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A dataset as one teacher reads it. A worker keeps it from trial to trial.
+
+    mean, scale: of the training targets of a regression, which students learn standardised; 0 and 1 for classes.
+    """
+
+    dataset: Dataset
+    tokenizer: Any
+    train: Inputs
+    validation: Inputs
+    context: StudentContext
+    folder: Path
+    mean: float = 0.0
+    scale: float = 1.0
+
+
+def open_inputs(dataset: Dataset, teacher: Teacher, folder: str | Path) -> Opened:
+    """Encode a dataset's splits for a fine-tuned teacher, or find them encoded."""
+    folder = Path(folder)
+    tokenizer = None if dataset.is_image else load_tokenizer(folder)
+    train, validation = (encode(dataset, split, tokenizer, teacher) for split in (dataset.train, dataset.validation))
+    context = StudentContext(
+        task=dataset.task,
+        outputs=dataset.outputs,
+        vocab_size=0 if tokenizer is None else len(tokenizer),
+        pad_id=train.pad_id if isinstance(train, EncodedText) else 0,
+        max_length=teacher.max_length,
+        image_size=dataset.image_size or 0,
+        teacher=folder,
+    )
+    opened = Opened(dataset, tokenizer, train, validation, context, folder)
+    if not dataset.is_regression:
+        return opened
+    return replace(opened, mean=float(dataset.train.labels.mean()), scale=float(dataset.train.labels.std()) or 1.0)
+
+
+@functools.lru_cache(maxsize=2)
+def _opened(ref: DatasetRef, teacher: Teacher, folder: str) -> Opened:
+    return open_inputs(load_dataset(ref), teacher, folder)
+
+
+class TrialData:
+    """The rows of one trial. Views are made, and what the teacher says of them stored, when an epoch first asks for them."""
+
+    def __init__(self, opened: Opened, recipe: Recipe, *, device: str = "auto", threads: int | None = None) -> None:
+        self.opened, self.recipe, self.device, self.threads = opened, recipe, device, threads
+        self.dataset, self.context = opened.dataset, opened.context
+        self.rows, self.metric, self.classes = len(self.dataset.train), self.dataset.metric, self.dataset.classes
+        self.outputs = self.dataset.outputs
+        labels = torch.from_numpy(np.ascontiguousarray(self.dataset.train.labels))
+        self.train_labels = (labels.float() - opened.mean) / opened.scale if self.dataset.is_regression else labels.long()
+        self.validation, self.validation_labels = opened.validation, self.dataset.validation.labels
+        self.typical_row = median_row(self.validation)
+        self.outputs_seconds = 0.0
+        self._views: dict[int, TrainView] = {}
+        self._taps = Taps()
+
+    def view(self, epoch: int, taps: Taps | None = None) -> TrainView:
+        """The view that an epoch reads, counted from 0. `taps`: what the recipe wants of the teacher, remembered for later epochs."""
+        if taps is not None and taps != self._taps:
+            self._taps = taps
+            self._views.clear()
+        copy = epoch % view_count(self.recipe.augmentation)
+        if copy not in self._views:
+            began = time.perf_counter()
+            self._views[copy] = self._make(copy)
+            self.outputs_seconds += time.perf_counter() - began
+        return self._views[copy]
+
+    def _make(self, copy: int) -> TrainView:
+        opened, augmentation, seed = self.opened, self.recipe.augmentation, self.dataset.ref.seed
+        inputs: Inputs
+        if isinstance(opened.train, EncodedImages):
+            inputs = image_view(opened.train, augmentation, copy, seed)
+        else:
+            inputs = text_view(self.dataset.train, opened.train, opened.tokenizer, self.context.max_length, augmentation, copy, seed)
+        if not self.recipe.objective.terms:
+            return TrainView(inputs, None, opened.mean, opened.scale)
+        outputs = ensure_outputs(
+            self.dataset,
+            "train",
+            inputs,
+            opened.folder,
+            view=view_key(augmentation, copy, seed),
+            taps=self._taps,
+            device=self.device,
+            threads=self.threads,
+        )
+        return TrainView(inputs, outputs, opened.mean, opened.scale)
+
+
+class TrainView:
+    """One view of the training rows, and what the teacher says of it (None where the recipe has no use for a teacher)."""
+
+    def __init__(self, inputs: Inputs, outputs: TeacherOutputs | None, mean: float, scale: float) -> None:
+        self.inputs, self.outputs, self.mean, self.scale = inputs, outputs, mean, scale
+        self.lengths = inputs.lengths if isinstance(inputs, EncodedText) else None
+
+    def batch(self, rows: Tensor) -> Batch:
+        """The rows as the student reads them."""
+        return self.inputs.batch(rows)
+
+    def teacher_batch(self, rows: Tensor) -> Outputs | None:
+        """What the teacher says of the rows; scores on the standardised scale that the student learns."""
+        if self.outputs is None:
+            return None
+        said = self.outputs.batch(rows)
+        return said if self.scale == 1.0 and self.mean == 0.0 else replace(said, logits=(said.logits - self.mean) / self.scale)
+
+
+def open_data(assignment: Assignment) -> TrialData:
+    """The data of a trial.
+
+    Raises:
+        RecipeError: the assignment names no teacher; even a student without one reads the teacher's tokens.
+    """
+    if assignment.teacher is None:
+        raise RecipeError("the assignment has no fine-tuned teacher's folder; train_teacher makes one")
+    opened = _opened(assignment.dataset, assignment.recipe.teacher, assignment.teacher)
+    return TrialData(opened, assignment.recipe, device=assignment.device, threads=assignment.threads)
+
+
+def prepare_outputs(opened: Opened, taps: Taps, progress: Callable[[OutputsProgress], None]) -> str:
+    """Store what the teacher says of the original rows; says what is stored and what is left to be computed live."""
+    said = ensure_outputs(opened.dataset, "train", opened.train, opened.folder, taps=taps, progress=progress)
+    stored = sum(said.plan.bytes[kind] for kind in said.plan.stored)
+    text = f"{', '.join(said.plan.stored)} of {len(said):,} rows stored ({stored / 1e6:,.1f} MB)"
+    return f"{text}; {said.plan.message}" if said.plan.message else text
+
+
+def word_table(student: nn.Module, vocabulary: int) -> nn.Embedding | None:
+    """A text student's word embeddings, None for an image student."""
+    tables = (module for module in student.modules() if isinstance(module, nn.Embedding) and module.num_embeddings == vocabulary)
+    return next(tables, None)
+
+
+def median_row(inputs: Inputs) -> Tensor:
+    """The row of median length, as a batch of one row number."""
+    if isinstance(inputs, EncodedImages):
+        return torch.tensor([0])
+    return torch.argsort(inputs.lengths, stable=True)[len(inputs) // 2 : len(inputs) // 2 + 1]
