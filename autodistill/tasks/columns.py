@@ -27,7 +27,7 @@ PAIRS = (
     ("question1", "question2"), ("question", "sentence"), ("question", "answer"), ("question", "passage"), ("query", "passage"),
     ("query", "document"),
 )  # fmt: skip
-LABELS = ("label", "labels", "class", "target", "category", "intent", "sentiment", "score", "rating", "emotion", "topic", "y")
+LABELS = ("label", "labels", "class", "target", "category", "intent", "sentiment", "score", "rating", "stars", "emotion", "topic", "y")
 IMAGES = ("image", "img", "picture", "photo")
 _IGNORED = ("id", "idx", "index", "guid", "unnamed: 0", "")
 
@@ -61,7 +61,7 @@ def choose(table: Table, texts: tuple[str, ...] | None, label: str | None) -> Co
     label = label or _label(table, lower, texts or ())
     if texts is not None:
         if label in texts:
-            raise DataError(f"{table.name}: column {label!r} cannot be both text and label; name another one in label_column")
+            raise DataError(f"{table.name}: column {label!r} cannot be both text and label; name another one with --label-column")
         return Columns(label, tuple(texts))
     free = {key: name for key, name in lower.items() if name != label}
     images = [free[key] for key in IMAGES if key in free]
@@ -76,12 +76,12 @@ def choose(table: Table, texts: tuple[str, ...] | None, label: str | None) -> Co
             return Columns(label, (rest[0],))
         raise DataError(
             f"{table.name} has no column that is known as text or image; its columns are {', '.join(table.names)}. Rename the one you mean "
-            f"to text (pairs: text and text_b) or image, or name it with text_columns.{_separator(table)}"
+            f"to text (pairs: text and text_b) or image, or name it with --text-column.{_separator(table)}"
         )
     found = [" + ".join(item) for item in inputs] + images
     raise DataError(
         f"{table.name}: more than one column could be the input ({', '.join(found)}). "
-        "Rename the one you mean to text (pairs: text and text_b), or name it with text_columns"
+        "Rename the one you mean to text (pairs: text and text_b), or name it with --text-column"
     )
 
 
@@ -103,18 +103,18 @@ def _label(table: Table, lower: dict[str, str], texts: tuple[str, ...]) -> str:
     if found:
         raise DataError(
             f"{table.name}: more than one column could be the label ({', '.join(found)}). "
-            "Rename the one you mean to label, or name it with label_column"
+            "Rename the one you mean to label, or name it with --label-column"
         )
     raise DataError(
         f"{table.name} has no label column; its columns are {', '.join(table.names)}. Rename the one you mean to label, "
-        f"or name it with label_column.{_separator(table)}"
+        f"or name it with --label-column.{_separator(table)}"
     )
 
 
 def _separator(table: Table) -> str:
-    """A hint for a csv file with another separator than the comma."""
+    """A hint for a csv file with no header, or with another separator than the comma."""
     if len(table.names) == 1 and not table.typed:
         for sign, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars"), (",", "commas")):
             if sign in table.names[0]:
                 return f" The file seems to be separated by {name}: save it as .csv with commas or as .tsv with tabs."
-    return ""
+    return "" if table.typed else " (The first line of the file names the columns.)"

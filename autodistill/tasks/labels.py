@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +17,8 @@ FEW = 10
 """Labels with a fractional type and no more distinct whole values than this are classes, not the targets of a regression."""
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
 _WHOLE = re.compile(r"[+-]?\d+$")
+_DIGITS = 18  # longer ones are identifiers, not numbers
+_LARGEST = float(np.finfo(np.float32).max)
 _NOT_FINITE = {"nan", "inf", "-inf", "+inf", "infinity", "-infinity"}
 
 
@@ -50,10 +51,15 @@ def encode(tables: dict[str, Table], column: str, info: Info, own: bool, problem
         found = kinds[split]
         problems.rows(table, column, found.get("missing", []), "without a label", "Fill them in or remove the rows")
         problems.rows(
-            table, column, found.get("not finite", []), "with a label that is NaN or infinite", "Correct or remove the rows", True
+            table,
+            column,
+            found.get("not finite", []),
+            "with a label that is NaN, infinite or too large",
+            "Correct or remove the rows",
+            True,
         )
-        problems.rows(table, column, found.get("other", []), "with a label that is not a single value",
-                      "Labels are words, numbers or true/false; several labels a row are not supported", True)  # fmt: skip
+        problems.rows(table, column, found.get("other", []), "with a label that is no word, number or true/false",
+                      "Write it as one; several labels a row are not supported", True)  # fmt: skip
     together = {kind for found in kinds.values() for kind in found} & {"text", "whole", "number", "bool"}
     fractional = "number" in together and _is_regression([value for items in values.values() for value in items])
     if info.kind == "regression" or (info.kind is None and fractional):
@@ -78,7 +84,7 @@ def _values(tables: dict[str, Table], column: str) -> dict[str, list[Any]]:
 def _parsed(text: str) -> Any:
     text = text.strip()
     if _WHOLE.match(text):
-        return int(text)
+        return int(text) if len(text) <= _DIGITS else text
     return float(text) if _NUMBER.match(text) or text.lower() in _NOT_FINITE else text
 
 
@@ -87,10 +93,9 @@ def _kind(value: Any) -> str:
         return "missing"
     if isinstance(value, bool):
         return "bool"
-    if isinstance(value, int):
-        return "whole"
-    if isinstance(value, float):
-        return "number" if math.isfinite(value) else "not finite"
+    if isinstance(value, int | float):
+        fits = abs(value) <= _LARGEST  # never true of NaN
+        return "not finite" if not fits else "whole" if isinstance(value, int) else "number"
     if isinstance(value, str):
         return "text" if value.strip() else "missing"
     return "other"
@@ -98,7 +103,7 @@ def _kind(value: Any) -> str:
 
 def _is_regression(values: list[Any]) -> bool:
     """Numbers are targets where some are fractions, or where there are more whole ones in a fractional type than a few."""
-    numbers = {value for value in values if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)}
+    numbers = {value for value in values if _kind(value) in ("whole", "number")}
     return len(numbers) > FEW or any(value != int(value) for value in numbers)
 
 
@@ -127,7 +132,7 @@ def _mixed(
         for word in dict.fromkeys(words.values()):
             rows = sorted(row for kind in words if words[kind] == word for row in kinds[split].get(kind, []))
             if rows:
-                shown = ", ".join(f"{table.place(row)}: {values[split][row]!r}" for row in rows[:2])
+                shown = ", ".join(f"{table.place(row)}: {str(values[split][row])[:40]!r}" for row in rows[:2])
                 said.append(f"{table.name}: {word} in {len(rows)} of {table.rows} rows ({shown})")
     problems.add(f"column {column!r} mixes types of labels: {'; '.join(said)}. Write all of them as numbers, or all as words")
 

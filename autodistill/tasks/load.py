@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -80,6 +81,7 @@ def _with_text(table: Table, columns: Columns, source: Source, problems: Problem
         rows = [row for row, value in enumerate(values) if value is None or (isinstance(value, str) and not value.strip())]
         odd = [row for row, value in enumerate(values) if value is not None and not isinstance(value, str)]
         problems.rows(table, column, odd, "whose text is not text", "Write it as a string", values=True)
+        problems.rows(table, column, _half_characters(values), "with half of a surrogate pair, which is no character", "Remove it")
         if source.own:
             problems.rows(table, column, rows, "with an empty text", "Fill them in or remove the rows")
         empty |= set(rows)
@@ -87,6 +89,15 @@ def _with_text(table: Table, columns: Columns, source: Source, problems: Problem
         shown = ", ".join(table.place(row) for row in sorted(empty)[:5]) + (", …" if len(empty) > 5 else "")
         notes.append(f"{table.name}: {len(empty)} rows without text are left out: {shown}")
     return np.array([row for row in range(table.rows) if row not in empty], dtype=np.int64)
+
+
+def _half_characters(values: list[Any]) -> list[int]:
+    """Rows that no UTF-8 can hold: JSON may escape half of a surrogate pair."""
+    texts = [value if isinstance(value, str) else "" for value in values]
+    with contextlib.suppress(UnicodeEncodeError):
+        "".join(texts).encode()
+        return []
+    return [row for row, text in enumerate(texts) if any("\ud800" <= letter <= "\udfff" for letter in text)]
 
 
 def _text(
@@ -136,7 +147,7 @@ def _joined(texts: list[str] | None) -> bytes:
     """Texts as bytes, with their lengths, so that two ways to cut the same letters differ."""
     if texts is None:
         return b""
-    return np.array([len(text) for text in texts], dtype=np.int64).tobytes() + "".join(texts).encode("utf-8", "surrogatepass")
+    return np.array([len(text) for text in texts], dtype=np.int64).tobytes() + "".join(texts).encode()
 
 
 def _dataset(

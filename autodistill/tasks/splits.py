@@ -10,6 +10,8 @@ from autodistill.errors import DataError
 
 BINS = 10
 """Bins of equal size that the targets of a regression are stratified by."""
+LEAST = 10
+"""Rows without which there is nothing to split."""
 _TEST, _VALIDATION, _LIMIT = 1, 2, 3  # separate random streams, so that one decision does not move another
 
 
@@ -67,6 +69,8 @@ def plan(keys: dict[str, np.ndarray], seed: int, limit_train: int | None, name: 
     notes: list[str] = []
     base = "all" if "all" in keys else "train"
     kept = np.arange(len(keys[base]))
+    if len(kept) < LEAST:
+        raise DataError(f"dataset {name!r} has {len(kept)} rows to train on and hold out from; at least {LEAST} are needed")
     parts: dict[str, Part] = {}
 
     def hold_out(kept: np.ndarray, stream: int, what: str) -> tuple[np.ndarray, np.ndarray]:

@@ -265,7 +265,7 @@ def _read_jsonl(path: Path) -> Table:
             continue
         try:
             item = json.loads(line, object_pairs_hook=_pairs)
-        except ValueError as cause:
+        except (ValueError, RecursionError) as cause:
             raise DataError(f"{path}, line {number} is not valid JSON: {cause}") from None
         if not isinstance(item, dict):
             raise DataError(

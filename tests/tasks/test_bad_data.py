@@ -63,7 +63,7 @@ CASES: list[tuple[str, bytes, str]] = [
     ("a.csv", b"text,label\n" + "".join(f"word,{row / 7 if row != 8 else 'x'}\n" for row in range(40)).encode(),
      r"1 row with a label that is not a number, in a regression: row 9 \(line 10\): 'x'"),
     ("a.csv", b"text,label\n" + "".join(f"word,{row / 7 if row != 8 else 'nan'}\n" for row in range(40)).encode(),
-     r"1 row with a label that is NaN or infinite: row 9 \(line 10\)"),
+     r"1 row with a label that is NaN, infinite or too large: row 9 \(line 10\)"),
     ("a.csv", csv(row5="caf\xe9,yes").decode().encode("latin-1"), r"not UTF-8 text: byte 0xe9 at offset \d+, line 6"),
     ("a.tsv", b"text\tlabel\nx\t1\t2\n", r"1 rows do not have the 2 fields of the header: row 1 \(line 2\) has 3"),
     ("a.jsonl", jsonl(LABELLED) + b"\n{broken\n", r"a\.jsonl, line 41 is not valid JSON"),
@@ -75,9 +75,12 @@ CASES: list[tuple[str, bytes, str]] = [
     ("a.jsonl", jsonl([*LABELLED, {"text": 5, "label": 1}]), r"1 row whose text is not text: row 41 \(line 41\): '5'"),
     ("a.jsonl", jsonl([*LABELLED, {"text": "x", "label": "1"}]), r"mixes types of labels: .*words in 1 of 41 rows .*numbers in 40"),
     ("a.jsonl", jsonl([*LABELLED, {"text": "x", "label": True}]), r"mixes types of labels: .*true/false in 1 of 41 rows .*numbers in 40"),
-    ("a.jsonl", jsonl([*LABELLED, {"text": "x", "label": [1, 2]}]), r"1 row with a label that is not a single value"),
+    ("a.jsonl", jsonl([*LABELLED, {"text": "x", "label": [1, 2]}]), r"1 row with a label that is no word, number or true/false"),
+    ("a.jsonl", jsonl([*LABELLED, {"text": "half \ud83d", "label": 1}]), r"1 row with half of a surrogate pair.*: row 41"),
+    ("a.jsonl", jsonl(LABELLED) + b"\n" + b"[" * 100_000, r"line 41 is not valid JSON"),
+    ("a.jsonl", jsonl([*LABELLED, {"text": "x", "label": 10**400}]), r"1 row with a label that is NaN, infinite or too large: row 41"),
     ("a.parquet", b"not parquet at all", r"a\.parquet is not a parquet file that can be read"),
-    ("a.csv", b"text,label\none,yes\ntwo,no\n", r"too few to hold out a test split"),
+    ("a.csv", b"text,label\none,yes\ntwo,no\n", r"has 2 rows to train on and hold out from; at least 10"),
 ]  # fmt: skip
 
 

@@ -145,8 +145,10 @@ def test_how_much_is_held_out(rows: int, expected: int) -> None:
 
 
 def test_too_few_rows() -> None:
-    with pytest.raises(DataError, match="has 2 rows in all, too few"):
+    with pytest.raises(DataError, match="has 2 rows to train on and hold out from; at least 10"):
         plan({"all": np.array([0, 1])}, 0, None, "tiny")
+    with pytest.raises(DataError, match="has 12 rows in train, too few to hold out a test split"):
+        plan({"train": np.arange(12)}, 0, None, "tiny")
 
 
 @settings(max_examples=100, deadline=None)
