@@ -121,3 +121,12 @@ def to_device(tensors: Tensors, device: torch.device) -> Tensors:
         for name, value in vars(tensors).items()
     }
     return type(tensors)(**moved)
+
+
+def full_precision(outputs: Outputs) -> Outputs:
+    """Outputs in float32, as objectives want them: sums over bfloat16 lose too much."""
+    if outputs.logits.dtype == torch.float32:
+        return outputs
+    return Outputs(
+        **{name: value.float() if isinstance(value, Tensor) else [item.float() for item in value] for name, value in vars(outputs).items()}
+    )

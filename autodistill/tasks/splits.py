@@ -54,8 +54,11 @@ def stratified(keys: np.ndarray, count: int, rng: np.random.Generator, *, leave_
 
 
 def held_out(rows: int) -> int:
-    """How many rows to hold out for a split: a tenth, but a hundred where that is no more than a fifth."""
-    return round(max(0.1 * rows, min(100, 0.2 * rows)))
+    """How many rows to hold out for a split: a tenth, at most 2,000, but a hundred where that is no more than a fifth.
+
+    2,000 rows tell an accuracy of 0.9 to ±0.7 points; more would cost every epoch of every trial and tell little more.
+    """
+    return min(2000, round(max(0.1 * rows, min(100, 0.2 * rows))))
 
 
 def plan(keys: dict[str, np.ndarray], seed: int, limit_train: int | None, name: str) -> tuple[dict[str, Part], list[str]]:

@@ -25,6 +25,7 @@ from autodistill.teacher.load import encode
 from autodistill.teacher.outputs import OutputsProgress, TeacherOutputs, ensure_outputs
 from autodistill.teacher.plan import Taps
 from autodistill.train.assignment import Assignment
+from autodistill.train.objective import Known
 
 Inputs = EncodedText | EncodedImages
 
@@ -119,6 +120,22 @@ class TrialData:
             threads=self.threads,
         )
         return TrainView(inputs, outputs, opened.mean, opened.scale)
+
+    def known(self, view: TrainView) -> Known:
+        """What the modules of objectives may ask about the training split, as the view shows it."""
+
+        def said(name: str) -> Tensor:
+            outputs = view.teacher_batch(torch.arange(self.rows))
+            assert outputs is not None, "only a recipe with objectives asks"
+            return getattr(outputs, name)
+
+        return {
+            "classes": lambda: self.outputs,
+            "rows": lambda: self.rows,
+            "labels": lambda: self.train_labels,
+            "teacher_embeddings": lambda: said("embedding"),
+            "teacher_logits": lambda: said("logits"),
+        }
 
 
 class TrainView:

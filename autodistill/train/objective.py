@@ -6,7 +6,8 @@ student and the teacher gave.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from autodistill.components import Spec
 from autodistill.losses.layer_map import PairWeights
-from autodistill.losses.projection import build_projection
+from autodistill.losses.projection import build_projection, normalise
 from autodistill.models.base import Outputs
 from autodistill.recipe import Component, Recipe
 from autodistill.train.taps import term_layers, term_tokens
@@ -85,12 +86,16 @@ def masked_mean(states: Tensor, mask: Tensor | None) -> Tensor:
     return (states * weights).sum(dim=1) / weights.sum(dim=1).clamp_min(1.0)
 
 
+Known = Mapping[str, Callable[[], Any]]
+"""What is known of the training split, looked up only by the modules that ask for it by name: classes and rows (int), labels (N,),
+teacher_embeddings (N, D_t), teacher_logits (N, C)."""
+
+
 class Term(nn.Module):
     """One objective of the mix: its function, the layer pairs it is taken over, and the modules that it learns with."""
 
-    def __init__(self, slot: str, part: Component, student: Side, teacher: Side, classes: int, rows: int) -> None:
+    def __init__(self, part: Component, student: Side, teacher: Side, known: Known) -> None:
         super().__init__()
-        self.slot = slot
         self.weight = float(getattr(part, "weight", 1.0))
         self.spec: Spec = part.spec
         self.function: Callable[..., Tensor] = self.spec.load()
@@ -103,16 +108,17 @@ class Term(nn.Module):
         self.projections = nn.ModuleDict()
         self.critics = nn.ModuleDict()
         kind = getattr(part, "projection", None)
+        self.normalises = kind == "orthogonal"
         for pair in self.pairs if self.per_pair else self.pairs[:1]:
             widths = self._widths(pair, student, teacher)
             if kind is not None:
                 self.projections[_key(pair)] = build_projection(kind, *widths)
             for name, build in getattr(self.function, "modules", {}).items():
-                self.critics[f"{_key(pair)} {name}"] = build(*widths, classes=classes, rows=rows, **self.own)
+                asked = {fact: known[fact]() for fact in known if fact in inspect.signature(build).parameters}
+                self.critics[f"{_key(pair)} {name}"] = build(*widths, **asked, **self.own)
         layer_map = getattr(part, "layer_map", "")
-        self.pair_weights = (
-            PairWeights(layer_map, student.layers, teacher.layers) if layer_map in ("emd", "all") and self.per_pair else None
-        )
+        weighted = layer_map in ("emd", "all") and self.per_pair
+        self.pair_weights = PairWeights(layer_map, *depths) if weighted else None
 
     def _widths(self, pair: tuple[int, int], student: Side, teacher: Side) -> tuple[int, int]:
         if "student_state" in self.spec.inputs:
@@ -143,9 +149,10 @@ class Term(nn.Module):
         if name == "mask":
             if self.tokens != "tokens" and "student_state" in self.spec.inputs:
                 return None
-            if student.is_image:
-                state = student.state(pair[0], "tokens")
-                return torch.ones(state.shape[:2], dtype=torch.bool, device=state.device)
+            if student.mask is None:
+                maps = student.maps(pair[0])
+                height, width = _grid(maps, teacher.maps(pair[1]))
+                return torch.ones(len(maps), height * width, dtype=torch.bool, device=maps.device)
             return student.mask
         side, layer = (student, pair[0]) if name.startswith("student_") else (teacher, pair[1])
         what = name.partition("_")[2]
@@ -158,13 +165,19 @@ class Term(nn.Module):
         if what == "states":
             layers = [one[0] if side is student else one[1] for one in self.pairs]
             return [side.state(number, self.tokens) for number in layers]
+        if what == "state" and side is student:
+            state = self._state(side, layer, teacher, pair[1])
+            return self.projections[_key(pair)](state) if self.projections else state
         if what == "state":
-            state = side.state(layer, self.tokens)
-            if self.tokens == "tokens" and side.is_image:
-                state = _positions(side.maps(layer), other=(teacher if side is student else student).maps(pair[side is student]))
-            projection = _key(pair)
-            return self.projections[projection](state) if side is student and projection in self.projections else state
+            state = self._state(side, layer, student, pair[0])
+            return normalise(state) if self.normalises else state
         raise TypeError(f"objective {self.spec.kind!r} asks for {name!r}, which no trial has")
+
+    def _state(self, side: Side, layer: int, other: Side, other_layer: int) -> Tensor:
+        if self.tokens != "tokens" or not side.is_image:
+            return side.state(layer, self.tokens)
+        maps = side.maps(layer)  # of both models' grids the smaller, so that positions can be compared
+        return F.adaptive_avg_pool2d(maps, _grid(maps, other.maps(other_layer))).flatten(2).transpose(1, 2)
 
 
 _PER_PAIR = {"student_state", "student_maps", "student_queries", "student_keys", "student_values"}
@@ -174,10 +187,8 @@ def _key(pair: tuple[int, int]) -> str:
     return f"{pair[0]}-{pair[1]}"
 
 
-def _positions(maps: Tensor, other: Tensor) -> Tensor:
-    """A stage's positions (B, H·W, C), both models' brought to the smaller of their grids."""
-    grid = min(maps.shape[2], other.shape[2]), min(maps.shape[3], other.shape[3])
-    return F.adaptive_avg_pool2d(maps, grid).flatten(2).transpose(1, 2)
+def _grid(maps: Tensor, other: Tensor) -> tuple[int, int]:
+    return min(maps.shape[2], other.shape[2]), min(maps.shape[3], other.shape[3])
 
 
 class Objective(nn.Module):
@@ -186,7 +197,7 @@ class Objective(nn.Module):
     Built after one dry run of student and teacher, from whose outputs the widths are read.
     """
 
-    def __init__(self, recipe: Recipe, student: Side, teacher: Side | None, classes: int, rows: int) -> None:
+    def __init__(self, recipe: Recipe, student: Side, teacher: Side | None, known: Known) -> None:
         super().__init__()
         self.hard_label_weight = recipe.objective.hard_label_weight
         self.label_smoothing = recipe.objective.label_smoothing
@@ -194,7 +205,7 @@ class Objective(nn.Module):
         terms = {}
         for slot, part in recipe.objective.terms.items():
             assert teacher is not None, "a recipe with objectives is run with a teacher's outputs"
-            terms[slot] = Term(slot, part, student, teacher, classes, rows)
+            terms[slot] = Term(part, student, teacher, known)
         self.terms = nn.ModuleDict(terms)
 
     def hard(self, logits: Tensor, targets: Targets) -> Tensor:

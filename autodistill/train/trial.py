@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from autodistill.augment.mixup import Mix
 from autodistill.errors import DivergedError
 from autodistill.models import build_student
-from autodistill.models.base import StudentModule, TextBatch, pick_device, to_device
+from autodistill.models.base import StudentModule, TextBatch, full_precision, pick_device, to_device
 from autodistill.models.text import EncodedText
 from autodistill.recipe import Recipe, Training
 from autodistill.records import Point
@@ -108,7 +108,7 @@ class Trainer:
             view = self.data.view(0, teacher_taps(self.recipe, student.layers, student.attention_layers, shape))
         spoken = view.teacher_batch(rows)
         teacher = None if spoken is None else Side(to_device(spoken, self.device), mask)
-        return Objective(self.recipe, student, teacher, self.data.outputs, self.data.rows)
+        return Objective(self.recipe, student, teacher, self.data.known(view))
 
     def train_epoch(self, epoch: int) -> dict[str, float]:
         """One pass over the epoch's view; returns the mean of each weighted term."""
@@ -139,11 +139,10 @@ class Trainer:
             mixed = mix.embeddings(word_table(self.student, self.data.context.vocab_size))
         batch = to_device(batch, self.device)
         mask = batch.mask if isinstance(batch, TextBatch) else None
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
-            with mixed:
-                said = Side(self.student(batch, taps=self.taps), mask)
-            teacher = None if spoken is None else Side(to_device(spoken, self.device), mask)
-            loss, parts = self.objective(said, teacher, targets)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"), mixed:
+            said = self.student(batch, taps=self.taps)
+        teacher = None if spoken is None else Side(to_device(spoken, self.device), mask)
+        loss, parts = self.objective(Side(full_precision(said), mask), teacher, targets)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.student.parameters(), GRADIENT_NORM)
