@@ -188,6 +188,7 @@ _QUIET = {
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "600",  # a stopped trial may take a while to let go of its worker
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",  # what Ray's daemons say goes to this process's stdout, log_to_driver or not
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_memory_monitor_refresh_ms": "0",  # it can take the whole search down; a MemoryError fails one trial

@@ -34,6 +34,7 @@ from optuna.trial import TrialState
 
 from autodistill.errors import RunError, StudyError
 from autodistill.recipe import Recipe
+from autodistill.search import run as run_module
 from autodistill.search.constraints import Limits
 from autodistill.search.ray_backend import ray_running
 from autodistill.search.run import run_search
@@ -158,20 +159,33 @@ def test_an_existing_study_is_refused_or_resumed(mixed, tmp_path):
     assert len(before) == len((folder / "s" / "trials.parquet").read_bytes())
 
 
-def test_a_time_budget_leaves_a_study_to_resume(ray_up, tmp_path):
-    began = time.monotonic()
-    study = search(tmp_path, trials=50, time_budget=8.0, runner=FakeRunner(0.1))
-    assert time.monotonic() - began < 40
+class Clock:
+    """A clock that a test can put forward."""
+
+    ahead = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.ahead
+
+
+def test_a_time_budget_leaves_a_study_to_resume(ray_up, tmp_path, monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(run_module, "time", clock)
+
+    def listen(event: object) -> None:
+        if type(event).__name__ == "TrialStarted" and event.role == "search":
+            clock.ahead = 1000.0
+
+    study = search(tmp_path, trials=50, time_budget=999.0, runner=FakeRunner(0.1), listen=listen)
     stored, records = look(study.folder)
     assert not [trial for trial in stored if trial.state == TrialState.RUNNING]
-    waiting = [trial for trial in stored if trial.state == TrialState.WAITING]
-    cut = [record for record in records if record.reason == "interrupted: the search was stopped"]
-    assert len(cut) == len(waiting) <= 2
+    cut = [record.trial for record in records if record.reason == "interrupted: the search was stopped"]
+    assert 1 <= len(cut) <= 2
+    assert [trial.user_attrs["proposal"]["again_of"] for trial in stored if trial.state == TrialState.WAITING] == cut
     assert study.counts["interrupted"] == len(cut)
-    done = study.counts["complete"] + study.counts["pruned"] - 3
-    assert 0 <= done < 50
-    search(tmp_path, trials=done + 2, resume=True)
-    assert_sound(study.folder, done + 2)
+    assert study.counts["complete"] >= 2
+    search(tmp_path, trials=3, resume=True)
+    assert_sound(study.folder, 3)
 
 
 def test_a_worker_that_cannot_run_trials_stops_the_search(ray_up, tmp_path):
@@ -271,6 +285,7 @@ def listening(pids: set[int]) -> list[tuple[str, int]]:
 LOOPBACK = {"0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"}
 
 
+@pytest.mark.timeout(600)
 def test_a_killed_search_resumes_with_nothing_lost_or_twice(tmp_path):
     driver = Driver(tmp_path, pause=0.15)
     driver.until(lambda: driver.ended() >= 3 and any(trial.state == TrialState.RUNNING for trial in driver.trials()))
@@ -296,12 +311,12 @@ def test_a_killed_search_resumes_with_nothing_lost_or_twice(tmp_path):
     done = {trial.number: trial.values for trial in before if trial.state.is_finished()}
     after = again.trials()
     assert {number: after[number].values for number in done} == done
-    assert again.folder.glob("*-*")
     starts = Counter(path.name.split("-")[0] for path in tmp_path.glob("*-*"))
     cut_recipes = {after[number].user_attrs["proposal"]["recipe_id"] for number in cut}
     assert {recipe for recipe, times in starts.items() if times > 1} <= cut_recipes
 
 
+@pytest.mark.timeout(600)
 def test_a_killed_worker_and_ctrl_c(tmp_path):
     driver = Driver(tmp_path, pause=0.15)
     driver.until(lambda: len(driver.started()) > 0)
