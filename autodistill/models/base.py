@@ -127,6 +127,7 @@ def full_precision(outputs: Outputs) -> Outputs:
     """Outputs in float32, as objectives want them: sums over bfloat16 lose too much."""
     if outputs.logits.dtype == torch.float32:
         return outputs
-    return Outputs(
-        **{name: value.float() if isinstance(value, Tensor) else [item.float() for item in value] for name, value in vars(outputs).items()}
-    )
+    kept: dict[str, Any] = {
+        name: value.float() if isinstance(value, Tensor) else [item.float() for item in value] for name, value in vars(outputs).items()
+    }
+    return Outputs(**kept)
