@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_teacher import WORDS, save_bert
+
+from autodistill.errors import ModelError, RecipeError
+from autodistill.models import build_student, count_params
+from autodistill.models.base import ImageBatch, StudentContext, TextBatch
+from autodistill.recipe import Recipe
+
+TEXT = StudentContext("text-classification", outputs=3, vocab_size=5 + len(WORDS), max_length=40)
+IMAGE = StudentContext("image-classification", outputs=3, image_size=32)
+STATES = frozenset({"states"})
+
+TEXT_STUDENTS: dict[str, dict[str, Any]] = {
+    "bert": {"family": "bert", "layers": 2, "hidden_size": 24, "heads": 3, "init": "random"},
+    "cnn": {"family": "cnn", "embedding_size": 12, "channels": 8, "kernels": "2-3-4", "init": "random"},
+    "cnn of one width": {"family": "cnn", "embedding_size": 12, "channels": 8, "kernels": "3", "init": "random"},
+    "bilstm": {"family": "bilstm", "embedding_size": 12, "hidden_size": 8, "layers": 2, "init": "random"},
+}
+WIDTHS = {"bert": [24, 24, 24], "cnn": [12, 24], "cnn of one width": [12, 8], "bilstm": [12, 16, 16]}
+IMAGE_STUDENTS = ["resnet10t", "mobilenetv3_small_050", "lcnet_050", "tinynet_e", "vit_tiny_patch16_224", "convnext_atto"]
+
+
+def recipe(student: dict[str, Any], task: str = "text-classification") -> Recipe:
+    return Recipe.parse({"task": task, "teacher": {"model": "x"}, "student": student})
+
+
+def ragged_batch() -> TextBatch:
+    torch.manual_seed(0)
+    lengths = torch.tensor([9, 3, 6, 1])
+    ids = torch.randint(5, 5 + len(WORDS), (4, 9))
+    mask = torch.arange(9)[None] < lengths[:, None]
+    return TextBatch(ids.masked_fill(~mask, 0), mask, torch.zeros_like(ids))
+
+
+@pytest.mark.parametrize("name", TEXT_STUDENTS)
+def test_shapes_of_text_students(name: str) -> None:
+    batch = ragged_batch()
+    torch.manual_seed(0)
+    student = build_student(recipe(TEXT_STUDENTS[name]), TEXT).eval()
+    out = student(batch, taps=STATES)
+    assert out.logits.shape == (4, 3)
+    assert [state.shape for state in out.states] == [(4, 9, width) for width in WIDTHS[name]]
+    assert [state.shape for state in out.sentences] == [(4, width) for width in WIDTHS[name]]
+    assert out.embedding.shape == (4, WIDTHS[name][-1])
+    torch.testing.assert_close(student.get_submodule("model.classifier" if name == "bert" else "classifier")(out.embedding), out.logits)
+    bare = student(batch)
+    assert (bare.states, bare.sentences, bare.queries) == ([], [], [])
+    assert len({id(parameter) for parameter in student.parameters()}) == len(student.state_dict())  # nothing is saved twice
+    torch.testing.assert_close(bare.logits, out.logits)
+
+
+@pytest.mark.parametrize("name", TEXT_STUDENTS)
+def test_padding_changes_nothing(name: str) -> None:
+    batch = ragged_batch()
+    torch.manual_seed(0)
+    student = build_student(recipe(TEXT_STUDENTS[name]), TEXT).eval()
+    together = student(batch, taps=STATES)
+    for row, length in enumerate(batch.mask.sum(dim=1).tolist()):
+        part = slice(row, row + 1), slice(length)
+        alone = student(TextBatch(batch.ids[part], batch.mask[part], batch.segments[part]), taps=STATES)
+        torch.testing.assert_close(alone.logits[0], together.logits[row], atol=1e-6, rtol=1e-4)
+        for mine, theirs in zip(alone.sentences, together.sentences, strict=True):
+            torch.testing.assert_close(mine[0], theirs[row], atol=1e-5, rtol=1e-4)
+        for mine, theirs in zip(alone.states, together.states, strict=True):
+            torch.testing.assert_close(mine[0], theirs[row, :length], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", TEXT_STUDENTS)
+def test_counted_parameters_are_those_that_are_built(name: str) -> None:
+    for student in (TEXT_STUDENTS[name], TEXT_STUDENTS[name] | {"init": "teacher"}):
+        counted = count_params(recipe(student), TEXT)
+        built = build_student(recipe(TEXT_STUDENTS[name]), TEXT)
+        assert counted == sum(parameter.numel() for parameter in built.parameters())
+
+
+@pytest.mark.parametrize("variant", IMAGE_STUDENTS)
+def test_image_students(variant: str) -> None:
+    wanted = recipe({"family": f"timm:{variant}"}, "image-classification")
+    torch.manual_seed(0)
+    student = build_student(wanted, IMAGE)
+    assert count_params(wanted, IMAGE) == sum(parameter.numel() for parameter in student.parameters())
+    batch = ImageBatch(torch.randn(2, 3, 32, 32))
+    student.eval()
+    out = student(batch, taps=STATES)
+    assert out.logits.shape == (2, 3)
+    assert out.embedding.dim() == 2
+    assert len(out.states) >= 4
+    assert all(state.dim() == 4 and len(state) == 2 for state in out.states)
+    classifier = student.model.get_classifier()  # type: ignore[union-attr, operator]
+    torch.testing.assert_close(classifier(out.embedding), out.logits)
+    torch.testing.assert_close(student.model(batch.pixels), out.logits)  # type: ignore[operator]
+    torch.testing.assert_close(student(batch).logits, out.logits)
+
+
+def test_small_images_keep_their_resolution_at_the_stem() -> None:
+    def grids(size: int) -> list[int]:
+        student = build_student(recipe({"family": "timm:resnet18"}, "image-classification"), replace(IMAGE, image_size=size)).eval()
+        return [state.shape[-1] for state in student(ImageBatch(torch.zeros(1, 3, size, size)), taps=STATES).states]
+
+    assert grids(32) == [32, 32, 16, 8, 4]  # as He et al. 2016 on CIFAR
+    assert grids(64) == [64, 32, 16, 8, 4]
+    assert grids(128) == [64, 32, 16, 8, 4]
+
+
+def test_attention_taps_are_the_heads_of_every_layer() -> None:
+    batch = ragged_batch()
+    torch.manual_seed(0)
+    student = build_student(recipe(TEXT_STUDENTS["bert"]), TEXT).eval()
+    out = student(batch, taps=frozenset({"states", "attention"}))
+    for heads in (out.queries, out.keys, out.values):
+        assert [part.shape for part in heads] == [(4, 3, 9, 8)] * 2
+    attention = student.get_submodule("model.bert.encoder.layer.1.attention.self")
+    for name, found in (("query", out.queries), ("key", out.keys), ("value", out.values)):
+        whole = attention.get_submodule(name)(out.states[1])
+        torch.testing.assert_close(found[1], whole.view(4, 9, 3, 8).transpose(1, 2))
+    with torch.no_grad():  # and they are what attention is made of
+        from transformers import BertForSequenceClassification
+
+        eager = BertForSequenceClassification(student.model.config).eval()  # type: ignore[union-attr]
+        eager.load_state_dict(student.model.state_dict())  # type: ignore[union-attr]
+        eager.set_attn_implementation("eager")
+        weights = eager(input_ids=batch.ids, attention_mask=batch.mask.long(), output_attentions=True).attentions[1]
+        scores = out.queries[1] @ out.keys[1].transpose(2, 3) / 8**0.5
+        torch.testing.assert_close(scores.masked_fill(~batch.mask[:, None, None], -torch.inf).softmax(-1), weights, atol=1e-5, rtol=1e-4)
+    assert not student.model.bert.encoder.layer[0].attention.self.query._forward_hooks  # type: ignore[union-attr]
+
+
+def test_the_seed_is_the_callers() -> None:
+    def weights() -> torch.Tensor:
+        torch.manual_seed(3)
+        return next(build_student(recipe(TEXT_STUDENTS["cnn"]), TEXT).parameters())
+
+    assert torch.equal(weights(), weights())
+
+
+def test_students_learn() -> None:
+    """Gradients reach every parameter of every family that the logits depend on."""
+    for name, student in TEXT_STUDENTS.items():
+        built = build_student(recipe(student), TEXT)
+        built(ragged_batch()).logits.sum().backward()
+        missing = [path for path, parameter in built.named_parameters() if parameter.grad is None]
+        assert missing == [], name
+
+
+def test_what_cannot_be_built_is_told(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"hidden_size 24 is no multiple of student.heads 5; heads that fit: \[1, 2, 3, 4"):
+        count_params(recipe({"family": "bert", "hidden_size": 24, "heads": 5}), TEXT)
+    with pytest.raises(RecipeError, match="no teacher is given"):
+        build_student(recipe({"family": "bert"}), TEXT)
+    with pytest.raises(ModelError, match="no model 'resnet10tt'. Near ones: resnet10t"):
+        count_params(recipe({"family": "timm:resnet10tt"}, "image-classification"), IMAGE)
+    with pytest.raises(ModelError, match="no single classifier"):
+        count_params(recipe({"family": "timm:deit_tiny_distilled_patch16_224"}, "image-classification"), IMAGE)
+    with pytest.raises(ModelError, match="16 × 16 pixels"):
+        count_params(recipe({"family": "timm:inception_v3"}, "image-classification"), replace(IMAGE, image_size=16))
+    with pytest.raises(ModelError, match="no pretrained weights"):
+        build_student(recipe({"family": "timm:densenet264d", "init": "pretrained"}, "image-classification"), IMAGE)
+    context = replace(TEXT, outputs=2, teacher=save_bert(tmp_path / "teacher", width=32))
+    for family, field in (("bert", "hidden_size"), ("cnn", "embedding_size"), ("bilstm", "embedding_size")):
+        with pytest.raises(RecipeError, match=r"is 48, but with init: teacher it is at most the teacher's 32"):
+            build_student(recipe({"family": family, field: 48}), context)

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import json
+import multiprocessing
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny_teacher import image_dataset, save_bert, text_dataset
+
+from autodistill.errors import DivergedError, ModelError
+from autodistill.recipe import Teacher
+from autodistill.tasks.base import Dataset
+from autodistill.teacher.finetune import FinetunedTeacher, TeacherProgress, _flip_and_crop, evaluate, finetune_teacher
+from autodistill.teacher.load import encode, load_teacher, teacher_fingerprint
+
+CPU = torch.device("cpu")
+
+
+def teacher(folder: Path, **fields: Any) -> Teacher:
+    return Teacher(**{"model": str(folder), "epochs": 3, "learning_rate": 3e-3, "batch_size": 16, "max_length": 32} | fields)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return save_bert(tmp_path / "source", layers=2)
+
+
+def score_of(kept: FinetunedTeacher, dataset: Dataset, asked: Teacher) -> dict[str, float]:
+    model, tokenizer = load_teacher(kept.folder)
+    return evaluate(model, encode(dataset, dataset.validation, tokenizer, asked), dataset, CPU)
+
+
+def test_it_learns_is_kept_and_is_found_again(source: Path) -> None:
+    dataset, asked = text_dataset(300), teacher(source, epochs=5)
+    seen: list[TeacherProgress] = []
+    first = finetune_teacher(dataset, asked, 0, device="cpu", progress=seen.append)
+    assert first.score > 0.9
+    assert first.metrics == score_of(first, dataset, asked)
+    assert not first.reused
+    scores = [at.score for at in seen if at.score is not None]
+    assert first.score == max(scores)  # the best epoch's weights, not the last one's
+    assert (seen[-1].step, seen[-1].steps, seen[-1].epoch, seen[-1].epochs) == (95, 95, 5, 5)
+
+    again = finetune_teacher(dataset, asked, 0, device="cpu", progress=seen.append)
+    assert again == replace(first, reused=True)
+    assert len(seen) == 100  # nothing was trained
+    about = json.loads((first.folder / "teacher.json").read_text())
+    assert about["dataset_fingerprint"] == dataset.fingerprint
+    assert about["versions"]["torch"] == torch.__version__.partition("+")[0]
+
+
+def test_equal_seeds_give_equal_teachers_and_leave_the_generator_alone(
+    source: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    dataset, asked = text_dataset(32), teacher(source, epochs=1)
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    first = finetune_teacher(dataset, asked, 0, device="cpu")
+    assert torch.equal(torch.rand(1), expected)  # the process's own generator is left alone
+    other = finetune_teacher(dataset, asked, 1, device="cpu")
+    monkeypatch.setenv("AUTODISTILL_CACHE", str(tmp_path / "elsewhere"))
+    second = finetune_teacher(dataset, asked, 0, device="cpu")
+    assert teacher_fingerprint(first.folder) == teacher_fingerprint(second.folder) != teacher_fingerprint(other.folder)
+
+
+def test_everything_that_changes_a_teacher_has_a_folder_of_its_own(source: Path, tmp_path: Path) -> None:
+    dataset, asked = text_dataset(32), teacher(source, epochs=0)
+    found = [
+        finetune_teacher(dataset, asked, 0, device="cpu"),
+        finetune_teacher(dataset, asked, 1, device="cpu"),
+        finetune_teacher(dataset, teacher(source, epochs=0, init="scratch"), 0, device="cpu"),
+        finetune_teacher(replace(dataset, fingerprint="other"), asked, 0, device="cpu"),
+        finetune_teacher(dataset, teacher(save_bert(tmp_path / "other", seed=1), epochs=0), 0, device="cpu"),
+    ]
+    save_bert(source, layers=2, seed=7)  # the same path with other weights
+    found.append(finetune_teacher(dataset, asked, 0, device="cpu"))
+    assert len({one.folder for one in found}) == len(found)
+    assert not any(one.reused for one in found)
+
+
+def test_regression_answers_in_the_targets_own_units(source: Path) -> None:
+    dataset, asked = text_dataset(300, regression=True), teacher(source, epochs=6)  # scores of 100 and 150
+    kept = finetune_teacher(dataset, asked, 0, device="cpu")
+    assert kept.score > 0.8
+    assert set(kept.metrics) == {"spearman", "pearson"}
+    assert score_of(kept, dataset, asked)["spearman"] == pytest.approx(kept.score, abs=0.02)
+    model, tokenizer = load_teacher(kept.folder)
+    inputs = encode(dataset, dataset.validation, tokenizer, asked)
+    with torch.no_grad():
+        said = model(inputs.batch(torch.arange(len(inputs)))).logits[:, 0].numpy()
+    assert np.abs(said - dataset.validation.labels).mean() < 15
+
+
+def test_pairs(source: Path) -> None:
+    kept = finetune_teacher(text_dataset(32, pairs=True), teacher(source, epochs=1), 0, device="cpu")
+    assert 0 <= kept.score <= 1
+
+
+def test_a_teacher_for_more_classes_than_its_source_has(source: Path) -> None:
+    dataset = replace(text_dataset(32), classes=("bad", "good", "none of them"))
+    model, _ = load_teacher(finetune_teacher(dataset, teacher(source, epochs=0), 0, device="cpu").folder)
+    assert model.model.config.id2label == {0: "bad", 1: "good", 2: "none of them"}  # type: ignore[union-attr]
+
+
+def test_images_from_scratch() -> None:
+    dataset, asked = image_dataset(), Teacher(model="timm:resnet10t", init="scratch", epochs=4, learning_rate=2e-3, batch_size=16)
+    kept = finetune_teacher(dataset, asked, 0, device="cpu")
+    assert kept.score > 0.9
+    assert kept.metrics == score_of(kept, dataset, asked)
+    assert finetune_teacher(dataset, asked, 0, device="cpu").reused
+
+
+def test_crops_and_flips_only_move_pixels() -> None:
+    images = np.random.default_rng(0).integers(0, 255, (200, 16, 16, 3), dtype=np.uint8)
+    moved = _flip_and_crop(images, torch.Generator().manual_seed(0))
+    assert moved.shape == images.shape
+    padded = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="reflect")
+    mirrored = 0
+    for before, after in zip(padded, moved, strict=True):
+        crops = [before[down : down + 16, right : right + 16] for down in range(5) for right in range(5)]
+        straight = any(np.array_equal(after, crop) for crop in crops)
+        assert straight or any(np.array_equal(after, crop[:, ::-1]) for crop in crops)
+        mirrored += not straight
+    assert 70 < mirrored < 130
+
+
+def test_a_loss_that_is_not_finite_is_told_and_nothing_is_kept(source: Path, isolated_cache: Path) -> None:
+    with pytest.raises(DivergedError, match=r"lower teacher\.learning_rate"):
+        finetune_teacher(text_dataset(32), teacher(source, learning_rate=1e30), 0, device="cpu", progress=lambda _: None)
+    assert not list((isolated_cache / "teachers").glob("*/"))
+
+
+def test_more_tokens_than_positions_are_told(source: Path) -> None:
+    with pytest.raises(ModelError, match=r"teacher.max_length is 65, but .* has 64 positions"):
+        finetune_teacher(text_dataset(32), teacher(source, max_length=65), 0, device="cpu")
+
+
+def test_a_folder_that_is_no_teacher_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="holds no fine-tuned teacher"):
+        load_teacher(tmp_path)
+
+
+def work(source: Path, said: Any) -> None:
+    torch.set_num_threads(1)
+    kept = finetune_teacher(text_dataset(32), teacher(source, epochs=1), 0, device="cpu", progress=lambda _: time.sleep(0.3))
+    said.put((kept.reused, kept.score, str(kept.folder)))
+
+
+def test_two_processes_train_it_once(source: Path, isolated_cache: Path) -> None:
+    context = multiprocessing.get_context("fork")  # the others would import torch anew
+    said = context.Queue()
+    both = [context.Process(target=work, args=(source, said)) for _ in range(2)]
+    for process in both:
+        process.start()
+    (first, second) = sorted(said.get(timeout=120) for _ in both)
+    for process in both:
+        process.join()
+    assert (first[0], second[0]) == (False, True)
+    assert first[1:] == second[1:]
+    assert len(list((isolated_cache / "teachers").glob("*/teacher.json"))) == 1
+    assert not list((isolated_cache / "teachers").glob("*.part-*"))

@@ -1,0 +1,126 @@
+"""Small teachers and datasets with nothing behind them but this file, for tests that have to run in seconds."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import BertWordPieceTokenizer
+from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast, DistilBertConfig, DistilBertForSequenceClassification
+
+from autodistill.tasks.base import Dataset, DatasetRef, Split
+
+GOOD, BAD, PLAIN = ["good", "great", "fine", "lovely"], ["bad", "awful", "poor", "sad"], ["film", "plot", "actor", "scene", "end", "music"]
+WORDS = [*GOOD, *BAD, *PLAIN, "the", "a", "un", "##ly", "##s"]
+
+
+def save_tokenizer(folder: Path) -> BertTokenizerFast:
+    folder.mkdir(parents=True, exist_ok=True)
+    vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
+    (folder / "vocab.txt").write_text("\n".join(vocab))
+    BertWordPieceTokenizer(str(folder / "vocab.txt")).save(str(folder / "tokenizer.json"))
+    tokenizer = BertTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
+    tokenizer.save_pretrained(folder)
+    return tokenizer
+
+
+def save_bert(folder: Path, layers: int = 4, width: int = 32, heads: int = 4, outputs: int = 2, seed: int = 0) -> Path:
+    """A random BERT whose weights are large enough for its layers to matter."""
+    tokenizer = save_tokenizer(folder)
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        intermediate_size=4 * width,
+        max_position_embeddings=64,
+        num_labels=outputs,
+        initializer_range=0.2,
+    )
+    torch.manual_seed(seed)
+    model = BertForSequenceClassification(config)
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias") or "LayerNorm" in name:
+            parameter.data.add_(0.1 * torch.randn_like(parameter))
+    model.save_pretrained(folder)
+    return folder
+
+
+def save_distilbert(folder: Path) -> Path:
+    tokenizer = save_tokenizer(folder)
+    config = DistilBertConfig(
+        vocab_size=len(tokenizer),
+        dim=32,
+        n_layers=2,
+        n_heads=4,
+        hidden_dim=128,
+        max_position_embeddings=64,
+        num_labels=2,
+        initializer_range=0.2,
+    )
+    torch.manual_seed(0)
+    DistilBertForSequenceClassification(config).save_pretrained(folder)
+    return folder
+
+
+def texts(rows: int, seed: int = 0) -> tuple[list[str], np.ndarray]:
+    """Sentences that are told apart by one word; of very different lengths."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 2, rows)
+    out = []
+    for label in labels:
+        words = list(random.choice(PLAIN, random.integers(1, 12)))
+        words.insert(int(random.integers(0, len(words) + 1)), str(random.choice(GOOD if label else BAD)))
+        out.append(" ".join(words))
+    return out, labels
+
+
+def text_dataset(rows: int = 96, regression: bool = False, pairs: bool = False, seed: int = 0) -> Dataset:
+    splits = []
+    for number, count in enumerate((rows, rows // 2)):
+        lines, labels = texts(count, seed=10 * seed + number)
+        targets = (100 + 50 * labels).astype(np.float32) if regression else labels.astype(np.int64)
+        splits.append(Split(targets, texts=lines, text_pairs=lines[::-1] if pairs else None))
+    kind = "text-pair" if pairs else "text"
+    return Dataset(
+        name="tiny",
+        task=f"{kind}-{'regression' if regression else 'classification'}",  # type: ignore[arg-type]
+        metric="spearman" if regression else "accuracy",
+        classes=None if regression else ("bad", "good"),
+        train=splits[0],
+        validation=splits[1],
+        fingerprint=_fingerprint(*splits),
+        ref=DatasetRef("tiny"),
+    )
+
+
+def image_dataset(rows: int = 64, size: int = 16, seed: int = 0) -> Dataset:
+    """Images of two classes, light at the top or at the bottom."""
+    random = np.random.default_rng(seed)
+    splits = []
+    for count in (rows, rows // 2):
+        labels = random.integers(0, 2, count)
+        images = random.integers(0, 100, (count, size, size, 3), dtype=np.uint8)
+        images[labels == 0, : size // 2] += 120
+        images[labels == 1, size // 2 :] += 120
+        splits.append(Split(labels.astype(np.int64), images=images))
+    return Dataset(
+        name="tiny-images",
+        task="image-classification",
+        metric="accuracy",
+        classes=("top", "bottom"),
+        train=splits[0],
+        validation=splits[1],
+        fingerprint=_fingerprint(*splits),
+        ref=DatasetRef("tiny-images"),
+        image_size=size,
+    )
+
+
+def _fingerprint(*splits: Split) -> str:
+    sha = hashlib.sha256()
+    for split in splits:
+        sha.update(split.labels.tobytes() + repr(split.texts).encode() + (b"" if split.images is None else split.images.tobytes()))
+    return sha.hexdigest()[:16]
