@@ -108,12 +108,15 @@ def verdict(records: Sequence[TrialRecord], limits: Limits) -> str:
         return f"{start}, exactly what the same search has without a teacher (no KD): distillation gained nothing here."
     if value < bare_score:
         lost = f"{bare_score - value:.4f} less than no KD ({bare_score:.4f})"
-        return f"{start}, {lost}: no distilled student beats the one without a teacher on the validation split."
+        return f"{start}, {lost}: nothing here beats the student without a teacher on the validation split."
     teacher = distilled.teacher_score
     gap = ""
     if teacher is not None and math.isfinite(teacher) and teacher > bare_score:
         gap = f", {texts.percent((value - bare_score) / (teacher - bare_score))} of the way from there to the teacher"
-    return f"{start}, {value - bare_score:.4f} more than no KD ({bare_score:.4f}){gap}, on the validation split, with one seed."
+    gain = f"{start}, {value - bare_score:.4f} more than no KD ({bare_score:.4f}){gap}, on the validation split, with one seed."
+    if texts.objective(distilled.recipe) == texts.UNDISTILLED:
+        gain += " Its recipe learns from hard labels alone: the gain is not distillation's."
+    return gain
 
 
 def failures(records: Sequence[TrialRecord]) -> list[str]:

@@ -100,7 +100,9 @@ class PlainView:
                 self.say(_opening(event))
             case TrialStarted():
                 size = "" if event.params is None else f", {texts.params(event.params)} parameters"
-                self.say(f"trial {event.trial} ({texts.ROLES[event.role]}) started: {event.student}{size}, at most {event.epochs} epochs")
+                self.say(
+                    f"trial {event.trial} ({texts.ROLES[event.role]}) started: {event.student}{size}, at most {texts.plural(event.epochs, 'epoch')}"
+                )
             case TrialFinished(record) if record.state != "infeasible":
                 self.say(self._end(record, before))
             case SearchMessage(text, level):
@@ -114,7 +116,7 @@ class PlainView:
         if record.state == "fail":
             parts[0] += f": {record.reason}"
         else:
-            parts[0] += f": {texts.score(record.score)} after {len(record.curve)} epochs"
+            parts[0] += f": {texts.score(record.score)} after {texts.plural(len(record.curve), 'epoch')}"
             parts.append(f"{texts.student(record.recipe)}, {texts.objective(record.recipe)}")
         if record.seconds is not None:
             parts.append(texts.duration(record.seconds))
@@ -127,7 +129,7 @@ class PlainView:
 def _opening(event: SearchStarted) -> str:
     earlier = f", {event.done} of them done in earlier sessions" if event.done else ""
     budget = "" if event.time_budget is None else f", within {texts.duration(event.time_budget)}"
-    return f"study {event.study} in {event.folder}: {event.trials} trials{earlier}, {event.workers} at a time{budget}"
+    return f"study {event.study} in {event.folder}: {texts.plural(event.trials, 'trial')}{earlier}, {event.workers} at a time{budget}"
 
 
 class LiveView:

@@ -180,7 +180,7 @@ def count_line(progress: Progress) -> str:
     counts = progress.counts
     asked = "" if progress.search is None else f"/{progress.search.trials}"
     baselines = len({record.role for record in progress.shown if record.role in BASELINES and not was_interrupted(record)})
-    parts = [f"{progress.searched}{asked} + {baselines} baselines"]
+    parts = [f"{progress.searched}{asked} + {texts.plural(baselines, 'baseline')}"]
     parts += [f"{counts['complete']} complete", f"{counts['pruned']} pruned", f"{counts['fail']} failed"]
     parts += [f"{counts[name]} {name}" for name in ("infeasible", "interrupted") if counts[name]]
     return " · ".join(parts)

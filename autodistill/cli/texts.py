@@ -10,6 +10,8 @@ from autodistill.recipe import SLOTS
 from autodistill.records import Role
 
 ABSENT = "–"
+UNDISTILLED = "hard labels"
+"""What a recipe without any objective of distillation learns from."""
 
 ROLES: dict[Role, str] = {
     "no_kd": "no KD",
@@ -24,6 +26,11 @@ ROLES: dict[Role, str] = {
 def clean(text: str) -> str:
     """One line without control characters: a name from outside must not move the terminal's cursor."""
     return " ".join("".join(char if char.isprintable() else " " for char in text).split(" "))
+
+
+def plural(number: int, word: str) -> str:
+    """`1 epoch`, `2 epochs`."""
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def score(value: float | None) -> str:
@@ -80,4 +87,4 @@ def objective(recipe: Mapping[str, Any]) -> str:
     """The objectives at work in a recipe: `kl + mi`, `hard labels` where there are no others."""
     part = recipe.get("objective", {})
     kinds = [part[slot]["kind"] for slot in SLOTS if slot in part and part[slot].get("weight", 1.0) > 0]
-    return clean(" + ".join(kind for kind in kinds if kind != "none") or "hard labels")
+    return clean(" + ".join(kind for kind in kinds if kind != "none") or UNDISTILLED)

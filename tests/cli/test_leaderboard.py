@@ -73,7 +73,7 @@ def test_the_leaderboard_fits_its_terminal(width: int) -> None:
         (
             {"no_kd": 0.80, "search": 0.75},
             "The best trial (trial 1) has accuracy 0.7500, 0.0500 less than no KD (0.8000): "
-            "no distilled student beats the one without a teacher on the validation split.",
+            "nothing here beats the student without a teacher on the validation split.",
         ),
         (
             {"no_kd": 0.80, "search": 0.80},
@@ -116,6 +116,13 @@ def test_negative_correlations_are_compared_without_a_share_of_the_gap() -> None
     found = rows([spearman(0, "no_kd", -0.2), spearman(1, "search", -0.1)], NONE, -0.3, None)
     assert [row.retention for row in found] == [None, None, None]
     assert [row.trial for row in found] == [None, 1, 0]
+
+
+def test_a_best_trial_without_a_teacher_is_not_called_distillation() -> None:
+    bare = {"student": BERT, "objective": {"hard_label_weight": 1.0, "prediction": {"kind": "none"}}}
+    text = verdict([record(0, "no_kd", 0.8), record(1, score=0.85, recipe=bare)], NONE)
+    assert "0.0500 more than no KD" in text
+    assert text.endswith("with one seed. Its recipe learns from hard labels alone: the gain is not distillation's.")
 
 
 def test_an_interrupted_baseline_is_not_taken_for_a_failed_one() -> None:

@@ -237,7 +237,7 @@ def test_a_resumed_search_knows_the_earlier_trials(tmp_path: Path) -> None:
     progress = Progress(earlier=lambda folder: read_records(Path(folder) / "trials.parquet"))
     progress.hear(search_started(str(study.folder), done=1))
     assert best_line(progress) == "0.8000 trial 1 · 88.9% of the teacher · +0.1000 vs no KD · bert 3×192"
-    assert count_line(progress) == "1/8 + 1 baselines · 2 complete · 0 pruned · 0 failed · 1 interrupted"
+    assert count_line(progress) == "1/8 + 1 baseline · 2 complete · 0 pruned · 0 failed · 1 interrupted"
 
 
 def test_a_baseline_over_the_limits_is_never_the_best() -> None:

@@ -49,6 +49,7 @@ def test_durations_have_two_units(value: float | None, shown: str) -> None:
 
 def test_scores_shares_and_latencies() -> None:
     assert (texts.score(0.87125), texts.score(-0.1), texts.score(float("nan"))) == ("0.8712", "-0.1000", "–")
+    assert (texts.plural(1, "trial"), texts.plural(0, "trial")) == ("1 trial", "0 trials")
     assert (texts.percent(0.974), texts.percent(None)) == ("97.4%", "–")
     assert (texts.latency(1.2345), texts.latency(None)) == ("1.23 ms", "–")
 
