@@ -27,7 +27,7 @@ from autodistill.search.events import Event, Listen, SearchFinished, SearchMessa
 from autodistill.search.ledger import Ledger
 from autodistill.search.ray_backend import Halt, Round, RunningRay, ray_running, run_round
 from autodistill.search.sampler import make_pruner, make_sampler
-from autodistill.search.settings import DatasetFacts, SearchSettings, TeacherRef
+from autodistill.search.settings import DatasetFacts, SearchSettings, TeacherRef, without_password
 from autodistill.search.storage import close_storage, open_storage, study_exists
 from autodistill.search.study import Study
 from autodistill.search.translate import Plan
@@ -96,11 +96,18 @@ def run_search(
                 _refuse_existing(folder)
             _refuse_differences(before, about)
             about["sessions"] = before["sessions"] + about["sessions"]
-        url = settings.storage or folders.default_storage(folder)
+        url = _storage_url(settings, before)
+        about["settings"]["storage"] = None if url == folders.default_storage(folder) else without_password(url)
         storage = open_storage(url)
-        if before is None and study_exists(storage, settings.study) and settings.storage:
+        held = study_exists(storage, settings.study)
+        if before is None and held and settings.storage:
             raise StudyError(
                 f"the storage already holds a study {settings.study!r} that is not of {folder}; choose another name with --study"
+            )
+        if before is not None and not held and (folder / "trials.parquet").exists():
+            raise StudyError(
+                f"the study {folder} cannot be resumed: its storage {without_password(url)!r} does not hold it any more. "
+                "Its trials can still be read from trials.parquet; start another with --study NAME"
             )
         folders.write_about(folder, about)
         optuna_study = optuna.create_study(
@@ -117,7 +124,7 @@ def run_search(
             if recipe.id not in known:
                 ledger.enqueue("recommended", recipe)
         why = _run(ledger, settings, runner, emit, began)
-        found = Study(folder, about, settings.storage)
+        found = Study(folder, about, url)
         emit(SearchFinished(found.counts, time.monotonic() - began, why))
         if why == "interrupted":
             raise SearchInterrupted(found)
@@ -252,6 +259,21 @@ def _about(plan: Plan, space: Space) -> dict[str, Any]:
         "teacher_score": max(scores, default=None),
         "sessions": [{"started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), "environment": plan.environment}],
     }
+
+
+def _storage_url(settings: SearchSettings, before: dict[str, Any] | None) -> str:
+    default = folders.default_storage(settings.folder)
+    if before is None:
+        return settings.storage or default
+    was = before["settings"]["storage"]
+    url = settings.storage or was or default
+    if without_password(url) != without_password(was or default):
+        raise StudyError(
+            f"the study {settings.study!r} is in the storage {was or default!r}, not in {without_password(url)!r}; leave --storage out"
+        )
+    if "***" in url:
+        raise StudyError(f"the study {settings.study!r} is in the storage {url!r}; give it with its password, --storage URL")
+    return url
 
 
 def _refuse_existing(folder: Path) -> None:

@@ -1,0 +1,150 @@
+"""Study folders, and what a search refuses before it starts Ray."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from fakes import FACTS, FakeFeasible, FakeRunner, make_settings, make_space, make_teachers
+from test_ledger import Bench
+
+from autodistill.errors import RecipeError, StudyError
+from autodistill.search import ray_backend
+from autodistill.search.environment import describe_environment
+from autodistill.search.run import run_search
+from autodistill.search.study import Study, lock_study, read_about, write_about
+
+
+class Reached(Exception):
+    """The search got as far as starting Ray."""
+
+
+def ask(folder: Path, monkeypatch: pytest.MonkeyPatch, **asked: object) -> Study:
+    """A search up to the point where Ray would start."""
+
+    def no_ray(*_: object) -> None:
+        raise Reached
+
+    monkeypatch.setattr(ray_backend, "_init", no_ray)
+    monkeypatch.setattr("autodistill.search.run.ray_running", no_ray)
+    space = make_space(folder)
+    return run_search(
+        make_settings(folder, **asked),
+        space=space,
+        dataset=FACTS,
+        teachers=make_teachers(space),
+        runner=FakeRunner(),
+        feasible=FakeFeasible(),
+        baselines=space.baselines(),
+    )
+
+
+def test_a_search_that_breaks_before_its_first_trial_can_be_resumed(tmp_path, monkeypatch):
+    with pytest.raises(Reached):
+        ask(tmp_path, monkeypatch)
+    study = Study.open(tmp_path / "s")
+    assert study.trial_records == []
+    assert study.best is None
+    assert study.best_folder is None
+    assert study.counts == {"complete": 0, "pruned": 0, "fail": 0, "infeasible": 0, "interrupted": 0}
+    assert len(study.records) == 0
+    with pytest.raises(RecipeError, match=r"no file .*recommended\.yaml"):
+        _ = study.recommended
+    queue = study.optuna_study().get_trials()
+    assert [trial.user_attrs["proposal"]["role"] for trial in queue] == ["no_kd", "plain_kd", "defaults"]
+    with pytest.raises(StudyError, match="exists; go on with it with --resume"):
+        ask(tmp_path, monkeypatch)
+    with pytest.raises(Reached):
+        ask(tmp_path, monkeypatch, resume=True, trials=20)
+    assert len(study.optuna_study().get_trials()) == 3
+    about = read_about(study.folder)
+    assert len(about["sessions"]) == 2
+    assert about["settings"]["trials"] == 20
+
+
+def test_a_search_has_its_study_for_itself(tmp_path, monkeypatch):
+    lock = lock_study(tmp_path / "s")
+    with pytest.raises(StudyError, match="a search is running on the study"):
+        ask(tmp_path, monkeypatch)
+    lock.release()
+    with pytest.raises(Reached):
+        ask(tmp_path, monkeypatch)
+
+
+def test_another_storage_is_remembered_without_its_password(tmp_path, monkeypatch):
+    url = f"sqlite:///{tmp_path / 'elsewhere.db'}"
+    with pytest.raises(Reached):
+        ask(tmp_path, monkeypatch, storage=url)
+    assert not (tmp_path / "s" / "optuna.db").exists()
+    assert Study.open(tmp_path / "s").storage == url
+    with pytest.raises(Reached):
+        ask(tmp_path, monkeypatch, resume=True)
+    assert not (tmp_path / "s" / "optuna.db").exists()
+    with pytest.raises(StudyError, match=r"is in the storage .*elsewhere\.db', not in .*other\.db"):
+        ask(tmp_path, monkeypatch, resume=True, storage=f"sqlite:///{tmp_path / 'other.db'}")
+    with pytest.raises(StudyError, match="the storage already holds a study 's'"):
+        ask(tmp_path / "b", monkeypatch, storage=url)
+    about = read_about(tmp_path / "s")
+    about["settings"]["storage"] = "postgresql://me:***@host/db"
+    write_about(tmp_path / "s", about)
+    with pytest.raises(StudyError, match="give it with its password"):
+        ask(tmp_path, monkeypatch, resume=True)
+    with pytest.raises(StudyError, match="needs its password"):
+        Study.open(tmp_path / "s").optuna_study()
+
+
+def test_a_study_that_has_lost_its_storage_is_not_overwritten(tmp_path, monkeypatch):
+    with pytest.raises(Reached):
+        ask(tmp_path, monkeypatch)
+    bench = Bench(tmp_path, enqueue=False)
+    bench.train(bench.propose())
+    bench.ledger.write(force=True)
+    (tmp_path / "s" / "study.json").unlink()
+    (tmp_path / "s" / "optuna.db").rename(tmp_path / "kept.db")
+    for name in ("optuna.db-wal", "optuna.db-shm"):
+        (tmp_path / "s" / name).unlink(missing_ok=True)
+    with pytest.raises(Reached):
+        ask(tmp_path, monkeypatch)
+    for path in (tmp_path / "s").glob("optuna.db*"):
+        path.unlink()
+    table = (tmp_path / "s" / "trials.parquet").read_bytes()
+    with pytest.raises(StudyError, match="does not hold it any more"):
+        ask(tmp_path, monkeypatch, resume=True)
+    assert (tmp_path / "s" / "trials.parquet").read_bytes() == table
+
+
+def test_folders_that_are_no_studies_are_told(tmp_path):
+    with pytest.raises(StudyError, match=r"is not a study: it has no study\.json"):
+        Study.open(tmp_path)
+    (tmp_path / "study.json").write_text("{")
+    with pytest.raises(StudyError, match=r"study\.json cannot be read .*; restore it"):
+        Study.open(tmp_path)
+    (tmp_path / "study.json").write_text(json.dumps({"schema": 99}))
+    with pytest.raises(StudyError, match=r"newer autodistill \(schema 99"):
+        Study.open(tmp_path)
+
+
+def test_the_environment_names_versions_and_machine():
+    found = describe_environment()
+    assert {"python", "autodistill", "torch", "ray", "optuna", "platform", "cpu", "cores"} <= set(found)
+    assert found["ray"][0].isdigit()
+    assert all(isinstance(value, str) and value for value in found.values())
+
+
+@pytest.mark.parametrize(
+    ("asked", "cpus", "gpus", "workers"),
+    [
+        ({}, 8, 0, 8),
+        ({"cpus_per_trial": 4}, 8, 0, 2),
+        ({"cpus_per_trial": 4}, 2, 0, 1),
+        ({"gpus_per_trial": 0.25}, 16, 1, 4),
+        ({"gpus_per_trial": 0.1}, 16, 2, 20),
+        ({"gpus_per_trial": 2}, 16, 8, 4),
+        ({"workers": 3}, 8, 0, 3),
+    ],
+)
+def test_workers_are_as_many_as_fit(tmp_path, monkeypatch, asked, cpus, gpus, workers):
+    monkeypatch.setattr(ray_backend, "gpu_names", lambda: ("GPU",) * gpus)
+    settings = make_settings(tmp_path, **{"workers": None, **asked})
+    assert ray_backend.count_workers(settings, cpus, gpus) == workers
