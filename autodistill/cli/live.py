@@ -100,9 +100,8 @@ class PlainView:
                 self.say(_opening(event))
             case TrialStarted():
                 size = "" if event.params is None else f", {texts.params(event.params)} parameters"
-                self.say(
-                    f"trial {event.trial} ({texts.ROLES[event.role]}) started: {event.student}{size}, at most {texts.plural(event.epochs, 'epoch')}"
-                )
+                most = texts.plural(event.epochs, "epoch")
+                self.say(f"trial {event.trial} ({texts.ROLES[event.role]}) started: {event.student}{size}, at most {most}")
             case TrialFinished(record) if record.state != "infeasible":
                 self.say(self._end(record, before))
             case SearchMessage(text, level):
