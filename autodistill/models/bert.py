@@ -111,6 +111,8 @@ def _start_from(student: Any, teacher: TeacherWeights) -> None:
         pooler, pooler_bias, classifier, classifier_bias = head
         _copy_neurons(student.bert.pooler.dense, pooler @ basis, pooler_bias, student.classifier.weight, classifier)
         student.classifier.bias.copy_(classifier_bias)
+        if config.num_labels == 1:  # the teacher answers in the target's units, and students learn standardised targets
+            student.classifier.reset_parameters()
 
 
 def _copy_neurons(inner: nn.Linear, weight: Tensor, bias: Tensor, outer: Tensor, outer_weight: Tensor) -> None:

@@ -94,10 +94,11 @@ def finetune_teacher(
         if found is not None:
             return found
         start = time.perf_counter()
-        with _seeded(seed), cpu_threads(threads):
+        where = pick_device(device)
+        with _seeded(seed, where), cpu_threads(threads):
             model, tokenizer = untrained_teacher(dataset, teacher)
             train, validation = (encode(dataset, split, tokenizer, teacher) for split in (dataset.train, dataset.validation))
-            metrics = _Run(dataset, teacher, model, train, validation, seed, pick_device(device), progress).train()
+            metrics = _Run(dataset, teacher, model, train, validation, seed, where, progress).train()
         about = {
             "dataset": dataset.name,
             "dataset_fingerprint": dataset.fingerprint,
@@ -202,7 +203,8 @@ class _Run:
             batch = normalise(_flip_and_crop(self.inputs.images[rows.numpy()], generator), self.inputs.mean, self.inputs.std)
         else:
             batch = self.inputs.batch(rows)
-        logits = self.model(to_device(batch, self.device)).logits
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
+            logits = self.model(to_device(batch, self.device)).logits.float()
         if self.dataset.is_regression:
             return F.mse_loss(logits.squeeze(1), labels)
         return F.cross_entropy(logits, labels)
@@ -255,8 +257,8 @@ def _flip_and_crop(images: np.ndarray, generator: torch.Generator) -> np.ndarray
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Draw from generators seeded for the block, and leave the process's own as they were."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng([torch.cuda.current_device()] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield

@@ -82,6 +82,16 @@ class TeacherOutputs:
             parts |= self._run_live(rows)
         return self._assemble(parts)
 
+    def column(self, name: str) -> Tensor:
+        """One output of every row, (N, …) float32. name: `logits` or `embedding`.
+
+        Unlike a `batch` of every row it brings no other output into memory with it.
+        """
+        if name in self._stored:
+            return self._stored[name][name].float()
+        rows = torch.arange(len(self)).split(_ROWS_AT_ONCE)
+        return torch.cat([getattr(self.batch(part), name) for part in rows])
+
     def _run_live(self, rows: Tensor) -> dict[str, dict[str, Tensor]]:
         if self._model is None:
             self._model = load_teacher(self.teacher)[0].to(self.device)

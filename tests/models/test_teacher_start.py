@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from test_students import ragged_batch, recipe
 from tiny_teacher import WORDS, save_bert, save_distilbert, save_tokenizer
 
@@ -50,6 +51,21 @@ def test_of_equal_size_it_is_the_teacher(tmp_path: Path) -> None:
     torch.testing.assert_close(mine.logits, its.logits, atol=1e-5, rtol=1e-4)
 
 
+def test_a_regression_keeps_the_head_to_itself(tmp_path: Path) -> None:
+    """The teacher answers in the target's units (here far from 0), the student learns standardised targets."""
+    folder = save_bert(tmp_path / "teacher", layers=1, outputs=1)
+    tensors = load_file(folder / "model.safetensors")
+    tensors["classifier.bias"] += 500
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    torch.manual_seed(0)
+    wanted = recipe({"family": "bert", "layers": 1, "hidden_size": 32, "heads": 4}, "text-regression")
+    student = build_student(wanted, context(folder, outputs=1)).eval()
+    with torch.no_grad():
+        mine, its = student(ragged_batch()), load_teacher(folder)[0](ragged_batch())
+    torch.testing.assert_close(mine.embedding, its.embedding, atol=1e-5, rtol=1e-4)
+    assert mine.logits.abs().max() < 10
+
+
 def test_a_distilbert_teacher_too(tmp_path: Path) -> None:
     folder = save_distilbert(tmp_path / "teacher")
     for one, other in zip(student_of(folder, 2, 32, 4).states, teacher_says(folder).states, strict=True):
@@ -73,8 +89,6 @@ def test_a_teacher_of_low_rank_loses_nothing_when_projected(tmp_path: Path) -> N
     and the attention scores.
     """
     folder = save_bert(tmp_path / "teacher", layers=1, width=32, heads=4)
-    from safetensors.torch import load_file, save_file
-
     tensors = load_file(folder / "model.safetensors")
     torch.manual_seed(1)
     directions = torch.linalg.qr(torch.randn(32, 16))[0]

@@ -82,6 +82,14 @@ def test_stored_outputs_are_what_the_teacher_says(teacher: Path, encoded: Encode
         check_text(outputs.batch(rows), said_by(teacher, encoded, rows), encoded.batch(rows).mask)
 
 
+@pytest.mark.parametrize("budget", [0, None])
+def test_a_column_is_that_of_every_row(teacher: Path, encoded: EncodedText, budget: int | None) -> None:
+    outputs = stored(teacher, encoded, budget_bytes=budget)
+    everyone = outputs.batch(torch.arange(len(outputs)))
+    torch.testing.assert_close(outputs.column("logits"), everyone.logits, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(outputs.column("embedding"), everyone.embedding, atol=1e-5, rtol=1e-4)
+
+
 def test_live_outputs_are_the_same(teacher: Path, encoded: EncodedText) -> None:
     outputs = stored(teacher, encoded, budget_bytes=0)
     assert outputs.plan.stored == ()
