@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import random
-import re
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
 from autodistill.errors import StudyError
 from autodistill.recipe import Recipe, Teacher
@@ -15,7 +13,7 @@ from autodistill.records import Role
 from autodistill.search.constraints import Feasible, Limits
 from autodistill.search.events import Listen, SearchMessage, StageFinished, StageProgress, StageStarted
 from autodistill.search.run import run_search
-from autodistill.search.settings import DatasetFacts, SearchSettings, TeacherRef
+from autodistill.search.settings import DatasetFacts, SearchSettings, TeacherRef, check_existence, default_name
 from autodistill.search.study import Study
 from autodistill.space import Space
 from autodistill.tasks import load_dataset
@@ -104,7 +102,7 @@ def search(
         resume=resume,
         **({} if max_epochs is None else {"max_epochs": max_epochs}),
     )
-    refuse_early(settings)
+    check_existence(settings)
 
     with _Stage(tell, "data", f"reading {dataset}") as stage:
         data = load_dataset(ref)
@@ -138,24 +136,6 @@ def search(
     )
     tell(StageFinished("trials", time.monotonic() - began, ""))
     return result
-
-
-def default_name(dataset: str) -> str:
-    """A study's name from its dataset's: the last part of a path or id, without what a folder's name had better not hold."""
-    name = re.sub(r"[^\w.+@-]+", "-", Path(dataset.rstrip("/")).name.partition(".")[0]).strip("-.")
-    return name or "study"
-
-
-def refuse_early(settings: SearchSettings) -> None:
-    """Refuse what needs no data to be refused: a study that exists, or that does not exist though it is to be resumed."""
-    exists = (settings.folder / "study.json").exists()
-    if exists and not settings.resume:
-        raise StudyError(f"the study {settings.folder} exists; go on with it with --resume, or start another with --study NAME")
-    if settings.resume and not exists:
-        there = sorted(item.parent.name for item in settings.folder.parent.glob("*/study.json"))
-        raise StudyError(
-            f"there is no study {settings.study!r} in {settings.folder.parent} to resume; studies there: {', '.join(there) or 'none'}"
-        )
 
 
 def train_teacher(data: Dataset, part: Teacher, seed: int, tell: Listen) -> TeacherRef:

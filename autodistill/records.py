@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import pandas as pd
 from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    import pandas as pd  # takes a second to import, and most of what reads this module has no table to read
 
 SCHEMA = 1
 
@@ -81,6 +83,8 @@ _JSON = ("recipe", "metrics", "curve", "seconds_by_stage", "environment")
 
 def to_frame(records: Sequence[TrialRecord]) -> pd.DataFrame:
     """A row a trial, sorted by number; nested fields as JSON text, retention beside the score."""
+    import pandas as pd
+
     rows = []
     for record in sorted(records, key=lambda item: item.trial):
         row = record.model_dump(mode="json")
@@ -91,6 +95,8 @@ def to_frame(records: Sequence[TrialRecord]) -> pd.DataFrame:
 
 def from_frame(frame: pd.DataFrame) -> list[TrialRecord]:
     """The records of a table that `to_frame` made."""
+    import pandas as pd
+
     records = []
     for row in frame.drop(columns="retention").to_dict("records"):
         values: dict[str, Any] = {
@@ -110,4 +116,6 @@ def write_records(records: Sequence[TrialRecord], path: Path) -> None:
 
 def read_records(path: Path) -> list[TrialRecord]:
     """Read a table of trials."""
+    import pandas as pd
+
     return from_frame(pd.read_parquet(path))

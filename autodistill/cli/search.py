@@ -21,11 +21,11 @@ from autodistill.cli.leaderboard import failures, rows, short_path, summary, tab
 from autodistill.cli.live import open_view
 from autodistill.cli.progress import Progress
 from autodistill.components import TASKS
-from autodistill.errors import RunError, StudyError, UsageError
+from autodistill.errors import RunError, UsageError
 from autodistill.records import TrialRecord, read_records
 from autodistill.search.constraints import Limits
 from autodistill.search.events import Listen, Stage
-from autodistill.search.settings import SearchSettings, without_password
+from autodistill.search.settings import SearchSettings, check_existence, default_name, without_password
 from autodistill.search.study import Study
 from autodistill.space import Space, shipped_spaces
 from autodistill.tasks.base import DatasetRef
@@ -168,27 +168,20 @@ def _check(args: argparse.Namespace) -> None:
     """
     if not args.dataset.strip():
         raise UsageError("--dataset is empty; give a name (see `autodistill datasets`), a hub id or a path")
+    args.study = args.study or default_name(args.dataset)
     settings = SearchSettings(
         dataset=DatasetRef(args.dataset),
-        study=args.study or "unnamed",
+        study=args.study,
         trials=args.trials,
         time_budget=args.time_budget,
         max_latency_ms=args.max_latency,
         gpus_per_trial=args.gpus_per_trial,
         studies_dir=args.studies_dir,
+        resume=args.resume,
     )
     if args.space is not None and args.space not in shipped_spaces() and not Path(args.space).exists():
         Space.load(args.space, TASKS[0])  # says what there is
-    if args.study is None:
-        return
-    exists = (settings.folder / "study.json").exists()
-    if exists and not args.resume:
-        raise StudyError(f"the study {settings.folder} exists; go on with it with --resume, or start another with --study NAME")
-    if args.resume and not exists:
-        names = sorted(path.parent.name for path in settings.folder.parent.glob("*/study.json"))
-        raise StudyError(
-            f"there is no study {args.study!r} in {settings.folder.parent} to resume; studies there: {', '.join(names) or 'none'}"
-        )
+    check_existence(settings)
 
 
 def _earlier(folder: str) -> list[TrialRecord]:
@@ -214,7 +207,7 @@ def _begun(args: argparse.Namespace, progress: Progress) -> str | None:
     """The name of the study, if it has come to exist."""
     if progress.search is not None:
         return progress.search.study
-    return args.study if args.study and Path(args.studies_dir, args.study, "study.json").expanduser().exists() else None
+    return args.study if Path(args.studies_dir, args.study, "study.json").expanduser().exists() else None
 
 
 def command(args: argparse.Namespace, study: str, **changes: object) -> str:

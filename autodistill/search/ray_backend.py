@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import shutil
+import socket
 import sys
 import tempfile
 import time
@@ -242,6 +243,7 @@ def ray_running(settings: SearchSettings) -> Iterator[RunningRay]:
 def _init(ray: Any, settings: SearchSettings, temporary: Path, workers_env: dict[str, str]) -> None:
     quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     if settings.address is not None:
+        _knock(settings.address)
         ray.init(address=settings.address, runtime_env={"env_vars": workers_env | _QUIET}, **quiet)
         return
     from ray._private import ray_constants
@@ -258,6 +260,13 @@ def _init(ray: Any, settings: SearchSettings, temporary: Path, workers_env: dict
         _temp_dir=str(temporary),
         **quiet,
     )
+
+
+def _knock(address: str) -> None:
+    """Ray itself tries for minutes, and noisily, where nobody answers."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 def _workers_of(settings: SearchSettings) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autodistill.errors import UsageError
+from autodistill.errors import StudyError, UsageError
 from autodistill.tasks.base import DatasetRef
 
 
@@ -78,6 +78,8 @@ class SearchSettings:
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise UsageError(f"{name} is {value!r}; it should be a number above 0")
+        if self.address is not None and not re.fullmatch(r"auto|[^/]+:\d+", self.address):
+            raise UsageError(f"address is {self.address!r}; allowed: auto (the cluster that this machine is part of), HOST:PORT")
         share = self.gpus_per_trial
         if share is not None and not (share >= 0 and math.isfinite(share) and (share <= 1 or float(share).is_integer())):
             raise UsageError(f"gpus_per_trial is {share!r}; it should be a fraction from 0 to 1, or a whole number of GPUs")
@@ -99,6 +101,28 @@ class SearchSettings:
         if dataset.get("text_columns") is not None:
             dataset["text_columns"] = tuple(dataset["text_columns"])
         return cls(**{**data, "dataset": DatasetRef(**dataset)})
+
+
+def default_name(dataset: str) -> str:
+    """A study's name from its dataset's: the last part of a path or id, without what a folder's name had better not hold."""
+    name = re.sub(r"[^\w.+@-]+", "-", Path(dataset.rstrip("/")).name.partition(".")[0]).strip("-.")
+    return name or "study"
+
+
+def check_existence(settings: SearchSettings) -> None:
+    """A new study must not exist, and one that is to be resumed must.
+
+    Raises:
+        StudyError: it is the other way round.
+    """
+    exists = (settings.folder / "study.json").exists()
+    if exists and not settings.resume:
+        raise StudyError(f"the study {settings.folder} exists; go on with it with --resume, or start another with --study NAME")
+    if settings.resume and not exists:
+        there = sorted(item.parent.name for item in settings.folder.parent.glob("*/study.json"))
+        raise StudyError(
+            f"there is no study {settings.study!r} in {settings.folder.parent} to resume; studies there: {', '.join(there) or 'none'}"
+        )
 
 
 def without_password(url: str) -> str:

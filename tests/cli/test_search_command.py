@@ -86,7 +86,7 @@ def test_what_is_not_asked_for_is_left_to_the_search(here: Path, asked: Callable
     seen = asked(good())
     assert main("--dataset", "d") == 0
     given = {name: value for name, value in seen.items() if value is not None and name != "listen"}
-    assert given == {"dataset": "d", "trials": 20, "cpus_per_trial": 1, "studies_dir": "studies", "resume": False, "seed": 0}
+    assert given == {"dataset": "d", "trials": 20, "cpus_per_trial": 1, "studies_dir": "studies", "study": "d", "resume": False, "seed": 0}
 
 
 def test_the_end_shows_the_leaderboard_the_verdict_and_the_way_on(
@@ -99,9 +99,9 @@ def test_the_end_shows_the_leaderboard_the_verdict_and_the_way_on(
     assert next(line.split()[:3] for line in out.splitlines() if "%" in line and "1.25 ms" in line) == ["4", "search", "0.8700"]
     assert "teacher     0.9000     100.0%       –        –     1m01s  big" in out
     assert "has accuracy 0.8700, 0.0600 more than no KD (0.8100), 66.7% of the way" in out
-    assert "recipe   studies/s/recommended.yaml" in out
-    assert "go on    autodistill search --dataset d --max-params 5000000 --trials 16 --study s --resume\n" in out
-    assert f"optuna-dashboard sqlite:///{here}/studies/s/optuna.db" in out
+    assert "recipe   studies/d/recommended.yaml" in out
+    assert "go on    autodistill search --dataset d --max-params 5000000 --trials 16 --study d --resume\n" in out
+    assert f"optuna-dashboard sqlite:///{here}/studies/d/optuna.db" in out
 
 
 def test_json_has_stdout_for_itself(here: Path, asked: Callable[[Api], dict[str, Any]], capfd: pytest.CaptureFixture[str]) -> None:
@@ -112,7 +112,7 @@ def test_json_has_stdout_for_itself(here: Path, asked: Callable[[Api], dict[str,
     assert found["best"]["score"] == 0.87
     assert found["baselines"] == {"no_kd": 0.81, "plain_kd": 0.83, "defaults": 0.82}
     assert found["seconds"] | {"total": 0} == {"teacher": 61.2, "outputs": 9.5, "trials": 200.0, "total": 0}
-    assert found["folder"] == str(here / "studies" / "s")
+    assert found["folder"] == str(here / "studies" / "größe")
     for said in ("trial 4 (search) complete", "something that a library prints", "something below Python", "0.0600 more than no KD"):
         assert said in captured.err
 
@@ -124,7 +124,7 @@ def test_a_time_budget_that_ends_first_is_said(
     assert main("--dataset", "d", "--trials", "8", "--time-budget", "5m") == 0
     out = capfd.readouterr().out
     assert "The search ended early (time budget) with 3 of 8 trials." in out
-    assert "autodistill search --dataset d --trials 8 --time-budget 300 --study s --resume\n" in out
+    assert "autodistill search --dataset d --trials 8 --time-budget 300 --study d --resume\n" in out
 
 
 def test_ctrl_c_says_how_to_go_on(here: Path, asked: Callable[[Api], dict[str, Any]], capfd: pytest.CaptureFixture[str]) -> None:
@@ -181,7 +181,7 @@ def test_a_failure_after_some_trials_shows_what_there_is(
         raise RunError("200 proposals in a row could not be used")
 
     asked(broken)
-    assert main("--dataset", "d") == 1
+    assert main("--dataset", "d", "--study", "s") == 1
     captured = capfd.readouterr()
     assert "0.0600 more than no KD" in captured.out
     assert "autodistill: 200 proposals in a row could not be used\n" in captured.err
