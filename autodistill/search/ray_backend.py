@@ -196,6 +196,16 @@ _QUIET = {
 }
 
 
+_LOCAL = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""Without a second node in view, Ray stays on loopback."""
+
+
+def _cluster_token() -> dict[str, str]:
+    """Ray 2.60 protects its clusters by a token, which it reads only where it is told so before it is imported."""
+    given = any(name in os.environ for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")) or Path("~/.ray/auth_token").expanduser().exists()
+    return {"RAY_AUTH_MODE": "token"} if given and "RAY_AUTH_MODE" not in os.environ else {}
+
+
 @dataclass(frozen=True)
 class RunningRay:
     """A Ray to run trials on. own: it was started, or connected to, for this search, and goes with it."""
@@ -217,9 +227,8 @@ def ray_running(settings: SearchSettings) -> Iterator[RunningRay]:
     workers_env = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads) | {
         "TOKENIZERS_PARALLELISM": "false"
     }
-    variables = _QUIET | workers_env
-    if settings.address is None:  # without a second node in view, Ray stays on loopback
-        variables |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "PYTHONPATH": _import_path()}
+    workers_env |= {"PYTHONPATH": _import_path()}
+    variables = _QUIET | workers_env | (_cluster_token() if settings.address else _LOCAL)
     with _variables(variables), _loggers_at(logging.CRITICAL, "ray", "ray.tune", "ray.air", "ray.train", "ray.data"):
         import ray
         import ray.tune

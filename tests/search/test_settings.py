@@ -27,10 +27,12 @@ from autodistill.search.settings import SearchSettings, without_password
         ("gpus_per_trial", 1.5),
         ("gpus_per_trial", -0.25),
         ("cpus_per_trial", 0),
+        ("address", "ray://head:10001"),
+        ("address", "head"),
     ],
 )
 def test_values_that_cannot_be_meant_are_named(tmp_path, name, value):
-    with pytest.raises(UsageError, match=r"'s name is|is .*; it should be"):
+    with pytest.raises(UsageError, match=r"'s name is|is .*; it should be|; allowed: auto"):
         make_settings(tmp_path, **{name: value})
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
 from fakes import FACTS, FakeFeasible, FakeRunner, make_settings, make_space, make_teachers
 from test_ledger import Bench
 
-from autodistill.errors import RecipeError, StudyError
+from autodistill.errors import RecipeError, RunError, StudyError
 from autodistill.search import ray_backend
 from autodistill.search.environment import describe_environment
 from autodistill.search.run import run_search
@@ -112,6 +113,14 @@ def test_a_study_that_has_lost_its_storage_is_not_overwritten(tmp_path, monkeypa
     with pytest.raises(StudyError, match="does not hold it any more"):
         ask(tmp_path, monkeypatch, resume=True)
     assert (tmp_path / "s" / "trials.parquet").read_bytes() == table
+
+
+def test_a_cluster_that_does_not_answer_is_told_at_once(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    settings = make_settings(tmp_path, address=f"127.0.0.1:{port}")
+    with pytest.raises(RunError, match=rf"the Ray cluster '127.0.0.1:{port}' cannot be reached \(ConnectionRefusedError"):
+        ray_backend.ray_running(settings).__enter__()
 
 
 def test_folders_that_are_no_studies_are_told(tmp_path):
