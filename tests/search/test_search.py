@@ -25,6 +25,7 @@ from fakes import (
     FakeFeasible,
     FakeRunner,
     assert_sound,
+    finished,
     look,
     make_settings,
     make_space,
@@ -188,13 +189,34 @@ def test_a_time_budget_leaves_a_study_to_resume(ray_up, tmp_path, monkeypatch):
     assert_sound(study.folder, 3)
 
 
-def test_a_worker_that_cannot_run_trials_stops_the_search(ray_up, tmp_path):
+def test_a_search_without_a_complete_trial_names_the_first_failure(ray_up, tmp_path):
     with pytest.raises(RunError, match=r"no trial completed: 4 failed, the first with 'TypeError: .*not_a_runner"):
         search(tmp_path, trials=1, runner=not_a_runner)
     assert_sound(tmp_path / "s", 1)
 
 
 def not_a_runner() -> None: ...
+
+
+class Unloadable:
+    """A runner whose module a worker does not have."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return missing_module, ()
+
+
+def missing_module() -> None:
+    raise ImportError("no such module there")
+
+
+def test_workers_that_cannot_load_the_runner_stop_the_search(ray_up, tmp_path):
+    with pytest.raises(RunError, match=r"the workers cannot run trials: .*no such module there"):
+        search(tmp_path, trials=30, runner=Unloadable())
+    stored, records = look(tmp_path / "s")
+    assert not [trial for trial in stored if trial.state == TrialState.RUNNING]
+    assert len(records) <= 4  # it does not go through all of them
+    assert {record.state for record in records} == {"fail"}
+    assert finished(records) == []
 
 
 # Searches in a process of their own

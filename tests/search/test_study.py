@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -157,3 +159,18 @@ def test_workers_are_as_many_as_fit(tmp_path, monkeypatch, asked, cpus, gpus, wo
     monkeypatch.setattr(ray_backend, "gpu_names", lambda: ("GPU",) * gpus)
     settings = make_settings(tmp_path, **{"workers": None, **asked})
     assert ray_backend.count_workers(settings, cpus, gpus) == workers
+
+
+def test_a_second_ctrl_c_ends_the_process_at_once():
+    code = (
+        "import os, signal, time\n"
+        "from autodistill.search.run import _interruptible\n"
+        "with _interruptible() as pressed:\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    print(pressed.wait(5), flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    time.sleep(5)\n"
+        "    print('still here')\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.stdout, ended.returncode) == ("True\n", 130)
