@@ -6,6 +6,7 @@ import json
 import socket
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -174,3 +175,12 @@ def test_a_second_ctrl_c_ends_the_process_at_once():
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert (ended.stdout, ended.returncode) == ("True\n", 130)
+
+
+def test_autodistill_search_can_be_called_in_any_order_of_imports(monkeypatch):
+    import autodistill
+    import autodistill.search.settings  # makes `autodistill.search` the package
+
+    monkeypatch.setitem(sys.modules, "autodistill.api", types.SimpleNamespace(search=lambda dataset, **more: (dataset, more)))
+    assert autodistill.search("digits", trials=2) == ("digits", {"trials": 2})
+    assert autodistill.search.settings.SearchSettings is type(make_settings(Path()))
