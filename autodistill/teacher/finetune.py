@@ -16,22 +16,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from autodistill.augment.image import flip_crop
 from autodistill.errors import DivergedError, ModelError
 from autodistill.models.base import Batch, StudentModule, pick_device, to_device
+from autodistill.models.fitting import cpu_threads, evaluate, make_optimizer, training_batches, warmup_and_decay
 from autodistill.models.image import EncodedImages, normalise
 from autodistill.models.text import EncodedText
 from autodistill.models.transformer import head_layer
 from autodistill.recipe import Teacher
 from autodistill.storage import lock, new_folder
 from autodistill.tasks.base import Dataset, cache_folder, digest
-from autodistill.tasks.metrics import evaluate_predictions
-from autodistill.teacher.load import cpu_threads, encode, save_teacher, source_fingerprint, untrained_teacher
+from autodistill.teacher.load import encode, save_teacher, source_fingerprint, untrained_teacher
 
 WARMUP = 0.1
 WEIGHT_DECAY = 0.01
 CLIP = 1.0
-_EVALUATION_ROWS = 64
-_POOL = 50
 
 
 @dataclass(frozen=True)
@@ -147,15 +146,16 @@ class _Run:
             return evaluate(self.model, self.validation, self.dataset, self.device)
         generator = torch.Generator().manual_seed(self.seed)
         steps = epochs * math.ceil(len(self.inputs) / self.teacher.batch_size)
-        optimizer = _optimizer(self.model, self.teacher.learning_rate)
-        warm = max(1, round(WARMUP * steps))
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda at: min((at + 1) / warm, (steps - at) / max(1, steps - warm)))
+        optimizer = make_optimizer([self.model], self.teacher.learning_rate, WEIGHT_DECAY)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warmup_and_decay(steps, WARMUP))
+        lengths = self.inputs.lengths if isinstance(self.inputs, EncodedText) else None
+        cropping = np.random.default_rng(self.seed)
         best: tuple[float, dict[str, float], dict[str, Tensor]] | None = None
         score, step, start = None, 0, time.perf_counter()
         for epoch in range(1, epochs + 1):
             self.model.train()
-            for rows in _epoch_batches(self.inputs, self.teacher.batch_size, generator):
-                loss = self._loss(rows, labels[rows].to(self.device), generator)
+            for rows in training_batches(lengths, len(self.inputs), self.teacher.batch_size, generator):
+                loss = self._loss(rows, labels[rows].to(self.device), cropping)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
@@ -197,10 +197,10 @@ class _Run:
         mean, std = float(labels.mean()), float(labels.std(correction=0)) or 1.0
         return (labels - mean) / std, mean, std
 
-    def _loss(self, rows: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+    def _loss(self, rows: Tensor, labels: Tensor, cropping: np.random.Generator) -> Tensor:
         batch: Batch
         if isinstance(self.inputs, EncodedImages):
-            batch = normalise(_flip_and_crop(self.inputs.images[rows.numpy()], generator), self.inputs.mean, self.inputs.std)
+            batch = normalise(flip_crop(self.inputs.images[rows.numpy()], cropping), self.inputs.mean, self.inputs.std)
         else:
             batch = self.inputs.batch(rows)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
@@ -208,52 +208,6 @@ class _Run:
         if self.dataset.is_regression:
             return F.mse_loss(logits.squeeze(1), labels)
         return F.cross_entropy(logits, labels)
-
-
-def evaluate(model: StudentModule, inputs: EncodedText | EncodedImages, dataset: Dataset, device: torch.device) -> dict[str, float]:
-    """The validation split's metrics."""
-    model.eval()
-    order = torch.argsort(inputs.lengths) if isinstance(inputs, EncodedText) else torch.arange(len(inputs))
-    logits = torch.empty(len(inputs), dataset.outputs)
-    with torch.inference_mode():
-        for rows in order.split(_EVALUATION_ROWS):
-            logits[rows] = model(to_device(inputs.batch(rows), device)).logits.float().cpu()
-    return evaluate_predictions(dataset.metric, logits.numpy(), dataset.validation.labels)
-
-
-def _epoch_batches(inputs: EncodedText | EncodedImages, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Random batches of every row; a text's neighbours are of like length, so that little is padding."""
-    order = torch.randperm(len(inputs), generator=generator)
-    if isinstance(inputs, EncodedText):
-        lengths = inputs.lengths
-        order = torch.cat([pool[torch.argsort(lengths[pool])] for pool in order.split(_POOL * size)])
-    batches = order.split(size)
-    for place in torch.randperm(len(batches), generator=generator).tolist():
-        yield batches[place]
-
-
-def _optimizer(model: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
-    """AdamW that decays matrices and kernels, not biases and norms."""
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [item for item in trained if item.dim() > 1], "weight_decay": WEIGHT_DECAY},
-        {"params": [item for item in trained if item.dim() <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=learning_rate, fused=True)
-
-
-def _flip_and_crop(images: np.ndarray, generator: torch.Generator) -> np.ndarray:
-    """Mirror half of the images, and shift each by up to an eighth of its size (reflected at the border). (B, H, W, 3) uint8."""
-    count, height, width = images.shape[:3]
-    pad = height // 8
-    padded = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode="reflect")
-    down, right = torch.randint(0, 2 * pad + 1, (2, count), generator=generator).numpy()
-    across = np.arange(width)[None, :] + np.zeros((count, 1), dtype=np.int64)
-    mirrored = torch.rand(count, generator=generator).numpy() < 0.5
-    across[mirrored] = across[mirrored, ::-1]
-    rows = down[:, None] + np.arange(height)[None, :]
-    columns = right[:, None] + across
-    return padded[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
 @contextmanager

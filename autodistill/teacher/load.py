@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -144,14 +142,3 @@ def encode(dataset: Dataset, split: Split, tokenizer: Any, teacher: Teacher) -> 
         return EncodedImages(split.images, *normalisation(timm_name(teacher)))
     assert split.texts is not None
     return encode_split(split.texts, split.text_pairs, tokenizer, teacher.max_length)
-
-
-@contextmanager
-def cpu_threads(count: int | None) -> Iterator[None]:
-    """Let torch use so many threads inside the block; None leaves it as it is."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

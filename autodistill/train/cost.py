@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from autodistill.models.base import Batch
+from autodistill.models.fitting import cpu_threads
 
 
 def count_parameters(model: nn.Module) -> int:
@@ -24,17 +23,6 @@ def count_flops(model: nn.Module, batch: Batch) -> float:
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         model(batch)
     return float(counter.get_total_flops())
-
-
-@contextmanager
-def cpu_threads(count: int) -> Iterator[None]:
-    """Run with so many CPU threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def measure_latency(model: nn.Module, batch: Batch, *, threads: int = 1, repeats: int = 15, warmup: int = 3) -> float:

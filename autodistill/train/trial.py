@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -16,19 +15,16 @@ from autodistill.augment.mixup import Mix
 from autodistill.errors import DivergedError
 from autodistill.models import build_student
 from autodistill.models.base import StudentModule, TextBatch, full_precision, pick_device, to_device
-from autodistill.models.text import EncodedText
-from autodistill.recipe import Recipe, Training
+from autodistill.models.fitting import cpu_threads, evaluate, make_optimizer, training_batches, warmup_and_decay
+from autodistill.recipe import Recipe
 from autodistill.records import Point
-from autodistill.tasks.metrics import evaluate_predictions
 from autodistill.train.assignment import Assignment, Report, TrialResult
-from autodistill.train.batches import evaluation_batches, training_batches
-from autodistill.train.cost import count_flops, count_parameters, cpu_threads
+from autodistill.train.cost import count_flops, count_parameters
 from autodistill.train.data import TrialData, open_data, word_table
 from autodistill.train.objective import Objective, Side, Targets
 from autodistill.train.students import copy_weights, save_student
 from autodistill.train.taps import student_taps, teacher_taps
 
-EVALUATION_BATCH = 256
 GRADIENT_NORM = 1.0
 
 
@@ -61,7 +57,7 @@ def _run(assignment: Assignment, report: Report) -> TrialResult:
         turn = time.perf_counter()
         losses = trainer.train_epoch(epoch)
         trained = time.perf_counter()
-        metrics = evaluate(student, data, device)
+        metrics = evaluate(student, data.validation, data.dataset, device)
         now = time.perf_counter()
         seconds["training"] += trained - turn
         seconds["evaluation"] += now - trained
@@ -90,7 +86,7 @@ class Trainer:
         self.order = torch.Generator().manual_seed(seed)
         self.mixing = np.random.default_rng(seed)
         self.objective = self._objective().to(device)
-        self.optimizer = make_optimizer([student, self.objective], recipe.training, device)
+        self.optimizer = make_optimizer([student, self.objective], recipe.training.learning_rate, recipe.training.weight_decay)
         steps = epochs * math.ceil(data.rows / recipe.training.batch_size)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, warmup_and_decay(steps, recipe.training.warmup))
 
@@ -149,34 +145,3 @@ class Trainer:
         self.optimizer.step()
         self.schedule.step()
         return parts
-
-
-def evaluate(student: StudentModule, data: TrialData, device: torch.device) -> dict[str, float]:
-    """The student's metrics on the validation split."""
-    student.eval()
-    logits = torch.empty(len(data.validation_labels), data.outputs)
-    lengths = data.validation.lengths if isinstance(data.validation, EncodedText) else None
-    with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
-        for rows in evaluation_batches(lengths, len(logits), EVALUATION_BATCH):
-            logits[rows] = student(to_device(data.validation.batch(rows), device)).logits.float().cpu()
-    return evaluate_predictions(data.metric, logits.numpy(), data.validation_labels)
-
-
-def make_optimizer(modules: list[nn.Module], training: Training, device: torch.device) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov, Hutter 2019), fused; matrices decay, biases and norms do not."""
-    parameters = [parameter for module in modules for parameter in module.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [item for item in parameters if item.ndim >= 2], "weight_decay": training.weight_decay},
-        {"params": [item for item in parameters if item.ndim < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=training.learning_rate, fused=device.type in ("cpu", "cuda"))
-
-
-def warmup_and_decay(steps: int, warmup: float) -> Callable[[int], float]:
-    """The learning rate's factor at each step: up from 0 over the first share of the steps, then straight down to 0."""
-    rise = max(1, round(steps * warmup))
-
-    def factor(step: int) -> float:
-        return (step + 1) / rise if step < rise else max(0.0, (steps - step) / max(1, steps - rise))
-
-    return factor

@@ -12,11 +12,10 @@ from torch import nn
 
 from autodistill.augment.mixup import Mix
 from autodistill.models.base import Outputs, TextBatch
-from autodistill.recipe import Recipe, Training
-from autodistill.train.batches import evaluation_batches, training_batches
+from autodistill.models.fitting import evaluation_batches, make_optimizer, training_batches, warmup_and_decay
+from autodistill.recipe import Recipe
 from autodistill.train.cost import count_flops, count_parameters, measure_latency
 from autodistill.train.objective import Objective, Side, Targets, masked_mean
-from autodistill.train.trial import make_optimizer, warmup_and_decay
 
 
 def _recipe(task: str = "text-classification", **objective: object) -> Recipe:
@@ -122,7 +121,7 @@ def test_the_learning_rate_rises_and_falls_in_straight_lines() -> None:
 
 def test_only_matrices_decay() -> None:
     model = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4))
-    decayed, kept = make_optimizer([model], Training(weight_decay=0.5), torch.device("cpu")).param_groups
+    decayed, kept = make_optimizer([model], 1e-3, 0.5).param_groups
     assert [tuple(item.shape) for item in decayed["params"]] == [(4, 3)]
     assert decayed["weight_decay"] == 0.5
     assert len(kept["params"]) == 3

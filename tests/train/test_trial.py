@@ -13,6 +13,7 @@ from tiny_teacher import save_bert, text_dataset
 from autodistill.components import specs
 from autodistill.errors import DivergedError, ModelError, RecipeError
 from autodistill.models.base import TextBatch
+from autodistill.models.fitting import evaluate
 from autodistill.recipe import SLOTS, Recipe
 from autodistill.records import Point
 from autodistill.tasks import load_dataset
@@ -21,9 +22,9 @@ from autodistill.teacher import outputs as store
 from autodistill.teacher.finetune import finetune_teacher
 from autodistill.train import data as train_data
 from autodistill.train.assignment import Assignment, TrialResult
-from autodistill.train.data import TrialData, open_inputs
+from autodistill.train.data import open_inputs
 from autodistill.train.students import load_student
-from autodistill.train.trial import evaluate, run_trial
+from autodistill.train.trial import run_trial
 
 STUDENTS: dict[str, dict[str, Any]] = {
     "bert": {"family": "bert", "layers": 2, "hidden_size": 16, "heads": 2},
@@ -161,8 +162,8 @@ def test_the_best_epochs_weights_are_kept_and_come_back(world: World, tmp_path: 
     saved = load_student(folder)
     assert saved.recipe == recipe
     assert saved.tokenizer == folder
-    data = TrialData(open_inputs(world.dataset, recipe.teacher, world.folder), recipe)
-    assert evaluate(saved.model, data, torch.device("cpu")) == pytest.approx(result.metrics)  # type: ignore[arg-type]
+    opened = open_inputs(world.dataset, recipe.teacher, world.folder)
+    assert evaluate(saved.model, opened.validation, world.dataset, torch.device("cpu")) == pytest.approx(result.metrics)  # type: ignore[arg-type]
     assert sum(parameter.numel() for parameter in saved.model.parameters()) == result.params
     assert not any("teacher" in file.name for file in folder.iterdir())
     with pytest.raises(ModelError, match="holds no student"):

@@ -1,0 +1,79 @@
+"""What fine-tuning a teacher and training a student have in common: the order of the rows, the optimizer, the CPU's threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from autodistill.models.base import StudentModule, to_device
+from autodistill.models.image import EncodedImages
+from autodistill.models.text import EncodedText
+from autodistill.tasks.base import Dataset
+from autodistill.tasks.metrics import evaluate_predictions
+
+EVALUATION_BATCH = 128
+
+
+def training_batches(lengths: Tensor | None, rows: int, batch_size: int, generator: torch.Generator) -> list[Tensor]:
+    """Every row once, in random batches; with lengths (rows,), a batch's rows are neighbours by length.
+
+    Rows are shuffled, then sorted by length within pools of 50 batches, then the batches are shuffled. The last, smaller batch is
+    kept unless it is a single row (batch statistics and contrasts need two).
+    """
+    order = torch.randperm(rows, generator=generator)
+    if lengths is not None:
+        pools = order.split(50 * batch_size)
+        order = torch.cat([pool[torch.argsort(lengths[pool], stable=True)] for pool in pools])
+    batches = [batch for batch in order.split(batch_size) if len(batch) > 1 or rows == 1]
+    return [batches[place] for place in torch.randperm(len(batches), generator=generator).tolist()]
+
+
+def evaluation_batches(lengths: Tensor | None, rows: int, batch_size: int) -> Iterator[Tensor]:
+    """Every row once, by length where there are lengths."""
+    order = torch.arange(rows) if lengths is None else torch.argsort(lengths, stable=True)
+    yield from order.split(batch_size)
+
+
+def evaluate(model: StudentModule, inputs: EncodedText | EncodedImages, dataset: Dataset, device: torch.device) -> dict[str, float]:
+    """A model's metrics on the validation split, whose rows `inputs` are."""
+    model.eval()
+    lengths = inputs.lengths if isinstance(inputs, EncodedText) else None
+    logits = torch.empty(len(inputs), dataset.outputs)
+    with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+        for rows in evaluation_batches(lengths, len(inputs), EVALUATION_BATCH):
+            logits[rows] = model(to_device(inputs.batch(rows), device)).logits.float().cpu()
+    return evaluate_predictions(dataset.metric, logits.numpy(), dataset.validation.labels)
+
+
+def make_optimizer(modules: Iterable[nn.Module], learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
+    """AdamW (Loshchilov, Hutter 2019), fused; matrices decay, biases and norms do not."""
+    parameters = [parameter for module in modules for parameter in module.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [item for item in parameters if item.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [item for item in parameters if item.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=learning_rate, fused=True)
+
+
+def warmup_and_decay(steps: int, warmup: float) -> Callable[[int], float]:
+    """The learning rate's factor at each step: up from 0 over the first share of the steps, then straight down to 0."""
+    rise = max(1, round(steps * warmup))
+
+    def factor(step: int) -> float:
+        return (step + 1) / rise if step < rise else max(0.0, (steps - step) / max(1, steps - rise))
+
+    return factor
+
+
+@contextmanager
+def cpu_threads(count: int | None) -> Iterator[None]:
+    """Run with so many CPU threads; None leaves them as they are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
