@@ -9,7 +9,7 @@ from autodistill.space import Space
 
 if TYPE_CHECKING:
     from autodistill.api import search
-    from autodistill.search.study import Study
+    from autodistill.tuning.study import Study
 
 __all__ = ["Recipe", "Space", "Study", "search"]
 
@@ -21,7 +21,7 @@ def __getattr__(name: str) -> Any:
 
         return search
     if name == "Study":
-        from autodistill.search.study import Study
+        from autodistill.tuning.study import Study
 
         return Study
     raise AttributeError(f"module 'autodistill' has no attribute {name!r}")

@@ -10,11 +10,7 @@ from collections.abc import Mapping
 from autodistill.errors import StudyError
 from autodistill.recipe import Recipe, Teacher
 from autodistill.records import Role
-from autodistill.search.constraints import Feasible, Limits
-from autodistill.search.events import Listen, SearchMessage, StageFinished, StageProgress, StageStarted
-from autodistill.search.run import run_search
-from autodistill.search.settings import DatasetFacts, SearchSettings, TeacherRef, check_existence, default_name
-from autodistill.search.study import Study
+from autodistill.report.html import write_report
 from autodistill.space import Space
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import Dataset, DatasetRef
@@ -24,6 +20,11 @@ from autodistill.train.data import Opened, open_inputs, prepare_outputs
 from autodistill.train.feasible import Feasibilities
 from autodistill.train.taps import space_taps
 from autodistill.train.trial import run_trial
+from autodistill.tuning.constraints import Feasible, Limits
+from autodistill.tuning.events import Listen, SearchMessage, StageFinished, StageProgress, StageStarted
+from autodistill.tuning.run import SearchInterrupted, run_search
+from autodistill.tuning.settings import DatasetFacts, SearchSettings, TeacherRef, check_existence, default_name
+from autodistill.tuning.study import Study
 
 _STUDENTS_TRIED = 200
 
@@ -71,7 +72,7 @@ def search(
         seed: of the splits, the subset, the teacher, the trials and the sampler.
         storage: an Optuna storage URL; by default a SQLite file in the study's folder.
         text_columns, label_column: names of a file's columns, where they cannot be guessed.
-        listen: is told what happens while it runs (autodistill.search.events).
+        listen: is told what happens while it runs (autodistill.tuning.events).
 
     Returns:
         The study: `.best`, `.records` (pandas), `.recommended` (a Recipe), `.folder`.
@@ -124,17 +125,22 @@ def search(
     facts = DatasetFacts(data.name, data.fingerprint, data.task, data.metric, len(data.train))
     began = time.monotonic()
     tell(StageStarted("trials", f"{trials} trials and 3 baselines"))
-    result = run_search(
-        settings,
-        space=points,
-        dataset=facts,
-        teachers=teachers,
-        runner=run_trial,
-        feasible=feasible,
-        baselines=feasible_baselines(points, feasible, settings),
-        listen=tell,
-    )
+    try:
+        result = run_search(
+            settings,
+            space=points,
+            dataset=facts,
+            teachers=teachers,
+            runner=run_trial,
+            feasible=feasible,
+            baselines=feasible_baselines(points, feasible, settings),
+            listen=tell,
+        )
+    except SearchInterrupted as stopped:
+        write_report(stopped.study)
+        raise
     tell(StageFinished("trials", time.monotonic() - began, ""))
+    write_report(result)
     return result
 
 

@@ -36,6 +36,9 @@ def test_a_space_is_read_and_sampled_without_a_heavy_library() -> None:
 
 
 def test_the_command_line_says_its_help_without_a_heavy_library() -> None:
-    code = f"import sys; from autodistill.cli.main import parser; parser().format_help()\nprint([name for name in {HEAVY} if name in sys.modules])"
+    code = (
+        "import sys; from autodistill.cli.main import parser; parser().format_help()\n"
+        f"print([name for name in {HEAVY} if name in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -1,24 +1,29 @@
-"""Augmentations of texts.
+"""Augmentations of texts. Each is seeded by its caller, so a view of a split can be made again and its teacher outputs stored.
 
-Two levels: `words` maps one text's words to new words, before the tokenizer; `tokens` says which tokens of a whole split
-to keep, after it. Both are seeded by their caller, so a view of a split can be made again and its teacher outputs stored.
+The level says what an augmentation is given and gives back (views.py): `words`, one text's words → new words, and `texts`, a
+split's texts → as many texts, both before the tokenizer; `keep`, a mask of the tokens to keep, and `replace`, new ids in the
+places of the old, both over all tokens of a split. Masked language models are in contextual.py.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
 
+from autodistill.augment.neighbours import nearest_words, vocabulary
 from autodistill.components import TEXT, component
+from autodistill.errors import DataError
+from autodistill.tasks.tables import read_table
 
 
 @component("augmentation", kind="random", tasks=TEXT, level="words")
 def random_words(words: list[str], rng: np.random.Generator, *, strength: Annotated[float, Field(ge=0.0, le=1.0)] = 0.1) -> list[str]:
     """Random word operations: each word is, with probability `strength`, deleted, swapped with its neighbour or said again elsewhere.
 
-    Three of the four operations of EDA (synonyms are left out); at least one word remains.
+    Three of the four operations of EDA (the fourth is `synonyms`); at least one word remains.
     Source: Wei, Zou 2019, "EDA: Easy Data Augmentation Techniques", section 2.
     When: small training sets; raise the strength with the length of the texts.
     """
@@ -36,7 +41,7 @@ def random_words(words: list[str], rng: np.random.Generator, *, strength: Annota
     return result
 
 
-@component("augmentation", tasks=TEXT, level="tokens")
+@component("augmentation", tasks=TEXT, level="keep")
 def token_dropout(special: np.ndarray, rng: np.random.Generator, *, strength: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1) -> np.ndarray:
     """Token dropout: each token is left out with probability `strength`; the special ones stay.
 
@@ -46,3 +51,102 @@ def token_dropout(special: np.ndarray, rng: np.random.Generator, *, strength: An
     When: students that lean on single words (cnn); gentler than word operations on word order.
     """
     return special | (rng.random(len(special)) >= strength)
+
+
+@component("augmentation", tasks=TEXT, level="keep")
+def span_cutoff(
+    special: np.ndarray, offsets: np.ndarray, rng: np.random.Generator, *, strength: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
+) -> np.ndarray:
+    """Span cutoff: of each row one run of neighbouring tokens is left out, `strength` × its tokens long; the special ones stay.
+
+    The length is rounded, and at least one token remains; every place is equally likely. Of a pair of texts the run may reach from
+    the first into the second.
+
+    Shapes: special (total,) bool over all tokens of a split; offsets (N + 1,) int64, where its rows begin → (total,) bool, True
+    where a token is kept.
+    Source: Shen et al. 2020, "A Simple but Tough-to-Beat Data Augmentation Approach", section 3, here by leaving the tokens out of
+    the input.
+    When: longer texts, whose meaning hangs on more than one place; harder than token dropout of the same strength.
+    """
+    before = np.concatenate([[0], np.cumsum(~special)])  # ordinary tokens up to each place
+    tokens = before[offsets[1:]] - before[offsets[:-1]]
+    length = np.minimum(np.rint(strength * tokens).astype(np.int64), np.maximum(tokens - 1, 0))
+    start = rng.integers(tokens - length + 1)
+    row = np.repeat(np.arange(len(tokens)), np.diff(offsets))
+    rank = before[:-1] - before[offsets[:-1]][row]
+    return special | (rank < start[row]) | (rank >= (start + length)[row])
+
+
+@component("augmentation", tasks=TEXT, level="replace")
+def synonyms(
+    ids: np.ndarray,
+    rng: np.random.Generator,
+    tokenizer: Any,
+    teacher: Path,
+    *,
+    strength: Annotated[float, Field(ge=0.0, le=1.0)] = 0.1,
+    neighbours: Annotated[int, Field(ge=1, le=100)] = 5,
+) -> np.ndarray:
+    """Synonyms from the teacher's embeddings: each word is, with probability `strength`, replaced by one of its nearest words.
+
+    The nearest are the `neighbours` words with the largest cosine of the teacher's input embeddings; each is equally likely. Only
+    words that are one token are replaced, by such words. Antonyms are near one another, too: the teacher sees what was replaced,
+    the hard labels do not.
+
+    Shapes: ids (total,) int32, all tokens of a split → (total,) int32; teacher: the fine-tuned teacher's folder.
+    Source: EDA's synonym replacement (Wei, Zou 2019, section 2) with embedding neighbours for WordNet (Wang, Yang 2015, "That's
+    So Annoying!!!: A Lexical and Frame-Semantic Embedding Based Data Augmentation Approach", section 4; Jiao et al. 2020,
+    "TinyBERT", algorithm 1, for the words of one piece less than ours: there a language model replaces those).
+    When: small training sets whose words are few; with little weight on hard labels where one word decides.
+
+    Raises:
+        ModelError: the teacher's tokenizer marks no words, or it has no table of input embeddings.
+    """
+    known = vocabulary(tokenizer)
+    goes_on = np.append(known.goes_on[ids[1:]], False)
+    words = (known.word[ids] >= 0) & ~goes_on
+    hit = np.flatnonzero(words & (rng.random(len(ids)) < strength))
+    sources = np.unique(ids[words])
+    replaced = ids.copy()
+    if len(hit):
+        nearest = nearest_words(teacher, tokenizer, sources, neighbours)
+        replaced[hit] = nearest[np.searchsorted(sources, ids[hit]), rng.integers(nearest.shape[1], size=len(hit))]
+    return replaced
+
+
+@component("augmentation", tasks=TEXT, level="texts")
+def paraphrase(texts: list[str], rng: np.random.Generator, *, path: Annotated[str, Field(min_length=1)]) -> list[str]:
+    """Paraphrases from a file of yours, made by back-translation or a language model, say: a text that has some is replaced by one.
+
+    path: a parquet file (csv, tsv and jsonl are read too) with the columns `text` and `paraphrase`. A text may have several rows,
+    of which each copy of a view draws one; a text without any stays.
+
+    Source: Edunov et al. 2018, "Understanding Back-Translation at Scale"; Xie et al. 2020, "Unsupervised Data Augmentation for
+    Consistency Training", section 3.1 (back-translation for classifiers).
+    When: small training sets, if you have paraphrases; as many copies as there are of each text.
+
+    Raises:
+        DataError: the file is not to be had, lacks a column, has something else than text in it, or none of the texts.
+    """
+    file = Path(path).expanduser()
+    table = read_table(file)
+    missing = [name for name in ("text", "paraphrase") if name not in table.names]
+    if missing:
+        raise DataError(
+            f"{file} has no column {' and no column '.join(missing)}, only {', '.join(table.names)}; "
+            "augmentation paraphrase reads the columns text and paraphrase"
+        )
+    found: dict[str, list[str]] = {}
+    for row, (text, said) in enumerate(zip(table.values("text"), table.values("paraphrase"), strict=True)):
+        if not isinstance(text, str) or not isinstance(said, str | None):
+            raise DataError(f"{file}, {table.place(row)}: text is {text!r} and paraphrase {said!r}; both should be texts")
+        if said and said.strip():
+            found.setdefault(text, []).append(said)
+    draws = rng.random(len(texts))
+    changed = [found[text][int(draw * len(found[text]))] if text in found else text for text, draw in zip(texts, draws, strict=True)]
+    if not found.keys() & set(texts):
+        raise DataError(
+            f"none of the {len(texts):,} training texts is in the column text of {file}, which has {table.rows:,} rows, the first one "
+            f"{table.values('text')[0]!r}; give the file that was made from this dataset"
+        )
+    return changed

@@ -13,10 +13,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from autodistill.cli import texts
 from autodistill.cli.progress import Progress, StageState, TrialState, best_line, count_line, state_word, time_line
 from autodistill.records import TrialRecord
-from autodistill.search.events import (
+from autodistill.report import texts
+from autodistill.tuning.events import (
     Event,
     SearchFinished,
     SearchMessage,

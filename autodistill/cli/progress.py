@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from autodistill.cli import texts
 from autodistill.records import BASELINES, Role, TrialRecord
-from autodistill.search.constraints import Limits
-from autodistill.search.events import (
+from autodistill.report import texts
+from autodistill.tuning.constraints import Limits
+from autodistill.tuning.events import (
     Event,
     SearchFinished,
     SearchStarted,
@@ -21,7 +21,7 @@ from autodistill.search.events import (
     TrialReported,
     TrialStarted,
 )
-from autodistill.search.study import count, rank, was_interrupted
+from autodistill.tuning.study import count, rank, was_interrupted
 
 
 @dataclass

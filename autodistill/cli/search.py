@@ -17,18 +17,18 @@ from rich.console import Console
 from rich.text import Text
 
 from autodistill.cli import options
-from autodistill.cli.leaderboard import failures, rows, short_path, summary, table, verdict
 from autodistill.cli.live import open_view
 from autodistill.cli.progress import Progress
 from autodistill.components import TASKS
 from autodistill.errors import RunError, UsageError
 from autodistill.records import TrialRecord, read_records
-from autodistill.search.constraints import Limits
-from autodistill.search.events import Listen, Stage
-from autodistill.search.settings import SearchSettings, check_existence, default_name, without_password
-from autodistill.search.study import Study
+from autodistill.report.leaderboard import failures, rows, short_path, summary, table, verdict
 from autodistill.space import Space, shipped_spaces
 from autodistill.tasks.base import DatasetRef
+from autodistill.tuning.constraints import Limits
+from autodistill.tuning.events import Listen, Stage
+from autodistill.tuning.settings import SearchSettings, check_existence, default_name, without_password
+from autodistill.tuning.study import Study
 
 STAGES: tuple[Stage, ...] = ("teacher", "outputs", "trials")
 
@@ -257,6 +257,8 @@ def _show(args: argparse.Namespace, study: Study, progress: Progress, out: TextI
     if importlib.util.find_spec("optuna_dashboard") is None:
         dashboard += "   (after: pip install 'autodistill-kd[dashboard]')"
     ways = {"study": short_path(study.folder), "recipe": short_path(study.folder / "recommended.yaml")}
+    if (study.folder / "report.html").exists():
+        ways["report"] = short_path(study.folder / "report.html")
     if study.best_folder is not None:
         ways["student"] = short_path(study.best_folder)
     console.print()

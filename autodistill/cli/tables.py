@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from autodistill.cli import texts
+from autodistill.report import texts
 
 
 def open_console() -> Console:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from autodistill.augment.views import image_view, text_view, view_count, view_key
+from autodistill.augment.views import Reader, image_view, text_view, view_count, view_key
 from autodistill.errors import RecipeError
 from autodistill.models.base import Batch, Outputs, StudentContext
 from autodistill.models.image import EncodedImages
@@ -106,7 +106,8 @@ class TrialData:
         if isinstance(opened.train, EncodedImages):
             inputs = image_view(opened.train, augmentation, copy, seed)
         else:
-            inputs = text_view(self.dataset.train, opened.train, opened.tokenizer, self.context.max_length, augmentation, copy, seed)
+            reader = Reader(opened.tokenizer, self.context.max_length, opened.folder, self.recipe.teacher.model, self.device)
+            inputs = text_view(self.dataset.train, opened.train, reader, augmentation, copy, seed)
         if not self.recipe.objective.terms:
             return TrainView(inputs, None, opened.mean, opened.scale)
         outputs = ensure_outputs(

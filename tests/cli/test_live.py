@@ -11,8 +11,8 @@ from rich.console import Console
 from autodistill.cli.live import LiveView, PlainView, open_view
 from autodistill.cli.progress import Progress, best_line, count_line
 from autodistill.records import read_records
-from autodistill.search.constraints import Limits
-from autodistill.search.events import (
+from autodistill.tuning.constraints import Limits
+from autodistill.tuning.events import (
     Event,
     SearchMessage,
     StageFinished,

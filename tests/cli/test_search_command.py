@@ -17,7 +17,7 @@ from autodistill.cli import main as command_line
 from autodistill.cli.search import command
 from autodistill.errors import DataError, RunError
 from autodistill.records import TrialRecord
-from autodistill.search.study import Study
+from autodistill.tuning.study import Study
 
 Api = Callable[..., Study]
 

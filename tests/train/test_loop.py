@@ -45,10 +45,8 @@ def test_the_objective_is_the_weighted_sum_of_its_terms() -> None:
     hard = F.cross_entropy(student.outputs.logits, TARGETS.labels, label_smoothing=0.1)
     p, q = (F.softmax(side.outputs.logits.double() / 3, dim=-1) for side in (teacher, student))
     soft = 9 * (p * (p / q).log()).sum(-1).mean()
-    apart = torch.stack([
-        (masked_mean(student.outputs.states[layer], student.mask) - masked_mean(teacher.outputs.states[layer], teacher.mask)).square().mean()
-        for layer in (1, 2)
-    ]).mean()  # fmt: skip
+    means = [[masked_mean(side.outputs.states[layer], side.mask) for layer in (1, 2)] for side in (student, teacher)]
+    apart = torch.stack([(one - other).square().mean() for one, other in zip(*means, strict=True)]).mean()
     assert total.item() == pytest.approx((0.3 * hard + 0.7 * soft + 2.0 * apart).item(), rel=1e-5)
     assert parts["prediction"].item() == pytest.approx(0.7 * soft.item(), rel=1e-5)
     assert set(parts) == {"hard_label", "prediction", "intermediate"}

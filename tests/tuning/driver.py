@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fakes import FACTS, FakeFeasible, FakeRunner, make_settings, make_space, make_teachers
 
-from autodistill.search.run import SearchInterrupted, run_search
+from autodistill.tuning.run import SearchInterrupted, run_search
 
 
 def main(folder: Path, asked: dict[str, object]) -> int:

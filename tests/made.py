@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from autodistill.records import Point, TrialRecord, write_records
-from autodistill.search.events import (
+from autodistill.tasks.base import DatasetRef
+from autodistill.tuning.events import (
     Event,
     SearchFinished,
     SearchStarted,
@@ -17,9 +18,8 @@ from autodistill.search.events import (
     TrialReported,
     TrialStarted,
 )
-from autodistill.search.settings import SearchSettings
-from autodistill.search.study import SCHEMA, Study, default_storage, write_about
-from autodistill.tasks.base import DatasetRef
+from autodistill.tuning.settings import SearchSettings
+from autodistill.tuning.study import SCHEMA, Study, default_storage, write_about
 
 BERT = {"family": "bert", "layers": 3, "hidden_size": 192}
 CNN = {"family": "cnn", "channels": 128}
@@ -95,6 +95,7 @@ def make_study(studies: Path, records: list[TrialRecord], name: str = "s", stora
     folder.mkdir(parents=True)
     settings = SearchSettings(dataset=DatasetRef("d"), study=name, studies_dir=str(studies), storage=storage, **asked)
     about = {"schema": SCHEMA, "study": name, "settings": settings.to_dict(), "teacher_score": 0.9}
+    about["dataset"] = {"name": "d", "task": "text-classification", "train_rows": 10}
     write_about(folder, about)
     write_records(records, folder / "trials.parquet")
     (folder / "recommended.yaml").write_text("version: 1\n", encoding="utf-8")

@@ -20,19 +20,19 @@ from optuna.storages import BaseStorage
 from autodistill.errors import RunError, StudyError
 from autodistill.recipe import Recipe, Teacher
 from autodistill.records import Role
-from autodistill.search import study as folders
-from autodistill.search.constraints import Feasible
-from autodistill.search.environment import describe_environment
-from autodistill.search.events import Event, Listen, SearchFinished, SearchMessage, SearchStarted
-from autodistill.search.ledger import Ledger
-from autodistill.search.ray_backend import Halt, Round, RunningRay, ray_running, run_round
-from autodistill.search.sampler import make_pruner, make_sampler
-from autodistill.search.settings import DatasetFacts, SearchSettings, TeacherRef, without_password
-from autodistill.search.storage import close_storage, open_storage, study_exists
-from autodistill.search.study import Study
-from autodistill.search.translate import Plan
 from autodistill.space import Space
 from autodistill.train.assignment import Runner
+from autodistill.tuning import study as folders
+from autodistill.tuning.constraints import Feasible
+from autodistill.tuning.environment import describe_environment
+from autodistill.tuning.events import Event, Listen, SearchFinished, SearchMessage, SearchStarted
+from autodistill.tuning.ledger import Ledger
+from autodistill.tuning.ray_backend import Halt, Round, RunningRay, ray_running, run_round
+from autodistill.tuning.sampler import make_pruner, make_sampler
+from autodistill.tuning.settings import DatasetFacts, SearchSettings, TeacherRef, without_password
+from autodistill.tuning.storage import close_storage, open_storage, study_exists
+from autodistill.tuning.study import Study
+from autodistill.tuning.translate import Plan
 
 
 class SearchInterrupted(KeyboardInterrupt):

@@ -6,8 +6,8 @@ import pytest
 from fakes import make_settings
 
 from autodistill.errors import UsageError
-from autodistill.search.constraints import Limits
-from autodistill.search.settings import SearchSettings, without_password
+from autodistill.tuning.constraints import Limits
+from autodistill.tuning.settings import SearchSettings, without_password
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ import pandas as pd
 from autodistill.errors import StudyError
 from autodistill.recipe import Recipe
 from autodistill.records import BASELINES, Role, TrialRecord, read_records, to_frame
-from autodistill.search.constraints import Limits
-from autodistill.search.settings import SearchSettings, without_password
+from autodistill.tuning.constraints import Limits
+from autodistill.tuning.settings import SearchSettings, without_password
 
 if TYPE_CHECKING:
     import optuna
@@ -130,7 +130,7 @@ class Study:
         """
         import optuna
 
-        from autodistill.search.storage import open_storage
+        from autodistill.tuning.storage import open_storage
 
         if "***" in self.storage:
             raise StudyError(f"the storage {self.storage!r} needs its password: give the whole URL, Study.open(folder, storage=URL)")

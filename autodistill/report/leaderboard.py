@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from autodistill.cli import texts
 from autodistill.records import BASELINES, TrialRecord
-from autodistill.search.constraints import Limits
-from autodistill.search.settings import without_password
-from autodistill.search.study import rank, was_interrupted
+from autodistill.report import texts
+from autodistill.tuning.constraints import Limits
+from autodistill.tuning.settings import without_password
+from autodistill.tuning.study import rank, was_interrupted
 
 if TYPE_CHECKING:
-    from autodistill.search.study import Study
+    from autodistill.tuning.study import Study
 
 SHOWN = 5
 """How many trials stand beside the baselines and the teacher."""

@@ -35,11 +35,11 @@ from optuna.trial import TrialState
 
 from autodistill.errors import RunError, StudyError
 from autodistill.recipe import Recipe
-from autodistill.search import run as run_module
-from autodistill.search.constraints import Limits
-from autodistill.search.ray_backend import ray_running
-from autodistill.search.run import run_search
-from autodistill.search.study import Study, default_storage
+from autodistill.tuning import run as run_module
+from autodistill.tuning.constraints import Limits
+from autodistill.tuning.ray_backend import ray_running
+from autodistill.tuning.run import run_search
+from autodistill.tuning.study import Study, default_storage
 
 pytestmark = pytest.mark.slow
 

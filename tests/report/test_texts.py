@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from autodistill.cli import texts
+from autodistill.report import texts
 
 
 def test_control_characters_do_not_reach_the_terminal() -> None:

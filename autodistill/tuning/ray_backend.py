@@ -22,12 +22,12 @@ from typing import Any
 
 from autodistill.errors import RunError, UsageError
 from autodistill.records import Point
-from autodistill.search.environment import cores, gpu_names
-from autodistill.search.events import Event, TrialStarted
-from autodistill.search.ledger import Ledger
-from autodistill.search.settings import SearchSettings
-from autodistill.search.worker import run_assignment
 from autodistill.train.assignment import Runner, TrialResult
+from autodistill.tuning.environment import cores, gpu_names
+from autodistill.tuning.events import Event, TrialStarted
+from autodistill.tuning.ledger import Ledger
+from autodistill.tuning.settings import SearchSettings
+from autodistill.tuning.worker import run_assignment
 
 SLICE = 1.0
 """Seconds that infeasible proposals may hold up the messages of running trials."""
@@ -114,7 +114,7 @@ def run_round(tuner_round: Round, settings: SearchSettings, workers: int, runner
     """
     from ray import tune
 
-    from autodistill.search.tune_hooks import Brake, Messages, Proposals, Watch
+    from autodistill.tuning.tune_hooks import Brake, Messages, Proposals, Watch
 
     gpus = gpu_share(settings)
     trainable = tune.with_parameters(run_assignment, runner=runner)

@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from autodistill.recipe import Teacher
 from autodistill.records import BASELINES, State, TrialRecord
-from autodistill.search.settings import DatasetFacts, SearchSettings, TeacherRef
+from autodistill.tuning.settings import DatasetFacts, SearchSettings, TeacherRef
 
 INFEASIBLE, REPEAT, INVALID, INTERRUPTED = "infeasible", "repeat", "invalid", "interrupted"
 """Verdicts. Interrupted trials are FAIL in the storage, the other three PRUNED without an epoch: TPE keeps away from them."""

@@ -45,6 +45,12 @@ class Limits:
             violations["max_latency_ms"] = (latency_ms - self.max_latency_ms) / self.max_latency_ms
         return Feasibility(params, latency_ms, violations)
 
+    def text(self) -> str:
+        """The limits, for people."""
+        parts = [] if self.max_params is None else [f"at most {self.max_params:,} parameters"]
+        parts += [] if self.max_latency_ms is None else [f"at most {self.max_latency_ms:g} ms for one row"]
+        return ", ".join(parts) or "none"
+
     def describe(self, found: Feasibility) -> str:
         """Which limits a student breaks, for people."""
         parts = []

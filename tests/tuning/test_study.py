@@ -14,10 +14,10 @@ from fakes import FACTS, FakeFeasible, FakeRunner, make_settings, make_space, ma
 from test_ledger import Bench
 
 from autodistill.errors import RecipeError, RunError, StudyError
-from autodistill.search import ray_backend
-from autodistill.search.environment import describe_environment
-from autodistill.search.run import run_search
-from autodistill.search.study import Study, lock_study, read_about, write_about
+from autodistill.tuning import ray_backend
+from autodistill.tuning.environment import describe_environment
+from autodistill.tuning.run import run_search
+from autodistill.tuning.study import Study, lock_study, read_about, write_about
 
 
 class Reached(Exception):
@@ -31,7 +31,7 @@ def ask(folder: Path, monkeypatch: pytest.MonkeyPatch, **asked: object) -> Study
         raise Reached
 
     monkeypatch.setattr(ray_backend, "_init", no_ray)
-    monkeypatch.setattr("autodistill.search.run.ray_running", no_ray)
+    monkeypatch.setattr("autodistill.tuning.run.ray_running", no_ray)
     space = make_space(folder)
     return run_search(
         make_settings(folder, **asked),
@@ -165,7 +165,7 @@ def test_workers_are_as_many_as_fit(tmp_path, monkeypatch, asked, cpus, gpus, wo
 def test_a_second_ctrl_c_ends_the_process_at_once():
     code = (
         "import os, signal, time\n"
-        "from autodistill.search.run import _interruptible\n"
+        "from autodistill.tuning.run import _interruptible\n"
         "with _interruptible() as pressed:\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    print(pressed.wait(5), flush=True)\n"
@@ -177,10 +177,9 @@ def test_a_second_ctrl_c_ends_the_process_at_once():
     assert (ended.stdout, ended.returncode) == ("True\n", 130)
 
 
-def test_autodistill_search_can_be_called_in_any_order_of_imports(monkeypatch):
+def test_autodistill_search_is_the_function(monkeypatch):
     import autodistill
-    import autodistill.search.settings  # makes `autodistill.search` the package
 
     monkeypatch.setitem(sys.modules, "autodistill.api", types.SimpleNamespace(search=lambda dataset, **more: (dataset, more)))
     assert autodistill.search("digits", trials=2) == ("digits", {"trials": 2})
-    assert autodistill.search.settings.SearchSettings is type(make_settings(Path()))
+    assert autodistill.Study is Study

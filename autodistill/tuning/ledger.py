@@ -21,11 +21,13 @@ from optuna.trial import FrozenTrial, TrialState
 from autodistill.errors import RecipeError, RunError, SpaceError
 from autodistill.recipe import Recipe
 from autodistill.records import BASELINES, Point, Role, TrialRecord, write_records
-from autodistill.search.constraints import Feasibility, Feasible, Limits
-from autodistill.search.events import Event, SearchMessage, TrialFinished, TrialReported
-from autodistill.search.sampler import chooser, rungs
-from autodistill.search.study import rank
-from autodistill.search.translate import (
+from autodistill.space import Space
+from autodistill.train.assignment import Assignment, TrialResult
+from autodistill.tuning.constraints import Feasibility, Feasible, Limits
+from autodistill.tuning.events import Event, SearchMessage, TrialFinished, TrialReported
+from autodistill.tuning.sampler import chooser, rungs
+from autodistill.tuning.study import rank
+from autodistill.tuning.translate import (
     INFEASIBLE,
     INTERRUPTED,
     INVALID,
@@ -37,8 +39,6 @@ from autodistill.search.translate import (
     proposal_of,
     record_of,
 )
-from autodistill.space import Space
-from autodistill.train.assignment import Assignment, TrialResult
 
 PATIENCE = 200
 """Proposals in a row that may be infeasible or repeat a trial before the search gives up."""

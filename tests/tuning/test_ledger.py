@@ -27,15 +27,15 @@ from optuna.trial import TrialState
 from autodistill.errors import RunError, StudyError
 from autodistill.recipe import Recipe
 from autodistill.records import Point
-from autodistill.search import ledger as ledger_module
-from autodistill.search.constraints import Limits
-from autodistill.search.ledger import Ledger
-from autodistill.search.sampler import make_pruner, make_sampler, rungs
-from autodistill.search.storage import open_storage
-from autodistill.search.study import best_of, default_storage, write_about
-from autodistill.search.translate import Plan
 from autodistill.space import Space
 from autodistill.train.assignment import TrialResult
+from autodistill.tuning import ledger as ledger_module
+from autodistill.tuning.constraints import Limits
+from autodistill.tuning.ledger import Ledger
+from autodistill.tuning.sampler import make_pruner, make_sampler, rungs
+from autodistill.tuning.storage import open_storage
+from autodistill.tuning.study import best_of, default_storage, write_about
+from autodistill.tuning.translate import Plan
 
 
 class Bench:

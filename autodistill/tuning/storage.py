@@ -9,7 +9,7 @@ from optuna.storages import BaseStorage, RDBStorage, get_storage
 from sqlalchemy import event
 
 from autodistill.errors import StudyError
-from autodistill.search.settings import without_password
+from autodistill.tuning.settings import without_password
 
 
 def open_storage(url: str) -> BaseStorage:

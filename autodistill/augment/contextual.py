@@ -1,0 +1,184 @@
+"""Contextual augmentation: words replaced by what a masked language model would say in their places."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from pydantic import Field
+from safetensors.torch import load_file
+
+from autodistill.augment.neighbours import Vocabulary, vocabulary
+from autodistill.components import TEXT, component
+from autodistill.errors import ModelError
+from autodistill.models.base import pick_device
+from autodistill.models.sources import quiet, source_folder, weight_files
+from autodistill.models.text import load_tokenizer
+from autodistill.storage import file_fingerprint, lock, new_tensors
+from autodistill.tasks.base import cache_folder, digest
+
+_LOGITS_AT_ONCE = 2**26
+_LONGEST = 512
+_WORD = re.compile(r"^(\W*)([^\W\d_](?:.*\w)?)(\W*)$", re.DOTALL)
+_WAY_OUT = "give augmentation.masked_lm the folder or hub id of a masked language model (bert-base-uncased, say), or use another kind"
+
+
+@component("augmentation", tasks=TEXT, level="texts")
+def contextual(
+    texts: list[str],
+    rng: np.random.Generator,
+    teacher_model: str,
+    device: str,
+    *,
+    strength: Annotated[float, Field(ge=0.0, le=1.0)] = 0.1,
+    masked_lm: Annotated[str, Field(min_length=1)] = "teacher",
+    guesses: Annotated[int, Field(ge=1, le=1000)] = 10,
+) -> list[str]:
+    """Contextual: each word is, with probability `strength`, replaced by what a masked language model says in its place.
+
+    All of a text's chosen words are masked at once; each is drawn from the `guesses` most likely other words, by their
+    probabilities. What stands beyond the model's length stays. masked_lm: a folder or hub id; `teacher` is the checkpoint that the
+    recipe's teacher was fine-tuned from, which must have kept its head. The model is run once for each view, and its guesses kept;
+    another kind of machine may round to other guesses.
+
+    Source: Kobayashi 2018, "Contextual Augmentation: Data Augmentation by Words with Paradigmatic Relations", section 2.2, with a
+    masked language model as in Wu et al. 2019, "Conditional BERT Contextual Augmentation", here not conditional on the label.
+    When: small training sets; more fluent than synonyms, and as blind to the label.
+
+    Raises:
+        ModelError: no masked language model is at hand.
+    """
+    words = [text.split() for text in texts]
+    places = [(row, place) for row, line in enumerate(words) for place, word in enumerate(line) if _WORD.match(word)]
+    hit = np.flatnonzero(rng.random(len(places)) < strength)
+    draws = rng.random(len(hit))
+    chosen = [places[index] for index in hit]
+    if not chosen:
+        return list(texts)
+    folder = _folder(teacher_model if masked_lm == "teacher" else masked_lm)
+    tokenizer = load_tokenizer(folder)
+    weights = [file_fingerprint(file) for file in weight_files(folder)]
+    asked = digest(*texts), hit.tobytes(), draws.tobytes(), str(guesses)
+    key = digest("contextual-1", *weights, tokenizer.backend_tokenizer.to_str(), *asked)
+    path = cache_folder() / "contextual" / f"{key}.safetensors"
+    if not path.exists():
+        with lock(path):
+            if not path.exists():
+                said = _guess(words, chosen, draws, folder, tokenizer, guesses, pick_device(device))
+                with new_tensors(path, {"ids": ("int32", said.shape)}) as arrays:
+                    arrays["ids"][:] = said
+    for (row, place), guess in zip(chosen, load_file(path)["ids"].tolist(), strict=True):
+        if guess >= 0:
+            before, _, after = _parts(words[row][place])
+            words[row][place] = before + tokenizer.decode([guess]).strip() + after
+    changed = {row for row, _ in chosen}
+    return [" ".join(words[row]) if row in changed else text for row, text in enumerate(texts)]
+
+
+def _guess(
+    words: list[list[str]],
+    chosen: list[tuple[int, int]],
+    draws: np.ndarray,
+    folder: Path,
+    tokenizer: Any,
+    guesses: int,
+    device: torch.device,
+) -> np.ndarray:
+    """What the model says in the places chosen: (places,) int32 token ids, −1 beyond its length."""
+    if tokenizer.mask_token is None:
+        raise ModelError(f"the tokenizer in {folder} has no mask token; {_WAY_OUT}")
+    model = _load(folder).to(device)
+    known = vocabulary(tokenizer)
+    allowed = torch.zeros(model.config.vocab_size, dtype=torch.bool)
+    allowed[: len(known.word)] = torch.from_numpy(known.word >= 0)
+    of_row: dict[int, list[int]] = {}
+    for index, (row, _) in enumerate(chosen):
+        of_row.setdefault(row, []).append(index)
+    rows = list(of_row)
+    masked, starts = zip(*(_mask(words[row], [chosen[index][1] for index in of_row[row]], tokenizer.mask_token) for row in rows), strict=True)
+    longest = min(tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", _LONGEST) - 2, _LONGEST)
+    encoded = tokenizer(list(masked), truncation=True, max_length=longest)
+    lengths = np.array([len(ids) for ids in encoded["input_ids"]])
+    order = np.argsort(-lengths, kind="stable")
+    said = np.full(len(chosen), -1, dtype=np.int32)
+    at = 0
+    while at < len(order):
+        part = order[at : at + max(1, _LOGITS_AT_ONCE // int(lengths[order[at]] * len(allowed)))]
+        at += len(part)
+        where = [(line, token, index) for line, number in enumerate(part) for index, token in _seen(encoded, number, starts, of_row, rows)]
+        if not where:
+            continue
+        line, token, index = (list(column) for column in zip(*where, strict=True))
+        batch = tokenizer.pad({name: [encoded[name][number] for number in part] for name in encoded}, return_tensors="pt")
+        with torch.inference_mode():
+            logits = model(**batch.to(device)).logits[line, token].float().cpu()
+        originals = [_parts(words[chosen[one][0]][chosen[one][1]])[1] for one in index]
+        said[index] = _draw(logits, originals, draws[index], allowed, known, guesses)
+    return said
+
+
+def _draw(
+    logits: torch.Tensor, originals: list[str], draws: np.ndarray, allowed: torch.Tensor, known: Vocabulary, guesses: int
+) -> np.ndarray:
+    """Of each row of logits (P, V) one of the most likely words, by their probabilities, never the original."""
+    number = torch.tensor([known.numbers.get(word.casefold(), -2) for word in originals])
+    word = torch.full((logits.shape[1],), -1)
+    word[: len(known.word)] = torch.from_numpy(known.word)
+    logits = logits.masked_fill(~allowed[None, :] | (word[None, :] == number[:, None]), -torch.inf)
+    top = logits.topk(min(guesses, max(1, len(known.numbers) - 1)), dim=1)
+    reached = top.values.softmax(dim=1).double().cumsum(dim=1)
+    column = (reached <= torch.from_numpy(draws)[:, None] * reached[:, -1:]).sum(dim=1)
+    return top.indices.gather(1, column[:, None]).squeeze(1).numpy().astype(np.int32)
+
+
+def _mask(line: list[str], places: list[int], mask: str) -> tuple[str, list[int]]:
+    """A text with masks in some of its words' places, and where they begin in it."""
+    pieces, starts, at, hidden = [], [], 0, set(places)
+    for place, word in enumerate(line):
+        if place in hidden:
+            before, _, after = _parts(word)
+            starts.append(at + len(before))
+            word = before + mask + after
+        pieces.append(word)
+        at += len(word) + 1
+    return " ".join(pieces), starts
+
+
+def _seen(encoded: Any, number: int, starts: Any, of_row: dict[int, list[int]], rows: list[int]) -> list[tuple[int, int]]:
+    """The masks of a row that the model sees: each one's index in the places chosen, and its token."""
+    found = ((index, encoded.char_to_token(int(number), start)) for index, start in zip(of_row[rows[number]], starts[number], strict=True))
+    return [(index, token) for index, token in found if token is not None]
+
+
+def _parts(word: str) -> tuple[str, str, str]:
+    """A word and the signs before and after it."""
+    match = _WORD.match(word)
+    assert match is not None, "only words are chosen"
+    return match[1], match[2], match[3]
+
+
+def _folder(model: str) -> Path:
+    try:
+        return source_folder(model)
+    except ModelError as cause:
+        raise ModelError(f"augmentation contextual: no masked language model is at hand as {model!r} ({cause}); {_WAY_OUT}") from None
+
+
+def _load(folder: Path) -> Any:
+    from transformers import AutoModelForMaskedLM
+
+    try:
+        with quiet():
+            model, report = AutoModelForMaskedLM.from_pretrained(
+                folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
+            )
+    except (OSError, ValueError, KeyError, RuntimeError) as cause:
+        reason = str(cause).splitlines()[0]
+        raise ModelError(f"augmentation contextual: {folder} is no masked language model ({reason}); {_WAY_OUT}") from None
+    missing = sorted(name for name in report["missing_keys"] if not name.startswith(f"{model.base_model_prefix}."))
+    if missing:
+        raise ModelError(f"augmentation contextual: {folder} has no head of a masked language model ({missing[0]} is missing); {_WAY_OUT}")
+    return model.eval()

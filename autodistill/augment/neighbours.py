@@ -1,0 +1,118 @@
+"""Which tokens are words, and which words are near one another in a teacher's input embeddings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor
+
+from autodistill.errors import ModelError
+from autodistill.models.sources import quiet, weight_files
+from autodistill.storage import file_fingerprint, lock, new_tensors
+from autodistill.tasks.base import cache_folder, digest
+
+_SOURCES_AT_ONCE = 512
+_BEFORE_WORDS = ("Ġ", "▁")  # byte-level BPE's and SentencePiece's mark of a space
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What the tokens of a tokenizer are, by id.
+
+    word: (V,) int64, the number of the word that a token is the whole of, if nothing goes on with it; −1 where it is none. Tokens
+    that differ in case only are one word. goes_on: (V,) bool, whether it goes on with the word before it. numbers: of the words,
+    in lower case.
+    """
+
+    word: np.ndarray
+    goes_on: np.ndarray
+    numbers: dict[str, int]
+
+
+def vocabulary(tokenizer: Any) -> Vocabulary:
+    """Tell words from pieces, signs, single letters, special and unused tokens.
+
+    Raises:
+        ModelError: the tokenizer marks neither pieces (##) nor words (Ġ, ▁).
+    """
+    tokens = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+    special = set(tokenizer.all_special_tokens)
+    pieces_marked = any(token.startswith("##") for token in tokens)
+    word = np.full(len(tokens), -1, dtype=np.int64)
+    goes_on = np.zeros(len(tokens), dtype=bool)
+    numbers: dict[str, int] = {}
+    for place, token in enumerate(tokens):
+        if token in special:
+            continue
+        begins = not token.startswith("##") if pieces_marked else token.startswith(_BEFORE_WORDS)
+        letters = token if pieces_marked else token[1:]
+        goes_on[place] = not begins and (pieces_marked or token[:1].isalnum())
+        if begins and letters.isalpha() and (len(letters) > 1 or not letters.isascii()):
+            word[place] = numbers.setdefault(letters.casefold(), len(numbers))
+    if not numbers or not (pieces_marked or goes_on.any()):
+        raise ModelError(
+            "the tokenizer marks neither pieces of words (##) nor the beginnings of words (Ġ, ▁), so its words cannot be told; "
+            "use the augmentation random or token_dropout"
+        )
+    return Vocabulary(word, goes_on, numbers)
+
+
+def nearest_words(teacher: Path, tokenizer: Any, sources: np.ndarray, count: int) -> np.ndarray:
+    """The nearest words of some words by the cosine of a teacher's input embeddings; found once and kept in the cache.
+
+    Args:
+        teacher: folder of a transformers model.
+        tokenizer: its tokenizer.
+        sources: (S,) token ids that are words.
+        count: how many; fewer are given where there are fewer words.
+
+    Returns:
+        (S, count) int32 token ids, the nearest first.
+
+    Raises:
+        ModelError: the folder has no table of input embeddings for these ids.
+    """
+    weights = [file_fingerprint(file) for file in weight_files(teacher)]
+    key = digest("neighbours-1", *weights, tokenizer.backend_tokenizer.to_str(), sources.astype(np.int64).tobytes(), str(count))
+    path = cache_folder() / "neighbours" / f"{key}.safetensors"
+    if not path.exists():
+        with lock(path):
+            if not path.exists():
+                found = _nearest(_input_embeddings(teacher), vocabulary(tokenizer), sources, count)
+                with new_tensors(path, {"ids": ("int32", found.shape)}) as arrays:
+                    arrays["ids"][:] = found
+    return load_file(path)["ids"].numpy()
+
+
+def _nearest(embeddings: Tensor, known: Vocabulary, sources: np.ndarray, count: int) -> np.ndarray:
+    candidates = np.flatnonzero(known.word >= 0)
+    if candidates[-1] >= len(embeddings):
+        raise ModelError(f"the tokenizer has tokens up to {candidates[-1]}, the teacher's embeddings end at {len(embeddings) - 1}")
+    count = min(count, len(known.numbers) - 1)
+    if count < 1:
+        raise ModelError("the tokenizer knows one word only, which has no synonym; use the augmentation random or token_dropout")
+    table, word = F.normalize(embeddings[candidates], dim=1), torch.from_numpy(known.word[candidates])
+    found = np.empty((len(sources), count), dtype=np.int32)
+    for start in range(0, len(sources), _SOURCES_AT_ONCE):
+        part = sources[start : start + _SOURCES_AT_ONCE]
+        cosine = F.normalize(embeddings[part], dim=1) @ table.T
+        cosine[torch.from_numpy(known.word[part])[:, None] == word[None, :]] = -torch.inf  # itself, however it is written
+        found[start : start + len(part)] = candidates[cosine.topk(count, dim=1).indices.numpy()]
+    return found
+
+
+def _input_embeddings(folder: Path) -> Tensor:
+    from transformers import AutoModel
+
+    try:
+        with quiet():
+            model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
+        return model.get_input_embeddings().weight.detach()
+    except (OSError, ValueError, KeyError, RuntimeError, NotImplementedError, AttributeError) as cause:
+        raise ModelError(f"{folder} has no input embeddings that can be read: {cause}; use another augmentation than synonyms") from None

@@ -1,0 +1,1 @@
+"""What a study came to, for people: the leaderboard, and the page."""
