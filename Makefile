@@ -13,6 +13,7 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 demo: $(READY)
+	rm -rf demo
 	$(BIN)/autodistill search --dataset movie-reviews --limit-train 3000 --trials 6 --max-epochs 4 --study demo --studies-dir demo
 
 test: $(READY) lint types

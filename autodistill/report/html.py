@@ -87,11 +87,7 @@ def score_against_params(records: Sequence[TrialRecord], metric: str) -> go.Figu
                 text=[f"trial {item.trial}, {item.state}<br>{html.escape(texts.student(item.recipe))}" for item in points],
                 mode="markers",
                 name=texts.ROLES[role],
-                marker={
-                    "color": colour,
-                    "size": 10,
-                    "symbol": ["circle" if item.state == "complete" else "circle-open" for item in points],
-                },
+                marker={"color": colour, "size": 10, "symbol": symbols},
             )
     figure.update_layout(template="plotly_white", title="Score against parameters (open: stopped early)", height=420)
     figure.update_xaxes(title="parameters", type="log")
