@@ -13,9 +13,10 @@ import torch
 from tiny_teacher import image_dataset, save_bert, text_dataset
 
 from autodistill.errors import DivergedError, ModelError
+from autodistill.models.fitting import evaluate
 from autodistill.recipe import Teacher
 from autodistill.tasks.base import Dataset
-from autodistill.teacher.finetune import FinetunedTeacher, TeacherProgress, _flip_and_crop, evaluate, finetune_teacher
+from autodistill.teacher.finetune import FinetunedTeacher, TeacherProgress, finetune_teacher
 from autodistill.teacher.load import encode, load_teacher, teacher_fingerprint
 
 CPU = torch.device("cpu")
@@ -114,20 +115,6 @@ def test_images_from_scratch() -> None:
     assert kept.score > 0.9
     assert kept.metrics == score_of(kept, dataset, asked)
     assert finetune_teacher(dataset, asked, 0, device="cpu").reused
-
-
-def test_crops_and_flips_only_move_pixels() -> None:
-    images = np.random.default_rng(0).integers(0, 255, (200, 16, 16, 3), dtype=np.uint8)
-    moved = _flip_and_crop(images, torch.Generator().manual_seed(0))
-    assert moved.shape == images.shape
-    padded = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="reflect")
-    mirrored = 0
-    for before, after in zip(padded, moved, strict=True):
-        crops = [before[down : down + 16, right : right + 16] for down in range(5) for right in range(5)]
-        straight = any(np.array_equal(after, crop) for crop in crops)
-        assert straight or any(np.array_equal(after, crop[:, ::-1]) for crop in crops)
-        mirrored += not straight
-    assert 70 < mirrored < 130
 
 
 def test_a_loss_that_is_not_finite_is_told_and_nothing_is_kept(source: Path, isolated_cache: Path) -> None:
