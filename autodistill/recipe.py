@@ -37,10 +37,11 @@ Count = Annotated[int, Field(ge=1)]
 LayerMap = Literal["skip", "last", "first", "emd", "all"]
 Tokens = Literal["cls", "mean", "tokens"]
 Projection = Literal["linear", "mlp", "orthogonal", "none"]
+Mixing = Literal["mixup", "cutmix"]
 
 SHARED: dict[str, dict[str, Any]] = {
     "student": {},
-    "augmentation": {"copies": (Annotated[int, Field(ge=1, le=16)], 1), "mixup": (Fraction, 0.0)},
+    "augmentation": {"copies": (Annotated[int, Field(ge=1, le=16)], 1), "mixup": (Fraction, 0.0), "mixing": (Mixing, "mixup")},
     "objective.prediction": {"weight": (Weight, 1.0)},
     "objective.intermediate": {
         "weight": (Weight, 1.0),
@@ -55,7 +56,8 @@ SHARED: dict[str, dict[str, Any]] = {
 """What every component of a slot has beside its own fields; a component's option `drop` names those it has no use for.
 
 `copies` is the number of seeded views of each row (an epoch reads one of them in turn, the original being the first);
-`mixup` is both parameters of mixup's Beta distribution (Zhang et al. 2018), 0 for none."""
+`mixup` is both parameters of the Beta distribution from which the share of a row in its mix is drawn (Zhang et al. 2018), 0 for no
+mixing; `mixing` is how rows are mixed: all over, or for images a box of the partner pasted in (CutMix, Yun et al. 2019)."""
 
 
 class Part(BaseModel):
@@ -109,7 +111,7 @@ def _union(slot: str, tag: str = "kind", none: bool = True) -> Any:
         model.slot, model.tag, model.own_names = slot, tag, tuple(own)
         choices.append(Annotated[model, Tag(kind)])
     if none:
-        rest = {"mixup": shared["mixup"]} if "mixup" in shared else {}  # mixup works without another augmentation
+        rest = {name: shared[name] for name in ("mixup", "mixing") if name in shared}  # they work without another augmentation
         model = create_model(f"{slot} none", __base__=Component, **{tag: (Literal["none"], "none")}, **rest)  # type: ignore[call-overload]
         model.slot = slot
         choices.append(Annotated[model, Tag("none")])
@@ -204,6 +206,8 @@ class Recipe(Part):
             families = part.spec.options.get("families")
             if families and family not in families:
                 raise ValueError(f"{path}: {part.name!r} needs a student of family {' or '.join(families)}, and this one is {family!r}")
+        if self.augmentation.mixing == "cutmix" and not self.task.startswith("image"):
+            raise ValueError(f"augmentation.mixing is 'cutmix', which cuts images; for {self.task} only 'mixup' is allowed")
         if self.objective.hard_label_weight == 0 and not self.objective.terms:
             raise ValueError("objective: the student has nothing to learn from; give hard_label_weight or an objective a weight above 0")
         if self.task.endswith("regression") and self.objective.label_smoothing > 0:

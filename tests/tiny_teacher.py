@@ -8,7 +8,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from tokenizers import BertWordPieceTokenizer
-from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast, DistilBertConfig, DistilBertForSequenceClassification
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    BertForSequenceClassification,
+    BertTokenizerFast,
+    DistilBertConfig,
+    DistilBertForSequenceClassification,
+)
 
 from autodistill.tasks.base import Dataset, DatasetRef, Split
 
@@ -62,6 +69,23 @@ def save_distilbert(folder: Path) -> Path:
     )
     torch.manual_seed(0)
     DistilBertForSequenceClassification(config).save_pretrained(folder)
+    return folder
+
+
+def save_masked_lm(folder: Path) -> Path:
+    """A random BERT with the head of a masked language model, sure enough to prefer some words to others."""
+    tokenizer = save_tokenizer(folder)
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=64,
+        initializer_range=0.3,
+    )
+    torch.manual_seed(5)
+    BertForMaskedLM(config).save_pretrained(folder)
     return folder
 
 

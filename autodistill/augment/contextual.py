@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -44,8 +44,8 @@ def contextual(
     recipe's teacher was fine-tuned from, which must have kept its head. The model is run once for each view, and its guesses kept;
     another kind of machine may round to other guesses.
 
-    Source: Kobayashi 2018, "Contextual Augmentation: Data Augmentation by Words with Paradigmatic Relations", section 2.2, with a
-    masked language model as in Wu et al. 2019, "Conditional BERT Contextual Augmentation", here not conditional on the label.
+    Source: Kobayashi 2018, "Contextual Augmentation: Data Augmentation by Words with Paradigmatic Relations", with a masked
+    language model as in Wu et al. 2019, "Conditional BERT Contextual Augmentation", here not conditional on the label.
     When: small training sets; more fluent than synonyms, and as blind to the label.
 
     Raises:
@@ -92,65 +92,69 @@ def _guess(
         raise ModelError(f"the tokenizer in {folder} has no mask token; {_WAY_OUT}")
     model = _load(folder).to(device)
     known = vocabulary(tokenizer)
-    allowed = torch.zeros(model.config.vocab_size, dtype=torch.bool)
-    allowed[: len(known.word)] = torch.from_numpy(known.word >= 0)
-    of_row: dict[int, list[int]] = {}
-    for index, (row, _) in enumerate(chosen):
-        of_row.setdefault(row, []).append(index)
-    rows = list(of_row)
-    masked, starts = zip(*(_mask(words[row], [chosen[index][1] for index in of_row[row]], tokenizer.mask_token) for row in rows), strict=True)
+    lines = _mask(words, chosen, tokenizer.mask_token)
     longest = min(tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", _LONGEST) - 2, _LONGEST)
-    encoded = tokenizer(list(masked), truncation=True, max_length=longest)
+    encoded = tokenizer([line.text for line in lines], truncation=True, max_length=longest)
     lengths = np.array([len(ids) for ids in encoded["input_ids"]])
-    order = np.argsort(-lengths, kind="stable")
+    order = np.argsort(-lengths, kind="stable").tolist()
     said = np.full(len(chosen), -1, dtype=np.int32)
     at = 0
     while at < len(order):
-        part = order[at : at + max(1, _LOGITS_AT_ONCE // int(lengths[order[at]] * len(allowed)))]
+        part = order[at : at + max(1, _LOGITS_AT_ONCE // int(lengths[order[at]] * model.config.vocab_size))]
         at += len(part)
-        where = [(line, token, index) for line, number in enumerate(part) for index, token in _seen(encoded, number, starts, of_row, rows)]
-        if not where:
+        masks = [  # the row in the batch, the token, the place in `chosen`
+            (row, encoded.char_to_token(number, start), place)
+            for row, number in enumerate(part)
+            for place, start in zip(lines[number].places, lines[number].starts, strict=True)
+        ]
+        masks = [mask for mask in masks if mask[1] is not None]
+        if not masks:
             continue
-        line, token, index = (list(column) for column in zip(*where, strict=True))
+        rows, tokens, places = (list(column) for column in zip(*masks, strict=True))
         batch = tokenizer.pad({name: [encoded[name][number] for number in part] for name in encoded}, return_tensors="pt")
         with torch.inference_mode():
-            logits = model(**batch.to(device)).logits[line, token].float().cpu()
-        originals = [_parts(words[chosen[one][0]][chosen[one][1]])[1] for one in index]
-        said[index] = _draw(logits, originals, draws[index], allowed, known, guesses)
+            logits = model(**batch.to(device)).logits[rows, tokens].float().cpu()
+        originals = [_parts(words[row][place])[1] for row, place in (chosen[index] for index in places)]
+        said[places] = _draw(logits[:, : len(known.word)], originals, draws[places], known, guesses)
     return said
 
 
-def _draw(
-    logits: torch.Tensor, originals: list[str], draws: np.ndarray, allowed: torch.Tensor, known: Vocabulary, guesses: int
-) -> np.ndarray:
+def _draw(logits: torch.Tensor, originals: list[str], draws: np.ndarray, known: Vocabulary, guesses: int) -> np.ndarray:
     """Of each row of logits (P, V) one of the most likely words, by their probabilities, never the original."""
-    number = torch.tensor([known.numbers.get(word.casefold(), -2) for word in originals])
-    word = torch.full((logits.shape[1],), -1)
-    word[: len(known.word)] = torch.from_numpy(known.word)
-    logits = logits.masked_fill(~allowed[None, :] | (word[None, :] == number[:, None]), -torch.inf)
-    top = logits.topk(min(guesses, max(1, len(known.numbers) - 1)), dim=1)
+    word = torch.from_numpy(known.word)[: logits.shape[1]]
+    original = torch.tensor([known.numbers.get(text.casefold(), -1) for text in originals])
+    logits = logits.masked_fill((word < 0) | (word == original[:, None]), -torch.inf)
+    top = logits.topk(min(guesses, len(word)), dim=1)
     reached = top.values.softmax(dim=1).double().cumsum(dim=1)
     column = (reached <= torch.from_numpy(draws)[:, None] * reached[:, -1:]).sum(dim=1)
     return top.indices.gather(1, column[:, None]).squeeze(1).numpy().astype(np.int32)
 
 
-def _mask(line: list[str], places: list[int], mask: str) -> tuple[str, list[int]]:
-    """A text with masks in some of its words' places, and where they begin in it."""
-    pieces, starts, at, hidden = [], [], 0, set(places)
-    for place, word in enumerate(line):
-        if place in hidden:
-            before, _, after = _parts(word)
-            starts.append(at + len(before))
-            word = before + mask + after
-        pieces.append(word)
-        at += len(word) + 1
-    return " ".join(pieces), starts
+class _Line(NamedTuple):
+    """A text with masks. places: their indices in the places chosen. starts: the characters at which they begin."""
+
+    text: str
+    places: list[int]
+    starts: list[int]
 
 
-def _seen(encoded: Any, number: int, starts: Any, of_row: dict[int, list[int]], rows: list[int]) -> list[tuple[int, int]]:
-    """The masks of a row that the model sees: each one's index in the places chosen, and its token."""
-    found = ((index, encoded.char_to_token(int(number), start)) for index, start in zip(of_row[rows[number]], starts[number], strict=True))
-    return [(index, token) for index, token in found if token is not None]
+def _mask(words: list[list[str]], chosen: list[tuple[int, int]], mask: str) -> list[_Line]:
+    """The texts that have a place chosen, with a mask in each."""
+    of_row: dict[int, dict[int, int]] = {}
+    for index, (row, place) in enumerate(chosen):
+        of_row.setdefault(row, {})[place] = index
+    lines = []
+    for row, places in of_row.items():
+        pieces, starts, at = [], [], 0
+        for place, word in enumerate(words[row]):
+            if place in places:
+                before, _, after = _parts(word)
+                starts.append(at + len(before))
+                word = before + mask + after
+            pieces.append(word)
+            at += len(word) + 1
+        lines.append(_Line(" ".join(pieces), list(places.values()), starts))
+    return lines
 
 
 def _parts(word: str) -> tuple[str, str, str]:

@@ -53,3 +53,62 @@ def randaugment(images: np.ndarray, rng: np.random.Generator, *, strength: Annot
     finally:
         random.setstate(before[0])
         np.random.set_state(before[1])
+
+
+@component("augmentation", tasks=IMAGE, level="pixels")
+def random_erasing(
+    images: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    strength: Annotated[float, Field(ge=0.0, le=1.0)] = 0.4,
+    probability: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5,
+    after_flip_crop: bool = True,
+) -> np.ndarray:
+    """Random erasing: with `probability`, a rectangle of an image is painted over with random pixels; after `flip_crop` or alone.
+
+    The rectangle has from 0.02 to `strength` of the image's area, and a height of 0.3 to 1/0.3 times its width; one that does not
+    fit into the image is drawn anew.
+
+    Shapes: images (N, H, W, 3) uint8 → the same.
+    Source: Zhong et al. 2020, "Random Erasing Data Augmentation", algorithm 1 (there s_h = `strength`, p = `probability`).
+    When: objects that are half hidden; with little strength where the sign to be read is small.
+    """
+    count, height, width, _ = images.shape
+    out = flip_crop(images, rng) if after_flip_crop else images.copy()
+    for place in np.flatnonzero(rng.random(count) < probability):
+        while True:
+            area = rng.uniform(min(0.02, strength), strength) * height * width
+            aspect = rng.uniform(0.3, 1 / 0.3)
+            tall, wide = round((area * aspect) ** 0.5), round((area / aspect) ** 0.5)
+            if tall <= height and wide <= width:
+                break
+        top, left = rng.integers(height - tall + 1), rng.integers(width - wide + 1)
+        out[place, top : top + tall, left : left + wide] = rng.integers(256, size=(tall, wide, 3), dtype=np.uint8)
+    return out
+
+
+@component("augmentation", tasks=IMAGE, level="pixels")
+def selfmix(
+    images: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    strength: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5,
+    after_flip_crop: bool = True,
+) -> np.ndarray:
+    """SelfMix: a region of an image is pasted over another place of the same image; after `flip_crop` or alone.
+
+    The region has up to `strength` of the image's area (uniform) and the image's proportions; where it is cut and where it is
+    pasted are drawn apart. The class stays in the image, and what the teacher says is said of the image as mixed.
+
+    Shapes: images (N, H, W, 3) uint8 → the same.
+    Source: Shen 2023, "FerKD: Surgical Label Adaptation for Efficient Distillation" (SelfMix): CutMix within one image.
+    When: where the mixed classes of CutMix are too hard for a small student; with a large weight on the teacher's predictions.
+    """
+    count, height, width, _ = images.shape
+    mixed = flip_crop(images, rng) if after_flip_crop else images.copy()
+    side = np.sqrt(rng.uniform(0.0, strength, count))
+    tall, wide = np.rint(side * height).astype(int), np.rint(side * width).astype(int)
+    tops, lefts = rng.integers(height - tall + 1, size=(2, count)), rng.integers(width - wide + 1, size=(2, count))
+    for image, h, w, (top, to_top), (left, to_left) in zip(mixed, tall, wide, tops.T, lefts.T, strict=True):
+        image[to_top : to_top + h, to_left : to_left + w] = image[top : top + h, left : left + w].copy()
+    return mixed

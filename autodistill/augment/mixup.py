@@ -1,11 +1,17 @@
-"""Mixup: rows mixed with partners from the same batch, inputs and targets alike.
+"""Mixing: rows mixed with partners from the same batch, inputs and targets alike.
 
-Source: Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization", equation 1; for texts on the word embeddings, Guo, Mao,
-Zhang 2019, "Augmenting Data with Mixup for Sentence Classification" (wordMixup). One share for a batch, as in the authors' code.
+`mixup` adds rows up, pixels or word embeddings. Source: Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization", equation 1;
+for texts, Guo, Mao, Zhang 2019, "Augmenting Data with Mixup for Sentence Classification" (wordMixup).
+`cutmix` pastes a box of the partner's image into a row's, and mixes the targets by area. Source: Yun et al. 2019, "CutMix:
+Regularization Strategy to Train Strong Classifiers with Localizable Features", section 3.1.
+
+One share and one box for a batch, as in the authors' codes. What the teacher has said of both rows (its feature maps, too) is added
+up by the share: it stands for what the teacher would say of the mixed row, from stored outputs.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,10 +26,35 @@ from autodistill.models.base import Batch, ImageBatch, Outputs, TextBatch
 
 @dataclass(frozen=True)
 class Mix:
-    """How a batch is mixed: row i becomes share · row i + (1 − share) · row partner[i]. partner: (B,) int64."""
+    """How a batch is mixed: row i becomes share · row i + (1 − share) · row partner[i]. partner: (B,) int64.
+
+    box: top, bottom, left, right in pixels; within them an image is its partner's, elsewhere its own, and `share` is its own part of
+    the area. None for images added up.
+    """
 
     partner: Tensor
     share: float
+    box: tuple[int, int, int, int] | None = None
+
+    @classmethod
+    def of(cls, batch: Batch, mixing: str, concentration: float, rng: np.random.Generator) -> Mix:
+        """A mix of a batch. mixing: `mixup` or, of images, `cutmix`."""
+        if isinstance(batch, TextBatch):
+            return cls.draw(concentration, len(batch.ids), rng)
+        rows, _, height, width = batch.pixels.shape
+        return cls.cut(concentration, rows, height, width, rng) if mixing == "cutmix" else cls.draw(concentration, rows, rng)
+
+    @classmethod
+    def cut(cls, concentration: float, rows: int, height: int, width: int, rng: np.random.Generator) -> Mix:
+        """A mix by a box: its area 1 − share of `draw`, its centre anywhere; what is beyond the edge is cut off and the share set right."""
+        mix = cls.draw(concentration, rows, rng)
+        side = math.sqrt(1.0 - mix.share)
+        centre_y, centre_x = int(rng.integers(height)), int(rng.integers(width))
+        tall, wide = round(side * height), round(side * width)
+        top, left = centre_y - tall // 2, centre_x - wide // 2
+        box = max(top, 0), min(top + tall, height), max(left, 0), min(left + wide, width)
+        area = (box[1] - box[0]) * (box[3] - box[2])
+        return cls(mix.partner, 1.0 - area / (height * width), box)
 
     @classmethod
     def draw(cls, concentration: float, rows: int, rng: np.random.Generator) -> Mix:
@@ -37,6 +68,11 @@ class Mix:
 
     def batch(self, batch: Batch) -> Batch:
         """Mix the pixels; of texts, only the mask here: theirs are mixed where they are embedded (`embeddings`)."""
+        if isinstance(batch, ImageBatch) and self.box is not None:
+            top, bottom, left, right = self.box
+            pixels = batch.pixels.clone()
+            pixels[:, :, top:bottom, left:right] = batch.pixels[self.partner, :, top:bottom, left:right]
+            return ImageBatch(pixels)
         if isinstance(batch, ImageBatch):
             return ImageBatch(self.tensor(batch.pixels))
         return TextBatch(batch.ids, batch.mask | batch.mask[self.partner], batch.segments)

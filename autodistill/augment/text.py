@@ -94,9 +94,8 @@ def synonyms(
     the hard labels do not.
 
     Shapes: ids (total,) int32, all tokens of a split → (total,) int32; teacher: the fine-tuned teacher's folder.
-    Source: EDA's synonym replacement (Wei, Zou 2019, section 2) with embedding neighbours for WordNet (Wang, Yang 2015, "That's
-    So Annoying!!!: A Lexical and Frame-Semantic Embedding Based Data Augmentation Approach", section 4; Jiao et al. 2020,
-    "TinyBERT", algorithm 1, for the words of one piece less than ours: there a language model replaces those).
+    Source: the synonym replacement of EDA (Wei, Zou 2019, section 2), with embedding neighbours in WordNet's place as in Wang,
+    Yang 2015, "That's So Annoying!!!: A Lexical and Frame-Semantic Embedding Based Data Augmentation Approach".
     When: small training sets whose words are few; with little weight on hard labels where one word decides.
 
     Raises:

@@ -128,8 +128,9 @@ class Trainer:
         batch, spoken, labels = view.batch(rows), view.teacher_batch(rows), self.data.train_labels[rows]
         targets = Targets(labels.to(self.device), rows.to(self.device))
         mixed: AbstractContextManager[None] = nullcontext()
-        if self.recipe.augmentation.mixup > 0:
-            mix = Mix.draw(self.recipe.augmentation.mixup, len(rows), self.mixing)
+        augmentation = self.recipe.augmentation
+        if augmentation.mixup > 0:
+            mix = Mix.of(batch, augmentation.mixing, augmentation.mixup, self.mixing)
             batch, spoken = mix.batch(batch), None if spoken is None else mix.outputs(spoken)
             targets.partner_labels, targets.share = labels[mix.partner].to(self.device), mix.share
             mixed = mix.embeddings(word_table(self.student, self.data.context.vocab_size))
