@@ -90,8 +90,8 @@ def synonyms(
     """Synonyms from the teacher's embeddings: each word is, with probability `strength`, replaced by one of its nearest words.
 
     The nearest are the `neighbours` words with the largest cosine of the teacher's input embeddings; each is equally likely. Only
-    words that are one token are replaced, by such words. Antonyms are near one another, too: the teacher sees what was replaced,
-    the hard labels do not.
+    words that are one token are replaced, by such words. Antonyms are near one another, too, and so are question words: the teacher
+    sees what was replaced, the hard labels do not. Unlike EDA it spares no stop words, of which it would need a list for each language.
 
     Shapes: ids (total,) int32, all tokens of a split → (total,) int32; teacher: the fine-tuned teacher's folder.
     Source: the synonym replacement of EDA (Wei, Zou 2019, section 2), with embedding neighbours in WordNet's place as in Wang,
