@@ -160,12 +160,12 @@ def test_movie_reviews() -> None:
 @pytest.mark.parametrize(
     ("name", "task", "metric", "rows"),
     [
-        ("sst2", "text-classification", "accuracy", (60614, 6735, 872)),
+        ("sst2", "text-classification", "accuracy", (65349, 2000, 872)),
         ("trec", "text-classification", "accuracy", (4907, 545, 500)),
         ("rte", "text-pair-classification", "accuracy", (2241, 249, 277)),
         ("stsb", "text-pair-regression", "spearman", (5749, 1500, 1379)),
         ("cola", "text-classification", "matthews_correlation", (7696, 855, 1043)),
-        ("cifar10", "image-classification", "accuracy", (4000, 5000, 10000)),
+        ("cifar10", "image-classification", "accuracy", (4000, 2000, 10000)),
     ],
 )
 def test_shared_mirrors(monkeypatch: pytest.MonkeyPatch, name: str, task: str, metric: str, rows: tuple[int, int, int]) -> None:
