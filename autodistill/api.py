@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 
 from autodistill.errors import StudyError
+from autodistill.limits import Feasible, Limits
 from autodistill.recipe import Recipe, Teacher
 from autodistill.records import Role
 from autodistill.report.html import write_report
@@ -20,7 +21,6 @@ from autodistill.train.data import Opened, open_inputs, prepare_outputs
 from autodistill.train.feasible import Feasibilities
 from autodistill.train.taps import space_taps
 from autodistill.train.trial import run_trial
-from autodistill.tuning.constraints import Feasible, Limits
 from autodistill.tuning.events import Listen, SearchMessage, StageFinished, StageProgress, StageStarted
 from autodistill.tuning.run import SearchInterrupted, run_search
 from autodistill.tuning.settings import DatasetFacts, SearchSettings, TeacherRef, check_existence, default_name

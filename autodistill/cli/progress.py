@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from autodistill.limits import Limits
 from autodistill.records import BASELINES, Role, TrialRecord
 from autodistill.report import texts
-from autodistill.tuning.constraints import Limits
 from autodistill.tuning.events import (
     Event,
     SearchFinished,

@@ -21,11 +21,11 @@ from autodistill.cli.live import open_view
 from autodistill.cli.progress import Progress
 from autodistill.components import TASKS
 from autodistill.errors import RunError, UsageError
+from autodistill.limits import Limits
 from autodistill.records import TrialRecord, read_records
 from autodistill.report.leaderboard import failures, rows, short_path, summary, table, verdict
 from autodistill.space import Space, shipped_spaces
 from autodistill.tasks.base import DatasetRef
-from autodistill.tuning.constraints import Limits
 from autodistill.tuning.events import Listen, Stage
 from autodistill.tuning.settings import SearchSettings, check_existence, default_name, without_password
 from autodistill.tuning.study import Study

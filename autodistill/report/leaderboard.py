@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
+from autodistill.limits import Limits
 from autodistill.records import BASELINES, TrialRecord
 from autodistill.report import texts
-from autodistill.tuning.constraints import Limits
 from autodistill.tuning.settings import without_password
 from autodistill.tuning.study import rank, was_interrupted
 

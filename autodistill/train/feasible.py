@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from autodistill.limits import Feasibility, Limits
 from autodistill.models import build_student, count_params
 from autodistill.models.base import pick_device, to_device
 from autodistill.recipe import Recipe, Teacher
 from autodistill.train.cost import measure_latency
 from autodistill.train.data import Opened, median_row
-from autodistill.tuning.constraints import Feasibility, Limits
 
 ROUNDS = 3
 

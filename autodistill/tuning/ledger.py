@@ -19,11 +19,11 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from autodistill.errors import RecipeError, RunError, SpaceError
+from autodistill.limits import Feasibility, Feasible, Limits
 from autodistill.recipe import Recipe
 from autodistill.records import BASELINES, Point, Role, TrialRecord, write_records
 from autodistill.space import Space
 from autodistill.train.assignment import Assignment, TrialResult
-from autodistill.tuning.constraints import Feasibility, Feasible, Limits
 from autodistill.tuning.events import Event, SearchMessage, TrialFinished, TrialReported
 from autodistill.tuning.sampler import chooser, rungs
 from autodistill.tuning.study import rank

@@ -18,12 +18,12 @@ import optuna
 from optuna.storages import BaseStorage
 
 from autodistill.errors import RunError, StudyError
+from autodistill.limits import Feasible
 from autodistill.recipe import Recipe, Teacher
 from autodistill.records import Role
 from autodistill.space import Space
 from autodistill.train.assignment import Runner
 from autodistill.tuning import study as folders
-from autodistill.tuning.constraints import Feasible
 from autodistill.tuning.environment import describe_environment
 from autodistill.tuning.events import Event, Listen, SearchFinished, SearchMessage, SearchStarted
 from autodistill.tuning.ledger import Ledger

@@ -21,9 +21,9 @@ import filelock
 import pandas as pd
 
 from autodistill.errors import StudyError
+from autodistill.limits import Limits
 from autodistill.recipe import Recipe
 from autodistill.records import BASELINES, Role, TrialRecord, read_records, to_frame
-from autodistill.tuning.constraints import Limits
 from autodistill.tuning.settings import SearchSettings, without_password
 
 if TYPE_CHECKING:

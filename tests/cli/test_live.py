@@ -10,8 +10,8 @@ from rich.console import Console
 
 from autodistill.cli.live import LiveView, PlainView, open_view
 from autodistill.cli.progress import Progress, best_line, count_line
+from autodistill.limits import Limits
 from autodistill.records import read_records
-from autodistill.tuning.constraints import Limits
 from autodistill.tuning.events import (
     Event,
     SearchMessage,

@@ -13,12 +13,12 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from autodistill.limits import Feasibility, Limits
 from autodistill.recipe import Recipe
 from autodistill.records import Point, TrialRecord, read_records
 from autodistill.space import Space
 from autodistill.tasks.base import DatasetRef
 from autodistill.train.assignment import Assignment, Report, TrialResult
-from autodistill.tuning.constraints import Feasibility, Limits
 from autodistill.tuning.settings import DatasetFacts, SearchSettings, TeacherRef
 from autodistill.tuning.study import default_storage, was_interrupted
 

@@ -25,12 +25,12 @@ from fakes import (
 from optuna.trial import TrialState
 
 from autodistill.errors import RunError, StudyError
+from autodistill.limits import Limits
 from autodistill.recipe import Recipe
 from autodistill.records import Point
 from autodistill.space import Space
 from autodistill.train.assignment import TrialResult
 from autodistill.tuning import ledger as ledger_module
-from autodistill.tuning.constraints import Limits
 from autodistill.tuning.ledger import Ledger
 from autodistill.tuning.sampler import make_pruner, make_sampler, rungs
 from autodistill.tuning.storage import open_storage

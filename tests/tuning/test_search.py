@@ -34,9 +34,9 @@ from fakes import (
 from optuna.trial import TrialState
 
 from autodistill.errors import RunError, StudyError
+from autodistill.limits import Limits
 from autodistill.recipe import Recipe
 from autodistill.tuning import run as run_module
-from autodistill.tuning.constraints import Limits
 from autodistill.tuning.ray_backend import ray_running
 from autodistill.tuning.run import run_search
 from autodistill.tuning.study import Study, default_storage

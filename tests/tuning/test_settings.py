@@ -6,7 +6,7 @@ import pytest
 from fakes import make_settings
 
 from autodistill.errors import UsageError
-from autodistill.tuning.constraints import Limits
+from autodistill.limits import Limits
 from autodistill.tuning.settings import SearchSettings, without_password
 
 
