@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from autodistill.components import Spec, specs
 from autodistill.losses.layer_map import layer_pairs
-from autodistill.recipe import SLOTS, Component, Recipe
+from autodistill.recipe import SHARED, SLOTS, Component, Recipe
 from autodistill.space import Space
 from autodistill.teacher.plan import Taps, TeacherShape
 
@@ -78,7 +78,7 @@ def space_taps(space: Space) -> Taps:
             if not _wanted(spec) & STATES:
                 continue
             asked = space.parameters.get(f"objective.{slot}.tokens", ())
-            pooled |= {str(value) for domain in asked for value in (domain.choices or (domain.default,))} or {
-                _default_tokens(spec, is_image)
-            }
+            values = {str(value) for domain in asked for value in (domain.choices or (domain.default,))}
+            own = SHARED[f"objective.{slot}"].get("tokens")  # the recipe's default, where its slot has the field
+            pooled |= values or {str(own[1]) if own else _default_tokens(spec, is_image)}
     return Taps(pooled=frozenset(pooled & {"cls", "mean"}))

@@ -1,0 +1,119 @@
+"""The main job from end to end: a file of rows, a small real teacher, Ray, Optuna, and the student on the disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import optuna
+import pandas as pd
+import pytest
+import torch
+from tiny_teacher import save_bert, text_dataset
+
+import autodistill
+from autodistill.models.fitting import evaluate
+from autodistill.tasks import load_dataset
+from autodistill.train.assignment import Assignment
+from autodistill.train.data import open_inputs
+from autodistill.train.students import load_student
+from autodistill.train.trial import run_trial
+from autodistill.tuning.events import StageFinished
+
+SPACE = """\
+version: 1
+name: small
+about: a test
+tasks: [text-classification]
+parameters:
+  teacher.model: {{value: {teacher}}}
+  teacher.learning_rate: {{value: 1.0e-3}}
+  teacher.max_length: {{value: 32}}
+  student.family: {{choice: [cnn, bert]}}
+  student.layers: {{value: 1, when: {{student.family: bert}}}}
+  student.hidden_size: {{choice: [16, 32], when: {{student.family: bert}}}}
+  student.heads: {{value: 2, when: {{student.family: bert}}}}
+  student.embedding_size: {{value: 16, when: {{student.family: cnn}}}}
+  student.channels: {{choice: [8, 16], when: {{student.family: cnn}}}}
+  objective.prediction.kind: {{choice: [kl, mse]}}
+  objective.intermediate.kind: {{choice: [none, mi]}}
+  augmentation.kind: {{choice: [none, token_dropout]}}
+  training.epochs: {{value: 2}}
+  training.learning_rate: {{float: [1.0e-3, 1.0e-2], log: true}}
+"""
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> dict[str, str]:
+    made = text_dataset(96)
+    pd.DataFrame({"text": made.train.texts, "label": made.train.labels}).to_parquet(tmp_path / "rows.parquet")
+    space = tmp_path / "small.yaml"
+    space.write_text(SPACE.format(teacher=save_bert(tmp_path / "bert")))
+    return {"dataset": str(tmp_path / "rows.parquet"), "space": str(space), "studies_dir": str(tmp_path / "studies")}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_search_from_a_file_to_a_student(asked: dict[str, str]) -> None:
+    stages: list[StageFinished] = []
+    study = autodistill.search(**asked, trials=3, listen=lambda event: stages.append(event) if isinstance(event, StageFinished) else None)
+
+    records = study.records
+    assert list(records["role"][:3]) == ["no_kd", "plain_kd", "defaults"]
+    assert len(records[(records["role"] == "search") & records["state"].isin(["complete", "pruned"])]) == 3
+    assert set(records["teacher_score"]) == {study.teacher_score}
+    trials = optuna.load_study(study_name=study.name, storage=study.storage).trials
+    assert {trial.state.name for trial in trials} <= {"COMPLETE", "PRUNED"}
+
+    best = study.best
+    assert best is not None
+    assert best.score == records[records["state"] == "complete"]["score"].max()
+    assert study.recommended.id == best.recipe_id
+    assert (study.folder / "report.html").exists()
+
+    # The student that was kept says on the disk what it said in its trial, and its recipe trained again gives it again.
+    dataset = load_dataset(study.settings.dataset)
+    assert study.best_folder is not None
+    saved = load_student(study.best_folder)
+    teacher = study.about["teachers"][0]["folder"]
+    opened = open_inputs(dataset, saved.recipe.teacher, teacher)
+    assert evaluate(saved.model, opened.validation, dataset, torch.device("cpu"))["accuracy"] == pytest.approx(best.score)
+    again = run_trial(Assignment(study.recommended, dataset.ref, best.seed, best.max_epochs, teacher, device="cpu"), lambda point: None)
+    assert again.score == pytest.approx(best.score)
+
+    # A second search neither trains nor runs the teacher.
+    stages.clear()
+    second = autodistill.search(
+        **asked, trials=0, study="second", listen=lambda event: stages.append(event) if isinstance(event, StageFinished) else None
+    )
+    said = {stage.stage: stage for stage in stages}
+    assert "found in the cache" in said["teacher"].text
+    assert said["outputs"].seconds < 5
+    assert [record.score for record in second.trial_records] == [record.score for record in study.trial_records[:3]]  # equal seeds
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_command_prints_one_json_object_and_keeps_the_limits(asked: dict[str, str], isolated_cache: Path) -> None:
+    words = ["search", "--dataset", asked["dataset"], "--space", asked["space"], "--studies-dir", asked["studies_dir"]]
+    words += ["--trials", "2", "--max-params", "2500", "--study", "größe", "--json"]
+    environment = os.environ | {"AUTODISTILL_CACHE": str(isolated_cache)}
+    done = subprocess.run(
+        [sys.executable, "-m", "autodistill.cli.main", *words], capture_output=True, text=True, env=environment, check=False, timeout=500
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert set(found) == {
+        "study", "folder", "storage", "teacher_score", "baselines", "best", "counts", "recommended", "seconds",
+    }  # fmt: skip
+    assert set(found["baselines"]) == {"no_kd", "plain_kd", "defaults"}
+    assert found["best"]["params"] <= 2500
+    assert found["counts"]["complete"] + found["counts"]["pruned"] == 5
+    assert (
+        autodistill.Recipe.load(found["recommended"]).canonical_json() == autodistill.Recipe.parse(found["best"]["recipe"]).canonical_json()
+    )
+    study = autodistill.Study.open(found["folder"])
+    assert all(record.params <= 2500 for record in study.trial_records if record.state in ("complete", "pruned"))
