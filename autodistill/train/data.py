@@ -82,7 +82,7 @@ class TrialData:
         self.outputs = self.dataset.outputs
         labels = torch.from_numpy(np.ascontiguousarray(self.dataset.train.labels))
         self.train_labels = (labels.float() - opened.mean) / opened.scale if self.dataset.is_regression else labels.long()
-        self.validation, self.validation_labels = opened.validation, self.dataset.validation.labels
+        self.validation = opened.validation
         self.typical_row = median_row(self.validation)
         self.outputs_seconds = 0.0
         self._views: dict[int, TrainView] = {}

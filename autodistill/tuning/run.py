@@ -29,7 +29,7 @@ from autodistill.tuning.events import Event, Listen, SearchFinished, SearchMessa
 from autodistill.tuning.ledger import Ledger
 from autodistill.tuning.ray_backend import Halt, Round, RunningRay, ray_running, run_round
 from autodistill.tuning.sampler import make_pruner, make_sampler
-from autodistill.tuning.settings import DatasetFacts, SearchSettings, TeacherRef, without_password
+from autodistill.tuning.settings import DatasetFacts, SearchSettings, TeacherRef, check_existence, no_study, without_password
 from autodistill.tuning.storage import close_storage, open_storage, study_exists
 from autodistill.tuning.study import Study
 from autodistill.tuning.translate import Plan
@@ -82,9 +82,9 @@ def run_search(
     plan = Plan(settings, dataset, dict(teachers), describe_environment())
     about: dict[str, Any] = json.loads(json.dumps(_about(plan, space)))  # as it will be read again
     if not settings.resume:
-        _refuse_existing(folder)
+        check_existence(settings)
     elif not folder.is_dir():
-        raise StudyError(f"there is no study {settings.study!r} in {folder.parent} to resume; {_others(folder.parent)}")
+        raise StudyError(no_study(settings))
     lock = folders.lock_study(folder)
     storage: BaseStorage | None = None
     level = optuna.logging.get_verbosity()
@@ -93,7 +93,7 @@ def run_search(
         before = folders.read_about(folder)
         if before is not None:
             if not settings.resume:
-                _refuse_existing(folder)
+                check_existence(settings)
             _refuse_differences(before, about)
             about["sessions"] = before["sessions"] + about["sessions"]
         url = _storage_url(settings, before)
@@ -274,16 +274,6 @@ def _storage_url(settings: SearchSettings, before: dict[str, Any] | None) -> str
     if "***" in url:
         raise StudyError(f"the study {settings.study!r} is in the storage {url!r}; give it with its password, --storage URL")
     return url
-
-
-def _refuse_existing(folder: Path) -> None:
-    if (folder / "study.json").exists():
-        raise StudyError(f"the study {folder} exists; go on with it with --resume, or start another with --study NAME")
-
-
-def _others(folder: Path) -> str:
-    names = sorted(item.parent.name for item in folder.glob("*/study.json"))
-    return f"studies there: {', '.join(names) or 'none'}"
 
 
 def _refuse_differences(before: dict[str, Any], now: dict[str, Any]) -> None:

@@ -119,10 +119,13 @@ def check_existence(settings: SearchSettings) -> None:
     if exists and not settings.resume:
         raise StudyError(f"the study {settings.folder} exists; go on with it with --resume, or start another with --study NAME")
     if settings.resume and not exists:
-        there = sorted(item.parent.name for item in settings.folder.parent.glob("*/study.json"))
-        raise StudyError(
-            f"there is no study {settings.study!r} in {settings.folder.parent} to resume; studies there: {', '.join(there) or 'none'}"
-        )
+        raise StudyError(no_study(settings))
+
+
+def no_study(settings: SearchSettings) -> str:
+    """The sentence for a study that is not there to be resumed, with those that are."""
+    there = sorted(item.parent.name for item in settings.folder.parent.glob("*/study.json"))
+    return f"there is no study {settings.study!r} in {settings.folder.parent} to resume; studies there: {', '.join(there) or 'none'}"
 
 
 def without_password(url: str) -> str:
