@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import random
 import time
 from collections.abc import Mapping
@@ -48,6 +49,8 @@ def search(
     studies_dir: str = "studies",
     resume: bool = False,
     seed: int = 0,
+    explore: bool = False,
+    repeats: int = 1,
     storage: str | None = None,
     text_columns: tuple[str, ...] | None = None,
     label_column: str | None = None,
@@ -70,6 +73,8 @@ def search(
         study, studies_dir: the study's folder is studies_dir/study; its name is the dataset's by default.
         resume: go on with a study that was stopped.
         seed: of the splits, the subset, the teacher, the trials and the sampler.
+        explore: spread the trials evenly over the whole space and stop none early, to record what works where.
+        repeats: train the baselines and the best five recipes with so many seeds each; the best mean wins.
         storage: an Optuna storage URL; by default a SQLite file in the study's folder.
         text_columns, label_column: names of a file's columns, where they cannot be guessed.
         listen: is told what happens while it runs (autodistill.tuning.events).
@@ -99,6 +104,8 @@ def search(
         address=address,
         studies_dir=studies_dir,
         seed=seed,
+        explore=explore,
+        repeats=repeats,
         storage=storage,
         resume=resume,
         **({} if max_epochs is None else {"max_epochs": max_epochs}),
@@ -123,6 +130,8 @@ def search(
         store_outputs(opened[part], part, points, tell)
     feasible = Feasibilities(Limits(max_params, max_latency_ms), opened)
     facts = DatasetFacts(data.name, data.fingerprint, data.task, data.metric, len(data.train))
+    baselines = feasible_baselines(points, feasible, settings)
+    warm = spread_recipes(points, feasible, settings) if explore else []
     began = time.monotonic()
     tell(StageStarted("trials", f"{trials} trials and 3 baselines"))
     try:
@@ -133,7 +142,8 @@ def search(
             teachers=teachers,
             runner=run_trial,
             feasible=feasible,
-            baselines=feasible_baselines(points, feasible, settings),
+            baselines=baselines,
+            warm=warm,
             listen=tell,
         )
     except SearchInterrupted as stopped:
@@ -191,6 +201,20 @@ def feasible_baselines(space: Space, feasible: Feasible, settings: SearchSetting
             "raise them, or give another --space"
         )
     return space.baselines(student=max(fitting, key=lambda student: costs[student].params or 0))
+
+
+def spread_recipes(space: Space, feasible: Feasible, settings: SearchSettings) -> list[Recipe]:
+    """As many recipes as there are trials, spread over the space, each within the limits.
+
+    Raises:
+        StudyError: too few of them keep the limits.
+    """
+    tried = itertools.islice(space.spread(settings.seed), _STUDENTS_TRIED + 20 * settings.trials)
+    found = list(itertools.islice((recipe for recipe in tried if feasible(recipe).feasible), settings.trials))
+    if len(found) < settings.trials:
+        number = _STUDENTS_TRIED + 20 * settings.trials
+        raise StudyError(f"of {number} recipes of the space {space.name!r}, {len(found)} keep the limits; raise them")
+    return found
 
 
 def _longest(space: Space) -> int:

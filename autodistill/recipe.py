@@ -9,11 +9,12 @@ parameters of the component's function, so a recipe is checked in full without i
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
 import json
 import operator
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -28,6 +29,10 @@ from autodistill.yamlfile import YamlFile, load_yaml
 VERSION = 1
 SLOTS = ("prediction", "intermediate", "contrastive", "attention", "relation")
 """The slots of objectives that a recipe mixes, beside the hard labels."""
+
+ADDED: dict[tuple[str, str], Any] = {("student", "vocabulary"): "full"}
+"""Fields that came later, by part and name, with the value that recipes from before them mean. At that value a field is left out of the
+canonical text, so that a recipe keeps its id when fields are added."""
 
 TaskType = Literal["text-classification", "text-pair-classification", "text-regression", "text-pair-regression", "image-classification"]
 Weight = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
@@ -134,8 +139,9 @@ class Teacher(Part):
 
     model: Annotated[str, Field(min_length=1)]
     """A hub id or a folder for text; a timm name for images."""
-    init: Literal["pretrained", "scratch"] = "pretrained"
-    """`scratch` trains from random weights, where none are to be had or none are wanted."""
+    init: Literal["pretrained", "scratch", "random"] = "pretrained"
+    """`scratch` trains from random weights, where none are to be had or none are wanted. `random` keeps random weights and trains nothing
+    (its epochs and learning rate say nothing then): a control, for what a student gains from such a teacher is not knowledge."""
     epochs: Annotated[int, Field(ge=0)] = 2
     batch_size: Count = 32
     learning_rate: Positive = 5e-5
@@ -220,8 +226,12 @@ class Recipe(Part):
         return hashlib.sha256(self.canonical_json().encode()).hexdigest()[:12]
 
     def canonical_json(self) -> str:
-        """All fields, keys sorted, no white space: equal recipes have equal texts."""
-        return json.dumps(self.model_dump(), sort_keys=True, separators=(",", ":"))
+        """All fields (of `ADDED` those that say something new), keys sorted, no white space: equal recipes have equal texts."""
+        data = self.model_dump()
+        for (part, name), before in ADDED.items():
+            if data[part].get(name) == before:
+                del data[part][name]
+        return json.dumps(data, sort_keys=True, separators=(",", ":"))
 
     def to_yaml(self) -> str:
         """The recipe as people read and write it."""
@@ -244,6 +254,25 @@ class Recipe(Part):
             RecipeError: what cannot be read or does not validate, each with its file, line, key path and value.
         """
         return _validate(cls, load_yaml(Path(path), RecipeError))
+
+
+Migration = Callable[[dict[str, Any]], dict[str, Any]]
+MIGRATIONS: dict[int, Migration] = {}
+"""By the version that each starts from: it takes that version's plain data and returns the next one's."""
+
+
+def migrate(data: Mapping[str, Any], steps: Mapping[int, Migration] = MIGRATIONS, newest: int = VERSION) -> dict[str, Any]:
+    """A recorded recipe's plain data, brought to the newest version one step at a time.
+
+    Raises:
+        RecipeError: a newer autodistill wrote it, or there is no way from its version.
+    """
+    found = copy.deepcopy(dict(data))
+    while (version := found.get("version", 1)) != newest:
+        if version not in steps:
+            raise RecipeError(f"the recipe is of version {version!r}; this autodistill reads up to version {newest}; upgrade autodistill")
+        found = {**steps[version](found), "version": version + 1}
+    return found
 
 
 def _validate(cls: type[Recipe], file: YamlFile) -> Recipe:

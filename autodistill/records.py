@@ -15,8 +15,13 @@ if TYPE_CHECKING:
 SCHEMA = 1
 
 State = Literal["complete", "pruned", "fail", "infeasible"]
-Role = Literal["no_kd", "plain_kd", "defaults", "recommended", "search"]
+Role = Literal["no_kd", "plain_kd", "defaults", "recommended", "search", "explore", "repeat"]
+"""Why a trial was run: baselines, a recommender's proposal, the sampler's, a space-filling one, another seed of an earlier recipe."""
 BASELINES: tuple[Role, ...] = ("no_kd", "plain_kd", "defaults")
+UNCOUNTED: tuple[Role, ...] = (*BASELINES, "repeat")
+"""They come on top of the number of trials that was asked for."""
+STOPPABLE: tuple[Role, ...] = ("recommended", "search")
+"""The others run to their end: they are there to be compared."""
 
 
 class Point(BaseModel):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
@@ -24,6 +24,8 @@ from autodistill.yamlfile import Key, YamlFile, load_yaml, parse_yaml
 
 VERSION = 1
 Scalar = str | int | float | bool
+NONE, SOME = "none", "some"
+"""What an optional parameter is first asked for: whether there is one."""
 Choose = Callable[[str, "Domain"], Any]
 """Asked for a value: the name that a sampler knows the parameter by, and its domain."""
 
@@ -32,7 +34,8 @@ Choose = Callable[[str, "Domain"], Any]
 class Domain:
     """The values of one parameter. `when` maps key paths above it to the values with which it applies.
 
-    kind choice: `choices`. kind float, int: `low` to `high`, both included, `log` for a logarithmic scale, `step` for int.
+    kind choice: `choices`; an `optional` one is asked for in two steps, first whether it is `none`, then which of the others it is,
+    so that `none` is as likely as they are together. kind float, int: `low` to `high`, both included, `log` for a logarithmic scale, `step` for int.
     kind value: one fixed value, `default`.
     """
 
@@ -43,6 +46,7 @@ class Domain:
     high: float = 0.0
     log: bool = False
     step: int = 1
+    optional: bool = False
     when: tuple[tuple[str, tuple[Scalar, ...]], ...] = ()
 
     def contains(self, value: Any) -> bool:
@@ -55,23 +59,25 @@ class Domain:
             return False
         return self.kind == "float" or (float(value).is_integer() and (int(value) - int(self.low)) % self.step == 0)
 
-    def sample(self, rng: random.Random) -> Scalar:
-        """A value, uniform on the domain's scale."""
+    def at(self, share: float) -> Scalar:
+        """The value below which that share of the domain lies, on its own scale; share from 0 to below 1."""
         if self.kind == "value":
             return self.default
         if self.kind == "choice":
-            return rng.choice(self.choices)
+            return self.choices[int(share * len(self.choices))]
         if self.kind == "int" and not self.log:
-            return rng.randrange(int(self.low), int(self.high) + 1, self.step)
+            return int(self.low) + self.step * int(share * ((int(self.high) - int(self.low)) // self.step + 1))
         if not self.log:
-            return rng.uniform(self.low, self.high)
-        value = min(max(math.exp(rng.uniform(math.log(self.low), math.log(self.high))), self.low), self.high)
+            return self.low + share * (self.high - self.low)
+        value = min(max(self.low * (self.high / self.low) ** share, self.low), self.high)
         return round(value) if self.kind == "int" else value
 
     def describe(self) -> str:
         """The domain as people read it."""
         if self.kind == "value":
             return f"fixed to {self.default!r}"
+        if self.optional:
+            return "none, or as often one of " + ", ".join(map(str, self.choices[1:]))
         if self.kind == "choice":
             return "one of " + ", ".join(map(str, self.choices))
         return f"{self.kind} from {self.low:g} to {self.high:g}" + (", log" if self.log else "")
@@ -110,7 +116,7 @@ class Space:
         for path, domains in self.parameters.items():
             for index, domain in enumerate(domains):
                 if all(({**known, **values}).get(key) in allowed for key, allowed in domain.when):
-                    yield path, (path if len(domains) == 1 else f"{path}#{index}"), domain
+                    yield from _questions(path, path if len(domains) == 1 else f"{path}#{index}", domain, values)
                     break
 
     def suggest(self, choose: Choose) -> Recipe:
@@ -122,7 +128,22 @@ class Space:
 
     def sample(self, rng: random.Random) -> Recipe:
         """A recipe at random, each value uniform on its domain's scale."""
-        return self.suggest(lambda _, domain: domain.sample(rng))
+        return self.suggest(lambda _, domain: domain.at(rng.random()))
+
+    def spread(self, seed: int) -> Iterator[Recipe]:
+        """Recipes without end that fill the space: Latin hypercube sampling (McKay et al. 1979), a dozen at a time.
+
+        Each parameter takes a value from every twelfth of its domain, counted over the recipes in which it applies.
+        """
+        shares: dict[str, Iterator[float]] = {}
+
+        def choose(name: str, domain: Domain) -> Scalar:
+            if name not in shares:
+                shares[name] = _strata(random.Random(f"{seed} {name}"))
+            return domain.at(next(shares[name]))
+
+        while True:
+            yield self.suggest(choose)
 
     def defaults(self) -> Recipe:
         """The recipe of all defaults."""
@@ -154,12 +175,12 @@ class Space:
         values: dict[str, Any] = {}
         encoded: dict[str, Scalar] = {}
         for path, name, domain in self.active(values):
-            value = _at(data, path)
-            if not domain.contains(value):
+            values[path] = value = _at(data, path)
+            answer = SOME if SOME in domain.choices and value != NONE else value
+            if not domain.contains(answer):
                 raise SpaceError(f"recipe {recipe.id}: {path} is {value!r}; in the space {self.name!r} it is {domain.describe()}")
-            values[path] = value
             if domain.kind != "value":
-                encoded[name] = value
+                encoded[name] = answer
         made = self.decode(values)
         if made.id != recipe.id:
             other = made.model_dump()
@@ -220,6 +241,17 @@ class Space:
         return {"name": self.name, "task": self.task, "parameters": parameters}
 
 
+def _questions(path: str, name: str, domain: Domain, values: Mapping[str, Any]) -> Iterator[tuple[str, str, Domain]]:
+    """What a sampler is asked for one value: of an optional one first whether there is any, under the slot's name, then which."""
+    if not domain.optional:
+        yield path, name, domain
+        return
+    yield path, name.replace(".kind", ""), Domain("choice", NONE if domain.default == NONE else SOME, choices=(NONE, SOME))
+    if values[path] != NONE:
+        kinds = domain.choices[1:]
+        yield path, name, Domain("choice", kinds[0] if domain.default == NONE else domain.default, choices=kinds)
+
+
 def shipped_spaces() -> dict[str, str]:
     """The texts of the shipped spaces by name."""
     files = [item for item in resources.files("autodistill.search_spaces").iterdir() if item.name.endswith(".yaml")]
@@ -252,38 +284,38 @@ def _read(file: YamlFile, task: str) -> Space:
         raise SpaceError(
             f"space {data['name']!r} is for {', '.join(data['tasks'])}, and the dataset is {task}; choose another with --space"
         )
-    parameters: dict[str, tuple[Domain, ...]] = {}
+    found: dict[str, tuple[Domain, ...]] = {}
     for path, entry in data["parameters"].items():
         entries = entry if isinstance(entry, list) else [entry]
         domains = []
         for index, item in enumerate(entries):
             place: Key = ("parameters", path, index) if isinstance(entry, list) else ("parameters", path)
-            domain = _domain(file, place, path, item, task, parameters)
+            domain = _domain(file, place, path, item, task, found)
             if domain is not None:
                 domains.append(domain)
-        if domains:
-            parameters[path] = tuple(domains)
+        found[path] = tuple(domains)
+    parameters = {path: domains for path, domains in found.items() if domains}
     space = Space(str(data["name"]), task, str(data["about"]), parameters, file.source)
     space.defaults()  # a space whose defaults are no recipe is told here, not in the middle of a search
     return space
 
 
-_KEYS = ("choice", "float", "int", "value", "default", "log", "step", "when")
+_KEYS = ("choice", "optional", "float", "int", "value", "default", "log", "step", "when")
 
 
-def _domain(file: YamlFile, key: Key, path: str, item: Any, task: str, above: Mapping[str, Any]) -> Domain | None:
+def _domain(file: YamlFile, key: Key, path: str, item: Any, task: str, above: Mapping[str, tuple[Domain, ...]]) -> Domain | None:
     """One domain; None where it never applies to the task."""
     place = f"{file.where(key)}: {path}"
     if not isinstance(item, Mapping):
         raise SpaceError(
-            f"{place} is {item!r}; it should be like {{choice: [a, b]}}, {{float: [0.1, 1.0]}}, {{int: [1, 4]}} or {{value: a}}"
+            f"{place} is {item!r}; it should be like {{choice: [a, b]}}, {{optional: [a, b]}}, {{float: [0.1, 1.0]}}, {{int: [1, 4]}} or {{value: a}}"
         )
     for name in item:
         if name not in _KEYS:
             raise SpaceError(f"{place}: {not_allowed('a key', name, _KEYS)}")
-    kinds = [kind for kind in ("choice", "float", "int", "value") if kind in item]
+    kinds = [kind for kind in ("choice", "optional", "float", "int", "value") if kind in item]
     if len(kinds) != 1:
-        raise SpaceError(f"{place} has {' and '.join(kinds) or 'no kind of domain'}; give one of choice, float, int, value")
+        raise SpaceError(f"{place} has {' and '.join(kinds) or 'no kind of domain'}; give one of choice, optional, float, int, value")
     when = []
     for other, values in (item.get("when") or {}).items():
         if other != "task" and other not in above:
@@ -293,21 +325,29 @@ def _domain(file: YamlFile, key: Key, path: str, item: Any, task: str, above: Ma
             if task not in allowed:
                 return None
             continue
+        if not _reachable(above[other], allowed):
+            return None
         when.append((other, allowed))
     kind = kinds[0]
     if kind == "value":
         return Domain("value", item["value"], when=tuple(when))
-    if kind == "choice":
-        choices = item["choice"]
+    if kind in ("choice", "optional"):
+        choices = item[kind]
         if not isinstance(choices, list) or not choices:
-            raise SpaceError(f"{place}: choice is {choices!r}; it should be a list of values")
-        fitting = tuple(choice for choice in choices if _fits(file, key, path, choice, task))
-        if not fitting:
+            raise SpaceError(f"{place}: {kind} is {choices!r}; it should be a list of values")
+        if kind == "optional":
+            if not path.endswith(".kind") or NONE in choices:
+                raise SpaceError(f"{place}: optional is {choices!r}; it is for a `kind`, and lists those beside {NONE!r}")
+            choices = [NONE, *choices]
+        fitting = tuple(choice for choice in choices if _fits(file, (*key, kind), path, choice, task))
+        if not fitting or (kind == "optional" and fitting == (NONE,)):
             return None
         default = item.get("default", fitting[0])
         if default not in choices:
             raise SpaceError(f"{place}: {not_allowed('default', default, choices)}")
-        return Domain("choice", default if default in fitting else fitting[0], choices=fitting, when=tuple(when))
+        return Domain(
+            "choice", default if default in fitting else fitting[0], choices=fitting, optional=kind == "optional", when=tuple(when)
+        )
     bounds = item[kind]
     log = bool(item.get("log", False))
     if not (isinstance(bounds, list) and len(bounds) == 2 and all(isinstance(b, int | float) and not isinstance(b, bool) for b in bounds)):
@@ -325,6 +365,11 @@ def _domain(file: YamlFile, key: Key, path: str, item: Any, task: str, above: Ma
     return domain
 
 
+def _reachable(domains: Iterable[Domain], allowed: tuple[Scalar, ...]) -> bool:
+    """Whether any of the values can come out of the domains: kinds that do not fit the task leave conditions that never hold."""
+    return any(domain.contains(value) for domain in domains for value in allowed)
+
+
 def _fits(file: YamlFile, key: Key, path: str, choice: Any, task: str) -> bool:
     """Whether a kind or family fits the task; a name that is no component at all is an error."""
     slot, _, tag = path.rpartition(".")
@@ -333,12 +378,20 @@ def _fits(file: YamlFile, key: Key, path: str, choice: Any, task: str) -> bool:
     known = specs(slot)
     name = str(choice).partition(":")[0]
     if name not in known:
-        raise SpaceError(f"{file.where((*key, 'choice'))}: {path}: {not_allowed('a choice', choice, ['none', *known])}")
+        raise SpaceError(f"{file.where(key)}: {path}: {not_allowed('a choice', choice, ['none', *known])}")
     return task in known[name].tasks
+
+
+def _strata(rng: random.Random, number: int = 12) -> Iterator[float]:
+    """Shares without end, one from each of so many equal intervals, in random order, before the next from any."""
+    while True:
+        yield from ((stratum + rng.random()) / number for stratum in rng.sample(range(number), number))
 
 
 def _plain(domain: Domain) -> dict[str, Any]:
     values: dict[str, Any] = {"default": domain.default, "when": {path: list(allowed) for path, allowed in domain.when}}
+    if domain.optional:
+        return values | {"optional": list(domain.choices[1:])}
     if domain.kind == "choice":
         return values | {"choice": list(domain.choices)}
     if domain.kind == "value":

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+import math
 import random
 from collections import Counter
 from pathlib import Path
@@ -53,7 +55,7 @@ def test_a_shipped_space_reaches_every_choice_it_names(name: str, task: str) -> 
     rng = random.Random(0)
 
     def choose(key: str, domain: Domain) -> object:
-        value = domain.sample(rng)
+        value = domain.at(rng.random())
         seen[key, value] += domain.kind == "choice"
         return value
 
@@ -62,7 +64,8 @@ def test_a_shipped_space_reaches_every_choice_it_names(name: str, task: str) -> 
     for key, domains in space.parameters.items():
         for index, domain in enumerate(domains):
             for choice in domain.choices:
-                assert seen[key if len(domains) == 1 else f"{key}#{index}", choice] > 0, (key, choice)
+                name = key if len(domains) == 1 else f"{key}#{index}"
+                assert seen[name.replace(".kind", "") if domain.optional and choice == "none" else name, choice] > 0, (key, choice)
 
 
 def test_the_shipped_spaces_hold_every_task() -> None:
@@ -95,10 +98,10 @@ def test_conditions_decide_what_is_asked(path: Path) -> None:
 def test_samples_are_uniform_on_their_scale() -> None:
     rng = random.Random(1)
     log = Domain("float", 1.0, low=1e-4, high=1e-2, log=True)
-    below = sum(log.sample(rng) < 1e-3 for _ in range(4000)) / 4000
+    below = sum(log.at(rng.random()) < 1e-3 for _ in range(4000)) / 4000
     assert below == pytest.approx(0.5, abs=0.04)  # 1e-3 is the middle of the logarithmic scale
     whole = Domain("int", 1, low=1, high=5, step=2)
-    assert {whole.sample(rng) for _ in range(100)} == {1, 3, 5}
+    assert {whole.at(rng.random()) for _ in range(100)} == {1, 3, 5}
     assert [whole.contains(value) for value in (1, 2, 3, 5, 7, True, "1")] == [True, False, True, True, False, False, False]
 
 
@@ -163,8 +166,78 @@ def test_an_error_names_file_line_key_value_and_what_is_allowed(path: Path, old:
         assert word in message
 
 
+def test_optional_kinds_are_none_in_half_of_the_recipes(path: Path) -> None:
+    path.write_text(
+        SMALL
+        + "  objective.relation.kind: {optional: [rkd, sp, cc]}\n"
+        + "  objective.contrastive.kind: {optional: [supcon, crd], default: crd}\n"
+        + "  objective.contrastive.weight: {value: 0.5, when: {objective.contrastive.kind: supcon}}\n"
+        + "  objective.attention.kind: {optional: [at]}\n"
+    )
+    space = Space.load(str(path), "text-classification")
+    rng = random.Random(0)
+    recipes = [space.sample(rng) for _ in range(2000)]
+    kinds = Counter(recipe.objective.relation.name for recipe in recipes)
+    assert kinds["none"] / 2000 == pytest.approx(1 / 2, abs=0.05)
+    assert [kinds[kind] / 2000 for kind in ("rkd", "sp", "cc")] == pytest.approx([1 / 6] * 3, abs=0.04)
+    assert space.defaults().objective.relation.name == "none"
+    assert space.defaults().objective.contrastive.name == "crd"
+    assert "objective.attention.kind" not in space.parameters  # at is for images: the slot has nothing for texts
+    without = next(recipe for recipe in recipes if recipe.objective.relation.name == "none")
+    assert "objective.relation.kind" not in space.encode(without)
+    assert space.encode(without)["objective.relation"] == "none"
+    for recipe in recipes[:50]:
+        encoded = space.encode(recipe)
+        assert space.suggest(lambda key, _, encoded=encoded: encoded[key]) == recipe
+    outside = without.model_dump() | {"objective": without.model_dump()["objective"] | {"relation": {"kind": "trg"}}}
+    with pytest.raises(SpaceError, match="objective.relation.kind is 'trg'; in the space 'small' it is one of rkd, sp, cc"):
+        space.encode(Recipe.parse(outside))
+    regression = Space.load(str(path), "text-regression")  # no supcon there, so no weight of it either
+    assert "objective.contrastive.weight" not in regression.parameters
+    with pytest.raises(SpaceError, match="optional is \\['none', 'rkd'\\]; it is for a `kind`"):
+        path.write_text(SMALL + "  objective.relation.kind: {optional: [none, rkd]}\n")
+        Space.load(str(path), "text-classification")
+
+
+def test_the_shipped_spaces_hold_every_objective_that_needs_nothing_of_the_user() -> None:
+    for name, task in SHIPPED:
+        space = Space.load(name, task)
+        for slot in SLOTS:
+            fitting = set(specs(f"objective.{slot}", task))
+            listed = {choice for domain in space.parameters.get(f"objective.{slot}.kind", ()) for choice in domain.choices}
+            assert listed - {"none"} == fitting, (name, task, slot)
+
+
+def test_projection_none_is_proposed_where_the_widths_agree() -> None:
+    space = Space.load("text", "text-pair-classification")
+    rng = random.Random(0)
+    found: Counter[tuple[str, int]] = Counter()
+    for _ in range(3000):
+        recipe = space.sample(rng)
+        if getattr(recipe.objective.intermediate, "projection", "") == "none":
+            found[recipe.student.name, recipe.student.hidden_size] += 1
+    assert set(found) == {("bert", 384)}
+    other = space.fixed("teacher.model", "another")
+    assert all(getattr(other.sample(rng).objective.intermediate, "projection", "") != "none" for _ in range(1000))
+
+
 def test_unknown_spaces_and_wrong_tasks_are_errors() -> None:
     with pytest.raises(SpaceError, match="allowed: image, text. Did you mean 'text'"):
         Space.load("txt", "text-classification")
     with pytest.raises(SpaceError, match="space 'image' is for image-classification, and the dataset is text-regression"):
         Space.load("image", "text-regression")
+
+
+def test_a_space_filling_sequence_takes_every_stratum_of_each_parameter(path: Path) -> None:
+    space = Space.load(str(path), "text-classification")
+    recipes = list(itertools.islice(space.spread(3), 48))
+    for start in range(0, 48, 12):  # each dozen: six of either family, one rate from each twelfth of the log scale
+        dozen = recipes[start : start + 12]
+        assert Counter(recipe.student.name for recipe in dozen) == {"cnn": 6, "bilstm": 6}
+        rates = sorted(math.log(recipe.training.learning_rate / 1e-4) / math.log(100) for recipe in dozen)
+        assert [int(12 * rate) for rate in rates] == list(range(12))
+    layers = [recipe.student.layers for recipe in recipes if recipe.student.name == "bilstm"]
+    assert Counter(layers[:24]) == {1: 8, 2: 8, 3: 8}  # counted where the parameter applies
+    assert len({recipe.id for recipe in recipes}) == 48
+    assert [recipe.id for recipe in itertools.islice(space.spread(3), 48)] == [recipe.id for recipe in recipes]
+    assert next(space.spread(4)).id != recipes[0].id

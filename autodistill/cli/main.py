@@ -8,10 +8,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-from autodistill.cli import datasets, search, spaces
+from autodistill.cli import datasets, search, spaces, studies
 from autodistill.errors import AutodistillError
 
-COMMANDS = (search, datasets, spaces)
+COMMANDS = (search, datasets, spaces, studies)
 
 
 def parser() -> argparse.ArgumentParser:

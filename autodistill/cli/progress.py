@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from autodistill.limits import Limits
-from autodistill.records import BASELINES, Role, TrialRecord
+from autodistill.records import BASELINES, UNCOUNTED, Role, TrialRecord
 from autodistill.report import texts
 from autodistill.tuning.events import (
     Event,
@@ -123,7 +123,7 @@ class Progress:
     @property
     def searched(self) -> int:
         """How many of the trials that were asked for have ended; baselines and infeasible proposals come on top of these."""
-        return sum(record.role not in BASELINES and not was_interrupted(record) for record in self.shown)
+        return sum(record.role not in UNCOUNTED and not was_interrupted(record) for record in self.shown)
 
     def seconds(self, stage: Stage) -> float:
         """How long a stage took; 0 where it was not needed."""

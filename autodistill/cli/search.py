@@ -80,6 +80,8 @@ def add_options(command: argparse.ArgumentParser) -> None:
         "--time-budget", metavar="30m", type=options.seconds, help="end after this time of trials; what runs then can be resumed"
     )
     much.add_argument("--max-epochs", metavar="E", type=options.whole(1), help="epochs of a trial at most (default: the space's)")
+    much.add_argument("--repeats", metavar="N", type=options.whole(1), default=1, help="seeds of baselines and best five (default: 1)")
+    much.add_argument("--explore", action="store_true", help="spread the trials evenly over the whole space, and stop none early")
     much.add_argument("--seed", metavar="S", type=options.whole(0), default=0, help="of everything that is random (default: 0)")
 
     where = command.add_argument_group("where it runs")

@@ -19,6 +19,8 @@ ROLES: dict[Role, str] = {
     "defaults": "defaults",
     "recommended": "recommended",
     "search": "search",
+    "explore": "explore",
+    "repeat": "repeat",
 }
 """A trial's role, for people."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 from autodistill.errors import RecipeError, RunError, SpaceError
 from autodistill.limits import Feasibility, Feasible, Limits
 from autodistill.recipe import Recipe
-from autodistill.records import BASELINES, Point, Role, TrialRecord, write_records
+from autodistill.records import BASELINES, STOPPABLE, UNCOUNTED, Point, Role, TrialRecord, write_records
 from autodistill.space import Space
 from autodistill.train.assignment import Assignment, TrialResult
 from autodistill.tuning.events import Event, SearchMessage, TrialFinished, TrialReported
@@ -34,7 +34,7 @@ from autodistill.tuning.translate import (
     REPEAT,
     Plan,
     counts_as_finished,
-    is_baseline,
+    is_uncounted,
     outcome_of,
     proposal_of,
     record_of,
@@ -89,30 +89,39 @@ class Ledger:
 
     # Proposing
 
-    def enqueue(self, role: Role, recipe: Recipe) -> None:
-        """Put a recipe into the queue, unless the study already has it in that role."""
-        for trial in self.study.get_trials(deepcopy=False):
-            known = proposal_of(trial)
-            if known and known["role"] == role and known["recipe_id"] == recipe.id:
-                return
-        self._enqueue(role, recipe, {})
+    def enqueue(self, role: Role, recipes: Iterable[Recipe], seed: int | None = None) -> None:
+        """Put recipes into the queue, but for those that the study already has in that role with that seed (by default the study's)."""
+        seed = self.settings.seed if seed is None else seed
+        proposals = (proposal_of(trial) for trial in self.study.get_trials(deepcopy=False))
+        known = {(held["role"], held["recipe_id"], held["seed"]) for held in proposals if held}
+        for recipe in recipes:
+            if (role, recipe.id, seed) not in known:
+                self._enqueue(role, recipe, seed, {})
 
-    def _enqueue(self, role: Role, recipe: Recipe, more: dict[str, Any]) -> None:
+    def repeat(self, best: int = 5) -> None:
+        """Queue the baselines and the best few recipes with more seeds, where the settings ask for that."""
+        found = [record for record in self.records.values() if record.role in BASELINES and record.state == "complete"]
+        searched = [record for record in self.ranked() if record.role not in UNCOUNTED]
+        recipes = {record.recipe_id: Recipe.parse(record.recipe) for record in [*found, *searched[:best]]}
+        for more in range(1, self.settings.repeats):
+            self.enqueue("repeat", recipes.values(), self.settings.seed + more)
+
+    def _enqueue(self, role: Role, recipe: Recipe, seed: int, more: dict[str, Any]) -> None:
         try:
             fixed = self.space.encode(recipe)
         except SpaceError:  # a baseline need not be a point of the space: its recipe alone says what to run
             fixed = {}
-        self.study.enqueue_trial(dict(fixed), user_attrs={"proposal": self._proposal(role, recipe) | more})
+        self.study.enqueue_trial(dict(fixed), user_attrs={"proposal": self._proposal(role, recipe, seed) | more})
 
-    def _proposal(self, role: Role, recipe: Recipe) -> dict[str, Any]:
-        return {"role": role, "recipe_id": recipe.id, "seed": self.settings.seed, "recipe": recipe.model_dump()}
+    def _proposal(self, role: Role, recipe: Recipe, seed: int) -> dict[str, Any]:
+        return {"role": role, "recipe_id": recipe.id, "seed": seed, "recipe": recipe.model_dump()}
 
     def wants_more(self) -> bool:
-        """Whether there is a trial to start: a waiting baseline, or search trials short of the asked number."""
-        running = sum(run.role not in BASELINES for run in self.running.values())
+        """Whether there is a trial to start: a waiting baseline or repeat, or search trials short of the asked number."""
+        running = sum(run.role not in UNCOUNTED for run in self.running.values())
         if self.searched + running < self.settings.trials:
             return True
-        return any(is_baseline(trial) for trial in self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
+        return any(is_uncounted(trial) for trial in self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
 
     def propose(self) -> Running | None:
         """The next trial to run. None where the proposal was told at once (infeasible, a repeat): ask again.
@@ -138,14 +147,14 @@ class Ledger:
         if not queued and (recipe.id in self.ended or any(run.recipe.id == recipe.id for run in self.running.values())):
             self._refuse(trial, REPEAT, f"recipe {recipe.id} has been tried in trial {self.ended.get(recipe.id, 'that runs')}")
             return None
-        return self._admit(trial, role, recipe, queued or self._proposal(role, recipe))
+        return self._admit(trial, role, recipe, queued or self._proposal(role, recipe, self.settings.seed))
 
     def _admit(self, trial: optuna.Trial, role: Role, recipe: Recipe, proposal: dict[str, Any]) -> Running | None:
         teacher = self.plan.teachers.get(recipe.teacher)
         assignment = Assignment(
             recipe=recipe,
             dataset=self.settings.dataset,
-            seed=self.settings.seed,
+            seed=proposal["seed"],
             max_epochs=self.settings.max_epochs,
             teacher=None if teacher is None else teacher.folder,
             threads=self.settings.cpus_per_trial,
@@ -159,7 +168,7 @@ class Ledger:
         trial.set_user_attr("proposal", proposal | {"params": found.params, "latency_ms": found.latency_ms})
         for name, value in found.violations.items():
             trial.set_constraint(name, value)
-        if not found.feasible and role not in BASELINES:
+        if not found.feasible and role not in UNCOUNTED:
             self.smallest = Feasibility(_least(self.smallest.params, found.params), _least(self.smallest.latency_ms, found.latency_ms))
             self._refuse(trial, INFEASIBLE, self.limits.describe(found))
             return None
@@ -208,8 +217,8 @@ class Ledger:
         run.trial.report(point.score, point.epoch)
         run.points.append(point)
         self.emit(TrialReported(number, point, sum(epoch <= point.epoch for epoch in self._rungs)))
-        # Baselines are not entered into the rungs either: three good ones there would stop nearly all of a short search.
-        return run.role not in BASELINES and point.epoch < run.epochs and run.trial.should_prune()
+        # The others are not entered into the rungs either: three good baselines there would stop nearly all of a short search.
+        return run.role in STOPPABLE and point.epoch < run.epochs and run.trial.should_prune()
 
     def complete(self, number: int, result: TrialResult, seconds: float) -> None:
         """A trial has been trained to its end."""
@@ -239,7 +248,7 @@ class Ledger:
     def interrupt(self, number: int, why: str, more: dict[str, Any] | None = None) -> None:
         """A trial was cut off: it goes back into the queue."""
         run = self.running[number]
-        self._enqueue(run.role, run.recipe, self._again(proposal_of(run.trial), number) | (more or {}))
+        self._enqueue(run.role, run.recipe, run.assignment.seed, self._again(proposal_of(run.trial), number) | (more or {}))
         self._end(number, TrialState.FAIL, verdict=INTERRUPTED, reason=f"{INTERRUPTED}: {why}")
 
     def _again(self, proposal: dict[str, Any], number: int) -> dict[str, Any]:
@@ -270,7 +279,7 @@ class Ledger:
             proposal = proposal_of(trial)
             if proposal:
                 if trial.number not in queued:
-                    self._enqueue(proposal["role"], Recipe.parse(proposal["recipe"]), self._again(proposal, trial.number))
+                    self._enqueue(proposal["role"], Recipe.parse(proposal["recipe"]), proposal["seed"], self._again(proposal, trial.number))
                 outcome = {"verdict": INTERRUPTED, "reason": f"{INTERRUPTED}: {why}"}
                 self.study._storage.set_trial_user_attr(trial._trial_id, "outcome", outcome)  # another process's: no public way
             self._enter(self.study.tell(trial.number, state=TrialState.FAIL))
@@ -286,7 +295,7 @@ class Ledger:
         self.records[trial.number] = record
         if counts_as_finished(trial):
             self.ended.setdefault(record.recipe_id, trial.number)
-            self.searched += not is_baseline(trial)
+            self.searched += not is_uncounted(trial)
         return record
 
     @property

@@ -65,7 +65,7 @@ def run_search(
         runner: trains one trial, in a worker; importable there or picklable.
         feasible: measures an untrained student against the limits, here, before the trial is started.
         baselines: by role; run first, never stopped early, never counted in `settings.trials`.
-        warm: recipes to try before the sampler's own, counted in `settings.trials`.
+        warm: recipes to try before the sampler's own, counted in `settings.trials`; the space-filling ones of `settings.explore`.
         listen: is told the events; what it raises goes to search.log.
 
     Returns:
@@ -118,11 +118,10 @@ def run_search(
         optuna_study.sampler = make_sampler(settings.seed, ledger.finished)
         ledger.sweep("the search was killed")
         for role, recipe in baselines.items():
-            ledger.enqueue(role, recipe)
+            ledger.enqueue(role, [recipe])
         known = {recipe.id for recipe in baselines.values()}
-        for recipe in list(warm)[: settings.trials]:
-            if recipe.id not in known:
-                ledger.enqueue("recommended", recipe)
+        first = [recipe for recipe in warm if recipe.id not in known]
+        ledger.enqueue("explore" if settings.explore else "recommended", first[: settings.trials])
         why = _run(ledger, settings, runner, emit, began)
         found = Study(folder, about, url)
         emit(SearchFinished(found.counts, time.monotonic() - began, why))
@@ -149,6 +148,8 @@ def _run(ledger: Ledger, settings: SearchSettings, runner: Runner, emit: Listen,
     try:
         with _interruptible() as interrupted:
             try:
+                if not ledger.wants_more():
+                    ledger.repeat()
                 if ledger.wants_more() and not late():
                     with ray_running(settings) as ray:
                         emit(
@@ -157,7 +158,9 @@ def _run(ledger: Ledger, settings: SearchSettings, runner: Runner, emit: Listen,
                             )
                         )
                         try:
-                            _rounds(ledger, settings, ray, runner, emit, lambda: interrupted.is_set() or late())
+                            for _ in range(2):
+                                _rounds(ledger, settings, ray, runner, emit, lambda: interrupted.is_set() or late())
+                                ledger.repeat()  # the best are only known now
                         finally:
                             ledger.sweep("the search was stopped")  # first tell, then kill: a second Ctrl-C must find it told
             except Halt:

@@ -41,7 +41,8 @@ class SearchSettings:
     divides into rungs. max_params, max_latency_ms: limits on the student, checked before training. workers: trials at
     once. gpus_per_trial: may be a fraction; None is one GPU where there is one. address: of a Ray cluster; None starts
     Ray on this machine, on loopback alone. keep: students kept on disk. storage: an Optuna storage URL; None is a SQLite
-    file in the study's folder. resume: go on with a study that exists.
+    file in the study's folder. resume: go on with a study that exists. explore: spread the trials over the whole space, and
+    stop none early, in place of optimising. repeats: seeds of the baselines and of the best few recipes.
 
     Raises:
         UsageError: a value that cannot be meant.
@@ -65,11 +66,13 @@ class SearchSettings:
     keep: int = 3
     storage: str | None = None
     resume: bool = False
+    explore: bool = False
+    repeats: int = 1
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[\w][\w.+@ -]*", self.study):
             raise UsageError(f"the study's name is {self.study!r}; allowed: letters, digits and . _ + @ - (it names a folder)")
-        lowest = {"trials": 0, "max_epochs": 1, "max_params": 1, "workers": 1, "cpus_per_trial": 1, "seed": 0, "keep": 1}
+        lowest = {"trials": 0, "max_epochs": 1, "max_params": 1, "workers": 1, "cpus_per_trial": 1, "seed": 0, "keep": 1, "repeats": 1}
         for name, low in lowest.items():
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < low):

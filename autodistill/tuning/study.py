@@ -12,8 +12,10 @@ search.log         tracebacks of failed trials
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -149,9 +151,31 @@ def best_of(records: list[TrialRecord], limits: Limits) -> TrialRecord | None:
 
 
 def rank(records: list[TrialRecord], limits: Limits) -> list[TrialRecord]:
-    """The complete trials within the limits, best first."""
+    """The complete trials within the limits, best first, each recipe once.
+
+    Where recipes were repeated with more seeds, the first is the repeated one with the best mean; the rest follow by score.
+    """
     complete = [item for item in records if item.state == "complete" and limits.check(item.params, item.latency_ms).feasible]
-    return sorted(complete, key=lambda item: (-(item.score or 0.0), item.params if item.params is not None else float("inf"), item.trial))
+    means = mean_scores(complete)
+
+    def order(item: TrialRecord) -> tuple[float, float, int]:
+        return -(item.score or 0.0), item.params if item.params is not None else math.inf, item.trial
+
+    ranked = sorted((item for item in complete if item.role != "repeat"), key=order)
+    best = max((item for item in ranked if means[item.recipe_id][1] > 1), key=lambda item: means[item.recipe_id][0], default=None)
+    if best is not None:  # one seed's luck does not make a winner where there are several
+        ranked.remove(best)
+        ranked.insert(0, best)
+    return ranked
+
+
+def mean_scores(records: Sequence[TrialRecord]) -> dict[str, tuple[float, int]]:
+    """Of the complete trials, by recipe id: the mean score over seeds, and how many seeds."""
+    found: dict[str, dict[int, float]] = {}
+    for item in records:
+        if item.state == "complete" and item.score is not None:
+            found.setdefault(item.recipe_id, {})[item.seed] = item.score
+    return {recipe: (sum(scores.values()) / len(scores), len(scores)) for recipe, scores in found.items()}
 
 
 def count(records: list[TrialRecord]) -> dict[str, int]:

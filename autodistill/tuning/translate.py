@@ -19,7 +19,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from autodistill.recipe import Teacher
-from autodistill.records import BASELINES, State, TrialRecord
+from autodistill.records import UNCOUNTED, State, TrialRecord
 from autodistill.tuning.settings import DatasetFacts, SearchSettings, TeacherRef
 
 INFEASIBLE, REPEAT, INVALID, INTERRUPTED = "infeasible", "repeat", "invalid", "interrupted"
@@ -65,9 +65,9 @@ def counts_as_finished(trial: FrozenTrial) -> bool:
     return state_of(trial) in ("complete", "pruned", "fail") and outcome_of(trial).get("verdict") != INTERRUPTED
 
 
-def is_baseline(trial: FrozenTrial) -> bool:
-    """Whether a trial is one of the baselines."""
-    return proposal_of(trial).get("role") in BASELINES
+def is_uncounted(trial: FrozenTrial) -> bool:
+    """Whether a trial comes on top of the asked number."""
+    return proposal_of(trial).get("role") in UNCOUNTED
 
 
 def record_of(trial: FrozenTrial, plan: Plan) -> TrialRecord | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections import Counter
 from pathlib import Path
 
 import optuna
@@ -54,7 +56,7 @@ class Bench:
         self.again()
         if enqueue:
             for role, recipe in self.space.baselines().items():
-                self.ledger.enqueue(role, recipe)
+                self.ledger.enqueue(role, [recipe])
 
     def again(self) -> Ledger:
         study = optuna.create_study(
@@ -142,8 +144,8 @@ def test_baselines_are_never_stopped(tmp_path):
     bench = Bench(tmp_path, trials=1, enqueue=False)
     assert bench.train(bench.propose()) == "complete"
     for role, recipe in bench.space.baselines().items():
-        bench.ledger.enqueue(role, recipe)
-        bench.ledger.enqueue(role, recipe)  # a second time has no effect
+        bench.ledger.enqueue(role, [recipe])
+        bench.ledger.enqueue(role, [recipe])  # a second time has no effect
     for role in ("no_kd", "plain_kd", "defaults"):
         run = bench.propose()
         assert run.role == role
@@ -248,7 +250,7 @@ def test_failures_keep_their_reason(tmp_path):
 def test_a_recipe_without_its_teacher_fails_alone(tmp_path):
     bench = Bench(tmp_path, enqueue=False)
     other = Recipe.parse(bench.space.defaults().model_dump() | {"teacher": {"model": "another"}})
-    bench.ledger.enqueue("recommended", other)
+    bench.ledger.enqueue("recommended", [other])
     assert bench.ledger.propose() is None
     _, records = bench.look()
     assert "no teacher 'another'" in records[0].reason
@@ -268,7 +270,7 @@ def test_what_is_cut_off_is_run_again_once(tmp_path):
     assert {record.reason for record in records} == {"interrupted: the search was killed"}
     assert [trial.user_attrs["proposal"]["again_of"] for trial in stored[4:]] == [0, 1, 2, 3]
     for role, recipe in bench.space.baselines().items():
-        ledger.enqueue(role, recipe)  # they are queued already
+        ledger.enqueue(role, [recipe])  # they are queued already
     again = []
     while ledger.wants_more():
         again.append(bench.propose())
@@ -362,3 +364,40 @@ def test_the_storage_is_quick_and_refuses_what_it_cannot_open(tmp_path):
         open_storage("nosuch://me:secret@host/db")
     with pytest.raises(StudyError, match="cannot be opened"):
         open_storage(f"sqlite:///{tmp_path / 'no' / 'folder.db'}")
+
+
+def test_space_filling_trials_run_to_their_end(tmp_path):
+    bench = Bench(tmp_path, trials=6, explore=True)
+    recipes = list(itertools.islice(bench.space.spread(0), 6))
+    bench.ledger.enqueue("explore", recipes)
+    factors = iter([1.0] * 5 + [0.1] * 4)  # by the rungs' measure the last ones lose
+    while bench.ledger.wants_more():
+        assert bench.train(bench.propose(), next(factors)) == "complete"
+    _, records = bench.look()
+    assert [record.recipe_id for record in records if record.role == "explore"] == [recipe.id for recipe in recipes]
+    assert [len(record.curve) for record in records] == [9] * 9
+
+
+def test_baselines_and_the_best_few_are_repeated_with_other_seeds(tmp_path):
+    bench = Bench(tmp_path, trials=7, repeats=3, explore=True)
+    bench.ledger.enqueue("explore", itertools.islice(bench.space.spread(0), 7))
+    while bench.ledger.wants_more():
+        bench.train(bench.propose())
+    first = sorted((item for item in bench.ledger.records.values() if item.role == "explore"), key=lambda item: -item.score)
+    bench.ledger.repeat()
+    bench.ledger.repeat()  # a second time has no effect
+    run = bench.propose()
+    bench.ledger.interrupt(run.trial.number, "a test")  # comes back with its own seed
+    luck = {1: 1.0, 2: 0.9}
+    while bench.ledger.wants_more():
+        run = bench.propose()
+        bench.train(run, luck[run.assignment.seed] * (1.2 if run.recipe.id == first[2].recipe_id else 1.0))
+    _, records = bench.look()
+    repeats = [item for item in finished(records) if item.role == "repeat"]
+    wanted = {item.recipe_id for item in records if item.role in ("no_kd", "plain_kd", "defaults")} | {item.recipe_id for item in first[:5]}
+    assert Counter((item.recipe_id, item.seed) for item in repeats) == {(recipe, seed): 1 for recipe in wanted for seed in (1, 2)}
+    assert bench.ledger.searched == 7
+    ranked = bench.ledger.ranked()
+    assert ranked[0].recipe_id == first[2].recipe_id  # the best mean over seeds, though two had a better first seed
+    assert [item.recipe_id for item in ranked if item.role == "explore"][1:3] == [first[0].recipe_id, first[1].recipe_id]
+    assert all(item.role != "repeat" for item in ranked)

@@ -1,0 +1,129 @@
+"""The library of recorded studies: what the recommender learns from.
+
+An entry is a folder: study.yaml says what was run, on what, and what the dataset is like (`features`); trials.parquet holds a
+TrialRecord for each trial. Some are shipped (studies/recorded); `autodistill studies add` puts a search of one's own beside them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from autodistill.errors import StudyError, not_allowed
+from autodistill.recipe import migrate
+from autodistill.records import TrialRecord, read_records, write_records
+
+SCHEMA = 1
+_FILES = ("study.yaml", "trials.parquet")
+
+
+@dataclass(frozen=True)
+class RecordedStudy:
+    """One entry. teacher_score is on the validation split, as all scores are. about: study.yaml as it is."""
+
+    name: str
+    group: str
+    """Datasets that share their source share a group: none of them may teach how well another is predicted."""
+    dataset: str
+    fingerprint: str
+    task: str
+    metric: str
+    train_rows: int
+    teacher_score: float | None
+    features: dict[str, float]
+    records: list[TrialRecord] = field(repr=False)
+    about: dict[str, Any] = field(repr=False, default_factory=dict)
+
+
+def own_library() -> Path:
+    """Where a user's own entries lie: AUTODISTILL_LIBRARY, by default ~/.autodistill/studies."""
+    return Path(os.environ.get("AUTODISTILL_LIBRARY") or "~/.autodistill/studies").expanduser()
+
+
+def shipped() -> list[RecordedStudy]:
+    """The entries that come with the package, by name."""
+    return _all(resources.files("autodistill.recorded"))
+
+
+def own() -> list[RecordedStudy]:
+    """The user's own entries, by name."""
+    return _all(own_library()) if own_library().is_dir() else []
+
+
+def library() -> list[RecordedStudy]:
+    """All entries; the user's own first, and in place of a shipped one of the same name."""
+    mine = own()
+    names = {study.name for study in mine}
+    return [*mine, *(study for study in shipped() if study.name not in names)]
+
+
+def find(name: str, studies: Iterable[RecordedStudy] | None = None) -> RecordedStudy:
+    """An entry by name.
+
+    Raises:
+        StudyError: there is none of that name.
+    """
+    there = {study.name: study for study in (library() if studies is None else studies)}
+    if name not in there:
+        raise StudyError(not_allowed("the recorded study", name, there))
+    return there[name]
+
+
+def load(folder: Path | Traversable) -> RecordedStudy:
+    """Read an entry; its recipes are brought to this version's schema.
+
+    Raises:
+        StudyError: a file is missing or cannot be read, or a newer autodistill wrote it.
+    """
+    try:
+        about = yaml.safe_load((folder / "study.yaml").read_text(encoding="utf-8"))
+        if about["schema"] > SCHEMA:
+            raise StudyError(f"{folder} was recorded by a newer autodistill (schema {about['schema']}; this one reads {SCHEMA}): upgrade")
+        with resources.as_file(folder / "trials.parquet") as path:
+            records = read_records(path)
+        dataset = about["dataset"]
+        return RecordedStudy(
+            name=about["name"],
+            group=about["group"],
+            dataset=dataset["name"],
+            fingerprint=dataset["fingerprint"],
+            task=dataset["task"],
+            metric=dataset["metric"],
+            train_rows=dataset["train_rows"],
+            teacher_score=about["teacher_score"],
+            features={name: float(value) for name, value in about["features"].items()},
+            records=[_current(record) for record in records],
+            about=about,
+        )
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as cause:
+        raise StudyError(
+            f"{folder} is not a recorded study ({type(cause).__name__}: {cause}); it should hold {' and '.join(_FILES)}, "
+            "as `autodistill studies add` writes them"
+        ) from None
+
+
+def write(folder: Path, about: Mapping[str, Any], records: Iterable[TrialRecord]) -> None:
+    """Write an entry, or write it anew; study.yaml comes last, and without it there is no entry."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "study.yaml").unlink(missing_ok=True)
+    write_records(list(records), folder / "trials.parquet")
+    aside = folder / "study.yaml.part"
+    aside.write_text(yaml.safe_dump({"schema": SCHEMA, **about}, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    aside.replace(folder / "study.yaml")
+
+
+def _all(place: Path | Traversable) -> list[RecordedStudy]:
+    folders = (item for item in place.iterdir() if item.is_dir() and (item / "study.yaml").is_file())
+    return [load(folder) for folder in sorted(folders, key=lambda item: item.name)]
+
+
+def _current(record: TrialRecord) -> TrialRecord:
+    recipe = migrate(record.recipe)
+    return record.model_copy(update={"recipe": recipe, "recipe_version": recipe["version"]})

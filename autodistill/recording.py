@@ -1,0 +1,55 @@
+"""From a study's folder to an entry of the library: its trials, and what its dataset is like."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from autodistill.errors import DataError, StudyError
+from autodistill.features import dataset_features
+from autodistill.recommend.library import own_library, write
+from autodistill.tasks import load_dataset
+from autodistill.tasks.catalog import dataset_group
+from autodistill.tuning.study import Study, was_interrupted
+
+_KEPT = ("space", "teacher", "trials", "max_epochs", "max_params", "max_latency_ms", "seed", "explore", "repeats")
+
+
+def add_study(folder: str | Path, *, name: str | None = None, group: str | None = None, library: str | Path | None = None) -> Path:
+    """Put a study into the library of recorded studies. An entry of the same name is replaced.
+
+    The dataset is read once more, for its features.
+
+    Args:
+        folder: a study's, as `search` leaves it.
+        name: of the entry; by default the study's.
+        group: of datasets that share their source; by default the dataset's own (tasks/catalog.py).
+        library: a folder of entries; by default the user's own.
+
+    Returns:
+        The entry's folder.
+
+    Raises:
+        StudyError: the folder is no study, or no trial of it is complete.
+        DataError: the dataset is not there any more, or has changed since.
+    """
+    study = Study.open(folder)
+    records = [record for record in study.trial_records if not was_interrupted(record)]
+    if not any(record.state == "complete" for record in records):
+        raise StudyError(f"{study.folder} has no complete trial, so there is nothing to learn from it; search first")
+    settings, facts = study.settings, study.about["dataset"]
+    data = load_dataset(settings.dataset)
+    if data.fingerprint != facts["fingerprint"]:
+        raise DataError(f"the dataset {data.name!r} has changed since the study {study.name!r} was made; search again on what it is now")
+    about = {
+        "name": name or study.name,
+        "group": group or dataset_group(facts["name"]),
+        "dataset": {**facts, "classes": list(data.classes or []), "validation_rows": len(data.validation)},
+        "teachers": [{key: value for key, value in teacher.items() if key != "folder"} for teacher in study.about["teachers"]],
+        "teacher_score": study.teacher_score,
+        "settings": {"limit_train": settings.dataset.limit_train} | {key: getattr(settings, key) for key in _KEPT},
+        "sessions": study.about["sessions"],
+        "features": {key: round(value, 6) for key, value in dataset_features(data).items()},
+    }
+    place = (Path(library).expanduser() if library else own_library()) / about["name"]
+    write(place, about, records)
+    return place

@@ -1,0 +1,1 @@
+"""Recorded studies, as `autodistill studies add` writes them: one folder each."""
