@@ -10,21 +10,20 @@ from collections.abc import Mapping
 
 from autodistill.errors import StudyError
 from autodistill.limits import Feasible, Limits
-from autodistill.recipe import Recipe, Teacher
+from autodistill.recipe import Recipe
 from autodistill.records import Role
 from autodistill.report.html import write_report
 from autodistill.space import Space
+from autodistill.stages import Stage, store_outputs, train_teacher
 from autodistill.tasks import load_dataset
-from autodistill.tasks.base import Dataset, DatasetRef
-from autodistill.teacher.finetune import TeacherProgress, finetune_teacher
-from autodistill.teacher.outputs import OutputsProgress
-from autodistill.train.data import Opened, open_inputs, prepare_outputs
+from autodistill.tasks.base import DatasetRef
+from autodistill.train.data import open_inputs
 from autodistill.train.feasible import Feasibilities
 from autodistill.train.taps import space_taps
 from autodistill.train.trial import run_trial
-from autodistill.tuning.events import Listen, SearchMessage, StageFinished, StageProgress, StageStarted
+from autodistill.tuning.events import Listen, SearchMessage, StageFinished, StageStarted
 from autodistill.tuning.run import SearchInterrupted, run_search
-from autodistill.tuning.settings import DatasetFacts, SearchSettings, TeacherRef, check_existence, default_name
+from autodistill.tuning.settings import DatasetFacts, SearchSettings, check_existence, default_name
 from autodistill.tuning.study import Study
 
 _STUDENTS_TRIED = 200
@@ -112,7 +111,7 @@ def search(
     )
     check_existence(settings)
 
-    with _Stage(tell, "data", f"reading {dataset}") as stage:
+    with Stage(tell, "data", f"reading {dataset}") as stage:
         data = load_dataset(ref)
         stage.end(f"{data.name}: {data.task}, {len(data.train):,} training and {len(data.validation):,} validation rows, {data.metric}")
     for note in data.notes:
@@ -127,7 +126,7 @@ def search(
     teachers = {part: train_teacher(data, part, seed, tell) for part in points.teachers()}
     opened = {part: open_inputs(data, part, found.folder) for part, found in teachers.items()}
     for part in opened:
-        store_outputs(opened[part], part, points, tell)
+        store_outputs(opened[part], part, space_taps(points), tell)
     feasible = Feasibilities(Limits(max_params, max_latency_ms), opened)
     facts = DatasetFacts(data.name, data.fingerprint, data.task, data.metric, len(data.train))
     baselines = feasible_baselines(points, feasible, settings)
@@ -152,30 +151,6 @@ def search(
     tell(StageFinished("trials", time.monotonic() - began, ""))
     write_report(result)
     return result
-
-
-def train_teacher(data: Dataset, part: Teacher, seed: int, tell: Listen) -> TeacherRef:
-    """Fine-tune a teacher, or find it, telling how far it is."""
-
-    def progress(now: TeacherProgress) -> None:
-        score = "" if now.score is None else f", {data.metric} {now.score:.4f}"
-        tell(StageProgress("teacher", now.step, now.steps, f"epoch {now.epoch} of {now.epochs}, loss {now.loss:.3f}{score}"))
-
-    with _Stage(tell, "teacher", f"fine-tuning {part.model}") as stage:
-        found = finetune_teacher(data, part, seed, progress=progress)
-        how = "found in the cache" if found.reused else "fine-tuned"
-        stage.end(f"{part.model} {how}, {data.metric} {found.score:.4f}")
-    return TeacherRef(str(found.folder), found.score)
-
-
-def store_outputs(opened: Opened, part: Teacher, space: Space, tell: Listen) -> None:
-    """Store what the teacher says of the training rows, as far as every trial can ask for it."""
-
-    def progress(now: OutputsProgress) -> None:
-        tell(StageProgress("outputs", now.done, now.rows, ", ".join(now.kinds)))
-
-    with _Stage(tell, "outputs", f"storing what {part.model} says of the training rows") as stage:
-        stage.end(prepare_outputs(opened, space_taps(space), progress))
 
 
 def feasible_baselines(space: Space, feasible: Feasible, settings: SearchSettings) -> Mapping[Role, Recipe]:
@@ -223,23 +198,3 @@ def _longest(space: Space) -> int:
     if domains is None:
         return space.defaults().training.epochs
     return int(max(max(domain.choices) if domain.choices else domain.high or domain.default for domain in domains))
-
-
-class _Stage:
-    """Tells a stage's start and, when it ends well, its end and duration."""
-
-    def __init__(self, tell: Listen, stage: str, text: str) -> None:
-        self.tell, self.stage, self.text = tell, stage, text
-
-    def __enter__(self) -> _Stage:
-        self.began = time.monotonic()
-        self.tell(StageStarted(self.stage, self.text))  # type: ignore[arg-type]
-        return self
-
-    def end(self, text: str) -> None:
-        """Say what came of it."""
-        self.text = text
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self.tell(StageFinished(self.stage, time.monotonic() - self.began, self.text))  # type: ignore[arg-type]
