@@ -30,31 +30,32 @@ def lock(folder: Path) -> Iterator[None]:
         yield
 
 
+CACHE_ELSEWHERE = "give another cache folder with AUTODISTILL_CACHE"
+
+
 @contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
+def disk_errors(path: Path, way_out: str = CACHE_ELSEWHERE) -> Iterator[None]:
     """Tell a full disk or a missing permission as a RunError that names the path and the way out."""
     try:
         yield
     except OSError as cause:
-        raise RunError(
-            f"{path} cannot be written: {cause.strerror or cause}. Make room or give another cache folder with AUTODISTILL_CACHE"
-        ) from cause
+        raise RunError(f"{path} cannot be written: {cause.strerror or cause}. Make room or {way_out}") from cause
 
 
 @contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
+def new_folder(path: Path, way_out: str = CACHE_ELSEWHERE) -> Iterator[Path]:
     """A folder to fill, which gets its name `path` when the block ends well and is removed when it does not.
 
     Call it under `lock(path)`: what a killed process left half-written beside it is removed first.
     """
-    with disk_errors(path):
+    with disk_errors(path, way_out):
         for left in path.parent.glob(f"{path.name}.part-*"):
             shutil.rmtree(left)
         aside = path.with_name(f"{path.name}.part-{uuid.uuid4().hex[:8]}")
         aside.mkdir(parents=True)
     try:
         yield aside
-        with disk_errors(path):
+        with disk_errors(path, way_out):
             for file in aside.rglob("*"):
                 _sync(file)
             _sync(aside)

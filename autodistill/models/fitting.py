@@ -39,13 +39,20 @@ def evaluation_batches(lengths: Tensor | None, rows: int, batch_size: int) -> It
 
 def evaluate(model: StudentModule, inputs: EncodedText | EncodedImages, dataset: Dataset, device: torch.device) -> dict[str, float]:
     """A model's metrics on the validation split, whose rows `inputs` are."""
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+        logits = all_logits(model, inputs, dataset.outputs, device)
+    return evaluate_predictions(dataset.metric, logits.numpy(), dataset.validation.labels)
+
+
+def all_logits(model: StudentModule, inputs: EncodedText | EncodedImages, outputs: int, device: torch.device) -> Tensor:
+    """What a model says of every row, (N, outputs) float32 on the CPU."""
     model.eval()
     lengths = inputs.lengths if isinstance(inputs, EncodedText) else None
-    logits = torch.empty(len(inputs), dataset.outputs)
-    with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+    logits = torch.empty(len(inputs), outputs)
+    with torch.inference_mode():
         for rows in evaluation_batches(lengths, len(inputs), EVALUATION_BATCH):
             logits[rows] = model(to_device(inputs.batch(rows), device)).logits.float().cpu()
-    return evaluate_predictions(dataset.metric, logits.numpy(), dataset.validation.labels)
+    return logits
 
 
 def make_optimizer(modules: Iterable[nn.Module], learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:

@@ -52,28 +52,34 @@ def choose(table: Table, texts: tuple[str, ...] | None, label: str | None) -> Co
     Raises:
         DataError: a named column is not there, none can be found, or more than one could be meant.
     """
-    for name in (*(texts or ()), *([label] if label else [])):
-        if name not in table.names:
-            raise DataError(f"{table.name}: " + not_allowed("a named column", name, table.names))
-    if texts is not None and len(texts) not in (1, 2):
-        raise DataError(f"text_columns names {len(texts)} columns ({', '.join(texts)}); allowed: one, or two for pairs of texts")
-    lower = {name.lower(): name for name in reversed(table.names)}
-    label = label or _label(table, lower, texts or ())
+    _check_names(table, texts, label)
+    label = label or _label(table, {name.lower(): name for name in reversed(table.names)}, texts or ())
+    inputs = choose_inputs(table, texts, label)
+    return Columns(label, image=inputs) if isinstance(inputs, str) else Columns(label, inputs)
+
+
+def choose_inputs(table: Table, texts: tuple[str, ...] | None, label: str | None = None) -> tuple[str, ...] | str:
+    """Find the columns of the texts (one or two names), or the one of the images (a name alone), beside that of the label if there is one.
+
+    Raises:
+        DataError: as for `choose`.
+    """
+    _check_names(table, texts, label)
     if texts is not None:
         if label in texts:
             raise DataError(f"{table.name}: column {label!r} cannot be both text and label; name another one with --label-column")
-        return Columns(label, tuple(texts))
-    free = {key: name for key, name in lower.items() if name != label}
+        return tuple(texts)
+    free = {name.lower(): name for name in reversed(table.names) if name != label}
     images = [free[key] for key in IMAGES if key in free]
     inputs = _texts(free)
     if len(images) == 1 and not inputs:
-        return Columns(label, image=images[0])
+        return images[0]
     if len(inputs) == 1 and not images:
-        return Columns(label, inputs[0])
+        return inputs[0]
     if not images and not inputs:
         rest = [name for key, name in free.items() if key not in _IGNORED]
         if len(rest) == 1 and all(isinstance(value, str) for value in table.values(rest[0])[:100]):
-            return Columns(label, (rest[0],))
+            return (rest[0],)
         raise DataError(
             f"{table.name} has no column that is known as text or image; its columns are {', '.join(table.names)}. Rename the one you mean "
             f"to text (pairs: text and text_b) or image, or name it with --text-column.{_separator(table)}"
@@ -83,6 +89,14 @@ def choose(table: Table, texts: tuple[str, ...] | None, label: str | None) -> Co
         f"{table.name}: more than one column could be the input ({', '.join(found)}). "
         "Rename the one you mean to text (pairs: text and text_b), or name it with --text-column"
     )
+
+
+def _check_names(table: Table, texts: tuple[str, ...] | None, label: str | None) -> None:
+    for name in (*(texts or ()), *([label] if label else [])):
+        if name not in table.names:
+            raise DataError(f"{table.name}: " + not_allowed("a named column", name, table.names))
+    if texts is not None and len(texts) not in (1, 2):
+        raise DataError(f"text_columns names {len(texts)} columns ({', '.join(texts)}); allowed: one, or two for pairs of texts")
 
 
 def _texts(free: dict[str, str]) -> list[tuple[str, ...]]:

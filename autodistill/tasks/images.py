@@ -45,7 +45,7 @@ def decoded(table: Table, column: str, rows: np.ndarray, size: int | None, probl
     found = _cached(folder)
     if found is None:
         values = table.take(column, rows) if values is None else values
-        images, bad = _decode(values, table.folder, size or _size(values, table.folder))
+        images, bad = decode(values, table.folder, size or _size(values, table.folder))
         if bad:
             positions = [position for position, _ in bad]
             reasons = "; ".join(dict.fromkeys(reason for _, reason in bad[:3]))
@@ -99,7 +99,8 @@ def _size(values: list[Any], folder: Path | None) -> int:
     return next((size for size in SIZES if size >= median), SIZES[-1])
 
 
-def _decode(values: list[Any], folder: Path | None, size: int) -> tuple[Images, list[tuple[int, str]]]:
+def decode(values: list[Any], folder: Path | None, size: int) -> tuple[Images, list[tuple[int, str]]]:
+    """Decode images (encoded bytes, or paths in a folder) to squares of one size; the bad ones by position, with the reason."""
     from PIL import Image
 
     pixels = np.empty((len(values), size, size, 3), dtype=np.uint8)

@@ -65,6 +65,13 @@ def teacher_taps(recipe: Recipe, student_layers: int, student_attention: int, sh
     return taps
 
 
+def recipe_taps(recipe: Recipe) -> Taps:
+    """What a recipe needs of all layers at once: pooled states. As in `space_taps`, the rest depends on its student."""
+    parts = [part for part in recipe.objective.terms.values() if _wanted(part.spec) & STATES]
+    tokens = {term_tokens(part, recipe.task.startswith("image")) for part in parts if "maps" not in _wanted(part.spec)}
+    return Taps(pooled=frozenset(tokens & {"cls", "mean"}))
+
+
 def space_taps(space: Space) -> Taps:
     """What any recipe of a space can need of all layers at once: pooled states. Single tokens, attention and maps are stored when a
     trial first asks for a layer of them: which layers depends on its student.
