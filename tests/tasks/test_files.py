@@ -255,7 +255,7 @@ def test_images_are_decoded_once(tmp_path: Path, isolated_cache: Path, monkeypat
     save_folders(tmp_path / "pets", pictures(40, (32, 32)))
     first = load(tmp_path / "pets")
     with monkeypatch.context() as patch:
-        patch.setattr("autodistill.tasks.images._decode", lambda *_: pytest.fail("decoded again"))
+        patch.setattr("autodistill.tasks.images.decode", lambda *_: pytest.fail("decoded again"))
         again = load(tmp_path / "pets")
     assert isinstance(again.train.images, np.memmap)
     assert again.fingerprint == first.fingerprint
