@@ -125,6 +125,15 @@ def test_a_student_with_nothing_to_learn_from_is_refused() -> None:
         Recipe.parse(_data(objective={"hard_label_weight": 0.0, "prediction": {"kind": "kl", "weight": 0.0}}))
 
 
+def test_a_recipe_keeps_its_id_when_fields_are_added() -> None:
+    """The ids that recipes had before students had a `vocabulary`."""
+    for family, known in {"bert": "273608a22ca7", "cnn": "fef55f46c096", "bilstm": "b71e3fc2d98e"}.items():
+        assert Recipe.parse(_data(student={"family": family})).id == known
+        assert Recipe.parse(_data(student={"family": family, "vocabulary": "full"})).id == known
+        assert Recipe.parse(_data(student={"family": family, "vocabulary": "trimmed"})).id != known
+    assert Recipe.parse(_data(student={"family": "timm:x"}, task="image-classification")).id == "20f3c2bcebfe"
+
+
 def test_recipes_do_not_change() -> None:
     recipe = Recipe.parse(_data())
     with pytest.raises(ValueError, match="frozen"):

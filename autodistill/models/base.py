@@ -80,6 +80,7 @@ class StudentContext:
 
     outputs: width of the logits. vocab_size, pad_id, max_length: of the teacher's tokenizer, for texts. image_size: the
     height and width of the images. teacher: folder of the fine-tuned teacher, for students that start from its weights.
+    kept_pieces, pieces: how many pieces a trimmed vocabulary has, and the file that lists them.
     shapes_only: the weights are not wanted (they are on torch's meta device), so none are read.
     """
 
@@ -89,7 +90,9 @@ class StudentContext:
     pad_id: int = 0
     max_length: int = 128
     image_size: int = 0
+    kept_pieces: int = 0
     teacher: Path | None = None
+    pieces: Path | None = None
     shapes_only: bool = False
 
 

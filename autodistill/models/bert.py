@@ -13,6 +13,7 @@ from autodistill.errors import RecipeError
 from autodistill.models.base import StudentContext
 from autodistill.models.teacher_weights import TeacherWeights, check_width, teacher_folder
 from autodistill.models.transformer import Transformer
+from autodistill.models.vocabulary import padding_row, taken_pieces, trimmed_embedding, vocabulary_size
 
 
 @component("student", tasks=TEXT)
@@ -23,11 +24,13 @@ def bert(
     hidden_size: Annotated[int, Field(ge=8, le=4096)] = 192,
     heads: Annotated[int, Field(ge=1, le=64)] = 6,
     init: Literal["random", "teacher"] = "teacher",
+    vocabulary: Literal["full", "trimmed"] = "full",
 ) -> Transformer:
     """A BERT of fewer and narrower layers; its feed-forward layers are four times as wide as the rest.
 
     init `teacher`: the layers are the teacher's, evenly taken (of 6, three are 2, 4 and 6), all widths being projected on the
-    singular directions of its word embeddings; with equal widths they are copied exactly. Sources: Devlin et al. 2019 (the model);
+    singular directions of its word embeddings; with equal widths they are copied exactly. vocabulary `trimmed`: only pieces that
+    the training rows hold (vocabulary.py). Sources: Devlin et al. 2019 (the model);
     Sun et al. 2019, "Patient Knowledge Distillation" (the layers).
 
     Raises:
@@ -45,25 +48,28 @@ def bert(
         check_width("student.hidden_size", hidden_size, weights.width)
     config: Any = BertConfig  # its keywords are more than its signature says
     config = config(
-        vocab_size=context.vocab_size,
+        vocab_size=vocabulary_size(context, vocabulary),
         hidden_size=hidden_size,
         num_hidden_layers=layers,
         num_attention_heads=heads,
         intermediate_size=4 * hidden_size,
         max_position_embeddings=context.max_length,
-        pad_token_id=context.pad_id,
+        pad_token_id=padding_row(context, vocabulary),
         num_labels=context.outputs,
     )
     if context.outputs == 1:
         config.problem_type = "regression"
-    student = Transformer(BertForSequenceClassification(config))
+    model = BertForSequenceClassification(config)
+    if vocabulary == "trimmed":
+        model.bert.embeddings.word_embeddings = trimmed_embedding(model.bert.embeddings.word_embeddings, context)
+    student = Transformer(model)
     if weights is not None:
         with torch.no_grad():
-            _start_from(student.model, weights)
+            _start_from(student.model, weights, weights.words(context.vocab_size)[taken_pieces(context, vocabulary)])
     return student
 
 
-def _start_from(student: Any, teacher: TeacherWeights) -> None:
+def _start_from(student: Any, teacher: TeacherWeights, words: Tensor) -> None:
     config = student.config
     width = config.hidden_size
     vectors, values = teacher.basis()
@@ -78,7 +84,7 @@ def _start_from(student: Any, teacher: TeacherWeights) -> None:
         layer.bias.copy_(bias @ basis)
 
     embeddings = student.bert.embeddings
-    embeddings.word_embeddings.weight.copy_(teacher.words(config.vocab_size) @ basis)
+    embeddings.word_embeddings.weight.copy_(words @ basis)
     for part in ("position_embeddings", "token_type_embeddings"):
         table = getattr(embeddings, part).weight
         found = teacher.embeddings(f"{part}.weight")

@@ -47,14 +47,16 @@ def bilstm(
     layers: Annotated[int, Field(ge=1, le=8)] = 1,
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2,
     init: Literal["random", "teacher"] = "teacher",
+    vocabulary: Literal["full", "trimmed"] = "full",
 ) -> BiLstm:
     """A bidirectional LSTM over word embeddings, the largest value of each feature, one linear layer.
 
     hidden_size: of each direction. init `teacher`: the embeddings are the teacher's, reduced to their first singular directions.
+    vocabulary `trimmed`: only pieces that the training rows hold (vocabulary.py).
     Sources: Hochreiter and Schmidhuber 1997 (the LSTM); Conneau et al. 2017 (pooling by maxima); Tang et al. 2019, "Distilling
     Task-Specific Knowledge from BERT into Simple Neural Networks" (as a student of BERT).
 
     Raises:
         RecipeError: init cannot be done with this teacher.
     """
-    return BiLstm(word_embedding(context, embedding_size, init), hidden_size, layers, dropout, context.outputs)
+    return BiLstm(word_embedding(context, embedding_size, init, vocabulary), hidden_size, layers, dropout, context.outputs)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from autodistill.components import TEXT, component
 from autodistill.models.base import Outputs, StudentContext, StudentModule, TextBatch
 from autodistill.models.teacher_weights import reduced_words, teacher_folder
+from autodistill.models.vocabulary import Vocabulary, padding_row, taken_pieces, trimmed_embedding, vocabulary_size
 
 EMBEDDING_STD = 0.1
 """Of a word embedding's entries at the start; small, so that training can move them."""
@@ -48,27 +49,32 @@ def cnn(
     kernels: Literal["3", "2-3-4", "3-4-5"] = "2-3-4",
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.3,
     init: Literal["random", "teacher"] = "teacher",
+    vocabulary: Literal["full", "trimmed"] = "full",
 ) -> Cnn:
     """Convolutions of a few widths over word embeddings, the largest value of each feature, one linear layer.
 
     channels: features of each kernel width. init `teacher`: the embeddings are the teacher's, reduced to their first singular
-    directions. Source: Kim 2014, "Convolutional Neural Networks for Sentence Classification".
+    directions. vocabulary `trimmed`: only pieces that the training rows hold (vocabulary.py). Source: Kim 2014, "Convolutional
+    Neural Networks for Sentence Classification".
 
     Raises:
         RecipeError: init cannot be done with this teacher.
     """
-    embedding = word_embedding(context, embedding_size, init)
+    embedding = word_embedding(context, embedding_size, init, vocabulary)
     return Cnn(embedding, channels, tuple(int(size) for size in kernels.split("-")), dropout, context.outputs)
 
 
-def word_embedding(context: StudentContext, size: int, init: str) -> nn.Embedding:
-    """Word embeddings (vocab_size, size), random or the teacher's in reduced form."""
+def word_embedding(context: StudentContext, width: int, init: str, vocabulary: Vocabulary) -> nn.Embedding:
+    """Word embeddings (pieces, width), random or the teacher's in reduced form."""
+    size = vocabulary_size(context, vocabulary)
+    padding = padding_row(context, vocabulary)
     if init == "teacher" and not context.shapes_only:
-        start = reduced_words(teacher_folder(context.teacher), context.vocab_size, size, EMBEDDING_STD)
-        return nn.Embedding.from_pretrained(start, freeze=False, padding_idx=context.pad_id)
-    embedding = nn.Embedding(context.vocab_size, size, padding_idx=context.pad_id)
-    nn.init.normal_(embedding.weight, std=EMBEDDING_STD)
-    return embedding
+        start = reduced_words(teacher_folder(context.teacher), context.vocab_size, width, EMBEDDING_STD)
+        embedding = nn.Embedding.from_pretrained(start[taken_pieces(context, vocabulary)], freeze=False, padding_idx=padding)
+    else:
+        embedding = nn.Embedding(size, width, padding_idx=padding)
+        nn.init.normal_(embedding.weight, std=EMBEDDING_STD)
+    return trimmed_embedding(embedding, context) if vocabulary == "trimmed" else embedding
 
 
 def masked_max(states: Tensor, mask: Tensor) -> Tensor:

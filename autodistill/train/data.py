@@ -18,6 +18,7 @@ from autodistill.errors import RecipeError
 from autodistill.models.base import Batch, Outputs, StudentContext
 from autodistill.models.image import EncodedImages
 from autodistill.models.text import EncodedText, load_tokenizer
+from autodistill.models.vocabulary import TrimmedEmbedding, keep_pieces
 from autodistill.recipe import Recipe, Teacher
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import Dataset, DatasetRef
@@ -52,6 +53,7 @@ def open_inputs(dataset: Dataset, teacher: Teacher, folder: str | Path) -> Opene
     folder = Path(folder)
     tokenizer = None if dataset.is_image else load_tokenizer(folder)
     train, validation = (encode(dataset, split, tokenizer, teacher) for split in (dataset.train, dataset.validation))
+    kept, pieces = keep_pieces(train, tokenizer) if isinstance(train, EncodedText) else (0, None)
     context = StudentContext(
         task=dataset.task,
         outputs=dataset.outputs,
@@ -59,7 +61,9 @@ def open_inputs(dataset: Dataset, teacher: Teacher, folder: str | Path) -> Opene
         pad_id=train.pad_id if isinstance(train, EncodedText) else 0,
         max_length=teacher.max_length,
         image_size=dataset.image_size or 0,
+        kept_pieces=kept,
         teacher=folder,
+        pieces=pieces,
     )
     opened = Opened(dataset, tokenizer, train, validation, context, folder)
     if not dataset.is_regression:
@@ -179,8 +183,10 @@ def prepare_outputs(opened: Opened, taps: Taps, progress: Callable[[OutputsProgr
 
 def word_table(student: nn.Module, vocabulary: int) -> nn.Embedding | None:
     """A text student's word embeddings, None for an image student."""
-    tables = (module for module in student.modules() if isinstance(module, nn.Embedding) and module.num_embeddings == vocabulary)
-    return next(tables, None)
+    for module in student.modules():
+        if isinstance(module, TrimmedEmbedding) or (isinstance(module, nn.Embedding) and module.num_embeddings == vocabulary):
+            return module
+    return None
 
 
 def median_row(inputs: Inputs) -> Tensor:

@@ -36,7 +36,7 @@ class SavedStudent:
 
 def save_student(folder: Path, weights: dict[str, Tensor], recipe: Recipe, context: StudentContext, facts: dict[str, Any]) -> None:
     """Write a student's folder aside, then put it in place."""
-    built = {name: value for name, value in asdict(context).items() if name not in ("teacher", "shapes_only")}
+    built = {name: value for name, value in asdict(context).items() if name not in ("teacher", "pieces", "shapes_only")}
     with new_folder(folder) as aside:
         save_file({name: value.detach().cpu().contiguous() for name, value in weights.items()}, aside / "student.safetensors")
         (aside / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")

@@ -61,7 +61,7 @@ class World:
         data = {
             "task": self.task,
             "teacher": self.teacher,
-            "student": STUDENTS[student],
+            "student": STUDENTS.get(student) or STUDENTS[student.removeprefix("trimmed ")] | {"vocabulary": "trimmed"},
             "training": {"epochs": epochs, "batch_size": 16, "learning_rate": 3e-3},
         }
         return Recipe.parse(data | changes)
@@ -127,6 +127,16 @@ def test_equal_seeds_give_equal_curves_and_other_seeds_do_not(world: World) -> N
     first = losses(3)
     assert losses(3) == first
     assert losses(4) != first
+
+
+@pytest.mark.parametrize("family", STUDENTS)
+def test_a_trimmed_student_trains_on_mixed_and_changed_rows(world: World, family: str, tmp_path: Path) -> None:
+    augmentation = {"kind": "random", "strength": 0.3, "copies": 2, "mixup": 0.2}
+    recipe = world.recipe(f"trimmed {family}", augmentation=augmentation)
+    result, _ = world.run(recipe, student_folder=str(tmp_path / "student"))
+    saved = load_student(tmp_path / "student")
+    opened = open_inputs(world.dataset, recipe.teacher, world.folder)
+    assert evaluate(saved.model, opened.validation, world.dataset, torch.device("cpu")) == pytest.approx(result.metrics)  # type: ignore[arg-type]
 
 
 def test_a_trial_on_stored_outputs_never_loads_the_teacher(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,137 @@
+"""A student's vocabulary: the teacher's in full, or trimmed to the pieces that its training rows hold.
+
+A trimmed student still reads the teacher's token ids: a table, saved with its weights, says which of its embeddings stands for
+each of them. So the tokenizer, the stored teacher outputs and their alignment token by token stay as they are.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from autodistill.errors import RecipeError
+from autodistill.models.base import StudentContext
+from autodistill.models.teacher_weights import TeacherWeights
+from autodistill.models.text import EncodedText
+from autodistill.storage import file_fingerprint, lock, new_tensors
+from autodistill.tasks.base import cache_folder, digest
+
+Vocabulary = Literal["full", "trimmed"]
+_ROWS_AT_ONCE = 2048
+
+
+class TrimmedEmbedding(nn.Embedding):
+    """Word embeddings for some of the teacher's pieces. Reads the teacher's ids.
+
+    rows: (vocab_size,) int32, the embedding that stands for each of the teacher's pieces; row 0 is padding's.
+    """
+
+    rows: Tensor
+
+    def __init__(self, weight: Tensor, rows: Tensor) -> None:
+        super().__init__(weight.shape[0], weight.shape[1], padding_idx=0, _weight=weight)
+        self.register_buffer("rows", rows)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(…) int64 ids of the teacher's → (…, width)."""
+        return super().forward(self.rows[input])
+
+    def expanded(self) -> nn.Embedding:
+        """The same function as a plain table with a row for each of the teacher's pieces, for formats that know no other."""
+        return nn.Embedding.from_pretrained(self.weight.detach()[self.rows], freeze=False, padding_idx=None)
+
+
+def keep_pieces(train: EncodedText, tokenizer: Any) -> tuple[int, Path]:
+    """Which pieces a trimmed vocabulary has: the special tokens, padding first, and those of the training rows.
+
+    Returns:
+        how many, and the file that lists them.
+    """
+    special = list(dict.fromkeys([train.pad_id, *tokenizer.all_special_ids]))
+    unknown = special.index(tokenizer.unk_token_id) if tokenizer.unk_token_id in special else 0
+    path = cache_folder() / "pieces" / f"{digest('pieces-1', train.fingerprint, str(special), str(unknown))}.safetensors"
+    if not path.exists():
+        with lock(path):
+            if not path.exists():
+                found = train.ids.unique().long()
+                pieces = found[~torch.isin(found, torch.tensor(special))]
+                shapes = {"special": ("int64", (len(special),)), "pieces": ("int64", (len(pieces),)), "unknown": ("int64", (1,))}
+                with new_tensors(path, shapes) as arrays:
+                    arrays["special"][:], arrays["pieces"][:], arrays["unknown"][:] = special, pieces.numpy(), unknown
+    stored = load_file(path)
+    return len(stored["special"]) + len(stored["pieces"]), path
+
+
+def vocabulary_size(context: StudentContext, vocabulary: Vocabulary) -> int:
+    """Rows of the word embeddings.
+
+    Raises:
+        RecipeError: `trimmed`, where the training rows are not known.
+    """
+    if vocabulary == "full":
+        return context.vocab_size
+    if not context.kept_pieces:
+        raise RecipeError("student.vocabulary is 'trimmed', but no training rows are given to trim it to; use vocabulary: full")
+    return context.kept_pieces
+
+
+def padding_row(context: StudentContext, vocabulary: Vocabulary) -> int:
+    """The row of padding's embedding."""
+    return context.pad_id if vocabulary == "full" else 0
+
+
+def taken_pieces(context: StudentContext, vocabulary: Vocabulary) -> Tensor:
+    """The teacher's id of each embedding, (size,) int64; only for a student that is built for training."""
+    if vocabulary == "full" or context.pieces is None:
+        return torch.arange(context.vocab_size)
+    stored = load_file(context.pieces)
+    return torch.cat([stored["special"], stored["pieces"]])
+
+
+def trimmed_embedding(table: nn.Embedding, context: StudentContext) -> TrimmedEmbedding:
+    """A table of the kept pieces, (kept_pieces, width), as one that reads the teacher's ids."""
+    known = context.pieces is not None and not context.shapes_only
+    rows = piece_rows(context) if known else torch.zeros(context.vocab_size, dtype=torch.int32)  # zeros until weights are loaded
+    return TrimmedEmbedding(table.weight.detach(), rows)
+
+
+def piece_rows(context: StudentContext) -> Tensor:
+    """Which embedding stands for each of the teacher's pieces, (vocab_size,) int32.
+
+    A kept piece has its own. Any other has that of the kept piece nearest in the teacher's word embeddings (cosine, centred): what it
+    means is told better by a neighbour, which training has seen, than by [UNK], which no training row holds and so is never
+    learned. [UNK] stands in where the teacher's embeddings cannot be read. Kept in the cache, being the same for all trials.
+    """
+    assert context.pieces is not None
+    assert context.teacher is not None
+    key = digest("piece-rows-1", context.pieces.stem, file_fingerprint(context.teacher / "model.safetensors"))
+    path = cache_folder() / "pieces" / f"{key}.safetensors"
+    if not path.exists():
+        with lock(path):
+            if not path.exists():
+                rows = _nearest(context.pieces, context.teacher, context.vocab_size)
+                with new_tensors(path, {"rows": ("int32", (context.vocab_size,))}) as arrays:
+                    arrays["rows"][:] = rows.numpy()
+    return load_file(path)["rows"]
+
+
+def _nearest(file: Path, teacher: Path, vocab_size: int) -> Tensor:
+    stored = load_file(file)
+    special, pieces, unknown = stored["special"], stored["pieces"], int(stored["unknown"])
+    rows = torch.full((vocab_size,), unknown)
+    try:
+        words = TeacherWeights(teacher).words(vocab_size)
+    except RecipeError:
+        words = None
+    if words is not None and len(pieces):
+        words = nn.functional.normalize(words - words.mean(dim=0), dim=1)
+        kept = words[pieces]
+        nearest = [(part @ kept.T).argmax(dim=1) for part in words.split(_ROWS_AT_ONCE)]
+        rows = torch.cat(nearest) + len(special)
+    own = torch.cat([special, pieces])
+    rows[own] = torch.arange(len(own))
+    return rows
