@@ -60,7 +60,8 @@ def search(
     Args:
         dataset: a name (`autodistill datasets`), a Hugging Face id or a path.
         space: a shipped space (`autodistill spaces`) or a space file; by default the one for the dataset's modality.
-        teacher: a transformers encoder or `timm:<name>`, in place of the space's.
+        teacher: a transformers encoder or `timm:<name>`, in place of the space's; `random` for the space's with random weights, a
+            control: what its students gain is not knowledge.
         trials: how many, the three baselines on top.
         time_budget: seconds for the trials; the teacher's training is not in it.
         max_epochs: of a trial, in place of the space's.
@@ -117,7 +118,9 @@ def search(
     for note in data.notes:
         tell(SearchMessage(note))
     points = Space.load(space or ("image" if data.is_image else "text"), data.task)
-    if teacher is not None:
+    if teacher == "random":
+        points = points.with_random_teacher()
+    elif teacher is not None:
         points = points.fixed("teacher.model", teacher)
     if max_epochs is not None:
         points = points.fixed("training.epochs", max_epochs)

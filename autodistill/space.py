@@ -35,8 +35,8 @@ class Domain:
     """The values of one parameter. `when` maps key paths above it to the values with which it applies.
 
     kind choice: `choices`; an `optional` one is asked for in two steps, first whether it is `none`, then which of the others it is,
-    so that `none` is as likely as they are together. kind float, int: `low` to `high`, both included, `log` for a logarithmic scale, `step` for int.
-    kind value: one fixed value, `default`.
+    so that `none` is as likely as they are together. kind float, int: `low` to `high`, both included, `log` for a logarithmic scale,
+    `step` for int. kind value: one fixed value, `default`.
     """
 
     kind: Literal["choice", "float", "int", "value"]
@@ -204,6 +204,10 @@ class Space:
         domains = tuple(Domain("value", value, when=domain.when) for domain in self.parameters[path])
         return replace(self, parameters={**self.parameters, path: domains})
 
+    def with_random_teacher(self) -> Space:
+        """A copy of the space whose teachers keep random weights: the control for gains that come from regularisation alone."""
+        return replace(self, parameters={**self.parameters, "teacher.init": (Domain("value", "random"),)})
+
     def teachers(self) -> list[Teacher]:
         """Every teacher that the space can ask for.
 
@@ -308,7 +312,8 @@ def _domain(file: YamlFile, key: Key, path: str, item: Any, task: str, above: Ma
     place = f"{file.where(key)}: {path}"
     if not isinstance(item, Mapping):
         raise SpaceError(
-            f"{place} is {item!r}; it should be like {{choice: [a, b]}}, {{optional: [a, b]}}, {{float: [0.1, 1.0]}}, {{int: [1, 4]}} or {{value: a}}"
+            f"{place} is {item!r}; it should be like {{choice: [a, b]}}, {{optional: [a, b]}}, {{float: [0.1, 1.0]}}, {{int: [1, 4]}} or "
+            "{value: a}"
         )
     for name in item:
         if name not in _KEYS:

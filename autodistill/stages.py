@@ -42,9 +42,10 @@ def train_teacher(data: Dataset, part: Teacher, seed: int, tell: Listen) -> Teac
         score = "" if now.score is None else f", {data.metric} {now.score:.4f}"
         tell(StageProgress("teacher", now.step, now.steps, f"epoch {now.epoch} of {now.epochs}, loss {now.loss:.3f}{score}"))
 
-    with Stage(tell, "teacher", f"fine-tuning {part.model}") as stage:
+    trains = part.init != "random"
+    with Stage(tell, "teacher", f"fine-tuning {part.model}" if trains else f"{part.model} with random weights") as stage:
         found = finetune_teacher(data, part, seed, progress=progress)
-        how = "found in the cache" if found.reused else "fine-tuned"
+        how = "found in the cache" if found.reused else "fine-tuned" if trains else "left with random weights"
         stage.end(f"{part.model} {how}, {data.metric} {found.score:.4f}")
     return TeacherRef(str(found.folder), found.score)
 

@@ -140,6 +140,17 @@ def test_teachers_are_listed(path: Path) -> None:
         Space.load(str(path), "text-classification").teachers()
 
 
+def test_a_space_with_a_random_teacher_is_the_same_but_for_its_teacher(path: Path) -> None:
+    for space in (Space.load(str(path), "text-classification"), Space.load("image", "image-classification")):
+        control = space.with_random_teacher()
+        assert {teacher.init for teacher in control.teachers()} == {"random"}
+        assert len(control.teachers()) == len(space.teachers())
+        plain, random_one = space.defaults().model_dump(), control.defaults().model_dump()
+        assert plain["teacher"] != random_one["teacher"]
+        assert {**plain, "teacher": None} == {**random_one, "teacher": None}
+        assert control.baselines()["no_kd"].teacher.init == "random"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "line", "words"),
     [
@@ -194,8 +205,8 @@ def test_optional_kinds_are_none_in_half_of_the_recipes(path: Path) -> None:
         space.encode(Recipe.parse(outside))
     regression = Space.load(str(path), "text-regression")  # no supcon there, so no weight of it either
     assert "objective.contrastive.weight" not in regression.parameters
+    path.write_text(SMALL + "  objective.relation.kind: {optional: [none, rkd]}\n")
     with pytest.raises(SpaceError, match="optional is \\['none', 'rkd'\\]; it is for a `kind`"):
-        path.write_text(SMALL + "  objective.relation.kind: {optional: [none, rkd]}\n")
         Space.load(str(path), "text-classification")
 
 

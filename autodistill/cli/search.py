@@ -68,7 +68,11 @@ def add_options(command: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--space", metavar="NAME|PATH", help="the search space (default: the one shipped for the task; see `autodistill spaces`)"
     )
-    what.add_argument("--teacher", metavar="MODEL", help="a transformers model (hub id or folder), or timm:NAME for images")
+    what.add_argument(
+        "--teacher",
+        metavar="MODEL",
+        help="a transformers model (hub id or folder), timm:NAME for images, or `random`: a control, not trained",
+    )
     what.add_argument("--max-params", metavar="5M", type=options.count, help="students have at most so many parameters")
     what.add_argument(
         "--max-latency", metavar="2ms", type=options.milliseconds, help="students answer one row within this time, on this machine"

@@ -74,6 +74,7 @@ def finetune_teacher(
     AdamW, linear warm-up over a tenth of the steps and linear decay, batches of texts of like length; random crops and flips for
     images. Every epoch is scored on the validation split and the best one is kept. With 0 epochs the model is kept as it comes.
     Regression: one output in the target's own units (it learns standardised targets, and their scale is folded into the head).
+    With teacher.init `random` nothing is trained: the random weights are scored and kept.
 
     Two processes never train the same teacher at once: the second one waits and finds it.
 
@@ -142,7 +143,9 @@ class _Run:
         self.model.to(self.device)
         labels, mean, std = self._targets()
         epochs = self.teacher.epochs
-        if epochs == 0:
+        if self.teacher.init == "random":
+            self._to_target_units(mean, std)
+        if epochs == 0 or self.teacher.init == "random":
             return evaluate(self.model, self.validation, self.dataset, self.device)
         generator = torch.Generator().manual_seed(self.seed)
         steps = epochs * math.ceil(len(self.inputs) / self.teacher.batch_size)
@@ -180,12 +183,16 @@ class _Run:
                 self.progress(TeacherProgress(step, steps, epoch, epochs, loss.item(), score, time.perf_counter() - start))
         assert best is not None
         self.model.load_state_dict(best[2])
+        self._to_target_units(mean, std)
+        return best[1]
+
+    def _to_target_units(self, mean: float, std: float) -> None:
+        """Fold the scale of a regression's targets, which are learned standardised, into the head."""
         if self.dataset.is_regression:
             _, head = head_layer(self.model, 1)
             with torch.no_grad():
                 head.weight.mul_(std)
                 head.bias.mul_(std).add_(mean)
-        return best[1]
 
     def _targets(self) -> tuple[Tensor, float, float]:
         labels = torch.from_numpy(np.ascontiguousarray(self.dataset.train.labels))

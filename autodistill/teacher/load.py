@@ -61,7 +61,7 @@ def untrained_teacher(dataset: Dataset, teacher: Teacher) -> tuple[StudentModule
         config = AutoConfig.from_pretrained(folder, local_files_only=True, id2label=names, label2id={name: i for i, name in names.items()})
         config.problem_type = "regression" if dataset.is_regression else "single_label_classification"
         with quiet():
-            if teacher.init == "scratch":
+            if teacher.init != "pretrained":
                 model = AutoModelForSequenceClassification.from_config(config)
             else:
                 model = AutoModelForSequenceClassification.from_pretrained(

@@ -98,6 +98,39 @@ def test_regression_answers_in_the_targets_own_units(source: Path) -> None:
     assert np.abs(said - dataset.validation.labels).mean() < 15
 
 
+def test_a_random_teacher_is_not_trained(source: Path) -> None:
+    dataset, asked = text_dataset(64), teacher(source, init="random", epochs=5)
+    seen: list[TeacherProgress] = []
+    kept = finetune_teacher(dataset, asked, 1, device="cpu", progress=seen.append)
+    assert seen == []
+    assert kept.metrics == score_of(kept, dataset, asked)
+    model, _ = load_teacher(kept.folder)
+    scratch, _ = load_teacher(finetune_teacher(dataset, teacher(source, init="scratch", epochs=0), 1, device="cpu").folder)
+    pretrained, _ = load_teacher(finetune_teacher(dataset, teacher(source, epochs=0), 1, device="cpu").folder)
+    weights, start, trained = (one.state_dict() for one in (model, scratch, pretrained))
+    assert all(torch.equal(weights[name], start[name]) for name in start)  # the seed's random weights, as they come
+    name = next(name for name in weights if name.endswith("word_embeddings.weight"))
+    assert weights[name].shape == trained[name].shape  # the teacher's architecture, and none of its weights
+    assert not torch.equal(weights[name], trained[name])
+
+
+def test_a_random_teacher_of_scores_answers_near_their_mean(source: Path) -> None:
+    dataset, asked = text_dataset(64, regression=True), teacher(source, init="random")  # scores of 100 and 150
+    kept = finetune_teacher(dataset, asked, 0, device="cpu")
+    model, tokenizer = load_teacher(kept.folder)
+    inputs = encode(dataset, dataset.validation, tokenizer, asked)
+    with torch.no_grad():
+        said = model(inputs.batch(torch.arange(len(inputs)))).logits[:, 0].numpy()
+    assert abs(said.mean() - dataset.train.labels.mean()) < 25  # one standard deviation
+
+
+def test_a_random_image_teacher_is_not_trained() -> None:
+    dataset, asked = image_dataset(), Teacher(model="timm:resnet10t", init="random", epochs=4)
+    kept = finetune_teacher(dataset, asked, 0, device="cpu")
+    assert kept.metrics == score_of(kept, dataset, asked)
+    assert 0.2 < kept.score < 0.8  # of two classes
+
+
 def test_pairs(source: Path) -> None:
     kept = finetune_teacher(text_dataset(32, pairs=True), teacher(source, epochs=1), 0, device="cpu")
     assert 0 <= kept.score <= 1
