@@ -42,7 +42,7 @@ SHIPPED = [(name, task) for name, text in shipped_spaces().items() for task in s
 def test_every_recipe_of_a_shipped_space_is_valid_and_comes_back(name: str, task: str) -> None:
     space = Space.load(name, task)
     rng = random.Random(7)
-    for recipe in [space.defaults(), *(space.sample(rng) for _ in range(200))]:
+    for recipe in [space.defaults(), *(space.sample(rng) for _ in range(300))]:
         encoded = space.encode(recipe)
         assert space.suggest(lambda key, _, encoded=encoded: encoded[key]) == recipe
         assert recipe.task == task
