@@ -1,0 +1,63 @@
+"""Record the studies that are shipped: for each dataset a search that fills the space, then one that optimises, then more seeds.
+
+    AUTODISTILL_DATA=DIR python studies/record.py --work DIR [DATASET ...]
+
+It may be stopped and started again at any time: searches resume, and an entry of studies/recorded is written after each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROWS, EPOCHS, PARAMS = 1500, 3, "6M"
+EXPLORED, SEARCHED, SEEDS = 60, 12, 3
+DATASETS = (
+    *("trec", "sst2", "stsb", "cr", "snips", "cola", "rte", "tweet_irony", "mpqa", "atis", "clinc150", "tweet_emotion", "hate_offensive"),
+    *("digits", "cifar10"),
+)
+"""The kinds of task are mixed, so that whatever has been recorded so far is of use."""
+
+
+def commands(dataset: str, work: Path) -> list[list[str]]:
+    """The searches of one dataset, in order; each goes on with the one before."""
+    base = ["search", "--dataset", dataset, "--limit-train", str(ROWS), "--max-epochs", str(EPOCHS), "--max-params", PARAMS]
+    base += ["--studies-dir", str(work), "--study", dataset]
+    return [
+        [*base, "--explore", "--trials", str(EXPLORED)],
+        [*base, "--trials", str(EXPLORED + SEARCHED), "--repeats", str(SEEDS), "--cold"],
+    ]
+
+
+def run(words: list[str]) -> int:
+    """One command of autodistill; returns its exit code."""
+    print(time.strftime("%H:%M:%S"), "autodistill", *words, flush=True)
+    return subprocess.run([sys.executable, "-m", "autodistill.cli.main", *words], check=False).returncode
+
+
+def main() -> int:
+    """Record; returns 1 where a dataset failed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("datasets", nargs="*", default=DATASETS, metavar="DATASET")
+    parser.add_argument("--work", type=Path, required=True, help="where the searches' own folders lie")
+    parser.add_argument("--passes", type=int, default=2, choices=(1, 2), help="1: only the space-filling searches")
+    args = parser.parse_args()
+    failed = set()
+    for number in range(args.passes):
+        for dataset in args.datasets:
+            words = commands(dataset, args.work)[number]
+            exists = (args.work / dataset / "study.json").exists()
+            if run([*words, "--resume"] if exists else words) or run(
+                ["studies", "add", str(args.work / dataset), "--library", str(HERE / "recorded")]
+            ):
+                failed.add(dataset)
+    print("failed:", ", ".join(sorted(failed)) or "none")
+    return bool(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
