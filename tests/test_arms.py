@@ -14,6 +14,7 @@ PLAN = [
     "autodistill.records",
     "autodistill.tasks.base",
     "autodistill.train.assignment",
+    "autodistill.report.importance",
 ]
 HEAVY = ["torch", "ray", "optuna", "transformers", "timm"]
 

@@ -23,6 +23,7 @@ from autodistill.components import TASKS
 from autodistill.errors import RunError, UsageError
 from autodistill.limits import Limits
 from autodistill.records import TrialRecord, read_records
+from autodistill.report.importance import component_importance, sentence
 from autodistill.report.leaderboard import failures, rows, short_path, summary, table, verdict
 from autodistill.space import Space, shipped_spaces
 from autodistill.tasks.base import DatasetRef
@@ -253,6 +254,7 @@ def _show(args: argparse.Namespace, study: Study, progress: Progress, out: TextI
     console.print(table(found, records[0].metric, console.width))
     console.print()
     console.print(Text(verdict(records, study.limits), style="bold"))
+    console.print(Text(sentence(component_importance(records))))
     more = command(args, study.name, trials=max(2 * args.trials, 10))
     if progress.ended is not None and progress.ended.why is not None:
         console.print(Text(f"The search ended early ({progress.ended.why}) with {progress.searched} of {args.trials} trials."))
