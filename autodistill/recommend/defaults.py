@@ -1,0 +1,44 @@
+"""The recipes that people take where nobody has searched: what a recommendation must beat."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from autodistill.errors import RecipeError
+from autodistill.recipe import Recipe
+
+_BERT = {"family": "bert", "layers": 4, "hidden_size": 192, "heads": 4, "init": "teacher"}
+_BERT_LEARNING_RATE = 3.0e-4
+
+
+def default_recipes(base: Recipe) -> dict[str, Recipe]:
+    """Plain KD, and PKD, TinyBERT and MiniLM in likeness, by name; those whose objectives do not fit the task are left out.
+
+    Each has the losses of its paper at equal weights, with no augmentation: Hinton et al. 2015 (soft labels at temperature 2), Sun et al.
+    2019 (normalised CLS states of every few layers), Jiao et al. 2020 (states and attention of every few layers), Wang et al. 2020 (the
+    last layer's attention and value relations). Images have no transformer students here, so that only the first two are for them.
+
+    Args:
+        base: its teacher, student and training are taken; a text student other than a transformer gives way to one where a loss needs it.
+    """
+    soft = {"kind": "mse"} if base.task.endswith("regression") else {"kind": "kl", "temperature": 2.0}
+    mixes: dict[str, dict[str, Any]] = {
+        "plain KD": {},
+        "PKD": {"intermediate": {"kind": "pkd", "layer_map": "skip", "tokens": "cls"}},
+        "TinyBERT-like": {
+            "intermediate": {"kind": "mse", "layer_map": "skip", "tokens": "tokens"},
+            "attention": {"kind": "mse", "layer_map": "skip"},
+        },
+        "MiniLM-like": {"attention": {"kind": "minilm"}},
+    }
+    found: dict[str, Recipe] = {}
+    for name, mix in mixes.items():
+        objective = {"hard_label_weight": 0.5, "prediction": soft | {"weight": 0.5}, **mix}
+        data = base.model_dump() | {"objective": objective, "augmentation": {"kind": "none"}}
+        if name != "plain KD" and not base.task.startswith("image") and base.student.name != "bert":
+            data |= {"student": _BERT, "training": data["training"] | {"learning_rate": _BERT_LEARNING_RATE}}
+        try:
+            found[name] = Recipe.parse(data)
+        except RecipeError:  # the task has no such objective
+            continue
+    return found

@@ -1,0 +1,157 @@
+"""Recipe fields and dataset features as numbers, with distances between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from autodistill.recommend.table import Table, Target, modality
+
+_LOG_RATIO = 10.0
+"""A positive field that spans this factor is compared on a log scale, as learning rates and weights are."""
+
+
+@dataclass(frozen=True)
+class _Number:
+    low: float
+    width: float
+    log: bool
+
+    def scaled(self, values: np.ndarray) -> np.ndarray:
+        """Values with the fitted range as 0 to 1; missing ones stay missing, what is beyond stays beyond."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            on_scale = np.log(np.where(values > 0, values, np.nan)) if self.log else values
+        scaled = (on_scale - self.low) / self.width
+        return np.where(self.log & (values <= 0), 0.0, scaled)
+
+
+class RecipeEncoder:
+    """Fitted on recipes; fields that never vary there say nothing and are left out."""
+
+    def __init__(self, recipes: pd.DataFrame) -> None:
+        self.numbers: dict[str, _Number] = {}
+        self.texts: dict[str, list[str]] = {}
+        for name in recipes.columns:
+            known = recipes[name].dropna()
+            if known.empty or (known.nunique() == 1 and len(known) == len(recipes)):
+                continue
+            if not pd.api.types.is_numeric_dtype(known):
+                self.texts[name] = sorted(set(known))
+            else:
+                values = known.to_numpy(float)
+                low, high = float(values.min()), float(values.max())
+                log = low > 0 and high / low >= _LOG_RATIO
+                if log:
+                    low, high = float(np.log(low)), float(np.log(high))
+                self.numbers[name] = _Number(low, (high - low) or 1.0, log)
+
+    def encode(self, recipes: pd.DataFrame) -> np.ndarray:
+        """(N, columns): numbers on 0 to 1 with -1 where missing, and one column for each text value; unknown values are all 0."""
+        columns = [np.nan_to_num(item.scaled(_floats(recipes, name)), nan=-1.0) for name, item in self.numbers.items()]
+        for name, values in self.texts.items():
+            given = _texts(recipes, name)
+            columns += [(given == value).astype(float) for value in values]
+        return np.column_stack(columns) if columns else np.zeros((len(recipes), 1))
+
+    def distances(self, recipes: pd.DataFrame, others: pd.DataFrame) -> np.ndarray:
+        """(N, M) Gower distances, 0 to 1: the mean over fields of |difference| (numbers) or difference (texts).
+
+        A field that both lack counts nothing; one that only one of them has counts fully (Gower 1971).
+        """
+        total = np.zeros((len(recipes), len(others)))
+        counted = np.zeros_like(total)
+        for name, item in self.numbers.items():
+            mine, theirs = item.scaled(_floats(recipes, name)), item.scaled(_floats(others, name))
+            apart = np.minimum(np.abs(mine[:, None] - theirs[None, :]), 1.0)
+            total += np.nan_to_num(apart, nan=0.0)
+            total += np.isnan(mine)[:, None] ^ np.isnan(theirs)[None, :]
+            counted += ~(np.isnan(mine)[:, None] & np.isnan(theirs)[None, :])
+        for name in self.texts:
+            mine_text, theirs_text = _texts(recipes, name), _texts(others, name)
+            total += mine_text[:, None] != theirs_text[None, :]
+            counted += ~((mine_text == "")[:, None] & (theirs_text == "")[None, :])
+        return total / np.maximum(counted, 1)
+
+
+def _floats(recipes: pd.DataFrame, name: str) -> np.ndarray:
+    if name not in recipes:
+        return np.full(len(recipes), np.nan)
+    return pd.to_numeric(recipes[name], errors="coerce").to_numpy(float)
+
+
+def _texts(recipes: pd.DataFrame, name: str) -> np.ndarray:
+    """The field as text, empty where it is missing."""
+    if name not in recipes:
+        return np.full(len(recipes), "", dtype=object)
+    return np.array(["" if pd.isna(value) else str(value) for value in recipes[name]], dtype=object)
+
+
+class DatasetEncoder:
+    """Fitted on the recorded datasets: their task types and standardised features, in one space for a new one too."""
+
+    def __init__(self, table: Table) -> None:
+        self.tasks = sorted(set(table.about["task"]))
+        features = table.features.loc[:, table.features.notna().any() & (table.features.nunique() > 1)]
+        self.center, self.scale = features.mean(), features.std(ddof=0).replace(0.0, 1.0)
+        self.recorded = self._standard(features)
+        self.recorded_tasks = [str(task) for task in table.about["task"]]
+        self.groups = [str(group) for group in table.about["group"]]
+
+    def _standard(self, features: pd.DataFrame) -> np.ndarray:
+        return ((features - self.center) / self.scale).to_numpy(float)
+
+    def encode(self, target: Target) -> np.ndarray:
+        """(columns,) standardised features, 0 (the mean) where missing, and one column for each task type."""
+        values = np.nan_to_num(self._features(target))
+        return np.concatenate([values, [float(target.task == task) for task in self.tasks]])
+
+    def encode_recorded(self) -> np.ndarray:
+        """(datasets, columns) the recorded datasets, as `encode` gives a new one."""
+        tasks = np.array([[float(own == task) for task in self.tasks] for own in self.recorded_tasks])
+        return np.hstack([np.nan_to_num(self.recorded), tasks])
+
+    def _features(self, target: Target) -> np.ndarray:
+        given = target.features.reindex(self.center.index).astype(float)
+        return np.clip(self._standard(given.to_frame().T)[0], -4, 4)
+
+    def distances(self, target: Target) -> np.ndarray:
+        """(datasets,) how unlike each recorded dataset is.
+
+        The root mean square over the features that both have, in standard deviations; another task type adds 1. Another modality has other
+        features and other students, and is infinitely far.
+        """
+        return self.feature_distances(target) + np.array([_task_gap(task, target.task) for task in self.recorded_tasks])
+
+    def feature_distances(self, target: Target) -> np.ndarray:
+        """(datasets,) the same by features alone; infinite for another modality."""
+        apart = _rms(self.recorded - self._features(target)[None, :])
+        return np.where([modality(task) == target.modality for task in self.recorded_tasks], apart, np.inf)
+
+    def usual_distance(self) -> float:
+        """The largest distance from a recorded dataset to the nearest recorded one of another group and the same task type.
+
+        0 where no two can be compared.
+        """
+        nearest = []
+        for place, task in enumerate(self.recorded_tasks):
+            others = [
+                other for other, group in enumerate(self.groups) if group != self.groups[place] and self.recorded_tasks[other] == task
+            ]
+            if others:
+                nearest.append(float(_rms(self.recorded[others] - self.recorded[place]).min()))
+        return max(nearest, default=0.0)
+
+
+def _rms(differences: np.ndarray) -> np.ndarray:
+    if differences.shape[1] == 0:
+        return np.zeros(len(differences))
+    known = ~np.isnan(differences)
+    return np.sqrt(np.nan_to_num(differences**2).sum(axis=1) / np.maximum(known.sum(axis=1), 1))
+
+
+def _task_gap(task: str, other: str) -> float:
+    if task == other:
+        return 0.0
+    return 1.0 if modality(task) == modality(other) else np.inf

@@ -1,0 +1,251 @@
+"""`Recommender`: recipes for a dataset that nobody has searched on yet, and why these."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from autodistill.errors import RecipeError, StudyError
+from autodistill.limits import Feasibility, Feasible
+from autodistill.recipe import Recipe
+from autodistill.recommend.encoding import RecipeEncoder
+from autodistill.recommend.intervals import Predictor
+from autodistill.recommend.library import RecordedStudy, library
+from autodistill.recommend.methods import METHODS, SHIPPED
+from autodistill.recommend.table import Table, Target, from_studies, modality, recipe_frame
+from autodistill.space import Space
+
+SAMPLED = 1500
+"""Recipes drawn from the space, beside the recorded ones."""
+APART = 0.12
+"""Share of the recipe fields by which each recommended recipe differs from those before it, as far as that can be had."""
+FEASIBLE_TRIED = 400
+UNLIKE_TASK = 2.0
+"""Factor on the interval where no study of the task type is recorded."""
+UNLIKE_MOST = 3.0
+_PARTS = ("prediction", "intermediate", "contrastive", "attention", "relation")
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """A recipe with what to expect of it.
+
+    retention: predicted score over the teacher's, and its 80% interval. nearest: the recorded datasets most like this one.
+    drivers: parts of the recipe with what each adds to the predicted retention against the space's default for that part, largest first.
+    params, latency_ms: of the untrained student, where it was measured.
+    """
+
+    recipe: Recipe
+    retention: float
+    interval: tuple[float, float]
+    nearest: tuple[str, ...]
+    drivers: tuple[tuple[str, float], ...]
+    params: int | None = None
+    latency_ms: float | None = None
+
+    @property
+    def reasons(self) -> str:
+        """The reason as one line."""
+        parts = [f"{name} {gain:+.1%}" for name, gain in self.drivers]
+        why = f"; against the defaults: {', '.join(parts)}" if parts else "; close to the defaults"
+        return f"like {', '.join(self.nearest)}{why}"
+
+
+@dataclass(frozen=True)
+class Recommendations:
+    """The recipes, best first; what is unusual about the dataset (empty where nothing is); and what they were learnt from."""
+
+    recipes: list[Recommendation]
+    warnings: list[str]
+    learnt_from: str
+
+
+class Recommender:
+    """Fitted on recorded studies once, asked for any number of datasets."""
+
+    def __init__(self, studies: Sequence[RecordedStudy] | None = None, *, method: str = SHIPPED) -> None:
+        """Fit to studies: by default the shipped ones and the user's own.
+
+        Raises:
+            StudyError: there are none.
+        """
+        studies = library() if studies is None else list(studies)
+        if not studies:
+            raise StudyError(
+                "there are no recorded studies to learn from; search, then add the study with `autodistill studies add FOLDER`"
+            )
+        self.studies = studies
+        self.table: Table = from_studies(studies)
+        self.predictor = Predictor(self.table, METHODS[method])
+        if not self.predictor.scale.retention:
+            raise StudyError("no recorded study has a teacher's score, so that no retention can be predicted; search with a teacher first")
+
+    def candidates(self, space: Space, *, inside: bool, sampled: int = SAMPLED, seed: int = 0) -> list[Recipe]:
+        """Recipes to choose from: those recorded for tasks of the space's modality, with its teacher, and some drawn from it.
+
+        inside: leave out recorded recipes that are no point of the space. What does not fit the task is left out always.
+        """
+        teacher = space.defaults().teacher.model_dump()
+        epochs = space.defaults().training.epochs
+        found: dict[str, Recipe] = {}
+        for study in self.studies:
+            if modality(study.task) != modality(space.task):
+                continue
+            for record in study.records:
+                training = record.recipe["training"] | {"epochs": epochs}
+                try:
+                    recipe = Recipe.parse(record.recipe | {"task": space.task, "teacher": teacher, "training": training})
+                except RecipeError:  # a kind that does not fit this task
+                    continue
+                if recipe.id not in found and (not inside or space.contains(recipe)):
+                    found[recipe.id] = recipe
+        rng = random.Random(seed)
+        for recipe in (space.sample(rng) for _ in range(sampled)):
+            found.setdefault(recipe.id, recipe)
+        return list(found.values())
+
+    def recommend(
+        self,
+        features: dict[str, float],
+        space: Space,
+        *,
+        top: int = 5,
+        feasible: Feasible | None = None,
+        inside: bool = True,
+        seed: int = 0,
+    ) -> Recommendations:
+        """The most promising recipes of a space, for a dataset of its task type.
+
+        Args:
+            features: the dataset's, by name (autodistill.features).
+            space: where recipes come from; its defaults are what the reasons compare with.
+            top: how many.
+            feasible: measures untrained students; those over a limit are passed over.
+            inside: recommend nothing outside the space.
+            seed: of the recipes drawn.
+
+        Raises:
+            StudyError: nothing of this modality is recorded, or no candidate keeps the limits.
+        """
+        target = Target(space.task, pd.Series(features, dtype=float))
+        warnings, widening = self._unlike(target)
+        found = self.candidates(space, inside=inside, seed=seed)
+        frame = recipe_frame(recipe.model_dump() for recipe in found)
+        order = self.predictor.method.order(frame, target)
+        chosen, costs = self._choose(found, frame, order, top, feasible)
+        merit = self.predictor.method.merit(frame.iloc[chosen], target)
+        value, low, high = self.predictor.intervals(merit, target)
+        nearest = self._nearest(target)
+        picked = []
+        for place, row in enumerate(chosen):
+            interval = (
+                float(value[place] - widening * (value[place] - low[place])),
+                float(value[place] + widening * (high[place] - value[place])),
+            )
+            cost = costs[place]
+            drivers = self._drivers(found[row], space, target, float(value[place]))
+            picked.append(Recommendation(found[row], float(value[place]), interval, nearest, drivers, cost.params, cost.latency_ms))
+        rows = f"{len(self.table):,} recipes on {len(self.table.names)} datasets"
+        return Recommendations(picked, warnings, f"{rows}, {int((self.table.about['task'] == space.task).sum())} of them {space.task}")
+
+    def _choose(
+        self, found: list[Recipe], frame: pd.DataFrame, order: Iterable[int], top: int, feasible: Feasible | None
+    ) -> tuple[list[int], list[Feasibility]]:
+        """The first `top` of the order that keep the limits and are no copies of each other; nearer ones where that leaves too few."""
+        encoder = RecipeEncoder(frame)
+        fitting: list[int] = []
+        costs: dict[int, Feasibility] = {}
+        chosen: list[int] = []
+        for row in order:
+            if len(chosen) == top or len(costs) >= FEASIBLE_TRIED:
+                break
+            if chosen and encoder.distances(frame.iloc[[row]], frame.iloc[chosen]).min() < APART:
+                fitting.append(int(row))
+                continue
+            costs[int(row)] = feasible(found[row]) if feasible else Feasibility()
+            if costs[int(row)].feasible:
+                chosen.append(int(row))
+        for row in fitting:
+            if len(chosen) == top:
+                break
+            costs[row] = feasible(found[row]) if feasible else Feasibility()
+            if costs[row].feasible:
+                chosen.append(row)
+        if not chosen:
+            smallest = min((cost.params for cost in costs.values() if cost.params is not None), default=None)
+            seen = "" if smallest is None else f"; the smallest student has {smallest:,} parameters"
+            raise StudyError(f"none of {len(costs)} recipes keeps the limits{seen}; raise them, or give another --space")
+        return chosen, [costs[row] for row in chosen]
+
+    def _unlike(self, target: Target) -> tuple[list[str], float]:
+        """What sets the dataset apart from all recorded ones, for people, and the factor on its intervals.
+
+        Raises:
+            StudyError: nothing of its modality is recorded.
+        """
+        datasets = self.predictor.scale.datasets
+        tasks = sorted(set(datasets.recorded_tasks))
+        if target.modality not in {modality(task) for task in tasks}:
+            raise StudyError(
+                f"no recorded study is of {target.modality} data, so there is nothing to learn from for {target.task} "
+                f"(recorded: {', '.join(tasks)}); search first, and add the study with `autodistill studies add FOLDER`"
+            )
+        warnings, factor = [], 1.0
+        if target.task not in tasks:
+            warnings.append(f"no study of {target.task} is recorded (only {', '.join(tasks)}): what works there may not work here")
+            factor = UNLIKE_TASK
+        nearest, usual = float(datasets.feature_distances(target).min()), datasets.usual_distance()
+        if usual > 0 and nearest > usual:
+            warnings.append(
+                f"the data are unlike anything recorded: {nearest:.1f} standard deviations from the nearest dataset, "
+                f"where recorded ones are at most {usual:.1f} from theirs"
+            )
+            factor *= min(nearest / usual, UNLIKE_MOST)
+        return warnings, factor
+
+    def _nearest(self, target: Target, number: int = 3) -> tuple[str, ...]:
+        apart = self.predictor.scale.datasets.distances(target)
+        return tuple(self.table.names[place] for place in np.argsort(apart, kind="stable")[:number])
+
+    def _drivers(self, recipe: Recipe, space: Space, target: Target, retention: float) -> tuple[tuple[str, float], ...]:
+        """What each part adds to the predicted retention: the prediction less that of the recipe with the default's part instead."""
+        swapped: dict[str, Recipe] = {}
+        data, default = recipe.model_dump(), space.defaults().model_dump()
+        for name, part in _swaps(data, default).items():
+            try:
+                swapped[name] = Recipe.parse(part)
+            except RecipeError:  # the default's part does not go with the rest, as attention does not with a CNN
+                continue
+        if not swapped:
+            return ()
+        frame = recipe_frame(item.model_dump() for item in swapped.values())
+        values = self.predictor.scale.values(self.predictor.method.merit(frame, target), target)
+        gains = [(name, retention - float(value)) for name, value in zip(swapped, values, strict=True)]
+        return tuple(sorted((item for item in gains if abs(item[1]) >= 0.001), key=lambda item: -abs(item[1]))[:3])
+
+
+def _swaps(data: dict, default: dict) -> dict[str, dict]:
+    """The recipe with one part at a time replaced by the default's, for each part that differs."""
+    found = {}
+    if data["student"] != default["student"]:
+        # another family of students wants another learning rate: it goes with the student
+        training = data["training"]
+        if data["student"]["family"] != default["student"]["family"]:
+            training = training | {"learning_rate": default["training"]["learning_rate"]}
+        found[f"student {data['student']['family']}"] = data | {"student": default["student"], "training": training}
+    mix, usual = data["objective"], default["objective"]
+    for slot in _PARTS:
+        if mix[slot] != usual[slot]:
+            found[f"{slot} {mix[slot]['kind']}"] = data | {"objective": mix | {slot: usual[slot]}}
+    if mix["hard_label_weight"] != usual["hard_label_weight"]:
+        found[f"hard labels {mix['hard_label_weight']:.2g}"] = data | {"objective": mix | {"hard_label_weight": usual["hard_label_weight"]}}
+    if data["augmentation"] != default["augmentation"]:
+        found[f"augmentation {data['augmentation']['kind']}"] = data | {"augmentation": default["augmentation"]}
+    if data["student"]["family"] == default["student"]["family"] and data["training"] != default["training"]:
+        rate = data["training"]["learning_rate"]
+        found[f"training (learning rate {rate:.2g})"] = data | {"training": default["training"]}
+    return found

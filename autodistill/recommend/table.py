@@ -1,0 +1,184 @@
+"""The table that a recommender learns from: how each recipe scored on each dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from autodistill.errors import DataError
+
+if TYPE_CHECKING:
+    from autodistill.recommend.library import RecordedStudy
+
+KEYS = ("dataset", "group", "task", "score", "teacher_score")
+"""The columns of a long frame that are no recipe fields."""
+_NOT_FIELDS = ("version", "task")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Scores of recipes on datasets, a row for each recipe on each dataset.
+
+    recipes: a column for each recipe field, text or float; missing where a recipe has no such field.
+    datasets: (N,) the dataset of each row. scores: (N,) higher is better.
+    about: a row for each dataset, by name: group (near-duplicates share one), task, teacher_score (missing where unknown).
+    features: a row for each dataset of `about`, in that order; float, missing where unknown; may have no columns.
+    """
+
+    recipes: pd.DataFrame
+    datasets: np.ndarray
+    scores: np.ndarray
+    about: pd.DataFrame
+    features: pd.DataFrame
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @property
+    def names(self) -> list[str]:
+        """The datasets."""
+        return [str(name) for name in self.about.index]
+
+    @property
+    def groups(self) -> list[str]:
+        """The groups of datasets."""
+        return sorted(set(self.about["group"]))
+
+    @property
+    def index(self) -> np.ndarray:
+        """(N,) the place of each row's dataset in `about`."""
+        return self.about.index.get_indexer(self.datasets)
+
+    @property
+    def teacher_scores(self) -> np.ndarray:
+        """(N,) the teacher's score on each row's dataset; missing where unknown or not above 0."""
+        found = self.about["teacher_score"].to_numpy(float)[self.index]
+        return np.where(found > 0, found, np.nan)
+
+    def select(self, datasets: Collection[str]) -> Table:
+        """The rows of some datasets."""
+        kept = np.isin(self.datasets, list(datasets))
+        names = [name for name in self.names if name in datasets]
+        recipes = self.recipes[kept].reset_index(drop=True)
+        return Table(recipes, self.datasets[kept], self.scores[kept], self.about.loc[names], self.features.loc[names])
+
+    def without_groups(self, groups: Collection[str]) -> Table:
+        """The rows of all other groups."""
+        return self.select([name for name in self.names if self.about["group"][name] not in groups])
+
+    def target(self, dataset: str) -> Target:
+        """One of the datasets, as a new one would be asked for."""
+        return Target(str(self.about["task"][dataset]), self.features.loc[dataset])
+
+
+@dataclass(frozen=True)
+class Target:
+    """The dataset that recipes are wanted for: its task type, and its features by name (none, some or all of the recorded ones)."""
+
+    task: str
+    features: pd.Series
+
+    @property
+    def modality(self) -> str:
+        """The first word of the task type: text or image."""
+        return modality(self.task)
+
+
+def modality(task: str) -> str:
+    """The first word of a task type."""
+    return task.partition("-")[0]
+
+
+def make_table(rows: pd.DataFrame, fields: Sequence[str], features: pd.DataFrame | None = None) -> Table:
+    """Put a table together; runs of equal recipes on one dataset are averaged.
+
+    Args:
+        rows: columns dataset, score, where known group (default: the dataset), task, teacher_score; and the recipe fields.
+        fields: the columns that are recipe fields.
+        features: numbers by dataset (index), or None.
+
+    Raises:
+        DataError: no rows, a score that is not a number, or a dataset with two groups, tasks or teacher scores.
+    """
+    if rows.empty:
+        raise DataError("the table of recorded recipes has no rows")
+    frame = rows.copy()
+    frame["dataset"] = frame["dataset"].astype(str)
+    scores = pd.to_numeric(frame["score"], errors="coerce")
+    if not np.isfinite(scores).all():
+        raise DataError(f"the table has a score that is not a finite number: {frame['score'][~np.isfinite(scores)].iloc[0]!r}")
+    frame["score"] = scores.astype(float)
+    for name, default in (("group", frame["dataset"]), ("task", "unknown"), ("teacher_score", np.nan)):
+        if name not in frame:
+            frame[name] = default
+    about = frame.groupby("dataset", sort=True)[["group", "task", "teacher_score"]]
+    several = about.nunique(dropna=False)
+    for name in several.columns:
+        if (several[name] > 1).any():
+            dataset = several.index[several[name] > 1][0]
+            values = sorted(set(map(str, frame.loc[frame["dataset"] == dataset, name])))
+            raise DataError(f"dataset {dataset!r} has more than one {name}: {', '.join(values[:5])}; it should have one")
+    recipes = pd.DataFrame({field: _column(frame[field]) for field in fields}, index=frame.index)
+    joined = pd.concat([frame[["dataset", "score"]], recipes], axis=1)
+    if fields:
+        joined = joined.groupby(["dataset", *fields], dropna=False, sort=False, as_index=False)["score"].mean()
+    facts = about.first()
+    found = pd.DataFrame(index=facts.index) if features is None else features.reindex(facts.index).astype(float)
+    facts["teacher_score"] = facts["teacher_score"].astype(float)
+    order = joined.reset_index(drop=True)
+    return Table(order[list(fields)], order["dataset"].to_numpy(str), order["score"].to_numpy(float), facts, found)
+
+
+def _column(values: pd.Series) -> pd.Series:
+    """A recipe field as floats where all its values are numbers, else as text."""
+    known = values.dropna()
+    if known.map(lambda value: isinstance(value, int | float | np.number) and not isinstance(value, bool | np.bool_)).all():
+        return values.astype(float)
+    return values.map(lambda value: None if pd.isna(value) else str(value)).astype(object)
+
+
+def flatten(recipe: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A recipe's fields by key path, as `objective.prediction.kind`; its version and task are left out."""
+    flat: dict[str, Any] = {}
+    for key, value in recipe.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        elif prefix or key not in _NOT_FIELDS:
+            flat[f"{prefix}{key}"] = str(value) if isinstance(value, list | tuple) else value
+    return flat
+
+
+def recipe_frame(recipes: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """A row for each recipe (plain data), typed like a table's."""
+    frame = pd.DataFrame([flatten(recipe) for recipe in recipes])
+    return pd.DataFrame({name: _column(frame[name]) for name in frame.columns}, index=frame.index)
+
+
+def from_studies(studies: Sequence[RecordedStudy]) -> Table:
+    """The table of recorded studies: complete trials, a study being a dataset.
+
+    A trial that diverged is entered with the worst complete score of its study, so that what breaks training is not recommended;
+    pruned, infeasible and otherwise failed trials say nothing of a full training and are left out.
+
+    Raises:
+        DataError: there are no complete trials.
+    """
+    rows: list[dict[str, Any]] = []
+    for study in studies:
+        complete = [record.score for record in study.records if record.state == "complete" and record.score is not None]
+        if not complete:
+            continue
+        key = {"dataset": study.name, "group": study.group, "task": study.task, "teacher_score": study.teacher_score}
+        for record in study.records:
+            diverged = record.state == "fail" and (record.reason or "").startswith("DivergedError")
+            if (record.state == "complete" and record.score is not None) or diverged:
+                rows.append(key | {"score": min(complete) if diverged else record.score} | flatten(record.recipe))
+    if not rows:
+        raise DataError("the recorded studies have no complete trial to learn from")
+    frame = pd.DataFrame(rows)
+    features = pd.DataFrame({study.name: study.features for study in studies}).T
+    return make_table(frame, [name for name in frame.columns if name not in KEYS], features)

@@ -1,0 +1,136 @@
+"""How good the recommender is: leave one group of datasets out, recommend for each, and look up what was recorded.
+
+python benchmarks/recommender.py [--json]                                the shipped studies
+python benchmarks/recommender.py --table FILE --mapping FILE [--json]    a table of other runs (docs/recommender.md)
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table as Grid
+
+from autodistill.errors import AutodistillError, StudyError, UsageError
+from autodistill.recommend.defaults import default_recipes
+from autodistill.recommend.evaluate import DEPTHS, Evaluation, evaluate
+from autodistill.recommend.foreign import read_foreign
+from autodistill.recommend.library import shipped
+from autodistill.recommend.methods import SHIPPED
+from autodistill.recommend.table import Table, from_studies, recipe_frame
+from autodistill.recipe import Recipe
+
+
+def from_library() -> tuple[Table, dict[str, pd.DataFrame]]:
+    """The shipped studies' table, and the default recipes for each of them: with the study's own student and training."""
+    studies = shipped()
+    if not studies:
+        raise StudyError(
+            "no studies are shipped with this autodistill (studies/recorded is empty); record some, or give --table and --mapping"
+        )
+    defaults = {}
+    for study in studies:
+        base = next((record.recipe for record in study.records if record.role == "plain_kd"), study.records[0].recipe)
+        defaults[study.name] = recipe_frame(recipe.model_dump() for recipe in default_recipes(Recipe.parse(base)).values())
+    return from_studies(studies), defaults
+
+
+def report(table: Table, found: Evaluation, seconds: float, notes: list[str]) -> dict:
+    """What --json prints."""
+    means = {name: found.mean(name) for name in found.methods}
+    best = means[SHIPPED]
+
+    def regret(name: str) -> dict:
+        return {str(k): means[name]["regret"][str(k)] if name in means else None for k in DEPTHS}
+
+    return {
+        "method": SHIPPED,
+        "winner": found.winner(),
+        "datasets": len(table.names),
+        "groups": len(table.groups),
+        "recipes": len(table),
+        "top1_percentile": best["top1_percentile"],
+        "regret": best["regret"],
+        "retention_regret": best["retention_regret"],
+        "random_regret": regret("random"),
+        "default_regret": regret("defaults"),
+        "portfolio_regret": regret("portfolio"),
+        "coverage_80": best["coverage_80"],
+        "spearman": best["spearman"],
+        "methods": means,
+        "by_dataset": {name: {item.method: vars(item) for item in found.outcomes if item.dataset == name} for name in table.names},
+        "seconds": round(seconds, 1),
+        "notes": notes,
+    }
+
+
+def show(said: dict, found: Evaluation) -> None:
+    """The tables for people: all methods, then the shipped one by dataset."""
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    grid = Grid(
+        "method", "regret@1", "@3", "@5", "in retention@1", "top-1 percentile", "worst", "Spearman", "80% interval holds", "its width"
+    )
+    for name, mean in said["methods"].items():
+        regrets = [number(mean["regret"][str(k)]) for k in DEPTHS]
+        places = [number(mean["top1_percentile"][key], 1) for key in ("mean", "worst")]
+        rest = [number(mean["spearman"], 3), number(mean["coverage_80"], 3), number(mean["interval_width"], 3)]
+        grid.add_row(name + (" *" if name == SHIPPED else ""), *regrets, number(mean["retention_regret"]["1"]), *places, *rest)
+    console.print(f"{said['recipes']} recipes on {said['datasets']} datasets in {said['groups']} groups, one group held out at a time")
+    console.print(grid)
+    grid = Grid("dataset", "regret@1", "@5", "percentile", "80% interval holds", "defaults' regret@1", "random's")
+    for name, by_method in said["by_dataset"].items():
+        own = by_method[SHIPPED]
+        others = [number(by_method[item]["regret"][1]) if item in by_method else "–" for item in ("defaults", "random")]
+        grid.add_row(
+            name, number(own["regret"][1]), number(own["regret"][5]), number(own["percentile"], 1), number(own["covered"], 3), *others
+        )
+    console.print(grid)
+    for note in said["notes"]:
+        console.print(note)
+    if said["winner"] == SHIPPED:
+        console.print(f"* ships, and has the smallest regret@1 of those that learn. {said['seconds']} s")
+    else:
+        console.print(f"* ships, but {said['winner']} has the smallest regret@1 here. {said['seconds']} s")
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    parser.add_argument("--table", metavar="FILE", help="a table of other runs: csv, tsv, parquet or jsonl")
+    parser.add_argument("--mapping", metavar="FILE", help="what its columns are (YAML)")
+    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="processes at once (default: 2)")
+    args = parser.parse_args()
+    began = time.monotonic()
+    try:
+        if (args.table is None) != (args.mapping is None):
+            raise UsageError("--table and --mapping go together: the mapping says what the table's columns are (docs/recommender.md)")
+        notes: list[str] = []
+        if args.table is None:
+            table, by_dataset = from_library()
+            found = evaluate(table, by_dataset.__getitem__, jobs=args.jobs)
+        else:
+            foreign = read_foreign(args.table, args.mapping)
+            table, notes, defaults = foreign.table, foreign.notes, foreign.defaults
+            found = evaluate(table, None if defaults is None else lambda name: defaults, jobs=args.jobs)
+    except AutodistillError as error:
+        print(f"recommender: {error}", file=sys.stderr)
+        return error.exit_code
+    said = report(table, found, time.monotonic() - began, notes)
+    if args.json:
+        print(json.dumps(said, indent=2, allow_nan=False))
+    else:
+        show(said, found)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
