@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from autodistill.recipe import Recipe
@@ -9,19 +10,22 @@ from autodistill.space import Space
 
 if TYPE_CHECKING:
     from autodistill.api import search
+    from autodistill.export.distill import distill
+    from autodistill.export.student import load_student
     from autodistill.tuning.study import Study
 
-__all__ = ["Recipe", "Space", "Study", "search"]
+__all__ = ["Recipe", "Space", "Study", "distill", "load_student", "search"]
+
+_LATER = {
+    "search": "autodistill.api",
+    "Study": "autodistill.tuning.study",
+    "distill": "autodistill.export.distill",
+    "load_student": "autodistill.export.student",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Import what needs torch and Ray only when it is asked for: they take seconds."""
-    if name == "search":
-        from autodistill.api import search
-
-        return search
-    if name == "Study":
-        from autodistill.tuning.study import Study
-
-        return Study
+    if name in _LATER:
+        return getattr(importlib.import_module(_LATER[name]), name)
     raise AttributeError(f"module 'autodistill' has no attribute {name!r}")

@@ -1,0 +1,188 @@
+"""The model card: what the student is, what it scores, how it was made, in the README.md that hubs show. A function of the facts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCardData
+
+from autodistill.recipe import Recipe
+from autodistill.report import texts
+from autodistill.report.leaderboard import finite
+
+_LIBRARY = {"transformers": "transformers", "timm": "timm", "torch": "pytorch"}
+_PIPELINE = {"text": "text-classification", "image": "image-classification"}
+
+
+def write_facts(path: Path, facts: dict[str, Any]) -> None:
+    """Write distillation.json; what is not finite becomes null."""
+    path.write_text(json.dumps(finite(facts), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def model_card(facts: dict[str, Any], recipe: Recipe, name: str) -> str:
+    """The card as Markdown, with the metadata that the Hugging Face hub reads on top. name: of the folder."""
+    about, teacher, student = facts["dataset"], facts["teacher"], facts["student"]
+    parts = [
+        f"---\n{_metadata(facts, recipe, name)}\n---",
+        f"# {texts.clean(name)}",
+        f"A {texts.student(recipe.model_dump())} student with {texts.params(student['params'])} parameters, distilled from "
+        f"`{texts.clean(teacher['model'])}` on *{texts.clean(about['name'])}* ({about['task']}) with autodistill.",
+        f"## Scores\n{_scores(facts)}",
+        f"## Size and latency\n{_costs(facts)}",
+        f"## Use\n{_use(recipe, facts)}",
+        f"## Data\n{_data(facts)}",
+        f"## Limits\n{_limits(facts)}",
+        f"## How it was made\n{_making(facts)}\n\n```yaml\n{recipe.to_yaml().strip()}\n```",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _metadata(facts: dict[str, Any], recipe: Recipe, name: str) -> str:
+    about = facts["dataset"]
+    modality = "image" if recipe.task.startswith("image") else "text"
+    result = EvalResult(
+        task_type=_PIPELINE[modality],
+        dataset_type=texts.clean(about["name"]),
+        dataset_name=texts.clean(about["name"]),
+        metric_type=about["metric"],
+        metric_value=facts["student"]["test"],
+        dataset_split="test",
+    )
+    model = facts["teacher"]["model"]
+    base = model if model.count("/") == 1 and not Path(model).exists() else f"timm/{model[5:]}" if model.startswith("timm:") else None
+    data = ModelCardData(
+        model_name=texts.clean(name),
+        library_name=_LIBRARY[facts["format"]],
+        pipeline_tag=_PIPELINE[modality],
+        tags=["knowledge-distillation", "autodistill"],
+        base_model=base,
+        eval_results=[result],
+    )
+    return str(data.to_yaml())
+
+
+def _scores(facts: dict[str, Any]) -> str:
+    about, teacher, student, test = facts["dataset"], facts["teacher"], facts["student"], facts["test"]
+    lines = [f"| {about['metric']} | validation | test |", "| --- | --- | --- |"]
+    lines.append(f"| teacher | {texts.score(teacher['validation'])} | {texts.score(teacher['test'])} |")
+    lines.append(
+        f"| **this student** (seed {student['seed']}) | {texts.score(student['validation'])} | **{texts.score(student['test'])}** |"
+    )
+    for title, runs in (("distilled", facts["seeds"]), ("the same student without a teacher", facts["without_teacher"] or [])):
+        lines += [f"| {title}, seed {run['seed']} | {texts.score(run['validation'])} | {texts.score(run['test'])} |" for run in runs]
+    others = [f"{other} {texts.score(value)}" for other, value in student["test_metrics"].items() if other != about["metric"]]
+    said = [f"Retention (this student's test score over the teacher's): **{texts.percent(student['retention'])}**."]
+    if test["sd"] is not None:
+        mean = f"{texts.score(test['mean'])} ± {texts.score(test['sd'])}"
+        said.append(f"Mean ± standard deviation over {len(facts['seeds'])} seeds: {mean} ({texts.percent(test['retention_mean'])}).")
+    said.append(_ratio(facts))
+    if others:
+        said.append(f"On the same rows: {', '.join(others)}.")
+    said.append("The seed was chosen by the validation split; the test split was opened once, after all training.")
+    return "\n".join(lines) + "\n\n" + " ".join(said)
+
+
+def _ratio(facts: dict[str, Any]) -> str:
+    test, teacher = facts["test"], facts["teacher"]["test"]
+    if test["without_teacher_mean"] is None:
+        return "Distillation ratio: not known, no student was trained without a teacher."
+    how = "(distilled − without a teacher) / (teacher − without a teacher), means over the seeds"
+    if test["distillation_ratio"] is None:
+        mean = texts.score(test["without_teacher_mean"])
+        return (
+            f"Distillation ratio, {how}: not defined, the student without a teacher ({mean}) is no worse than the teacher ({teacher:.4f})."
+        )
+    return f"Distillation ratio, {how}: **{test['distillation_ratio']:.2f}**."
+
+
+def _costs(facts: dict[str, Any]) -> str:
+    teacher, student = facts["teacher"], facts["student"]
+    lines = ["| | parameters | latency |", "| --- | --- | --- |"]
+    lines += [f"| {who} | {of['params']:,} | {of['latency_ms']:.3g} ms |" for who, of in (("teacher", teacher), ("this student", student))]
+    ratio = f"| ratio | {teacher['params'] / student['params']:.1f}× fewer | {teacher['latency_ms'] / student['latency_ms']:.1f}× faster |"
+    text = "\n".join([*lines, ratio])
+    text += f"\n\nLatency: medians of paired rounds in one run, {facts['latency_of']}. The weights take {student['bytes'] / 1e6:.2f} MB."
+    if facts["written_params"] != student["params"]:
+        text += (
+            f" The student has word embeddings for the pieces of its training rows only; transformers wants one for every token, so they "
+            f"are written out, {facts['written_params']:,} parameters in all. `autodistill export` to ONNX keeps them shared."
+        )
+    return text
+
+
+def _use(recipe: Recipe, facts: dict[str, Any]) -> str:
+    pair = "pair" in recipe.task
+    given = '"a text", "the other"' if pair else '"a text"'
+    match facts["format"]:
+        case "transformers":
+            code = (
+                "from transformers import AutoModelForSequenceClassification, AutoTokenizer\n\n"
+                "tokenizer = AutoTokenizer.from_pretrained(FOLDER)\n"
+                "model = AutoModelForSequenceClassification.from_pretrained(FOLDER)\n"
+                f'logits = model(**tokenizer({given}, truncation=True, return_tensors="pt")).logits\n'
+            )
+        case "torch":
+            rows = '[("a text", "the other")]' if pair else '["a text"]'
+            code = (
+                "from load import encode, load  # load.py in this folder; needs torch, safetensors and tokenizers\n\n"
+                f"model, tokenizer = load(FOLDER)\nlogits = model(*encode(tokenizer, {rows}))\n"
+            )
+        case _ if facts["strided"]:
+            code = (
+                'import timm\n\nmodel = timm.create_model("local-dir:FOLDER", pretrained=True).eval()\n'
+                "transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))\n"
+                'logits = model(transform(image.convert("RGB")).unsqueeze(0))\n'
+            )
+        case _:
+            code = (
+                "from load import load  # load.py in this folder: a timm network whose first convolution has stride 1\n\n"
+                'model, transform = load(FOLDER)\nlogits = model(transform(image.convert("RGB")).unsqueeze(0))\n'
+            )
+    what = "The logit is the score, in the units of the data." if recipe.task.endswith("regression") else _labels(facts)
+    say = '"a text" "the other"' if pair else "image.png" if recipe.task.startswith("image") else '"a text"'
+    return f"```python\n{code}```\n\n{what} On the command line: `autodistill predict FOLDER {say}`."
+
+
+def _labels(facts: dict[str, Any]) -> str:
+    names = [texts.clean(name) for name in facts["dataset"]["classes"]]
+    shown = ", ".join(f"{number} {name}" for number, name in enumerate(names[:20]))
+    return f"Labels: {shown}{', … (config.json has all)' if len(names) > 20 else ''}."
+
+
+def _data(facts: dict[str, Any]) -> str:
+    about = facts["dataset"]
+    rows = ", ".join(f"{count:,} {split}" for split, count in about["rows"].items())
+    lines = [f"*{texts.clean(about['name'])}*, fingerprint `{about['fingerprint']}`. Rows: {rows}."]
+    if about["test_rows_in_train"]:
+        lines.append(f"{about['test_rows_in_train']:,} test rows stand in the training rows too.")
+    lines += [f"- {texts.clean(note)}" for note in about["notes"]]
+    return "\n".join(lines)
+
+
+def _limits(facts: dict[str, Any]) -> str:
+    lines = [
+        f"- Meant for inputs like those of *{texts.clean(facts['dataset']['name'])}*; it has not been tried on others.",
+        "- It learned from its teacher, and has that one's mistakes and biases beside its own and those of the data.",
+        "- Its probabilities are not calibrated.",
+    ]
+    if facts["format"] != "timm":
+        lines.append(f"- It reads the first {facts['max_length']} tokens of a row; the rest is cut off.")
+    if facts["dataset"]["rows"]["test"] < 500:
+        lines.append(f"- The test split has {facts['dataset']['rows']['test']} rows: the scores above are uncertain.")
+    if len(facts["seeds"]) < 3:
+        lines.append("- Fewer than three seeds were trained: how much the scores vary is not known.")
+    return "\n".join(lines)
+
+
+def _making(facts: dict[str, Any]) -> str:
+    environment = facts["environment"]
+    versions = ", ".join(f"{name} {environment[name]}" for name in ("autodistill", "torch", "python") if name in environment)
+    command = f"```bash\n{facts['command']}\n```\n\n" if facts["command"] else ""
+    epochs = ", ".join(str(run["best_epoch"]) for run in facts["seeds"])
+    seconds = sum(run["seconds"] for run in facts["seeds"])
+    return (
+        f"{command}{versions}. The best epoch of each seed (by validation) was kept: {epochs}; training took {texts.duration(seconds)}. "
+        f"All figures are in `distillation.json`. Recipe `{facts['recipe_id']}`:"
+    )

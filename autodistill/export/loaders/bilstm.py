@@ -1,0 +1,54 @@
+"""Opens the student in this folder; needs torch, safetensors and tokenizers.
+
+>>> from load import encode, load
+>>> model, tokenizer = load()
+>>> logits = model(*encode(tokenizer, ["a text", "another"]))  # of pairs of texts: [("one", "the other"), …]
+"""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
+
+
+class BiLstm(torch.nn.Module):
+    """Word embeddings read from both ends, the largest value of each feature, one linear layer."""
+
+    rows: torch.Tensor
+
+    def __init__(self, vocabulary, pieces, embedding_size, hidden_size, layers, outputs):  # type: ignore[no-untyped-def]
+        super().__init__()
+        self.register_buffer("rows", torch.zeros(vocabulary, dtype=torch.int64))  # the embedding that stands for each token id
+        self.embedding = torch.nn.Embedding(pieces, embedding_size)
+        widths = [embedding_size] + [2 * hidden_size] * (layers - 1)
+        self.forwards = torch.nn.ModuleList(torch.nn.LSTM(width, hidden_size, batch_first=True) for width in widths)
+        self.backwards = torch.nn.ModuleList(torch.nn.LSTM(width, hidden_size, batch_first=True) for width in widths)
+        self.classifier = torch.nn.Linear(2 * hidden_size, outputs)
+
+    def forward(self, input_ids, attention_mask):  # type: ignore[no-untyped-def]
+        """(B, T) int64 each, the mask 1 on tokens and these at the front → logits (B, C)."""
+        mask = attention_mask.bool().unsqueeze(-1)
+        place = torch.arange(input_ids.shape[1], device=input_ids.device).unsqueeze(0)
+        mirrored = attention_mask.sum(dim=1, keepdim=True) - 1 - place  # a row's tokens from its last to its first
+        mirrored = torch.where(mirrored < 0, place, mirrored).unsqueeze(-1)
+        states = self.embedding(self.rows[input_ids]) * mask
+        for ahead, back in zip(self.forwards, self.backwards, strict=True):
+            turned = back(states.gather(1, mirrored.expand(-1, -1, states.shape[-1])))[0]
+            states = torch.cat([ahead(states)[0], turned.gather(1, mirrored.expand(-1, -1, turned.shape[-1]))], dim=-1)
+        return self.classifier(states.masked_fill(~mask, -torch.inf).amax(dim=1))
+
+
+def load(folder=Path(__file__).parent):  # type: ignore[no-untyped-def]
+    """The model in evaluation mode, and the tokenizer."""
+    config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+    model = BiLstm(**config["model"])
+    model.load_state_dict(load_file(Path(folder) / "model.safetensors"))
+    return model.eval(), Tokenizer.from_file(str(Path(folder) / "tokenizer.json"))
+
+
+def encode(tokenizer, texts):  # type: ignore[no-untyped-def]
+    """Token ids and mask, (B, T) int64 each; cut and padded as the tokenizer's file says."""
+    rows = tokenizer.encode_batch(texts)
+    return torch.tensor([row.ids for row in rows]), torch.tensor([row.attention_mask for row in rows])

@@ -1,0 +1,47 @@
+"""Opens the student in this folder; needs torch, safetensors and tokenizers.
+
+>>> from load import encode, load
+>>> model, tokenizer = load()
+>>> logits = model(*encode(tokenizer, ["a text", "another"]))  # of pairs of texts: [("one", "the other"), …]
+"""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
+
+
+class Cnn(torch.nn.Module):
+    """Convolutions over word embeddings, the largest value of each feature, one linear layer."""
+
+    rows: torch.Tensor
+
+    def __init__(self, vocabulary, pieces, embedding_size, channels, kernels, outputs):  # type: ignore[no-untyped-def]
+        super().__init__()
+        self.register_buffer("rows", torch.zeros(vocabulary, dtype=torch.int64))  # the embedding that stands for each token id
+        self.embedding = torch.nn.Embedding(pieces, embedding_size)
+        self.convolutions = torch.nn.ModuleList(torch.nn.Conv1d(embedding_size, channels, size, padding=size // 2) for size in kernels)
+        self.classifier = torch.nn.Linear(channels * len(kernels), outputs)
+
+    def forward(self, input_ids, attention_mask):  # type: ignore[no-untyped-def]
+        """(B, T) int64 each, the mask 1 on tokens → logits (B, C)."""
+        mask = attention_mask.bool().unsqueeze(-1)
+        words = (self.embedding(self.rows[input_ids]) * mask).transpose(1, 2)
+        features = torch.cat([layer(words)[..., : input_ids.shape[1]] for layer in self.convolutions], dim=1).relu().transpose(1, 2)
+        return self.classifier(features.masked_fill(~mask, -torch.inf).amax(dim=1))
+
+
+def load(folder=Path(__file__).parent):  # type: ignore[no-untyped-def]
+    """The model in evaluation mode, and the tokenizer."""
+    config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+    model = Cnn(**config["model"])
+    model.load_state_dict(load_file(Path(folder) / "model.safetensors"))
+    return model.eval(), Tokenizer.from_file(str(Path(folder) / "tokenizer.json"))
+
+
+def encode(tokenizer, texts):  # type: ignore[no-untyped-def]
+    """Token ids and mask, (B, T) int64 each; cut and padded as the tokenizer's file says."""
+    rows = tokenizer.encode_batch(texts)
+    return torch.tensor([row.ids for row in rows]), torch.tensor([row.attention_mask for row in rows])

@@ -1,0 +1,272 @@
+"""From a recipe to a folder that others open, and the honesty of what its card says."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from huggingface_hub import ModelCard
+from world import LABELS, ImageWorld, World, said_elsewhere
+
+import autodistill
+from autodistill.errors import ModelError, RecipeError, RunError, UsageError
+from autodistill.export import distill as distilling
+from autodistill.export import seeds as seeding
+from autodistill.export.student import load_student
+from autodistill.models.text import encode_split, load_tokenizer
+from autodistill.recipe import Recipe
+from autodistill.tasks import load_dataset
+from autodistill.tasks.base import Dataset, DatasetRef, Split
+from autodistill.train import students, trial
+from autodistill.train.trial import run_trial
+
+TEXTS = ["good film", "a sad sad plot ##s", "awful", "unheard-of words and the lovely end " * 5]
+PAIRS = [(one, other) for one, other in zip(TEXTS, TEXTS[::-1], strict=True)]
+
+TRANSFORMERS = """
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+import json
+tokenizer, model = AutoTokenizer.from_pretrained(sys.argv[1]), AutoModelForSequenceClassification.from_pretrained(sys.argv[1])
+rows = json.loads(sys.argv[2])
+given = (rows,) if isinstance(rows[0], str) else tuple(list(part) for part in zip(*rows))
+logits = model(**tokenizer(*given, truncation=True, padding=True, return_tensors="pt")).logits
+"""
+LOADER = """
+import json
+sys.path.insert(0, sys.argv[1])
+from load import encode, load
+model, tokenizer = load()
+logits = model(*encode(tokenizer, json.loads(sys.argv[2])))
+assert not [name for name in sys.modules if name in ("transformers", "pandas", "ray")]
+"""
+
+
+def trained_logits(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Keeps the student that each trial trained, as it is in memory when it is saved."""
+    kept: dict[str, Any] = {}
+    save = trial.save_student
+
+    def keep(folder: Path, weights: Any, recipe: Recipe, context: Any, facts: Any) -> None:
+        kept[folder.name] = weights, recipe, context, dict(facts)
+        save(folder, weights, recipe, context, facts)
+
+    monkeypatch.setattr(trial, "save_student", keep)
+    return kept
+
+
+def meant(kept: dict[str, Any], world: World, rows: list[Any]) -> np.ndarray:
+    """What the only trained student says of rows, on the scale of the data, by the training's own path."""
+    ((weights, recipe, context, facts),) = kept.values()
+    from autodistill.models import build_student
+
+    model = build_student(recipe, context)
+    model.load_state_dict(weights)
+    pairs = isinstance(rows[0], tuple)
+    texts, others = ([row[0] for row in rows], [row[1] for row in rows]) if pairs else (rows, None)
+    encoded = encode_split(texts, others, load_tokenizer(context.teacher), context.max_length)
+    with torch.no_grad():
+        logits = model.eval()(encoded.batch(torch.arange(len(rows)))).logits
+    return (logits * facts["target_scale"] + facts["target_mean"]).numpy()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("vocabulary", ["full", "trimmed"])
+@pytest.mark.parametrize("family", ["bert", "cnn", "bilstm"])
+@pytest.mark.parametrize("task", ["text-classification", "text-pair-regression"])
+def test_others_open_the_folder_and_hear_what_the_trained_student_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str, task: str, vocabulary: str
+) -> None:
+    kept = trained_logits(monkeypatch)
+    world = World(tmp_path, task)
+    done = world.distill(world.recipe(family, student={"vocabulary": vocabulary}))
+    rows: list[Any] = PAIRS if "pair" in task else TEXTS
+    wanted = meant(kept, world, rows)
+    said = said_elsewhere(TRANSFORMERS if family == "bert" else LOADER, str(done.folder), json.dumps(rows))
+    scale = 100 if task.endswith("regression") else 1
+    np.testing.assert_allclose(said, wanted, atol=1e-5 * scale, rtol=1e-5)
+    np.testing.assert_allclose(done.open().logits(rows), wanted, atol=1e-5 * scale, rtol=1e-5)
+    config = json.loads((done.folder / "config.json").read_text(encoding="utf-8"))
+    assert list(config["id2label"].values()) == (["score"] if task.endswith("regression") else sorted(LABELS))
+    assert not [file for file in done.folder.rglob("*") if file.suffix in (".bin", ".pt", ".pth", ".pkl")]
+    if task.endswith("regression"):
+        assert 250 < said.mean() < 450  # the data's units: about 300 to 390
+        assert "score" in load_student(done.folder).predict(rows)[0].__dict__
+
+
+@pytest.mark.slow
+def test_a_student_of_a_distilbert_teacher_still_gets_its_segments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = trained_logits(monkeypatch)
+    world = World(tmp_path, "text-pair-classification", base="distilbert")
+    done = world.distill(world.recipe("bert", student={"init": "random"}))
+    said = said_elsewhere(TRANSFORMERS, str(done.folder), json.dumps(PAIRS))
+    np.testing.assert_allclose(said, meant(kept, world, PAIRS), atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "strided"), [(96, True), (28, False)])
+def test_timm_opens_an_image_student(tmp_path: Path, size: int, strided: bool) -> None:
+    world = ImageWorld(tmp_path, size)
+    done = world.distill(world.recipe())
+    pictures = world.pictures(3)
+    plain = (
+        "import timm\nmodel = timm.create_model(f'local-dir:{sys.argv[1]}', pretrained=True).eval()\n"
+        "transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))\n"
+    )
+    loader = "sys.path.insert(0, sys.argv[1])\nfrom load import load\nmodel, transform = load()\n"
+    look = "import torch\nfrom PIL import Image\nimages = [Image.open(name).convert('RGB') for name in sys.argv[2:]]\n"
+    look += "logits = model(torch.stack([transform(image) for image in images]))"
+    said = said_elsewhere((plain if strided else loader) + look, str(done.folder), *map(str, pictures))
+    np.testing.assert_allclose(done.open().logits(pictures), said, atol=1e-5)
+    assert done.facts["strided"] is strided
+    assert (done.folder / "load.py").exists() is not strided
+    if not strided:  # timm would build it with stride 2, and answer wrongly with the same weights: it must refuse
+        with pytest.raises(AssertionError, match="Unknown model"):
+            said_elsewhere(plain + look, str(done.folder), *map(str, pictures))
+
+
+@pytest.mark.slow
+def test_the_card_and_the_facts_say_what_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(tmp_path)
+    opened: list[str] = []
+    watch_test_split(monkeypatch, opened)
+    recipe = world.recipe("cnn", epochs=3)
+    done = world.distill(recipe, seeds=3, seed=5, control=True, command="autodistill distill r.yaml")
+    assert opened == ["opened"]
+
+    facts = json.loads((done.folder / "distillation.json").read_text(encoding="utf-8"))
+    assert [run["seed"] for run in facts["seeds"]] == [5, 6, 7]
+    assert facts["student"]["validation"] == max(run["validation"] for run in facts["seeds"])
+    tests = [run["test"] for run in facts["seeds"]]
+    plain = statistics.mean(run["test"] for run in facts["without_teacher"])
+    assert facts["test"]["mean"] == pytest.approx(np.mean(tests))
+    assert facts["test"]["sd"] == pytest.approx(np.std(tests, ddof=1))
+    teacher = facts["teacher"]["test"]
+    if teacher > plain:
+        assert facts["test"]["distillation_ratio"] == pytest.approx((np.mean(tests) - plain) / (teacher - plain))
+
+    # The test score once more, from the folder and the file alone.
+    test = load_dataset(DatasetRef(world.data, seed=5), with_test=True)._test
+    assert test is not None
+    assert test.texts is not None
+    predictions = done.open().predict(test.texts)
+    again = np.mean([prediction.label == sorted(LABELS)[label] for prediction, label in zip(predictions, test.labels, strict=True)])
+    assert facts["student"]["test"] == pytest.approx(again)
+    assert done.retention == pytest.approx(again / teacher)
+
+    card = ModelCard.load(done.folder / "README.md")
+    assert card.data.library_name == "pytorch"
+    assert card.data.eval_results[0].metric_value == pytest.approx(again)
+    for words in (f"{again:.4f}", "autodistill distill r.yaml", LABELS[1], f"{facts['student']['params']:,}", "Distillation ratio"):
+        assert words in card.text
+    assert Recipe.load(done.folder / "recipe.yaml") == recipe
+
+
+def watch_test_split(monkeypatch: pytest.MonkeyPatch, opened: list[str]) -> None:
+    open_test = Dataset.open_test
+
+    def opening(self: Dataset) -> Split:
+        opened.append("opened")
+        return open_test(self)
+
+    monkeypatch.setattr(Dataset, "open_test", opening)
+
+
+def test_training_and_choosing_never_see_the_test_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    watch_test_split(monkeypatch, opened)
+    seen: list[bool] = []
+
+    def fail_at_the_end(assignment: Any, report: Any) -> Any:
+        found = run_trial(assignment, report)
+        seen.append(bool(opened))
+        if len(seen) == 2:
+            raise RunError("stopped")
+        return found
+
+    monkeypatch.setattr(seeding, "run_trial", fail_at_the_end)
+    world = World(tmp_path)
+    with pytest.raises(RunError, match="stopped"):
+        world.distill(world.recipe("cnn", epochs=1), seeds=2)
+    assert seen == [False, False]
+    assert opened == []
+    assert not (tmp_path / "out").exists()
+
+    # The next run finds the seed that was finished, and trains the other one alone.
+    monkeypatch.setattr(seeding, "run_trial", run_trial)
+    told: list[str] = []
+    done = world.distill(world.recipe("cnn", epochs=1), seeds=2, listen=lambda event: told.append(str(getattr(event, "text", ""))))
+    assert any("1 of them by an earlier run" in text for text in told)
+    assert len(done.facts["seeds"]) == 2
+    left = list((tmp_path / "cache" / "distilling").rglob("*.safetensors"))
+    assert left == []
+
+
+@pytest.mark.slow
+def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    recipe = world.recipe("cnn", epochs=2)
+    alone = world.distill(recipe, seeds=2)
+    both = world.distill(recipe, out="both", seeds=2, workers=2)
+    for one, other in zip(alone.facts["seeds"], both.facts["seeds"], strict=True):
+        assert one["validation"] == pytest.approx(other["validation"])
+
+
+def test_a_recipe_of_another_task_is_refused(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.task = "text-regression"
+    with pytest.raises(RecipeError, match="the recipe is for text-regression, and data is text-classification"):
+        world.distill(world.recipe("cnn"))
+
+
+def test_missing_recipes_and_folders_that_exist_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"there is no file .*nowhere\.yaml"):
+        autodistill.distill(tmp_path / "nowhere.yaml", "d", tmp_path / "out")
+    with pytest.raises(RecipeError, match=r"there is no file .*recommended\.yaml"):
+        autodistill.distill(tmp_path, "d", tmp_path / "out")
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "thesis.txt").write_text("years of work")
+    with pytest.raises(UsageError, match="exists; give another --out, or replace it with --overwrite"):
+        distilling.check_target(precious, overwrite=False)
+    with pytest.raises(UsageError, match="is no student's folder"):
+        distilling.check_target(precious, overwrite=True)
+    assert (precious / "thesis.txt").exists()
+    with pytest.raises(UsageError, match="--out is empty"):
+        distilling.check_target(Path(), overwrite=False)
+    with pytest.raises(UsageError, match="cannot be written"):
+        distilling.check_target(precious / "thesis.txt" / "out", overwrite=False)
+
+
+def test_a_student_that_is_written_wrongly_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(tmp_path)
+    write = distilling.write_student
+
+    def spoil(folder: Path, saved: students.SavedStudent) -> dict[str, Any]:
+        about = write(folder, saved)
+        with torch.no_grad():
+            saved.model.classifier.bias.add_(1.0)  # type: ignore[operator, union-attr]
+        return about
+
+    monkeypatch.setattr(distilling, "write_student", spoil)
+    with pytest.raises(RunError, match="differ from the trained one's"):
+        world.distill(world.recipe("cnn", epochs=1))
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setattr(distilling, "write_student", write)
+    done = world.distill(world.recipe("cnn", epochs=1))
+    again = world.distill(world.recipe("cnn", epochs=1), overwrite=True)
+    assert again.folder == done.folder
+
+
+def test_what_is_no_student_is_not_opened(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is no folder"):
+        load_student(tmp_path / "nothing")
+    with pytest.raises(UsageError, match="holds no student"):
+        load_student(tmp_path)
+    (tmp_path / "student.json").write_text('{"schema": 99}')
+    with pytest.raises(ModelError, match="newer autodistill"):
+        load_student(tmp_path)
