@@ -1,0 +1,96 @@
+"""Landmarks: how far simple learners get, and the shape of the cloud of frozen features.
+
+`features` is a (N, D) array, dense or (for `linear_score`) sparse; `labels` are class indices or numbers, see `Split`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from autodistill.tasks.metrics import evaluate_predictions
+
+NEIGHBOURS = 10
+_PENALTIES = np.logspace(-1, 5, 7)
+_KEPT = 0.9
+
+
+def targets(labels: np.ndarray, outputs: int, regression: bool) -> np.ndarray:
+    """What is regressed on: a column of numbers, or a column for each class with 1 and −1."""
+    if regression:
+        return labels.astype(np.float64)[:, None]
+    return np.where(labels[:, None] == np.arange(outputs)[None, :], 1.0, -1.0)
+
+
+def score(metric: str, predicted: np.ndarray, labels: np.ndarray) -> float:
+    """The dataset's metric of predictions (N, outputs)."""
+    return evaluate_predictions(metric, predicted, labels)[metric]
+
+
+def majority(metric: str, wanted: np.ndarray, labels: np.ndarray) -> float:
+    """The score of the same answer everywhere: the mean of the training targets."""
+    return score(metric, np.tile(wanted.mean(axis=0), (len(labels), 1)), labels)
+
+
+def linear(features: Any, wanted: np.ndarray, held: Any) -> np.ndarray:
+    """Predict held-out rows by ridge regression on the targets.
+
+    Dense features are standardised and the penalty is chosen by leave-one-out on the fit's rows; sparse ones (TF-IDF) are taken
+    as they are, with a penalty of 1.
+    """
+    from scipy.sparse import issparse
+    from sklearn.linear_model import Ridge, RidgeCV
+    from sklearn.preprocessing import StandardScaler
+
+    if issparse(features):
+        return Ridge(alpha=1.0, solver="sparse_cg").fit(features, wanted).predict(held).reshape(held.shape[0], -1)
+    scaler = StandardScaler().fit(features)
+    model = RidgeCV(_PENALTIES).fit(scaler.transform(features), wanted)
+    return model.predict(scaler.transform(held)).reshape(len(held), -1)
+
+
+def neighbours(features: np.ndarray, wanted: np.ndarray, held: np.ndarray) -> np.ndarray:
+    """Predict held-out rows by the mean target of their ten nearest rows by cosine."""
+    from sklearn.neighbors import NearestNeighbors
+
+    search = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(features)), metric="cosine", algorithm="brute").fit(features)
+    return wanted[search.kneighbors(held, return_distance=False)].mean(axis=1)
+
+
+def separability(features: np.ndarray, groups: np.ndarray) -> float:
+    """1 − (variance within the groups) / (variance), each divided by its degrees of freedom; 0 on average for random groups."""
+    names, of = np.unique(groups, return_inverse=True)
+    rows = len(features)
+    total = ((features - features.mean(axis=0)) ** 2).sum()
+    if rows <= len(names) or total == 0:
+        return 0.0
+    sums = np.zeros((len(names), features.shape[1]))
+    np.add.at(sums, of, features)
+    means = sums / np.bincount(of)[:, None]
+    within = ((features - means[of]) ** 2).sum()
+    return float(1 - (within / (rows - len(names))) / (total / (rows - 1)))
+
+
+def intrinsic_dimension(features: np.ndarray) -> float:
+    """TwoNN: the dimension of the manifold that the rows lie on, at the scale of their nearest neighbours; at most D.
+
+    For each row μ = r₂ / r₁, the ratio of the distances to its second and first neighbour; on a d-dimensional manifold
+    F(μ) = 1 − μ^−d, so d is the slope through the origin of −log(1 − F) over log μ. As in the article the tenth with the largest μ
+    is left out. Rows that stand twice count once; 0 where less than three different ones are left.
+
+    Source: Facco, d'Errico, Rodriguez, Laio 2017, "Estimating the intrinsic dimension of datasets by a minimal neighborhood
+    information", Scientific Reports 7:12140.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    different = np.unique(features.astype(np.float64), axis=0)
+    if len(different) < 3:
+        return 0.0
+    first, second = NearestNeighbors(n_neighbors=2).fit(different).kneighbors()[0].T
+    ratios = np.sort(np.log(second[first > 0] / first[first > 0]))
+    share = np.arange(1, len(ratios) + 1) / len(ratios)
+    kept = max(int(_KEPT * len(ratios)), 1)
+    x, y = ratios[:kept], -np.log1p(-np.minimum(share[:kept], 1 - 0.5 / len(ratios)))
+    most = float(features.shape[1])
+    return min(float(x @ y / (x @ x)), most) if (x > 0).any() else most
