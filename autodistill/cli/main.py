@@ -8,10 +8,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-from autodistill.cli import datasets, search, spaces, studies
+from autodistill.cli import datasets, distill, export, predict, search, spaces, studies
 from autodistill.errors import AutodistillError
 
-COMMANDS = (search, datasets, spaces, studies)
+COMMANDS = (search, distill, export, predict, datasets, spaces, studies)
 
 
 def parser() -> argparse.ArgumentParser:

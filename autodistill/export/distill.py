@@ -17,7 +17,7 @@ from autodistill.export import card
 from autodistill.export.folder import ABOUT, write_student
 from autodistill.export.latency import paired_latency
 from autodistill.export.seeds import Trained, assignment_folder, forget, train_all
-from autodistill.export.student import Student, load_student
+from autodistill.export.student import Student, given_rows, load_student
 from autodistill.models.base import StudentModule, pick_device, to_device
 from autodistill.models.fitting import all_logits
 from autodistill.models.image import EncodedImages
@@ -350,7 +350,7 @@ def _write(target: Path, opened: Opened, best: Trained, facts: dict[str, Any]) -
         written = load_student(aside)
         assert written.module is not None
         facts["written_params"] = count_parameters(written.module)
-        said = written.logits(_given(opened.dataset.validation, rows))
+        said = written.logits(given_rows(opened.dataset.validation, rows))
         with torch.inference_mode():
             meant = saved.model.cpu()(opened.validation.batch(torch.from_numpy(rows))).logits.numpy()
         apart = float(np.abs(said - meant).max())
@@ -358,13 +358,3 @@ def _write(target: Path, opened: Opened, best: Trained, facts: dict[str, Any]) -
             raise RunError(f"the written student's answers differ from the trained one's by {apart:.2g}; nothing is kept of it")
         card.write_facts(aside / FACTS, facts)
         (aside / "README.md").write_text(card.model_card(facts, saved.recipe, target.name), encoding="utf-8")
-
-
-def _given(split: Split, rows: np.ndarray) -> list[Any]:
-    """Rows as people would give them."""
-    if split.images is not None:
-        return [split.images[row] for row in rows]
-    assert split.texts is not None
-    if split.text_pairs is None:
-        return [split.texts[row] for row in rows]
-    return [(split.texts[row], split.text_pairs[row]) for row in rows]

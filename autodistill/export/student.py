@@ -18,6 +18,7 @@ from autodistill.errors import DataError, ModelError, UsageError
 from autodistill.export.folder import ABOUT, SCHEMA, write_student
 from autodistill.models.image import normalise
 from autodistill.models.sources import quiet
+from autodistill.tasks.base import Split
 from autodistill.tasks.images import decode
 
 Arrays = dict[str, np.ndarray]
@@ -154,6 +155,16 @@ def _searched(folder: Path) -> Student:
         found = load_student(place)
     found.folder = folder
     return found
+
+
+def given_rows(split: Split, places: np.ndarray) -> list[Row]:
+    """Some rows of a split, as people would give them."""
+    if split.images is not None:
+        return [split.images[place] for place in places]
+    assert split.texts is not None
+    if split.text_pairs is None:
+        return [split.texts[place] for place in places]
+    return [(split.texts[place], split.text_pairs[place]) for place in places]
 
 
 class Named(nn.Module):

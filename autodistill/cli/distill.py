@@ -1,0 +1,117 @@
+"""`autodistill distill`: train a recipe in full, test it once, write the student."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import shlex
+import sys
+from typing import Any
+
+from autodistill.cli import options
+from autodistill.cli.stages import all_to_stderr, shown
+from autodistill.errors import UsageError
+from autodistill.report import texts
+from autodistill.report.leaderboard import finite, short_path
+
+EPILOG = """examples:
+  autodistill distill studies/sst2/recommended.yaml --dataset sst2 --out sst2-student
+  autodistill distill studies/sst2 --dataset sst2 --out sst2-student --seeds 5 --workers 2
+  autodistill distill recipe.yaml --dataset my/reviews.csv --text-column body --label-column stars --out student --no-control
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand."""
+    command = commands.add_parser(
+        "distill",
+        help="train a recipe in full, test it once, write the student",
+        description="Train a recipe's student in full with several seeds, keep the best by validation, open the test split once, "
+        "and write a folder that transformers, timm or torch opens, with a model card.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    command.add_argument("recipe", metavar="RECIPE", help="a recipe's file, or a study's folder (its recommended.yaml)")
+    command.add_argument(
+        "--dataset", metavar="NAME|PATH", required=True, help="a name (see `autodistill datasets`), a hub id, a file or folder"
+    )
+    command.add_argument("--out", metavar="DIR", required=True, help="the folder to write")
+    command.add_argument("--seeds", metavar="N", type=options.whole(1), default=3, help="students to train (default: 3)")
+    command.add_argument("--seed", metavar="S", type=options.whole(0), default=0, help="the first one; also of the splits and the teacher")
+    command.add_argument("--limit-train", metavar="N", type=options.count, help="train on N rows: a seeded, stratified subset")
+    command.add_argument("--text-column", metavar="NAME", action="append", help="the column of texts; twice for pairs of texts")
+    command.add_argument("--label-column", metavar="NAME", help="the column of labels")
+    command.add_argument("--no-control", action="store_true", help="train no student without a teacher beside; no distillation ratio then")
+    command.add_argument(
+        "--workers", metavar="N", type=options.whole(1), default=1, help="trainings at a time (default: 1, with all cores)"
+    )
+    command.add_argument("--overwrite", action="store_true", help="replace DIR, if it holds a student")
+    command.add_argument("--json", action="store_true", help="one JSON object on stdout at the end; all else goes to stderr")
+    command.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Distil, and say what came of it."""
+    from pathlib import Path
+
+    if not args.dataset.strip():
+        raise UsageError("--dataset is empty; give a name (see `autodistill datasets`), a hub id or a path")
+    with all_to_stderr() if args.json else contextlib.nullcontext(sys.stdout) as out:
+        with shown(out) as listen:
+            from autodistill.export.distill import check_target, distill, read_recipe  # torch: seconds
+
+            recipe = read_recipe(args.recipe)
+            check_target(Path(args.out), args.overwrite)
+            done = distill(
+                recipe,
+                args.dataset,
+                args.out,
+                seeds=args.seeds,
+                seed=args.seed,
+                limit_train=args.limit_train,
+                text_columns=None if args.text_column is None else tuple(args.text_column),
+                label_column=args.label_column,
+                control=not args.no_control,
+                workers=args.workers,
+                overwrite=args.overwrite,
+                command=command_line(args),
+                listen=listen,
+            )
+        out.write("\n" + report(done.facts, short_path(done.folder)) + "\n")
+    if args.json:
+        print(json.dumps(finite({"folder": str(done.folder), **done.facts}), indent=2, ensure_ascii=False, allow_nan=False))
+    return 0
+
+
+def command_line(args: argparse.Namespace) -> str:
+    """The command, as it can be pasted into a shell."""
+    words = ["autodistill", "distill", args.recipe, "--dataset", args.dataset, "--out", args.out, "--seeds", str(args.seeds)]
+    for name in ("seed", "limit_train", "label_column"):
+        value = getattr(args, name)
+        words += [f"--{name.replace('_', '-')}", str(value)] if value else []
+    for column in args.text_column or []:
+        words += ["--text-column", column]
+    return shlex.join([*words, *(["--no-control"] if args.no_control else [])])
+
+
+def report(facts: dict[str, Any], folder: str) -> str:
+    """What came of it, in a few lines."""
+    teacher, student, test = facts["teacher"], facts["student"], facts["test"]
+    lines = [f"test {facts['dataset']['metric']} {texts.score(student['test'])} (seed {student['seed']}, chosen by validation)"]
+    if test["sd"] is not None:
+        lines[0] += f"; {test['mean']:.4f} ± {test['sd']:.4f} over {len(facts['seeds'])} seeds"
+    lines.append(f"teacher {texts.score(teacher['test'])}: retention {texts.percent(student['retention'])}")
+    if test["without_teacher_mean"] is not None:
+        ratio = test["distillation_ratio"]
+        told = "distillation ratio not defined, it is no worse than the teacher" if ratio is None else f"distillation ratio {ratio:.2f}"
+        lines.append(f"without a teacher {texts.score(test['without_teacher_mean'])}: {told}")
+    lines.append(
+        f"{texts.params(student['params'])} parameters, {teacher['params'] / student['params']:.1f}× fewer; "
+        f"{texts.latency(student['latency_ms'])}, {teacher['latency_ms'] / student['latency_ms']:.1f}× faster ({facts['latency_of']})"
+    )
+    lines.append(
+        f"student {folder}   try it: autodistill predict {shlex.quote(folder)} …   export: autodistill export {shlex.quote(folder)}"
+    )
+    return "\n".join(lines)

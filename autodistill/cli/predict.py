@@ -1,0 +1,67 @@
+"""`autodistill predict`: ask a student."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from autodistill.errors import UsageError
+from autodistill.report import texts
+
+EPILOG = """examples:
+  autodistill predict sst2-student "a gorgeous, witty, seductive movie"
+  autodistill predict pairs-student "a man sleeps" "nobody is awake"     (students of pairs: every two texts are one)
+  autodistill predict sst2-student reviews.csv --out labelled.csv
+  autodistill predict digits-student one.png two.png
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand."""
+    command = commands.add_parser(
+        "predict",
+        help="ask a student",
+        description="Print a student's label and its probability (or its score) for texts, a file of texts, or images.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    command.add_argument("folder", metavar="DIR", help="a student's folder, its onnx/ folder, or a study's best/")
+    command.add_argument("inputs", metavar="TEXT|FILE", nargs="+", help="texts; one csv, tsv, jsonl, parquet or txt file; or images")
+    command.add_argument("--text-column", metavar="NAME", action="append", help="the file's column of texts; twice for pairs of texts")
+    command.add_argument("--out", metavar="FILE", help="write a csv, tsv, jsonl or parquet file instead of printing")
+    command.add_argument("--json", action="store_true", help="one JSON list on stdout, with the probabilities of all classes")
+    command.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Ask, and print or write the answers."""
+    from autodistill.export.asking import check_out, read_rows, write_answers
+    from autodistill.export.student import load_student
+
+    student = load_student(args.folder)
+    if args.out is not None:
+        check_out(Path(args.out))
+    rows = read_rows(student, args.inputs, None if args.text_column is None else tuple(args.text_column))
+    if not rows:
+        raise UsageError("there is nothing to predict: the file has no rows")
+    answers = student.predict(rows)
+    if args.out is not None:
+        write_answers(Path(args.out), rows, answers)
+    listed: list[dict[str, Any]] = [
+        {"input": list(row) if isinstance(row, tuple) else str(row)}
+        | {name: value for name, value in dataclasses.asdict(answer).items() if value is not None}
+        for row, answer in zip(rows, answers, strict=True)
+    ]
+    if args.json:
+        print(json.dumps(listed, indent=2, ensure_ascii=False))
+    elif args.out is not None:
+        print(f"{texts.plural(len(rows), 'row')} written to {args.out}")
+    else:
+        for item in listed:
+            shown = f"{item['score']:.4f}" if "score" in item else f"{texts.clean(item['label'])}\t{item['probability']:.4f}"
+            print(f"{shown}\t{texts.clean(' | '.join(item['input']) if isinstance(item['input'], list) else item['input'])}")
+    return 0

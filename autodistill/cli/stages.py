@@ -1,0 +1,90 @@
+"""How a job made of stages is shown: bars where there is a terminal, else a line for each thing that begins or ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterator
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from autodistill.report import texts
+from autodistill.tuning.events import Event, Listen, SearchMessage, StageFinished, StageProgress, StageStarted
+
+QUIET = 60.0
+"""Seconds between two plain lines of a stage's progress."""
+
+
+@contextlib.contextmanager
+def shown(stream: TextIO) -> Iterator[Listen]:
+    """Show the stages that the listener is told of."""
+    console = Console(file=stream)
+    if stream.isatty() and console.is_terminal and not console.is_dumb_terminal:
+        columns = (
+            TextColumn("[bold]{task.fields[stage]:<9}"),
+            BarColumn(24),
+            TimeElapsedColumn(),
+            TextColumn("{task.description}", markup=False),
+        )
+        with Progress(*columns, console=console) as bars:
+            yield _Bars(bars).hear
+    else:
+        yield _Lines(stream).hear
+
+
+class _Bars:
+    def __init__(self, bars: Progress) -> None:
+        self.bars = bars
+        self.tasks: dict[str, TaskID] = {}
+
+    def hear(self, event: Event) -> None:
+        match event:
+            case StageStarted(stage, text):
+                self.tasks[stage] = self.bars.add_task(texts.clean(text), total=None, stage=stage)
+            case StageProgress(stage, done, total, text):
+                self.bars.update(self.tasks[stage], completed=done, total=total, description=texts.clean(text))
+            case StageFinished(stage, _, text):
+                self.bars.update(self.tasks[stage], completed=1, total=1, description=texts.clean(text))
+            case SearchMessage(text):
+                self.bars.console.print(texts.clean(text), style="dim", markup=False)
+
+
+class _Lines:
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self.said: dict[str, float] = {}
+
+    def hear(self, event: Event) -> None:
+        match event:
+            case StageStarted(stage, text):
+                self.said[stage] = time.monotonic()
+                self.say(f"{stage}: {text}")
+            case StageProgress(stage, done, total, text) if time.monotonic() - self.said.get(stage, 0.0) >= QUIET:
+                self.said[stage] = time.monotonic()
+                self.say(f"{stage}: {done}/{total} {text}")
+            case StageFinished(stage, seconds, text):
+                self.say(f"{stage} done in {texts.duration(seconds)}: {text}")
+            case SearchMessage(text):
+                self.say(text)
+
+    def say(self, text: str) -> None:
+        self.stream.write(f"{time.strftime('%H:%M:%S')} {texts.clean(text)}\n")
+        self.stream.flush()
+
+
+@contextlib.contextmanager
+def all_to_stderr() -> Iterator[TextIO]:
+    """Send what anything writes to stdout to stderr, C libraries and child processes included, so that stdout has the JSON alone."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield sys.stderr
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)

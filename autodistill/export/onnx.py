@@ -1,0 +1,263 @@
+"""`autodistill export`: a student as an ONNX file, checked against torch on real rows, and on request with weights of 8 bits."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import json
+import logging
+import shutil
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from autodistill.errors import DataError, ModelError, RunError, UsageError, not_allowed
+from autodistill.export.card import write_facts
+from autodistill.export.folder import ABOUT
+from autodistill.export.latency import paired_latency
+from autodistill.export.student import Student, given_rows, load_student, onnx_run
+from autodistill.stages import Stage
+from autodistill.storage import new_folder
+from autodistill.tasks import load_dataset
+from autodistill.tasks.base import Dataset, DatasetRef
+from autodistill.tasks.metrics import evaluate_predictions
+from autodistill.tuning.events import Listen
+
+FORMATS = ("onnx",)
+FACTS = "export.json"
+FILE = "model.onnx"
+TOLERANCE = 1e-4
+"""How far the file's logits may be from torch's, as a share of the largest (at least of 1)."""
+BATCHES = (1, 2, 17, 64)
+Precision = Literal["float32", "int8"]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An ONNX folder, to be opened by `load_student`. facts: its export.json."""
+
+    folder: Path
+    facts: dict[str, Any]
+
+
+def export(
+    folder: str | Path,
+    *,
+    format: str = "onnx",
+    int8: bool = False,
+    dataset: str | None = None,
+    overwrite: bool = False,
+    listen: Listen | None = None,
+) -> list[Exported]:
+    """Write a student's folder as ONNX into FOLDER/onnx, and with int8 also into FOLDER/onnx-int8.
+
+    The inputs' batch and length are free. The file is run in onnxruntime on the dataset's validation rows, at several lengths and batch
+    sizes, and refused where its answers differ from torch's. int8: weights as 8-bit integers (onnxruntime's dynamic quantisation),
+    whose answers do differ: the score that this costs is measured on the validation rows and told.
+
+    Args:
+        folder: what `distill` wrote.
+        format: onnx.
+        int8: also write the quantised model.
+        dataset: where the validation rows come from, in place of what the student was distilled on.
+        overwrite: replace folders that an earlier export wrote.
+        listen: is told what happens while it runs (autodistill.tuning.events).
+
+    Raises:
+        UsageError: the folder is no student's, it exists, or the format is another one.
+        ModelError: the packages are missing (`pip install 'autodistill-kd[onnx]'`).
+        DataError: the rows cannot be had.
+        RunError: the answers differ.
+    """
+    tell: Listen = listen or (lambda event: None)
+    if format not in FORMATS:
+        raise UsageError(not_allowed("the format", format, FORMATS))
+    missing = [name for name in ("onnx", "onnxruntime", "onnxscript") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ModelError(f"{', '.join(missing)} is not installed, which exporting to ONNX needs; pip install 'autodistill-kd[onnx]'")
+    folder = Path(folder).expanduser().absolute()
+    student = load_student(folder)
+    if student.module is None or student.folder != folder or not (folder / ABOUT).exists():
+        raise UsageError(f"{folder} is not what `autodistill distill` wrote; give such a folder")
+    targets: dict[Precision, Path] = {"float32": folder / "onnx"} | ({"int8": folder / "onnx-int8"} if int8 else {})
+    for target in targets.values():
+        if target.exists() and not overwrite:
+            raise UsageError(f"{target} exists; replace it with --overwrite")
+    with Stage(tell, "data", "reading the validation rows") as stage:
+        data = _dataset(folder, student, dataset)
+        stage.end(f"{data.name}: {len(data.validation):,} validation rows")
+    found = []
+    with contextlib.ExitStack() as stack:
+        asides = {name: stack.enter_context(new_folder(target, "make the student's folder writable")) for name, target in targets.items()}
+        for name, aside in asides.items():
+            with Stage(tell, "onnx", f"writing {targets[name]}") as stage:
+                if name == "float32":
+                    write_onnx(student, data, aside / FILE)
+                else:
+                    _quantise(asides["float32"] / FILE, aside / FILE)
+                facts = _checked(student, data, aside, name)
+                stage.end(_told(facts))
+            found.append(Exported(targets[name], facts))
+    return found
+
+
+def _dataset(folder: Path, student: Student, name: str | None) -> Dataset:
+    facts = json.loads((folder / "distillation.json").read_text(encoding="utf-8"))
+    given = facts["given"]
+    columns = given["text_columns"]
+    ref = DatasetRef(given["name"], given["limit_train"], given["seed"], tuple(columns) if columns else None, given["label_column"])
+    try:
+        data = load_dataset(ref if name is None else DatasetRef(name, seed=given["seed"]))
+    except DataError as cause:
+        raise DataError(f"{cause}\nThe rows are needed to check the export; --dataset says where they are now") from None
+    if (data.task, data.classes) != (student.task, student.classes):
+        raise DataError(f"{data.name} is {data.task} with other labels than the student's ({student.task}); give its own dataset")
+    return data
+
+
+class _SharedRows(nn.Module):
+    """An embedding in which many ids have the same row: each row once, and which one an id has."""
+
+    rows: Tensor
+
+    def __init__(self, weight: Tensor, rows: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("rows", rows)
+        self.weight = nn.Parameter(weight, requires_grad=False)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """(…) int64 → (…, width)."""
+        return nn.functional.embedding(self.rows[ids], self.weight)
+
+
+def _share_rows(model: nn.Module) -> None:
+    """Undo what transformers' format made of a trimmed vocabulary."""
+    for path, table in list(model.named_modules()):
+        if isinstance(table, nn.Embedding) and path.endswith("word_embeddings"):
+            weight, rows = table.weight.detach().unique(dim=0, return_inverse=True)
+            if len(weight) < 0.9 * len(rows):
+                model.set_submodule(path, _SharedRows(weight, rows))
+
+
+def write_onnx(student: Student, data: Dataset, path: Path) -> None:
+    """Trace the student with free batch and length, and write it as one file."""
+    fresh = load_student(student.folder).module
+    assert fresh is not None
+    _share_rows(fresh)
+    arrays = student.encode(given_rows(data.validation, _spread(data, 3)))
+    free = torch.export.Dim.DYNAMIC
+    shapes = tuple({0: free} if student.is_image else {0: free, 1: free} for _ in arrays)
+    inputs = tuple(torch.from_numpy(value) for value in arrays.values())
+    with _quiet():
+        program = torch.onnx.export(
+            fresh, inputs, dynamo=True, input_names=list(arrays), output_names=["logits"], dynamic_shapes=shapes, verbose=False
+        )
+        assert program is not None
+        program.save(str(path), external_data=False)
+
+
+def _quantise(source: Path, path: Path) -> None:
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with _quiet():
+        quantize_dynamic(source, path, weight_type=QuantType.QUInt8)  # onnxruntime convolves no signed weights
+
+
+def _checked(student: Student, data: Dataset, folder: Path, precision: Precision) -> dict[str, Any]:
+    """Complete an ONNX folder around its file, and say how it compares with torch.
+
+    Raises:
+        RunError: float32 answers differ from torch's by more than the tolerance.
+    """
+    about = student.about | {"format": "onnx", "precision": precision}
+    (folder / ABOUT).write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    if not student.is_image:
+        shutil.copy(student.folder / "tokenizer.json", folder / "tokenizer.json")
+    written = load_student(folder)
+    compared = []
+    largest = 0.0
+    for size in sorted({min(size, len(data.validation)) for size in BATCHES}):
+        for places in _groups(data, size):
+            arrays = student.encode(given_rows(data.validation, places))
+            meant = student.run(arrays)
+            apart = float(np.abs(written.run(arrays) - meant).max())
+            largest = max(largest, float(np.abs(meant).max()))
+            compared.append({"shape": list(next(iter(arrays.values())).shape), "difference": apart})
+    worst, allowed = max(item["difference"] for item in compared), TOLERANCE * max(1.0, largest)
+    if precision == "float32" and not worst <= allowed:
+        raise RunError(f"the ONNX file's logits differ from torch's by {worst:.2g}, more than {allowed:.2g}; it is not kept")
+    rows = given_rows(data.validation, np.arange(len(data.validation)))
+    labels = data.validation.labels
+    scores = {name: evaluate_predictions(data.metric, model.logits(rows), labels)[data.metric] for name, model in _both(student, written)}
+    alone = student.encode(given_rows(data.validation, _by_length(data)[len(rows) // 2 :][:1]))
+    single = onnx_run(folder / FILE, threads=1)
+    latency = paired_latency({"torch": lambda: student.run(alone), "onnx": lambda: single(alone)})
+    facts = {
+        "precision": precision,
+        "folder": str(folder),
+        "bytes": (folder / FILE).stat().st_size,
+        "max_abs_difference": worst,
+        "tolerance": allowed if precision == "float32" else None,
+        "compared": compared,
+        "metric": data.metric,
+        "validation": scores,
+        "latency_ms": latency,
+        "latency_of": f"one row of shape {next(iter(alone.values())).shape[1:]}, one CPU thread",
+    }
+    write_facts(folder / FACTS, {name: value for name, value in facts.items() if name != "folder"})
+    return facts
+
+
+def _both(student: Student, written: Student) -> list[tuple[str, Student]]:
+    return [("torch", student), ("onnx", written)]
+
+
+def _told(facts: dict[str, Any]) -> str:
+    latency, scores = facts["latency_ms"], facts["validation"]
+    told = [f"{facts['bytes'] / 1e6:.2f} MB", f"logits within {facts['max_abs_difference']:.2g} of torch's"]
+    told.append(f"{facts['metric']} {scores['onnx']:.4f} on validation (torch {scores['torch']:.4f})")
+    told.append(f"{latency['onnx']:.3g} ms (torch {latency['torch']:.3g} ms)")
+    return ", ".join(told)
+
+
+def _by_length(data: Dataset) -> np.ndarray:
+    """The validation rows from the shortest to the longest."""
+    split = data.validation
+    if split.texts is None:
+        return np.arange(len(split))
+    pairs = split.text_pairs or [""] * len(split)
+    return np.argsort([len(one) + len(other) for one, other in zip(split.texts, pairs, strict=True)], kind="stable")
+
+
+def _spread(data: Dataset, size: int) -> np.ndarray:
+    """Rows of all lengths."""
+    order = _by_length(data)
+    return order[np.linspace(0, len(order) - 1, size).round().astype(int)]
+
+
+def _groups(data: Dataset, size: int) -> Iterator[np.ndarray]:
+    """Batches of the shortest, of the longest, and of all lengths."""
+    order = _by_length(data)
+    yield order[:size]
+    yield order[-size:]
+    yield _spread(data, size)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's progress and warnings about its own insides off the terminal."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
