@@ -8,10 +8,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-from autodistill.cli import datasets, distill, export, predict, search, spaces, studies
+from autodistill.cli import dashboard, datasets, distill, export, predict, recommend, report, search, spaces, studies
 from autodistill.errors import AutodistillError
 
-COMMANDS = (search, distill, export, predict, datasets, spaces, studies)
+COMMANDS = (search, recommend, distill, export, predict, dashboard, report, datasets, spaces, studies)
 
 
 def parser() -> argparse.ArgumentParser:

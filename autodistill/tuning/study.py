@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import filelock
 import pandas as pd
 
-from autodistill.errors import StudyError
+from autodistill.errors import StudyError, not_allowed
 from autodistill.limits import Limits
 from autodistill.recipe import Recipe
 from autodistill.records import BASELINES, Role, TrialRecord, read_records, to_frame
@@ -30,6 +30,7 @@ from autodistill.tuning.settings import SearchSettings, without_password
 
 if TYPE_CHECKING:
     import optuna
+    import plotly.graph_objects as go
 
 SCHEMA = 1
 INTERRUPTED = "interrupted"
@@ -56,6 +57,22 @@ class Study:
         if about is None:
             raise StudyError(f"{place} is not a study: it has no study.json. A study is a folder that `autodistill search` made.")
         return cls(place, about, storage)
+
+    @classmethod
+    def find(cls, name: str, studies_dir: str | Path = "studies", storage: str | None = None) -> Study:
+        """Open a study by its name in a folder of studies, or by its own folder.
+
+        Raises:
+            StudyError: there is no such study; says which there are.
+        """
+        home = Path(studies_dir).expanduser()
+        if name and (home / name / "study.json").exists():
+            return cls.open(home / name, storage)
+        if name and (Path(name).expanduser() / "study.json").exists():
+            return cls.open(name, storage)
+        there = sorted(item.parent.name for item in home.glob("*/study.json"))
+        way_out = f"They are those in {home.absolute()}; --studies-dir names another folder."
+        raise StudyError(not_allowed("the study", name, there, way_out))
 
     @property
     def name(self) -> str:
@@ -124,6 +141,18 @@ class Study:
         folder = self.folder / "best"
         return folder if folder.is_dir() else None
 
+    def plot(self, figure: str) -> go.Figure:
+        """A figure of the study, to be shown in a notebook: pareto, latency, curves, importance and others.
+
+        Raises:
+            StudyError: there is no figure of that name; says which there are.
+        """
+        from autodistill.dashboards import FIGURES
+
+        if figure not in FIGURES:
+            raise StudyError(not_allowed("the figure", figure, FIGURES))
+        return FIGURES[figure](self.trial_records, self.limits)
+
     def optuna_study(self) -> optuna.Study:
         """The Optuna study, from the storage.
 
@@ -162,7 +191,11 @@ def rank(records: list[TrialRecord], limits: Limits) -> list[TrialRecord]:
         return -(item.score or 0.0), item.params if item.params is not None else math.inf, item.trial
 
     ranked = sorted((item for item in complete if item.role != "repeat"), key=order)
-    best = max((item for item in ranked if means[item.recipe_id][1] > 1), key=lambda item: means[item.recipe_id][0], default=None)
+    best = max(
+        (item for item in ranked if item.recipe_id in means and means[item.recipe_id][1] > 1),
+        key=lambda item: means[item.recipe_id][0],
+        default=None,
+    )
     if best is not None:  # one seed's luck does not make a winner where there are several
         ranked.remove(best)
         ranked.insert(0, best)

@@ -1,0 +1,62 @@
+"""`autodistill dashboard`: look at a study in the browser, also while its search runs."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+from pathlib import Path
+
+from autodistill.cli import options
+from autodistill.errors import StudyError, UsageError
+from autodistill.report import texts
+from autodistill.tuning.study import Study
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand."""
+    command = commands.add_parser("dashboard", help="look at a study in the browser, also while it runs", description=__doc__)
+    command.add_argument("study", metavar="STUDY", nargs="?", help="name of a study in --studies-dir, or its folder (default: the latest)")
+    command.add_argument("--port", type=options.whole(0), default=8080, help="(default: 8080)")
+    command.add_argument("--host", default="127.0.0.1", help="(default: 127.0.0.1, this machine alone)")
+    command.add_argument("--studies-dir", metavar="DIR", default="studies", help="where studies lie (default: studies)")
+    command.add_argument("--all", action="store_true", help="show every study of the folder, and those started later")
+    command.add_argument("--storage", metavar="URL", help="the study's storage, where its URL has a password")
+    command.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until Ctrl-C."""
+    if args.all and args.study is not None:
+        raise UsageError("give one study, or --all")
+    if importlib.util.find_spec("optuna_dashboard") is None:
+        raise UsageError("the dashboard needs optuna-dashboard; install it: pip install 'autodistill-kd[dashboard]'")
+    home = Path(args.studies_dir).expanduser()
+    studies = _all(home) if args.all else [Study.find(args.study or _latest(home), home, args.storage)]
+    from autodistill.dashboards.live import Live, Server  # Plotly and Optuna: seconds
+
+    live = Live(studies, lambda text: print(f"autodistill: {texts.clean(text)}", file=sys.stderr, flush=True))
+    if not live.names:
+        raise StudyError("no study could be opened")
+    server = Server(live, args.host, args.port, home if args.all else None)
+    print(f"{', '.join(map(texts.clean, live.names))}: {server.url}   (Ctrl-C ends it; a search goes on without it)", flush=True)
+    try:
+        server.serve()
+    except KeyboardInterrupt:
+        print()
+    return 0
+
+
+def _all(home: Path) -> list[Study]:
+    found = [Study.open(item.parent) for item in sorted(home.glob("*/study.json"))]
+    if not found:
+        raise StudyError(f"there are no studies in {home.absolute()}; --studies-dir names another folder, `autodistill search` makes one")
+    return found
+
+
+def _latest(home: Path) -> str:
+    """The name of the study that was written to last."""
+    found = [(max(item.stat().st_mtime for item in study.parent.glob("*.*")), study.parent.name) for study in home.glob("*/study.json")]
+    if not found:
+        raise StudyError(f"there are no studies in {home.absolute()}; --studies-dir names another folder, `autodistill search` makes one")
+    return max(found)[1]

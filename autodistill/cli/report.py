@@ -1,0 +1,40 @@
+"""`autodistill report`: a study, or all of them, in one HTML file to send."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from autodistill.errors import StudyError, UsageError
+from autodistill.report.leaderboard import short_path
+from autodistill.tuning.study import Study
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand."""
+    command = commands.add_parser("report", help="write a study's report, one HTML file to send", description=__doc__)
+    command.add_argument("study", metavar="STUDY", nargs="?", help="name of a study in --studies-dir, or its folder")
+    command.add_argument("--out", metavar="FILE", type=Path, help="where to write it (default: report.html in the study's folder)")
+    command.add_argument("--studies-dir", metavar="DIR", default="studies", help="where studies lie (default: studies)")
+    command.add_argument("--all", action="store_true", help="across all recorded studies: which pipelines win on which datasets")
+    command.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write it, and say where it is."""
+    if args.all == (args.study is not None):
+        raise UsageError("give one study, or --all for a report across the recorded studies")
+    if args.out is not None and args.out.is_dir():
+        raise UsageError(f"--out is {str(args.out)!r}, a folder; give a file, {args.out / 'report.html'}")
+    if args.out is not None and not args.out.absolute().parent.is_dir():
+        raise StudyError(f"--out is {str(args.out)!r}, and there is no folder {args.out.absolute().parent}; make it, or give another file")
+    if args.all:
+        from autodistill.report.html import write_report_of_all
+
+        place = write_report_of_all(args.out or Path("report.html"))
+    else:
+        from autodistill.report.html import write_report
+
+        place = write_report(Study.find(args.study, args.studies_dir), args.out)
+    print(short_path(place.absolute()))
+    return 0

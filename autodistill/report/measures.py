@@ -1,0 +1,188 @@
+"""What figures and pages are drawn from: pure functions of a study's records, without plotly."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from autodistill.limits import Limits
+from autodistill.recipe import SLOTS
+from autodistill.records import BASELINES, TrialRecord
+
+Cost = Literal["params", "latency_ms"]
+
+TERMS: dict[str, str] = {"hard_label": "hard labels"} | {slot: slot for slot in SLOTS}
+"""The terms of a student's loss, by the name that records give them."""
+
+
+def score_of(record: TrialRecord) -> float | None:
+    """The record's score where it is a finite number, whether the trial was completed or stopped early."""
+    return record.score if record.score is not None and math.isfinite(record.score) else None
+
+
+def completed(records: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """The trials that were trained to their end and have a finite score."""
+    return [record for record in records if record.state == "complete" and score_of(record) is not None]
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """A recipe's scores over seeds. spread: the sample standard deviation (n − 1), None with fewer than two seeds."""
+
+    record: TrialRecord
+    scores: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """The mean score."""
+        return statistics.fmean(self.scores)
+
+    @property
+    def retention(self) -> float | None:
+        """The mean score over the teacher's, None where either is missing or the teacher's is not positive."""
+        return self.record.model_copy(update={"score": self.mean}).retention
+
+    @property
+    def spread(self) -> float | None:
+        """The sample standard deviation over seeds."""
+        return statistics.stdev(self.scores) if len(self.scores) > 1 else None
+
+
+def by_recipe(records: Sequence[TrialRecord]) -> list[Seeds]:
+    """Each completed recipe once, with its score for every seed; the record is the recipe's first trial, not a repeat of it."""
+    runs: dict[str, dict[int, float]] = {}
+    first: dict[str, TrialRecord] = {}
+    for record in sorted(completed(records), key=lambda item: (item.role == "repeat", item.trial)):
+        first.setdefault(record.recipe_id, record)
+        runs.setdefault(record.recipe_id, {}).setdefault(record.seed, record.score or 0.0)
+    return [Seeds(first[recipe], tuple(scores.values())) for recipe, scores in runs.items()]
+
+
+def seed_noise(records: Sequence[TrialRecord]) -> float | None:
+    """The standard deviation of one score from seed to seed, pooled over the repeated recipes; None where none was repeated."""
+    repeated = [item.scores for item in by_recipe(records) if len(item.scores) > 1]
+    freedom = sum(len(scores) - 1 for scores in repeated)
+    if not freedom:
+        return None
+    return math.sqrt(sum(statistics.variance(scores) * (len(scores) - 1) for scores in repeated) / freedom)
+
+
+def front(records: Sequence[TrialRecord], limits: Limits, cost: Cost) -> list[Seeds]:
+    """The Pareto front: completed recipes within the limits that no other beats in both cost and mean score, cheapest first."""
+    able = [item for item in by_recipe(records) if limits.check(item.record.params, item.record.latency_ms).feasible]
+    priced = [(value, item) for item in able if (value := getattr(item.record, cost)) is not None]
+    found: list[Seeds] = []
+    for _, item in sorted(priced, key=lambda pair: (pair[0], -pair[1].mean, pair[1].record.trial)):
+        if not found or item.mean > found[-1].mean:
+            found.append(item)
+    return found
+
+
+def planned_epochs(record: TrialRecord) -> int:
+    """How many epochs the trial would have had, had it not been stopped."""
+    return min(int(record.recipe.get("training", {}).get("epochs", record.max_epochs)), record.max_epochs)
+
+
+def epoch_seconds(record: TrialRecord) -> float | None:
+    """Seconds an epoch of the trial took, its set-up left out where two epochs tell them apart; None where no epoch ended."""
+    points = record.curve
+    if not points:
+        return None
+    if len(points) > 1 and points[-1].epoch > points[0].epoch:
+        return (points[-1].seconds - points[0].seconds) / (points[-1].epoch - points[0].epoch)
+    return points[-1].seconds / max(points[-1].epoch, 1)
+
+
+def saved_by_stopping(records: Sequence[TrialRecord]) -> float:
+    """Seconds that early stopping saved, estimated: the epochs that stopped trials did not run, each at its trial's own pace."""
+    saved = 0.0
+    for record in records:
+        pace = epoch_seconds(record) if record.state == "pruned" else None
+        if pace is not None:
+            saved += pace * max(0, planned_epochs(record) - record.curve[-1].epoch)
+    return saved
+
+
+def taught_epochs(records: Sequence[TrialRecord]) -> int:
+    """Epochs in which a student learned from the teacher's outputs: each would have run the teacher over all training rows."""
+    return sum(record.curve[-1].epoch for record in records if record.curve and any(weight for name, weight in weights(record).items()))
+
+
+def saved_by_store(records: Sequence[TrialRecord], pass_seconds: float | None) -> float | None:
+    """Seconds that the stored teacher outputs saved, estimated: one pass of the teacher for every taught epoch, less what was spent.
+
+    pass_seconds: what one pass over the training rows took when the outputs were stored; None where they were found in the
+    cache, and then the answer is None too. The time that trials spent on the outputs of augmented rows is taken off.
+    """
+    if pass_seconds is None:
+        return None
+    spent = pass_seconds + sum(record.seconds_by_stage.get("outputs", 0.0) for record in records)
+    return max(0.0, taught_epochs(records) * pass_seconds - spent)
+
+
+def weights(record: TrialRecord) -> dict[str, float]:
+    """The weights of the teacher's terms in a recipe's loss, by slot; 0 where a term is off."""
+    objective: Mapping[str, Any] = record.recipe.get("objective", {})
+    found = {}
+    for slot in SLOTS:
+        part = objective.get(slot, {})
+        found[slot] = 0.0 if part.get("kind", "none") == "none" else float(part.get("weight", 1.0))
+    return found
+
+
+def loss_mix(record: TrialRecord) -> dict[str, float]:
+    """All weights in a recipe's loss: `hard_label` and the slots of objectives; 0 where a term is off."""
+    return {"hard_label": float(record.recipe.get("objective", {}).get("hard_label_weight", 0.0))} | weights(record)
+
+
+Kind = Literal["baselines", "completed", "stopped early", "repeats", "failed"]
+
+
+def hours(records: Sequence[TrialRecord]) -> dict[Kind, float]:
+    """Seconds of the trials by what became of them, over all workers. What an interrupted trial took is not recorded."""
+    found: dict[Kind, float] = {"baselines": 0.0, "completed": 0.0, "stopped early": 0.0, "repeats": 0.0, "failed": 0.0}
+    for record in records:
+        taken = record.seconds if record.seconds is not None and math.isfinite(record.seconds) else 0.0
+        kind: Kind = "completed"
+        if record.state == "fail":
+            kind = "failed"
+        elif record.role in BASELINES:
+            kind = "baselines"
+        elif record.role == "repeat":
+            kind = "repeats"
+        elif record.state == "pruned":
+            kind = "stopped early"
+        found[kind] += taken
+    return found
+
+
+def leaf(recipe: Mapping[str, Any], path: str) -> Any:
+    """A recipe's value at a key path, None where there is none."""
+    value: Any = recipe
+    for step in path.split("."):
+        value = value.get(step) if isinstance(value, Mapping) else None
+    return value
+
+
+def varying(records: Sequence[TrialRecord]) -> list[str]:
+    """The key paths at which the records' recipes differ, in a recipe's own order: student, objective, augmentation, training."""
+    seen: dict[str, set[Any]] = {}
+    for record in records:
+        for part in ("student", "objective", "augmentation", "training"):
+            _collect(record.recipe.get(part, {}), part, seen)
+    present = {
+        path: values | ({None} if any(leaf(item.recipe, path) is None for item in records) else set()) for path, values in seen.items()
+    }
+    parts = ("student", "objective", "augmentation", "training")
+    return sorted((path for path, values in present.items() if len(values) > 1), key=lambda path: parts.index(path.partition(".")[0]))
+
+
+def _collect(value: Any, path: str, seen: dict[str, set[Any]]) -> None:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _collect(item, f"{path}.{key}", seen)
+    elif isinstance(value, str | int | float | bool):
+        seen.setdefault(path, set()).add(value)

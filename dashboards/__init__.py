@@ -1,0 +1,31 @@
+"""The figures of a study and of all recorded studies, and the page that shows them.
+
+A figure is a function of a study's records and limits that gives a Plotly figure, for a notebook as well as for a page:
+
+    from autodistill.dashboards import FIGURES
+    FIGURES["pareto"](study.trial_records, study.limits).show()     # or study.plot("pareto")
+
+Modules here import each other relatively: the folder `dashboards/` is installed as `autodistill.dashboards`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import plotly.graph_objects as go
+
+from .components import loss_mix, parallel, values
+from .costs import time
+from .scores import curves, latency, pareto, seeds
+
+FIGURES: dict[str, Callable[..., go.Figure]] = {
+    "pareto": pareto,
+    "latency": latency,
+    "curves": curves,
+    "values": values,
+    "parallel": parallel,
+    "loss_mix": loss_mix,
+    "seeds": seeds,
+    "time": time,
+}
+"""The figures of one study by name, each to be called with its records and its limits."""

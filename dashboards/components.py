@@ -1,0 +1,308 @@
+"""Which parts of the pipeline made the scores: their values, the top trials side by side, the loss mix."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.colors import sample_colorscale
+
+from autodistill.limits import Limits
+from autodistill.records import TrialRecord
+from autodistill.report import measures, texts
+from autodistill.tuning.study import rank
+
+from . import style
+
+TOP = 20
+"""How many trials are drawn side by side."""
+_AXES = 9
+_ROWS = 40
+_CHOICES = ("family", "kind", "init", "layer_map", "tokens", "mixing")
+_OFF = "off"
+_HYPHENS = {
+    "hard_label": "hard<br>labels", "prediction": "predic-<br>tion", "intermediate": "inter-<br>mediate", "contrastive": "contras-<br>tive",
+    "attention": "atten-<br>tion", "relation": "rela-<br>tion",
+}  # fmt: skip
+"""The terms as a phone has room for them."""
+_NAMES = {
+    "student.family": "student", "student.init": "start", "objective.hard_label_weight": "hard-label weight",
+    "augmentation.kind": "augmentation", "augmentation.mixup": "mixup", "training.learning_rate": "learning rate",
+    "training.batch_size": "batch size", "training.weight_decay": "weight decay", "objective.prediction.temperature": "temperature",
+}  # fmt: skip
+
+
+def name_of(path: str) -> str:
+    """A key path in plain words: `objective.intermediate.weight` is "intermediate weight"."""
+    if path in _NAMES:
+        return _NAMES[path]
+    parts = path.removeprefix("objective.").split(".")
+    if parts[-1] == "kind":
+        return parts[0]
+    return " ".join(parts).replace("_", " ")
+
+
+def values(records: Sequence[TrialRecord], limits: Limits = Limits()) -> go.Figure:  # noqa: B008 — frozen
+    """For each choice in the pipeline, the scores of the completed trials that made it: median, middle half, and extremes."""
+    title = "Scores by the choices that were made"
+    done = [item for item in measures.completed(records) if item.role != "repeat"]
+    best = next(iter(rank(list(records), limits)), None)
+    groups: list[tuple[str, list[tuple[str, list[float]]]]] = []
+    for path in sorted(measures.varying(done), key=lambda path: _worth(path) > 0):
+        if path.rpartition(".")[2] not in _CHOICES or sum(len(found) for _, found in groups) > _ROWS:
+            continue
+        of_value: dict[str, list[float]] = {}
+        for item in done:
+            value = measures.leaf(item.recipe, path)
+            if value is not None:
+                of_value.setdefault(str(value), []).append(float(item.score or 0.0))
+        if len(of_value) > 1:
+            groups.append((path, sorted(of_value.items(), key=lambda pair: statistics.median(pair[1]))))
+    if not groups:
+        return style.nothing(title, "Fewer than two completed trials that differ in a choice, so there is nothing to compare.")
+    ticks: list[tuple[float, str]] = []
+    rows: list[tuple[float, str, str, list[float], bool]] = []
+    at = 0.0
+    for path, found_values in reversed(groups):
+        for value, scores in found_values:
+            chosen = best is not None and str(measures.leaf(best.recipe, path)) == value
+            rows.append((at, path, value, scores, chosen))
+            ticks.append((at, f"{style.escape(value, 18)} <span style='color:{style.MUTED}'>({len(scores)})</span>"))
+            at += 1
+        ticks.append((at, f"<b>{style.escape(name_of(path), 24)}</b>"))
+        at += 1.35
+    figure = style.make(title, int(110 + 21 * at))
+    _spans(figure, [(y, min(scores), max(scores)) for y, _, _, scores, _ in rows], "lowest to highest", style.LINE, 1.5)
+    middles = [(y, *_middle_half(scores)) for y, _, _, scores, _ in rows]
+    _spans(figure, middles, "middle half", style.SKY, 7)
+    for chosen, name, colour in ((False, "median", style.BLUE), (True, "best trial’s choice", style.VERMILION)):
+        part = [row for row in rows if row[4] == chosen]
+        figure.add_scatter(
+            x=np.array([statistics.median(row[3]) for row in part]),
+            y=np.array([row[0] for row in part]),
+            text=[
+                f"<b>{style.escape(value, 60)}</b>, {texts.plural(len(scores), 'trial')}<br>median {statistics.median(scores):.4f}, "
+                f"best {max(scores):.4f}"
+                for _, _, value, scores, _ in part
+            ],
+            hovertemplate="%{text}<extra></extra>",
+            mode="markers",
+            name=name,
+            marker={"color": colour, "size": 10},
+        )
+    figure.update_yaxes(
+        tickvals=[y for y, _ in ticks], ticktext=[text for _, text in ticks], showgrid=False, ticks="", range=[-0.7, at - 0.7]
+    )
+    figure.update_xaxes(title=style.escape(records[0].metric, 40) + " (validation)")
+    return figure
+
+
+def _middle_half(scores: list[float]) -> tuple[float, float]:
+    low, high = np.quantile(scores, [0.25, 0.75])
+    return float(low), float(high)
+
+
+def _spans(figure: go.Figure, spans: list[tuple[float, float, float]], name: str, colour: str, width: float) -> None:
+    figure.add_scatter(
+        x=np.array([x for _, low, high in spans for x in (low, high, math.nan)]),
+        y=np.array([y for at, _, _ in spans for y in (at, at, math.nan)]),
+        mode="lines",
+        name=name,
+        line={"color": colour, "width": width},
+        hoverinfo="skip",
+    )
+
+
+def parallel(records: Sequence[TrialRecord], limits: Limits = Limits()) -> go.Figure:  # noqa: B008
+    """The best trials side by side: one line each through the values that differ between them, darker for a higher score."""
+    title = f"The best {TOP} trials side by side"
+    top = [item for item in rank(list(records), limits) if measures.score_of(item) is not None][:TOP]
+    paths = _axes(top)
+    if len(top) < 2 or not paths:
+        return style.nothing(title, "Fewer than two completed trials within the limits, so there is nothing to put side by side.")
+    axes = [
+        _Axis(name_of(path), [measures.leaf(item.recipe, path) for item in top], "learning_rate" in path or "weight" in path)
+        for path in paths
+    ]
+    axes.append(_Axis("parameters", [item.params for item in top], True))
+    axes.append(_Axis(top[0].metric, [item.score for item in top], False))
+    figure = style.make(f"The best {len(top)} trials side by side", 460)
+    scores = [float(item.score or 0.0) for item in top]
+    low, high = min(scores), max(scores)
+    for order in reversed(range(len(top))):
+        item = top[order]
+        share = (scores[order] - low) / (high - low) if high > low else 1.0
+        best = order == 0
+        colour = style.VERMILION if best else sample_colorscale(style.SCALE, [share])[0]
+        figure.add_scatter(
+            x=np.arange(len(axes), dtype=float),
+            y=np.array([axis.place(order, order / max(1, len(top) - 1)) for axis in axes]),
+            mode="lines+markers",
+            line={"color": colour, "width": 3 if best else 1.6},
+            marker={"size": 6 if best else 4},
+            opacity=1.0 if best else 0.85,
+            name=f"best, trial {item.trial}" if best else f"trial {item.trial}",
+            showlegend=best,
+            text=[
+                f"<b>trial {item.trial}</b>  {texts.score(item.score)}<br>{style.escape(axis.title, 30)}: {axis.words(order)}"
+                for axis in axes
+            ],
+            hovertemplate="%{text}<extra></extra>",
+        )
+    for number, axis in enumerate(axes):
+        figure.add_vline(x=number, line={"color": style.LINE, "width": 1}, layer="below")
+        for y, word in axis.ticks:
+            figure.add_annotation(
+                x=number, y=y, text=style.escape(word, 14), showarrow=False, xanchor="left", xshift=5,
+                font={"size": 11, "color": style.MUTED}, bgcolor="rgba(255, 255, 255, 0.75)", borderpad=1,
+            )  # fmt: skip
+    names = ["<br>".join(style.escape(word, 14) for word in _two_lines(axis.title)) for axis in axes]
+    figure.update_xaxes(
+        tickvals=list(range(len(axes))), ticktext=names, side="top", showgrid=False, linewidth=0, ticks="", range=[-0.45, len(axes) - 0.25]
+    )
+    figure.update_xaxes(tickfont={"size": 12, "color": style.INK}, tickangle=0)
+    figure.update_yaxes(visible=False, range=[-0.08, 1.08])
+    figure.update_layout(legend={"y": -0.02, "yanchor": "top"}, margin_t=style.TOP + 24)
+    return figure
+
+
+def _axes(top: list[TrialRecord]) -> list[str]:
+    """The key paths worth an axis: choices first, then weights and the learning rate, then the rest; drawn in a recipe's order."""
+    different = measures.varying(top)
+    kept = sorted(different, key=_worth)[:_AXES]
+    return [path for path in different if path in kept]
+
+
+def _worth(path: str) -> int:
+    """How much a key path says, 0 the most: which parts there are, their weights, the rest."""
+    tail = path.rpartition(".")[2]
+    if tail in ("family", "kind"):
+        return 0
+    return 1 if "weight" in tail and "decay" not in tail else 2 if tail in ("learning_rate", "init") else 3
+
+
+def _two_lines(text: str) -> list[str]:
+    words = text.split()
+    half = (len(words) + 1) // 2
+    return [line for line in (" ".join(words[:half]), " ".join(words[half:])) if line]
+
+
+class _Axis:
+    """One upright axis: where each trial's value lies on it, from 0 to 1, and what is written beside it."""
+
+    def __init__(self, title: str, found: list[Any], log: bool) -> None:
+        self.title, self.found = title, found
+        known = [value for value in found if value is not None]
+        self.numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in known) and len(set(known)) > 4
+        self.missing = any(value is None for value in found)
+        floor = 0.14 if self.missing else 0.0  # the foot of the axis belongs to the trials without a value
+        if self.numeric:
+            self.log = log and min(known) > 0
+            low, high = (math.log(value) if self.log else float(value) for value in (min(known), max(known)))
+            self.low, self.high, self.floor = low, high, floor
+            self.ticks = [(floor, _number(min(known))), (1.0, _number(max(known)))]
+        else:
+            names = sorted({_number(value) for value in known}, key=lambda name: (_as_number(name), name))
+            step = (1.0 - floor) / max(1, len(names) - 1)
+            self.places = {name: floor + step * index if len(names) > 1 else 0.5 for index, name in enumerate(names)}
+            self.ticks = [(y, name) for name, y in self.places.items()]
+            self.spread = min(0.05, step / 3)
+        if self.missing:
+            self.ticks.append((0.0, _OFF))
+
+    def place(self, order: int, share: float) -> float:
+        """The height of a trial's value; trials with the same choice are fanned out a little by their rank."""
+        value = self.found[order]
+        if value is None:
+            return 0.03 * (0.5 - share)
+        if not self.numeric:
+            return self.places[_number(value)] + self.spread * (0.5 - share)
+        spot = math.log(value) if self.log else float(value)
+        width = self.high - self.low
+        return self.floor + (1.0 - self.floor) * ((spot - self.low) / width if width else 0.5)
+
+    def words(self, order: int) -> str:
+        value = self.found[order]
+        return _OFF if value is None else style.escape(_number(value), 40)
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    return f"{value:,}" if isinstance(value, int) and value < 100_000 else texts.params(value) if isinstance(value, int) else f"{value:.3g}"
+
+
+def _as_number(name: str) -> float:
+    try:
+        return float(name.replace(",", ""))
+    except ValueError:
+        return math.inf
+
+
+def loss_mix(records: Sequence[TrialRecord], limits: Limits = Limits()) -> go.Figure:  # noqa: B008
+    """The weight of every term of the loss in every completed trial, coloured by score."""
+    title = "The loss mix"
+    done = [item for item in measures.completed(records) if item.role != "repeat"]
+    if not done:
+        return style.nothing(title, "No trial was trained to its end, so there is no loss mix to show.")
+    done.sort(key=lambda item: item.score or 0.0)
+    best = next((item for item in rank(list(records), limits) if measures.score_of(item) is not None), None)
+    mixes = [measures.loss_mix(item) for item in done]
+    terms = list(measures.TERMS)
+    terms = [term for term in terms if term not in ("contrastive", "attention", "relation") or any(mix[term] for mix in mixes)]
+    positive = [value for mix in mixes for value in mix.values() if value > 0]
+    low, high = (min(positive), max(positive)) if positive else (0.1, 1.0)
+    off = low / 2.6
+    figure = style.make(title, 440)
+    scores = np.array([item.score for item in done], dtype=float)
+    # Below the median all are alike pale: what matters is what the good ones have in common.
+    floor = float(np.median(scores)) if len(scores) > 8 else float(scores.min())
+    spread = np.array([(item.trial * 0.618034) % 1.0 - 0.5 for item in done]) * 0.62
+    top = float(scores.max())
+    bar = {
+        "orientation": "h", "x": 0, "xanchor": "left", "y": 1.0, "yanchor": "bottom", "len": 0.5, "thickness": 8, "outlinewidth": 0,
+        "title": {"text": style.escape(records[0].metric, 30), "side": "top", "font": {"size": 12}}, "tickfont": {"size": 11}, "nticks": 4,
+    }  # fmt: skip
+    for number, term in enumerate(terms):
+        said = [_number(mix[term]) if mix[term] else _OFF for mix in mixes]
+        figure.add_scatter(
+            x=number + spread,
+            y=np.array([mix[term] or off for mix in mixes]),
+            mode="markers",
+            showlegend=False,
+            marker={
+                "color": scores, "colorscale": style.SCALE, "cmin": floor, "cmax": top if top > floor else floor + 1e-6,
+                "size": 8 if len(done) < 150 else 5, "line": {"width": 0.5, "color": "#ffffff"}, "showscale": number == 0, "colorbar": bar,
+            },
+            customdata=np.array([item.trial for item in done]),
+            text=[f"{word}<br>{texts.score(item.score)}" for word, item in zip(said, done, strict=True)],
+            hovertemplate="trial %{customdata}: " + measures.TERMS[term] + " %{text}<extra></extra>",
+        )  # fmt: skip
+    if best is not None:
+        mix = measures.loss_mix(best)
+        figure.add_scatter(
+            x=np.arange(len(terms), dtype=float) + ((best.trial * 0.618034) % 1.0 - 0.5) * 0.62,
+            y=np.array([mix[term] or off for term in terms]),
+            mode="markers",
+            name=f"best, trial {best.trial}",
+            showlegend=False,
+            marker={"symbol": "circle-open", "size": 15, "color": style.VERMILION, "line": {"width": 2.2}},
+            hoverinfo="skip",
+        )
+    powers = [10.0**power for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)]
+    ticks = [value for power in powers for value in (power, 3 * power) if low / 1.2 <= value <= high * 1.2]
+    figure.add_hrect(y0=off / 1.5, y1=off * 1.5, fillcolor=style.SHADE, line_width=0, layer="below")
+    figure.update_yaxes(
+        type="log", title="weight in the loss (log scale)", tickvals=[off, *ticks], ticktext=[_OFF, *(f"{value:g}" for value in ticks)],
+        range=[math.log10(off / 1.7), math.log10(high * 1.6)],
+    )  # fmt: skip
+    figure.update_xaxes(tickvals=list(range(len(terms))), ticktext=[measures.TERMS[term] for term in terms])
+    figure.update_xaxes(showgrid=False, range=[-0.55, len(terms) - 0.45], tickangle=0)
+    figure.update_layout(meta={"narrow": [_HYPHENS[term] for term in terms]}, margin_t=style.TOP + 34)
+    if best is not None:
+        figure.update_xaxes(title=f"term of the loss (circled: the best, trial {best.trial})")
+    return figure

@@ -1,0 +1,138 @@
+"""optuna-dashboard on our studies while they run, with our figures on their pages."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from socketserver import ThreadingMixIn
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+import optuna
+
+from autodistill.errors import StudyError, UsageError
+from autodistill.tuning.study import Study
+
+from . import FIGURES
+from .storage import ShownStudies
+
+EVERY = 3.0
+"""Seconds between two looks at whether a study has news."""
+
+
+class Live:
+    """Studies on show, and their figures, drawn again where a trial has ended since.
+
+    Whether there is news is seen from the time of trials.parquet, which a search writes at most every few seconds: looking
+    costs nothing, and the search is asked nothing.
+    """
+
+    def __init__(self, studies: Sequence[Study], say: Callable[[str], None] = lambda text: None) -> None:
+        self.storage = ShownStudies()
+        self.say = say
+        self._drawn: dict[int, int] = {}
+        self._studies: dict[int, Study] = {}
+        self._folders: set[Path] = set()
+        for study in studies:
+            self.add(study)
+
+    def add(self, study: Study) -> None:
+        """Show one more study; where its storage cannot be read, that is said."""
+        self._folders.add(study.folder)
+        try:
+            self._studies[self.storage.add(study)] = study
+        except StudyError as cause:
+            self.say(f"{study.name} is not shown: {cause}")
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the studies that are shown."""
+        return [study.name for study in self._studies.values()]
+
+    def look_for_more(self, studies_dir: Path) -> None:
+        """Show the studies that have been started since."""
+        for folder in sorted(item.parent.resolve() for item in studies_dir.glob("*/study.json")):
+            if folder not in self._folders and (folder / "optuna.db").exists():
+                self.add(Study.open(folder))
+
+    def refresh(self) -> int:
+        """Draw the figures of the studies that have news. Returns how many there were."""
+        from optuna_dashboard import save_plotly_graph_object
+
+        news = 0
+        for study_id, study in list(self._studies.items()):
+            path = study.folder / "trials.parquet"
+            stamp = path.stat().st_mtime_ns if path.exists() else 0
+            if self._drawn.get(study_id) == stamp:
+                continue
+            records, limits = study.trial_records, study.limits
+            shown = optuna.load_study(study_name=study.name, storage=self.storage)
+            for name, draw in FIGURES.items():
+                save_plotly_graph_object(shown, draw(records, limits), graph_object_id=f"autodistill_{name}")
+            self._drawn[study_id] = stamp
+            news += 1
+        return news
+
+
+class Server:
+    """The dashboard on an address; `start` it, `close` it. port 0 takes any that is free."""
+
+    def __init__(self, live: Live, host: str = "127.0.0.1", port: int = 8080, studies_dir: Path | None = None) -> None:
+        """Bind the address.
+
+        Args:
+            live: what is shown.
+            host: 127.0.0.1 for this machine alone.
+            port: where.
+            studies_dir: where studies that are started later are looked for; None for no others.
+
+        Raises:
+            UsageError: the address cannot be had.
+        """
+        from optuna_dashboard import wsgi
+
+        self.live, self.studies_dir = live, studies_dir
+        try:
+            self._server = make_server(host, port, wsgi(live.storage), server_class=_Threaded, handler_class=_Quiet)
+        except OSError as cause:
+            raise UsageError(f"{host}:{port} cannot be served ({cause.strerror or cause}); give another --port or --host") from None
+        except OverflowError:
+            raise UsageError(f"--port is {port}; give a number up to 65535") from None
+        self.url = f"http://{host}:{self._server.server_port}/"
+        self._ended = threading.Event()
+
+    def serve(self) -> None:
+        """Answer until `close`, or Ctrl-C."""
+        threading.Thread(target=self._keep_up, daemon=True).start()
+        self._server.serve_forever(poll_interval=0.2)
+
+    def close(self) -> None:
+        """Stop answering."""
+        self._ended.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _keep_up(self) -> None:
+        while not self._ended.is_set():
+            try:
+                if self.studies_dir is not None:
+                    self.live.look_for_more(self.studies_dir)
+                self.live.refresh()
+            except Exception as cause:  # a table that is just being replaced, a folder that was deleted: the page goes on
+                self.live.say(f"the figures could not be drawn ({type(cause).__name__}: {cause}); trying again")
+            self._ended.wait(EVERY)
+
+
+class _Threaded(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A browser that went away in the middle of an answer is no error of ours."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """A line for every request of a page that asks every few seconds would bury the address."""

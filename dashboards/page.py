@@ -1,0 +1,217 @@
+"""The report: a study in one HTML file that needs no network, for someone who was not there."""
+
+from __future__ import annotations
+
+import functools
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+import plotly.graph_objects as go
+from markupsafe import Markup
+
+from autodistill.limits import Limits
+from autodistill.records import TrialRecord
+from autodistill.report import measures, texts
+from autodistill.report.answer import answer
+from autodistill.report.leaderboard import Row, failures, rows, verdict
+from autodistill.tuning.study import rank, was_interrupted
+
+from . import components, costs, scores, style
+
+if TYPE_CHECKING:
+    from autodistill.tuning.study import Study
+
+_AIR = 14
+"""Pixels above a plot on the page."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure on a page: its id, its height in pixels, its JSON; `empty` says why there is nothing to draw."""
+
+    id: str
+    height: int
+    json: str
+    empty: str
+
+
+def render(study: Study) -> str:
+    """The page of one study. Every name from outside is escaped, by the template and by the figures."""
+    records, limits = study.trial_records, study.limits
+    stages = stage_seconds(study.about)
+    found = rows(records, limits, study.teacher_score, stages.get("teacher"))
+    best = next(iter(rank(records, limits)), None)
+    figures = {
+        "pareto": scores.pareto(records, limits),
+        "latency": scores.latency(records, limits),
+        "curves": scores.curves(records, limits),
+        "values": components.values(records, limits),
+        "parallel": components.parallel(records, limits),
+        "loss_mix": components.loss_mix(records, limits),
+        "seeds": scores.seeds(records, limits),
+        "time": costs.time(records, limits, stages),
+    }
+    recipe = study.folder / "recommended.yaml"
+    return page(
+        "report.html.jinja",
+        study=study,
+        asked=_asked(study),
+        answer=answer(records, limits),
+        verdict=verdict(records, limits),
+        best=best,
+        facts=_facts(best, records),
+        rows=[_cells(row) for row in found],
+        metric=texts.clean(records[0].metric) if records else "score",
+        figures={name: draw(name, figure) for name, figure in figures.items()},
+        limits=limits.text() if limits != Limits() else "",
+        recipe=recipe.read_text(encoding="utf-8") if recipe.exists() else "",
+        counts=_counts(study),
+        noise=measures.seed_noise(records),
+        time=_time(records, stages),
+        failures=failures(records),
+        infeasible=sum(record.state == "infeasible" for record in records),
+        reproduce=_reproduce(study),
+        teacher=_teacher(study.about),
+        environment=_environment(study.about),
+    )
+
+
+def page(template: str, **values: Any) -> str:
+    """A page from one of the templates beside this file, with plotly.js in it once."""
+    from plotly.offline import get_plotlyjs
+
+    kept = {"plotly": Markup(get_plotlyjs()), "css": _file("report.css"), "script": _file("report.js")}
+    return _templates().get_template(template).render(**kept, **values)
+
+
+@functools.cache
+def _templates() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: str(_file(name))), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= {"score": texts.score, "duration": texts.duration, "percent": texts.percent, "plural": texts.plural}
+    return environment
+
+
+def _file(name: str) -> Markup:
+    return Markup(resources.files(__package__).joinpath(name).read_text(encoding="utf-8"))  # our own text, no name from outside
+
+
+def draw(name: str, figure: go.Figure) -> Drawn:
+    """A figure as the page takes it: without its title and legend, which the page writes itself, and safe inside a script element."""
+    meta = figure.layout.meta
+    top = figure.layout.margin.t or style.TOP
+    height = int(figure.layout.height - style.TOP + _AIR)
+    figure.update_layout(title_text=None, showlegend=False, margin_t=top - style.TOP + _AIR, height=height)
+    text = figure.to_json().replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    return Drawn(name, height, text, meta["empty"] if isinstance(meta, dict) and "empty" in meta else "")
+
+
+def _cells(row: Row) -> dict[str, Any]:
+    return {
+        "trial": "" if row.trial is None else str(row.trial), "name": row.name, "score": texts.score(row.score),
+        "retention": texts.percent(row.retention), "params": texts.params(row.params), "latency": texts.latency(row.latency_ms),
+        "seconds": texts.duration(row.seconds), "student": row.student if row.trial is not None else row.student.rpartition("/")[2],
+        "objective": row.objective, "best": row.is_best, "teacher": row.trial is None,
+    }  # fmt: skip
+
+
+def _asked(study: Study) -> dict[str, str]:
+    settings, data = study.settings, study.about["dataset"]
+    asked = {
+        "dataset": f"{data['name']}: {data['task']}, {data['train_rows']:,} training rows",
+        "teacher": _teacher(study.about),
+        "limits on the student": study.limits.text(),
+        "trials": f"{settings.trials} beside the three baselines, of at most {texts.plural(settings.max_epochs, 'epoch')} each",
+    }
+    if settings.time_budget is not None:
+        asked["time budget"] = texts.duration(settings.time_budget)
+    return asked
+
+
+def _teacher(about: Mapping[str, Any]) -> str:
+    models = [str(item.get("model", "")) for item in about.get("teachers", [])]
+    return texts.clean(", ".join(dict.fromkeys(models))) or "not recorded"
+
+
+def _facts(best: TrialRecord | None, records: Sequence[TrialRecord]) -> list[tuple[str, str, str]]:
+    """The few numbers at the top: value, what it is, and a remark."""
+    if best is None or best.score is None:
+        return []
+    known = next(item for item in measures.by_recipe(records) if item.record.recipe_id == best.recipe_id)
+    spread = "one seed" if known.spread is None else f"± {known.spread:.4f} over {len(known.scores)} seeds"
+    facts = [(texts.score(known.mean), f"{texts.clean(best.metric)} on validation", spread)]
+    if known.retention is not None:
+        facts.append((texts.percent(known.retention), "of the teacher’s score", f"teacher {texts.score(best.teacher_score)}"))
+    facts.append((texts.params(best.params), "parameters", texts.student(best.recipe)))
+    if best.latency_ms is not None:
+        facts.append((texts.latency(best.latency_ms), "for one row", "on the machine of the search"))
+    return facts
+
+
+def _counts(study: Study) -> str:
+    words = {
+        "complete": "run to the end",
+        "pruned": "stopped early",
+        "fail": "failed",
+        "infeasible": "over a limit and not run",
+        "interrupted": "interrupted",
+    }
+    return ", ".join(f"{number} {words[state]}" for state, number in study.counts.items() if number)
+
+
+def stage_seconds(about: Mapping[str, Any]) -> dict[str, float]:
+    """Seconds of the work before the trials, `teacher` and `outputs`, over all sessions; only what was measured."""
+    total: Counter[str] = Counter()
+    for session in about.get("sessions", []):
+        total.update({name: float(value) for name, value in session.get("seconds", {}).items()})
+    return dict(total)
+
+
+def _time(records: Sequence[TrialRecord], stages: Mapping[str, float]) -> dict[str, Any]:
+    spent = sum(measures.hours(records).values()) + sum(stages.get(name, 0.0) for name in ("teacher", "outputs"))
+    stopped = measures.saved_by_stopping(records)
+    stored = measures.saved_by_store(records, stages.get("outputs"))
+    return {
+        "spent": spent,
+        "stopping": stopped,
+        "stopped": sum(record.state == "pruned" for record in records),
+        "store": stored,
+        "taught": measures.taught_epochs(records),
+        "pass": stages.get("outputs"),
+        "cut": sum(was_interrupted(record) for record in records),
+    }
+
+
+def _reproduce(study: Study) -> str:
+    """The command that asks the same again, into a study of another name."""
+    settings = study.settings
+    latency = None if settings.max_latency_ms is None else f"{settings.max_latency_ms:g}ms"
+    options: list[tuple[str, Any]] = [
+        ("--dataset", settings.dataset.name), ("--limit-train", settings.dataset.limit_train), ("--space", settings.space),
+        ("--teacher", settings.teacher), ("--trials", settings.trials), ("--max-epochs", settings.max_epochs),
+        ("--max-params", settings.max_params), ("--max-latency", latency), ("--seed", settings.seed),
+        ("--study", f"{settings.study}-again"),
+    ]  # fmt: skip
+    options[1:1] = [("--text-column", name) for name in settings.dataset.text_columns or ()]
+    options.append(("--label-column", settings.dataset.label_column))
+    words = [word for name, value in options if value is not None for word in (name, str(value))]
+    return texts.clean(shlex.join(["autodistill", "search", *words]))
+
+
+def _environment(about: Mapping[str, Any]) -> dict[str, str]:
+    sessions = about.get("sessions") or [{}]
+    last: Mapping[str, Any] = sessions[-1]
+    found = {"dataset fingerprint": str(about["dataset"].get("fingerprint", "not recorded"))}
+    if "started" in sessions[0]:
+        found["started"] = datetime.fromisoformat(sessions[0]["started"]).strftime("%-d %B %Y, %H:%M UTC")
+    if len(sessions) > 1:
+        found["sessions"] = str(len(sessions))
+    return found | {name: texts.clean(str(value)) for name, value in last.get("environment", {}).items()}

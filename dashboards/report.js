@@ -1,0 +1,101 @@
+"use strict";
+const plots = [...document.querySelectorAll(".plot")];
+const options = { displayModeBar: false, responsive: true };
+// A phone has no room for what a screen has: smaller letters, and words broken where the figure says.
+function narrow(layout) {
+  layout.font = { ...layout.font, size: 11 };
+  for (const axis of [layout.xaxis, layout.yaxis]) {
+    if (axis) axis.tickfont = { ...axis.tickfont, size: 10.5 };
+  }
+  if (layout.meta && layout.meta.narrow) layout.xaxis.ticktext = layout.meta.narrow;
+}
+
+// Plotly's own legend cuts names and overlaps on narrow pages; this one flows like text. A click hides and shows.
+function legend(plot, traces) {
+  const list = document.createElement("ul");
+  list.className = "legend";
+  traces.forEach((trace, number) => {
+    if (trace.showlegend === false || !trace.name) return;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.setAttribute("aria-pressed", "true");
+    button.innerHTML = key(trace);
+    button.append(trace.name);
+    button.addEventListener("click", () => {
+      const shown = button.getAttribute("aria-pressed") === "false";
+      button.setAttribute("aria-pressed", String(shown));
+      Plotly.restyle(plot, { visible: shown }, [number]);
+    });
+    const item = document.createElement("li");
+    item.append(button);
+    list.append(item);
+  });
+  return list;
+}
+
+const shapes = {
+  circle: (fill, stroke) => `<circle cx="12" cy="7" r="4.5" fill="${fill}" ${stroke}/>`,
+  square: (fill, stroke) => `<rect x="7.5" y="2.5" width="9" height="9" fill="${fill}" ${stroke}/>`,
+  diamond: (fill, stroke) => `<path d="M12 1l6 6-6 6-6-6z" fill="${fill}" ${stroke}/>`,
+  "triangle-up": (fill, stroke) => `<path d="M12 1.5l6 10.5H6z" fill="${fill}" ${stroke}/>`,
+  "x-thin": (fill, stroke) => `<path d="M8 3l8 8M16 3l-8 8" ${stroke}/>`,
+  "line-ns": (fill, stroke) => `<path d="M12 2v10" ${stroke}/>`,
+};
+
+// The colours and names of shapes are our own (dashboards/*.py): no text from outside comes in here.
+function key(trace) {
+  let inside = "";
+  if (trace.type === "bar") {
+    const hatched = trace.marker.pattern && trace.marker.pattern.shape;
+    const colour = trace.marker.line.color;
+    inside = `<rect x="4" y="2" width="16" height="10" fill="${trace.marker.color}" stroke="${colour}"/>`;
+    if (hatched) inside += `<path d="M5 11l8-8M11 11l8-8" stroke="${colour}"/>`;
+  } else {
+    const mode = trace.mode || "";
+    if (mode.includes("lines")) {
+      const dash = trace.line.dash === "dash" ? 'stroke-dasharray="5 3"' : "";
+      inside += `<path d="M1 7h22" stroke="${trace.line.color}" stroke-width="${Math.min(trace.line.width, 7)}" ${dash}/>`;
+    }
+    if (mode === "markers") {
+      const symbol = trace.marker.symbol || "circle";
+      const open = symbol.endsWith("-open") || symbol.includes("thin") || symbol.includes("line-");
+      const line = trace.marker.line || {};
+      const stroke = open ? `fill="none" stroke="${line.color || trace.marker.color}" stroke-width="${Math.max(line.width || 0, 1.5)}"` : "";
+      inside += shapes[symbol.replace("-open", "")](open ? "none" : trace.marker.color, stroke.replace('fill="none" ', ""));
+    }
+  }
+  return `<svg width="24" height="14" viewBox="0 0 24 14" fill="none" aria-hidden="true">${inside}</svg>`;
+}
+
+for (const plot of plots) {
+  const figure = JSON.parse(document.getElementById(plot.id + "-data").textContent);
+  if (window.innerWidth < 600 && !plot.parentElement.classList.contains("scroll")) narrow(figure.layout);
+  plot.before(legend(plot, figure.data));
+  Plotly.newPlot(plot, figure.data, figure.layout, options);
+}
+
+// Paper is narrower than a screen: draw once more at its width, and go back afterwards.
+const paper = 680;
+window.addEventListener("beforeprint", () => plots.forEach((plot) => Plotly.relayout(plot, { width: paper })));
+window.addEventListener("afterprint", () => plots.forEach((plot) => Plotly.relayout(plot, { width: null, autosize: true })));
+
+for (const button of document.querySelectorAll("button[data-copy]")) {
+  button.addEventListener("click", async () => {
+    const source = document.getElementById(button.dataset.copy);
+    try {
+      await navigator.clipboard.writeText(source.textContent);
+    } catch {
+      // A page opened from a file may not be allowed the clipboard: select the text and use the old command.
+      const range = document.createRange();
+      range.selectNodeContents(source);
+      const selection = window.getSelection();
+      selection.removeAllRanges();
+      selection.addRange(range);
+      if (!document.execCommand("copy")) { button.textContent = "Press Ctrl+C"; return; }
+      selection.removeAllRanges();
+    }
+    const before = button.textContent;
+    button.textContent = "Copied";
+    setTimeout(() => { button.textContent = before; }, 1500);
+  });
+}

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+from autodistill.dashboards import FIGURES, style
+from autodistill.dashboards.components import name_of
+from autodistill.dashboards.costs import time
+from generated import SPREAD, generate
+from made import failed, make_study, point, record
+
+from autodistill.errors import StudyError
+from autodistill.limits import Limits
+from autodistill.records import TrialRecord
+
+RECORDS = generate(60)
+AWKWARD: dict[str, list[TrialRecord]] = {
+    "none": [],
+    "all failed": [failed(0), failed(1)],
+    "none finished": [record(0, score=None, state="infeasible", reason="too large")],
+    "one": [record(0)],
+    "not a number": [record(0, score=math.nan), record(1, score=math.inf, curve=[point(1, math.nan)])],
+    "equal scores": [record(trial, score=0.5) for trial in range(4)],
+    "without costs": [record(0, params=None, latency_ms=None, seconds=None), record(1, params=0, latency_ms=0.0)],
+    "without a recipe": [record(0, recipe={}), record(1, recipe={"student": {"family": "ß" * 60}})],
+    "three": generate(3, repeats=0),
+    "a recommended baseline": [record(0, "no_kd", 0.9), record(1, score=0.8)],
+}
+
+
+def trace(figure: go.Figure, name: str) -> Any:
+    return next(item for item in figure.data if item.name == name)
+
+
+@pytest.mark.parametrize("kind", AWKWARD)
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_is_drawn_of_whatever_there_is(name: str, kind: str) -> None:
+    figure = FIGURES[name](AWKWARD[kind], Limits(max_params=10_000_000, max_latency_ms=2.0))
+    data = json.loads(figure.to_json())
+    assert figure.layout.title.text
+    if not data["data"]:
+        assert figure.layout.meta["empty"].endswith(".")
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_names_from_outside_are_text_in_every_figure(name: str) -> None:
+    bad = "<b onclick=x>"
+    recipes = [record(0).recipe | {"student": {"family": bad + end}} for end in "ab"]
+    records = [
+        record(trial, metric=bad, recipe=recipes[trial % 2], score=0.5 + trial / 100, seed=trial // 4, recipe_id=str(trial % 4))
+        for trial in range(8)
+    ]
+    assert bad not in json.dumps(json.loads(FIGURES[name](records, Limits()).to_json()), ensure_ascii=False)
+
+
+def test_the_front_is_drawn_through_what_nothing_beats() -> None:
+    points = [(1e6, 0.5), (2e6, 0.7), (3e6, 0.6), (4e6, 0.9)]
+    records = [record(trial, score=score, params=int(params)) for trial, (params, score) in enumerate(points)]
+    line = trace(FIGURES["pareto"](records, Limits()), "Pareto front")
+    assert list(zip(line.x, line.y, strict=True)) == [(1e6, 0.5), (2e6, 0.7), (4e6, 0.9)]
+    assert line.line.shape == "hv"
+
+
+def test_limits_are_drawn_and_what_breaks_them_is_told_apart() -> None:
+    records = [record(0, score=0.7, params=1_000_000), record(1, score=0.9, params=9_000_000)]
+    figure = FIGURES["pareto"](records, Limits(max_params=5_000_000))
+    assert list(trace(figure, "over a limit").x) == [9e6]
+    assert list(trace(figure, "best").x) == [1e6]
+    assert [shape.x0 for shape in figure.layout.shapes if shape.type == "line" and shape.x0 == shape.x1] == [5e6]
+    assert "limit 5.00M" in [note.text for note in figure.layout.annotations]
+
+
+def test_repeats_become_error_bars_on_the_recipe_they_repeat() -> None:
+    records = [record(0, score=0.80, recipe_id="a"), record(1, "repeat", 0.84, recipe_id="a", seed=1), record(2, score=0.7)]
+    found = trace(FIGURES["pareto"](records, Limits()), "search")
+    assert list(found.y) == [pytest.approx(0.82), pytest.approx(0.7)]
+    assert list(found.error_y.array) == [pytest.approx(math.sqrt(2 * 0.02**2)), None]
+    seeds = FIGURES["seeds"](records, Limits())
+    assert list(trace(seeds, "one seed").x) == [0.80, 0.84]
+
+
+def test_the_crosses_stand_where_trials_were_stopped() -> None:
+    figure = FIGURES["curves"](RECORDS, Limits())
+    stopped = {item.trial: (item.curve[-1].epoch, item.curve[-1].score) for item in RECORDS if item.state == "pruned"}
+    crosses = trace(figure, "stopped here")
+    assert dict(zip(crosses.customdata, zip(crosses.x, crosses.y, strict=True), strict=True)) == stopped
+    drawn = sum(int(np.isfinite(np.asarray(item.y, dtype=float)).sum()) for item in figure.data if item.name != "stopped here")
+    assert drawn == sum(len(item.curve) for item in RECORDS if item.role != "repeat")
+
+
+def test_groups_of_choices_have_their_medians() -> None:
+    records = [record(trial, score=score, recipe={"student": {"family": family}}) for trial, (family, score) in enumerate(
+        [("cnn", 0.5), ("cnn", 0.7), ("cnn", 0.6), ("bert", 0.9), ("bert", 0.8)]
+    )]  # fmt: skip
+    figure = FIGURES["values"](records, Limits())
+    assert list(trace(figure, "median").x) == [0.6]
+    assert list(trace(figure, "best trial’s choice").x) == [pytest.approx(0.85)]
+    assert next(text for text in figure.layout.yaxis.ticktext if "bert" in text).endswith("(2)</span>")
+
+
+def test_the_time_is_all_there_and_what_was_saved_is_told_apart() -> None:
+    figure = time(RECORDS, Limits(), {"teacher": 60.0, "outputs": 10.0})
+    spent, saved = figure.data
+    unit = 60.0
+    assert sum(spent.x) * unit == pytest.approx(70.0 + sum(item.seconds or 0.0 for item in RECORDS))
+    assert set(saved.y) == {"early stopping saved", "stored outputs saved"}
+    assert len([item for item in RECORDS if item.state == "fail"]) == len(range(SPREAD - 1, 63, SPREAD))
+    assert len(time(RECORDS, Limits()).data[1].y) == 1  # without a measured pass of the teacher nothing is claimed
+
+
+def test_the_lines_side_by_side_are_the_best_trials() -> None:
+    figure = FIGURES["parallel"](RECORDS, Limits())
+    ranked = sorted((item for item in RECORDS if item.state == "complete" and item.role != "repeat"), key=lambda item: -(item.score or 0.0))
+    assert len(figure.data) == min(20, len(ranked))
+    assert all(0.0 - 0.06 <= y <= 1.06 for item in figure.data for y in item.y)
+    assert {f"trial {item.trial}" for item in ranked[:5]} <= {item.name.removeprefix("best, ") for item in figure.data}
+
+
+def test_the_loss_mix_shows_every_completed_trial_once_a_term() -> None:
+    figure = FIGURES["loss_mix"](RECORDS, Limits())
+    completed = [item for item in RECORDS if item.state == "complete" and item.role != "repeat"]
+    terms = [item for item in figure.data if item.name is None]
+    assert {len(item.x) for item in terms} == {len(completed)}
+    weights = {item.trial: item.recipe["objective"]["hard_label_weight"] for item in completed}
+    assert dict(zip(terms[0].customdata, terms[0].y, strict=True)) == pytest.approx(weights)
+
+
+def test_colours_are_of_the_palette_that_the_colour_blind_tell_apart() -> None:
+    palette = {style.BLACK, style.ORANGE, style.SKY, style.GREEN, style.YELLOW, style.BLUE, style.VERMILION, style.PURPLE}
+    assert {colour for colour, _ in style.ROLES.values()} - palette == {style.MUTED}
+    assert len({style.ROLES[role] for role in ("no_kd", "plain_kd", "defaults")}) == 3
+
+
+def test_key_paths_read_as_words() -> None:
+    assert name_of("objective.intermediate.kind") == "intermediate"
+    assert name_of("objective.intermediate.mi_alpha") == "intermediate mi alpha"
+    assert name_of("training.learning_rate") == "learning rate"
+
+
+def test_a_study_plots_by_name(tmp_path: Any) -> None:
+    study = make_study(tmp_path, RECORDS)
+    assert study.plot("pareto").layout.title.text == "Score against size"
+    with pytest.raises(StudyError, match="the figure is 'paretto'; allowed: pareto, latency.*Did you mean 'pareto'"):
+        study.plot("paretto")

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import json
+import math
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from autodistill.dashboards.page import render
+from generated import generated_study
+from made import failed, make_study, record
+
+from autodistill.cli.main import main
+from autodistill.records import TrialRecord
+from autodistill.report.html import write_report
+from autodistill.tuning.study import Study
+
+RECORDS = [
+    record(0, "no_kd", 0.81),
+    record(1, "plain_kd", 0.83),
+    record(2, "defaults", 0.82),
+    record(3, score=0.6, state="pruned"),
+    record(4, score=0.87),
+]
+SECTIONS = ["leaderboard", "recipe", "cost", "learning", "why", "noise", "hours", "failed", "again"]
+BAD = "<script>alert(1)</script>"
+
+
+class _Parsed(HTMLParser):
+    """The page's table rows, section ids and text, and whatever loads something."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self.sections: list[str | None] = []
+        self.loads: list[str] = []
+        self.text = ""
+        self._cell = self._script = False
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        self._script = tag in ("script", "style")
+        if tag == "section":
+            self.sections.append(found.get("id"))
+        if tag == "tr":
+            self.rows.append([])
+        self._cell = tag in ("td", "th")
+        if self._cell:
+            self.rows[-1].append("")
+        if tag == "link" or found.get("src") or (found.get("href") or "#")[0] != "#":
+            self.loads.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        if self._cell:
+            self.rows[-1][-1] += data
+        if not self._script:
+            self.text += data
+
+    def handle_endtag(self, tag: str) -> None:
+        self._cell = self._script = False
+
+
+def without_plotly(page: str) -> str:
+    return re.sub(r"<script>/\*\*\n\* plotly.js.*?</script>", "", page, flags=re.DOTALL)  # it names addresses in comments
+
+
+def test_the_page_has_every_section_the_leaderboard_and_the_recipe(tmp_path: Path) -> None:
+    study = make_study(tmp_path, RECORDS)
+    write_report(study)
+    page = _Parsed((study.folder / "report.html").read_text(encoding="utf-8"))
+    assert page.sections == SECTIONS
+    found = [(row[0], row[2]) for row in page.rows[1:]]
+    assert found == [("", "0.9000"), ("4", "0.8700"), ("1", "0.8300"), ("2", "0.8200"), ("0", "0.8100")]
+    assert "0.0600 more than no KD" in page.text
+    assert "reaches accuracy 0.8700, 96.7% of the teacher’s 0.9000." in page.text
+    assert "version: 1" in page.text
+    assert "autodistill search --dataset d --trials 20" in page.text
+
+
+def test_the_page_loads_nothing_and_has_plotly_once(tmp_path: Path) -> None:
+    page = render(make_study(tmp_path, RECORDS))
+    assert page.count("* plotly.js v") == 1
+    outside = without_plotly(page)
+    assert len(outside) < len(page) / 10
+    assert _Parsed(outside).loads == []
+    assert "default-src 'none'" in outside
+
+
+AWKWARD: dict[str, list[TrialRecord]] = {
+    "none": [],
+    "all failed": [failed(0), failed(1)],
+    "not a number": [record(0, score=math.nan)],
+    "long and not ASCII": [record(0, dataset="größe" * 12, metric="naïve_" * 10)],
+    "three": RECORDS[:3],
+}
+
+
+@pytest.mark.parametrize("kind", AWKWARD)
+def test_the_page_is_made_of_whatever_there_is(kind: str, tmp_path: Path) -> None:
+    records = AWKWARD[kind]
+    page = render(make_study(tmp_path, records))
+    parsed = _Parsed(without_plotly(page))
+    assert parsed.sections == SECTIONS
+    assert ("DivergedError: the loss is nan" in parsed.text) == any(item.state == "fail" for item in records)
+    for text in re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', page, flags=re.DOTALL):
+        json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+
+def test_names_from_outside_stay_text(tmp_path: Path) -> None:
+    student = {"student": {"family": BAD}, "objective": {}, "teacher": {"model": BAD}}
+    study = make_study(tmp_path, [record(0, metric=BAD, recipe=student), record(1, metric=BAD, recipe=student), failed(2, BAD)])
+    study.about["dataset"]["name"] = BAD
+    study.about["teachers"] = [{"model": BAD}]
+    page = render(study)
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; with 1.23M" not in page.split("<body>")[0]
+    assert page.lower().count("<script") == page.lower().count("</script>")
+    assert f"“s” on {BAD}" in _Parsed(without_plotly(page)).text
+
+
+def test_the_hours_are_said_as_they_were_measured(tmp_path: Path) -> None:
+    text = " ".join(_Parsed(without_plotly(render(generated_study(tmp_path, 30)))).text.split())
+    assert re.search(r"Stopping \d+ trials early saved about \S+: the epochs they did not run", text)
+    assert re.search(r"Storing the teacher’s outputs saved about \S+: [\d,]+ epochs would each", text)
+    assert "9.5s a pass" in text
+    other = make_study(tmp_path, RECORDS)
+    assert "what storing them saved is not known" in " ".join(_Parsed(without_plotly(render(other))).text.split())
+
+
+def test_a_page_of_2000_trials_is_not_too_large(tmp_path: Path) -> None:
+    page = render(generated_study(tmp_path, 2000))
+    assert len(page.encode()) < 8_000_000
+
+
+def test_the_command_writes_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study = make_study(tmp_path, RECORDS)
+    assert main(["report", "s", "--studies-dir", str(tmp_path)]) == 0
+    assert (study.folder / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert main(["report", str(study.folder), "--out", str(tmp_path / "page.html")]) == 0
+    assert capsys.readouterr().out.splitlines()[1].endswith("page.html")
+    assert (tmp_path / "page.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "give one study, or --all"),
+        (["s", "--all"], "give one study, or --all"),
+        (["t"], "the study is 't'; allowed: s. "),
+        (["s", "--out", "."], "--out is '.', a folder"),
+        (["s", "--out", "nowhere/x.html"], "there is no folder"),
+    ],
+)
+def test_the_command_says_what_is_wrong(words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_study(tmp_path, RECORDS)
+    assert main(["report", *words, "--studies-dir", str(tmp_path)]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_study_is_found_by_name_or_folder(tmp_path: Path) -> None:
+    study = make_study(tmp_path, RECORDS)
+    assert Study.find("s", tmp_path).folder == Study.find(str(study.folder), "elsewhere").folder
