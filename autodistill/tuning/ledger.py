@@ -51,6 +51,7 @@ class Running:
     trial: optuna.Trial
     role: Role
     recipe: Recipe
+    recipe_id: str
     found: Feasibility
     assignment: Assignment
     points: list[Point] = field(default_factory=list)
@@ -68,6 +69,7 @@ class Ledger:
         self, study: optuna.Study, plan: Plan, space: Space, feasible: Feasible, folder: Path, emit: Callable[[Event], None]
     ) -> None:
         self.study = study
+        self.save: Callable[[], None] = study._storage.save  # type: ignore[attr-defined]
         self.plan = plan
         self.space = space
         self.feasible = feasible
@@ -82,7 +84,7 @@ class Ledger:
         self.refused = 0
         self.smallest = Feasibility(None, None)
         self._rungs = rungs(self.settings.max_epochs)
-        self._written = 0.0
+        self._written = self._saved = 0.0
         self._changed = True
         for trial in study.get_trials(deepcopy=False):
             self._enter(trial)
@@ -97,6 +99,7 @@ class Ledger:
         for recipe in recipes:
             if (role, recipe.id, seed) not in known:
                 self._enqueue(role, recipe, seed, {})
+        self.save()
 
     def repeat(self, best: int = 5) -> None:
         """Queue the baselines and the best few recipes with more seeds, where the settings ask for that."""
@@ -144,10 +147,12 @@ class Ledger:
         except (SpaceError, RecipeError) as cause:
             self._refuse(trial, INVALID, str(cause))
             return None
-        if not queued and (recipe.id in self.ended or any(run.recipe.id == recipe.id for run in self.running.values())):
-            self._refuse(trial, REPEAT, f"recipe {recipe.id} has been tried in trial {self.ended.get(recipe.id, 'that runs')}")
+        proposal = queued or self._proposal(role, recipe, self.settings.seed)
+        recipe_id = proposal["recipe_id"]
+        if not queued and (recipe_id in self.ended or any(run.recipe_id == recipe_id for run in self.running.values())):
+            self._refuse(trial, REPEAT, f"recipe {recipe_id} has been tried in trial {self.ended.get(recipe_id, 'that runs')}")
             return None
-        return self._admit(trial, role, recipe, queued or self._proposal(role, recipe, self.settings.seed))
+        return self._admit(trial, role, recipe, proposal)
 
     def _admit(self, trial: optuna.Trial, role: Role, recipe: Recipe, proposal: dict[str, Any]) -> Running | None:
         teacher = self.plan.teachers.get(recipe.teacher)
@@ -173,12 +178,13 @@ class Ledger:
             self._refuse(trial, INFEASIBLE, self.limits.describe(found))
             return None
         self.refused = 0
-        self.running[trial.number] = run = Running(trial, role, recipe, found, assignment)
+        self.running[trial.number] = run = Running(trial, role, recipe, proposal["recipe_id"], found, assignment)
         if teacher is None:
             failure = f"ModelError: there is no teacher {recipe.teacher.model!r} in this study"
         if failure is not None:
             self.fail(trial.number, failure)
             return None
+        self.save()
         return run
 
     def _refuse(self, trial: optuna.Trial, verdict: str, reason: str) -> None:
@@ -264,6 +270,7 @@ class Ledger:
 
     def _tell(self, trial: optuna.Trial, state: TrialState, value: float | None = None) -> None:
         record = self._enter(self.study.tell(trial, value, state))
+        self.save()
         if record is not None:
             self.emit(TrialFinished(record))
 
@@ -283,6 +290,7 @@ class Ledger:
                 outcome = {"verdict": INTERRUPTED, "reason": f"{INTERRUPTED}: {why}"}
                 self.study._storage.set_trial_user_attr(trial._trial_id, "outcome", outcome)  # another process's: no public way
             self._enter(self.study.tell(trial.number, state=TrialState.FAIL))
+        self.save()
         self.tidy()
 
     # The folder
@@ -320,14 +328,17 @@ class Ledger:
                     shutil.rmtree(folder, ignore_errors=True)
 
     def write(self, force: bool = False) -> None:
-        """Write trials.parquet where something is new, not more often than every few seconds."""
+        """Write what is new: epochs to the storage every second, trials.parquet every few seconds."""
         began = time.monotonic()
+        if force or began > self._saved:
+            self.save()
+            self._saved = began + 1.0
         if not self._changed or not (force or began > self._written):
             return
         write_records(list(self.records.values()), self.folder / "trials.parquet")
         self._changed = False
         now = time.monotonic()
-        self._written = now + max(2.0, 20 * (now - began))  # a table of thousands takes a while: at most a twentieth of the time
+        self._written = now + max(2.0, 100 * (now - began))  # a table of thousands takes a while: at most a hundredth of the time
 
     def say(self, text: str) -> None:
         """Tell people."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import BaseStorage
+from optuna.storages import RDBStorage
 
 from autodistill.errors import RunError, StudyError
 from autodistill.limits import Feasible
@@ -27,6 +27,7 @@ from autodistill.tuning import study as folders
 from autodistill.tuning.environment import describe_environment
 from autodistill.tuning.events import Event, Listen, SearchFinished, SearchMessage, SearchStarted
 from autodistill.tuning.ledger import Ledger
+from autodistill.tuning.mirror import open_study
 from autodistill.tuning.ray_backend import Halt, Round, RunningRay, ray_running, run_round
 from autodistill.tuning.sampler import make_pruner, make_sampler
 from autodistill.tuning.settings import DatasetFacts, SearchSettings, TeacherRef, check_existence, no_study, without_password
@@ -86,7 +87,7 @@ def run_search(
     elif not folder.is_dir():
         raise StudyError(no_study(settings))
     lock = folders.lock_study(folder)
-    storage: BaseStorage | None = None
+    storage: RDBStorage | None = None
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
@@ -110,9 +111,8 @@ def run_search(
                 "Its trials can still be read from trials.parquet; start another with --study NAME"
             )
         folders.write_about(folder, about)
-        optuna_study = optuna.create_study(
-            study_name=settings.study, storage=storage, direction="maximize", load_if_exists=True, pruner=make_pruner(settings.max_epochs)
-        )
+        optuna_study = open_study(storage, settings.study)
+        optuna_study.pruner = make_pruner(settings.max_epochs)
         emit = _emitter(listen, folder)
         ledger = Ledger(optuna_study, plan, space, feasible, folder, emit)
         optuna_study.sampler = make_sampler(settings.seed, ledger.finished)

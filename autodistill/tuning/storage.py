@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import optuna
-from optuna.storages import BaseStorage, RDBStorage, get_storage
+from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy import event
 
 from autodistill.errors import StudyError
 from autodistill.tuning.settings import without_password
 
 
-def open_storage(url: str) -> BaseStorage:
+def open_storage(url: str) -> RDBStorage:
     """Open an Optuna storage by URL; SQLite is made quick (a write-ahead log) and patient with readers.
 
     Raises:
@@ -20,7 +20,7 @@ def open_storage(url: str) -> BaseStorage:
     """
     try:
         if not url.startswith("sqlite"):
-            return get_storage(url)
+            return RDBStorage(url)
         storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
     except Exception as cause:  # SQLAlchemy's own, its drivers', missing drivers
         raise StudyError(

@@ -47,6 +47,14 @@ class Messages(FIFOScheduler):
     def __init__(self, tuner_round: Round) -> None:
         super().__init__()
         self.round = tuner_round
+        self.snapshots = True
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        super().on_trial_add(tune_controller, trial)
+        if self.snapshots:  # Tune wants one of itself to exist; the others take 10 ms for each trial so far, and are never read
+            tune_controller.checkpoint(force=True)
+            tune_controller.checkpoint = _no_snapshot
+            self.snapshots = False
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         stop = self.round.message(trial.trial_id, result["message"])
@@ -97,6 +105,10 @@ class Watch(Callback):
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
+
+
+def _no_snapshot(force: bool = False, wait: bool = False) -> None:
+    pass
 
 
 def _error_of(trial: Trial) -> tuple[str, str | None]:

@@ -7,7 +7,6 @@ import math
 from collections import Counter
 from pathlib import Path
 
-import optuna
 import pytest
 from fakes import (
     ERROR,
@@ -34,6 +33,7 @@ from autodistill.space import Space
 from autodistill.train.assignment import TrialResult
 from autodistill.tuning import ledger as ledger_module
 from autodistill.tuning.ledger import Ledger
+from autodistill.tuning.mirror import open_study
 from autodistill.tuning.sampler import make_pruner, make_sampler, rungs
 from autodistill.tuning.storage import open_storage
 from autodistill.tuning.study import best_of, default_storage, write_about
@@ -59,13 +59,8 @@ class Bench:
                 self.ledger.enqueue(role, [recipe])
 
     def again(self) -> Ledger:
-        study = optuna.create_study(
-            study_name="s",
-            storage=open_storage(default_storage(self.folder)),
-            direction="maximize",
-            load_if_exists=True,
-            pruner=make_pruner(self.settings.max_epochs),
-        )
+        study = open_study(open_storage(default_storage(self.folder)), "s")
+        study.pruner = make_pruner(self.settings.max_epochs)
         self.ledger = Ledger(study, self.plan, self.space, self.feasible, self.folder, self.events.append)
         study.sampler = make_sampler(self.settings.seed, self.ledger.finished)
         return self.ledger

@@ -1,0 +1,108 @@
+"""Proposals, held against Optuna's own."""
+
+from __future__ import annotations
+
+import warnings
+
+import optuna
+import pytest
+from optuna.samplers import BaseSampler, TPESampler
+from optuna.trial import TrialState
+
+from autodistill.tuning import sampler as sampler_module
+from autodistill.tuning.sampler import ConditionalTPE
+
+
+def flat(trial: optuna.Trial) -> float:
+    rate = trial.suggest_float("rate", 1e-4, 1.0, log=True)
+    size = trial.suggest_categorical("size", [16, 32, 64])
+    layers = trial.suggest_int("layers", 1, 6)
+    trial.suggest_categorical("single", ["always"])
+    return -abs(rate - 0.01) - abs(layers - 4) + size / 64
+
+
+def branching(trial: optuna.Trial) -> float:
+    rate = trial.suggest_float("rate", 0.0, 1.0)
+    family = trial.suggest_categorical("family", ["cnn", "bert"])
+    if family == "cnn":
+        return 0.5 + 0.1 * trial.suggest_float("channels", 0.0, 1.0) - abs(rate - 0.3)
+    return (
+        0.7 - (trial.suggest_float("layers", 0.0, 1.0) - 0.8) ** 2 - (trial.suggest_float("width", 0.0, 1.0) - 0.2) ** 2 - abs(rate - 0.3)
+    )
+
+
+def run(sampler: BaseSampler, objective, trials: int) -> optuna.Study:
+    """Four at a time; of ten trials, two are stopped, one is infeasible and one fails."""
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    running = []
+    for number in range(trials):
+        trial = study.ask()
+        running.append((trial, objective(trial)))
+        if len(running) == 4:
+            trial, score = running.pop(0)
+            trial.report(score, 1 + number % 3)
+            if number % 10 == 4:
+                trial.set_constraint("max_params", 0.1 * number)
+            if number % 10 in (2, 3, 4):
+                study.tell(trial, state=TrialState.PRUNED)
+            elif number % 10 == 5:
+                study.tell(trial, state=TrialState.FAIL)
+            else:
+                study.tell(trial, round(score, 1))  # ties
+    return study
+
+
+def tpe(**more) -> TPESampler:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return TPESampler(seed=3, multivariate=True, constant_liar=True, **more)
+
+
+def test_without_branches_proposals_are_optunas_own():
+    expected = run(tpe(), flat, 60)
+    found = run(ConditionalTPE(3), flat, 60)
+    assert [trial.params for trial in found.get_trials()] == [trial.params for trial in expected.get_trials()]
+
+
+def test_a_branch_is_drawn_from_as_a_whole(monkeypatch):
+    asked = []
+    original = TPESampler.sample_relative
+
+    def watched(self, study, trial, search_space):
+        asked.append((trial.number, sorted(search_space)))
+        return original(self, study, trial, search_space)
+
+    monkeypatch.setattr(TPESampler, "sample_relative", watched)
+    study = run(ConditionalTPE(3), branching, 60)
+    for trial in study.get_trials()[20:]:
+        groups = [names for number, names in asked if number == trial.number]
+        branch = ["channels"] if trial.params["family"] == "cnn" else ["layers", "width"]
+        assert groups == [["family", "rate"], branch]
+
+
+def test_branches_are_searched_as_well_as_by_optunas_groups():
+    def mean_best(make) -> float:
+        return sum(run(make(seed), branching, 60).best_value for seed in range(4)) / 4
+
+    def groups(seed: int) -> TPESampler:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
+
+    assert mean_best(ConditionalTPE) >= mean_best(groups) - 0.05
+
+
+def test_a_long_study_is_modelled_by_its_best_and_its_latest_trials(monkeypatch):
+    monkeypatch.setattr(sampler_module, "MODELLED", 30)
+    monkeypatch.setattr(sampler_module, "BEST", 5)
+    sampler = ConditionalTPE(0)
+    study = run(sampler, flat, 80)
+    trials = study.get_trials()
+    seen = sampler._modelled(trials)
+    ended = [trial.number for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    numbers = [trial.number for trial in seen if trial.state == TrialState.COMPLETE]
+    assert numbers[5:] == ended[-25:]
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE and not any(v > 0 for v in trial.constraints.values())]
+    earlier = sorted((trial.value for trial in complete if trial.number in ended[:-25]), reverse=True)
+    assert sorted((trials[number].value for number in numbers[:5]), reverse=True) == pytest.approx(earlier[:5])
+    assert [trial.number for trial in seen if trial.state == TrialState.RUNNING] == [77, 78, 79]
