@@ -12,15 +12,17 @@ if TYPE_CHECKING:
     from autodistill.api import search
     from autodistill.export.distill import distill
     from autodistill.export.student import load_student
+    from autodistill.recommend_api import recommend
     from autodistill.tuning.study import Study
 
-__all__ = ["Recipe", "Space", "Study", "distill", "load_student", "search"]
+__all__ = ["Recipe", "Space", "Study", "distill", "load_student", "recommend", "search"]
 
 _LATER = {
     "search": "autodistill.api",
     "Study": "autodistill.tuning.study",
     "distill": "autodistill.export.distill",
     "load_student": "autodistill.export.student",
+    "recommend": "autodistill.recommend_api",
 }
 
 

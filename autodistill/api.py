@@ -12,6 +12,7 @@ from autodistill.errors import StudyError
 from autodistill.limits import Feasible, Limits
 from autodistill.recipe import Recipe
 from autodistill.records import Role
+from autodistill.recommend_api import warm_recipes
 from autodistill.report.html import write_report
 from autodistill.space import Space
 from autodistill.stages import Stage, store_outputs, train_teacher
@@ -50,6 +51,7 @@ def search(
     seed: int = 0,
     explore: bool = False,
     repeats: int = 1,
+    cold: bool = False,
     storage: str | None = None,
     text_columns: tuple[str, ...] | None = None,
     label_column: str | None = None,
@@ -75,6 +77,7 @@ def search(
         seed: of the splits, the subset, the teacher, the trials and the sampler.
         explore: spread the trials evenly over the whole space and stop none early, to record what works where.
         repeats: train the baselines and the best five recipes with so many seeds each; the best mean wins.
+        cold: do not begin with the recipes that recorded studies recommend.
         storage: an Optuna storage URL; by default a SQLite file in the study's folder.
         text_columns, label_column: names of a file's columns, where they cannot be guessed.
         listen: is told what happens while it runs (autodistill.tuning.events).
@@ -133,7 +136,10 @@ def search(
     feasible = Feasibilities(Limits(max_params, max_latency_ms), opened)
     facts = DatasetFacts(data.name, data.fingerprint, data.task, data.metric, len(data.train))
     baselines = feasible_baselines(points, feasible, settings)
-    warm = spread_recipes(points, feasible, settings) if explore else []
+    if explore:
+        warm = spread_recipes(points, feasible, settings)
+    else:  # a resumed search has its recommendations in its queue
+        warm = [] if cold or resume else warm_recipes(data, points, feasible, trials, seed, tell)
     began = time.monotonic()
     tell(StageStarted("trials", f"{trials} trials and 3 baselines"))
     try:

@@ -17,22 +17,20 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from autodistill.errors import AutodistillError, StudyError, UsageError
+from autodistill.recipe import Recipe
 from autodistill.recommend.defaults import default_recipes
 from autodistill.recommend.evaluate import DEPTHS, Evaluation, evaluate
 from autodistill.recommend.foreign import read_foreign
 from autodistill.recommend.library import shipped
 from autodistill.recommend.methods import SHIPPED
 from autodistill.recommend.table import Table, from_studies, recipe_frame
-from autodistill.recipe import Recipe
 
 
 def from_library() -> tuple[Table, dict[str, pd.DataFrame]]:
     """The shipped studies' table, and the default recipes for each of them: with the study's own student and training."""
     studies = shipped()
     if not studies:
-        raise StudyError(
-            "no studies are shipped with this autodistill (studies/recorded is empty); record some, or give --table and --mapping"
-        )
+        raise StudyError("no studies are shipped here (studies/recorded is empty); record some, or give --table and --mapping")
     defaults = {}
     for study in studies:
         base = next((record.recipe for record in study.records if record.role == "plain_kd"), study.records[0].recipe)

@@ -30,7 +30,7 @@ from autodistill.tuning.events import (
 )
 
 STYLES = {"running": "cyan", "complete": "green", "pruned": "yellow", "failed": "red", "interrupted": "magenta"}
-STAGES: tuple[Stage, ...] = ("data", "teacher", "outputs")
+STAGES: tuple[Stage, ...] = ("data", "teacher", "outputs", "warm")
 """Those that have a line; the trials have the table."""
 QUIET = 60.0
 """Seconds between two plain lines of a stage's progress."""

@@ -86,6 +86,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     )
     much.add_argument("--max-epochs", metavar="E", type=options.whole(1), help="epochs of a trial at most (default: the space's)")
     much.add_argument("--repeats", metavar="N", type=options.whole(1), default=1, help="seeds of baselines and best five (default: 1)")
+    much.add_argument("--cold", action="store_true", help="do not begin with the recipes that recorded studies recommend")
     much.add_argument("--explore", action="store_true", help="spread the trials evenly over the whole space, and stop none early")
     much.add_argument("--seed", metavar="S", type=options.whole(0), default=0, help="of everything that is random (default: 0)")
 
@@ -113,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
     progress = Progress(Limits(args.max_params, args.max_latency), _earlier)
     study: Study | None = None
     failure: RunError | None = None
-    with _all_to_stderr() if args.json else contextlib.nullcontext(sys.stdout) as out:
+    with all_to_stderr() if args.json else contextlib.nullcontext(sys.stdout) as out:
         try:
             with open_view(out, args.dataset, progress) as view:
                 study = _search(args, view.listen)
@@ -158,6 +159,9 @@ def _search(args: argparse.Namespace, listen: Listen) -> Study:
         studies_dir=args.studies_dir,
         resume=args.resume,
         seed=args.seed,
+        explore=args.explore,
+        repeats=args.repeats,
+        cold=args.cold,
         storage=args.storage,
         text_columns=None if args.text_column is None else tuple(args.text_column),
         label_column=args.label_column,
@@ -197,7 +201,7 @@ def _earlier(folder: str) -> list[TrialRecord]:
 
 
 @contextlib.contextmanager
-def _all_to_stderr() -> Iterator[TextIO]:
+def all_to_stderr() -> Iterator[TextIO]:
     """Send what anything writes to stdout to stderr, C libraries and child processes included, so that stdout has the JSON alone."""
     sys.stdout.flush()
     kept = os.dup(1)

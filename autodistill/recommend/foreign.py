@@ -79,17 +79,13 @@ def read_foreign(path: str | Path, mapping: str | Path) -> ForeignTable:
     fields = free if data.get("recipe", REST) == REST else _several(file, "recipe", columns)
     taken = [name for name in fields if name not in free]
     if taken:
-        raise DataError(
-            f"{file.where(('recipe',))}: the column {taken[0]!r} is named as something else too; a recipe field is nothing else"
-        )
+        raise DataError(f"{file.where(('recipe',))}: the column {taken[0]!r} is named as something else too")
     if not fields:
         raise DataError(f"{file.source}: no column is left for the recipe's fields; name them with recipe: [column, …]")
     for name in fields:
         texts = frame[name].dropna()
         if not pd.api.types.is_numeric_dtype(texts) and len(texts) > 20 and texts.astype(str).nunique() > 0.9 * len(texts):
-            raise DataError(
-                f"{path}: the column {name!r} is a recipe field and differs in nearly every row, as names do; put it under ignore"
-            )
+            raise DataError(f"{path}: the column {name!r} differs in nearly every row, as names do; put it under ignore")
 
     keep = rows["score"].map(math.isfinite)
     if not keep.any():
@@ -98,9 +94,7 @@ def read_foreign(path: str | Path, mapping: str | Path) -> ForeignTable:
         notes.append(f"{int((~keep).sum())} rows without a score are left out")
     if not higher:
         if "teacher_score" in rows:
-            raise DataError(
-                f"{file.source}: retention (score over the teacher's) has no meaning where lower is better; remove teacher_score"
-            )
+            raise DataError(f"{file.source}: no retention can be said where lower is better; remove teacher_score")
         rows["score"] = -rows["score"]
     fields = [name for name in fields if frame.loc[keep, name].notna().any()]
     named = frame[fields].rename(columns={name: _field(name) for name in fields})

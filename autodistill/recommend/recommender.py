@@ -75,9 +75,7 @@ class Recommender:
         """
         studies = library() if studies is None else list(studies)
         if not studies:
-            raise StudyError(
-                "there are no recorded studies to learn from; search, then add the study with `autodistill studies add FOLDER`"
-            )
+            raise StudyError("there are no recorded studies to learn from; search, then `autodistill studies add FOLDER`")
         self.studies = studies
         self.table: Table = from_studies(studies)
         self.predictor = Predictor(self.table, METHODS[method])

@@ -51,7 +51,7 @@ class Table:
     @property
     def index(self) -> np.ndarray:
         """(N,) the place of each row's dataset in `about`."""
-        return self.about.index.get_indexer(self.datasets)
+        return self.about.index.get_indexer(pd.Index(self.datasets))
 
     @property
     def teacher_scores(self) -> np.ndarray:
@@ -72,7 +72,7 @@ class Table:
 
     def target(self, dataset: str) -> Target:
         """One of the datasets, as a new one would be asked for."""
-        return Target(str(self.about["task"][dataset]), self.features.loc[dataset])
+        return Target(str(self.about["task"][dataset]), self.features.T[dataset])
 
 
 @dataclass(frozen=True)
@@ -124,12 +124,10 @@ def make_table(rows: pd.DataFrame, fields: Sequence[str], features: pd.DataFrame
             raise DataError(f"dataset {dataset!r} has more than one {name}: {', '.join(values[:5])}; it should have one")
     recipes = pd.DataFrame({field: _column(frame[field]) for field in fields}, index=frame.index)
     joined = pd.concat([frame[["dataset", "score"]], recipes], axis=1)
-    if fields:
-        joined = joined.groupby(["dataset", *fields], dropna=False, sort=False, as_index=False)["score"].mean()
+    order = joined.groupby(["dataset", *fields], dropna=False, sort=False)["score"].mean().reset_index()
     facts = about.first()
     found = pd.DataFrame(index=facts.index) if features is None else features.reindex(facts.index).astype(float)
     facts["teacher_score"] = facts["teacher_score"].astype(float)
-    order = joined.reset_index(drop=True)
     return Table(order[list(fields)], order["dataset"].to_numpy(str), order["score"].to_numpy(float), facts, found)
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from autodistill.records import Point, Role, TrialRecord
 
-Stage = Literal["data", "teacher", "outputs", "trials", "students", "test", "folder", "onnx"]
+Stage = Literal["data", "teacher", "outputs", "warm", "trials", "students", "test", "folder", "onnx"]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,159 @@
+"""`autodistill recommend`: recipes for a dataset from recorded studies, before any training."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autodistill.cli import options
+from autodistill.cli.search import all_to_stderr
+from autodistill.cli.tables import listing, open_console
+from autodistill.errors import UsageError
+from autodistill.report import texts
+
+if TYPE_CHECKING:
+    from autodistill.recommend.recommender import Recommendation
+    from autodistill.recommend_api import Advice
+
+EPILOG = """examples:
+  autodistill recommend --dataset sst2
+  autodistill recommend --dataset my/reviews.csv --max-params 2M --out recipe.yaml
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand."""
+    command = commands.add_parser(
+        "recommend",
+        help="recommend recipes for a dataset, without any training",
+        description="Measure a dataset, and say which recipes did well on recorded datasets like it, with the retention to expect.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    command.add_argument(
+        "--dataset", metavar="NAME|PATH", required=True, help="a name (see `autodistill datasets`), a hub id, a file or folder"
+    )
+    command.add_argument("--limit-train", metavar="N", type=options.count, help="for N training rows of it: a seeded, stratified subset")
+    command.add_argument("--text-column", metavar="NAME", action="append", help="the column of texts; twice for pairs of texts")
+    command.add_argument("--label-column", metavar="NAME", help="the column of labels")
+    command.add_argument("--space", metavar="NAME|PATH", help="the search space (default: the one shipped for the task)")
+    command.add_argument("--teacher", metavar="MODEL", help="a transformers model (hub id or folder), or timm:NAME for images")
+    command.add_argument("--max-params", metavar="5M", type=options.count, help="students have at most so many parameters")
+    command.add_argument(
+        "--max-latency", metavar="2ms", type=options.milliseconds, help="students answer one row within this time, on this machine"
+    )
+    command.add_argument("--top", metavar="N", type=options.whole(1), default=5, help="recipes (default: 5)")
+    command.add_argument("--seed", metavar="S", type=options.whole(0), default=0, help="of everything that is random (default: 0)")
+    command.add_argument("--out", metavar="FILE", type=Path, help="write the first recipe there, and the others beside it as FILE-2, …")
+    command.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    command.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Recommend, write the recipes, and say why these."""
+    if args.out is not None and (args.out.is_dir() or not args.out.parent.is_dir()):
+        raise UsageError(f"--out is {str(args.out)!r}; it should be a file's name in a folder that exists, like recipe.yaml")
+    with all_to_stderr():
+        from autodistill.recommend_api import recommend  # torch: seconds
+
+        advice = recommend(
+            args.dataset,
+            space=args.space,
+            teacher=args.teacher,
+            max_params=args.max_params,
+            max_latency_ms=args.max_latency,
+            top=args.top,
+            limit_train=args.limit_train,
+            seed=args.seed,
+            text_columns=None if args.text_column is None else tuple(args.text_column),
+            label_column=args.label_column,
+        )
+    written = [] if args.out is None else write(advice, args.out)
+    if args.json:
+        print(json.dumps(summary(advice, written), indent=2, allow_nan=False))
+    else:
+        show(advice, written, args.dataset)
+    return 0
+
+
+def write(advice: Advice, out: Path) -> list[Path]:
+    """The recipe files: the first as named, the others numbered beside it."""
+    paths = []
+    for place, item in enumerate(advice.recipes):
+        path = out if place == 0 else out.with_name(f"{out.stem}-{place + 1}{out.suffix}")
+        head = f"# Recommended for {advice.dataset}, {place + 1} of {len(advice.recipes)}: {expected(item)}.\n# {item.reasons}\n"
+        try:
+            path.write_text(head + item.recipe.to_yaml(), encoding="utf-8")
+        except OSError as cause:
+            raise UsageError(f"--out: {path} cannot be written: {cause}") from None
+        paths.append(path)
+    return paths
+
+
+def expected(item: Recommendation) -> str:
+    """What to expect, for people."""
+    low, high = item.interval
+    if math.isinf(low) or math.isinf(high):
+        return f"retention {item.retention:.1%}, with no interval: too little is recorded"
+    return f"retention {item.retention:.1%} (80% interval {low:.1%} to {high:.1%})"
+
+
+def summary(advice: Advice, written: list[Path]) -> dict[str, Any]:
+    """What --json prints."""
+    recipes = []
+    for place, (item, seconds) in enumerate(zip(advice.recipes, advice.seconds, strict=True)):
+        interval = [None if math.isinf(end) else end for end in item.interval]
+        recipes.append(
+            {
+                "recipe_id": item.recipe.id,
+                "recipe": item.recipe.model_dump(),
+                "retention": item.retention,
+                "interval_80": interval,
+                "params": item.params,
+                "latency_ms": item.latency_ms,
+                "training_seconds": seconds,
+                "nearest": list(item.nearest),
+                "drivers": [{"part": name, "retention": gain} for name, gain in item.drivers],
+                "file": str(written[place]) if written else None,
+            }
+        )
+    facts = {"dataset": advice.dataset, "task": advice.task, "metric": advice.metric, "train_rows": advice.train_rows}
+    return facts | {"recipes": recipes, "timing": advice.timing, "warnings": advice.warnings, "learnt_from": advice.learnt_from}
+
+
+def show(advice: Advice, written: list[Path], dataset: str) -> None:
+    """The recipes for people."""
+    console = open_console()
+    console.print(f"{advice.dataset}: {advice.task}, {advice.train_rows:,} training rows, {advice.metric}", markup=False, highlight=False)
+    for warning in advice.warnings:
+        console.print(f"Beware: {warning}.", style="yellow", markup=False, highlight=False)
+    lines = []
+    for place, (item, seconds) in enumerate(zip(advice.recipes, advice.seconds, strict=True)):
+        low, high = item.interval
+        interval = "unknown" if math.isinf(low) or math.isinf(high) else f"{low:.1%} to {high:.1%}"
+        costs = texts.params(item.params), texts.latency(item.latency_ms), texts.duration(seconds)
+        lines.append((str(place + 1), mix(item), f"{item.retention:.1%}", interval, *costs, item.reasons))
+    console.print()
+    console.print(listing(("", "recipe", "retention", "80% interval", "parameters", "latency", "training", "why"), lines))
+    console.print()
+    notes = [f"Learnt from {advice.learnt_from}.", f"Training time: {advice.timing}."]
+    console.print("\n".join(notes), style="dim", markup=False, highlight=False)
+    for path in written:
+        console.print(f"recipe   {path}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"search from here   autodistill search --dataset {shlex.quote(dataset)}", markup=False, highlight=False, soft_wrap=True)
+    sys.stdout.flush()
+
+
+def mix(item: Recommendation) -> str:
+    """A recipe in a few words: the student, the objectives, the augmentation."""
+    recipe = item.recipe
+    data = recipe.model_dump()
+    augmentation = [] if recipe.augmentation.name == "none" else [recipe.augmentation.name]
+    mixing = [recipe.augmentation.mixing] if recipe.augmentation.mixup > 0 else []
+    return ", ".join([texts.student(data), texts.objective(data), *augmentation, *mixing])
