@@ -94,8 +94,9 @@ def write_answers(path: Path, rows: Sequence[Row], answers: Sequence[Prediction]
     import pandas as pd
 
     columns: dict[str, list[object]] = {}
-    if isinstance(rows[0], tuple):
-        columns = {"text": [row[0] for row in rows], "text_b": [row[1] for row in rows]}
+    pairs = [row for row in rows if isinstance(row, tuple)]
+    if pairs:
+        columns = {"text": [pair[0] for pair in pairs], "text_b": [pair[1] for pair in pairs]}
     else:
         columns = {"image" if isinstance(rows[0], Path) else "text": [str(row) for row in rows]}
     if answers[0].label is None:

@@ -86,7 +86,9 @@ def export(
     student = load_student(folder)
     if student.module is None or student.folder != folder or not (folder / ABOUT).exists():
         raise UsageError(f"{folder} is not what `autodistill distill` wrote; give such a folder")
-    targets: dict[Precision, Path] = {"float32": folder / "onnx"} | ({"int8": folder / "onnx-int8"} if int8 else {})
+    targets: dict[Precision, Path] = {"float32": folder / "onnx"}
+    if int8:
+        targets["int8"] = folder / "onnx-int8"
     for target in targets.values():
         if target.exists() and not overwrite:
             raise UsageError(f"{target} exists; replace it with --overwrite")
@@ -181,7 +183,7 @@ def _checked(student: Student, data: Dataset, folder: Path, precision: Precision
     if not student.is_image:
         shutil.copy(student.folder / "tokenizer.json", folder / "tokenizer.json")
     written = load_student(folder)
-    compared = []
+    compared: list[dict[str, Any]] = []
     largest = 0.0
     for size in sorted({min(size, len(data.validation)) for size in BATCHES}):
         for places in _groups(data, size):

@@ -40,10 +40,10 @@ class World:
         source = save_distilbert(folder / "base") if base == "distilbert" else save_bert(folder / "base")
         self.teacher: dict[str, Any] = {"model": str(source), "epochs": 1, "learning_rate": 1e-3, "max_length": 16}
 
-    def recipe(self, student: str = "cnn", epochs: int = 2, **changes: Any) -> Recipe:
+    def recipe(self, family: str = "cnn", epochs: int = 2, **changes: Any) -> Recipe:
         objective: dict[str, Any] = {"hard_label_weight": 0.5, "prediction": {"kind": "mse", "weight": 0.5}}
         training = {"epochs": epochs, "batch_size": 16, "learning_rate": 1e-2}
-        part = STUDENTS[student] | changes.pop("student", {})
+        part = STUDENTS[family] | changes.pop("student", {})
         return Recipe.parse(
             {"task": self.task, "teacher": self.teacher, "student": part, "objective": objective, "training": training} | changes
         )
@@ -65,9 +65,9 @@ class ImageWorld(World):
             Image.fromarray(pixels).save(place / f"{row}.png")
         self.teacher = {"model": "timm:resnet10t", "init": "scratch", "epochs": 1, "learning_rate": 1e-3}
 
-    def recipe(self, student: str = "timm:lcnet_050", epochs: int = 1, **changes: Any) -> Recipe:
-        STUDENTS.setdefault(student, {"family": student})
-        return super().recipe(student, epochs, **changes)
+    def recipe(self, family: str = "timm:lcnet_050", epochs: int = 1, **changes: Any) -> Recipe:
+        STUDENTS.setdefault(family, {"family": family})
+        return super().recipe(family, epochs, **changes)
 
     def pictures(self, rows: int) -> list[Path]:
         return sorted(Path(self.data).rglob("*.png"))[:rows]

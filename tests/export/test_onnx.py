@@ -1,0 +1,99 @@
+"""ONNX files hold what torch says; quantised ones say what they cost."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_teacher import BAD, GOOD, PLAIN, WORDS
+from world import ImageWorld, World
+
+from autodistill.cli.main import main
+from autodistill.errors import DataError, ModelError, RunError, UsageError
+from autodistill.export import onnx as exporting
+from autodistill.export.onnx import export
+from autodistill.export.student import load_student
+
+PAIRS = [("good film", "bad end " * 9), ("sad", "a lovely plot")]
+LONE = ["good film", "bad end " * 9, "sad"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["bert", "cnn", "bilstm"])
+def test_onnx_says_what_torch_says_at_every_length_and_batch_size(tmp_path: Path, family: str) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    world = World(tmp_path, "text-pair-regression" if family == "bert" else "text-classification")
+    done = world.distill(world.recipe(family, epochs=1, student={"vocabulary": "trimmed"}))
+    plain, small = export(done.folder, int8=True)
+    rows: list[Any] = PAIRS if family == "bert" else LONE
+    torch_says, onnx = done.open().logits(rows), load_student(plain.folder)
+    scale = 100 if family == "bert" else 1
+    np.testing.assert_allclose(onnx.logits(rows), torch_says, atol=1e-5 * scale)
+    for row, wanted in zip(rows, torch_says, strict=True):  # alone, so of another length and batch
+        np.testing.assert_allclose(onnx.logits([row])[0], wanted, atol=1e-5 * scale)
+    shapes = {tuple(item["shape"]) for item in plain.facts["compared"]}
+    assert len({batch for batch, _ in shapes}) > 2
+    assert len({length for _, length in shapes}) > 2
+    assert plain.facts["max_abs_difference"] == max(item["difference"] for item in plain.facts["compared"])
+    assert plain.facts["validation"]["onnx"] == pytest.approx(plain.facts["validation"]["torch"])
+    assert plain.facts["validation"]["torch"] == pytest.approx(done.facts["student"]["validation"])
+    session = onnxruntime.InferenceSession(str(plain.folder / "model.onnx"))
+    assert [item.name for item in session.get_inputs()] == done.open().about["inputs"]
+    assert small.facts["precision"] == "int8"
+    assert np.isfinite(load_student(small.folder).logits(rows)).all()
+    assert json.loads((small.folder / "export.json").read_text(encoding="utf-8"))["validation"] == small.facts["validation"]
+    if family == "bert":  # transformers' format has a row for every token; the file has each row once
+        import onnx as package
+
+        shapes_kept = [list(item.dims) for item in package.load(str(plain.folder / "model.onnx")).graph.initializer]
+        vocabulary, pieces = len(WORDS) + 5, len({*GOOD, *BAD, *PLAIN}) + 5  # with the special tokens
+        assert [pieces, 16] in shapes_kept
+        assert [vocabulary, 16] not in shapes_kept
+    with pytest.raises(UsageError, match="exists; replace it with --overwrite"):
+        export(done.folder)
+
+
+@pytest.mark.slow
+def test_an_image_student_goes_to_onnx_with_its_own_stem(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    world = ImageWorld(tmp_path, 28)
+    done = world.distill(world.recipe())
+    (plain,) = export(done.folder)
+    pictures = world.pictures(5)
+    np.testing.assert_allclose(load_student(plain.folder).logits(pictures), done.open().logits(pictures), atol=1e-4)
+
+
+@pytest.fixture
+def student(tmp_path: Path) -> tuple[World, Path]:
+    world = World(tmp_path)
+    return world, world.distill(world.recipe("cnn", epochs=1)).folder
+
+
+@pytest.mark.slow
+def test_what_cannot_be_exported_is_refused(
+    student: tuple[World, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world, folder = student
+    with pytest.raises(UsageError, match=r"format is 'onx'; allowed: onnx\. Did you mean 'onnx'"):
+        export(folder, format="onx")
+    assert main(["export", str(folder / "nothing")]) == 2
+    assert "is no folder" in capsys.readouterr().err
+
+    # A file that says something else is not kept.
+    monkeypatch.setattr(exporting, "TOLERANCE", 0.0)
+    with pytest.raises(RunError, match="differ from torch's by"):
+        export(folder)
+    assert not (folder / "onnx").exists()
+    monkeypatch.undo()
+
+    Path(world.data).rename(world.folder / "moved.parquet")
+    with pytest.raises(DataError, match="--dataset says where they are now"):
+        export(folder)
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxscript" else found(name))
+    with pytest.raises(ModelError, match=r"onnxscript is not installed.*autodistill-kd\[onnx\]"):
+        export(folder)
