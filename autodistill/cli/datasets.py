@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
 from dataclasses import asdict
 
 from autodistill.cli.tables import listing, open_console
@@ -21,11 +22,15 @@ def run(args: argparse.Namespace) -> int:
     """List them."""
     entries = catalog()
     if args.json:
-        print(json.dumps([asdict(entry) for entry in entries], indent=2))
+        print(json.dumps([asdict(entry) | {"group": entry.group} for entry in entries], indent=2))
         return 0
     console = open_console()
-    rows = ((entry.name, entry.task, entry.metric, entry.source, entry.about) for entry in entries)
-    console.print(listing(("name", "task", "metric", "from", "what"), rows))
+    shared = Counter(entry.group for entry in entries)
+    rows = (
+        (entry.name, entry.task, entry.metric, entry.source, entry.group if shared[entry.group] > 1 else "", entry.about)
+        for entry in entries
+    )
+    console.print(listing(("name", "task", "metric", "from", "group", "what"), rows))
     console.print(
         "\nAny Hugging Face id and any path (csv, tsv, jsonl, parquet, folder of images) works too: see docs/data.md.", style="dim"
     )

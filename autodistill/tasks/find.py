@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from autodistill.errors import DataError
-from autodistill.tasks.catalog import HUB, MIRRORS, catalog, mirror_folders
+from autodistill.tasks.catalog import HUB, MIRRORS, OFFLINE, catalog, mirror_folders
 from autodistill.tasks.files import looks_like_path, open_path
 from autodistill.tasks.source import Source, renamed
 
@@ -29,14 +29,10 @@ def find(name: str) -> Source:
         if (folder / name).is_dir():
             place = None if folder.is_absolute() else str((folder / name).absolute())
             return replace(renamed(open_path(folder / name), name), place=place)
-    if name == "digits":
-        from autodistill.tasks.digits import open_digits
+    if name in OFFLINE:
+        from autodistill.tasks.offline import OPENERS
 
-        return renamed(open_digits(), name)
-    if name == "movie-reviews":
-        from autodistill.tasks.movie_reviews import open_movie_reviews
-
-        return renamed(open_movie_reviews(), name)
+        return renamed(OPENERS[name](), name)
     from autodistill.tasks.hub import hub_entry, open_hub
 
     entry = HUB.get(name) or hub_entry(name)

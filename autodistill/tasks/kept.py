@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -38,3 +40,13 @@ def kept(name: str, fill: Callable[[Path], None]) -> Path:
             f"dataset {name!r} cannot be kept in {folder}: {cause}; set AUTODISTILL_CACHE to a folder that can be written"
         ) from None
     return folder
+
+
+def write_tables(folder: Path, tables: Mapping[str, Mapping[str, Any]], **info: Any) -> None:
+    """Fill a dataset's folder: a parquet file for each table (columns by name) and its dataset.json."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for name, columns in tables.items():
+        pq.write_table(pa.table(dict(columns)), folder / f"{name}.parquet")
+    (folder / "dataset.json").write_text(json.dumps(info), encoding="utf-8")

@@ -60,7 +60,7 @@ def test_datasets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main(["datasets", "--json"]) == 0
     listed = {entry["name"]: entry for entry in json.loads(capsys.readouterr().out)}
     assert {"sst2", "movie-reviews", "digits"} <= set(listed)
-    assert set(listed["sst2"]) == {"name", "task", "metric", "source", "about"}
+    assert set(listed["sst2"]) == {"name", "task", "metric", "source", "about", "group"}
     assert main.main(["datasets"]) == 0
     out = capsys.readouterr().out
     assert all(name in out for name in listed)

@@ -106,7 +106,7 @@ def test_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = str(caught.value)
     tried = [f"no path leters in {Path.cwd()}", f"no folder leters in AUTODISTILL_DATA ({tmp_path})", "the catalog (", "the hub ("]
     assert [text.index(item) for item in tried] == sorted(text.index(item) for item in tried)
-    assert text.endswith("Did you mean 'letters'?")
+    assert "Did you mean 'letters'" in text
 
 
 def test_catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
