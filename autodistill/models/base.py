@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -115,22 +116,23 @@ def pick_device(device: str = "auto") -> torch.device:
 Tensors = TypeVar("Tensors", bound=TextBatch | ImageBatch | Outputs)
 
 
+def each_tensor(tensors: Tensors, change: Callable[[Tensor], Tensor]) -> Tensors:
+    """A batch or outputs with every tensor changed."""
+    changed: dict[str, Any] = {
+        name: change(value) if isinstance(value, Tensor) else [change(item) for item in value] for name, value in vars(tensors).items()
+    }
+    return type(tensors)(**changed)
+
+
 def to_device(tensors: Tensors, device: torch.device) -> Tensors:
     """A batch or outputs with every tensor on the device."""
     if device.type == "cpu":
         return tensors
-    moved: dict[str, Any] = {
-        name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else [item.to(device, non_blocking=True) for item in value]
-        for name, value in vars(tensors).items()
-    }
-    return type(tensors)(**moved)
+    return each_tensor(tensors, lambda tensor: tensor.to(device, non_blocking=True))
 
 
 def full_precision(outputs: Outputs) -> Outputs:
     """Outputs in float32, as objectives want them: sums over bfloat16 lose too much."""
     if outputs.logits.dtype == torch.float32:
         return outputs
-    kept: dict[str, Any] = {
-        name: value.float() if isinstance(value, Tensor) else [item.float() for item in value] for name, value in vars(outputs).items()
-    }
-    return Outputs(**kept)
+    return each_tensor(outputs, Tensor.float)

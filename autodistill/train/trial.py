@@ -22,6 +22,7 @@ from autodistill.train.assignment import Assignment, Report, TrialResult
 from autodistill.train.cost import count_flops, count_parameters
 from autodistill.train.data import TrialData, open_data, word_table
 from autodistill.train.objective import Objective, Side, Targets
+from autodistill.train.reading import Given, read_batches
 from autodistill.train.students import copy_weights, save_student
 from autodistill.train.taps import student_taps, teacher_taps
 
@@ -113,8 +114,8 @@ class Trainer:
         self.objective.train()
         totals: dict[str, Tensor] = {}
         batches = training_batches(view.lengths, self.data.rows, self.recipe.training.batch_size, self.order)
-        for rows in batches:
-            for name, value in self.step(rows, epoch).items():
+        for given in read_batches(lambda rows: self.read(rows, epoch), batches, self.device):
+            for name, value in self.learn(given).items():
                 totals[name] = totals[name] + value if name in totals else value
         losses = {name: float(value) / len(batches) for name, value in totals.items()}
         if not math.isfinite(sum(losses.values())):
@@ -123,10 +124,18 @@ class Trainer:
         return losses
 
     def step(self, rows: Tensor, epoch: int) -> dict[str, Tensor]:
-        """One optimizer step on a batch of rows; returns each weighted term."""
+        """One optimizer step on a batch of rows, as an epoch reads them; returns each weighted term."""
+        return self.learn(self.read(rows, epoch))
+
+    def read(self, rows: Tensor, epoch: int) -> Given:
+        """The rows, on the CPU."""
         view = self.data.view(epoch - 1)
-        batch, spoken, labels = view.batch(rows), view.teacher_batch(rows), self.data.train_labels[rows]
-        targets = Targets(labels.to(self.device), rows.to(self.device))
+        return Given(rows, self.data.train_labels[rows], view.batch(rows), view.teacher_batch(rows))
+
+    def learn(self, given: Given) -> dict[str, Tensor]:
+        """One optimizer step on a batch; returns each weighted term."""
+        batch, spoken, labels = given.batch, given.said, given.labels
+        targets = Targets(labels.to(self.device, non_blocking=True), given.rows.to(self.device, non_blocking=True))
         mixed: AbstractContextManager[None] = nullcontext()
         augmentation = self.recipe.augmentation
         if augmentation.mixup > 0:

@@ -1,0 +1,55 @@
+"""Batches read ahead: while a GPU trains on one, a thread reads the next from the disk's pages into pinned memory."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from autodistill.models.base import Batch, Outputs, each_tensor
+
+AHEAD = 2
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass
+class Given:
+    """A batch as it was read. rows: (B,) of the train split; labels: (B,); said: what the teacher says of them, None without a teacher."""
+
+    rows: Tensor
+    labels: Tensor
+    batch: Batch
+    said: Outputs | None
+
+    def pinned(self) -> Given:
+        """The same in pinned memory, from where it goes to a GPU without the CPU waiting."""
+        said = None if self.said is None else each_tensor(self.said, Tensor.pin_memory)
+        return Given(self.rows.pin_memory(), self.labels.pin_memory(), each_tensor(self.batch, Tensor.pin_memory), said)
+
+
+def read_batches(read: Callable[[Tensor], Given], batches: list[Tensor], device: torch.device) -> Iterator[Given]:
+    """Read each batch in turn; for a GPU ahead of its turn. On the CPU a trial has no core to spare for that."""
+    if device.type == "cuda":
+        return ahead(lambda rows: read(rows).pinned(), batches)
+    return map(read, batches)
+
+
+def ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """As `map`, but a thread is up to two items ahead. What the function raises is raised at its item."""
+    waiting: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
