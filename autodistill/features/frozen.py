@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-LENGTH, TOKENS = 128, 80_000
+LENGTH, TOKENS = 128, 60_000
 """Word pieces that a text is cut to at most, and that all texts together may have: longer ones are cut shorter, which keeps the
 measurement under half a minute."""
 _ROWS_AT_ONCE = 64
