@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 import torch
 
-from autodistill.errors import AutodistillError, StudyError
+from autodistill.errors import AutodistillError
 from autodistill.features import dataset_features
 from autodistill.limits import Feasible, Limits
 from autodistill.models import build_student
@@ -22,6 +23,7 @@ from autodistill.models.text import EncodedText
 from autodistill.recipe import Recipe
 from autodistill.recommend.library import RecordedStudy, library
 from autodistill.recommend.recommender import Recommendation, Recommender
+from autodistill.recommend.table import Target
 from autodistill.space import Space
 from autodistill.stages import Stage
 from autodistill.tasks import load_dataset
@@ -144,17 +146,15 @@ def warm_recipes(data: Dataset, space: Space, feasible: Feasible, trials: int, s
         return []
     with Stage(tell, "warm", f"measuring the dataset, to start where {len(recorded)} recorded studies point") as stage:
         try:
-            found = Recommender(studies).recommend(dataset_features(data), space, top=count, feasible=feasible, seed=seed)
-        except StudyError as cause:
+            target = Target(data.task, pd.Series(dataset_features(data)))
+            recommender = Recommender(studies)
+            warnings, _ = recommender.unlike(target)
+            recipes = [recipe for recipe, _ in recommender.choose(target, space, top=count, feasible=feasible, seed=seed)]
+        except AutodistillError as cause:  # the features need an encoder, the studies a teacher's score; the search needs neither
             stage.end(f"the search starts without recommendations: {cause}")
             return []
-        except AutodistillError as cause:  # the features need an encoder, and the search does not
-            stage.end(f"the search starts without recommendations: the dataset cannot be measured ({cause})")
-            return []
-        like = ", ".join(found.recipes[0].nearest)
-        stage.end(
-            f"{len(found.recipes)} recipes recommended by {len(recorded)} studies of {data.task} (most like: {like}); --cold for none"
-        )
-    for warning in found.warnings:
+        like = ", ".join(recommender.nearest(target))
+        stage.end(f"{len(recipes)} recipes recommended by {len(recorded)} studies of {data.task} (most like: {like}); --cold for none")
+    for warning in warnings:
         tell(SearchMessage(warning, "warning"))
-    return [item.recipe for item in found.recipes]
+    return recipes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,8 +85,12 @@ class Predictor:
 
     def __init__(self, table: Table, fit: Fit, seed: int = 0) -> None:
         self.method, self.scale = fit(table), Scale(table)
-        self.residuals = held_out_residuals(table, fit, seed)
-        self.groups = len(table.groups)
+        self.table, self.fit, self.seed, self.groups = table, fit, seed, len(table.groups)
+
+    @functools.cached_property
+    def residuals(self) -> Residuals:
+        """The held-out errors; found when an interval is first asked for, as they take several fits."""
+        return held_out_residuals(self.table, self.fit, self.seed)
 
     def intervals(self, merit: np.ndarray, target: Target, coverage: float = 0.8) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(N,) each: value, lower and upper end. Infinite ends where nothing could be held out.

@@ -116,7 +116,7 @@ class Recommender:
         inside: bool = True,
         seed: int = 0,
     ) -> Recommendations:
-        """The most promising recipes of a space, for a dataset of its task type.
+        """The most promising recipes of a space, for a dataset of its task type, with what to expect of them and why.
 
         Args:
             features: the dataset's, by name (autodistill.features).
@@ -130,29 +130,29 @@ class Recommender:
             StudyError: nothing of this modality is recorded, or no candidate keeps the limits.
         """
         target = Target(space.task, pd.Series(features, dtype=float))
-        warnings, widening = self._unlike(target)
-        found = self.candidates(space, inside=inside, seed=seed)
-        frame = recipe_frame(recipe.model_dump() for recipe in found)
-        order = self.predictor.method.order(frame, target)
-        chosen, costs = self._choose(found, frame, order, top, feasible)
-        merit = self.predictor.method.merit(frame.iloc[chosen], target)
-        value, low, high = self.predictor.intervals(merit, target)
-        nearest = self._nearest(target)
+        warnings, widening = self.unlike(target)
+        chosen = self.choose(target, space, top=top, feasible=feasible, inside=inside, seed=seed)
+        merit = self.predictor.method.merit(recipe_frame(recipe.model_dump() for recipe, _ in chosen), target)
+        nearest = self.nearest(target)
         picked = []
-        for place, row in enumerate(chosen):
-            interval = (
-                float(value[place] - widening * (value[place] - low[place])),
-                float(value[place] + widening * (high[place] - value[place])),
-            )
-            cost = costs[place]
-            drivers = self._drivers(found[row], space, target, float(value[place]))
-            picked.append(Recommendation(found[row], float(value[place]), interval, nearest, drivers, cost.params, cost.latency_ms))
+        for (recipe, cost), value, low, high in zip(chosen, *self.predictor.intervals(merit, target), strict=True):
+            interval = float(value + widening * (low - value)), float(value + widening * (high - value))
+            drivers = self._drivers(recipe, space, target, float(value))
+            picked.append(Recommendation(recipe, float(value), interval, nearest, drivers, cost.params, cost.latency_ms))
         rows = f"{len(self.table):,} recipes on {len(self.table.names)} datasets"
         return Recommendations(picked, warnings, f"{rows}, {int((self.table.about['task'] == space.task).sum())} of them {space.task}")
 
+    def choose(
+        self, target: Target, space: Space, *, top: int, feasible: Feasible | None = None, inside: bool = True, seed: int = 0
+    ) -> list[tuple[Recipe, Feasibility]]:
+        """The recipes alone, best first, with what their students cost; see `recommend`."""
+        found = self.candidates(space, inside=inside, seed=seed)
+        frame = recipe_frame(recipe.model_dump() for recipe in found)
+        return self._choose(found, frame, self.predictor.method.order(frame, target), top, feasible)
+
     def _choose(
         self, found: list[Recipe], frame: pd.DataFrame, order: Iterable[int], top: int, feasible: Feasible | None
-    ) -> tuple[list[int], list[Feasibility]]:
+    ) -> list[tuple[Recipe, Feasibility]]:
         """The first `top` of the order that keep the limits and are no copies of each other; nearer ones where that leaves too few."""
         encoder = RecipeEncoder(frame)
         fitting: list[int] = []
@@ -177,9 +177,9 @@ class Recommender:
             smallest = min((cost.params for cost in costs.values() if cost.params is not None), default=None)
             seen = "" if smallest is None else f"; the smallest student has {smallest:,} parameters"
             raise StudyError(f"none of {len(costs)} recipes keeps the limits{seen}; raise them, or give another --space")
-        return chosen, [costs[row] for row in chosen]
+        return [(found[row], costs[row]) for row in chosen]
 
-    def _unlike(self, target: Target) -> tuple[list[str], float]:
+    def unlike(self, target: Target) -> tuple[list[str], float]:
         """What sets the dataset apart from all recorded ones, for people, and the factor on its intervals.
 
         Raises:
@@ -205,7 +205,8 @@ class Recommender:
             factor *= min(nearest / usual, UNLIKE_MOST)
         return warnings, factor
 
-    def _nearest(self, target: Target, number: int = 3) -> tuple[str, ...]:
+    def nearest(self, target: Target, number: int = 3) -> tuple[str, ...]:
+        """The recorded datasets most like it, the most alike first."""
         apart = self.predictor.scale.datasets.distances(target)
         return tuple(self.table.names[place] for place in np.argsort(apart, kind="stable")[:number])
 

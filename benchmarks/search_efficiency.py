@@ -1,0 +1,202 @@
+"""How many trials, and how much training, a search needs to reach the best of 64 random recipes. Replays recorded studies, trains nothing.
+
+Each recorded study becomes an objective (autodistill/recommend/replay.py), each seed draws 64 random recipes of its space, and their best
+score is the target. Then each way to search runs until a trial's score after its last epoch reaches it:
+
+random      recipes drawn from the space, trained in full
+tpe         Optuna's TPE as `search` uses it, trained in full
+tpe_asha    the same, with the early stopping that `search` uses (one trial at a time)
+warm        the same, begun with the recipes that a recommender recommends that has not seen the study's group, as `search` does
+warm_prior  the same, and each later proposal is the one of a few of TPE's that the recommender's surrogate thinks best
+
+A trial that does not get there within LONGEST counts as LONGEST. Figures are medians over datasets and seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import optuna
+import pandas as pd
+from joblib import Parallel, delayed
+from rich.console import Console
+from rich.table import Table as Grid
+
+from autodistill.errors import AutodistillError, StudyError, UsageError
+from autodistill.recipe import Recipe
+from autodistill.recommend.library import RecordedStudy, find, shipped
+from autodistill.recommend.recommender import Recommender
+from autodistill.recommend.replay import Blackbox
+from autodistill.recommend.table import Target, recipe_frame
+from autodistill.space import Space
+from autodistill.tuning.sampler import chooser, make_pruner, make_sampler
+
+WAYS = ("random", "tpe", "tpe_asha", "warm", "warm_prior")
+RANDOM = 64
+LONGEST = 192
+WARM = 8
+PRIOR_OF = 4
+"""Of so many proposals the surrogate picks one, in `warm_prior`."""
+
+
+@dataclass(frozen=True)
+class Reached:
+    """When a way to search reached the target: trials, and seconds of training in all of them."""
+
+    study: str
+    seed: int
+    way: str
+    trials: int
+    seconds: float
+    found: bool
+
+
+class Replay:
+    """One recorded study, ready to be searched again."""
+
+    def __init__(self, study: RecordedStudy, others: list[RecordedStudy]) -> None:
+        self.study, self.blackbox = study, Blackbox(study)
+        recorded = study.records[0].recipe
+        self.space = Space.load("image" if study.task.startswith("image") else "text", study.task)
+        for name, value in recorded["teacher"].items():  # the study's own teacher: nothing hangs on it within a study
+            if f"teacher.{name}" in self.space.parameters:
+                self.space = self.space.fixed(f"teacher.{name}", value)
+        self.space = self.space.fixed("training.epochs", recorded["training"]["epochs"])
+        self.recommender = Recommender([other for other in others if other.group != study.group])
+        self.target = Target(study.task, pd.Series(study.features, dtype=float))
+
+    def recommended(self) -> list[Recipe]:
+        return [recipe for recipe, _ in self.recommender.choose(self.target, self.space, top=WARM)]
+
+    def search(self, way: str, seed: int, goal: float, first: list[Recipe]) -> Reached:
+        seconds = 0.0
+        for trials, (recipe, trial, study) in enumerate(self._proposals(way, seed, first), start=1):
+            curves, pace = self.blackbox.run([recipe])
+            score, stopped = -np.inf, False
+            for epoch, value in enumerate(curves[0], start=1):
+                score, seconds = max(score, float(value)), seconds + float(pace[0])
+                if trial is not None and way != "tpe":
+                    trial.report(float(value), epoch)
+                    if epoch < len(curves[0]) and trial.should_prune():
+                        stopped = True
+                        break
+            if trial is not None and study is not None:
+                if stopped:
+                    study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+                else:
+                    study.tell(trial, score)
+            if (score >= goal and not stopped) or trials == LONGEST:
+                return Reached(self.study.name, seed, way, trials, seconds, score >= goal)
+        raise AssertionError("proposals do not end")
+
+    def _proposals(self, way: str, seed: int, first: list[Recipe]) -> Iterator[tuple[Recipe, optuna.Trial | None, optuna.Study | None]]:
+        rng = random.Random(f"{self.study.name} {seed} {way}")
+        if way == "random":
+            while True:
+                yield self.space.sample(rng), None, None
+        study = optuna.create_study(direction="maximize", sampler=make_sampler(seed, 0), pruner=make_pruner(self.blackbox.epochs))
+        for recipe in first:
+            study.enqueue_trial(self.space.encode(recipe))
+        for number in range(LONGEST):
+            if way == "warm_prior" and number >= len(first):
+                asked = [study.ask() for _ in range(PRIOR_OF)]
+                recipes = [self.space.suggest(chooser(trial)) for trial in asked]
+                merit = self.recommender.predictor.method.merit(recipe_frame(recipe.model_dump() for recipe in recipes), self.target)
+                best = int(np.argmax(merit))
+                for place, trial in enumerate(asked):
+                    if place != best:
+                        study.tell(trial, state=optuna.trial.TrialState.FAIL)
+                yield recipes[best], asked[best], study
+            else:
+                trial = study.ask()
+                yield self.space.suggest(chooser(trial)), trial, study
+
+
+def replay(study: RecordedStudy, studies: list[RecordedStudy], seeds: int) -> tuple[list[Reached], float]:
+    """Search a study again in every way with every seed. Returns also how true its objective is."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    again = Replay(study, studies)
+    first, found = again.recommended(), []
+    for seed in range(seeds):
+        rng = random.Random(f"{study.name} {seed} goal")
+        curves, _ = again.blackbox.run([again.space.sample(rng) for _ in range(RANDOM)])
+        for way in WAYS:
+            found.append(again.search(way, seed, float(curves.max()), first if way.startswith("warm") else []))
+    return found, again.blackbox.fidelity
+
+
+def report(found: list[Reached], fidelity: dict[str, float], seconds: float) -> dict:
+    def median(way: str, what: str, study: str | None = None) -> float:
+        return statistics.median(getattr(item, what) for item in found if item.way == way and study in (None, item.study))
+
+    main = [way for way in WAYS if way != "warm_prior"]
+    return {
+        "trials_to_best_of_64_random": {way: median(way, "trials") for way in main},
+        "training_seconds_to_best_of_64_random": {way: median(way, "seconds") for way in main},
+        "warm_prior": {"trials": median("warm_prior", "trials"), "training_seconds": median("warm_prior", "seconds")},
+        "reached": {way: statistics.fmean(item.found for item in found if item.way == way) for way in WAYS},
+        "by_dataset": {name: {way: median(way, "trials", name) for way in WAYS} for name in fidelity},
+        "objective_fidelity": fidelity,
+        "datasets": len(fidelity),
+        "seeds": len({item.seed for item in found}),
+        "longest": LONGEST,
+        "seconds": round(seconds, 1),
+    }
+
+
+def show(said: dict) -> None:
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    grid = Grid("way", "trials", "seconds of training", "reached it")
+    trials = said["trials_to_best_of_64_random"] | {"warm_prior": said["warm_prior"]["trials"]}
+    seconds = said["training_seconds_to_best_of_64_random"] | {"warm_prior": said["warm_prior"]["training_seconds"]}
+    for way in WAYS:
+        grid.add_row(way, f"{trials[way]:g}", f"{seconds[way]:.0f}", f"{said['reached'][way]:.0%}")
+    console.print(f"To the best of {RANDOM} random recipes: medians over {said['datasets']} datasets × {said['seeds']} seeds")
+    console.print(grid)
+    grid = Grid("dataset", *WAYS, "objective's fidelity")
+    for name, by_way in said["by_dataset"].items():
+        grid.add_row(name, *(f"{number:g}" for number in by_way.values()), f"{said['objective_fidelity'][name]:.2f}")
+    console.print(grid)
+    console.print(f"{said['seconds']} s")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    parser.add_argument("--seeds", type=int, default=20, help="of each dataset (default: 20)")
+    parser.add_argument("--study", action="append", help="replay only this one of the shipped studies; may be given again")
+    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="processes at once (default: 2)")
+    args = parser.parse_args()
+    began = time.monotonic()
+    try:
+        if args.seeds < 1:
+            raise UsageError(f"--seeds is {args.seeds}; it should be 1 or more")
+        studies = shipped()
+        if len({study.group for study in studies}) < 2:
+            raise StudyError("fewer than two groups of studies are shipped (studies/recorded), so none can be held out; record some")
+        chosen = [find(name, studies) for name in args.study] if args.study else studies
+        done = Parallel(n_jobs=args.jobs)(delayed(replay)(study, studies, args.seeds) for study in chosen)
+    except AutodistillError as error:
+        print(f"search_efficiency: {error}", file=sys.stderr)
+        return error.exit_code
+    found = [item for reached, _ in done for item in reached]
+    fidelity = {study.name: value for study, (_, value) in zip(chosen, done, strict=True)}
+    said = report(found, fidelity, time.monotonic() - began)
+    if args.json:
+        print(json.dumps(said, indent=2, allow_nan=False))
+    else:
+        show(said)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
