@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.optimize import linprog
-from scipy.special import softmax
 from torch import Tensor, nn
 
 from autodistill.errors import DivergedError, RecipeError, not_allowed
@@ -96,6 +94,8 @@ class EmdWeights(nn.Module):
         return torch.from_numpy(plan.reshape(-1)).to(losses)
 
     def _attend(self, unit_cost: np.ndarray) -> np.ndarray:
+        from scipy.special import softmax  # SciPy takes seconds to import, in every worker, and few recipes ask for it
+
         total = unit_cost.sum()
         share = total / np.maximum(unit_cost, 1e-6 * total) if total > 0 else np.ones_like(unit_cost)
         weight = np.maximum(softmax(share / self.attention_temperature), 1e-6)  # a layer of no weight has no unit cost
@@ -112,6 +112,8 @@ def transport_plan(supply: np.ndarray, demand: np.ndarray, cost: np.ndarray) -> 
     """
     if not np.isfinite(cost).all():
         raise DivergedError("the loss of a layer pair is not a finite number; lower the learning rate or the objective's weight")
+    from scipy.optimize import linprog
+
     rows, columns = cost.shape
     sums = np.vstack([np.kron(np.eye(rows), np.ones(columns)), np.kron(np.ones(rows), np.eye(columns))])
     totals = np.concatenate([supply, demand * (supply.sum() / demand.sum())])
