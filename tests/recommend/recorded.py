@@ -64,7 +64,10 @@ def write_library(folder: Path, studies: list[RecordedStudy]) -> Path:
     for item in studies:
         about = {
             "name": item.name, "group": item.group, "teacher_score": item.teacher_score, "features": item.features,
-            "dataset": {"name": item.dataset, "fingerprint": item.fingerprint, "task": item.task, "metric": item.metric, "train_rows": item.train_rows},
+            "dataset": {
+                "name": item.dataset, "fingerprint": item.fingerprint, "task": item.task, "metric": item.metric,
+                "train_rows": item.train_rows,
+            },
         }  # fmt: skip
         write(folder / item.name, about, item.records)
     return folder

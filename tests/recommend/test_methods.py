@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from tables import depends, made, shared
+
+from autodistill.recommend.methods import METHODS, Portfolio, Units
+from autodistill.recommend.table import Table, make_table
+
+
+def regrets(name: str, table: Table) -> list[float]:
+    found = []
+    for dataset in table.names:
+        method, rows = METHODS[name](table.without_groups({dataset})), table.select([dataset])
+        found.append(rows.scores.max() - rows.scores[method.order(rows.recipes, table.target(dataset))[0]])
+    return found
+
+
+def test_units_put_the_median_at_0_and_the_ninth_decile_at_1() -> None:
+    table = made(shared)
+    units = Units(table)
+    for place in range(len(table.names)):
+        own = units.values[table.index == place]
+        assert np.median(own) == pytest.approx(0, abs=1e-9)
+        assert np.quantile(own, 0.9) == pytest.approx(1)
+        assert units.weights[table.index == place].sum() == pytest.approx(50)
+
+
+def test_equal_scores_are_no_division_by_zero() -> None:
+    table = made(lambda recipe, feature, rng: 0.5)
+    assert np.all(Units(table).values == 0)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_effects_that_all_datasets_share_are_learnt(name: str) -> None:
+    table = made(shared)
+    spread = np.mean([np.ptp(table.scores[table.datasets == name]) for name in table.names])
+    assert np.mean(regrets(name, table)) < 0.03 * spread
+
+
+@pytest.mark.parametrize("name", ["forest", "boosting", "nearest"])
+def test_effects_that_hang_on_a_dataset_feature_are_learnt_where_the_portfolio_cannot(name: str) -> None:
+    table = made(depends, datasets=8)
+    blind = np.mean(regrets("portfolio", table))
+    assert blind > 0.04
+    assert np.mean(regrets(name, table)) < blind / 2
+
+
+def shared_recipes() -> Table:
+    """Six recipes, all run on four datasets."""
+    rng = np.random.default_rng(3)
+    rows = [
+        {"dataset": f"d{number}", "task": "text-classification", "score": float(rng.uniform()), "kind": kind}
+        for number in range(4)
+        for kind in "abcdef"
+    ]
+    return make_table(pd.DataFrame(rows), ["kind"])
+
+
+def test_a_portfolio_of_shared_recipes_uses_what_was_recorded_and_is_greedy() -> None:
+    table = shared_recipes()
+    method = Portfolio(table)
+    target = table.target("d0")
+    recipes = pd.DataFrame({"kind": list("abcdef")})
+    worth = method.worth(recipes, target)
+    units = Units(table).values
+    for row, kind in enumerate("abcdef"):
+        assert worth[row].tolist() == units[(table.recipes["kind"] == kind).to_numpy()].tolist()
+    order = method.order(recipes, target)
+    assert sorted(order) == list(range(6))
+    assert order[0] == worth.mean(axis=1).argmax()
+    gained = [np.maximum(worth[order[0]], worth[other]).mean() for other in range(6)]
+    assert gained[order[1]] == pytest.approx(max(gained))
+    best_pair = max(np.maximum(worth[a], worth[b]).mean() for a, b in itertools.combinations(range(6), 2))
+    floor = worth.min()
+    assert np.maximum(*worth[order[:2]]).mean() - floor >= (1 - 1 / np.e) * (best_pair - floor)
+
+
+def test_a_method_is_indifferent_to_the_order_of_rows_and_repeats_itself() -> None:
+    table = made(depends)
+    rows, target = table.select(["d1"]), table.target("d1")
+    for name, fit in METHODS.items():
+        method = fit(table.without_groups({"d1"}))
+        merit = method.merit(rows.recipes, target)
+        assert np.allclose(method.merit(rows.recipes[::-1], target), merit[::-1]), name
+        assert np.array_equal(fit(table.without_groups({"d1"})).merit(rows.recipes, target), merit), name

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from recorded import study
+
+from autodistill.errors import DataError
+from autodistill.recommend.table import flatten, from_studies, make_table
+
+
+def rows(**changes: list) -> pd.DataFrame:
+    values = {
+        "dataset": ["a", "a", "a", "b"],
+        "score": [0.5, 0.7, 0.9, 0.4],
+        "kind": ["x", "x", "y", "x"],
+        "rate": [1.0, 1.0, math.nan, 2.0],
+    }
+    return pd.DataFrame(values | changes)
+
+
+def test_repeated_runs_are_averaged_also_where_a_field_is_missing() -> None:
+    doubled = pd.concat([rows(), rows()[2:3].assign(score=0.7)])
+    table = make_table(doubled, ["kind", "rate"])
+    assert table.datasets.tolist() == ["a", "a", "b"]
+    assert table.scores.tolist() == pytest.approx([0.6, 0.8, 0.4])
+    assert table.groups == ["a", "b"]
+    assert pd.api.types.is_float_dtype(table.recipes["rate"])
+
+
+def test_groups_tasks_and_teachers_belong_to_datasets() -> None:
+    table = make_table(rows(group=["g", "g", "g", "h"], task=["t"] * 4, teacher_score=[0.8, 0.8, 0.8, 0.0]), ["kind"])
+    assert table.without_groups({"g"}).names == ["b"]
+    assert table.target("b").task == "t"
+    assert table.teacher_scores[0] == 0.8
+    assert np.isnan(table.teacher_scores[-1])  # a teacher of score 0 has no retention
+    with pytest.raises(DataError, match=r"'a' has more than one group: g, h"):
+        make_table(rows(group=["g", "h", "g", "h"]), ["kind"])
+
+
+def test_scores_must_be_numbers() -> None:
+    with pytest.raises(DataError, match="'bad'"):
+        make_table(rows(score=[0.1, "bad", 0.2, 0.3]), ["kind"])
+    with pytest.raises(DataError, match="no rows"):
+        make_table(rows()[:0], ["kind"])
+
+
+def test_flat_recipes_name_fields_by_path() -> None:
+    flat = flatten({"version": 1, "task": "t", "objective": {"prediction": {"kind": "kl", "kernels": [3, 5]}, "weight": 1.0}})
+    assert flat == {"objective.prediction.kind": "kl", "objective.prediction.kernels": "[3, 5]", "objective.weight": 1.0}
+
+
+def test_studies_give_complete_trials_and_the_worst_score_to_diverged_ones() -> None:
+    found = study(0, recipes=6)
+    records = list(found.records)
+    worst = min(record.score for record in records[:7])
+    records[7] = records[7].model_copy(update={"state": "pruned"})
+    records[8] = records[8].model_copy(update={"state": "fail", "reason": "DivergedError: the loss is nan", "score": None})
+    table = from_studies([type(found)(**{**vars(found), "records": records})])
+    assert len(table) == 8
+    assert table.scores[-1] == worst
+    assert table.features.loc["set0", "probe_score"] == found.features["probe_score"]
+    assert "objective.prediction.temperature" in table.recipes
