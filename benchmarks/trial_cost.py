@@ -1,0 +1,264 @@
+"""What a distillation trial costs beside training its student without a teacher, and beside other libraries' loops.
+
+    python benchmarks/trial_cost.py [--quick] [--json] [--profile] [--storage]
+
+Arms, for the same student, rows and batches, one after the other in every round:
+    plain         our trial with hard labels alone
+    hand_written  the same in a plain torch loop, so that `plain` is not slow for no reason
+    stored        our trial with kl and MI on every layer pair of `skip`, from stored teacher outputs
+    attention     kl and attention: MiniLMv2's relations (text, bert only), attention transfer of feature maps (images)
+    live          as stored, the teacher run with every batch
+    torchdistill  torchdistill's DistillationBox with the same loss, the teacher run with every batch; its own data loader, which pads
+                  random rows, and (text) once more on the batches that the others read
+    textbrewer    TextBrewer's GeneralDistiller likewise (bert only; not with --quick)
+Ratios are medians over rounds of the arms' times within a round, and their quartiles. Memory is measured without --quick.
+--storage measures the stored outputs, too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import math
+import multiprocessing
+import os
+import statistics
+import sys
+import time
+from typing import Any
+
+import torch
+from store_cost import measure_storage, storage_lines
+from torch import Tensor
+from trial_arms import Arm, build_arm
+from trial_world import STUDENTS, TEACHERS, World, forget_peak, open_world, resident_bytes, row_batches, synchronise
+
+from autodistill.models.base import pick_device
+from autodistill.models.fitting import cpu_threads, training_batches
+from autodistill.models.text import EncodedText
+
+RATIOS = {
+    "stored_over_plain": ("stored", "plain"),
+    "attention_over_plain": ("attention", "plain"),
+    "live_over_plain": ("live", "plain"),
+    "torchdistill_over_stored": ("torchdistill", "stored"),
+    "torchdistill_same_batches_over_stored": ("torchdistill_same_batches", "stored"),
+    "textbrewer_over_stored": ("textbrewer", "stored"),
+    "plain_over_hand_written": ("plain", "hand_written"),
+}
+GOALS = {"stored_over_plain": "≤ 1.05", "attention_over_plain": "≤ 1.15", "torchdistill_over_stored": "≥ 3 (CPU)"}
+BATCH = {"text": 32, "image": 32}
+QUICK = {"text": (512, 5, 3), "image": (128, 5, 1)}
+FULL = {"text": (4000, 21, 10), "image": (1000, 15, 4)}
+"""Training rows, rounds, steps of each arm in a round."""
+
+
+def arms_of(modality: str, student: dict[str, Any], quick: bool) -> list[str]:
+    """The arms that a student can have, in the table's order."""
+    bert, image = student["family"] == "bert", modality == "image"
+    attention = ["attention"] if bert or image else []
+    others = ["torchdistill"] + ([] if image else ["torchdistill_same_batches"]) + (["textbrewer"] if bert and not quick else [])
+    return ["plain", "hand_written", "stored", *attention, "live", *others]
+
+
+def peak_memory(name: str, world: World, student: dict[str, Any], device: torch.device, threads: int) -> float:
+    """How many MB more the process (or the GPU) holds at most while an arm is built and makes two steps on the longest rows.
+
+    On the CPU in a process of its own, forked before this one has trained anything; what is mapped of stored outputs counts, too.
+    """
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        _two_steps(name, world, student, device, threads)
+        return (torch.cuda.max_memory_allocated(device) - before) / 1e6
+    fork = multiprocessing.get_context("fork")
+    told = fork.Queue()
+    child = fork.Process(target=_peak, args=(told, name, world, student, device, threads))
+    child.start()
+    child.join()
+    if child.exitcode:
+        raise RuntimeError(f"the memory of {name} could not be measured: its process ended with {child.exitcode}")
+    return float(told.get())
+
+
+def _peak(told: Any, *arm: Any) -> None:
+    forget_peak()
+    before = resident_bytes()
+    _two_steps(*arm)
+    told.put((resident_bytes("VmHWM") - before) / 1e6)
+
+
+def _two_steps(name: str, world: World, student: dict[str, Any], device: torch.device, threads: int) -> None:
+    inputs = world.opened.train
+    batches = _batches(world)
+    if isinstance(inputs, EncodedText):
+        batches = sorted(batches, key=lambda rows: -int(inputs.lengths[rows].max()))
+    arm = build_arm(name, world, student, BATCH[world.modality], str(device), threads)
+    for rows in batches[:2]:
+        arm.step(rows)
+    synchronise(device)
+
+
+def _batches(world: World) -> list[Tensor]:
+    inputs, size = world.opened.train, BATCH[world.modality]
+    lengths = inputs.lengths if isinstance(inputs, EncodedText) else None
+    return [rows for rows in training_batches(lengths, len(inputs), size, torch.Generator().manual_seed(0)) if len(rows) == size]
+
+
+def measure(
+    world: World, student: dict[str, Any], device: torch.device, threads: int, rounds: int, steps: int, quick: bool
+) -> dict[str, Any]:
+    """Milliseconds per step of every arm, round by round: by the clock, and of the CPU (which other programs disturb less)."""
+    batches = _batches(world)
+    arms: dict[str, Arm] = {}
+    for name in arms_of(world.modality, student, quick):
+        arms[name] = build_arm(name, world, student, BATCH[world.modality], str(device), threads)
+        for rows in batches[:2]:
+            arms[name].step(rows)
+    clock: dict[str, list[float]] = {name: [] for name in arms}
+    worked: dict[str, list[float]] = {name: [] for name in arms}
+    names = list(arms)
+    for number in range(rounds):
+        turn = number % len(names)
+        for name in names[turn:] + names[:turn]:  # another arm comes first in every round, so that none always gains by its place
+            gc.collect()
+            synchronise(device)
+            began = time.perf_counter(), time.process_time()
+            for rows in row_batches(batches, number * steps, steps):
+                arms[name].step(rows)
+            synchronise(device)
+            clock[name].append((time.perf_counter() - began[0]) / steps * 1e3)
+            worked[name].append((time.process_time() - began[1]) / steps * 1e3)
+    known = {ratio: pair for ratio, pair in RATIOS.items() if set(pair) <= set(arms)}
+    return {
+        "step_ms": {name: _spread(values) for name, values in clock.items()},
+        "ratios": {ratio: _ratio(clock, *pair) for ratio, pair in known.items()},
+        "cpu_time_ratios": {ratio: _ratio(worked, *pair) for ratio, pair in known.items()},
+    }
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    quarters = statistics.quantiles(values, n=4, method="inclusive")
+    return {"median": round(quarters[1], 4), "lower_quartile": round(quarters[0], 4), "upper_quartile": round(quarters[2], 4)}
+
+
+def _ratio(times: dict[str, list[float]], above: str, below: str) -> dict[str, float]:
+    return _spread([one / other for one, other in zip(times[above], times[below], strict=True)])
+
+
+def run(device: torch.device, threads: int, quick: bool, asked: int | None) -> dict[str, Any]:
+    """Both modalities on a device. asked: the number of rounds, None for the usual one."""
+    found: dict[str, Any] = {}
+    for modality, (rows, usual, steps) in (QUICK if quick else FULL).items():
+        world, rounds = open_world(modality, rows), asked or usual
+        students = dict(list(STUDENTS[modality].items())[: 1 if quick else None])
+        memory = {}
+        if not quick:
+            memory = {
+                name: {arm: peak_memory(arm, world, student, device, threads) for arm in arms_of(modality, student, quick)}
+                for name, student in students.items()
+            }
+        results = {name: measure(world, student, device, threads, rounds, steps, quick) for name, student in students.items()}
+        for name, peaks in memory.items():
+            results[name]["memory_mb"] = {arm: round(value, 1) for arm, value in peaks.items()}
+        found[modality] = {"dataset": world.dataset, "teacher": TEACHERS[modality]["model"], "rows": rows, "rounds": rounds, "steps": steps}
+        found[modality] |= {"students": results}
+    return found
+
+
+def headline(found: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Each ratio of each modality's first student."""
+    first = {modality: next(iter(part["students"].values()))["ratios"] for modality, part in found.items()}
+    return {name: {part: ratios[name]["median"] for part, ratios in first.items() if name in ratios} for name in RATIOS}
+
+
+def lines(device: str, found: dict[str, Any]) -> list[str]:
+    """The table for people."""
+    out = []
+    for modality, part in found.items():
+        head = f"{device}, {modality}: {part['dataset']}, teacher {part['teacher']} (untrained weights)"
+        out.append(f"\n{head}, {part['rounds']} rounds of {part['steps']} steps")
+        for name, result in part["students"].items():
+            memory = result.get("memory_mb", {})
+            out.append(f"  {name:24} ms per step (quartiles)      peak MB")
+            for arm, value in result["step_ms"].items():
+                spread = f"({value['lower_quartile']:.1f} – {value['upper_quartile']:.1f})"
+                out.append(f"    {arm:22} {value['median']:8.1f} {spread:>17} {memory.get(arm, math.nan):10.0f}")
+            for ratio, value in result["ratios"].items():
+                goal = f"   goal {GOALS[ratio]}" if ratio in GOALS else ""
+                spread = f"({value['lower_quartile']:.3f} – {value['upper_quartile']:.3f})"
+                cpu = result["cpu_time_ratios"][ratio]["median"]
+                out.append(f"    {ratio:38} {value['median']:.3f} {spread}, of CPU time {cpu:.3f}{goal}")
+    return out
+
+
+def profile(device: torch.device, threads: int, quick: bool) -> None:
+    """Where the time of each arm goes, by torch.profiler: the operations with the most time of their own."""
+    for modality, (rows, _, steps) in (QUICK if quick else FULL).items():
+        world = open_world(modality, rows)
+        name, student = next(iter(STUDENTS[modality].items()))
+        batches = _batches(world)
+        for kind in arms_of(modality, student, quick):
+            arm = build_arm(kind, world, student, BATCH[modality], str(device), threads)
+            arm.step(batches[0])
+            with torch.profiler.profile(activities=torch.profiler.supported_activities()) as found:
+                for batch in row_batches(batches, 0, steps):
+                    arm.step(batch)
+                synchronise(device)
+            print(f"\n{device} {modality} {name}: {kind}, {steps} steps")
+            order = "self_cuda_time_total" if device.type == "cuda" else "self_cpu_time_total"
+            print(found.key_averages().table(sort_by=order, row_limit=18, max_name_column_width=40))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--quick", action="store_true", help="one student of each modality, few rows and rounds: under 50 s on two quiet cores"
+    )
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--rounds", type=int, help="in place of the usual number")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of an arm, as a trial has them (1)")
+    parser.add_argument(
+        "--device", choices=["all", "cpu", "cuda"], default="all", help="by default the CPU, and the GPU where there is one"
+    )
+    parser.add_argument("--profile", action="store_true", help="in place of the times: which operations they go into")
+    parser.add_argument("--storage", action="store_true", help="also: bytes per row, the budget, writing and reading speed")
+    options = parser.parse_args()
+    names = [options.device] if options.device != "all" else ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    devices = [pick_device(name) for name in names]
+    if options.profile:
+        for device in devices:
+            profile(device, options.threads, options.quick)
+        return
+    began = time.perf_counter()
+    load = [round(value, 2) for value in os.getloadavg()]
+    with cpu_threads(options.threads):
+        found = {str(device): run(device, options.threads, options.quick, options.rounds) for device in devices}
+        storage = measure_storage(devices[0], options.threads, options.quick) if options.storage else None
+    result: dict[str, Any] = headline(found[str(devices[0])]) | {
+        "quick": options.quick,
+        "device": str(devices[0]),
+        "threads": options.threads,
+        "load_average": load,
+        "cores": os.cpu_count(),
+        "teacher_weights": "untrained: a step's time does not depend on them",
+        "seconds": round(time.perf_counter() - began, 1),
+        "by_device": found,
+    }
+    if storage is not None:
+        result["storage"] = storage
+    if options.json:
+        json.dump(result, sys.stdout, ensure_ascii=False)
+        print()
+        return
+    print(f"load average {load}, {os.cpu_count()} cores, {options.threads} thread(s) an arm, {result['seconds']} s")
+    for name, part in found.items():
+        print("\n".join(lines(name, part)))
+    if storage is not None:
+        print("\n".join(storage_lines(storage)))
+
+
+if __name__ == "__main__":
+    main()
