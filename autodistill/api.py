@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from autodistill.errors import StudyError
 from autodistill.limits import Feasible, Limits
 from autodistill.recipe import Recipe
-from autodistill.records import Role
 from autodistill.recommend_api import warm_recipes
+from autodistill.records import Role
 from autodistill.report.html import write_report
 from autodistill.space import Space
 from autodistill.stages import Stage, store_outputs, train_teacher
@@ -25,6 +25,7 @@ from autodistill.train.trial import run_trial
 from autodistill.tuning.events import Listen, SearchMessage, StageFinished, StageStarted
 from autodistill.tuning.run import SearchInterrupted, run_search
 from autodistill.tuning.settings import DatasetFacts, SearchSettings, check_existence, default_name
+from autodistill.tuning.stage_times import StageTimes
 from autodistill.tuning.study import Study
 
 _STUDENTS_TRIED = 200
@@ -90,7 +91,7 @@ def search(
         RunError: the search failed.
         KeyboardInterrupt: Ctrl-C; what ran is recorded and the study can be resumed.
     """
-    tell: Listen = listen or (lambda event: None)
+    tell = StageTimes(listen or (lambda event: None))
     ref = DatasetRef(dataset, limit_train, seed, text_columns, label_column)
     settings = SearchSettings(
         dataset=ref,
@@ -155,9 +156,11 @@ def search(
             listen=tell,
         )
     except SearchInterrupted as stopped:
+        tell.keep(stopped.study)
         write_report(stopped.study)
         raise
     tell(StageFinished("trials", time.monotonic() - began, ""))
+    tell.keep(result)
     write_report(result)
     return result
 

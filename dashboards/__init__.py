@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import plotly.graph_objects as go
 
-from .components import loss_mix, parallel, values
+from .components import importance, loss_mix, parallel, values
 from .costs import time
 from .scores import curves, latency, pareto, seeds
 
@@ -22,6 +22,7 @@ FIGURES: dict[str, Callable[..., go.Figure]] = {
     "pareto": pareto,
     "latency": latency,
     "curves": curves,
+    "importance": importance,
     "values": values,
     "parallel": parallel,
     "loss_mix": loss_mix,

@@ -14,6 +14,7 @@ from plotly.colors import sample_colorscale
 from autodistill.limits import Limits
 from autodistill.records import TrialRecord
 from autodistill.report import measures, texts
+from autodistill.report.importance import component_importance
 from autodistill.tuning.study import rank
 
 from . import style
@@ -44,6 +45,35 @@ def name_of(path: str) -> str:
     if parts[-1] == "kind":
         return parts[0]
     return " ".join(parts).replace("_", " ")
+
+
+def importance(records: Sequence[TrialRecord], limits: Limits = Limits()) -> go.Figure:  # noqa: B008 — frozen
+    """How much of the differences between scores each component of the pipeline explains (fANOVA by groups of parameters)."""
+    title = "Importance of each component"
+    found = component_importance(records)
+    if not found.shares:
+        return style.nothing(title, f"What mattered most is not known: {found.reason}.")
+    shares = dict(found.shares)
+    if found.interactions >= 0.005:
+        shares["only together"] = found.interactions
+    names = list(shares)[::-1]
+    figure = style.make(title, 110 + 30 * len(names))
+    figure.add_bar(
+        y=[style.escape(name, 24) for name in names],
+        x=np.array([100 * shares[name] for name in names]),
+        orientation="h",
+        marker={"color": [style.LINE if name == "only together" else style.BLUE for name in names]},
+        text=[f"{100 * shares[name]:.0f}%" for name in names],
+        textposition="outside",
+        cliponaxis=False,
+        textfont={"size": 12, "color": style.INK},
+        showlegend=False,
+        hovertemplate="%{y}: %{text}<extra></extra>",
+    )
+    figure.update_yaxes(ticks="", showgrid=False, tickfont={"color": style.INK})
+    figure.update_xaxes(title="share of the variance of the scores (%)", range=[0, 112 * max(shares.values())])
+    figure.update_layout(bargap=0.35)
+    return figure
 
 
 def values(records: Sequence[TrialRecord], limits: Limits = Limits()) -> go.Figure:  # noqa: B008 — frozen

@@ -9,12 +9,10 @@ from pathlib import Path
 from socketserver import ThreadingMixIn
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-import optuna
-
 from autodistill.errors import StudyError, UsageError
 from autodistill.tuning.study import Study
 
-from . import FIGURES
+from . import FIGURES, style
 from .storage import ShownStudies
 
 EVERY = 3.0
@@ -58,8 +56,6 @@ class Live:
 
     def refresh(self) -> int:
         """Draw the figures of the studies that have news. Returns how many there were."""
-        from optuna_dashboard import save_plotly_graph_object
-
         news = 0
         for study_id, study in list(self._studies.items()):
             path = study.folder / "trials.parquet"
@@ -67,9 +63,10 @@ class Live:
             if self._drawn.get(study_id) == stamp:
                 continue
             records, limits = study.trial_records, study.limits
-            shown = optuna.load_study(study_name=study.name, storage=self.storage)
-            for name, draw in FIGURES.items():
-                save_plotly_graph_object(shown, draw(records, limits), graph_object_id=f"autodistill_{name}")
+            figures = {f"autodistill_{name}": draw(records, limits) for name, draw in FIGURES.items()}
+            for figure in figures.values():  # cards are half as wide as a report: room for a legend of three lines
+                figure.update_layout(height=figure.layout.height + 44, margin_t=(figure.layout.margin.t or style.TOP) + 44)
+            self.storage.show(study_id, figures)
             self._drawn[study_id] = stamp
             news += 1
         return news

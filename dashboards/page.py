@@ -51,6 +51,7 @@ def render(study: Study) -> str:
         "pareto": scores.pareto(records, limits),
         "latency": scores.latency(records, limits),
         "curves": scores.curves(records, limits),
+        "importance": components.importance(records, limits),
         "values": components.values(records, limits),
         "parallel": components.parallel(records, limits),
         "loss_mix": components.loss_mix(records, limits),

@@ -56,7 +56,7 @@ function key(trace) {
       const dash = trace.line.dash === "dash" ? 'stroke-dasharray="5 3"' : "";
       inside += `<path d="M1 7h22" stroke="${trace.line.color}" stroke-width="${Math.min(trace.line.width, 7)}" ${dash}/>`;
     }
-    if (mode === "markers") {
+    if (mode.includes("markers") && !mode.includes("lines")) {
       const symbol = trace.marker.symbol || "circle";
       const open = symbol.endsWith("-open") || symbol.includes("thin") || symbol.includes("line-");
       const line = trace.marker.line || {};

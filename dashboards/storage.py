@@ -7,12 +7,13 @@ database, so here they stay in this process: the search's database is only read,
 from __future__ import annotations
 
 import copy
-import threading
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, NoReturn
 
+import optuna
+import plotly.graph_objects as go
 from optuna.distributions import BaseDistribution
-from optuna.storages import BaseStorage, RDBStorage, get_storage
+from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage, get_storage
 from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
@@ -23,8 +24,6 @@ from autodistill.tuning.study import Study
 
 _MANY = 10_000
 """A trial is known by its own storage's number times this, plus its study's number here."""
-_FIGURE = "dashboard:plot_data:"
-"""What the names of the attributes begin with in which optuna-dashboard keeps figures."""
 
 
 class ShownStudies(BaseStorage):
@@ -33,7 +32,6 @@ class ShownStudies(BaseStorage):
     def __init__(self) -> None:
         self._sources: list[tuple[BaseStorage, int]] = []
         self._figures: dict[int, dict[str, Any]] = {}
-        self._lock = threading.Lock()
 
     def add(self, study: Study) -> int:
         """Show a study; returns its id here.
@@ -46,6 +44,17 @@ class ShownStudies(BaseStorage):
         reader = get_storage(storage) if isinstance(storage, RDBStorage) else storage  # keeps ended trials, so they are read once
         self._sources.append((reader, reader.get_study_id_from_name(study.name)))
         return len(self._sources)
+
+    def show(self, study_id: int, figures: Mapping[str, go.Figure]) -> None:
+        """Put figures on a study's page, by id, in place of those that were there: all at once, for pages are read meanwhile."""
+        from optuna_dashboard import save_plotly_graph_object
+
+        storage = InMemoryStorage()
+        storage.create_new_study([StudyDirection.MAXIMIZE], "figures")
+        scratch = optuna.study.Study("figures", storage)
+        for name, figure in figures.items():
+            save_plotly_graph_object(scratch, figure, graph_object_id=name)
+        self._figures[study_id] = storage.get_study_system_attrs(scratch._study_id)
 
     def _source(self, study_id: int) -> tuple[BaseStorage, int]:
         if not 1 <= study_id <= len(self._sources):
@@ -90,8 +99,7 @@ class ShownStudies(BaseStorage):
 
     def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
         storage, known = self._source(study_id)
-        with self._lock:
-            return storage.get_study_system_attrs(known) | self._figures.get(study_id, {})
+        return storage.get_study_system_attrs(known) | self._figures.get(study_id, {})
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
         storage, known = self._trial(trial_id)
@@ -101,15 +109,11 @@ class ShownStudies(BaseStorage):
         storage, known = self._source(study_id)
         return [self._seen(trial, study_id) for trial in storage.get_all_trials(known, deepcopy, states)]
 
-    # Writing: figures into memory, notes into the study; nothing else
+    # Writing: notes into the study; nothing else
 
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
-        if not key.startswith(_FIGURE):
-            storage, known = self._source(study_id)
-            storage.set_study_system_attr(known, key, value)
-            return
-        with self._lock:
-            self._figures.setdefault(study_id, {})[key] = value
+        storage, known = self._source(study_id)
+        storage.set_study_system_attr(known, key, value)
 
     def _refuse(self) -> NoReturn:
         raise StudyError(

@@ -12,6 +12,7 @@ from made import make_study
 
 from autodistill.recipe import SLOTS, Recipe
 from autodistill.records import Point, Role, TrialRecord
+from autodistill.recommend.library import RecordedStudy
 from autodistill.space import Space
 from autodistill.tuning.study import Study, write_about
 
@@ -108,3 +109,19 @@ def generated_study(studies: Path, trials: int, name: str = "generated", asked: 
     if study.best is not None:
         (study.folder / "recommended.yaml").write_text(Recipe.parse(study.best.recipe).to_yaml(), encoding="utf-8")
     return study
+
+
+def library(studies: int = 8, trials: int = 20) -> list[RecordedStudy]:
+    """Recorded studies: the odd ones gain from MI more, the even ones from larger students; the last two are of one group."""
+    found = []
+    for number in range(studies):
+        records = generate(trials, seed=number, dataset=f"set {number}")
+        for index, item in enumerate(records):
+            if item.score is not None and item.recipe["objective"]["intermediate"]["kind"] == "mi" and number % 2:
+                records[index] = item.model_copy(update={"score": item.score + 0.03})
+        features = {"rows": math.log10(1000 * (number + 1)), "classes": 2.0 + number % 3, "length": 10.0 + 3 * (number % 2), "same": 1.0}
+        group = f"group {min(number, studies - 2)}"
+        about = {"task": TASK, "metric": "accuracy", "train_rows": 1000 * (number + 1), "teacher_score": TEACHER, "features": features}
+        known = {"name": f"set-{number}", "group": group, "dataset": f"set {number}", "fingerprint": str(number)}
+        found.append(RecordedStudy(records=records, **known, **about))  # type: ignore[arg-type]
+    return found

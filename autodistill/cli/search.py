@@ -23,8 +23,10 @@ from autodistill.components import TASKS
 from autodistill.errors import RunError, UsageError
 from autodistill.limits import Limits
 from autodistill.records import TrialRecord, read_records
+from autodistill.report.html import write_report
 from autodistill.report.importance import component_importance, sentence
 from autodistill.report.leaderboard import failures, rows, short_path, summary, table, verdict
+from autodistill.report.track import TRACKERS, check_tracker, tracked
 from autodistill.space import Space, shipped_spaces
 from autodistill.tasks.base import DatasetRef
 from autodistill.tuning.events import Listen, Stage
@@ -105,6 +107,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     kept.add_argument("--studies-dir", metavar="DIR", default="studies", help="where studies lie (default: studies)")
     kept.add_argument("--resume", action="store_true", help="go on with the study of that name")
     kept.add_argument("--storage", metavar="URL", help="an Optuna storage (default: a SQLite file in the study's folder)")
+    kept.add_argument("--track", metavar="WHERE", choices=list(TRACKERS), help=f"tell each trial to {', '.join(TRACKERS)} as well")
     kept.add_argument("--json", action="store_true", help="one JSON object on stdout at the end; all else goes to stderr")
 
 
@@ -116,8 +119,9 @@ def run(args: argparse.Namespace) -> int:
     failure: RunError | None = None
     with all_to_stderr() if args.json else contextlib.nullcontext(sys.stdout) as out:
         try:
-            with open_view(out, args.dataset, progress) as view:
-                study = _search(args, view.listen)
+            folder = Path(args.studies_dir, args.study).expanduser().resolve()
+            with open_view(out, args.dataset, progress) as view, tracked(args.track, folder, view.listen) as listen:
+                study = _search(args, listen)
         except KeyboardInterrupt as stop:
             name = getattr(stop, "study", None)
             print(f"\n{interrupted(args, name.name if name else _begun(args, progress), progress)}", file=sys.stderr)
@@ -126,6 +130,8 @@ def run(args: argparse.Namespace) -> int:
             failure = cause
             name = _begun(args, progress)
             study = None if name is None else Study.open(Path(args.studies_dir, name), args.storage)
+            if study is not None:
+                write_report(study)  # a search that came to nothing has its failures to show
         if study is not None and study.best is not None:
             _show(args, study, progress, out)
     if study is not None and args.json:
@@ -190,6 +196,8 @@ def _check(args: argparse.Namespace) -> None:
         studies_dir=args.studies_dir,
         resume=args.resume,
     )
+    if args.track is not None:
+        check_tracker(args.track)
     if args.space is not None and args.space not in shipped_spaces() and not Path(args.space).exists():
         Space.load(args.space, TASKS[0])  # says what there is
     check_existence(settings)

@@ -26,3 +26,22 @@ def write_report(study: Study, path: Path | None = None) -> Path:
     except OSError as cause:
         raise StudyError(f"the report cannot be written to {place} ({cause}); give another file with --out") from None
     return place
+
+
+def write_report_of_all(path: Path) -> Path:
+    """Write the report across all recorded studies. Returns where it is.
+
+    Raises:
+        StudyError: there are no recorded studies, or the file cannot be written.
+    """
+    from autodistill.dashboards.page_all import render_all
+    from autodistill.errors import StudyError
+    from autodistill.recommend.library import library
+    from autodistill.tuning.study import write_whole
+
+    page = render_all(library())
+    try:
+        write_whole(path, page)
+    except OSError as cause:
+        raise StudyError(f"the report cannot be written to {path} ({cause}); give another file with --out") from None
+    return path

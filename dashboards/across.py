@@ -1,0 +1,154 @@
+"""All recorded studies together: which datasets are alike, and which components win where."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from autodistill.recommend.library import RecordedStudy
+from autodistill.report import measures, texts
+
+from . import style
+from .components import name_of
+
+_COMPONENTS = (
+    "student.family", "student.init", "objective.prediction.kind", "objective.intermediate.kind", "objective.contrastive.kind",
+    "objective.attention.kind", "objective.relation.kind", "augmentation.kind",
+)  # fmt: skip
+_TASKS = {
+    "text-classification": (style.BLUE, "circle"), "text-pair-classification": (style.ORANGE, "diamond"),
+    "text-regression": (style.GREEN, "square"), "text-pair-regression": (style.PURPLE, "triangle-up"),
+    "image-classification": (style.VERMILION, "star"),
+}  # fmt: skip
+
+
+def dataset_map(studies: Sequence[RecordedStudy]) -> go.Figure:
+    """The datasets by the first two principal components of their standardised features: those near each other are alike."""
+    title = "Datasets by what they are like"
+    places, shares = principal_components(studies)
+    if places is None:
+        return style.nothing(title, "Fewer than three datasets with features, so there is no map to draw.")
+    figure = style.make(title, 500)
+    for task in sorted({study.task for study in studies}):
+        rows = [number for number, study in enumerate(studies) if study.task == task]
+        colour, symbol = _TASKS.get(task, (style.BLACK, "circle"))
+        figure.add_scatter(
+            x=places[rows, 0],
+            y=places[rows, 1],
+            mode="markers+text",
+            name=style.escape(task.replace("-", " "), 40),
+            text=[style.escape(studies[row].name, 22) for row in rows],
+            textposition="top center",
+            textfont={"size": 11, "color": style.INK},
+            marker={"color": colour, "symbol": symbol, "size": 11},
+            customdata=[f"{studies[row].train_rows:,} rows, teacher {texts.score(studies[row].teacher_score)}" for row in rows],
+            hovertemplate="<b>%{text}</b><br>%{customdata}<extra></extra>",
+        )
+    for axis, share, update in zip((0, 1), shares, (figure.update_xaxes, figure.update_yaxes), strict=True):
+        update(title=f"principal component {axis + 1} ({share:.0%} of the variance)", range=style.fit(list(places[:, axis]), 0.15))
+    return figure
+
+
+def principal_components(studies: Sequence[RecordedStudy]) -> tuple[np.ndarray | None, tuple[float, float]]:
+    """Places (N, 2) of the studies, and each component's share of the variance; None where there is too little to tell apart.
+
+    Features are standardised. One that a dataset lacks stands at the mean; one that does not vary is left out.
+    """
+    names = sorted({name for study in studies for name in study.features})
+    table = np.array([[study.features.get(name, np.nan) for name in names] for study in studies], dtype=float).reshape(
+        len(studies), len(names)
+    )
+    table[~np.isfinite(table)] = np.nan
+    table = table[:, ~np.isnan(table).all(axis=0)] if table.size else table
+    if len(studies) < 3 or table.shape[1] < 2:
+        return None, (0.0, 0.0)
+    spread = np.nanstd(table, axis=0)
+    table = np.nan_to_num((table[:, spread > 0] - np.nanmean(table[:, spread > 0], axis=0)) / spread[spread > 0])
+    if table.shape[1] < 2:
+        return None, (0.0, 0.0)
+    left, sizes, _ = np.linalg.svd(table, full_matrices=False)
+    shares = sizes**2 / max(float((sizes**2).sum()), 1e-12)
+    return left[:, :2] * sizes[:2], (float(shares[0]), float(shares[1]))
+
+
+def winners(studies: Sequence[RecordedStudy]) -> go.Figure:
+    """A row a dataset, a column a choice: how far its best trial lies behind the dataset's best, in points of the teacher's score."""
+    title = "Which components win where"
+    gaps = gaps_by_choice(studies)
+    columns = [key for path in _COMPONENTS for key in sorted({key for row in gaps.values() for key in row if key[0] == path})]
+    columns = [key for key in columns if sum(other[0] == key[0] for other in columns) > 1]
+    if not gaps or not columns:
+        return style.nothing(title, "No recorded study has completed trials that differ, so nothing can be compared.")
+    names = list(gaps)[::-1]
+    table = np.array([[gaps[name].get(key, np.nan) for key in columns] for name in names])
+    # A little air between the components: columns stand at places of their own.
+    parts = [key[0] for key in columns]
+    places = np.cumsum([0.0] + [1.0 if parts[number] == parts[number - 1] else 1.5 for number in range(1, len(parts))])
+    figure = style.make(title, 190 + 25 * len(names))
+    cut = 8.0
+    for part in dict.fromkeys(parts):
+        own = [number for number, found in enumerate(parts) if found == part]
+        figure.add_heatmap(
+            x=places[own],
+            y=np.arange(len(names)),
+            z=np.minimum(table[:, own], cut),
+            customdata=table[:, own],
+            text=np.array([[f"{style.escape(name)}: {style.escape(columns[number][1])}" for number in own] for name in names]),
+            hovertemplate="%{text}<br>%{customdata:.1f} points behind the best<extra></extra>",
+            colorscale=[[1.0 - at, colour] for at, colour in reversed(style.SCALE)],
+            zmin=0,
+            zmax=cut,
+            xgap=2,
+            ygap=2,
+            showscale=part == parts[0],
+            colorbar={
+                "orientation": "h", "x": 0, "xanchor": "left", "y": -0.02, "yanchor": "top", "len": 0.4, "thickness": 8, "outlinewidth": 0,
+                "title": {"text": "points of the teacher’s score behind the best", "side": "top", "font": {"size": 12}},
+                "tickvals": [0, 2, 4, 6, 8], "ticktext": ["0", "2", "4", "6", "8 or more"], "tickfont": {"size": 11},
+            },
+        )  # fmt: skip
+        figure.add_annotation(
+            text=f"<b>{style.escape(name_of(part))}</b>", x=float(places[own[0]]) - 0.5, xanchor="left", y=1.0, yref="paper",
+            yanchor="bottom",
+            yshift=62, showarrow=False, font={"size": 12},
+        )  # fmt: skip
+        best = [(float(places[own[int(np.nanargmin(row))]]), at) for at, row in enumerate(table[:, own]) if not np.isnan(row).all()]
+        figure.add_scatter(
+            x=[x for x, _ in best], y=[y for _, y in best], mode="markers", showlegend=False, hoverinfo="skip",
+            marker={"color": style.VERMILION, "size": 8, "line": {"color": "#ffffff", "width": 1}},
+        )  # fmt: skip
+    figure.update_xaxes(
+        tickvals=places, ticktext=[style.escape(key[1].removeprefix("timm:"), 16) for key in columns], side="top", tickangle=-55,
+        showgrid=False, ticks="", linewidth=0, range=[places[0] - 0.6, places[-1] + 0.6], automargin=False,
+    )  # fmt: skip
+    figure.update_yaxes(
+        tickvals=np.arange(len(names)), ticktext=[style.escape(name, 24) for name in names], showgrid=False, ticks="", linewidth=0,
+        tickfont={"color": style.INK}, range=[-0.6, len(names) - 0.4],
+    )  # fmt: skip
+    figure.update_layout(margin={"t": style.TOP + 90, "b": 70})
+    return figure
+
+
+def gaps_by_choice(studies: Sequence[RecordedStudy]) -> dict[str, dict[tuple[str, str], float]]:
+    """By study and (key path, value): the best score of all less the best with that value, in points (hundredths) of the teacher's score.
+
+    Without a teacher's positive score the points are of the score itself.
+    """
+    found: dict[str, dict[tuple[str, str], float]] = {}
+    for study in studies:
+        recipes = measures.by_recipe(study.records)
+        if not recipes:
+            continue
+        top = max(item.mean for item in recipes)
+        scale = study.teacher_score if study.teacher_score and study.teacher_score > 0 else 1.0
+        row: dict[tuple[str, str], float] = {}
+        for item in recipes:
+            for path in _COMPONENTS:
+                value = measures.leaf(item.record.recipe, path)
+                if value is not None:
+                    gap = 100 * (top - item.mean) / scale
+                    row[path, str(value)] = min(gap, row.get((path, str(value)), gap))
+        found[study.name] = row
+    return found

@@ -1,0 +1,83 @@
+"""The report across all recorded studies: different datasets want different pipelines."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from autodistill.errors import DataError, StudyError
+from autodistill.recommend.library import RecordedStudy
+from autodistill.report import measures, texts
+
+from .across import dataset_map, winners
+from .page import draw, page
+
+_METHODS = {"random": "one at random"}
+
+
+def render_all(studies: Sequence[RecordedStudy]) -> str:
+    """The page across studies.
+
+    Raises:
+        StudyError: there are none.
+    """
+    if not studies:
+        raise StudyError("there are no recorded studies; `autodistill studies add FOLDER` records one of yours")
+    figures = {"map": draw("map", dataset_map(studies)), "winners": draw("winners", winners(studies))}
+    table, why = recommender_table(studies)
+    return page(
+        "all.html.jinja", studies=[_row(study) for study in studies], figures=figures, table=table, why=why, headline=headline(studies)
+    )
+
+
+def _row(study: RecordedStudy) -> dict[str, str]:
+    recipes = measures.by_recipe(study.records)
+    best = max(recipes, key=lambda item: item.mean, default=None)
+    bare = next((item for item in recipes if item.record.role == "no_kd"), None)
+    return {
+        "name": study.name, "task": study.task.replace("-", " "), "rows": f"{study.train_rows:,}", "trials": str(len(study.records)),
+        "metric": study.metric, "teacher": texts.score(study.teacher_score),
+        "best": texts.score(best.mean if best else None), "retention": texts.percent(best.retention if best else None),
+        "bare": texts.score(bare.mean if bare else None),
+        "student": texts.student(best.record.recipe) if best else texts.ABSENT,
+        "objective": texts.objective(best.record.recipe) if best else texts.ABSENT,
+    }  # fmt: skip
+
+
+def headline(studies: Sequence[RecordedStudy]) -> str:
+    """How many different pipelines (student family and objectives) won on how many datasets."""
+    best = [max(found, key=lambda item: item.mean) for study in studies if (found := measures.by_recipe(study.records))]
+    kinds = {(texts.student(item.record.recipe).split()[0], texts.objective(item.record.recipe)) for item in best}
+    if not best:
+        return "No recorded study has a completed trial."
+    if len(kinds) == 1:
+        return f"One pipeline wins on {'the one dataset' if len(best) == 1 else f'all {len(best)} datasets'}."
+    return f"{len(kinds)} different pipelines win on {len(best)} datasets."
+
+
+def recommender_table(studies: Sequence[RecordedStudy]) -> tuple[list[dict[str, Any]], str]:
+    """How good each way of recommending is, leaving one group of datasets out; and why there is no such table, if there is none."""
+    from autodistill.recommend.evaluate import DEPTHS, evaluate
+    from autodistill.recommend.methods import METHODS, SHIPPED
+    from autodistill.recommend.table import from_studies
+    from autodistill.tuning.environment import cores
+
+    try:
+        found = evaluate(from_studies(studies), methods=("portfolio", SHIPPED), jobs=cores())
+    except DataError as cause:
+        return [], str(cause)
+    rows = []
+    for name in found.methods:
+        means = found.mean(name)
+        regrets = [means["retention_regret"][str(depth)] for depth in DEPTHS]
+        label = _METHODS.get(name, name) + (" (used)" if name == SHIPPED else "")
+        rows.append({
+            "name": label, "used": name == SHIPPED, "learns": name in METHODS,
+            "regrets": [texts.ABSENT if value is None else f"{100 * value:.2f}" for value in regrets],
+            "percentile": f"{means['top1_percentile']['mean']:.0f}",
+            "coverage": texts.percent(means["coverage_80"]),
+        })  # fmt: skip
+    rows.sort(key=lambda row: statistics.fmean(float(value) for value in row["regrets"] if value != texts.ABSENT) if any(
+        value != texts.ABSENT for value in row["regrets"]) else float("inf"))  # fmt: skip
+    return rows, ""

@@ -1,0 +1,157 @@
+"""The pages in a real browser: what is drawn, what is asked of the network, what fits."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from autodistill.dashboards import page_all
+from autodistill.dashboards.page import render
+from generated import TASK, generate, generated_study, library
+from made import failed, make_study, record
+
+from autodistill.report.html import write_report
+from autodistill.tuning.study import Study
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+@dataclass
+class Seen:
+    """A page as the browser shows it, and what went wrong on the way."""
+
+    page: Any
+    errors: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+
+    def open(self, path: Path, width: int) -> None:
+        self.page.set_viewport_size({"width": width, "height": 900})
+        self.page.goto(path.as_uri())
+        self.page.wait_for_function("[...document.querySelectorAll('.plot')].every((plot) => plot.querySelector('svg.main-svg'))")
+
+    @property
+    def plots(self) -> list[dict[str, float]]:
+        """Size of each plot's drawing, and how many marks are in it."""
+        return self.page.evaluate(
+            """() => [...document.querySelectorAll('.plot')].map((plot) => {
+                const box = plot.querySelector('svg.main-svg').getBoundingClientRect();
+                const marks = plot.querySelectorAll('.points path, .lines path, .bars path, .hm image, .shapelayer path').length;
+                return {width: box.width, height: box.height, marks, text: plot.querySelectorAll('svg text').length};
+            })"""
+        )
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium on this machine (looked for chromium, chromium-browser, google-chrome)")
+    with playwright.sync_playwright() as tool:
+        opened = tool.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def seen(browser: Any) -> Iterator[Seen]:
+    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+    found = Seen(context.new_page())
+    found.page.on("console", lambda message: found.errors.append(message.text) if message.type in ("error", "warning") else None)
+    found.page.on("pageerror", lambda error: found.errors.append(str(error)))
+    found.page.on("request", lambda request: found.asked.append(request.url))
+    yield found
+    context.close()
+
+
+def awkward(kind: str, studies: Path) -> Study:
+    long = "überaus_langer_" * 4
+    if kind == "300 trials":
+        return generated_study(studies, 300, asked={"max_params": 5_000_000, "max_latency_ms": 2.0})
+    records = {
+        "3 trials": generate(3),
+        "none finished": [],
+        "all failed": [failed(0, "no_kd"), failed(1)],
+        "not a number": [record(0, score=float("nan")), record(1)],
+        "long names": [item.model_copy(update={"metric": long, "recipe": _renamed(item.recipe, long)}) for item in generate(12)],
+        "markup": [record(0, metric="<script>boom()</script>"), record(1, metric="<script>boom()</script>", score=0.5)],
+    }[kind]
+    study = make_study(studies, records)
+    if kind in ("long names", "markup"):
+        study.about["dataset"] = {"name": long if kind == "long names" else "<script>boom()</script>", "task": TASK, "train_rows": 10}
+    return study
+
+
+def _renamed(recipe: dict[str, Any], name: str) -> dict[str, Any]:
+    return recipe | {"student": recipe["student"] | {"family": f"{name}-{recipe['student']['family']}"}}
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("kind", ["3 trials", "300 trials", "none finished", "all failed", "not a number", "long names", "markup"])
+def test_every_figure_is_drawn_and_fits(kind: str, width: int, seen: Seen, tmp_path: Path) -> None:
+    study = awkward(kind, tmp_path)
+    path = tmp_path / "page.html"
+    path.write_text(render(study), encoding="utf-8")
+    seen.open(path, width)
+    assert seen.errors == []
+    assert seen.asked == [path.as_uri()]  # the page itself, and nothing that it would load
+    assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
+    plots = seen.plots
+    assert len(plots) == {"none finished": 0, "all failed": 1, "300 trials": 9}.get(kind, len(plots))
+    for plot in plots:
+        assert plot["width"] >= 250
+        assert plot["height"] >= 80
+        assert plot["marks"] > 0
+        assert plot["text"] > 0
+    assert seen.page.evaluate("parseFloat(getComputedStyle(document.body).fontSize)") >= 15
+
+
+def test_the_smallest_letters_can_be_read(seen: Seen, tmp_path: Path) -> None:
+    path = write_report(generated_study(tmp_path, 40))
+    seen.open(path, 390)
+    sizes = seen.page.evaluate(
+        "[...document.querySelectorAll('.plot svg text')].map((text) => parseFloat(getComputedStyle(text).fontSize))"
+    )
+    assert min(sizes) >= 10
+
+
+def test_the_recipe_is_copied_and_the_legend_hides_a_trace(seen: Seen, tmp_path: Path) -> None:
+    study = generated_study(tmp_path, 40)
+    seen.open(write_report(study), 1280)
+    seen.page.click("button[data-copy=recipe-text]")
+    seen.page.wait_for_function("document.querySelector('button[data-copy=recipe-text]').textContent === 'Copied'")
+    copied = seen.page.evaluate("navigator.clipboard.readText()")
+    assert copied.rstrip() == (study.folder / "recommended.yaml").read_text(encoding="utf-8").rstrip()
+    first = seen.page.locator("#curves .scatterlayer .trace").count()
+    seen.page.click("#cost .legend button >> nth=0")
+    assert seen.page.get_attribute("#cost .legend button >> nth=0", "aria-pressed") == "false"
+    assert first == seen.page.locator("#curves .scatterlayer .trace").count()
+    assert seen.errors == []
+
+
+def test_it_prints_within_the_paper(seen: Seen, tmp_path: Path) -> None:
+    seen.open(write_report(generated_study(tmp_path, 40)), 1280)
+    seen.page.emulate_media(media="print")
+    seen.page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    seen.page.wait_for_function(
+        "[...document.querySelectorAll('.plot svg.main-svg')].every((svg) => svg.getBoundingClientRect().width <= 700)"
+    )
+    assert seen.page.pdf(format="A4")[:5] == b"%PDF-"
+    assert seen.page.is_hidden("button[data-copy=recipe-text]")
+    assert seen.errors == []
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_across_studies_is_drawn_and_fits(width: int, seen: Seen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page_all, "recommender_table", lambda studies: ([], "left out here"))
+    path = tmp_path / "all.html"
+    path.write_text(page_all.render_all(library(6, 12)), encoding="utf-8")
+    seen.open(path, width)
+    assert seen.errors == []
+    assert seen.asked == [path.as_uri()]
+    assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
+    assert [plot["marks"] > 0 and plot["text"] > 0 for plot in seen.plots] == [True, True]

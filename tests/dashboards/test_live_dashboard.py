@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from made import make_study, record
+
+from autodistill.cli.main import main
+from autodistill.errors import StudyError, UsageError
+from autodistill.records import TrialRecord, write_records
+from autodistill.tuning.storage import open_storage
+from autodistill.tuning.study import Study
+
+pytest.importorskip("optuna_dashboard", reason="optuna-dashboard is not installed")
+from autodistill.dashboards.live import Live, Server
+from autodistill.dashboards.storage import ShownStudies
+
+RECORDS = [record(0, "no_kd", 0.8), record(1, score=0.85)]
+
+
+def a_study(studies: Path, records: list[TrialRecord], name: str = "s") -> Study:
+    """A study's folder with its Optuna storage, a trial a record."""
+    study = make_study(studies, records, name)
+    held = optuna.create_study(study_name=name, storage=open_storage(study.storage), direction="maximize")
+    for item in records:
+        held.add_trial(optuna.trial.create_trial(value=item.score, params={}, distributions={}))
+    return study
+
+
+@contextmanager
+def serving(live: Live, **where: Any) -> Iterator[Server]:
+    server = Server(live, port=0, **where)
+    thread = threading.Thread(target=server.serve, daemon=True)
+    thread.start()
+    yield server
+    server.close()
+    thread.join(10)
+
+
+def get(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        return json.load(answer)
+
+
+def figures(detail: Any) -> dict[str, Any]:
+    return {item["id"]: json.loads(item["graph_object"]) for item in detail["plotly_graph_objects"]}
+
+
+def wait_for(what: Any, seconds: float = 60.0) -> Any:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        found = what()
+        if found:
+            return found
+        time.sleep(0.2)
+    raise AssertionError("it did not come")
+
+
+@pytest.mark.slow
+def test_the_page_shows_our_figures_and_they_follow_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autodistill.dashboards.live.EVERY", 0.2)
+    study = a_study(tmp_path, RECORDS)
+    with serving(Live([study])) as server:
+        summaries = get(f"{server.url}api/studies")["study_summaries"]
+        assert [item["study_name"] for item in summaries] == ["s"]
+        detail = f"{server.url}api/studies/{summaries[0]['study_id']}"
+        drawn = wait_for(lambda: figures(get(detail)))
+        assert {"autodistill_pareto", "autodistill_curves"} <= set(drawn)
+        assert [len(get(detail)[name]) for name in ("trials", "best_trials")] == [2, 1]
+
+        held = optuna.load_study(study_name="s", storage=study.storage)  # the search goes on
+        held.add_trial(optuna.trial.create_trial(value=0.9, params={}, distributions={}))
+        more = [*RECORDS, record(2, score=0.9)]
+        write_records(more, study.folder / "trials.parquet")
+
+        wait_for(lambda: any("trial 2" in str(trace.get("name")) for trace in figures(get(detail))["autodistill_curves"]["data"]))
+        wait_for(lambda: len(get(detail)["trials"]) == 3)
+
+
+def test_figures_are_drawn_again_only_where_there_is_news(tmp_path: Path) -> None:
+    one, two = a_study(tmp_path, RECORDS, "one"), a_study(tmp_path, RECORDS, "two")
+    live = Live([one, two])
+    assert live.refresh() == 2
+    assert live.refresh() == 0
+    write_records([*RECORDS, record(2)], two.folder / "trials.parquet")
+    assert live.refresh() == 1
+
+
+def test_the_searchs_own_database_is_only_read(tmp_path: Path) -> None:
+    study = a_study(tmp_path, RECORDS)
+    before = optuna.load_study(study_name="s", storage=study.storage)
+    live = Live([study])
+    live.refresh()
+    attributes = before._storage.get_study_system_attrs(before._study_id)
+    assert not [name for name in attributes if name.startswith("dashboard")]
+    assert [name for name in live.storage.get_study_system_attrs(1) if name.startswith("dashboard:plot_data:autodistill_pareto")]
+    live.storage.set_study_system_attr(1, "dashboard:note", "a note that somebody wrote")
+    assert before._storage.get_study_system_attrs(before._study_id)["dashboard:note"] == "a note that somebody wrote"
+
+
+def test_several_studies_are_one_storage(tmp_path: Path) -> None:
+    shown = ShownStudies()
+    numbers = [shown.add(a_study(tmp_path, RECORDS[:count], name)) for name, count in (("one", 1), ("two", 2))]
+    assert [study.study_name for study in shown.get_all_studies()] == ["one", "two"]
+    assert [len(shown.get_all_trials(number)) for number in numbers] == [1, 2]
+    ids = [trial._trial_id for number in numbers for trial in shown.get_all_trials(number)]
+    assert len(set(ids)) == 3
+    assert [shown.get_trial(known).value for known in ids] == [0.8, 0.8, 0.85]
+    assert shown.get_best_trial(2).value == 0.85
+    loaded = optuna.load_study(study_name="two", storage=shown)
+    assert loaded.best_value == 0.85
+    for refused in (
+        lambda: shown.delete_study(1),
+        lambda: shown.create_new_study([optuna.study.StudyDirection.MAXIMIZE]),
+        lambda: shown.create_new_trial(1),
+        lambda: shown.set_trial_user_attr(ids[0], "a", 1),
+    ):
+        with pytest.raises(StudyError, match="does not change them"):
+            refused()
+    with pytest.raises(KeyError):
+        shown.get_study_name_from_id(3)
+
+
+def test_a_study_that_begins_later_is_shown_too(tmp_path: Path) -> None:
+    said: list[str] = []
+    live = Live([a_study(tmp_path, RECORDS, "one")], said.append)
+    a_study(tmp_path, RECORDS, "two")
+    make_study(tmp_path, RECORDS, "without-storage")
+    live.look_for_more(tmp_path)
+    assert live.names == ["one", "two"]
+    live.add(make_study(tmp_path, RECORDS, "lost"))
+    assert said == [text for text in said if text.startswith("lost is not shown: ")]
+    assert len(said) == 1
+
+
+def test_what_cannot_be_served_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a_study(tmp_path, RECORDS)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert main(["dashboard", "s", "--studies-dir", str(tmp_path), "--port", str(port)]) == 2
+        said = capsys.readouterr().err
+        assert f"127.0.0.1:{port} cannot be served (Address already in use); give another --port or --host" in said
+    assert main(["dashboard", "t", "--studies-dir", str(tmp_path)]) == 2
+    assert "the study is 't'; allowed: s." in capsys.readouterr().err
+    assert main(["dashboard", "--studies-dir", str(tmp_path / "empty")]) == 2
+    assert "there are no studies in" in capsys.readouterr().err
+    assert main(["dashboard", "s", "--all", "--studies-dir", str(tmp_path)]) == 2
+    assert "give one study, or --all" in capsys.readouterr().err
+    with pytest.raises(UsageError, match="up to 65535"):
+        Server(Live([]), port=70_000)
+
+
+def test_without_the_extra_it_says_how_to_get_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert main(["dashboard", "s", "--studies-dir", str(tmp_path)]) == 2
+    assert "pip install 'autodistill-kd[dashboard]'" in capsys.readouterr().err
