@@ -17,70 +17,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from autodistill.components import TASKS, specs
+from autodistill.domain import NONE, SOME, Scalar, holds, questions
+from autodistill.domain import Domain as Domain
 from autodistill.errors import RecipeError, SpaceError, not_allowed
 from autodistill.recipe import Component, Recipe, Teacher
 from autodistill.records import Role
 from autodistill.yamlfile import Key, YamlFile, load_yaml, parse_yaml
 
 VERSION = 1
-Scalar = str | int | float | bool
-NONE, SOME = "none", "some"
-"""What an optional parameter is first asked for: whether there is one."""
 Choose = Callable[[str, "Domain"], Any]
 """Asked for a value: the name that a sampler knows the parameter by, and its domain."""
-
-
-@dataclass(frozen=True)
-class Domain:
-    """The values of one parameter. `when` maps key paths above it to the values with which it applies.
-
-    kind choice: `choices`; an `optional` one is asked for in two steps, first whether it is `none`, then which of the others it is,
-    so that `none` is as likely as they are together. kind float, int: `low` to `high`, both included, `log` for a logarithmic scale,
-    `step` for int. kind value: one fixed value, `default`.
-    """
-
-    kind: Literal["choice", "float", "int", "value"]
-    default: Scalar
-    choices: tuple[Scalar, ...] = ()
-    low: float = 0.0
-    high: float = 0.0
-    log: bool = False
-    step: int = 1
-    optional: bool = False
-    when: tuple[tuple[str, tuple[Scalar, ...]], ...] = ()
-
-    def contains(self, value: Any) -> bool:
-        """Whether a value is one of the domain's."""
-        if self.kind == "value":
-            return _same(value, self.default)
-        if self.kind == "choice":
-            return any(_same(value, choice) for choice in self.choices)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
-            return False
-        return self.kind == "float" or (float(value).is_integer() and (int(value) - int(self.low)) % self.step == 0)
-
-    def at(self, share: float) -> Scalar:
-        """The value below which that share of the domain lies, on its own scale; share from 0 to below 1."""
-        if self.kind == "value":
-            return self.default
-        if self.kind == "choice":
-            return self.choices[int(share * len(self.choices))]
-        if self.kind == "int" and not self.log:
-            return int(self.low) + self.step * int(share * ((int(self.high) - int(self.low)) // self.step + 1))
-        if not self.log:
-            return self.low + share * (self.high - self.low)
-        value = min(max(self.low * (self.high / self.low) ** share, self.low), self.high)
-        return round(value) if self.kind == "int" else value
-
-    def describe(self) -> str:
-        """The domain as people read it."""
-        if self.kind == "value":
-            return f"fixed to {self.default!r}"
-        if self.optional:
-            return "none, or as often one of " + ", ".join(map(str, self.choices[1:]))
-        if self.kind == "choice":
-            return "one of " + ", ".join(map(str, self.choices))
-        return f"{self.kind} from {self.low:g} to {self.high:g}" + (", log" if self.log else "")
 
 
 @dataclass(frozen=True)
@@ -115,8 +61,8 @@ class Space:
         known = {"task": self.task}
         for path, domains in self.parameters.items():
             for index, domain in enumerate(domains):
-                if all(({**known, **values}).get(key) in allowed for key, allowed in domain.when):
-                    yield from _questions(path, path if len(domains) == 1 else f"{path}#{index}", domain, values)
+                if all(holds({**known, **values}.get(key), allowed) for key, allowed in domain.when):
+                    yield from questions(path, path if len(domains) == 1 else f"{path}#{index}", domain, values)
                     break
 
     def suggest(self, choose: Choose) -> Recipe:
@@ -245,17 +191,6 @@ class Space:
         return {"name": self.name, "task": self.task, "parameters": parameters}
 
 
-def _questions(path: str, name: str, domain: Domain, values: Mapping[str, Any]) -> Iterator[tuple[str, str, Domain]]:
-    """What a sampler is asked for one value: of an optional one first whether there is any, under the slot's name, then which."""
-    if not domain.optional:
-        yield path, name, domain
-        return
-    yield path, name.replace(".kind", ""), Domain("choice", NONE if domain.default == NONE else SOME, choices=(NONE, SOME))
-    if values[path] != NONE:
-        kinds = domain.choices[1:]
-        yield path, name, Domain("choice", kinds[0] if domain.default == NONE else domain.default, choices=kinds)
-
-
 def shipped_spaces() -> dict[str, str]:
     """The texts of the shipped spaces by name."""
     files = [item for item in resources.files("autodistill.search_spaces").iterdir() if item.name.endswith(".yaml")]
@@ -372,7 +307,8 @@ def _domain(file: YamlFile, key: Key, path: str, item: Any, task: str, above: Ma
 
 def _reachable(domains: Iterable[Domain], allowed: tuple[Scalar, ...]) -> bool:
     """Whether any of the values can come out of the domains: kinds that do not fit the task leave conditions that never hold."""
-    return any(domain.contains(value) for domain in domains for value in allowed)
+    values = [value for domain in domains for value in domain.choices or (domain.default,)]
+    return any(domain.contains(value) for domain in domains for value in allowed) or any(holds(value, allowed) for value in values)
 
 
 def _fits(file: YamlFile, key: Key, path: str, choice: Any, task: str) -> bool:
@@ -402,10 +338,6 @@ def _plain(domain: Domain) -> dict[str, Any]:
     if domain.kind == "value":
         return values | {"value": domain.default}
     return values | {domain.kind: [domain.low, domain.high], "log": domain.log, "step": domain.step}
-
-
-def _same(value: Any, other: Any) -> bool:
-    return value == other and isinstance(value, bool) == isinstance(other, bool)
 
 
 def _at(data: Any, path: str) -> Any:

@@ -210,6 +210,22 @@ def test_optional_kinds_are_none_in_half_of_the_recipes(path: Path) -> None:
         Space.load(str(path), "text-classification")
 
 
+def test_some_is_any_kind_but_none(path: Path) -> None:
+    path.write_text(
+        SMALL
+        + "  objective.relation.kind: {optional: [rkd, sp]}\n"
+        + "  objective.relation.weight:\n"
+        + "    - {value: 25.0, when: {objective.relation.kind: rkd}}\n"
+        + "    - {value: 7.0, when: {objective.relation.kind: some}}\n"
+        + "  objective.contrastive.kind: {choice: [none]}\n"
+        + "  objective.contrastive.weight: {value: 7.0, when: {objective.contrastive.kind: some}}\n"
+    )
+    space, rng = Space.load(str(path), "text-classification"), random.Random(0)
+    parts = [space.sample(rng).objective.relation for _ in range(100)]
+    assert {(part.name, getattr(part, "weight", None)) for part in parts} == {("none", None), ("rkd", 25.0), ("sp", 7.0)}
+    assert "objective.contrastive.weight" not in space.parameters
+
+
 def test_the_shipped_spaces_hold_every_objective_that_needs_nothing_of_the_user() -> None:
     for name, task in SHIPPED:
         space = Space.load(name, task)

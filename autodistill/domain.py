@@ -1,0 +1,84 @@
+"""Domain: the values that one parameter of a search space can take, and the conditions under which it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Scalar = str | int | float | bool
+NONE, SOME = "none", "some"
+"""What an optional parameter is first asked for: whether there is one."""
+
+
+@dataclass(frozen=True)
+class Domain:
+    """The values of one parameter. `when` maps key paths above it to the values with which it applies.
+
+    kind choice: `choices`; an `optional` one is asked for in two steps, first whether it is `none`, then which of the others it is,
+    so that `none` is as likely as they are together. kind float, int: `low` to `high`, both included, `log` for a logarithmic scale,
+    `step` for int. kind value: one fixed value, `default`.
+    """
+
+    kind: Literal["choice", "float", "int", "value"]
+    default: Scalar
+    choices: tuple[Scalar, ...] = ()
+    low: float = 0.0
+    high: float = 0.0
+    log: bool = False
+    step: int = 1
+    optional: bool = False
+    when: tuple[tuple[str, tuple[Scalar, ...]], ...] = ()
+
+    def contains(self, value: Any) -> bool:
+        """Whether a value is one of the domain's."""
+        if self.kind == "value":
+            return _same(value, self.default)
+        if self.kind == "choice":
+            return any(_same(value, choice) for choice in self.choices)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
+            return False
+        return self.kind == "float" or (float(value).is_integer() and (int(value) - int(self.low)) % self.step == 0)
+
+    def at(self, share: float) -> Scalar:
+        """The value below which that share of the domain lies, on its own scale; share from 0 to below 1."""
+        if self.kind == "value":
+            return self.default
+        if self.kind == "choice":
+            return self.choices[int(share * len(self.choices))]
+        if self.kind == "int" and not self.log:
+            return int(self.low) + self.step * int(share * ((int(self.high) - int(self.low)) // self.step + 1))
+        if not self.log:
+            return self.low + share * (self.high - self.low)
+        value = min(max(self.low * (self.high / self.low) ** share, self.low), self.high)
+        return round(value) if self.kind == "int" else value
+
+    def describe(self) -> str:
+        """The domain as people read it."""
+        if self.kind == "value":
+            return f"fixed to {self.default!r}"
+        if self.optional:
+            return "none, or as often one of " + ", ".join(map(str, self.choices[1:]))
+        if self.kind == "choice":
+            return "one of " + ", ".join(map(str, self.choices))
+        return f"{self.kind} from {self.low:g} to {self.high:g}" + (", log" if self.log else "")
+
+
+def holds(value: Any, allowed: tuple[Scalar, ...]) -> bool:
+    """Whether a value is one of a condition's; `some` is any kind but `none`."""
+    return value in allowed or (SOME in allowed and value not in (None, NONE))
+
+
+def questions(path: str, name: str, domain: Domain, values: Mapping[str, Any]) -> Iterator[tuple[str, str, Domain]]:
+    """What a sampler is asked for one value: of an optional one first whether there is any, under the slot's name, then which."""
+    if not domain.optional:
+        yield path, name, domain
+        return
+    yield path, name.replace(".kind", ""), Domain("choice", NONE if domain.default == NONE else SOME, choices=(NONE, SOME))
+    if values[path] != NONE:
+        kinds = domain.choices[1:]
+        yield path, name, Domain("choice", kinds[0] if domain.default == NONE else domain.default, choices=kinds)
+
+
+def _same(value: Any, other: Any) -> bool:
+    return value == other and isinstance(value, bool) == isinstance(other, bool)
