@@ -220,6 +220,10 @@ class Recipe(Part):
             raise ValueError(f"objective.label_smoothing has no meaning for {self.task}; remove it or set it to 0")
         return self
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as plain data: the components' classes are made from signatures, and stand in no module."""
+        return Recipe.parse, (self.model_dump(),)
+
     @property
     def id(self) -> str:
         """Twelve hexadecimal digits of the canonical JSON's SHA-256."""

@@ -7,6 +7,8 @@ import contextlib
 import json
 import shlex
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from autodistill.cli import options
@@ -54,12 +56,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Distil, and say what came of it."""
-    from pathlib import Path
-
     if not args.dataset.strip():
         raise UsageError("--dataset is empty; give a name (see `autodistill datasets`), a hub id or a path")
     with all_to_stderr() if args.json else contextlib.nullcontext(sys.stdout) as out:
-        with shown(out) as listen:
+        with shown(out) as listen, _told_that_finished_seeds_are_kept():
             from autodistill.export.distill import check_target, distill, read_recipe  # torch: seconds
 
             recipe = read_recipe(args.recipe)
@@ -85,6 +85,15 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+@contextlib.contextmanager
+def _told_that_finished_seeds_are_kept() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("\nStopped. The same command goes on: a teacher and seeds that were finished are kept.", file=sys.stderr)
+        raise
+
+
 def command_line(args: argparse.Namespace) -> str:
     """The command, as it can be pasted into a shell."""
     words = ["autodistill", "distill", args.recipe, "--dataset", args.dataset, "--out", args.out, "--seeds", str(args.seeds)]
@@ -103,10 +112,10 @@ def report(facts: dict[str, Any], folder: str) -> str:
     if test["sd"] is not None:
         lines[0] += f"; {test['mean']:.4f} ± {test['sd']:.4f} over {len(facts['seeds'])} seeds"
     lines.append(f"teacher {texts.score(teacher['test'])}: retention {texts.percent(student['retention'])}")
-    if test["without_teacher_mean"] is not None:
+    if test["no_kd_mean"] is not None:
         ratio = test["distillation_ratio"]
         told = "distillation ratio not defined, it is no worse than the teacher" if ratio is None else f"distillation ratio {ratio:.2f}"
-        lines.append(f"without a teacher {texts.score(test['without_teacher_mean'])}: {told}")
+        lines.append(f"no KD {texts.score(test['no_kd_mean'])}: {told}")
     lines.append(
         f"{texts.params(student['params'])} parameters, {teacher['params'] / student['params']:.1f}× fewer; "
         f"{texts.latency(student['latency_ms'])}, {teacher['latency_ms'] / student['latency_ms']:.1f}× faster ({facts['latency_of']})"

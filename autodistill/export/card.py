@@ -70,7 +70,7 @@ def _scores(facts: dict[str, Any]) -> str:
     lines.append(
         f"| **this student** (seed {student['seed']}) | {texts.score(student['validation'])} | **{texts.score(student['test'])}** |"
     )
-    for title, runs in (("distilled", facts["seeds"]), ("the same student without a teacher", facts["without_teacher"] or [])):
+    for title, runs in (("distilled", facts["seeds"]), ("no KD (the same student, hard labels alone)", facts["no_kd"] or [])):
         lines += [f"| {title}, seed {run['seed']} | {texts.score(run['validation'])} | {texts.score(run['test'])} |" for run in runs]
     others = [f"{other} {texts.score(value)}" for other, value in student["test_metrics"].items() if other != about["metric"]]
     said = [f"Retention (this student's test score over the teacher's): **{texts.percent(student['retention'])}**."]
@@ -86,14 +86,12 @@ def _scores(facts: dict[str, Any]) -> str:
 
 def _ratio(facts: dict[str, Any]) -> str:
     test, teacher = facts["test"], facts["teacher"]["test"]
-    if test["without_teacher_mean"] is None:
-        return "Distillation ratio: not known, no student was trained without a teacher."
-    how = "(distilled − without a teacher) / (teacher − without a teacher), means over the seeds"
+    if test["no_kd_mean"] is None:
+        return "Distillation ratio: not known, the student was not trained on hard labels alone (no KD) too."
+    how = "(distilled − no KD) / (teacher − no KD), means over the seeds"
     if test["distillation_ratio"] is None:
-        mean = texts.score(test["without_teacher_mean"])
-        return (
-            f"Distillation ratio, {how}: not defined, the student without a teacher ({mean}) is no worse than the teacher ({teacher:.4f})."
-        )
+        mean = texts.score(test["no_kd_mean"])
+        return f"Distillation ratio, {how}: not defined, the student without KD ({mean}) is no worse than the teacher ({teacher:.4f})."
     return f"Distillation ratio, {how}: **{test['distillation_ratio']:.2f}**."
 
 

@@ -123,7 +123,7 @@ def distill(
     opened = open_inputs(data, recipe.teacher, teacher.folder)
     if recipe.objective.terms:
         store_outputs(opened, recipe.teacher, recipe_taps(recipe), tell)
-    plain = without_teacher(recipe) if control and recipe.objective.terms else None
+    plain = hard_labels_alone(recipe) if control and recipe.objective.terms else None
     threads = torch.get_num_threads() if workers == 1 else max(1, cores() // workers)
     assignments = [
         Assignment(each, data.ref, seed + turn, each.training.epochs, teacher.folder, threads)
@@ -182,8 +182,8 @@ def check_target(out: Path, overwrite: bool) -> Path:
     return target
 
 
-def without_teacher(recipe: Recipe) -> Recipe:
-    """The same student, training and augmentation, with the hard labels alone: what the search's baseline without a teacher is."""
+def hard_labels_alone(recipe: Recipe) -> Recipe:
+    """The same student, start, training and augmentation, with the hard labels alone: no KD."""
     hard = {"hard_label_weight": 1.0, "label_smoothing": recipe.objective.label_smoothing}
     return Recipe.parse(recipe.model_dump() | {"objective": hard})
 
@@ -205,7 +205,7 @@ def _train(assignments: Sequence[Assignment], work: Path, workers: int, data: Da
     def hear(assignment: Assignment, point: Point) -> None:
         nonlocal done
         done += 1
-        who = "distilled" if assignment.recipe.id == first else "without a teacher"
+        who = "distilled" if assignment.recipe.id == first else "no KD"
         text = f"{who}, seed {assignment.seed}, epoch {point.epoch} of {assignment.recipe.training.epochs}, {data.metric} {point.score:.4f}"
         tell(StageProgress("students", done, total, text))
 
@@ -290,12 +290,12 @@ def _facts(
             "latency_ms": latency["student"],
         },
         "seeds": told,
-        "without_teacher": plain or None,
+        "no_kd": plain or None,
         "test": {
             "mean": mean,
             "sd": statistics.stdev(item["test"] for item in told) if len(told) > 1 else None,
             "retention_mean": mean / teacher_value if teacher_value > 0 else None,
-            "without_teacher_mean": plain_mean,
+            "no_kd_mean": plain_mean,
             "distillation_ratio": (mean - plain_mean) / gap if plain_mean is not None and gap is not None and gap > 0 else None,
         },
         "latency_of": f"one row of {_length(opened.validation, row)}, {'one CPU thread' if device.type == 'cpu' else device.type}",

@@ -166,10 +166,13 @@ def write_onnx(student: Student, data: Dataset, path: Path) -> None:
 
 
 def _quantise(source: Path, path: Path) -> None:
+    import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
+    model = onnx.load(source)
+    del model.graph.value_info[:]  # the shapes of before: the quantiser transposes weights, and would then find a contradiction
     with _quiet():
-        quantize_dynamic(source, path, weight_type=QuantType.QUInt8)  # onnxruntime convolves no signed weights
+        quantize_dynamic(model, path, weight_type=QuantType.QUInt8)  # onnxruntime convolves no signed weights
 
 
 def _checked(student: Student, data: Dataset, folder: Path, precision: Precision) -> dict[str, Any]:

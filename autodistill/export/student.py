@@ -167,17 +167,17 @@ def given_rows(split: Split, places: np.ndarray) -> list[Row]:
     return [(split.texts[place], split.text_pairs[place]) for place in places]
 
 
-class Named(nn.Module):
-    """A module that takes its inputs by position, in the order of student.json, and gives logits."""
+class _Logits(nn.Module):
+    """A transformers model that gives its logits alone."""
 
-    def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.model, self.names = model, list(names)
+        self.model = model
 
-    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-        """Inputs → logits (B, C)."""
-        said: Any = self.model(**dict(zip(self.names, inputs, strict=True)))
-        return said.logits if hasattr(said, "logits") else said
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor) -> torch.Tensor:
+        """(B, T) int64 each → logits (B, C)."""
+        logits: torch.Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids).logits
+        return logits
 
 
 def _transformers(folder: Path, about: dict[str, Any]) -> nn.Module:
@@ -185,7 +185,7 @@ def _transformers(folder: Path, about: dict[str, Any]) -> nn.Module:
 
     with quiet():
         model = AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
-    return Named(model, about["inputs"]).eval()
+    return _Logits(model).eval()
 
 
 def _timm(folder: Path, about: dict[str, Any]) -> nn.Module:

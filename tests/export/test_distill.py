@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import statistics
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from autodistill.recipe import Recipe
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import Dataset, DatasetRef, Split
 from autodistill.train import students, trial
+from autodistill.train.assignment import Assignment
 from autodistill.train.trial import run_trial
 
 TEXTS = ["good film", "a sad sad plot ##s", "awful", "unheard-of words and the lovely end " * 5]
@@ -31,6 +33,7 @@ PAIRS = [(one, other) for one, other in zip(TEXTS, TEXTS[::-1], strict=True)]
 TRANSFORMERS = """
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 import json
+import pickle
 tokenizer, model = AutoTokenizer.from_pretrained(sys.argv[1]), AutoModelForSequenceClassification.from_pretrained(sys.argv[1])
 rows = json.loads(sys.argv[2])
 given = (rows,) if isinstance(rows[0], str) else tuple(list(part) for part in zip(*rows))
@@ -38,6 +41,7 @@ logits = model(**tokenizer(*given, truncation=True, padding=True, return_tensors
 """
 LOADER = """
 import json
+import pickle
 sys.path.insert(0, sys.argv[1])
 from load import encode, load
 model, tokenizer = load()
@@ -142,7 +146,7 @@ def test_the_card_and_the_facts_say_what_was_measured(tmp_path: Path, monkeypatc
     assert [run["seed"] for run in facts["seeds"]] == [5, 6, 7]
     assert facts["student"]["validation"] == max(run["validation"] for run in facts["seeds"])
     tests = [run["test"] for run in facts["seeds"]]
-    plain = statistics.mean(run["test"] for run in facts["without_teacher"])
+    plain = statistics.mean(run["test"] for run in facts["no_kd"])
     assert facts["test"]["mean"] == pytest.approx(np.mean(tests))
     assert facts["test"]["sd"] == pytest.approx(np.std(tests, ddof=1))
     teacher = facts["teacher"]["test"]
@@ -174,6 +178,15 @@ def watch_test_split(monkeypatch: pytest.MonkeyPatch, opened: list[str]) -> None
         return open_test(self)
 
     monkeypatch.setattr(Dataset, "open_test", opening)
+
+
+def test_only_distill_can_open_the_test_split() -> None:
+    package = Path(autodistill.__file__).parent
+    sources = {str(file.relative_to(package)): file.read_text(encoding="utf-8") for file in package.rglob("*.py")}
+    assert {name for name, text in sources.items() if ".open_test(" in text or "with_test=True" in text} == {
+        "export/distill.py",
+        "tasks/base.py",
+    }
 
 
 def test_training_and_choosing_never_see_the_test_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,3 +283,9 @@ def test_what_is_no_student_is_not_opened(tmp_path: Path) -> None:
     (tmp_path / "student.json").write_text('{"schema": 99}')
     with pytest.raises(ModelError, match="newer autodistill"):
         load_student(tmp_path)
+
+
+def test_what_a_process_is_handed_pickles(tmp_path: Path) -> None:
+    recipe = World(tmp_path).recipe("bert", objective={"intermediate": {"kind": "mi", "weight": 0.1}})
+    assignment = Assignment(recipe, DatasetRef("d"), 1, 2)
+    assert pickle.loads(pickle.dumps(assignment)) == assignment

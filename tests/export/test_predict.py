@@ -33,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_command_says_what_the_facts_say(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     facts = json.loads((folder / "distillation.json").read_text(encoding="utf-8"))
     assert facts["command"].startswith("autodistill distill ")
-    assert facts["without_teacher"] is None  # the recipe has no teacher to do without
+    assert facts["no_kd"] is None  # the recipe has no teacher to do without
     words = ["distill", str(folder / "recipe.yaml"), "--dataset", facts["given"]["name"], "--out", str(folder)]
     assert main(words) == 2
     assert "exists; give another --out" in capsys.readouterr().err
