@@ -239,7 +239,13 @@ def ray_running(settings: SearchSettings) -> Iterator[RunningRay]:
         temporary = Path(tempfile.mkdtemp(prefix="adr-", dir=_short_folder()))
         try:
             try:
-                _init(ray, settings, temporary, workers_env)
+                try:
+                    _init(ray, settings, temporary, workers_env)
+                except Exception as cause:
+                    if "timed out during startup" not in str(cause):
+                        raise
+                    ray.shutdown()  # Ray gives its daemons 30 s, which may be too few where the machine is busy
+                    _init(ray, settings, temporary, workers_env)
             except Exception as cause:
                 where = f"the Ray cluster {settings.address!r} cannot be reached" if settings.address else "Ray cannot be started here"
                 raise RunError(f"{where} ({type(cause).__name__}: {str(cause).strip().partition(chr(10))[0]})") from None
