@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pandas as pd
@@ -47,17 +48,17 @@ parameters:
 
 
 @pytest.fixture
-def asked(tmp_path: Path) -> dict[str, str]:
+def asked(tmp_path: Path) -> dict[str, Any]:
     made = text_dataset(96)
     pd.DataFrame({"text": made.train.texts, "label": made.train.labels}).to_parquet(tmp_path / "rows.parquet")
     space = tmp_path / "small.yaml"
     space.write_text(SPACE.format(teacher=save_bert(tmp_path / "bert")))
-    return {"dataset": str(tmp_path / "rows.parquet"), "space": str(space), "studies_dir": str(tmp_path / "studies")}
+    return {"dataset": str(tmp_path / "rows.parquet"), "space": str(space), "studies_dir": str(tmp_path / "studies"), "cold": True}
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_search_from_a_file_to_a_student(asked: dict[str, str]) -> None:
+def test_a_search_from_a_file_to_a_student(asked: dict[str, Any]) -> None:
     stages: list[StageFinished] = []
     study = autodistill.search(**asked, trials=3, listen=lambda event: stages.append(event) if isinstance(event, StageFinished) else None)
 
@@ -97,9 +98,9 @@ def test_a_search_from_a_file_to_a_student(asked: dict[str, str]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_the_command_prints_one_json_object_and_keeps_the_limits(asked: dict[str, str], isolated_cache: Path) -> None:
+def test_the_command_prints_one_json_object_and_keeps_the_limits(asked: dict[str, Any], isolated_cache: Path) -> None:
     words = ["search", "--dataset", asked["dataset"], "--space", asked["space"], "--studies-dir", asked["studies_dir"]]
-    words += ["--trials", "2", "--max-params", "2500", "--study", "größe", "--json"]
+    words += ["--cold", "--trials", "2", "--max-params", "2500", "--study", "größe", "--json"]
     environment = os.environ | {"AUTODISTILL_CACHE": str(isolated_cache)}
     done = subprocess.run(
         [sys.executable, "-m", "autodistill.cli.main", *words], capture_output=True, text=True, env=environment, check=False, timeout=500

@@ -14,6 +14,10 @@ PLAN = [
     "autodistill.records",
     "autodistill.tasks.base",
     "autodistill.train.assignment",
+    "autodistill.recommend.evaluate",
+    "autodistill.recommend.foreign",
+    "autodistill.recommend.recommender",
+    "autodistill.recommend.replay",
     "autodistill.report.importance",
 ]
 HEAVY = ["torch", "ray", "optuna", "transformers", "timm"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +23,6 @@ SAMPLED = 1500
 """Recipes drawn from the space, beside the recorded ones."""
 APART = 0.12
 """Share of the recipe fields by which each recommended recipe differs from those before it, as far as that can be had."""
-FEASIBLE_TRIED = 400
 UNLIKE_TASK = 2.0
 """Factor on the interval where no study of the task type is recorded."""
 UNLIKE_MOST = 3.0
@@ -151,28 +150,23 @@ class Recommender:
         return self._choose(found, frame, self.predictor.method.order(frame, target), top, feasible)
 
     def _choose(
-        self, found: list[Recipe], frame: pd.DataFrame, order: Iterable[int], top: int, feasible: Feasible | None
+        self, found: list[Recipe], frame: pd.DataFrame, order: np.ndarray, top: int, feasible: Feasible | None
     ) -> list[tuple[Recipe, Feasibility]]:
         """The first `top` of the order that keep the limits and are no copies of each other; nearer ones where that leaves too few."""
-        encoder = RecipeEncoder(frame)
-        fitting: list[int] = []
+        encoder, apart = RecipeEncoder(frame), np.full(len(frame), np.inf)
         costs: dict[int, Feasibility] = {}
         chosen: list[int] = []
-        for row in order:
-            if len(chosen) == top or len(costs) >= FEASIBLE_TRIED:
-                break
-            if chosen and encoder.distances(frame.iloc[[row]], frame.iloc[chosen]).min() < APART:
-                fitting.append(int(row))
-                continue
-            costs[int(row)] = feasible(found[row]) if feasible else Feasibility()
-            if costs[int(row)].feasible:
-                chosen.append(int(row))
-        for row in fitting:
-            if len(chosen) == top:
-                break
-            costs[row] = feasible(found[row]) if feasible else Feasibility()
-            if costs[row].feasible:
-                chosen.append(row)
+        for distance in (APART, 0.0):
+            for row in map(int, order):
+                if len(chosen) == top:
+                    break
+                if row in chosen or apart[row] < distance:
+                    continue
+                if row not in costs:
+                    costs[row] = feasible(found[row]) if feasible else Feasibility()
+                if costs[row].feasible:
+                    chosen.append(row)
+                    apart = np.minimum(apart, encoder.distances(frame, frame.iloc[[row]])[:, 0])
         if not chosen:
             smallest = min((cost.params for cost in costs.values() if cost.params is not None), default=None)
             seen = "" if smallest is None else f"; the smallest student has {smallest:,} parameters"

@@ -70,14 +70,15 @@ def test_every_option_reaches_the_search(here: Path, asked: Callable[[Api], dict
     words = (
         "--dataset d.csv --space own.yaml --teacher bert-tiny --trials 8 --time-budget 30m --max-epochs 3 --max-params 5M "
         "--max-latency 2ms --limit-train 4k --workers 2 --cpus-per-trial 3 --gpus-per-trial 0.25 --address auto --study s "
-        "--studies-dir out --seed 7 --storage sqlite:///x.db --text-column a --text-column b --label-column y"
+        "--studies-dir out --seed 7 --explore --repeats 3 --cold --storage sqlite:///x.db --text-column a --text-column b --label-column y"
     )
     assert main(*words.split()) == 0
     seen.pop("listen")
     assert seen == {
         "dataset": "d.csv", "space": "own.yaml", "teacher": "bert-tiny", "trials": 8, "time_budget": 1800.0, "max_epochs": 3,
         "max_params": 5_000_000, "max_latency_ms": 2.0, "limit_train": 4000, "workers": 2, "cpus_per_trial": 3, "gpus_per_trial": 0.25,
-        "address": "auto", "study": "s", "studies_dir": "out", "resume": False, "seed": 7, "storage": "sqlite:///x.db",
+        "address": "auto", "study": "s", "studies_dir": "out", "resume": False, "seed": 7, "explore": True, "repeats": 3, "cold": True,
+        "storage": "sqlite:///x.db",
         "text_columns": ("a", "b"), "label_column": "y",
     }  # fmt: skip
 
@@ -86,7 +87,10 @@ def test_what_is_not_asked_for_is_left_to_the_search(here: Path, asked: Callable
     seen = asked(good())
     assert main("--dataset", "d") == 0
     given = {name: value for name, value in seen.items() if value is not None and name != "listen"}
-    assert given == {"dataset": "d", "trials": 20, "cpus_per_trial": 1, "studies_dir": "studies", "study": "d", "resume": False, "seed": 0}
+    assert given == {
+        "dataset": "d", "trials": 20, "cpus_per_trial": 1, "studies_dir": "studies", "study": "d", "resume": False, "seed": 0,
+        "explore": False, "repeats": 1, "cold": False,
+    }  # fmt: skip
 
 
 def test_the_end_shows_the_leaderboard_the_verdict_and_the_way_on(

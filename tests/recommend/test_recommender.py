@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from recorded import dataset_facts, study, true_retention
+
+from autodistill.errors import StudyError
+from autodistill.limits import Feasibility, Limits
+from autodistill.recipe import Recipe
+from autodistill.recommend.defaults import default_recipes
+from autodistill.recommend.encoding import RecipeEncoder
+from autodistill.recommend.recommender import APART, Recommender
+from autodistill.recommend.table import Target, recipe_frame
+from autodistill.space import Space
+
+SPACE = Space.load("text", "text-classification")
+
+
+@pytest.fixture(scope="module")
+def recommender() -> Recommender:
+    return Recommender([study(number) for number in range(5)], method="forest")
+
+
+def test_what_is_recommended_is_good_where_nobody_has_searched(recommender: Recommender) -> None:
+    facts = dataset_facts(7)
+    found = recommender.recommend(facts, SPACE)
+    assert len(found.recipes) == 5
+    values = [true_retention(item.recipe, facts) for item in found.recipes]
+    sampled = sorted(true_retention(recipe, facts) for recipe in recommender.candidates(SPACE, inside=True))
+    assert values[0] > sampled[int(0.9 * len(sampled))]
+    for item in found.recipes:
+        assert SPACE.contains(item.recipe)
+        low, high = item.interval
+        assert low < item.retention < high
+        assert len(item.nearest) == 3
+        assert item.reasons.startswith("like set")
+    assert found.warnings == []
+
+
+def test_the_recipes_are_no_copies_of_each_other(recommender: Recommender) -> None:
+    found = recommender.recommend(dataset_facts(7), SPACE).recipes
+    frame = recipe_frame(item.recipe.model_dump() for item in found)
+    candidates = recipe_frame(recipe.model_dump() for recipe in recommender.candidates(SPACE, inside=True))
+    apart = RecipeEncoder(candidates).distances(frame, frame)
+    assert min(apart[row, other] for row in range(5) for other in range(row)) >= APART
+
+
+def test_drivers_are_the_swaps_to_the_defaults_part(recommender: Recommender) -> None:
+    best = recommender.recommend(dataset_facts(7), SPACE, top=1).recipes[0]
+    for name, gain in best.drivers:
+        assert abs(gain) >= 0.001, name
+    target = Target(SPACE.task, pd.Series(dataset_facts(7)))
+    data = SPACE.defaults().model_dump()
+    random_start = Recipe.parse(data | {"student": data["student"] | {"init": "random"}})
+    both = recipe_frame(item.model_dump() for item in (random_start, SPACE.defaults()))
+    values = recommender.predictor.scale.values(recommender.predictor.method.merit(both, target), target)
+    drivers = dict(recommender._drivers(random_start, SPACE, target, float(values[0])))
+    assert drivers["student cnn"] == pytest.approx(values[0] - values[1])
+    assert drivers["student cnn"] < -0.01  # the truth is -0.04
+
+
+def test_limits_are_kept_and_told_where_nothing_keeps_them(recommender: Recommender) -> None:
+    def feasible(recipe: Recipe) -> Feasibility:
+        params = 1000 if recipe.student.name == "bilstm" else 9000
+        return Limits(max_params=2000).check(params, 1.5)
+
+    found = recommender.recommend(dataset_facts(7), SPACE, feasible=feasible).recipes
+    assert {(item.recipe.student.name, item.params, item.latency_ms) for item in found} == {("bilstm", 1000, 1.5)}
+    with pytest.raises(StudyError, match="none of .* recipes keeps the limits; the smallest student has 9,000 parameters"):
+        recommender.recommend(dataset_facts(7), SPACE, feasible=lambda recipe: Limits(max_params=10).check(9000, None))
+
+
+def test_another_task_gets_valid_recipes_a_warning_and_wider_intervals(recommender: Recommender) -> None:
+    space = Space.load("text", "text-regression")
+    found = recommender.recommend(dataset_facts(3), space, inside=False)
+    assert ["no study of text-regression is recorded" in text for text in found.warnings] == [True]
+    assert all(item.recipe.task == "text-regression" for item in found.recipes)
+    assert all(item.recipe.objective.prediction.name != "kl" for item in found.recipes)
+    same = recommender.recommend(dataset_facts(3), SPACE).recipes[0].interval
+    assert found.recipes[0].interval[1] - found.recipes[0].interval[0] > 1.5 * (same[1] - same[0])
+
+
+def test_unlike_data_are_told_and_widen_the_interval(recommender: Recommender) -> None:
+    usual, factor = recommender.unlike(Target(SPACE.task, pd.Series(dataset_facts(3))))
+    assert (usual, factor) == ([], 1.0)
+    (warning,), factor = recommender.unlike(Target(SPACE.task, pd.Series(dataset_facts(3) | {"log_rows": 12.0})))
+    assert "unlike anything recorded" in warning
+    assert factor > 1
+
+
+def test_another_modality_and_an_empty_library_are_errors(recommender: Recommender) -> None:
+    with pytest.raises(StudyError, match=r"no recorded study is of image data.*recorded: text-classification"):
+        recommender.recommend({}, Space.load("image", "image-classification"))
+    with pytest.raises(StudyError, match="no recorded studies to learn from"):
+        Recommender([])
+
+
+def test_a_single_study_recommends_with_an_unbounded_interval() -> None:
+    found = Recommender([study(0)], method="nearest").recommend(dataset_facts(0), SPACE, top=2)
+    assert [item.interval for item in found.recipes] == [(float("-inf"), float("inf"))] * 2
+
+
+@pytest.mark.parametrize(
+    ("task", "names"),
+    [
+        ("text-classification", ["plain KD", "PKD", "TinyBERT-like", "MiniLM-like"]),
+        ("text-pair-regression", ["plain KD", "PKD", "TinyBERT-like", "MiniLM-like"]),
+        ("image-classification", ["plain KD", "PKD"]),
+    ],
+)
+def test_default_recipes_fit_every_task(task: str, names: list[str]) -> None:
+    space = Space.load("image" if task.startswith("image") else "text", task)
+    found = default_recipes(space.defaults())
+    assert list(found) == names
+    assert found["plain KD"].objective == space.baselines()["plain_kd"].objective
+    assert len({recipe.id for recipe in found.values()}) == len(names)

@@ -1,0 +1,92 @@
+"""Recommending for a dataset, and the warm start of a search: real students, made-up studies, no encoder."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from tiny_teacher import save_bert, text_dataset
+
+import autodistill
+from autodistill import recommend_api
+from autodistill.errors import ModelError
+from autodistill.limits import Feasibility, Limits
+from autodistill.models import count_params
+from autodistill.models.sources import source_folder
+from autodistill.recipe import Recipe
+from autodistill.space import Space
+from autodistill.train.data import open_inputs
+from autodistill.tuning.events import SearchMessage, StageFinished
+
+sys.path.insert(0, str(Path(__file__).parent / "recommend"))
+from recorded import dataset_facts, study
+
+SPACE = Space.load("text", "text-classification")
+
+
+@pytest.fixture(autouse=True)
+def measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recommend_api, "dataset_features", lambda data: dataset_facts(2))
+
+
+def feasible(recipe: Recipe) -> Feasibility:
+    return Limits().check(1, None)
+
+
+@pytest.mark.slow
+def test_recommending_for_a_file_measures_the_students(tmp_path: Path) -> None:
+    made = text_dataset(200)
+    pd.DataFrame({"text": made.train.texts, "label": made.train.labels}).to_parquet(tmp_path / "rows.parquet")
+    teacher = str(save_bert(tmp_path / "bert"))
+    studies = [study(number, recipes=12) for number in range(3)]
+    asked = {"teacher": teacher, "studies": studies, "max_params": 60_000, "top": 2}
+    advice = recommend_api.recommend(str(tmp_path / "rows.parquet"), **asked)
+    assert (advice.task, advice.metric) == ("text-classification", "accuracy")
+    assert "36" not in advice.learnt_from or "3 datasets" in advice.learnt_from
+    opened = open_inputs(made, advice.recipes[0].recipe.teacher, source_folder(teacher))
+    for item, seconds in zip(advice.recipes, advice.seconds, strict=True):
+        assert item.recipe.teacher.model == teacher
+        assert item.params is not None
+        assert item.params <= 60_000
+        if item.recipe.student.own.get("vocabulary", "full") == "full":
+            assert item.params == count_params(item.recipe, opened.context)
+        assert item.latency_ms is not None
+        assert item.latency_ms > 0
+        assert seconds > 0
+    again = autodistill.recommend(str(tmp_path / "rows.parquet"), **asked)  # the package's name can be called
+    assert [item.recipe.id for item in again.recipes] == [item.recipe.id for item in advice.recipes]
+
+
+def test_a_search_begins_with_recommended_points_of_its_space(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recommend_api, "library", lambda: [study(number, recipes=12) for number in range(3)])
+    told: list[StageFinished] = []
+    found = recommend_api.warm_recipes(
+        text_dataset(), SPACE, feasible, 20, 0, lambda event: told.append(event) if isinstance(event, StageFinished) else None
+    )
+    assert len({recipe.id for recipe in found}) == recommend_api.WARM
+    assert all(SPACE.contains(recipe) for recipe in found)
+    assert told[0].text.startswith("8 recipes recommended by 3 studies of text-classification (most like: set")
+    assert "--cold" in told[0].text
+    assert len(recommend_api.warm_recipes(text_dataset(), SPACE, feasible, 5, 0, lambda event: None)) == 2
+
+
+def test_a_search_that_cannot_be_advised_starts_cold_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+
+    def listen(event: object) -> None:
+        if isinstance(event, SearchMessage | StageFinished):
+            told.append(event.text)
+
+    monkeypatch.setattr(recommend_api, "library", lambda: [study(0, recipes=12)])
+    space = Space.load("text", "text-regression")
+    assert recommend_api.warm_recipes(text_dataset(regression=True), space, feasible, 20, 0, listen) == []
+    assert told == ["no study of text-regression is recorded, so the search starts without recommendations"]
+
+    def fail(data: object) -> dict[str, float]:
+        raise ModelError("the encoder is not to be had")
+
+    monkeypatch.setattr(recommend_api, "dataset_features", fail)
+    assert recommend_api.warm_recipes(text_dataset(), SPACE, feasible, 20, 0, listen) == []
+    assert told[-1] == "the search starts without recommendations: the encoder is not to be had"
