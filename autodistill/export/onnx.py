@@ -104,7 +104,7 @@ def export(
                     write_onnx(student, data, aside / FILE)
                 else:
                     _quantise(asides["float32"] / FILE, aside / FILE)
-                facts = _checked(student, data, aside, name)
+                facts = _checked(student, data, aside, name) | {"folder": str(targets[name])}
                 stage.end(_told(facts))
             found.append(Exported(targets[name], facts))
     return found
@@ -206,7 +206,6 @@ def _checked(student: Student, data: Dataset, folder: Path, precision: Precision
     latency = paired_latency({"torch": lambda: student.run(alone), "onnx": lambda: single(alone)})
     facts = {
         "precision": precision,
-        "folder": str(folder),
         "bytes": (folder / FILE).stat().st_size,
         "max_abs_difference": worst,
         "tolerance": allowed if precision == "float32" else None,
@@ -216,7 +215,7 @@ def _checked(student: Student, data: Dataset, folder: Path, precision: Precision
         "latency_ms": latency,
         "latency_of": f"one row of shape {next(iter(alone.values())).shape[1:]}, one CPU thread",
     }
-    write_facts(folder / FACTS, {name: value for name, value in facts.items() if name != "folder"})
+    write_facts(folder / FACTS, facts)
     return facts
 
 
