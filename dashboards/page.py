@@ -16,15 +16,19 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 
 from autodistill.limits import Limits
+from autodistill.recipe import Recipe
 from autodistill.records import TrialRecord
 from autodistill.report import measures, texts
 from autodistill.report.answer import answer
 from autodistill.report.leaderboard import Row, failures, rows, verdict
-from autodistill.tuning.study import rank, was_interrupted
+from autodistill.tasks.base import DatasetRef
+from autodistill.tuning.settings import SearchSettings
+from autodistill.tuning.study import count, rank, was_interrupted
 
-from . import components, costs, scores, style
+from . import FIGURES, costs, style
 
 if TYPE_CHECKING:
+    from autodistill.recommend.library import RecordedStudy
     from autodistill.tuning.study import Study
 
 _AIR = 14
@@ -41,44 +45,66 @@ class Drawn:
     empty: str
 
 
+@dataclass(frozen=True)
+class Subject:
+    """What a page is about: a study's folder or a recorded study. recipe: the recommended one as YAML, empty where there is none."""
+
+    name: str
+    records: list[TrialRecord]
+    limits: Limits
+    teacher_score: float | None
+    settings: SearchSettings
+    about: Mapping[str, Any]
+    recipe: str
+
+
 def render(study: Study) -> str:
-    """The page of one study. Every name from outside is escaped, by the template and by the figures."""
-    records, limits = study.trial_records, study.limits
+    """The page of a study."""
+    recipe = study.folder / "recommended.yaml"
+    text = recipe.read_text(encoding="utf-8") if recipe.exists() else ""
+    return render_subject(Subject(study.name, study.trial_records, study.limits, study.teacher_score, study.settings, study.about, text))
+
+
+def render_recorded(study: RecordedStudy) -> str:
+    """The page of a recorded study."""
+    asked = study.about.get("settings", {})
+    known = {name: value for name, value in asked.items() if name != "limit_train" and value is not None}
+    ref = DatasetRef(study.dataset, asked.get("limit_train"), known.get("seed", 0))
+    settings = SearchSettings(dataset=ref, study=study.name, **known)
+    limits = Limits(settings.max_params, settings.max_latency_ms)
+    best = next(iter(rank(study.records, limits)), None)
+    recipe = "" if best is None else Recipe.parse(best.recipe).to_yaml()
+    facts = {"name": study.dataset, "task": study.task, "train_rows": study.train_rows, "fingerprint": study.fingerprint}
+    about = {**study.about, "dataset": facts}
+    return render_subject(Subject(study.name, study.records, limits, study.teacher_score, settings, about, recipe))
+
+
+def render_subject(study: Subject) -> str:
+    """The page. Every name from outside is escaped, by the template and by the figures."""
+    records, limits = study.records, study.limits
     stages = stage_seconds(study.about)
     found = rows(records, limits, study.teacher_score, stages.get("teacher"))
     best = next(iter(rank(records, limits)), None)
-    figures = {
-        "pareto": scores.pareto(records, limits),
-        "latency": scores.latency(records, limits),
-        "curves": scores.curves(records, limits),
-        "importance": components.importance(records, limits),
-        "values": components.values(records, limits),
-        "parallel": components.parallel(records, limits),
-        "loss_mix": components.loss_mix(records, limits),
-        "seeds": scores.seeds(records, limits),
-        "time": costs.time(records, limits, stages),
-    }
-    recipe = study.folder / "recommended.yaml"
+    figures = {name: figure(records, limits) for name, figure in FIGURES.items() if name != "time"}
+    figures["time"] = costs.time(records, limits, stages)
     return page(
         "report.html.jinja",
         study=study,
         asked=_asked(study),
         answer=answer(records, limits),
         verdict=verdict(records, limits),
-        best=best,
         facts=_facts(best, records),
         rows=[_cells(row) for row in found],
         metric=texts.clean(records[0].metric) if records else "score",
         figures={name: draw(name, figure) for name, figure in figures.items()},
         limits=limits.text() if limits != Limits() else "",
-        recipe=recipe.read_text(encoding="utf-8") if recipe.exists() else "",
-        counts=_counts(study),
+        recipe=study.recipe,
+        counts=_counts(records),
         noise=measures.seed_noise(records),
         time=_time(records, stages),
         failures=failures(records),
         infeasible=sum(record.state == "infeasible" for record in records),
-        reproduce=_reproduce(study),
-        teacher=_teacher(study.about),
+        reproduce=_reproduce(study.settings),
         environment=_environment(study.about),
     )
 
@@ -124,7 +150,7 @@ def _cells(row: Row) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _asked(study: Study) -> dict[str, str]:
+def _asked(study: Subject) -> dict[str, str]:
     settings, data = study.settings, study.about["dataset"]
     asked = {
         "dataset": f"{data['name']}: {data['task']}, {data['train_rows']:,} training rows",
@@ -157,7 +183,7 @@ def _facts(best: TrialRecord | None, records: Sequence[TrialRecord]) -> list[tup
     return facts
 
 
-def _counts(study: Study) -> str:
+def _counts(records: Sequence[TrialRecord]) -> str:
     words = {
         "complete": "run to the end",
         "pruned": "stopped early",
@@ -165,7 +191,7 @@ def _counts(study: Study) -> str:
         "infeasible": "over a limit and not run",
         "interrupted": "interrupted",
     }
-    return ", ".join(f"{number} {words[state]}" for state, number in study.counts.items() if number)
+    return ", ".join(f"{number} {words[state]}" for state, number in count(list(records)).items() if number)
 
 
 def stage_seconds(about: Mapping[str, Any]) -> dict[str, float]:
@@ -191,20 +217,20 @@ def _time(records: Sequence[TrialRecord], stages: Mapping[str, float]) -> dict[s
     }
 
 
-def _reproduce(study: Study) -> str:
+def _reproduce(settings: SearchSettings) -> str:
     """The command that asks the same again, into a study of another name."""
-    settings = study.settings
     latency = None if settings.max_latency_ms is None else f"{settings.max_latency_ms:g}ms"
     options: list[tuple[str, Any]] = [
         ("--dataset", settings.dataset.name), ("--limit-train", settings.dataset.limit_train), ("--space", settings.space),
         ("--teacher", settings.teacher), ("--trials", settings.trials), ("--max-epochs", settings.max_epochs),
         ("--max-params", settings.max_params), ("--max-latency", latency), ("--seed", settings.seed),
+        ("--repeats", settings.repeats if settings.repeats > 1 else None),
         ("--study", f"{settings.study}-again"),
     ]  # fmt: skip
     options[1:1] = [("--text-column", name) for name in settings.dataset.text_columns or ()]
     options.append(("--label-column", settings.dataset.label_column))
     words = [word for name, value in options if value is not None for word in (name, str(value))]
-    return texts.clean(shlex.join(["autodistill", "search", *words]))
+    return texts.clean(shlex.join(["autodistill", "search", *words, *(["--explore"] if settings.explore else [])]))
 
 
 def _environment(about: Mapping[str, Any]) -> dict[str, str]:

@@ -2,16 +2,19 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 import pytest
-from autodistill.dashboards import FIGURES, style
+from autodistill.dashboards import FIGURES, across, style
 from autodistill.dashboards.components import name_of
 from autodistill.dashboards.costs import time
-from generated import SPREAD, generate
+from generated import SPREAD, generate, library
 from made import failed, make_study, point, record
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import StandardScaler
 
 from autodistill.errors import StudyError
 from autodistill.limits import Limits
@@ -146,3 +149,26 @@ def test_a_study_plots_by_name(tmp_path: Any) -> None:
     assert study.plot("pareto").layout.title.text == "Score against size"
     with pytest.raises(StudyError, match="the figure is 'paretto'; allowed: pareto, latency.*Did you mean 'pareto'"):
         study.plot("paretto")
+
+
+def test_the_map_is_the_principal_components_of_standardised_features() -> None:
+    studies = library(6, 4)
+    places, shares = across.principal_components(studies)
+    assert places is not None
+    names = ("rows", "classes", "length")  # "same" does not vary
+    table = StandardScaler().fit_transform([[study.features[name] for name in names] for study in studies])
+    reference = PCA(n_components=2).fit(table)
+    assert np.abs(places) == pytest.approx(np.abs(reference.transform(table)), abs=1e-9)
+    assert shares == pytest.approx(tuple(reference.explained_variance_ratio_))
+    assert across.principal_components(studies[:2])[0] is None
+    assert across.dataset_map(studies[:2]).layout.meta["empty"].startswith("Fewer than three")
+
+
+def test_a_gap_is_what_the_best_with_a_choice_lies_behind_the_best() -> None:
+    recipes = [{"student": {"family": family}} for family in ("cnn", "cnn", "bert")]
+    records = [record(trial, score=score, recipe=recipes[trial]) for trial, score in enumerate([0.5, 0.8, 0.9])]
+    (study, _) = library(2, 3)
+    gaps = across.gaps_by_choice([replace(study, records=records, teacher_score=0.95)])["set-0"]
+    assert gaps["student.family", "bert"] == 0.0
+    assert gaps["student.family", "cnn"] == pytest.approx(100 * 0.1 / 0.95)
+    assert across.winners([]).layout.meta["empty"].startswith("No recorded study")

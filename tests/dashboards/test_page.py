@@ -3,16 +3,20 @@ from __future__ import annotations
 import json
 import math
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from autodistill.dashboards.page import render
-from generated import generated_study
+from autodistill.dashboards import page_all
+from autodistill.dashboards.page import render, render_recorded
+from generated import generated_study, library
 from made import failed, make_study, record
 
 from autodistill.cli.main import main
+from autodistill.errors import StudyError
 from autodistill.records import TrialRecord
+from autodistill.report import measures
 from autodistill.report.html import write_report
 from autodistill.tuning.study import Study
 
@@ -162,3 +166,35 @@ def test_the_command_says_what_is_wrong(words: list[str], said: str, tmp_path: P
 def test_a_study_is_found_by_name_or_folder(tmp_path: Path) -> None:
     study = make_study(tmp_path, RECORDS)
     assert Study.find("s", tmp_path).folder == Study.find(str(study.folder), "elsewhere").folder
+
+
+def test_a_recorded_study_has_a_page_too(tmp_path: Path) -> None:
+    (study, _) = library(2, 12)
+    about = {"settings": {"limit_train": 500, "trials": 12, "seed": 3, "explore": True, "repeats": 3, "space": None, "max_params": None}}
+    parsed = _Parsed(without_plotly(render_recorded(replace(study, about=about))))
+    assert parsed.sections == SECTIONS
+    assert "autodistill search --dataset 'set 0' --limit-train 500 --trials 12" in parsed.text
+    assert "--seed 3 --repeats 3 --study set-0-again --explore" in parsed.text
+    assert "version: 1" in parsed.text
+
+
+def test_across_studies_the_page_counts_the_pipelines_that_win(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(page_all, "recommender_table", lambda studies: ([], "left out here"))
+    studies = library(4, 12)
+    parsed = _Parsed(without_plotly(page_all.render_all(studies)))
+    assert parsed.sections == ["winners", "studies", "map", "recommender"]
+    assert [row[0] for row in parsed.rows[1:]] == [study.name for study in studies]
+    best = {studies[0].name: max(item.mean for item in measures.by_recipe(studies[0].records))}
+    assert parsed.rows[1][6] == f"{best['set-0']:.4f}"
+    assert page_all.headline(studies[:1]) == "One pipeline wins on the one dataset."
+    with pytest.raises(StudyError, match="there are no recorded studies"):
+        page_all.render_all([])
+
+
+@pytest.mark.slow
+def test_the_recommenders_are_held_against_each_other(tmp_path: Path) -> None:
+    rows, why = page_all.recommender_table(library(3, 10))
+    assert why == ""
+    assert {row["name"] for row in rows} >= {"one at random", "portfolio"}
+    assert sum(row["used"] for row in rows) == 1
+    assert page_all.recommender_table(library(1, 10))[1].endswith("two or more are needed to hold one out")

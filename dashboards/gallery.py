@@ -1,0 +1,74 @@
+"""Render the gallery from the recorded studies: HTML pages and pictures of them, in dashboards/gallery/.
+
+    python dashboards/gallery.py [--out dashboards/gallery] [NAME ...]
+
+Needs Chromium for the pictures; without it the pages are written and that is said. NAME chooses studies; by default the page across
+all studies and one study of each task are shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from autodistill.dashboards.page import render_recorded
+from autodistill.dashboards.page_all import render_all
+
+from autodistill.recommend.library import RecordedStudy, find, shipped
+
+_WIDTHS = {"": 1280, "-phone": 390}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the pages, then their pictures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", metavar="NAME", nargs="*")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "gallery")
+    args = parser.parse_args(argv)
+    studies = shipped()
+    if not studies:
+        print("there are no recorded studies to show (studies/recorded is empty)", file=sys.stderr)
+        return 2
+    args.out.mkdir(parents=True, exist_ok=True)
+    pages = {"all-studies": render_all(studies)}
+    for study in [find(name, studies) for name in args.names] or one_a_task(studies):
+        pages[study.name] = render_recorded(study)
+    for name, text in pages.items():
+        (args.out / f"{name}.html").write_text(text, encoding="utf-8")
+    return pictures([args.out / f"{name}.html" for name in pages])
+
+
+def one_a_task(studies: Sequence[RecordedStudy]) -> list[RecordedStudy]:
+    """Of each task, the study with the most trials."""
+    found: dict[str, RecordedStudy] = {}
+    for study in sorted(studies, key=lambda item: (-len(item.records), item.name)):
+        found.setdefault(study.task, study)
+    return list(found.values())
+
+
+def pictures(pages: Sequence[Path]) -> int:
+    """A PNG of each page, at the width of a screen and of a phone."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        print("no Chromium on this machine, so there are pages and no pictures", file=sys.stderr)
+        return 1
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as tool:
+        browser = tool.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        for path in pages:
+            for suffix, width in _WIDTHS.items():
+                page = browser.new_page(viewport={"width": width, "height": 900})
+                page.goto(path.resolve().as_uri())
+                page.wait_for_function("[...document.querySelectorAll('.plot')].every((plot) => plot.querySelector('svg.main-svg'))")
+                page.screenshot(path=path.with_name(f"{path.stem}{suffix}.png"), full_page=True)
+                page.close()
+        browser.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
