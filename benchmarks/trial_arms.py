@@ -242,8 +242,9 @@ class TextBrewer(Others):
             MATCH_LOSS_MAP[f"mi_{number}"] = _match(term.scorers[number])
             weight = MI["weight"] / len(term.pairs)
             matches.append({"layer_S": one + 1, "layer_T": other + 1, "feature": "hidden", "loss": f"mi_{number}", "weight": weight})
+        scaled = KL["weight"] * KL["temperature"] ** 2  # its KD loss is the cross-entropy with the teacher, without T²
         config = DistillationConfig(
-            temperature=KL["temperature"], kd_loss_weight=KL["weight"], hard_label_weight=HARD, intermediate_matches=matches
+            temperature=KL["temperature"], kd_loss_weight=scaled, hard_label_weight=HARD, intermediate_matches=matches
         )
         training = TrainingConfig(device=self.device, log_dir=None, output_dir=tempfile.gettempdir())
         inner: tuple[Any, Any] = (teacher.model, self.student.model)
