@@ -93,7 +93,9 @@ def recommend(
     recommender = Recommender(studies)
     opened = {part: open_inputs(data, part, _source(data, part.model, part.init)) for part in points.teachers()}
     feasible = Feasibilities(Limits(max_params, max_latency_ms), opened)
-    found = recommender.recommend(dataset_features(data), points, top=top, feasible=feasible, inside=space is not None, seed=seed)
+    found = recommender.recommend(
+        dataset_features(data), points, top=top, feasible=feasible, rows=len(data.train), inside=space is not None, seed=seed
+    )
     seconds = [training_seconds(item.recipe, opened[item.recipe.teacher]) for item in found.recipes]
     timing = (
         f"from {TIMED_STEPS} timed steps of each student on this machine, with hard labels alone; the teacher's fine-tuning is not in it"
@@ -148,7 +150,7 @@ def warm_recipes(data: Dataset, space: Space, feasible: Feasible, trials: int, s
         try:
             target = Target(data.task, pd.Series(dataset_features(data)))
             recommender = Recommender(studies)
-            warnings, _ = recommender.unlike(target)
+            warnings, _ = recommender.unlike(target, len(data.train), space.defaults().training.epochs)
             recipes = [recipe for recipe, _ in recommender.choose(target, space, top=count, feasible=feasible, seed=seed)]
         except AutodistillError as cause:  # the features need an encoder, the studies a teacher's score; the search needs neither
             stage.end(f"the search starts without recommendations: {cause}")

@@ -26,6 +26,9 @@ APART = 0.12
 UNLIKE_TASK = 2.0
 """Factor on the interval where no study of the task type is recorded."""
 UNLIKE_MOST = 3.0
+MORE_TRAINING = 3.0
+"""So many times the steps of any recorded training are told as unlike it."""
+UNLIKE_TRAINING = 1.5
 _PARTS = ("prediction", "intermediate", "contrastive", "attention", "relation")
 
 
@@ -112,6 +115,7 @@ class Recommender:
         *,
         top: int = 5,
         feasible: Feasible | None = None,
+        rows: int | None = None,
         inside: bool = True,
         seed: int = 0,
     ) -> Recommendations:
@@ -122,6 +126,7 @@ class Recommender:
             space: where recipes come from; its defaults are what the reasons compare with.
             top: how many.
             feasible: measures untrained students; those over a limit are passed over.
+            rows: that will be trained on; with them, a training much longer than any that is recorded is told.
             inside: recommend nothing outside the space.
             seed: of the recipes drawn.
 
@@ -129,7 +134,7 @@ class Recommender:
             StudyError: nothing of this modality is recorded, or no candidate keeps the limits.
         """
         target = Target(space.task, pd.Series(features, dtype=float))
-        warnings, widening = self.unlike(target)
+        warnings, widening = self.unlike(target, rows, space.defaults().training.epochs)
         chosen = self.choose(target, space, top=top, feasible=feasible, inside=inside, seed=seed)
         merit = self.predictor.method.merit(recipe_frame(recipe.model_dump() for recipe, _ in chosen), target)
         nearest = self.nearest(target)
@@ -173,7 +178,7 @@ class Recommender:
             raise StudyError(f"none of {len(costs)} recipes keeps the limits{seen}; raise them, or give another --space")
         return [(found[row], costs[row]) for row in chosen]
 
-    def unlike(self, target: Target) -> tuple[list[str], float]:
+    def unlike(self, target: Target, rows: int | None = None, epochs: int = 0) -> tuple[list[str], float]:
         """What sets the dataset apart from all recorded ones, for people, and the factor on its intervals.
 
         Raises:
@@ -197,6 +202,13 @@ class Recommender:
                 f"where recorded ones are at most {usual:.1f} from theirs"
             )
             factor *= min(nearest / usual, UNLIKE_MOST)
+        most = max(self.studies, key=_passes)
+        if rows is not None and rows * epochs > MORE_TRAINING * _passes(most):
+            warnings.append(
+                f"the longest recorded training is of {_epochs(most)} epochs on {most.train_rows:,} rows, this would be {epochs} epochs "
+                f"on {rows:,}: expect other retentions than predicted"
+            )
+            factor *= UNLIKE_TRAINING
         return warnings, factor
 
     def nearest(self, target: Target, number: int = 3) -> tuple[str, ...]:
@@ -219,6 +231,15 @@ class Recommender:
         values = self.predictor.scale.values(self.predictor.method.merit(frame, target), target)
         gains = [(name, retention - float(value)) for name, value in zip(swapped, values, strict=True)]
         return tuple(sorted((item for item in gains if abs(item[1]) >= 0.001), key=lambda item: -abs(item[1]))[:3])
+
+
+def _epochs(study: RecordedStudy) -> int:
+    return max((min(record.max_epochs, record.recipe["training"]["epochs"]) for record in study.records), default=0)
+
+
+def _passes(study: RecordedStudy) -> int:
+    """Rows that the study's longest training read."""
+    return _epochs(study) * study.train_rows
 
 
 def _swaps(data: dict, default: dict) -> dict[str, dict]:

@@ -88,6 +88,14 @@ def test_unlike_data_are_told_and_widen_the_interval(recommender: Recommender) -
     assert factor > 1
 
 
+def test_a_much_longer_training_than_any_recorded_is_told(recommender: Recommender) -> None:
+    target = Target(SPACE.task, pd.Series(dataset_facts(3)))
+    assert recommender.unlike(target, 3000, 8) == ([], 1.0)  # recorded: 8 epochs on 1,000 rows
+    (warning,), factor = recommender.unlike(target, 3001, 8)
+    assert "8 epochs on 1,000 rows, this would be 8 epochs on 3,001" in warning
+    assert factor == 1.5
+
+
 def test_another_modality_and_an_empty_library_are_errors(recommender: Recommender) -> None:
     with pytest.raises(StudyError, match=r"no recorded study is of image data.*recorded: text-classification"):
         recommender.recommend({}, Space.load("image", "image-classification"))
