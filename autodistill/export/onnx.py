@@ -247,9 +247,11 @@ def _spread(data: Dataset, size: int) -> np.ndarray:
 
 
 def _groups(data: Dataset, size: int) -> Iterator[np.ndarray]:
-    """Batches of the shortest, of the longest, and of all lengths."""
+    """Batches of the shortest, of the middle, of the longest, and of all lengths."""
     order = _by_length(data)
+    middle = (len(order) - size) // 2
     yield order[:size]
+    yield order[middle : middle + size]
     yield order[-size:]
     yield _spread(data, size)
 
