@@ -183,13 +183,18 @@ def parallel(records: Sequence[TrialRecord], limits: Limits = Limits()) -> go.Fi
             ],
             hovertemplate="%{text}<extra></extra>",
         )
-    for number, axis in enumerate(axes):
-        figure.add_vline(x=number, line={"color": style.LINE, "width": 1}, layer="below")
-        for y, word in axis.ticks:
-            figure.add_annotation(
-                x=number, y=y, text=style.escape(word, 14), showarrow=False, xanchor="left", xshift=5,
-                font={"size": 11, "color": style.MUTED}, bgcolor="rgba(255, 255, 255, 0.75)", borderpad=1,
-            )  # fmt: skip
+    # Set all at once: Plotly validates everything anew with each one that is added.
+    line = {"type": "line", "y0": 0, "y1": 1, "yref": "paper", "layer": "below", "line": {"color": style.LINE, "width": 1}}
+    figure.update_layout(
+        shapes=[line | {"x0": number, "x1": number} for number in range(len(axes))],
+        annotations=[
+            {
+                "x": number, "y": y, "text": style.escape(word, 14), "showarrow": False, "xanchor": "left", "xshift": 5,
+                "font": {"size": 11, "color": style.MUTED}, "bgcolor": "rgba(255, 255, 255, 0.75)", "borderpad": 1,
+            }
+            for number, axis in enumerate(axes) for y, word in axis.ticks
+        ],
+    )  # fmt: skip
     names = ["<br>".join(style.escape(word, 14) for word in _two_lines(axis.title)) for axis in axes]
     figure.update_xaxes(
         tickvals=list(range(len(axes))), ticktext=names, side="top", showgrid=False, linewidth=0, ticks="", range=[-0.45, len(axes) - 0.25]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from socketserver import ThreadingMixIn
@@ -112,13 +113,15 @@ class Server:
 
     def _keep_up(self) -> None:
         while not self._ended.is_set():
+            began = time.monotonic()
             try:
                 if self.studies_dir is not None:
                     self.live.look_for_more(self.studies_dir)
                 self.live.refresh()
             except Exception as cause:  # a table that is just being replaced, a folder that was deleted: the page goes on
                 self.live.say(f"the figures could not be drawn ({type(cause).__name__}: {cause}); trying again")
-            self._ended.wait(EVERY)
+            # A search may be at work on this machine: no more than a tenth of one core goes into drawing.
+            self._ended.wait(max(EVERY, 10 * (time.monotonic() - began)))
 
 
 class _Threaded(ThreadingMixIn, WSGIServer):

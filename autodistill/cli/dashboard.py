@@ -33,8 +33,11 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("the dashboard needs optuna-dashboard; install it: pip install 'autodistill-kd[dashboard]'")
     home = Path(args.studies_dir).expanduser()
     studies = _all(home) if args.all else [Study.find(args.study or _latest(home), home, args.storage)]
+    import optuna
+
     from autodistill.dashboards.live import Live, Server  # Plotly and Optuna: seconds
 
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     live = Live(studies, lambda text: print(f"autodistill: {texts.clean(text)}", file=sys.stderr, flush=True))
     if not live.names:
         raise StudyError("no study could be opened")

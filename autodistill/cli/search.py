@@ -273,7 +273,8 @@ def _show(args: argparse.Namespace, study: Study, progress: Progress, out: TextI
         more = command(args, study.name)
     elif progress.search is None:
         console.print(Text(f"Nothing was left to run: the study has its {args.trials} trials."))
-    dashboard = f"optuna-dashboard {shlex.quote(without_password(study.storage))}"
+    where = [] if args.studies_dir == "studies" else ["--studies-dir", args.studies_dir]
+    dashboard = shlex.join(["autodistill", "dashboard", study.name, *where])
     if importlib.util.find_spec("optuna_dashboard") is None:
         dashboard += "   (after: pip install 'autodistill-kd[dashboard]')"
     ways = {"study": short_path(study.folder), "recipe": short_path(study.folder / "recommended.yaml")}

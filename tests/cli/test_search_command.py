@@ -105,7 +105,14 @@ def test_the_end_shows_the_leaderboard_the_verdict_and_the_way_on(
     assert "has accuracy 0.8700, 0.0600 more than no KD (0.8100), 66.7% of the way" in out
     assert "recipe   studies/d/recommended.yaml" in out
     assert "go on    autodistill search --dataset d --max-params 5000000 --trials 16 --study d --resume\n" in out
-    assert f"optuna-dashboard sqlite:///{here}/studies/d/optuna.db" in out
+    assert "look     autodistill dashboard d" in out
+
+
+def test_the_trials_are_told_to_a_tracker(here: Path, asked: Callable[[Api], dict[str, Any]], capfd: pytest.CaptureFixture[str]) -> None:
+    asked(good())
+    assert main("--dataset", "d", "--track", "tensorboard") == 0
+    assert "cannot be told" not in capfd.readouterr().out
+    assert {"trial-0000", "trial-0004", "trial-0005"} <= {item.name for item in (here / "studies" / "d" / "tensorboard").iterdir()}
 
 
 def test_json_has_stdout_for_itself(here: Path, asked: Callable[[Api], dict[str, Any]], capfd: pytest.CaptureFixture[str]) -> None:
