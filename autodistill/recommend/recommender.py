@@ -143,8 +143,8 @@ class Recommender:
             interval = float(value + widening * (low - value)), float(value + widening * (high - value))
             drivers = self._drivers(recipe, space, target, float(value))
             picked.append(Recommendation(recipe, float(value), interval, nearest, drivers, cost.params, cost.latency_ms))
-        rows = f"{len(self.table):,} recipes on {len(self.table.names)} datasets"
-        return Recommendations(picked, warnings, f"{rows}, {int((self.table.about['task'] == space.task).sum())} of them {space.task}")
+        recorded = f"{len(self.table):,} recipes on {len(self.table.names)} datasets"
+        return Recommendations(picked, warnings, f"{recorded}, {int((self.table.about['task'] == space.task).sum())} of them {space.task}")
 
     def choose(
         self, target: Target, space: Space, *, top: int, feasible: Feasible | None = None, inside: bool = True, seed: int = 0
