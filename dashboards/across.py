@@ -97,7 +97,7 @@ def winners(studies: Sequence[RecordedStudy]) -> go.Figure:
             customdata=table[:, own],
             text=np.array([[f"{style.escape(name)}: {style.escape(columns[number][1])}" for number in own] for name in names]),
             hovertemplate="%{text}<br>%{customdata:.1f} points behind the best<extra></extra>",
-            colorscale=[[1.0 - at, colour] for at, colour in reversed(style.SCALE)],
+            colorscale=[[1.0 - float(at), colour] for at, colour in reversed(style.SCALE)],
             zmin=0,
             zmax=cut,
             xgap=2,

@@ -58,9 +58,7 @@ def time(records: Sequence[TrialRecord], limits: Limits = Limits(), stages: Mapp
                 hovertemplate="%{y}: %{text}<extra></extra>",
             )
     figure.update_yaxes(categoryorder="array", categoryarray=rows, ticks="", showgrid=False, tickfont={"color": style.INK})
-    figure.update_xaxes(
-        title=f"{word} of worker time", rangemode="tozero", range=[0, 1.22 * max([*spent.values(), *saved.values()]) / unit]
-    )
+    figure.update_xaxes(title=f"{word} of worker time", rangemode="tozero", range=[0, 1.3 * max([*spent.values(), *saved.values()]) / unit])
     figure.update_layout(bargap=0.35, barmode="overlay")
     return figure
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -59,7 +58,7 @@ def headline(studies: Sequence[RecordedStudy]) -> str:
 def recommender_table(studies: Sequence[RecordedStudy]) -> tuple[list[dict[str, Any]], str]:
     """How good each way of recommending is, leaving one group of datasets out; and why there is no such table, if there is none."""
     from autodistill.recommend.evaluate import DEPTHS, evaluate
-    from autodistill.recommend.methods import METHODS, SHIPPED
+    from autodistill.recommend.methods import SHIPPED
     from autodistill.recommend.table import from_studies
     from autodistill.tuning.environment import cores
 
@@ -67,17 +66,23 @@ def recommender_table(studies: Sequence[RecordedStudy]) -> tuple[list[dict[str, 
         found = evaluate(from_studies(studies), methods=("portfolio", SHIPPED), jobs=cores())
     except DataError as cause:
         return [], str(cause)
-    rows = []
-    for name in found.methods:
-        means = found.mean(name)
-        regrets = [means["retention_regret"][str(depth)] for depth in DEPTHS]
-        label = _METHODS.get(name, name) + (" (used)" if name == SHIPPED else "")
-        rows.append({
-            "name": label, "used": name == SHIPPED, "learns": name in METHODS,
-            "regrets": [texts.ABSENT if value is None else f"{100 * value:.2f}" for value in regrets],
-            "percentile": f"{means['top1_percentile']['mean']:.0f}",
-            "coverage": texts.percent(means["coverage_80"]),
-        })  # fmt: skip
-    rows.sort(key=lambda row: statistics.fmean(float(value) for value in row["regrets"] if value != texts.ABSENT) if any(
-        value != texts.ABSENT for value in row["regrets"]) else float("inf"))  # fmt: skip
+    means = {name: found.mean(name) for name in found.methods}
+
+    def regret(name: str) -> float:
+        return means[name]["retention_regret"][str(DEPTHS[0])] or means[name]["regret"][str(DEPTHS[0])] or 0.0
+
+    rows = [
+        {
+            "name": _METHODS.get(name, name) + (" (used)" if name == SHIPPED else ""),
+            "used": name == SHIPPED,
+            "regrets": [_points(means[name]["retention_regret"][str(depth)]) for depth in DEPTHS],
+            "percentile": f"{means[name]['top1_percentile']['mean']:.0f}",
+            "coverage": texts.percent(means[name]["coverage_80"]),
+        }
+        for name in sorted(found.methods, key=regret)
+    ]
     return rows, ""
+
+
+def _points(value: float | None) -> str:
+    return texts.ABSENT if value is None else f"{100 * value:.2f}"

@@ -17,7 +17,7 @@ BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
 """Okabe and Ito's palette."""
 INK, MUTED, LINE, GRID, SHADE = "#1c2024", "#5a6270", "#c4c9d1", "#eceef1", "rgba(90, 98, 112, 0.08)"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
-SCALE = [[0.0, "#d6e3ee"], [0.35, "#8fbbd9"], [0.7, "#2f7fb8"], [1.0, "#08306b"]]
+SCALE: list[list[float | str]] = [[0.0, "#d6e3ee"], [0.35, "#8fbbd9"], [0.7, "#2f7fb8"], [1.0, "#08306b"]]
 """Low to high, by lightness alone."""
 
 ROLES: dict[Role, tuple[str, str]] = {

@@ -11,7 +11,7 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -181,6 +181,16 @@ def check_tracker(name: str) -> None:
     missing = [module for module in TRACKERS[name][1] if importlib.util.find_spec(module) is None]
     if missing:
         raise UsageError(f"--track {name} needs {', '.join(missing)}; install it: pip install 'autodistill-kd[{name}]'")
+    if name == "wandb" and os.environ.get("WANDB_MODE") in (None, "", "online") and not _wandb_login():
+        raise UsageError("--track wandb has no API key: run `wandb login` first, or set WANDB_MODE=offline to keep the runs here")
+
+
+def _wandb_login() -> bool:
+    """Whether there is a key; asked for nothing, for the live view has the terminal."""
+    import wandb
+
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stderr(nowhere):
+        return bool(wandb.login(prompt=False))
 
 
 @contextmanager

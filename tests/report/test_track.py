@@ -118,6 +118,17 @@ def test_a_tracker_that_is_not_there_is_refused_before_the_search(monkeypatch: p
     assert "no_such_module" not in sys.modules
 
 
+@pytest.mark.slow
+def test_wandb_without_a_key_is_refused_before_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("wandb")
+    for name in ("WANDB_MODE", "WANDB_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with pytest.raises(UsageError, match="has no API key: run `wandb login` first, or set WANDB_MODE=offline"):
+        check_tracker("wandb")
+
+
 def test_only_numbers_are_told_as_numbers() -> None:
     assert results(record(0, score=float("nan"), latency_ms=None)) == {"params": 1_234_567.0, "seconds": 40.0}
     assert parameters(DONE)["objective.prediction.kind"] == "kl"
