@@ -1,0 +1,93 @@
+"""The two benchmarks on made-up studies, from their command lines to their JSON."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pandas as pd
+import pytest
+from recorded import study
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+def load(name: str, monkeypatch: pytest.MonkeyPatch, *words: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", BENCHMARKS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(sys, "argv", [name, *words])
+    return module
+
+
+@pytest.mark.slow
+def test_the_recommenders_figures_of_the_shipped_studies(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    module = load("recommender", monkeypatch, "--json", "--jobs", "1")
+    monkeypatch.setattr(module, "shipped", lambda: [study(number, recipes=20) for number in range(4)])
+    assert module.main() == 0
+    said = json.loads(capsys.readouterr().out)
+    assert set(said["top1_percentile"]) == {"mean", "worst"}
+    assert set(said["regret"]) == {"1", "3", "5"}
+    assert 0 <= said["regret"]["5"] <= said["regret"]["3"] <= said["regret"]["1"]
+    assert said["portfolio_regret"]["1"] >= 0
+    assert said["default_regret"]["1"] > 0
+    assert 0 <= said["coverage_80"] <= 1
+    assert said["regret"]["1"] < said["random_regret"]["1"]
+    assert said["method"] in said["methods"]
+    assert set(said["by_dataset"]) == {"set0", "set1", "set2", "set3"}
+
+
+@pytest.mark.slow
+def test_the_recommenders_figures_of_a_foreign_table(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    rows = [
+        {"task": task, "run": f"{task} {number}", "loss": str(rng.choice(["kl", "mse", "ce"])), "rate": 10 ** rng.uniform(-5, -3)}
+        for task in ("sst2", "rte", "stsb")
+        for number in range(30)
+    ]
+    for row in rows:
+        row["eval"] = 0.8 + 0.05 * (row["loss"] == "kl") - 0.02 * (np.log10(row["rate"]) + 4) ** 2
+    pd.DataFrame(rows).to_csv(tmp_path / "runs.csv", index=False)
+    (tmp_path / "mapping.yaml").write_text("dataset: task\nscore: eval\nignore: [run]\ndefaults: [{loss: ce}]\n")
+    words = "--table", str(tmp_path / "runs.csv"), "--mapping", str(tmp_path / "mapping.yaml"), "--jobs", "1"
+    module = load("recommender", monkeypatch, *words, "--json")
+    assert module.main() == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["regret"]["1"] < 0.005 < said["default_regret"]["1"]
+    assert said["retention_regret"]["1"] is None
+    monkeypatch.setattr(sys, "argv", ["recommender", *words])
+    assert module.main() == 0
+    shown = capsys.readouterr().out
+    assert "90 recipes on 3 datasets in 3 groups" in shown
+    assert "stsb" in shown
+
+
+def test_a_table_without_a_mapping_is_an_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert load("recommender", monkeypatch, "--table", "runs.csv").main() == 2
+    assert "--table and --mapping go together" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_replayed_searches_of_the_shipped_studies(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    module = load("search_efficiency", monkeypatch, "--json", "--seeds", "2", "--study", "set1", "--jobs", "1")
+    monkeypatch.setattr(module, "shipped", lambda: [study(number, recipes=30) for number in range(4)])
+    monkeypatch.setattr(module, "LONGEST", 40)
+    assert module.main() == 0
+    said = json.loads(capsys.readouterr().out)
+    trials = said["trials_to_best_of_64_random"]
+    assert set(trials) == {"random", "tpe", "tpe_asha", "warm"}
+    assert all(1 <= value <= 40 for value in trials.values())
+    assert trials["warm"] < trials["random"]
+    seconds = said["training_seconds_to_best_of_64_random"]
+    assert seconds["random"] == pytest.approx(8 * trials["random"], rel=0.01)  # a second an epoch, eight epochs
+    assert seconds["tpe_asha"] <= 8.01 * trials["tpe_asha"]
+    assert 0 < said["objective_fidelity"]["set1"] < 1
