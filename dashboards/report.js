@@ -76,8 +76,14 @@ for (const plot of plots) {
 
 // Paper is narrower than a screen: draw once more at its width, and go back afterwards.
 const paper = 680;
-window.addEventListener("beforeprint", () => plots.forEach((plot) => Plotly.relayout(plot, { width: paper })));
-window.addEventListener("afterprint", () => plots.forEach((plot) => Plotly.relayout(plot, { width: null, autosize: true })));
+const wide = (plot) => plot.parentElement.classList.contains("scroll");
+window.addEventListener("beforeprint", () => plots.forEach((plot) => {
+  plot.letters = plot.layout.xaxis.tickfont && plot.layout.xaxis.tickfont.size;
+  Plotly.relayout(plot, { width: paper, ...(wide(plot) && { "xaxis.tickfont.size": 7.5 }) });
+}));
+window.addEventListener("afterprint", () => plots.forEach((plot) => {
+  Plotly.relayout(plot, { width: null, autosize: true, ...(wide(plot) && { "xaxis.tickfont.size": plot.letters }) });
+}));
 
 for (const button of document.querySelectorAll("button[data-copy]")) {
   button.addEventListener("click", async () => {
