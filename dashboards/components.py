@@ -218,7 +218,7 @@ def _worth(path: str) -> int:
     tail = path.rpartition(".")[2]
     if tail in ("family", "kind"):
         return 0
-    return 1 if "weight" in tail and "decay" not in tail else 2 if tail in ("learning_rate", "init") else 3
+    return 1 if tail in ("weight", "hard_label_weight") else 2 if tail in ("learning_rate", "init") else 3
 
 
 def _two_lines(text: str) -> list[str]:

@@ -16,6 +16,10 @@ from autodistill.tuning.study import Study
 from . import FIGURES, style
 from .storage import ShownStudies
 
+SHOWN = ("pareto", "latency", "curves", "importance", "loss_mix", "seeds", "time")
+"""The figures that a card has room for; optuna-dashboard has parallel coordinates of its own."""
+HEIGHT = 430
+"""Of a card, in pixels."""
 EVERY = 3.0
 """Seconds between two looks at whether a study has news."""
 
@@ -64,9 +68,12 @@ class Live:
             if self._drawn.get(study_id) == stamp:
                 continue
             records, limits = study.trial_records, study.limits
-            figures = {f"autodistill_{name}": draw(records, limits) for name, draw in FIGURES.items()}
+            drawn = {f"autodistill_{name}": FIGURES[name](records, limits) for name in SHOWN}
+            figures = {name: figure for name, figure in drawn.items() if figure.data}
             for figure in figures.values():  # cards are half as wide as a report: room for a legend of three lines
-                figure.update_layout(height=figure.layout.height + 44, margin_t=(figure.layout.margin.t or style.TOP) + 44)
+                figure.update_layout(height=HEIGHT, margin_t=(figure.layout.margin.t or style.TOP) + 40)
+                if any(trace.name and trace.showlegend is not False for trace in figure.data):
+                    figure.update_layout(title={"y": 0.97, "yanchor": "top"})
             self.storage.show(study_id, figures)
             self._drawn[study_id] = stamp
             news += 1

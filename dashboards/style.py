@@ -37,7 +37,7 @@ TOP = 76
 TEMPLATE = go.layout.Template(
     layout={
         "font": {"family": FONT, "size": 13, "color": INK},
-        "title": {"font": {"size": 16}, "x": 0.01, "xref": "container", "xanchor": "left", "y": 0.98, "yanchor": "top"},
+        "title": {"font": {"size": 16}, "x": 0.01, "xref": "container", "xanchor": "left"},
         "paper_bgcolor": "#ffffff",
         "plot_bgcolor": "#ffffff",
         "colorway": [BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE, BLACK],

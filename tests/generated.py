@@ -11,8 +11,8 @@ from typing import Any
 from made import make_study
 
 from autodistill.recipe import SLOTS, Recipe
-from autodistill.records import Point, Role, TrialRecord
 from autodistill.recommend.library import RecordedStudy
+from autodistill.records import Point, Role, TrialRecord
 from autodistill.space import Space
 from autodistill.tuning.study import Study, write_about
 
@@ -43,7 +43,10 @@ def params(recipe: dict[str, Any]) -> int:
 
 
 def generate(trials: int, *, seed: int = 0, repeats: int = 3, **changes: Any) -> list[TrialRecord]:
-    """A study's records: three baselines, `trials` trials of which some are stopped early and some fail, and repeats of the best."""
+    """A study's records: three baselines, `trials` trials of which some are stopped early and some fail, and repeats of the best.
+
+    The baselines are repeated too, as a search does; `repeats` is how many of the best.
+    """
     space, rng = Space.load("text", TASK), random.Random(seed)
     planned: list[tuple[Role, Recipe, int]] = [(role, recipe, 0) for role, recipe in space.baselines().items()]
     planned += [("search", space.sample(rng), 0) for _ in range(trials)]
@@ -52,7 +55,7 @@ def generate(trials: int, *, seed: int = 0, repeats: int = 3, **changes: Any) ->
     for role, recipe, number in planned:
         records.append(_run(len(records), role, recipe, number, rng, at_rung, changes))
     done = sorted((item for item in records if item.state == "complete" and item.role == "search"), key=lambda item: -(item.score or 0))
-    for item in done[:repeats]:
+    for item in [*records[:3], *done[:repeats]] if repeats else []:
         for number in (1, 2):
             records.append(_run(len(records), "repeat", Recipe.parse(item.recipe), number, rng, {}, changes))
     return records
