@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autodistill.cli import options
-from autodistill.cli.search import all_to_stderr
+from autodistill.cli.stages import all_to_stderr
 from autodistill.cli.tables import listing, open_console
 from autodistill.errors import UsageError
 from autodistill.report import texts

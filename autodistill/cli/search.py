@@ -6,10 +6,8 @@ import argparse
 import contextlib
 import importlib.util
 import json
-import os
 import shlex
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -19,6 +17,7 @@ from rich.text import Text
 from autodistill.cli import options
 from autodistill.cli.live import open_view
 from autodistill.cli.progress import Progress
+from autodistill.cli.stages import all_to_stderr
 from autodistill.components import TASKS
 from autodistill.errors import RunError, UsageError
 from autodistill.limits import Limits
@@ -206,20 +205,6 @@ def _check(args: argparse.Namespace) -> None:
 def _earlier(folder: str) -> list[TrialRecord]:
     path = Path(folder) / "trials.parquet"
     return read_records(path) if path.exists() else []
-
-
-@contextlib.contextmanager
-def all_to_stderr() -> Iterator[TextIO]:
-    """Send what anything writes to stdout to stderr, C libraries and child processes included, so that stdout has the JSON alone."""
-    sys.stdout.flush()
-    kept = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield sys.stderr
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)
 
 
 def _begun(args: argparse.Namespace, progress: Progress) -> str | None:

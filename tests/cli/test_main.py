@@ -48,7 +48,7 @@ def test_usage_errors_exit_2(words: list[str], capsys: pytest.CaptureFixture[str
     assert "usage: autodistill" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["search", "datasets", "spaces"])
+@pytest.mark.parametrize("command", [command.__name__.rpartition(".")[2] for command in main.COMMANDS])
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main.main([command, "--help"])
