@@ -17,7 +17,7 @@ demo: $(READY)
 	$(BIN)/autodistill search --dataset movie-reviews --limit-train 3000 --trials 6 --max-epochs 4 --study demo --studies-dir demo
 
 test: $(READY) lint types
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope
 
 lint: $(READY)
 	$(BIN)/ruff check .
