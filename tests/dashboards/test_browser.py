@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,10 +30,17 @@ class Seen:
     errors: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
 
+    def wait(self, condition: str) -> None:
+        """Until a condition holds; Playwright's own waiting evaluates texts within the page, which the page's policy forbids."""
+        until = time.monotonic() + 30
+        while not self.page.evaluate(condition):
+            assert time.monotonic() < until, condition
+            self.page.wait_for_timeout(50)
+
     def open(self, path: Path, width: int) -> None:
         self.page.set_viewport_size({"width": width, "height": 900})
         self.page.goto(path.as_uri())
-        self.page.wait_for_function("[...document.querySelectorAll('.plot')].every((plot) => plot.querySelector('svg.main-svg'))")
+        self.wait("[...document.querySelectorAll('.plot')].every((plot) => plot.querySelector('svg.main-svg'))")
 
     @property
     def plots(self) -> list[dict[str, float]]:
@@ -123,7 +131,7 @@ def test_the_recipe_is_copied_and_the_legend_hides_a_trace(seen: Seen, tmp_path:
     study = generated_study(tmp_path, 40)
     seen.open(write_report(study), 1280)
     seen.page.click("button[data-copy=recipe-text]")
-    seen.page.wait_for_function("document.querySelector('button[data-copy=recipe-text]').textContent === 'Copied'")
+    seen.page.locator("button[data-copy=recipe-text]", has_text="Copied").wait_for()  # the page's policy forbids to evaluate texts
     copied = seen.page.evaluate("navigator.clipboard.readText()")
     assert copied.rstrip() == (study.folder / "recommended.yaml").read_text(encoding="utf-8").rstrip()
     first = seen.page.locator("#curves .scatterlayer .trace").count()
@@ -137,7 +145,7 @@ def test_it_prints_within_the_paper(seen: Seen, tmp_path: Path) -> None:
     seen.open(write_report(generated_study(tmp_path, 40)), 1280)
     seen.page.emulate_media(media="print")
     seen.page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
-    seen.page.wait_for_function(
+    seen.wait(
         "[...document.querySelectorAll('.plot svg.main-svg')].every((svg) => svg.getBoundingClientRect().width <= 700)"
     )
     assert seen.page.pdf(format="A4")[:5] == b"%PDF-"
