@@ -145,9 +145,7 @@ def test_it_prints_within_the_paper(seen: Seen, tmp_path: Path) -> None:
     seen.open(write_report(generated_study(tmp_path, 40)), 1280)
     seen.page.emulate_media(media="print")
     seen.page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
-    seen.wait(
-        "[...document.querySelectorAll('.plot svg.main-svg')].every((svg) => svg.getBoundingClientRect().width <= 700)"
-    )
+    seen.wait("[...document.querySelectorAll('.plot svg.main-svg')].every((svg) => svg.getBoundingClientRect().width <= 700)")
     assert seen.page.pdf(format="A4")[:5] == b"%PDF-"
     assert seen.page.is_hidden("button[data-copy=recipe-text]")
     assert seen.errors == []
