@@ -38,7 +38,7 @@ DATASETS = ("sst2", "trec", "rte", "cifar10")
 
 STUDENTS: dict[str, tuple[dict[str, Any], float]] = {
     "cnn": ({"family": "cnn", "embedding_size": 64, "channels": 64, "init": "random", "vocabulary": "trimmed"}, 2e-3),
-    "bert": ({"family": "bert", "layers": 2, "hidden_size": 192, "heads": 12, "init": "random", "vocabulary": "trimmed"}, 3e-4),
+    "bert": ({"family": "bert", "layers": 2, "hidden_size": 96, "heads": 12, "init": "random", "vocabulary": "trimmed"}, 3e-4),
     "timm": ({"family": "timm:lcnet_050"}, 2e-3),
 }
 """Student and learning rate."""
