@@ -36,15 +36,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         allow_abbrev=False,
     )
     command.add_argument("recipe", metavar="RECIPE", help="a recipe's file, or a study's folder (its recommended.yaml)")
-    command.add_argument(
-        "--dataset", metavar="NAME|PATH", required=True, help="a name (see `autodistill datasets`), a hub id, a file or folder"
-    )
+    options.add_dataset(command)
     command.add_argument("--out", metavar="DIR", required=True, help="the folder to write")
     command.add_argument("--seeds", metavar="N", type=options.whole(1), default=3, help="students to train (default: 3)")
     command.add_argument("--seed", metavar="S", type=options.whole(0), default=0, help="the first one; also of the splits and the teacher")
-    command.add_argument("--limit-train", metavar="N", type=options.count, help="train on N rows: a seeded, stratified subset")
-    command.add_argument("--text-column", metavar="NAME", action="append", help="the column of texts; twice for pairs of texts")
-    command.add_argument("--label-column", metavar="NAME", help="the column of labels")
     command.add_argument("--no-control", action="store_true", help="train no student without a teacher beside; no distillation ratio then")
     command.add_argument(
         "--workers", metavar="N", type=options.whole(1), default=1, help="trainings at a time (default: 1, with all cores)"

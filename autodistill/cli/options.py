@@ -67,3 +67,22 @@ def address(text: str) -> str:
     if text != "auto" and not (match and 0 < int(match.group(1)) < 65536):
         raise argparse.ArgumentTypeError(f"{text!r} is not the address of a Ray cluster; give auto, or HOST:PORT like 10.0.0.7:6379")
     return text
+
+
+Options = argparse.ArgumentParser | argparse._ArgumentGroup
+
+
+def add_dataset(place: Options) -> None:
+    """The options that say which rows."""
+    place.add_argument(
+        "--dataset", metavar="NAME|PATH", required=True, help="a name (see `autodistill datasets`), a hub id, a file or folder"
+    )
+    place.add_argument("--limit-train", metavar="N", type=count, help="train on N rows of it: a seeded, stratified subset")
+    place.add_argument("--text-column", metavar="NAME", action="append", help="the column of texts; twice for pairs of texts")
+    place.add_argument("--label-column", metavar="NAME", help="the column of labels")
+
+
+def add_limits(place: Options) -> None:
+    """The options that limit the student."""
+    place.add_argument("--max-params", metavar="5M", type=count, help="students have at most so many parameters")
+    place.add_argument("--max-latency", metavar="2ms", type=milliseconds, help="students answer one row within this time, on this machine")

@@ -36,18 +36,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    command.add_argument(
-        "--dataset", metavar="NAME|PATH", required=True, help="a name (see `autodistill datasets`), a hub id, a file or folder"
-    )
-    command.add_argument("--limit-train", metavar="N", type=options.count, help="for N training rows of it: a seeded, stratified subset")
-    command.add_argument("--text-column", metavar="NAME", action="append", help="the column of texts; twice for pairs of texts")
-    command.add_argument("--label-column", metavar="NAME", help="the column of labels")
+    options.add_dataset(command)
     command.add_argument("--space", metavar="NAME|PATH", help="the search space (default: the one shipped for the task)")
     command.add_argument("--teacher", metavar="MODEL", help="a transformers model (hub id or folder), or timm:NAME for images")
-    command.add_argument("--max-params", metavar="5M", type=options.count, help="students have at most so many parameters")
-    command.add_argument(
-        "--max-latency", metavar="2ms", type=options.milliseconds, help="students answer one row within this time, on this machine"
-    )
+    options.add_limits(command)
     command.add_argument("--top", metavar="N", type=options.whole(1), default=5, help="recipes (default: 5)")
     command.add_argument("--seed", metavar="S", type=options.whole(0), default=0, help="of everything that is random (default: 0)")
     command.add_argument("--out", metavar="FILE", type=Path, help="write the first recipe there, and the others beside it as FILE-2, …")

@@ -59,12 +59,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def add_options(command: argparse.ArgumentParser) -> None:
     """The options, in groups."""
     data = command.add_argument_group("the dataset")
-    data.add_argument(
-        "--dataset", metavar="NAME|PATH", required=True, help="a name (see `autodistill datasets`), a hub id, a file or folder"
-    )
-    data.add_argument("--limit-train", metavar="N", type=options.count, help="train on N rows of it: a seeded, stratified subset")
-    data.add_argument("--text-column", metavar="NAME", action="append", help="the column of texts; twice for pairs of texts")
-    data.add_argument("--label-column", metavar="NAME", help="the column of labels")
+    options.add_dataset(data)
 
     what = command.add_argument_group("what is searched")
     what.add_argument(
@@ -75,10 +70,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help="a transformers model (hub id or folder), timm:NAME for images, or `random`: a control, not trained",
     )
-    what.add_argument("--max-params", metavar="5M", type=options.count, help="students have at most so many parameters")
-    what.add_argument(
-        "--max-latency", metavar="2ms", type=options.milliseconds, help="students answer one row within this time, on this machine"
-    )
+    options.add_limits(what)
 
     much = command.add_argument_group("how much")
     much.add_argument("--trials", metavar="N", type=options.whole(0), default=20, help="trials beside the three baselines (default: 20)")
