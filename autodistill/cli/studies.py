@@ -8,9 +8,11 @@ from collections import Counter
 from pathlib import Path
 
 from autodistill.cli.tables import listing, open_console
+from autodistill.limits import Limits
 from autodistill.recommend import library
 from autodistill.recommend.library import RecordedStudy
 from autodistill.report import texts
+from autodistill.tuning.study import rank
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -54,7 +56,7 @@ def _show(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({**facts, "about": study.about}, indent=2, default=str))
         return 0
-    top = [record for record in _complete(study) if record.role != "repeat"][:5]
+    top = rank(study.records, Limits())[:5]
     lines = []
     for record in top:
         costs = str(record.trial), texts.score(record.score), texts.params(record.params)
@@ -77,12 +79,8 @@ def _add(args: argparse.Namespace) -> int:
     return 0
 
 
-def _complete(study: RecordedStudy) -> list:
-    return sorted((item for item in study.records if item.state == "complete"), key=lambda item: -(item.score or 0.0))
-
-
 def _summary(study: RecordedStudy) -> dict[str, object]:
-    complete = _complete(study)
+    complete = rank(study.records, Limits())
     states = Counter(record.state for record in study.records)
     best = complete[0] if complete else None
     return {
@@ -96,7 +94,7 @@ def _summary(study: RecordedStudy) -> dict[str, object]:
         "recipes": len({record.recipe_id for record in complete}),
         "trials": len(study.records),
         "states": dict(states),
-        "repeated": len({record.recipe_id for record in complete if record.role == "repeat"}),
+        "repeated": len({record.recipe_id for record in study.records if record.role == "repeat" and record.state == "complete"}),
         "best_score": None if best is None else best.score,
         "best_retention": None if best is None else best.retention,
         "seconds": round(sum(record.seconds or 0.0 for record in study.records)),

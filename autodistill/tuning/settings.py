@@ -127,8 +127,13 @@ def check_existence(settings: SearchSettings) -> None:
 
 def no_study(settings: SearchSettings) -> str:
     """The sentence for a study that is not there to be resumed, with those that are."""
-    there = sorted(item.parent.name for item in settings.folder.parent.glob("*/study.json"))
+    there = study_names(settings.folder.parent)
     return f"there is no study {settings.study!r} in {settings.folder.parent} to resume; studies there: {', '.join(there) or 'none'}"
+
+
+def study_names(folder: Path) -> list[str]:
+    """The studies in a folder."""
+    return sorted(item.parent.name for item in folder.glob("*/study.json"))
 
 
 def without_password(url: str) -> str:

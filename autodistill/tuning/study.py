@@ -26,7 +26,7 @@ from autodistill.errors import StudyError, not_allowed
 from autodistill.limits import Limits
 from autodistill.recipe import Recipe
 from autodistill.records import BASELINES, Role, TrialRecord, read_records, to_frame
-from autodistill.tuning.settings import SearchSettings, without_password
+from autodistill.tuning.settings import SearchSettings, study_names, without_password
 
 if TYPE_CHECKING:
     import optuna
@@ -70,9 +70,8 @@ class Study:
             return cls.open(home / name, storage)
         if name and (Path(name).expanduser() / "study.json").exists():
             return cls.open(name, storage)
-        there = sorted(item.parent.name for item in home.glob("*/study.json"))
         way_out = f"They are those in {home.absolute()}; --studies-dir names another folder."
-        raise StudyError(not_allowed("the study", name, there, way_out))
+        raise StudyError(not_allowed("the study", name, study_names(home), way_out))
 
     @property
     def name(self) -> str:
