@@ -30,7 +30,11 @@ VERSION = 1
 SLOTS = ("prediction", "intermediate", "contrastive", "attention", "relation")
 """The slots of objectives that a recipe mixes, beside the hard labels."""
 
-ADDED: dict[tuple[str, str], Any] = {("student", "vocabulary"): "full"}
+ADDED: dict[tuple[str, str], Any] = {
+    ("student", "vocabulary"): "full",
+    ("objective.intermediate", "layers"): None,
+    ("objective.attention", "layers"): None,
+}
 """Fields that came later, by part and name, with the value that recipes from before them mean. At that value a field is left out of the
 canonical text, so that a recipe keeps its id when fields are added."""
 
@@ -40,6 +44,7 @@ Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Count = Annotated[int, Field(ge=1)]
 LayerMap = Literal["skip", "last", "first", "emd", "all"]
+Layers = Annotated[int, Field(ge=1)] | None
 Tokens = Literal["cls", "mean", "tokens"]
 Projection = Literal["linear", "mlp", "orthogonal", "none"]
 Mixing = Literal["mixup", "cutmix"]
@@ -51,14 +56,17 @@ SHARED: dict[str, dict[str, Any]] = {
     "objective.intermediate": {
         "weight": (Weight, 1.0),
         "layer_map": (LayerMap, "skip"),
+        "layers": (Layers, None),
         "tokens": (Tokens, "cls"),
         "projection": (Projection, "linear"),
     },
     "objective.contrastive": {"weight": (Weight, 1.0)},
-    "objective.attention": {"weight": (Weight, 1.0), "layer_map": (LayerMap, "last")},
+    "objective.attention": {"weight": (Weight, 1.0), "layer_map": (LayerMap, "last"), "layers": (Layers, None)},
     "objective.relation": {"weight": (Weight, 1.0)},
 }
 """What every component of a slot has beside its own fields; a component's option `drop` names those it has no use for.
+
+`layers` is how many of the student's layers learn: of those that the layer map gives, the last; None for all.
 
 `copies` is the number of seeded views of each row (an epoch reads one of them in turn, the original being the first);
 `mixup` is both parameters of the Beta distribution from which the share of a row in its mix is drawn (Zhang et al. 2018), 0 for no
@@ -232,9 +240,10 @@ class Recipe(Part):
     def canonical_json(self) -> str:
         """All fields (of `ADDED` those that say something new), keys sorted, no white space: equal recipes have equal texts."""
         data = self.model_dump()
-        for (part, name), before in ADDED.items():
-            if data[part].get(name) == before:
-                del data[part][name]
+        for (path, name), before in ADDED.items():
+            part = functools.reduce(operator.getitem, path.split("."), data)
+            if part.get(name, ...) == before:
+                del part[name]
         return json.dumps(data, sort_keys=True, separators=(",", ":"))
 
     def to_yaml(self) -> str:

@@ -118,7 +118,7 @@ class MutualInformation(nn.Module):
 
     def __init__(self, student: list[Tensor], teacher: list[Tensor]) -> None:
         super().__init__()
-        self.pairs = [(one - 1, other - 1) for one, other in layer_pairs(MI["layer_map"], len(student), len(teacher))]
+        self.pairs = [(one - 1, other - 1) for one, other in layer_pairs(MI["layer_map"], len(student), len(teacher), MI["layers"])]
         settings = {"critic": "inner", "critic_width": 128, "baseline": "constant"}
         widths = [(student[one].shape[-1], teacher[other].shape[-1]) for one, other in self.pairs]
         self.scorers = nn.ModuleList(build_scorer(*pair, **settings) for pair in widths)

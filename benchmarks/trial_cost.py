@@ -5,7 +5,7 @@
 Arms, for the same student, rows and batches, one after the other in every round:
     plain         our trial with hard labels alone
     hand_written  the same in a plain torch loop, so that `plain` is not slow for no reason
-    stored        our trial with kl and MI on every layer pair of `skip`, from stored teacher outputs
+    stored        our trial with kl and MI on the last two layer pairs of `skip`, from stored teacher outputs
     attention     kl and attention: MiniLMv2's relations (text, bert only), attention transfer of feature maps (images)
     live          as stored, the teacher run with every batch
     torchdistill  torchdistill's DistillationBox with the same loss, the teacher run with every batch; its own data loader, which pads

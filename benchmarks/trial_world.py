@@ -40,7 +40,8 @@ DATASETS = {"text": ("sst2", "movie-reviews"), "image": ("cifar10", "digits")}
 
 KL = {"kind": "kl", "weight": 0.8, "temperature": 2.0}
 HARD = 0.2
-MI = {"kind": "mi", "weight": 0.03, "layer_map": "skip"}
+AT = {"kind": "at", "weight": 1.0, "layer_map": "skip", "layers": 2}
+MI = {"kind": "mi", "weight": 0.03, "layer_map": "skip", "layers": 2}
 OBJECTIVES: dict[str, dict[str, dict[str, Any]]] = {
     "text": {
         "plain": {},
@@ -50,7 +51,7 @@ OBJECTIVES: dict[str, dict[str, dict[str, Any]]] = {
     "image": {
         "plain": {},
         "stored": {"hard_label_weight": HARD, "prediction": KL, "intermediate": MI | {"tokens": "mean"}},
-        "attention": {"hard_label_weight": HARD, "prediction": KL, "attention": {"kind": "at", "weight": 1.0, "layer_map": "skip"}},
+        "attention": {"hard_label_weight": HARD, "prediction": KL, "attention": AT},
     },
 }
 

@@ -14,12 +14,14 @@ HEAD = """# Objectives
 What a student can be made to learn from its teacher. A recipe takes at most one from each slot, beside the hard labels, and weighs
 them (`objective.SLOT.kind`, `objective.SLOT.weight`). This page is written by `docs/objectives.py` from the docstrings, where shapes,
 formula, scale and adaptations stand in full; each function can be called by itself on tensors.
+[What each adds alone](objectives_table.md) was measured on four datasets.
 """
 
 ABOUT = {
     "prediction": "On the logits: `autodistill.losses.prediction`.",
     "intermediate": "On the states of mapped layers: `autodistill.losses.intermediate` and `mutual_information`. `layer_map` says which "
-    "layers (`autodistill.losses.layer_map`), `projection` how widths are brought together (`autodistill.losses.projection`), `tokens` "
+    "layers (`autodistill.losses.layer_map`), `layers` that only so many of the student's learn (the last ones), "
+    "`projection` how widths are brought together (`autodistill.losses.projection`), `tokens` "
     "whether of the CLS state, the mean or every token. [mi_bounds.html](mi_bounds.html) shows what mi_alpha trades, as measured by "
     "`benchmarks/mi_bounds.py`.",
     "contrastive": "Each row against other rows: `autodistill.losses.contrastive` and `wasserstein`.",

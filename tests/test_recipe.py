@@ -132,6 +132,9 @@ def test_a_recipe_keeps_its_id_when_fields_are_added() -> None:
         assert Recipe.parse(_data(student={"family": family, "vocabulary": "full"})).id == known
         assert Recipe.parse(_data(student={"family": family, "vocabulary": "trimmed"})).id != known
     assert Recipe.parse(_data(student={"family": "timm:x"}, task="image-classification")).id == "20f3c2bcebfe"
+    for layers, same in [({}, True), ({"layers": None}, True), ({"layers": 2}, False)]:
+        objective = {"intermediate": {"kind": "mi"} | layers, "attention": {"kind": "mse"} | layers}
+        assert (Recipe.parse(_data(student={"family": "bert"}, objective=objective)).id == "f68011f50abe") is same
 
 
 def test_recipes_do_not_change() -> None:

@@ -74,7 +74,7 @@ def kl(student_queries: Tensor, student_keys: Tensor, teacher_queries: Tensor, t
     )
 
 
-@component("objective.attention", tasks=TEXT, families=("bert",), drop=("layer_map",))
+@component("objective.attention", tasks=TEXT, families=("bert",), drop=("layer_map", "layers"))
 def minilm(
     student_queries: Tensor,
     student_keys: Tensor,
@@ -100,7 +100,7 @@ def minilm(
     return attention + kl(student_values, student_values, teacher_values, teacher_values, mask)
 
 
-@component("objective.attention", tasks=TEXT, families=("bert",), drop=("layer_map",))
+@component("objective.attention", tasks=TEXT, families=("bert",), drop=("layer_map", "layers"))
 def minilmv2(
     student_queries: Tensor,
     student_keys: Tensor,

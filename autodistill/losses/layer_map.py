@@ -15,8 +15,8 @@ from autodistill.errors import DivergedError, RecipeError, not_allowed
 LAYER_MAPS = ("skip", "last", "first", "emd", "all")
 
 
-def layer_pairs(layer_map: str, student_layers: int, teacher_layers: int) -> list[tuple[int, int]]:
-    """The pairs (student's layer, teacher's layer), by the student's layer.
+def layer_pairs(layer_map: str, student_layers: int, teacher_layers: int, layers: int | None = None) -> list[tuple[int, int]]:
+    """The pairs (student's layer, teacher's layer), by the student's layer; of the map's student layers the last `layers`, None for all.
 
     skip: every layer of the student, with the teacher's at the same share of its depth: layer s of S with round(s · T/S), a half
     being rounded up (PKD-Skip, Sun et al. 2019; TinyBERT's uniform map, Jiao et al. 2020). last: the last min(S, T) of each, aligned
@@ -30,6 +30,12 @@ def layer_pairs(layer_map: str, student_layers: int, teacher_layers: int) -> lis
         raise RecipeError(
             f"layer_map {layer_map!r} needs a student and a teacher of at least one layer; they have {student_layers} and {teacher_layers}"
         )
+    pairs = _all_pairs(layer_map, student_layers, teacher_layers)
+    kept = sorted({student for student, _ in pairs})[-layers if layers else 0 :]
+    return [pair for pair in pairs if pair[0] in kept]
+
+
+def _all_pairs(layer_map: str, student_layers: int, teacher_layers: int) -> list[tuple[int, int]]:
     both = min(student_layers, teacher_layers)
     match layer_map:
         case "skip":

@@ -118,7 +118,7 @@ class Term(nn.Module):
                 self.critics[f"{_key(pair)} {name}"] = build(*widths, **asked, **self.own)
         layer_map = getattr(part, "layer_map", "")
         weighted = layer_map in ("emd", "all") and self.per_pair
-        self.pair_weights = PairWeights(layer_map, *depths) if weighted else None
+        self.pair_weights = PairWeights(layer_map, len({layer for layer, _ in self.pairs}), depths[1]) if weighted else None
 
     def _widths(self, pair: tuple[int, int], student: Side, teacher: Side) -> tuple[int, int]:
         if "student_state" in self.spec.inputs:

@@ -28,7 +28,7 @@ def _default_tokens(spec: Spec, is_image: bool) -> str:
 def term_layers(part: Component, student_layers: int, teacher_layers: int) -> list[tuple[int, int]]:
     """The layer pairs of a term: its layer map's; without one, all by `skip` for a list of states, else the last pair."""
     if hasattr(part, "layer_map"):
-        return layer_pairs(part.layer_map, student_layers, teacher_layers)
+        return layer_pairs(part.layer_map, student_layers, teacher_layers, getattr(part, "layers", None))
     if "student_states" in part.spec.inputs:
         return layer_pairs("skip", student_layers, teacher_layers)
     return [(student_layers, teacher_layers)]

@@ -30,6 +30,20 @@ def test_pairs(layer_map: str, student: int, teacher: int, pairs: list[tuple[int
     assert layer_pairs(layer_map, student, teacher) == pairs
 
 
+@pytest.mark.parametrize(
+    ("layer_map", "student", "teacher", "layers", "pairs"),
+    [
+        ("skip", 3, 12, 2, [(2, 8), (3, 12)]),
+        ("skip", 3, 12, 4, [(1, 4), (2, 8), (3, 12)]),
+        ("last", 5, 2, 1, [(5, 2)]),
+        ("first", 5, 3, 1, [(3, 3)]),
+        ("emd", 3, 2, 2, [(2, 1), (2, 2), (3, 1), (3, 2)]),
+    ],
+)
+def test_the_last_layers_of_a_map(layer_map: str, student: int, teacher: int, layers: int, pairs: list[tuple[int, int]]) -> None:
+    assert layer_pairs(layer_map, student, teacher, layers) == pairs
+
+
 def test_skip_ends_at_the_teachers_top_and_never_goes_back() -> None:
     for student, teacher in itertools.product(range(1, 13), repeat=2):
         taken = [layer for _, layer in layer_pairs("skip", student, teacher)]

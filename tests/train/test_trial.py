@@ -102,6 +102,13 @@ def test_every_layer_map_and_form_of_states_trains(world: World, layer_map: str,
     assert 0 <= result.score <= 1
 
 
+@pytest.mark.parametrize("layer_map", ["skip", "emd", "all"])
+def test_only_the_last_layers_of_a_map_may_learn(world: World, layer_map: str) -> None:
+    part = {"kind": "mse", "layer_map": layer_map, "layers": 1}
+    result, _ = world.run(world.recipe("bert", epochs=1, objective={"intermediate": part}))
+    assert 0 <= result.score <= 1
+
+
 @pytest.mark.parametrize("task", ["text-regression", "text-pair-regression", "text-pair-classification"])
 def test_scores_and_pairs_are_learned_from_a_teacher(tmp_path: Path, task: str) -> None:
     world = World(tmp_path, task)
