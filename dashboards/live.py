@@ -11,6 +11,7 @@ from socketserver import ThreadingMixIn
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from autodistill.errors import StudyError, UsageError
+from autodistill.tuning.settings import study_names
 from autodistill.tuning.study import Study
 
 from . import FIGURES, style
@@ -55,7 +56,7 @@ class Live:
 
     def look_for_more(self, studies_dir: Path) -> None:
         """Show the studies that have been started since."""
-        for folder in sorted(item.parent.resolve() for item in studies_dir.glob("*/study.json")):
+        for folder in ((studies_dir / name).resolve() for name in study_names(studies_dir)):
             if folder not in self._folders and (folder / "optuna.db").exists():
                 self.add(Study.open(folder))
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from autodistill.cli import options
 from autodistill.errors import StudyError, UsageError
 from autodistill.report import texts
+from autodistill.tuning.settings import study_names
 from autodistill.tuning.study import Study
 
 
@@ -51,15 +52,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _all(home: Path) -> list[Study]:
-    found = [Study.open(item.parent) for item in sorted(home.glob("*/study.json"))]
-    if not found:
-        raise StudyError(f"there are no studies in {home.absolute()}; --studies-dir names another folder, `autodistill search` makes one")
-    return found
+    return [Study.open(home / name) for name in _names(home)]
 
 
 def _latest(home: Path) -> str:
     """The name of the study that was written to last."""
-    found = [(max(item.stat().st_mtime for item in study.parent.glob("*.*")), study.parent.name) for study in home.glob("*/study.json")]
-    if not found:
+    return max(_names(home), key=lambda name: max(item.stat().st_mtime for item in (home / name).glob("*.*")))
+
+
+def _names(home: Path) -> list[str]:
+    names = study_names(home)
+    if not names:
         raise StudyError(f"there are no studies in {home.absolute()}; --studies-dir names another folder, `autodistill search` makes one")
-    return max(found)[1]
+    return names
