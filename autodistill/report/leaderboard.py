@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from rich.text import Text
 from autodistill.limits import Limits
 from autodistill.records import BASELINES, TrialRecord
 from autodistill.report import texts
+from autodistill.report.importance import component_importance
 from autodistill.tuning.settings import without_password
 from autodistill.tuning.study import rank, was_interrupted
 
@@ -147,6 +148,7 @@ def summary(study: Study, seconds: Mapping[str, float]) -> dict[str, Any]:
             "latency_ms": best.latency_ms,
             "retention": best.retention,
         },
+        "importance": asdict(component_importance(records)),
         "counts": {state: study.counts[state] for state in ("complete", "pruned", "fail")},
         "recommended": str(recommended) if best is not None and recommended.exists() else None,
         "seconds": {stage: round(seconds.get(stage, 0.0), 3) for stage in ("teacher", "outputs", "trials", "total")},

@@ -139,6 +139,7 @@ def test_the_summary_has_the_keys_that_scripts_read(tmp_path: Path) -> None:
     study = make_study(tmp_path, [*a_study(), failed(14, "interrupted: killed")], storage="postgresql://ana:secret@host/db")
     found = summary(study, {"teacher": 61.2345, "outputs": 9.5, "trials": 200.0, "total": 271.0})
     best: dict[str, Any] = found.pop("best")
+    importance: dict[str, Any] = found.pop("importance")
     assert found == {
         "study": "s",
         "folder": str(tmp_path / "s"),
@@ -151,6 +152,8 @@ def test_the_summary_has_the_keys_that_scripts_read(tmp_path: Path) -> None:
     }
     assert set(best) == {"score", "recipe", "params", "latency_ms", "retention"}
     assert (best["params"], best["latency_ms"], best["recipe"]["student"]) == (1_234_567, 1.25, BERT)
+    nothing = {"shares": {}, "interactions": 0.0, "explained": 0.0}
+    assert importance == nothing | {"trials": 12, "reason": "all trials have the same recipe"}
     assert best["score"] == pytest.approx(0.865)
     assert best["retention"] == pytest.approx(0.865 / 0.9)
 
