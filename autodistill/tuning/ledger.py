@@ -324,7 +324,7 @@ class Ledger:
         students = self.folder / "students"
         if students.is_dir():
             for folder in students.iterdir():
-                if folder.name not in kept:
+                if folder.name.partition(".")[0] not in kept:  # 31.part-… is what trial 31 is writing
                     shutil.rmtree(folder, ignore_errors=True)
 
     def write(self, force: bool = False) -> None:

@@ -328,6 +328,19 @@ def test_students_on_disk_are_bounded(tmp_path):
     )
 
 
+def test_a_student_that_is_being_written_stays(tmp_path):
+    """The trial beside it ended meanwhile, and what is not kept was deleted: its folder, not yet in place, went too."""
+    bench = Bench(tmp_path, trials=2)
+    writing, other = bench.propose(), bench.propose()
+    aside = bench.folder / "students" / f"{writing.trial.number}.part-0123abcd"
+    left = bench.folder / "students" / "77.part-0123abcd"
+    for folder in (aside, left):
+        folder.mkdir(parents=True)
+    bench.train(other)
+    assert aside.is_dir()
+    assert not left.exists()
+
+
 def test_equal_scores_go_to_the_smaller_student(tmp_path):
     bench = Bench(tmp_path, trials=6, enqueue=False)
     for size in (300, 100, 200):
