@@ -7,6 +7,7 @@ from pathlib import Path
 from autodistill.errors import DataError, StudyError
 from autodistill.features import dataset_features
 from autodistill.recommend.library import own_library, write
+from autodistill.records import TrialRecord
 from autodistill.tasks import load_dataset
 from autodistill.tasks.catalog import dataset_group
 from autodistill.tuning.study import Study, was_interrupted
@@ -33,7 +34,7 @@ def add_study(folder: str | Path, *, name: str | None = None, group: str | None 
         DataError: the dataset is not there any more, or has changed since.
     """
     study = Study.open(folder)
-    records = [record for record in study.trial_records if not was_interrupted(record)]
+    records = [record for record in study.trial_records if not was_interrupted(record) and not _failed_here(record)]
     if not any(record.state == "complete" for record in records):
         raise StudyError(f"{study.folder} has no complete trial, so there is nothing to learn from it; search first")
     settings, facts = study.settings, study.about["dataset"]
@@ -53,3 +54,8 @@ def add_study(folder: str | Path, *, name: str | None = None, group: str | None 
     place = (Path(library).expanduser() if library else own_library()) / about["name"]
     write(place, about, records)
     return place
+
+
+def _failed_here(record: TrialRecord) -> bool:
+    """Whether a trial failed for a reason of this machine (a full disk, say), which says nothing of its recipe and names folders."""
+    return record.state == "fail" and (record.reason or "").startswith("RunError")
