@@ -67,7 +67,7 @@ class Mix:
         return self.share * values + (1.0 - self.share) * values[self.partner]
 
     def batch(self, batch: Batch) -> Batch:
-        """Mix the pixels; of texts, only the mask here: theirs are mixed where they are embedded (`embeddings`)."""
+        """Mix the pixels; of texts, only the masks: the rest is mixed where they are embedded (`embeddings`)."""
         if isinstance(batch, ImageBatch) and self.box is not None:
             top, bottom, left, right = self.box
             pixels = batch.pixels.clone()
@@ -75,7 +75,8 @@ class Mix:
             return ImageBatch(pixels)
         if isinstance(batch, ImageBatch):
             return ImageBatch(self.tensor(batch.pixels))
-        return TextBatch(batch.ids, batch.mask | batch.mask[self.partner], batch.segments)
+        segments = torch.where(batch.mask, batch.segments, batch.segments[self.partner])
+        return TextBatch(batch.ids, batch.mask | batch.mask[self.partner], segments)
 
     def outputs(self, outputs: Outputs) -> Outputs:
         """Mix all of a teacher's outputs, which stands for running it on the mixed rows."""

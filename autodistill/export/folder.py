@@ -102,11 +102,17 @@ def _torch(folder: Path, saved: SavedStudent, names: dict[int, str]) -> dict[str
     else:
         weights = {_one_direction(name): value for name, value in weights.items()}
         sizes |= {"hidden_size": student.layers[0].hidden_size, "layers": len(student.layers), "outputs": student.classifier.out_features}
+    sizes["pairs"] = student.pairs
     save_file({name: value.detach().contiguous() for name, value in weights.items()}, folder / "model.safetensors", {"format": "pt"})
     _json(folder / "config.json", {"architecture": family, "model": sizes, "id2label": names, "max_length": context["max_length"]})
     _tokenizer(folder, saved)
     _loader(folder, family)
-    return {"format": "torch", "inputs": ["input_ids", "attention_mask"], "max_length": context["max_length"]}
+    return {"format": "torch", "inputs": _text_inputs(saved), "max_length": context["max_length"]}
+
+
+def _text_inputs(saved: SavedStudent) -> list[str]:
+    """What load.py's model reads, in its order."""
+    return ["input_ids", "attention_mask"] + (["token_type_ids"] if "pair" in saved.recipe.task else [])
 
 
 def _one_direction(name: str) -> str:
@@ -164,7 +170,7 @@ def _tokenizer(folder: Path, saved: SavedStudent) -> None:
 
     assert saved.tokenizer is not None
     context = saved.facts["context"]
-    names = ["input_ids", "token_type_ids", "attention_mask"] if isinstance(saved.model, Transformer) else ["input_ids", "attention_mask"]
+    names = ["input_ids", "token_type_ids", "attention_mask"] if isinstance(saved.model, Transformer) else _text_inputs(saved)
     with quiet():
         tokenizer: Any = AutoTokenizer.from_pretrained(
             saved.tokenizer, local_files_only=True, model_max_length=context["max_length"], model_input_names=names

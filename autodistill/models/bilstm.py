@@ -10,19 +10,21 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from autodistill.components import TEXT, component
 from autodistill.models.base import Outputs, StudentContext, StudentModule, TextBatch
-from autodistill.models.cnn import masked_max, word_embedding
+from autodistill.models.cnn import word_embedding
+from autodistill.models.pooling import PAIR_PARTS, pooled
 
 
 class BiLstm(StudentModule):
-    """states: the embeddings (B, T, E), and each layer's (B, T, 2 · hidden_size); sentences: their maxima over the text."""
+    """states: the embeddings (B, T, E), and each layer's (B, T, 2 · hidden_size); sentences: what `pooled` makes of them."""
 
-    def __init__(self, embedding: nn.Embedding, hidden_size: int, layers: int, dropout: float, outputs: int) -> None:
+    def __init__(self, embedding: nn.Embedding, hidden_size: int, layers: int, dropout: float, outputs: int, pairs: bool) -> None:
         super().__init__()
+        self.pairs = pairs
         self.embedding = embedding
         widths = [embedding.embedding_dim] + [2 * hidden_size] * (layers - 1)
         self.layers = nn.ModuleList(nn.LSTM(width, hidden_size, batch_first=True, bidirectional=True) for width in widths)
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(2 * hidden_size, outputs)
+        self.classifier = nn.Linear(2 * hidden_size * (PAIR_PARTS if pairs else 1), outputs)
 
     def forward(self, batch: TextBatch, *, taps: frozenset[str] = frozenset()) -> Outputs:
         """See `Model`."""
@@ -31,11 +33,11 @@ class BiLstm(StudentModule):
         for layer in self.layers:
             packed = pack_padded_sequence(self.dropout(states[-1]), lengths, batch_first=True, enforce_sorted=False)
             states.append(pad_packed_sequence(layer(packed)[0], batch_first=True, total_length=batch.ids.shape[1])[0])
-        embedding = self.dropout(masked_max(states[-1], batch.mask))
+        embedding = self.dropout(pooled(states[-1], batch, self.pairs))
         logits = self.classifier(embedding)
         if "states" not in taps:
             return Outputs(logits, embedding)
-        return Outputs(logits, embedding, states, [masked_max(state, batch.mask) for state in states])
+        return Outputs(logits, embedding, states, [pooled(state, batch, self.pairs) for state in states])
 
 
 @component("student", tasks=TEXT)
@@ -54,9 +56,11 @@ def bilstm(
     hidden_size: of each direction. init `teacher`: the embeddings are the teacher's, reduced to their first singular directions.
     vocabulary `trimmed`: only pieces that the training rows hold (vocabulary.py).
     Sources: Hochreiter and Schmidhuber 1997 (the LSTM); Conneau et al. 2017 (pooling by maxima); Tang et al. 2019, "Distilling
-    Task-Specific Knowledge from BERT into Simple Neural Networks" (as a student of BERT).
+    Task-Specific Knowledge from BERT into Simple Neural Networks" (as a student of BERT). Of pairs, which are read as one text, the
+    two are pooled apart and compared (pooling.py).
 
     Raises:
         RecipeError: init cannot be done with this teacher.
     """
-    return BiLstm(word_embedding(context, embedding_size, init, vocabulary), hidden_size, layers, dropout, context.outputs)
+    embedding = word_embedding(context, embedding_size, init, vocabulary)
+    return BiLstm(embedding, hidden_size, layers, dropout, context.outputs, "pair" in context.task)

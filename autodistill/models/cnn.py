@@ -6,10 +6,11 @@ from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
 from autodistill.components import TEXT, component
 from autodistill.models.base import Outputs, StudentContext, StudentModule, TextBatch
+from autodistill.models.pooling import PAIR_PARTS, pooled
 from autodistill.models.teacher_weights import reduced_words, teacher_folder
 from autodistill.models.vocabulary import Vocabulary, padding_row, taken_pieces, trimmed_embedding, vocabulary_size
 
@@ -18,14 +19,15 @@ EMBEDDING_STD = 0.1
 
 
 class Cnn(StudentModule):
-    """states: the embeddings (B, T, E), and the rectified features of every position (B, T, F); sentences: their maxima over the text."""
+    """states: the embeddings (B, T, E), and the rectified features of every position (B, T, F); sentences: what `pooled` makes of them."""
 
-    def __init__(self, embedding: nn.Embedding, channels: int, kernels: tuple[int, ...], dropout: float, outputs: int) -> None:
+    def __init__(self, embedding: nn.Embedding, channels: int, kernels: tuple[int, ...], dropout: float, outputs: int, pairs: bool) -> None:
         super().__init__()
+        self.pairs = pairs
         self.embedding = embedding
         self.convolutions = nn.ModuleList(nn.Conv1d(embedding.embedding_dim, channels, size, padding=size // 2) for size in kernels)
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(channels * len(kernels), outputs)
+        self.classifier = nn.Linear(channels * len(kernels) * (PAIR_PARTS if pairs else 1), outputs)
 
     def forward(self, batch: TextBatch, *, taps: frozenset[str] = frozenset()) -> Outputs:
         """See `Model`."""
@@ -33,10 +35,10 @@ class Cnn(StudentModule):
         across = words.transpose(1, 2)
         length = batch.ids.shape[1]  # an even kernel gives one position more
         features = torch.cat([layer(across)[..., :length] for layer in self.convolutions], dim=1).relu().transpose(1, 2)
-        pooled = masked_max(features, batch.mask)
-        embedding = self.dropout(pooled)
+        sentence = pooled(features, batch, self.pairs)
+        embedding = self.dropout(sentence)
         states = [words, features] if "states" in taps else []
-        sentences = [masked_max(words, batch.mask), pooled] if "states" in taps else []
+        sentences = [pooled(words, batch, self.pairs), sentence] if "states" in taps else []
         return Outputs(self.classifier(embedding), embedding, states, sentences)
 
 
@@ -55,13 +57,13 @@ def cnn(
 
     channels: features of each kernel width. init `teacher`: the embeddings are the teacher's, reduced to their first singular
     directions. vocabulary `trimmed`: only pieces that the training rows hold (vocabulary.py). Source: Kim 2014, "Convolutional
-    Neural Networks for Sentence Classification".
+    Neural Networks for Sentence Classification". Of pairs, the texts are pooled apart and compared (pooling.py).
 
     Raises:
         RecipeError: init cannot be done with this teacher.
     """
     embedding = word_embedding(context, embedding_size, init, vocabulary)
-    return Cnn(embedding, channels, tuple(int(size) for size in kernels.split("-")), dropout, context.outputs)
+    return Cnn(embedding, channels, tuple(int(size) for size in kernels.split("-")), dropout, context.outputs, "pair" in context.task)
 
 
 def word_embedding(context: StudentContext, width: int, init: str, vocabulary: Vocabulary) -> nn.Embedding:
@@ -75,8 +77,3 @@ def word_embedding(context: StudentContext, width: int, init: str, vocabulary: V
         embedding = nn.Embedding(size, width, padding_idx=padding)
         nn.init.normal_(embedding.weight, std=EMBEDDING_STD)
     return trimmed_embedding(embedding, context) if vocabulary == "trimmed" else embedding
-
-
-def masked_max(states: Tensor, mask: Tensor) -> Tensor:
-    """The largest value over a text's tokens: (B, T, D) and (B, T) → (B, D)."""
-    return states.masked_fill(~mask.unsqueeze(-1), -torch.inf).amax(dim=1)

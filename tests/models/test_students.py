@@ -14,6 +14,7 @@ from autodistill.models.base import ImageBatch, StudentContext, TextBatch
 from autodistill.recipe import Recipe
 
 TEXT = StudentContext("text-classification", outputs=3, vocab_size=5 + len(WORDS), max_length=40)
+PAIR = StudentContext("text-pair-regression", outputs=1, vocab_size=5 + len(WORDS), max_length=40)
 IMAGE = StudentContext("image-classification", outputs=3, image_size=32)
 STATES = frozenset({"states"})
 
@@ -56,11 +57,35 @@ def test_shapes_of_text_students(name: str) -> None:
     torch.testing.assert_close(bare.logits, out.logits)
 
 
-@pytest.mark.parametrize("name", TEXT_STUDENTS)
-def test_padding_changes_nothing(name: str) -> None:
-    batch = ragged_batch()
+@pytest.mark.parametrize("name", ["cnn", "cnn of one width", "bilstm"])
+def test_of_a_pair_both_texts_are_pooled_and_compared(name: str) -> None:
+    batch = pairs_batch()
     torch.manual_seed(0)
-    student = build_student(recipe(TEXT_STUDENTS[name]), TEXT).eval()
+    student = build_student(recipe(TEXT_STUDENTS[name], "text-pair-regression"), PAIR).eval()
+    out = student(batch, taps=STATES)
+    for states, sentences in zip(out.states, out.sentences, strict=True):
+        for row, (first, length) in enumerate([(5, 9), (1, 3), (4, 6), (1, 1)]):  # the last has no second text
+            one, other = states[row, :first].amax(dim=0), states[row, first:length]
+            other = other.amax(dim=0) if len(other) else torch.zeros_like(one)
+            torch.testing.assert_close(sentences[row], torch.cat([one, other, (one - other).abs(), one * other]))
+    torch.testing.assert_close(out.embedding, out.sentences[-1])
+    torch.testing.assert_close(student.classifier(out.embedding), out.logits)
+    assert count_params(recipe(TEXT_STUDENTS[name], "text-pair-regression"), PAIR) == sum(item.numel() for item in student.parameters())
+
+
+def pairs_batch() -> TextBatch:
+    batch = ragged_batch()
+    segments = torch.arange(9)[None] >= torch.tensor([5, 1, 4, 1])[:, None]
+    return TextBatch(batch.ids, batch.mask, (segments & batch.mask).long())
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+@pytest.mark.parametrize("name", TEXT_STUDENTS)
+def test_padding_changes_nothing(name: str, pairs: bool) -> None:
+    batch = pairs_batch() if pairs else ragged_batch()
+    torch.manual_seed(0)
+    task = "text-pair-regression" if pairs else "text-classification"
+    student = build_student(recipe(TEXT_STUDENTS[name], task), PAIR if pairs else TEXT).eval()
     together = student(batch, taps=STATES)
     for row, length in enumerate(batch.mask.sum(dim=1).tolist()):
         part = slice(row, row + 1), slice(length)

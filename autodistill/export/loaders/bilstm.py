@@ -18,17 +18,18 @@ class BiLstm(torch.nn.Module):
 
     rows: torch.Tensor
 
-    def __init__(self, vocabulary, pieces, embedding_size, hidden_size, layers, outputs):  # type: ignore[no-untyped-def]
+    def __init__(self, vocabulary, pieces, embedding_size, hidden_size, layers, outputs, pairs=False):  # type: ignore[no-untyped-def]
         super().__init__()
+        self.pairs = pairs
         self.register_buffer("rows", torch.zeros(vocabulary, dtype=torch.int64))  # the embedding that stands for each token id
         self.embedding = torch.nn.Embedding(pieces, embedding_size)
         widths = [embedding_size] + [2 * hidden_size] * (layers - 1)
         self.forwards = torch.nn.ModuleList(torch.nn.LSTM(width, hidden_size, batch_first=True) for width in widths)
         self.backwards = torch.nn.ModuleList(torch.nn.LSTM(width, hidden_size, batch_first=True) for width in widths)
-        self.classifier = torch.nn.Linear(2 * hidden_size, outputs)
+        self.classifier = torch.nn.Linear(2 * hidden_size * (4 if pairs else 1), outputs)
 
-    def forward(self, input_ids, attention_mask):  # type: ignore[no-untyped-def]
-        """(B, T) int64 each, the mask 1 on tokens and these at the front → logits (B, C)."""
+    def forward(self, input_ids, attention_mask, token_type_ids=None):  # type: ignore[no-untyped-def]
+        """(B, T) int64 each, the mask 1 on tokens and these at the front, the types (of pairs) 1 on the second text → logits (B, C)."""
         mask = attention_mask.bool().unsqueeze(-1)
         place = torch.arange(input_ids.shape[1], device=input_ids.device).unsqueeze(0)
         mirrored = attention_mask.sum(dim=1, keepdim=True) - 1 - place  # a row's tokens from its last to its first
@@ -37,7 +38,19 @@ class BiLstm(torch.nn.Module):
         for ahead, back in zip(self.forwards, self.backwards, strict=True):
             turned = back(states.gather(1, mirrored.expand(-1, -1, states.shape[-1])))[0]
             states = torch.cat([ahead(states)[0], turned.gather(1, mirrored.expand(-1, -1, turned.shape[-1]))], dim=-1)
-        return self.classifier(states.masked_fill(~mask, -torch.inf).amax(dim=1))
+        return self.classifier(pooled(states, mask, token_type_ids) if self.pairs else largest(states, mask))
+
+
+def largest(states, mask):  # type: ignore[no-untyped-def]
+    """The largest value of each feature over the tokens; zeros where there are none."""
+    return states.masked_fill(~mask, -torch.inf).amax(dim=1).masked_fill(~mask.any(dim=1), 0.0)
+
+
+def pooled(states, mask, token_type_ids):  # type: ignore[no-untyped-def]
+    """Of a pair: both texts, how far they are apart, and their product."""
+    second = (token_type_ids == 1).unsqueeze(-1)
+    one, other = largest(states, mask & ~second), largest(states, mask & second)
+    return torch.cat([one, other, (one - other).abs(), one * other], dim=1)
 
 
 def load(folder=Path(__file__).parent):  # type: ignore[no-untyped-def]
@@ -49,6 +62,6 @@ def load(folder=Path(__file__).parent):  # type: ignore[no-untyped-def]
 
 
 def encode(tokenizer, texts):  # type: ignore[no-untyped-def]
-    """Token ids and mask, (B, T) int64 each; cut and padded as the tokenizer's file says."""
+    """Token ids, mask and types, (B, T) int64 each; cut and padded as the tokenizer's file says."""
     rows = tokenizer.encode_batch(texts)
-    return torch.tensor([row.ids for row in rows]), torch.tensor([row.attention_mask for row in rows])
+    return tuple(torch.tensor([getattr(row, name) for row in rows]) for name in ("ids", "attention_mask", "type_ids"))

@@ -18,19 +18,32 @@ class Cnn(torch.nn.Module):
 
     rows: torch.Tensor
 
-    def __init__(self, vocabulary, pieces, embedding_size, channels, kernels, outputs):  # type: ignore[no-untyped-def]
+    def __init__(self, vocabulary, pieces, embedding_size, channels, kernels, outputs, pairs=False):  # type: ignore[no-untyped-def]
         super().__init__()
+        self.pairs = pairs
         self.register_buffer("rows", torch.zeros(vocabulary, dtype=torch.int64))  # the embedding that stands for each token id
         self.embedding = torch.nn.Embedding(pieces, embedding_size)
         self.convolutions = torch.nn.ModuleList(torch.nn.Conv1d(embedding_size, channels, size, padding=size // 2) for size in kernels)
-        self.classifier = torch.nn.Linear(channels * len(kernels), outputs)
+        self.classifier = torch.nn.Linear(channels * len(kernels) * (4 if pairs else 1), outputs)
 
-    def forward(self, input_ids, attention_mask):  # type: ignore[no-untyped-def]
-        """(B, T) int64 each, the mask 1 on tokens → logits (B, C)."""
+    def forward(self, input_ids, attention_mask, token_type_ids=None):  # type: ignore[no-untyped-def]
+        """(B, T) int64 each, the mask 1 on tokens, the types (of pairs) 1 on the second text → logits (B, C)."""
         mask = attention_mask.bool().unsqueeze(-1)
         words = (self.embedding(self.rows[input_ids]) * mask).transpose(1, 2)
         features = torch.cat([layer(words)[..., : input_ids.shape[1]] for layer in self.convolutions], dim=1).relu().transpose(1, 2)
-        return self.classifier(features.masked_fill(~mask, -torch.inf).amax(dim=1))
+        return self.classifier(pooled(features, mask, token_type_ids) if self.pairs else largest(features, mask))
+
+
+def largest(states, mask):  # type: ignore[no-untyped-def]
+    """The largest value of each feature over the tokens; zeros where there are none."""
+    return states.masked_fill(~mask, -torch.inf).amax(dim=1).masked_fill(~mask.any(dim=1), 0.0)
+
+
+def pooled(states, mask, token_type_ids):  # type: ignore[no-untyped-def]
+    """Of a pair: both texts, how far they are apart, and their product."""
+    second = (token_type_ids == 1).unsqueeze(-1)
+    one, other = largest(states, mask & ~second), largest(states, mask & second)
+    return torch.cat([one, other, (one - other).abs(), one * other], dim=1)
 
 
 def load(folder=Path(__file__).parent):  # type: ignore[no-untyped-def]
@@ -42,6 +55,6 @@ def load(folder=Path(__file__).parent):  # type: ignore[no-untyped-def]
 
 
 def encode(tokenizer, texts):  # type: ignore[no-untyped-def]
-    """Token ids and mask, (B, T) int64 each; cut and padded as the tokenizer's file says."""
+    """Token ids, mask and types, (B, T) int64 each; cut and padded as the tokenizer's file says."""
     rows = tokenizer.encode_batch(texts)
-    return torch.tensor([row.ids for row in rows]), torch.tensor([row.attention_mask for row in rows])
+    return tuple(torch.tensor([getattr(row, name) for row in rows]) for name in ("ids", "attention_mask", "type_ids"))

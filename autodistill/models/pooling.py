@@ -1,0 +1,31 @@
+"""From a text's tokens to one vector."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from autodistill.models.base import TextBatch
+
+PAIR_PARTS = 4
+"""How many times as wide the vector of a pair is as that of a text."""
+
+
+def masked_max(states: Tensor, mask: Tensor) -> Tensor:
+    """The largest value over a text's tokens: (B, T, D) and (B, T) → (B, D); zeros where a text has none."""
+    largest = states.masked_fill(~mask.unsqueeze(-1), -torch.inf).amax(dim=1)
+    return largest.masked_fill(~mask.any(dim=1, keepdim=True), 0.0)
+
+
+def pooled(states: Tensor, batch: TextBatch, pairs: bool) -> Tensor:
+    """A text's vector, the largest value of each feature (B, D); of a pair (B, 4 D): both, how far they are apart, and their product.
+
+    So that a network that reads words side by side can compare the texts. Where the tokenizer does not tell the two apart (segments all
+    0, as RoBERTa's), the pair counts as one text, and the other parts say nothing. Source: Conneau et al. 2017, "Supervised Learning of
+    Universal Sentence Representations from Natural Language Inference Data", section 3.1: [u, v, |u − v|, u ∗ v].
+    """
+    if not pairs:
+        return masked_max(states, batch.mask)
+    second = batch.segments == 1
+    one, other = masked_max(states, batch.mask & ~second), masked_max(states, batch.mask & second)
+    return torch.cat([one, other, (one - other).abs(), one * other], dim=1)
