@@ -14,7 +14,7 @@ HEAD = """# Objectives
 What a student can be made to learn from its teacher. A recipe takes at most one from each slot, beside the hard labels, and weighs
 them (`objective.SLOT.kind`, `objective.SLOT.weight`). This page is written by `docs/objectives.py` from the docstrings, where shapes,
 formula, scale and adaptations stand in full; each function can be called by itself on tensors.
-[What each adds alone](objectives_table.md) was measured on four datasets.
+[What each adds alone](objectives_table.md) has been measured.
 """
 
 ABOUT = {

@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from autodistill.components import TEXT, component
 from autodistill.models.base import Outputs, StudentContext, StudentModule, TextBatch
 from autodistill.models.cnn import word_embedding
-from autodistill.models.pooling import PAIR_PARTS, pooled
+from autodistill.models.pooling import PAIR_PARTS, apart, pooled, together
 
 
 class BiLstm(StudentModule):
@@ -28,11 +28,13 @@ class BiLstm(StudentModule):
 
     def forward(self, batch: TextBatch, *, taps: frozenset[str] = frozenset()) -> Outputs:
         """See `Model`."""
-        states = [self.embedding(batch.ids) * batch.mask.unsqueeze(-1)]
-        lengths = batch.mask.sum(dim=1).cpu()  # packing keeps the padding out of the backward direction
+        read = apart(batch) if self.pairs else batch
+        found = [self.embedding(read.ids) * read.mask.unsqueeze(-1)]
+        lengths = read.mask.sum(dim=1).clamp(min=1).cpu()  # packing keeps the padding out of the backward direction
         for layer in self.layers:
-            packed = pack_padded_sequence(self.dropout(states[-1]), lengths, batch_first=True, enforce_sorted=False)
-            states.append(pad_packed_sequence(layer(packed)[0], batch_first=True, total_length=batch.ids.shape[1])[0])
+            packed = pack_padded_sequence(self.dropout(found[-1]), lengths, batch_first=True, enforce_sorted=False)
+            found.append(pad_packed_sequence(layer(packed)[0], batch_first=True, total_length=read.ids.shape[1])[0])
+        states = [together(state, batch) for state in found] if self.pairs else found
         embedding = self.dropout(pooled(states[-1], batch, self.pairs))
         logits = self.classifier(embedding)
         if "states" not in taps:
@@ -56,8 +58,8 @@ def bilstm(
     hidden_size: of each direction. init `teacher`: the embeddings are the teacher's, reduced to their first singular directions.
     vocabulary `trimmed`: only pieces that the training rows hold (vocabulary.py).
     Sources: Hochreiter and Schmidhuber 1997 (the LSTM); Conneau et al. 2017 (pooling by maxima); Tang et al. 2019, "Distilling
-    Task-Specific Knowledge from BERT into Simple Neural Networks" (as a student of BERT). Of pairs, which are read as one text, the
-    two are pooled apart and compared (pooling.py).
+    Task-Specific Knowledge from BERT into Simple Neural Networks" (as a student of BERT). Of pairs, the texts
+    are read and pooled apart, and compared (pooling.py).
 
     Raises:
         RecipeError: init cannot be done with this teacher.

@@ -29,3 +29,22 @@ def pooled(states: Tensor, batch: TextBatch, pairs: bool) -> Tensor:
     second = batch.segments == 1
     one, other = masked_max(states, batch.mask & ~second), masked_max(states, batch.mask & second)
     return torch.cat([one, other, (one - other).abs(), one * other], dim=1)
+
+
+def apart(batch: TextBatch) -> TextBatch:
+    """The two texts of B pairs as 2 B rows, the first ones and then the second ones, each from position 0 on."""
+    second = batch.mask & (batch.segments == 1)
+    place = torch.arange(batch.ids.shape[1], device=batch.ids.device)[None, :]
+    start = (batch.mask & ~second).sum(dim=1, keepdim=True)
+    moved = batch.ids.gather(1, (place + start).clamp(max=batch.ids.shape[1] - 1))
+    mask = torch.cat([batch.mask & ~second, place < second.sum(dim=1, keepdim=True)])
+    return TextBatch(torch.cat([batch.ids, moved]), mask, torch.zeros_like(mask, dtype=torch.int64))
+
+
+def together(states: Tensor, batch: TextBatch) -> Tensor:
+    """Undo `apart`: the states of its 2 B rows (2 B, T, D) at the places of the pairs' tokens (B, T, D)."""
+    first, moved = states.chunk(2)
+    place = torch.arange(batch.ids.shape[1], device=batch.ids.device)[None, :]
+    start = (batch.mask & (batch.segments != 1)).sum(dim=1, keepdim=True)
+    back = moved.gather(1, (place - start).clamp(min=0).unsqueeze(-1).expand_as(first))
+    return torch.where((batch.mask & (batch.segments == 1)).unsqueeze(-1), back, first)

@@ -72,3 +72,13 @@ def test_texts_are_not_cut() -> None:
     recipe = {"task": "text-classification", "teacher": {"model": "m"}, "student": {"family": "cnn"}}
     with pytest.raises(RecipeError, match="augmentation.mixing is 'cutmix', which cuts images; for text-classification only 'mixup'"):
         Recipe.parse({**recipe, "augmentation": {"kind": "none", "mixing": "cutmix", "mixup": 0.2}})
+
+
+def test_beyond_a_texts_end_the_segments_are_its_partners() -> None:
+    """There the partner's words stand alone, so that a pair's second text is not taken for its first."""
+    mask = torch.tensor([[True, True, False, False], [True, True, True, True]])
+    segments = torch.tensor([[0, 1, 0, 0], [0, 0, 1, 1]])
+    mixed = Mix(torch.tensor([1, 0]), 0.7).batch(TextBatch(torch.zeros(2, 4, dtype=torch.int64), mask, segments))
+    assert isinstance(mixed, TextBatch)
+    assert mixed.mask.all()
+    assert mixed.segments.tolist() == [[0, 1, 1, 1], [0, 0, 1, 1]]

@@ -73,6 +73,21 @@ def test_of_a_pair_both_texts_are_pooled_and_compared(name: str) -> None:
     assert count_params(recipe(TEXT_STUDENTS[name], "text-pair-regression"), PAIR) == sum(item.numel() for item in student.parameters())
 
 
+def test_the_bilstm_reads_each_text_of_a_pair_as_if_it_were_alone() -> None:
+    batch = pairs_batch()
+    torch.manual_seed(0)
+    student = build_student(recipe(TEXT_STUDENTS["bilstm"], "text-pair-regression"), PAIR).eval()
+    alone = build_student(recipe(TEXT_STUDENTS["bilstm"]), TEXT).eval()
+    alone.load_state_dict({**student.state_dict(), **{name: item for name, item in alone.state_dict().items() if "classifier" in name}})
+    states = student(batch, taps=STATES).states
+    for row, (first, length) in enumerate([(5, 9), (1, 3), (4, 6)]):
+        for part in (slice(first), slice(first, length)):
+            ids = batch.ids[row : row + 1, part]
+            own = alone(TextBatch(ids, torch.ones_like(ids, dtype=torch.bool), torch.zeros_like(ids)), taps=STATES)
+            for mine, theirs in zip(states, own.states, strict=True):
+                torch.testing.assert_close(mine[row, part], theirs[0])
+
+
 def pairs_batch() -> TextBatch:
     batch = ragged_batch()
     segments = torch.arange(9)[None] >= torch.tensor([5, 1, 4, 1])[:, None]

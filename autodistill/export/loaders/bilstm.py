@@ -30,6 +30,21 @@ class BiLstm(torch.nn.Module):
 
     def forward(self, input_ids, attention_mask, token_type_ids=None):  # type: ignore[no-untyped-def]
         """(B, T) int64 each, the mask 1 on tokens and these at the front, the types (of pairs) 1 on the second text → logits (B, C)."""
+        if self.pairs:  # 2 B rows: the first texts, and then the second ones, each from position 0 on
+            second = attention_mask * (token_type_ids == 1)
+            place = torch.arange(input_ids.shape[1], device=input_ids.device).unsqueeze(0)
+            start = (attention_mask - second).sum(dim=1, keepdim=True)
+            moved = input_ids.gather(1, (place + start).clamp(max=input_ids.shape[1] - 1))
+            input_ids = torch.cat([input_ids, moved])
+            attention_mask = torch.cat([attention_mask - second, (place < second.sum(dim=1, keepdim=True)).long()])
+        texts = self.read(input_ids, attention_mask)
+        if self.pairs:  # both texts, how far they are apart, and their product
+            one, other = texts[: len(token_type_ids)], texts[len(token_type_ids) :]
+            texts = torch.cat([one, other, (one - other).abs(), one * other], dim=1)
+        return self.classifier(texts)
+
+    def read(self, input_ids, attention_mask):  # type: ignore[no-untyped-def]
+        """(B, T) each → the texts' vectors (B, 2 · hidden_size); zeros for a text without tokens."""
         mask = attention_mask.bool().unsqueeze(-1)
         place = torch.arange(input_ids.shape[1], device=input_ids.device).unsqueeze(0)
         mirrored = attention_mask.sum(dim=1, keepdim=True) - 1 - place  # a row's tokens from its last to its first
@@ -38,19 +53,7 @@ class BiLstm(torch.nn.Module):
         for ahead, back in zip(self.forwards, self.backwards, strict=True):
             turned = back(states.gather(1, mirrored.expand(-1, -1, states.shape[-1])))[0]
             states = torch.cat([ahead(states)[0], turned.gather(1, mirrored.expand(-1, -1, turned.shape[-1]))], dim=-1)
-        return self.classifier(pooled(states, mask, token_type_ids) if self.pairs else largest(states, mask))
-
-
-def largest(states, mask):  # type: ignore[no-untyped-def]
-    """The largest value of each feature over the tokens; zeros where there are none."""
-    return states.masked_fill(~mask, -torch.inf).amax(dim=1).masked_fill(~mask.any(dim=1), 0.0)
-
-
-def pooled(states, mask, token_type_ids):  # type: ignore[no-untyped-def]
-    """Of a pair: both texts, how far they are apart, and their product."""
-    second = (token_type_ids == 1).unsqueeze(-1)
-    one, other = largest(states, mask & ~second), largest(states, mask & second)
-    return torch.cat([one, other, (one - other).abs(), one * other], dim=1)
+        return states.masked_fill(~mask, -torch.inf).amax(dim=1).masked_fill(~mask.any(dim=1), 0.0)
 
 
 def load(folder=Path(__file__).parent):  # type: ignore[no-untyped-def]
