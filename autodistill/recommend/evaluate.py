@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 from scipy.stats import spearmanr
+from threadpoolctl import threadpool_limits
 
 from autodistill.errors import DataError
 from autodistill.recommend.encoding import RecipeEncoder
@@ -109,9 +110,10 @@ def evaluate(table: Table, defaults: Defaults | None = None, methods: Sequence[s
 
 
 def _hold_out(table: Table, method: str, group: str) -> list[Outcome]:
-    predictor = Predictor(table.without_groups({group}), METHODS[method])
     names = [name for name in table.names if table.about["group"][name] == group]
-    return [_held_out(method, predictor, table.select([name]), table, name) for name in names]
+    with threadpool_limits(1, user_api="openmp"):  # small fits, one in each process: threads that wait for a core cost tenfold
+        predictor = Predictor(table.without_groups({group}), METHODS[method])
+        return [_held_out(method, predictor, table.select([name]), table, name) for name in names]
 
 
 def _held_out(method: str, predictor: Predictor, rows: Table, table: Table, name: str) -> Outcome:
