@@ -108,7 +108,7 @@ def test_the_command_prints_one_json_object_and_keeps_the_limits(asked: dict[str
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert set(found) == {
-        "study", "folder", "storage", "teacher_score", "baselines", "best", "counts", "recommended", "seconds",
+        "study", "folder", "storage", "teacher_score", "baselines", "best", "importance", "counts", "recommended", "seconds",
     }  # fmt: skip
     assert set(found["baselines"]) == {"no_kd", "plain_kd", "defaults"}
     assert found["best"]["params"] <= 2500

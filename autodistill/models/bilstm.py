@@ -28,12 +28,13 @@ class BiLstm(StudentModule):
 
     def forward(self, batch: TextBatch, *, taps: frozenset[str] = frozenset()) -> Outputs:
         """See `Model`."""
-        read = apart(batch) if self.pairs else batch
-        found = [self.embedding(read.ids) * read.mask.unsqueeze(-1)]
-        lengths = read.mask.sum(dim=1).clamp(min=1).cpu()  # packing keeps the padding out of the backward direction
+        words = self.embedding(batch.ids) * batch.mask.unsqueeze(-1)
+        first, mask = apart(words, batch) if self.pairs else (words, batch.mask)
+        found = [first]
+        lengths = mask.sum(dim=1).clamp(min=1).cpu()  # packing keeps the padding out of the backward direction
         for layer in self.layers:
             packed = pack_padded_sequence(self.dropout(found[-1]), lengths, batch_first=True, enforce_sorted=False)
-            found.append(pad_packed_sequence(layer(packed)[0], batch_first=True, total_length=read.ids.shape[1])[0])
+            found.append(pad_packed_sequence(layer(packed)[0], batch_first=True, total_length=batch.ids.shape[1])[0])
         states = [together(state, batch) for state in found] if self.pairs else found
         embedding = self.dropout(pooled(states[-1], batch, self.pairs))
         logits = self.classifier(embedding)

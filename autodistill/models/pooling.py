@@ -31,14 +31,18 @@ def pooled(states: Tensor, batch: TextBatch, pairs: bool) -> Tensor:
     return torch.cat([one, other, (one - other).abs(), one * other], dim=1)
 
 
-def apart(batch: TextBatch) -> TextBatch:
-    """The two texts of B pairs as 2 B rows, the first ones and then the second ones, each from position 0 on."""
+def apart(states: Tensor, batch: TextBatch) -> tuple[Tensor, Tensor]:
+    """The two texts of B pairs as 2 B rows, the first ones and then the second ones, each from position 0 on.
+
+    states (B, T, D) → states (2 B, T, D), zeros beyond a text's end, and their mask (2 B, T).
+    """
     second = batch.mask & (batch.segments == 1)
     place = torch.arange(batch.ids.shape[1], device=batch.ids.device)[None, :]
     start = (batch.mask & ~second).sum(dim=1, keepdim=True)
-    moved = batch.ids.gather(1, (place + start).clamp(max=batch.ids.shape[1] - 1))
+    index = (place + start).clamp(max=batch.ids.shape[1] - 1)
+    moved = states.gather(1, index.unsqueeze(-1).expand_as(states))
     mask = torch.cat([batch.mask & ~second, place < second.sum(dim=1, keepdim=True)])
-    return TextBatch(torch.cat([batch.ids, moved]), mask, torch.zeros_like(mask, dtype=torch.int64))
+    return torch.cat([states, moved]) * mask.unsqueeze(-1), mask
 
 
 def together(states: Tensor, batch: TextBatch) -> Tensor:
