@@ -28,7 +28,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import torch
 from plotly.colors import qualitative
-from trial_world import KL, MI, TEXT_STUDENTS, World, fresh_store, open_world
+from trial_world import KL, MI, TEXT_STUDENTS, World, as_in_a_worker, fresh_store, open_world
 
 from autodistill.models import build_student
 from autodistill.models.base import pick_device
@@ -222,6 +222,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs")
     options = parser.parse_args()
+    as_in_a_worker()
     load = [round(value, 2) for value in os.getloadavg()]
     costs: list[Cost] = []
     with fresh_store(), cpu_threads(1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from autodistill.teacher.load import save_teacher, untrained_teacher
 from autodistill.teacher.outputs import TeacherOutputs
 from autodistill.teacher.plan import Plan
 from autodistill.train.data import Opened, TrainView, TrialData, open_inputs
+from autodistill.tuning.environment import KEEP_MEMORY
 
 TEXT_STUDENTS: dict[str, dict[str, Any]] = {
     "bert 3×192": {"family": "bert", "layers": 3, "hidden_size": 192, "heads": 6},
@@ -105,6 +107,12 @@ def _save_untrained(dataset: Dataset, teacher: Teacher) -> Path:
     return folder
 
 
+def as_in_a_worker() -> None:
+    """Start this program again with the C library's settings that a search's workers have: it reads them when a process starts."""
+    if not set(KEEP_MEMORY) <= set(os.environ):
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | KEEP_MEMORY)
+
+
 @contextmanager
 def fresh_store() -> Iterator[None]:
     """Teacher outputs stored by this run alone: a cache of its own, which finds the models in the usual one."""
@@ -133,7 +141,7 @@ class LiveData(TrialData):
             return view
         found = view.outputs
         nothing = Plan((), self._taps.kinds, found.plan.bytes, "")
-        live = TeacherOutputs(found.folder, found.teacher, found.inputs, found.shape, nothing, found.device)
+        live = TeacherOutputs(found.folder, found.teacher, found.inputs, found.shape, nothing, found.device, found.entries)
         return TrainView(view.inputs, live, view.mean, view.scale)
 
 

@@ -43,20 +43,18 @@ def mutual_information_bound(scores: Tensor, mi_alpha: float, log_baseline: Tens
     pairs = scores.shape[0]
     if pairs < 2:
         return (scores * 0).sum()
+    others = scores.masked_fill(torch.eye(pairs, dtype=torch.bool, device=scores.device), -torch.inf)
+    counts = scores.new_tensor([[pairs], [pairs - 1]])
+    log_means = torch.stack((scores, others)).logsumexp(dim=2) - counts.log()  # with and without a row's own pair, (2, K)
     log_baseline = torch.as_tensor(log_baseline, dtype=scores.dtype, device=scores.device)
-    own = torch.eye(pairs, dtype=torch.bool, device=scores.device)
-    log_mean = scores.logsumexp(dim=1) - math.log(pairs)
-    log_mean_others = scores.masked_fill(own, -torch.inf).logsumexp(dim=1) - math.log(pairs - 1)
-
-    def mixed(log_m: Tensor) -> Tensor:
-        if mi_alpha == 0.0:
-            return log_baseline.expand_as(log_m)
-        if mi_alpha == 1.0:
-            return log_m
-        return torch.logaddexp(log_m + math.log(mi_alpha), log_baseline + math.log1p(-mi_alpha))
-
-    joint = (scores.diagonal() - mixed(log_mean)).mean()
-    independent = (log_mean_others - mixed(log_mean_others)).exp().mean()
+    if mi_alpha == 0.0:
+        mixed = log_baseline.expand_as(log_means)
+    elif mi_alpha == 1.0:
+        mixed = log_means
+    else:
+        mixed = torch.logaddexp(log_means + math.log(mi_alpha), log_baseline + math.log1p(-mi_alpha))
+    joint = (scores.diagonal() - mixed[0]).mean()
+    independent = (log_means[1] - mixed[1]).exp().mean()
     return 1 + joint - independent
 
 

@@ -56,9 +56,21 @@ class TeacherOutputs:
     What is over the size budget (`plan.live`) is computed by the teacher, batch by batch; the teacher is only loaded for that.
     """
 
-    def __init__(self, folder: Path, teacher: Path, inputs: Inputs, shape: TeacherShape, plan: Plan, device: torch.device) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        teacher: Path,
+        inputs: Inputs,
+        shape: TeacherShape,
+        plan: Plan,
+        device: torch.device,
+        entries: tuple[int, ...] = (),
+    ) -> None:
         self.folder, self.teacher, self.inputs, self.shape, self.plan, self.device = folder, teacher, inputs, shape, plan, device
+        self.entries = entries
         self._stored = {kind: load_file(folder / f"{kind}.safetensors") for kind in plan.stored}
+        for kind in {"cls", "mean"} & set(self._stored) if entries else ():
+            self._stored[kind] = {str(layer): self._stored[kind][str(layer)] for layer in entries}
         self._model: StudentModule | None = None
 
     def __len__(self) -> int:
@@ -114,7 +126,8 @@ class TeacherOutputs:
         for kind, arrays in parts.items():
             name, _, number = kind.partition("-")
             if name in ("cls", "mean"):
-                setattr(out, "sentences" if name == "cls" else "means", [arrays[str(layer)] for layer in range(len(self.shape.states))])
+                pooled = [arrays.get(str(layer), empty) for layer in range(len(self.shape.states))]
+                setattr(out, "sentences" if name == "cls" else "means", pooled)
             elif name in ("tokens", "maps"):
                 out.states = out.states or [empty] * len(self.shape.states)
                 out.states[int(number)] = arrays[name]
@@ -174,7 +187,7 @@ def ensure_outputs(
                 shape = _fill(folder, group, teacher, inputs, taps, budget, where, threads, progress)
     # What is not there by now is over the budget.
     plan = plan_outputs(len(inputs), _tokens(inputs), taps, shape, budget, taken=budget + 1, present=_present(folder, taps))
-    return TeacherOutputs(folder, teacher, inputs, shape, plan, where)
+    return TeacherOutputs(folder, teacher, inputs, shape, plan, where, taps.entries)
 
 
 def _present(folder: Path, taps: Taps) -> frozenset[str]:

@@ -16,11 +16,13 @@ BUDGET_VARIABLE = "AUTODISTILL_STORE_BYTES"
 class Taps:
     """Which outputs are wanted beside the logits and the embedding. Layers are indices into the lists of `Outputs`.
 
-    pooled: "cls" (text) and "mean", of every entry of `states`. tokens: entries of `states` wanted token by token (text).
+    pooled: "cls" (text) and "mean"; they are stored of every entry of `states`. entries: those of them that are read.
+    tokens: entries of `states` wanted token by token (text).
     attention: layers whose queries, keys and values are wanted (text). maps: stages whose feature maps are wanted (images).
     """
 
     pooled: frozenset[str] = frozenset()
+    entries: tuple[int, ...] = ()
     tokens: tuple[int, ...] = ()
     attention: tuple[int, ...] = ()
     maps: tuple[int, ...] = ()
@@ -29,6 +31,7 @@ class Taps:
         """Both together."""
         return Taps(
             self.pooled | other.pooled,
+            tuple(sorted({*self.entries, *other.entries})),
             tuple(sorted({*self.tokens, *other.tokens})),
             tuple(sorted({*self.attention, *other.attention})),
             tuple(sorted({*self.maps, *other.maps})),

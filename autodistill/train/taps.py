@@ -56,12 +56,12 @@ def teacher_taps(recipe: Recipe, student_layers: int, student_attention: int, sh
             taps |= Taps(attention=tuple(sorted({layer - 1 for _, layer in pairs})))
         if not wanted & STATES:
             continue
-        if tokens != "tokens" and "maps" not in wanted:
-            taps |= Taps(pooled=frozenset({tokens}))
-            continue
         layers = len(shape.states) if shape.is_image else len(shape.states) - 1
-        entries = sorted({layer - 1 if shape.is_image else layer for _, layer in term_layers(part, student_layers, layers)})
-        taps |= Taps(maps=tuple(entries)) if shape.is_image else Taps(tokens=tuple(entries))
+        entries = tuple(sorted({layer - 1 if shape.is_image else layer for _, layer in term_layers(part, student_layers, layers)}))
+        if tokens != "tokens" and "maps" not in wanted:
+            taps |= Taps(pooled=frozenset({tokens}), entries=entries)
+        else:
+            taps |= Taps(maps=entries) if shape.is_image else Taps(tokens=entries)
     return taps
 
 

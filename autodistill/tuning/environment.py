@@ -10,6 +10,10 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
+KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**30)}
+"""For training processes, read by glibc when they start: keep what a step has freed for the next one. Else the top of the heap goes back to
+the system after every step and is mapped anew, page by page: 12,000 faults and 24 ms of each 600 ms step of a resnet10t (measured)."""
+
 
 @functools.cache
 def describe_environment() -> dict[str, str]:

@@ -23,7 +23,7 @@ from typing import Any
 from autodistill.errors import RunError, UsageError
 from autodistill.records import Point
 from autodistill.train.assignment import Runner, TrialResult
-from autodistill.tuning.environment import cores, gpu_names
+from autodistill.tuning.environment import KEEP_MEMORY, cores, gpu_names
 from autodistill.tuning.events import Event, TrialStarted
 from autodistill.tuning.ledger import Ledger
 from autodistill.tuning.settings import SearchSettings
@@ -227,7 +227,7 @@ def ray_running(settings: SearchSettings) -> Iterator[RunningRay]:
     workers_env = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads) | {
         "TOKENIZERS_PARALLELISM": "false"
     }
-    workers_env |= {"PYTHONPATH": _import_path()}
+    workers_env |= {"PYTHONPATH": _import_path()} | {name: os.environ.get(name, value) for name, value in KEEP_MEMORY.items()}
     variables = _QUIET | workers_env | (_cluster_token() if settings.address else _LOCAL)
     with _variables(variables), _loggers_at(logging.CRITICAL, "ray", "ray.tune", "ray.air", "ray.train", "ray.data"):
         import ray

@@ -82,6 +82,16 @@ def test_stored_outputs_are_what_the_teacher_says(teacher: Path, encoded: Encode
         check_text(outputs.batch(rows), said_by(teacher, encoded, rows), encoded.batch(rows).mask)
 
 
+def test_only_the_entries_that_are_asked_for_are_read(teacher: Path, encoded: EncodedText) -> None:
+    every = stored(teacher, encoded).batch(ROWS)
+    some = stored(teacher, encoded, Taps(pooled=frozenset({"cls", "mean"}), entries=(1, 4))).batch(ROWS)
+    for name in ("sentences", "means"):
+        found = getattr(some, name)
+        assert [state.numel() > 0 for state in found] == [False, True, False, False, True]
+        for layer in (1, 4):
+            assert torch.equal(found[layer], getattr(every, name)[layer])
+
+
 @pytest.mark.parametrize("budget", [0, None])
 def test_a_column_is_that_of_every_row(teacher: Path, encoded: EncodedText, budget: int | None) -> None:
     outputs = stored(teacher, encoded, budget_bytes=budget)

@@ -23,7 +23,7 @@ def _recipe(task: str = "text-classification", **objective: object) -> Recipe:
     [
         ({}, Taps()),
         ({"prediction": {"kind": "kl"}}, Taps()),
-        ({"intermediate": {"kind": "mse", "tokens": "cls"}}, Taps(pooled=frozenset({"cls"}))),
+        ({"intermediate": {"kind": "mse", "tokens": "cls"}}, Taps(pooled=frozenset({"cls"}), entries=(2, 4, 6))),
         ({"intermediate": {"kind": "mse", "tokens": "tokens", "layer_map": "skip"}}, Taps(tokens=(2, 4, 6))),
         ({"intermediate": {"kind": "mse", "tokens": "tokens", "layer_map": "last"}}, Taps(tokens=(4, 5, 6))),
         ({"attention": {"kind": "minilm"}}, Taps(attention=(5,))),
@@ -31,7 +31,7 @@ def _recipe(task: str = "text-classification", **objective: object) -> Recipe:
         ({"attention": {"kind": "mse", "layer_map": "skip"}}, Taps(attention=(1, 3, 5))),
         ({"attention": {"kind": "mse", "layer_map": "skip", "layers": 1}}, Taps(attention=(5,))),
         ({"relation": {"kind": "trg"}}, Taps(tokens=(6,))),
-        ({"contrastive": {"kind": "colld"}}, Taps(pooled=frozenset({"cls"}))),
+        ({"contrastive": {"kind": "colld"}}, Taps(pooled=frozenset({"cls"}), entries=(2, 4, 6))),
     ],
 )
 def test_a_trial_asks_the_teacher_for_its_own_layers_only(objective: dict[str, object], expected: Taps) -> None:
@@ -40,7 +40,7 @@ def test_a_trial_asks_the_teacher_for_its_own_layers_only(objective: dict[str, o
 
 def test_image_states_are_pooled_or_maps() -> None:
     pooled = _recipe("image-classification", intermediate={"kind": "mse", "tokens": "mean"})
-    assert teacher_taps(pooled, 3, 0, IMAGE) == Taps(pooled=frozenset({"mean"}))
+    assert teacher_taps(pooled, 3, 0, IMAGE) == Taps(pooled=frozenset({"mean"}), entries=(0, 1, 2))
     maps = _recipe("image-classification", attention={"kind": "at", "layer_map": "last"})
     assert teacher_taps(maps, 2, 0, IMAGE) == Taps(maps=(1, 2))
 
