@@ -128,7 +128,8 @@ def vid(
     """Variational information distillation: a Gaussian guess of the teacher's state from the student's, with learned variances.
 
     Shapes: student_state, teacher_state (B, D) or (B, T, D); mask (B, T) bool or None; variance: module, () → (D,) → scalar.
-    Formula: mean over kept positions n and dimensions d of ½ (log σ_d² + (t_nd − μ_d(s_n))² / σ_d²), σ_d² = softplus(a_d) + 1e-5;
+    Formula: mean over kept positions n and dimensions d of ½ (log σ_d² + (t_nd − μ_d(s_n))² / σ_d²), σ_d² = softplus(a_d) + 1e-5
+        (the authors' code begins at 5);
         μ is the projection of the recipe (the paper's is a small network: projection mlp). It bounds −I(t; s) up to a constant.
     Scale: mse / (2σ²) at the start, σ² = initial_variance: at random initialisation gradient 0.07 × cross-entropy's (D = 384). As
         variances shrink the value goes below 0 and the gradient grows. Search the weight on a log scale around 1.

@@ -73,10 +73,10 @@ class EmdWeights(nn.Module):
     The pairs' losses are the costs D; the plan F minimises Σ F_ij D_ij with row sums w_i (the student's layer weights) and column sums
     w'_j (the teacher's), all of sum 1. So the loss Σ F_ij D_ij is the earth mover's distance. Then, while training, the cost attention:
     a layer's unit cost is C_i = Σ_j F_ij D_ij / w_i, and its next weight is w_i = softmax_i((Σ_k C_k / C_i) / attention_temperature):
-    layers that are cheap to match get more of the mass. Costs below zero (MI bounds, vid) are lifted so that the least is zero, which
-    does not change the plan.
+    layers that are cheap to match get more of the mass. Costs below zero (MI bounds, vid) have no such ratio, so where there are any,
+    the weights stay as they are; the plan does not depend on the zero of the costs.
     Source: Li, Liu, Zhao, Xu, Yang, Jin 2020, "BERT-EMD: Many-to-Many Layer Mapping for BERT Compression with Earth Mover's Distance",
-    sections 3.2 (EMD) and 3.3 (cost attention).
+    sections 3.2 (EMD) and 3.3 (cost attention). A later release of the authors' code divides the ratios by their sum in place of the softmax.
     """
 
     student_weight: Tensor
@@ -92,9 +92,8 @@ class EmdWeights(nn.Module):
         """Losses of the pairs (S · T,) → the transport plan (S · T,), of sum 1, without a gradient."""
         student, teacher = (weight.double().cpu().numpy() for weight in (self.student_weight, self.teacher_weight))
         cost = losses.detach().double().cpu().numpy().reshape(len(student), len(teacher))
-        cost = cost - min(cost.min(), 0.0)
-        plan = transport_plan(student, teacher, cost)
-        if self.training:
+        plan = transport_plan(student, teacher, cost - min(cost.min(), 0.0))
+        if self.training and cost.min() >= 0.0:
             self.student_weight.copy_(torch.from_numpy(self._attend((plan * cost).sum(axis=1) / student)))
             self.teacher_weight.copy_(torch.from_numpy(self._attend((plan * cost).sum(axis=0) / teacher)))
         return torch.from_numpy(plan.reshape(-1)).to(losses)

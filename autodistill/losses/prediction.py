@@ -237,7 +237,7 @@ def lelp(
 
     Shapes: student_logits, teacher_logits (B, C); student_embedding (B, D_s), teacher_embedding (B, D_t), which the heads read;
         splitter: module, both embeddings → both sides' subclass scores (B, C, S) → scalar.
-    Formula: −T² · mean_b Σ_c Σ_s P_cs log Q_cs, P_cs = p_c · softmax_s(u_cs / τ) and Q_cs = q_c · softmax_s(a_cs), with p, q the softmax of
+    Formula: −T² · mean_b Σ_c Σ_s P_cs log Q_cs, P_cs = p_c · softmax_s(u_cs / τ) and Q_cs = q_c · softmax_s(a_cs / T), p, q the softmax of
         teacher / T and student / T; u_cs the teacher's embedding along direction s of class c: principal components of the class's
         training embeddings in the null space of the output weights, randomly rotated, of unit variance; a_cs a linear head on the
         student's embedding. Any distribution over C · S classes is such a product, so the student stays a C-class model.
@@ -250,5 +250,5 @@ def lelp(
     student, teacher = _pair(student_logits, teacher_logits, temperature)
     student_scores, teacher_scores = splitter(student_embedding, teacher_embedding.detach())
     target = teacher.softmax(-1)[:, :, None] * (teacher_scores / subclass_temperature).softmax(-1)
-    guess = student.log_softmax(-1)[:, :, None] + student_scores.log_softmax(-1)
+    guess = student.log_softmax(-1)[:, :, None] + (student_scores / temperature).log_softmax(-1)
     return -(target * guess).sum(dim=(1, 2)).mean() * temperature**2

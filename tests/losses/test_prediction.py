@@ -169,7 +169,7 @@ def test_lelp_is_cross_entropy_over_all_subclasses() -> None:
         p, q = softmax(all_logits[b].tolist(), 2.0), softmax(student[b].tolist(), 2.0)
         for c in range(2):
             u = [(splitter.directions[c, s] @ embeddings[b] - splitter.offsets[c, s]).item() for s in range(3)]
-            for share, guess in zip(softmax(u, 0.5), softmax(a[b, c].tolist()), strict=True):
+            for share, guess in zip(softmax(u, 0.5), softmax(a[b, c].tolist(), 2.0), strict=True):
                 total -= p[c] * share * math.log(q[c] * guess)
     options = {"subclasses": 3, "subclass_temperature": 0.5, "temperature": 2.0}
     found = lelp(student, all_logits[:5], hidden, embeddings[:5], splitter, **options)
