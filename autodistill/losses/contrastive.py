@@ -90,8 +90,8 @@ def crd(
         negatives: bank: as the authors' code: positive and negatives are read from the memory (N = bank_negatives rows, drawn with
         replacement from the other rows; all M − 1 where there are no more), e^(…) is divided by Z = M · mean e^(…) over the first
         batch, and the same with the sides changed (g_t(t_i) against the student's memory) is added. Afterwards memory_i ← unit
-        length of (momentum · memory_i + (1 − momentum) · projection_i). The memory is in the head's state_dict. Adapted: the authors' loader
-        for CIFAR draws its negatives from rows of other classes; without classes (regression) there are none.
+        length of (momentum · memory_i + (1 − momentum) · projection_i). The memory is in the head's state_dict. Adapted: the
+        authors' loader for CIFAR draws negatives from rows of other classes; a regression has none.
     Scale: bank: 2 (1 + log(1 + N)) at the start, with a gradient about 2.5 times cross-entropy's. batch: a sum over N negatives without Z,
         so it grows with the batch: about 12 times cross-entropy's gradient at B = 16, 30 times at B = 64 (M = 8,000); search its weight on
         a log scale around 0.05.
@@ -174,8 +174,8 @@ def ckd(
         map of the student to D_t, and the queue of the last `queue` teacher vectors (at most as many as there are training rows).
     Formula: −mean_i log( e^(cos(W s_i, t_i)/τ) / ( Σ_{j ∈ batch} e^(cos(W s_i, t_j)/τ) + Σ_{q ∈ queue, row(q) ≠ i} e^(cos(W s_i, q)/τ) ) );
         then the batch's t_j replace the oldest of the queue, which is in the head's state_dict. Adapted: the queue's copies of the row
-        itself are not negatives (the paper's 5 million sentences never come round again while they are queued, our rows do); τ is fixed, where
-        the authors' code learns it.
+        itself are not negatives (the paper's 5 million sentences never come round again while they are queued, our rows do); τ is fixed,
+        where the authors' code learns it.
     Scale: log(B + queue) at the start; the gradient is about twice cross-entropy's at τ = 0.05, and goes with 1/τ.
     Source: Gao et al. 2021, "DistilCSE: Effective Knowledge Distillation For Contrastive Sentence Embeddings", section "Contrastive
         Knowledge Distillation".

@@ -76,7 +76,8 @@ class EmdWeights(nn.Module):
     layers that are cheap to match get more of the mass. Costs below zero (MI bounds, vid) have no such ratio, so where there are any,
     the weights stay as they are; the plan does not depend on the zero of the costs.
     Source: Li, Liu, Zhao, Xu, Yang, Jin 2020, "BERT-EMD: Many-to-Many Layer Mapping for BERT Compression with Earth Mover's Distance",
-    sections 3.2 (EMD) and 3.3 (cost attention). A later release of the authors' code divides the ratios by their sum in place of the softmax.
+    sections 3.2 (EMD) and 3.3 (cost attention). A later release of the authors' code divides the ratios by their sum
+    in place of the softmax.
     """
 
     student_weight: Tensor
