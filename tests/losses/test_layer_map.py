@@ -101,6 +101,13 @@ def test_emd_is_the_earth_movers_distance_and_its_weights_follow_the_cost() -> N
     assert weights.weigh.student_weight.tolist() == pytest.approx(expected), "evaluation does not move the weights"
 
 
+def test_emd_moves_no_weights_by_costs_below_zero() -> None:
+    weights = EmdWeights(2, 2)
+    plan = weights(torch.tensor([-3.0, 1.0, 2.0, -1.0]))
+    assert plan.tolist() == pytest.approx([0.5, 0.0, 0.0, 0.5])
+    assert weights.student_weight.tolist() == weights.teacher_weight.tolist() == [0.5, 0.5]
+
+
 def test_emd_stays_sound_over_many_steps() -> None:
     torch.manual_seed(0)
     weights = EmdWeights(3, 6)

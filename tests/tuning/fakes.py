@@ -19,6 +19,7 @@ from autodistill.records import Point, TrialRecord, read_records
 from autodistill.space import Space
 from autodistill.tasks.base import DatasetRef
 from autodistill.train.assignment import Assignment, Report, TrialResult
+from autodistill.tuning.environment import KEEP_MEMORY
 from autodistill.tuning.settings import DatasetFacts, SearchSettings, TeacherRef
 from autodistill.tuning.study import default_storage, was_interrupted
 
@@ -98,8 +99,8 @@ class FakeRunner:
                 elif recipe.training.batch_size == NO_MEMORY:
                     raise MemoryError
             report(Point(epoch=epoch, score=score, train_loss=1 / epoch, seconds=self.pause * epoch, losses={"prediction": 0.5}))
-        threads = float(os.environ.get("OMP_NUM_THREADS", "-1"))
-        return TrialResult(score_at(recipe, epochs), epochs, {"accuracy": score_at(recipe, epochs), "threads": threads}, count(recipe), 1e6)
+        seen = {name: float(os.environ.get(name, "-1")) for name in ("OMP_NUM_THREADS", *KEEP_MEMORY)}
+        return TrialResult(score_at(recipe, epochs), epochs, {"accuracy": score_at(recipe, epochs)} | seen, count(recipe), 1e6)
 
 
 def count(recipe: Recipe) -> int:

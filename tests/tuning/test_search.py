@@ -37,6 +37,7 @@ from autodistill.errors import RunError, StudyError
 from autodistill.limits import Limits
 from autodistill.recipe import Recipe
 from autodistill.tuning import run as run_module
+from autodistill.tuning.environment import KEEP_MEMORY
 from autodistill.tuning.ray_backend import ray_running
 from autodistill.tuning.run import run_search
 from autodistill.tuning.study import Study, default_storage
@@ -100,7 +101,9 @@ def test_every_end_is_recorded_in_both_places(mixed):
     first = next(record for record in records if record.role == "recommended")
     assert (first.state, first.reason) == ("fail", "DivergedError: the score of epoch 2 is nan")
     assert all(record.state == "complete" for record in records if record.role in ("no_kd", "plain_kd", "defaults"))
-    assert all(record.metrics["threads"] == 1 for record in records if record.state == "complete")
+    for metrics in (record.metrics for record in records if record.state == "complete"):
+        assert metrics["OMP_NUM_THREADS"] == 1
+        assert {name: str(int(metrics[name])) for name in KEEP_MEMORY} == KEEP_MEMORY
     assert "does\nnot fit" in (study.folder / "search.log").read_text() or "the batch does" not in str(reasons)
 
 
