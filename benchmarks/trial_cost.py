@@ -48,8 +48,8 @@ RATIOS = {
     "plain_over_hand_written": ("plain", "hand_written"),
 }
 GOALS = {"stored_over_plain": "≤ 1.05", "attention_over_plain": "≤ 1.15", "torchdistill_over_stored": "≥ 3 (CPU)"}
-BATCH = {"text": 32, "image": 32}
-QUICK = {"text": (256, 6, 3), "image": (192, 5, 3)}
+BATCH = {"text": 32, "image": 64}
+QUICK = {"text": (256, 6, 3), "image": (256, 4, 3)}
 FULL = {"text": (4000, 21, 10), "image": (1000, 15, 4)}
 """Training rows, rounds, steps of each arm in a round."""
 CHEAP = ("plain", "hand_written", "stored", "attention")
