@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -120,12 +120,17 @@ def along_layers(sizes: list[int], rows: int) -> Iterator[Cost]:
 
 
 def along_views(sizes: list[int], rows: int) -> Iterator[Cost]:
-    """More views of every row, an epoch reading one of them: as many epochs for every size."""
+    """More views of every row beside the original, an epoch reading one of them: as many epochs for every size."""
     world = open_world("text", rows)
-    training = {"epochs": max(sizes), "batch_size": 32}
+    training = {"epochs": 1 + max(sizes), "batch_size": 32}
+    storing = 0.0
     for size in sizes:
         view = {"kind": "token_dropout", "strength": 0.1, "copies": size}
-        yield cost("augmentation views", size, world, world.recipe(TEXT_STUDENTS["cnn"], STORED, 32, augmentation=view, training=training))
+        found = cost(
+            "augmentation views", size, world, world.recipe(TEXT_STUDENTS["cnn"], STORED, 32, augmentation=view, training=training)
+        )
+        storing += found.storing  # an earlier size's views are found in the store
+        yield replace(found, storing=storing)
 
 
 def along_trials(sizes: list[int], rows: int) -> Iterator[Cost]:
