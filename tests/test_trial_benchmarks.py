@@ -84,5 +84,9 @@ def test_ratios_are_taken_within_rounds(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.syspath_prepend(BENCHMARKS)
     import trial_cost
 
-    times = {"stored": [2.0, 20.0, 200.0, 2.2, 4.0], "plain": [1.0, 10.0, 100.0, 1.0, 1.0]}
+    # a round's steps; the plain arm has taken one more than the other in each round
+    times = {
+        "stored": [[1.5, 0.5], [20.0], [200.0], [2.2], [4.0]],
+        "plain": [[0.5, 0.5, 9.0], [10.0], [100.0, 7.0], [1.0, 5.0], [1.0, 1.0]],
+    }
     assert trial_cost._ratio(times, "stored", "plain") == {"median": 2.0, "lower_quartile": 2.0, "upper_quartile": 2.2}
