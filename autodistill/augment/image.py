@@ -40,10 +40,11 @@ def randaugment(images: np.ndarray, rng: np.random.Generator, *, strength: Annot
     Source: Cubuk et al. 2020, "RandAugment: Practical automated data augmentation with a reduced search space".
     When: image sets that a student of some size would otherwise learn by heart.
     """
-    from timm.data.auto_augment import rand_augment_transform
+    from timm.data.auto_augment import RandAugment, rand_augment_ops
 
     mean = tuple(int(value) for value in images.mean(axis=(0, 1, 2)))
-    augment = rand_augment_transform(f"rand-m{10 * strength:g}-n2-mstd0.5", {"img_mean": mean})
+    # timm's own `rand-m…` strings know whole magnitudes only
+    augment = RandAugment(rand_augment_ops(magnitude=10 * strength, hparams={"img_mean": mean, "magnitude_std": 0.5}), num_layers=2)
     seed = int(rng.integers(2**32))
     before = random.getstate(), np.random.get_state()
     random.seed(seed)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
+from PIL import Image
+from timm.data.auto_augment import rand_augment_transform
 
 from autodistill.augment.image import flip_crop, randaugment, random_erasing, selfmix
 
@@ -27,6 +31,20 @@ def test_randaugment_is_seeded_and_leaves_the_processs_generators_alone() -> Non
     assert np.array_equal(randaugment(images, np.random.default_rng(5), strength=0.5), first)
     assert not np.array_equal(randaugment(images, np.random.default_rng(6), strength=0.5), first)
     assert first.shape == images.shape
+
+
+def test_randaugment_is_timms_at_whole_magnitudes_and_knows_those_between() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), dtype=np.uint8)
+    seed = int(np.random.default_rng(5).integers(2**32))
+    rng = np.random.default_rng(5)
+    rng.integers(2**32)
+    cropped = flip_crop(images, rng)
+    reference = rand_augment_transform("rand-m5-n2-mstd0.5", {"img_mean": tuple(int(value) for value in images.mean(axis=(0, 1, 2)))})
+    random.seed(seed)
+    np.random.seed(seed)
+    expected = np.stack([np.asarray(reference(Image.fromarray(image))) for image in cropped])
+    assert np.array_equal(randaugment(images, np.random.default_rng(5), strength=0.5), expected)
+    assert not np.array_equal(randaugment(images, np.random.default_rng(5), strength=0.45), expected)
 
 
 def test_random_erasing_erases_the_share_of_images_and_of_their_area_asked_for() -> None:

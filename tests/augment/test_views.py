@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from autodistill.components import specs
 from autodistill.models.image import EncodedImages
 from autodistill.models.text import EncodedText, encode_split, load_tokenizer
 from autodistill.recipe import Recipe, Teacher
+from autodistill.space import Space
 from autodistill.tasks.base import Split
 from autodistill.teacher.finetune import finetune_teacher
 from autodistill.teacher.load import load_teacher
@@ -131,6 +133,17 @@ def test_both_texts_of_a_pair_are_changed_and_stay_a_pair(tmp_path: Path, kind: 
         changed[0] += ids[:middle] != first
         changed[1] += ids[middle:] != second
     assert min(changed) > 10
+
+
+def test_every_augmentation_of_the_shipped_image_space_makes_a_view() -> None:
+    images = image_dataset(6).train.images
+    assert images is not None
+    space, rng = Space.load("image", "image-classification"), random.Random(0)
+    parts = {view_key(part, 1, 0): part for part in (space.sample(rng).augmentation for _ in range(200))}
+    assert {part.kind for part in parts.values()} == {"none", *IMAGE_KINDS}
+    for part in parts.values():
+        if part.kind != "none":
+            assert image_view(EncodedImages(images), part, 1, 0).images.shape == images.shape
 
 
 def test_image_views_are_made_once_and_read_from_the_disk(isolated_cache: Path) -> None:
