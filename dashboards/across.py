@@ -86,7 +86,8 @@ def winners(studies: Sequence[RecordedStudy]) -> go.Figure:
     # A little air between the components: columns stand at places of their own.
     parts = [key[0] for key in columns]
     places = np.cumsum([0.0] + [1.0 if parts[number] == parts[number - 1] else 1.5 for number in range(1, len(parts))])
-    figure = style.make(title, 190 + 25 * len(names))
+    above, below = style.TOP + 106, 70
+    figure = style.make(title, above + below + 26 * len(names))
     cut = 8.0
     for part in dict.fromkeys(parts):
         own = [number for number, found in enumerate(parts) if found == part]
@@ -112,7 +113,7 @@ def winners(studies: Sequence[RecordedStudy]) -> go.Figure:
         figure.add_annotation(
             text=f"<b>{style.escape(name_of(part))}</b>", x=float(places[own[0]]) - 0.5, xanchor="left", y=1.0, yref="paper",
             yanchor="bottom",
-            yshift=62, showarrow=False, font={"size": 12},
+            yshift=78, showarrow=False, font={"size": 12},
         )  # fmt: skip
         best = [(float(places[own[int(np.nanargmin(row))]]), at) for at, row in enumerate(table[:, own]) if not np.isnan(row).all()]
         figure.add_scatter(
@@ -127,7 +128,7 @@ def winners(studies: Sequence[RecordedStudy]) -> go.Figure:
         tickvals=np.arange(len(names)), ticktext=[style.escape(name, 24) for name in names], showgrid=False, ticks="", linewidth=0,
         tickfont={"color": style.INK}, range=[-0.6, len(names) - 0.4],
     )  # fmt: skip
-    figure.update_layout(margin={"t": style.TOP + 90, "b": 70})
+    figure.update_layout(margin={"t": above, "b": below})
     return figure
 
 
