@@ -36,15 +36,16 @@ def flip_crop(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def randaugment(images: np.ndarray, rng: np.random.Generator, *, strength: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5) -> np.ndarray:
     """RandAugment: two random operations on each image, at magnitude 10 × strength, after `flip_crop`.
 
-    Shapes: images (N, H, W, 3) uint8 → the same. The operations are timm's.
+    Shapes: images (N, H, W, 3) uint8 → the same. The operations are timm's, those that do more the higher the magnitude.
     Source: Cubuk et al. 2020, "RandAugment: Practical automated data augmentation with a reduced search space".
     When: image sets that a student of some size would otherwise learn by heart.
     """
-    from timm.data.auto_augment import RandAugment, rand_augment_ops
+    from timm.data.auto_augment import RandAugment, rand_augment_choices, rand_augment_ops
 
     mean = tuple(int(value) for value in images.mean(axis=(0, 1, 2)))
-    # timm's own `rand-m…` strings know whole magnitudes only
-    augment = RandAugment(rand_augment_ops(magnitude=10 * strength, hparams={"img_mean": mean, "magnitude_std": 0.5}), num_layers=2)
+    # timm's own `rand-m…` strings know whole magnitudes only. At its highest, 10, posterising would keep 0 bits, which Pillow refuses.
+    hparams = {"img_mean": mean, "magnitude_std": 0.5, "magnitude_max": 9.99}
+    augment = RandAugment(rand_augment_ops(10 * strength, hparams=hparams, transforms=rand_augment_choices("", increasing=True)))
     seed = int(rng.integers(2**32))
     before = random.getstate(), np.random.get_state()
     random.seed(seed)

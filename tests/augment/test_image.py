@@ -39,12 +39,24 @@ def test_randaugment_is_timms_at_whole_magnitudes_and_knows_those_between() -> N
     rng = np.random.default_rng(5)
     rng.integers(2**32)
     cropped = flip_crop(images, rng)
-    reference = rand_augment_transform("rand-m5-n2-mstd0.5", {"img_mean": tuple(int(value) for value in images.mean(axis=(0, 1, 2)))})
+    reference = rand_augment_transform("rand-m5-n2-mstd0.5-inc1", {"img_mean": tuple(int(value) for value in images.mean(axis=(0, 1, 2)))})
     random.seed(seed)
     np.random.seed(seed)
     expected = np.stack([np.asarray(reference(Image.fromarray(image))) for image in cropped])
     assert np.array_equal(randaugment(images, np.random.default_rng(5), strength=0.5), expected)
     assert not np.array_equal(randaugment(images, np.random.default_rng(5), strength=0.45), expected)
+
+
+def test_randaugment_does_more_the_higher_its_strength_up_to_both_ends() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (300, 16, 16, 3), dtype=np.uint8)
+    cropping = np.random.default_rng(5)
+    cropping.integers(2**32)
+    cropped = flip_crop(images, cropping).astype(float)
+    changes = [
+        np.abs(randaugment(images, np.random.default_rng(5), strength=strength) - cropped).mean() for strength in (0.0, 0.25, 0.6, 1.0)
+    ]
+    assert changes == sorted(changes)
+    assert changes[3] > 1.2 * changes[0]
 
 
 def test_random_erasing_erases_the_share_of_images_and_of_their_area_asked_for() -> None:
