@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 
 from autodistill.errors import StudyError
-from autodistill.limits import Feasible, Limits
+from autodistill.limits import Feasible, Limits, ratio
 from autodistill.recipe import Recipe
 from autodistill.recommend_api import warm_recipes
 from autodistill.records import Role
@@ -18,15 +18,16 @@ from autodistill.space import Space
 from autodistill.stages import Stage, store_outputs, train_teacher
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import DatasetRef
+from autodistill.teacher.load import load_teacher
 from autodistill.train.data import open_inputs
-from autodistill.train.feasible import Feasibilities
+from autodistill.train.feasible import Feasibilities, model_cost
 from autodistill.train.taps import space_taps
 from autodistill.train.trial import run_trial
 from autodistill.tuning.events import Listen, SearchMessage, StageFinished, StageStarted
 from autodistill.tuning.run import SearchInterrupted, run_search
 from autodistill.tuning.settings import DatasetFacts, SearchSettings, check_existence, default_name
 from autodistill.tuning.stage_times import StageTimes
-from autodistill.tuning.study import Study
+from autodistill.tuning.study import Study, read_about
 
 _STUDENTS_TRIED = 200
 
@@ -39,8 +40,8 @@ def search(
     trials: int = 20,
     time_budget: float | None = None,
     max_epochs: int | None = None,
-    max_params: int | None = None,
-    max_latency_ms: float | None = None,
+    max_params: int | str | None = None,
+    max_latency_ms: float | str | None = None,
     limit_train: int | None = None,
     workers: int | None = None,
     cpus_per_trial: int = 1,
@@ -68,7 +69,8 @@ def search(
         trials: how many, the three baselines on top.
         time_budget: seconds for the trials; the teacher's training is not in it.
         max_epochs: of a trial, in place of the space's.
-        max_params, max_latency_ms: limits on the student. Latency is for one row of median length.
+        max_params, max_latency_ms: limits on the student: numbers, or a share of the teacher's own, `"1/7.5"`. Latency is for one row
+            of median length.
         limit_train: use at most so many training rows (a seeded, stratified subset).
         workers: trials at once; by default as many as there are cores or GPUs for.
         cpus_per_trial, gpus_per_trial: what a trial gets; a GPU may be shared, 0.25.
@@ -100,8 +102,10 @@ def search(
         teacher=teacher,
         trials=trials,
         time_budget=time_budget,
-        max_params=max_params,
-        max_latency_ms=max_latency_ms,
+        params_ratio=ratio(max_params, "max_params"),
+        latency_ratio=ratio(max_latency_ms, "max_latency_ms"),
+        max_params=None if isinstance(max_params, str) else max_params,
+        max_latency_ms=None if isinstance(max_latency_ms, str) else max_latency_ms,
         workers=workers,
         cpus_per_trial=cpus_per_trial,
         gpus_per_trial=gpus_per_trial,
@@ -134,7 +138,13 @@ def search(
     opened = {part: open_inputs(data, part, found.folder) for part, found in teachers.items()}
     for part in opened:
         store_outputs(opened[part], part, space_taps(points), tell)
-    feasible = Feasibilities(Limits(max_params, max_latency_ms), opened)
+    costs = {part: model_cost(load_teacher(found.folder)[0], opened[part]) for part, found in teachers.items()}
+    teachers = {part: dataclasses.replace(found, params=costs[part][0], latency_ms=costs[part][1]) for part, found in teachers.items()}
+    limits = Limits.asked(max_params, _measured_before(settings) or max_latency_ms, costs.values())
+    settings = dataclasses.replace(settings, max_params=limits.max_params, max_latency_ms=limits.max_latency_ms)
+    if settings.params_ratio or settings.latency_ratio:
+        tell(SearchMessage(f"limits on the student: {limits.text()}"))
+    feasible = Feasibilities(limits, opened)
     facts = DatasetFacts(data.name, data.fingerprint, data.task, data.metric, len(data.train))
     baselines = feasible_baselines(points, feasible, settings)
     if explore:
@@ -163,6 +173,13 @@ def search(
     tell.keep(result)
     write_report(result)
     return result
+
+
+def _measured_before(settings: SearchSettings) -> float | None:
+    """Milliseconds that the same share of the teacher's latency came to when the resumed study began: no two measurements are equal."""
+    before = (read_about(settings.folder) or {}) if settings.resume else {}
+    asked = before.get("settings", {})
+    return asked["max_latency_ms"] if settings.latency_ratio and asked.get("latency_ratio") == settings.latency_ratio else None
 
 
 def feasible_baselines(space: Space, feasible: Feasible, settings: SearchSettings) -> Mapping[Role, Recipe]:

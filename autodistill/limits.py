@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from autodistill.errors import UsageError
 from autodistill.recipe import Recipe
+
+
+def ratio(asked: float | str | None, name: str) -> float | None:
+    """The R of a limit that is asked for as a share of the teacher's own cost, `1/R`; None for a limit in numbers, or none.
+
+    Raises:
+        UsageError: a text that is no such share, or R is below 1.
+    """
+    if not isinstance(asked, str):
+        return None
+    found = re.fullmatch(r"\s*1\s*/\s*([0-9]*\.?[0-9]+)\s*", asked, re.ASCII)
+    if found is None or not (float(found.group(1)) >= 1 and math.isfinite(float(found.group(1)))):
+        raise UsageError(f"{name} is {asked!r}; it should be a number, or a share of the teacher's own, like 1/7.5")
+    return float(found.group(1))
 
 
 @dataclass(frozen=True)
@@ -35,6 +52,21 @@ class Limits:
 
     max_params: int | None = None
     max_latency_ms: float | None = None
+
+    @classmethod
+    def asked(cls, max_params: int | str | None, max_latency_ms: float | str | None, teachers: Iterable[tuple[int, float]]) -> Limits:
+        """The limits in numbers.
+
+        Args:
+            max_params, max_latency_ms: numbers, or `1/R` for a share of the teacher's own (`ratio`).
+            teachers: parameters and milliseconds of each; with several, shares are of the smallest and of the fastest.
+        """
+        params, latencies = zip(*teachers, strict=True)
+        smaller, faster = ratio(max_params, "max_params"), ratio(max_latency_ms, "max_latency_ms")
+        return cls(
+            max_params if smaller is None else int(min(params) / smaller),  # type: ignore[arg-type]
+            max_latency_ms if faster is None else min(latencies) / faster,  # type: ignore[arg-type]
+        )
 
     def check(self, params: int | None, latency_ms: float | None) -> Feasibility:
         """Hold a student's parameters and latency against the limits."""

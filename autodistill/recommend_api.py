@@ -14,7 +14,7 @@ import torch
 
 from autodistill.errors import AutodistillError
 from autodistill.features import dataset_features
-from autodistill.limits import Feasible, Limits
+from autodistill.limits import Feasible, Limits, ratio
 from autodistill.models import build_student
 from autodistill.models.base import pick_device, to_device
 from autodistill.models.fitting import cpu_threads, make_optimizer, training_batches
@@ -28,8 +28,9 @@ from autodistill.space import Space
 from autodistill.stages import Stage
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import Dataset, DatasetRef
+from autodistill.teacher.load import untrained_teacher
 from autodistill.train.data import Opened, open_inputs
-from autodistill.train.feasible import Feasibilities
+from autodistill.train.feasible import Feasibilities, model_cost
 from autodistill.tuning.events import Listen, SearchMessage
 
 TIMED_STEPS = 4
@@ -61,8 +62,8 @@ def recommend(
     *,
     space: str | None = None,
     teacher: str | None = None,
-    max_params: int | None = None,
-    max_latency_ms: float | None = None,
+    max_params: int | str | None = None,
+    max_latency_ms: float | str | None = None,
     top: int = 5,
     limit_train: int | None = None,
     seed: int = 0,
@@ -76,7 +77,8 @@ def recommend(
         dataset: a name (`autodistill datasets`), a Hugging Face id or a path.
         space: where recipes come from, beside the recorded ones: a shipped space or a space file; with a file nothing outside it is given.
         teacher: in place of the space's.
-        max_params, max_latency_ms: limits on the student. Latency is for one row of median length, on this machine.
+        max_params, max_latency_ms: limits on the student: numbers, or a share of the teacher's own, `"1/7.5"`. Latency is for one row
+            of median length, on this machine.
         top: how many recipes.
         limit_train: as for a search: the recommendation is for so many training rows.
         seed: of the splits, the subset and the recipes drawn from the space.
@@ -92,7 +94,9 @@ def recommend(
         points = points.fixed("teacher.model", teacher)
     recommender = Recommender(studies)
     opened = {part: open_inputs(data, part, _source(data, part.model, part.init)) for part in points.teachers()}
-    feasible = Feasibilities(Limits(max_params, max_latency_ms), opened)
+    shares = ratio(max_params, "max_params") or ratio(max_latency_ms, "max_latency_ms")
+    costs = [model_cost(untrained_teacher(data, part)[0], opened[part]) for part in opened] if shares else [(0, 0.0)]
+    feasible = Feasibilities(Limits.asked(max_params, max_latency_ms, costs), opened)
     found = recommender.recommend(
         dataset_features(data), points, top=top, feasible=feasible, rows=len(data.train), inside=space is not None, seed=seed
     )

@@ -186,7 +186,7 @@ def main() -> None:
         return ray_running(SearchSettings(dataset=DatasetRef("replayed"), study="farm", workers=workers, gpus_per_trial=0))
 
     profile = cProfile.Profile() if asked.profile else None
-    with ray(8):  # a Ray of its own: a larger one starts its processes beside what is measured
+    with ray(2):  # a Ray of its own, and no larger than a search would start it: free processors start worker processes that are not used
         if profile:
             profile.enable()
         driver = driver_cost(curves, trials, workers=2)

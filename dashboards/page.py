@@ -22,8 +22,8 @@ from autodistill.report import measures, texts
 from autodistill.report.answer import answer
 from autodistill.report.leaderboard import Row, failures, rows, verdict
 from autodistill.tasks.base import DatasetRef
-from autodistill.tuning.settings import SearchSettings
-from autodistill.tuning.study import count, rank, was_interrupted
+from autodistill.tuning.settings import SearchSettings, TeacherRef
+from autodistill.tuning.study import best_teacher, count, rank, was_interrupted
 
 from . import FIGURES, costs, style
 
@@ -52,7 +52,6 @@ class Subject:
     name: str
     records: list[TrialRecord]
     limits: Limits
-    teacher_score: float | None
     settings: SearchSettings
     about: Mapping[str, Any]
     recipe: str
@@ -62,7 +61,7 @@ def render(study: Study) -> str:
     """The page of a study."""
     recipe = study.folder / "recommended.yaml"
     text = recipe.read_text(encoding="utf-8") if recipe.exists() else ""
-    return render_subject(Subject(study.name, study.trial_records, study.limits, study.teacher_score, study.settings, study.about, text))
+    return render_subject(Subject(study.name, study.trial_records, study.limits, study.settings, study.about, text))
 
 
 def render_recorded(study: RecordedStudy) -> str:
@@ -76,14 +75,15 @@ def render_recorded(study: RecordedStudy) -> str:
     recipe = "" if best is None else Recipe.parse(best.recipe).to_yaml()
     facts = {"name": study.dataset, "task": study.task, "train_rows": study.train_rows, "fingerprint": study.fingerprint}
     about = {**study.about, "dataset": facts}
-    return render_subject(Subject(study.name, study.records, limits, study.teacher_score, settings, about, recipe))
+    return render_subject(Subject(study.name, study.records, limits, settings, about, recipe))
 
 
 def render_subject(study: Subject) -> str:
     """The page. Every name from outside is escaped, by the template and by the figures."""
     records, limits = study.records, study.limits
     stages = stage_seconds(study.about)
-    found = rows(records, limits, study.teacher_score, stages.get("teacher"))
+    teacher = best_teacher(study.about)
+    found = rows(records, limits, teacher, stages.get("teacher"))
     best = next(iter(rank(records, limits)), None)
     figures = {name: figure(records, limits) for name, figure in FIGURES.items() if name != "time"}
     figures["time"] = costs.time(records, limits, stages)
@@ -93,7 +93,7 @@ def render_subject(study: Subject) -> str:
         asked=_asked(study),
         answer=answer(records, limits),
         verdict=verdict(records, limits),
-        facts=_facts(best, records),
+        facts=_facts(best, records, teacher),
         rows=[_cells(row) for row in found],
         metric=texts.clean(records[0].metric) if records else "score",
         figures={name: draw(name, figure) for name, figure in figures.items()},
@@ -155,7 +155,7 @@ def _asked(study: Subject) -> dict[str, str]:
     asked = {
         "dataset": f"{data['name']}: {data['task']}, {data['train_rows']:,} training rows",
         "teacher": _teacher(study.about),
-        "limits on the student": study.limits.text(),
+        "limits on the student": study.limits.text() + _shares(settings),
         "trials": f"{settings.trials} beside the three baselines, of at most {texts.plural(settings.max_epochs, 'epoch')} each",
     }
     if settings.time_budget is not None:
@@ -163,12 +163,18 @@ def _asked(study: Subject) -> dict[str, str]:
     return asked
 
 
+def _shares(settings: SearchSettings) -> str:
+    found = {"parameters": settings.params_ratio, "latency": settings.latency_ratio}
+    text = " and ".join(f"1/{ratio:g} of its {name}" for name, ratio in found.items() if ratio is not None)
+    return f" (beside the teacher: {text})" if text else ""
+
+
 def _teacher(about: Mapping[str, Any]) -> str:
     models = [str(item.get("model", "")) for item in about.get("teachers", [])]
     return texts.clean(", ".join(dict.fromkeys(models))) or "not recorded"
 
 
-def _facts(best: TrialRecord | None, records: Sequence[TrialRecord]) -> list[tuple[str, str, str]]:
+def _facts(best: TrialRecord | None, records: Sequence[TrialRecord], teacher: TeacherRef) -> list[tuple[str, str, str]]:
     """The few numbers at the top: value, what it is, and a remark."""
     if best is None or best.score is None:
         return []
@@ -177,9 +183,11 @@ def _facts(best: TrialRecord | None, records: Sequence[TrialRecord]) -> list[tup
     facts = [(texts.score(known.mean), f"{texts.clean(best.metric)} on validation", spread)]
     if known.retention is not None:
         facts.append((texts.percent(known.retention), "of the teacher’s score", f"teacher {texts.score(best.teacher_score)}"))
-    facts.append((texts.params(best.params), "parameters", texts.student(best.recipe)))
+    beside = "" if teacher.params is None else f", teacher {texts.params(teacher.params)}"
+    facts.append((texts.params(best.params), "parameters", texts.student(best.recipe) + beside))
     if best.latency_ms is not None:
-        facts.append((texts.latency(best.latency_ms), "for one row", "on the machine of the search"))
+        beside = "" if teacher.latency_ms is None else f", teacher {texts.latency(teacher.latency_ms)}"
+        facts.append((texts.latency(best.latency_ms), f"for one row{beside}", "on the machine of the search"))
     return facts
 
 
@@ -219,11 +227,13 @@ def _time(records: Sequence[TrialRecord], stages: Mapping[str, float]) -> dict[s
 
 def _reproduce(settings: SearchSettings) -> str:
     """The command that asks the same again, into a study of another name."""
+    params: Any = settings.max_params if settings.params_ratio is None else f"1/{settings.params_ratio:g}"
     latency = None if settings.max_latency_ms is None else f"{settings.max_latency_ms:g}ms"
+    latency = latency if settings.latency_ratio is None else f"1/{settings.latency_ratio:g}"
     options: list[tuple[str, Any]] = [
         ("--dataset", settings.dataset.name), ("--limit-train", settings.dataset.limit_train), ("--space", settings.space),
         ("--teacher", settings.teacher), ("--trials", settings.trials), ("--max-epochs", settings.max_epochs),
-        ("--max-params", settings.max_params), ("--max-latency", latency), ("--seed", settings.seed),
+        ("--max-params", params), ("--max-latency", latency), ("--seed", settings.seed),
         ("--repeats", settings.repeats if settings.repeats > 1 else None),
         ("--study", f"{settings.study}-again"),
     ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -16,13 +17,19 @@ import torch
 from tiny_teacher import save_bert, text_dataset
 
 import autodistill
+from autodistill.api import _measured_before
 from autodistill.models.fitting import evaluate
 from autodistill.tasks import load_dataset
+from autodistill.tasks.base import DatasetRef
+from autodistill.teacher.load import load_teacher
 from autodistill.train.assignment import Assignment
+from autodistill.train.cost import count_parameters
 from autodistill.train.data import open_inputs
 from autodistill.train.students import load_student
 from autodistill.train.trial import run_trial
 from autodistill.tuning.events import StageFinished
+from autodistill.tuning.settings import SearchSettings
+from autodistill.tuning.study import SCHEMA, write_about
 
 SPACE = """\
 version: 1
@@ -88,12 +95,29 @@ def test_a_search_from_a_file_to_a_student(asked: dict[str, Any]) -> None:
     # A second search neither trains nor runs the teacher.
     stages.clear()
     second = autodistill.search(
-        **asked, trials=0, study="second", listen=lambda event: stages.append(event) if isinstance(event, StageFinished) else None
+        **asked,
+        trials=0,
+        study="second",
+        max_params="1/2",
+        listen=lambda event: stages.append(event) if isinstance(event, StageFinished) else None,
     )
     said = {stage.stage: stage for stage in stages}
+    params = count_parameters(load_teacher(teacher)[0])
+    assert (second.teacher.params, second.settings.max_params, second.settings.params_ratio) == (params, params // 2, 2.0)
     assert "found in the cache" in said["teacher"].text
     assert said["outputs"].seconds < 5
     assert [record.score for record in second.trial_records] == [record.score for record in study.trial_records[:3]]  # equal seeds
+
+
+def test_a_resumed_search_keeps_what_its_share_of_the_teachers_latency_came_to(tmp_path: Path) -> None:
+    began = SearchSettings(DatasetRef("d"), "s", max_latency_ms=1.25, latency_ratio=9.4, studies_dir=str(tmp_path))
+    began.folder.mkdir()
+    write_about(began.folder, {"schema": SCHEMA, "settings": began.to_dict()})
+    asked = dataclasses.replace(began, max_latency_ms=None, resume=True)
+    assert _measured_before(asked) == 1.25
+    assert _measured_before(dataclasses.replace(asked, latency_ratio=5.0)) is None
+    assert _measured_before(dataclasses.replace(asked, latency_ratio=None)) is None
+    assert _measured_before(dataclasses.replace(asked, study="another")) is None
 
 
 @pytest.mark.slow
@@ -108,7 +132,8 @@ def test_the_command_prints_one_json_object_and_keeps_the_limits(asked: dict[str
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert set(found) == {
-        "study", "folder", "storage", "teacher_score", "baselines", "best", "importance", "counts", "recommended", "seconds",
+        "study", "folder", "storage", "teacher_score", "teacher_params", "teacher_latency_ms", "baselines", "best", "importance",
+        "counts", "recommended", "seconds",
     }  # fmt: skip
     assert set(found["baselines"]) == {"no_kd", "plain_kd", "defaults"}
     assert found["best"]["params"] <= 2500

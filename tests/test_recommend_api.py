@@ -17,6 +17,8 @@ from autodistill.models import count_params
 from autodistill.models.sources import source_folder
 from autodistill.recipe import Recipe
 from autodistill.space import Space
+from autodistill.teacher.load import untrained_teacher
+from autodistill.train.cost import count_parameters
 from autodistill.train.data import open_inputs
 from autodistill.tuning.events import SearchMessage, StageFinished
 
@@ -39,7 +41,7 @@ def feasible(recipe: Recipe) -> Feasibility:
 def test_recommending_for_a_file_measures_the_students(tmp_path: Path) -> None:
     made = text_dataset(200)
     pd.DataFrame({"text": made.train.texts, "label": made.train.labels}).to_parquet(tmp_path / "rows.parquet")
-    teacher = str(save_bert(tmp_path / "bert"))
+    teacher = str(save_bert(tmp_path / "bert", positions=128))
     studies = [study(number, recipes=12) for number in range(3)]
     asked = {"teacher": teacher, "studies": studies, "max_params": 60_000, "top": 2}
     advice = recommend_api.recommend(str(tmp_path / "rows.parquet"), **asked)
@@ -55,6 +57,9 @@ def test_recommending_for_a_file_measures_the_students(tmp_path: Path) -> None:
         assert item.latency_ms is not None
         assert item.latency_ms > 0
         assert seconds > 0
+    teacher_params = count_parameters(untrained_teacher(made, advice.recipes[0].recipe.teacher)[0])
+    shared = autodistill.recommend(str(tmp_path / "rows.parquet"), **asked | {"max_params": "1/1.5"})
+    assert all(item.params is not None and item.params <= teacher_params / 1.5 for item in shared.recipes)
     again = autodistill.recommend(str(tmp_path / "rows.parquet"), **asked)  # the package's name can be called
     assert [item.recipe.id for item in again.recipes] == [item.recipe.id for item in advice.recipes]
 

@@ -8,6 +8,9 @@ import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 
+from autodistill.errors import UsageError
+from autodistill.limits import ratio
+
 _COUNT = {"": 1, "k": 1_000, "m": 1_000_000, "b": 1_000_000_000}
 _SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 _MILLISECONDS = {"": Decimal(1), "us": Decimal("0.001"), "ms": Decimal(1), "s": Decimal(1000)}
@@ -27,6 +30,21 @@ def count(text: str) -> int:
     if value != int(value):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number; give one like 5M, 250k or 120000")
     return int(value)
+
+
+def or_share(read: Callable[[str], float], example: str) -> Callable[[str], float | str]:
+    """What `read` reads, or a share of the teacher's own cost, `1/7.5`, which stays a text."""
+
+    def either(text: str) -> float | str:
+        if "/" not in text:
+            return read(text)
+        try:
+            ratio(text, "the share")
+        except UsageError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a share of the teacher's; give one like 1/7.5, or {example}") from None
+        return text.strip()
+
+    return either
 
 
 def seconds(text: str) -> float:
@@ -84,5 +102,15 @@ def add_dataset(place: Options) -> None:
 
 def add_limits(place: Options) -> None:
     """The options that limit the student."""
-    place.add_argument("--max-params", metavar="5M", type=count, help="students have at most so many parameters")
-    place.add_argument("--max-latency", metavar="2ms", type=milliseconds, help="students answer one row within this time, on this machine")
+    place.add_argument(
+        "--max-params",
+        metavar="5M|1/7.5",
+        type=or_share(count, "a count like 5M"),
+        help="students have at most so many parameters, or that share of the teacher's",
+    )
+    place.add_argument(
+        "--max-latency",
+        metavar="2ms|1/9.4",
+        type=or_share(milliseconds, "a latency like 2ms"),
+        help="students answer one row within this time on this machine, or that share of the teacher's",
+    )

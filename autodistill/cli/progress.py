@@ -55,7 +55,6 @@ class TrialState:
 class Progress:
     """The state of a search. `earlier` reads the records of the sessions before this one from a study's folder."""
 
-    limits: Limits = field(default_factory=Limits)
     earlier: Callable[[str], list[TrialRecord]] = lambda folder: []
     clock: Callable[[], float] = time.monotonic
     stages: dict[Stage, StageState] = field(default_factory=dict)
@@ -66,6 +65,9 @@ class Progress:
     search: SearchStarted | None = None
     ended: SearchFinished | None = None
     trials_began: float | None = None
+
+    limits: Limits = field(default_factory=Limits)
+    """On students; known when the search has started."""
 
     def __post_init__(self) -> None:
         self.began = self.clock()
@@ -84,7 +86,7 @@ class Progress:
                 state = self.stages.setdefault(stage, StageState(text, now))
                 state.seconds, state.text = state.earlier + seconds, text
             case SearchStarted():
-                self.search, self.trials_began = event, now
+                self.search, self.trials_began, self.limits = event, now, event.limits
                 self.finished = {record.trial: record for record in self.earlier(event.folder)} | self.finished
             case TrialStarted():
                 self.running[event.trial] = TrialState(event.trial, event.role, event.student, event.epochs, event.params, now)

@@ -20,7 +20,6 @@ from autodistill.cli.progress import Progress
 from autodistill.cli.stages import all_to_stderr
 from autodistill.components import TASKS
 from autodistill.errors import RunError, UsageError
-from autodistill.limits import Limits
 from autodistill.records import TrialRecord, read_records
 from autodistill.report.html import write_report
 from autodistill.report.importance import component_importance, sentence
@@ -37,6 +36,7 @@ STAGES: tuple[Stage, ...] = ("teacher", "outputs", "trials")
 EPILOG = """examples:
   autodistill search --dataset movie-reviews --trials 8
   autodistill search --dataset my/reviews.csv --text-column body --label-column stars --time-budget 1h
+  autodistill search --dataset sst2 --max-params 1/7.5 --max-latency 1/9.4
   autodistill search --dataset cifar10 --max-params 1M --gpus-per-trial 0.25
   autodistill search --dataset sst2 --study monday --resume --trials 60
 """
@@ -105,7 +105,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Search, show how it goes, and say what it came to."""
     _check(args)
-    progress = Progress(Limits(args.max_params, args.max_latency), _earlier)
+    progress = Progress(_earlier)
     study: Study | None = None
     failure: RunError | None = None
     with all_to_stderr() if args.json else contextlib.nullcontext(sys.stdout) as out:
@@ -182,7 +182,6 @@ def _check(args: argparse.Namespace) -> None:
         study=args.study,
         trials=args.trials,
         time_budget=args.time_budget,
-        max_latency_ms=args.max_latency,
         gpus_per_trial=args.gpus_per_trial,
         studies_dir=args.studies_dir,
         resume=args.resume,
@@ -238,7 +237,7 @@ def _show(args: argparse.Namespace, study: Study, progress: Progress, out: TextI
     records = study.trial_records
     teacher = progress.stages.get("teacher")
     trained = teacher.seconds if teacher is not None and teacher.total else None  # without progress it was there already
-    found = rows(records, study.limits, study.teacher_score, trained)
+    found = rows(records, study.limits, study.teacher, trained)
     console.print()
     console.print(table(found, records[0].metric, console.width))
     console.print()

@@ -16,7 +16,7 @@ from autodistill.limits import Limits
 from autodistill.records import BASELINES, TrialRecord
 from autodistill.report import texts
 from autodistill.report.importance import component_importance
-from autodistill.tuning.settings import without_password
+from autodistill.tuning.settings import TeacherRef, without_password
 from autodistill.tuning.study import rank, was_interrupted
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Row:
     is_best: bool = False
 
 
-def rows(records: Sequence[TrialRecord], limits: Limits, teacher_score: float | None, teacher_seconds: float | None) -> list[Row]:
+def rows(records: Sequence[TrialRecord], limits: Limits, teacher: TeacherRef, teacher_seconds: float | None) -> list[Row]:
     """The teacher, then the best trials and all baselines, best first; baselines without a score come last.
 
     teacher_seconds: what its training took, None where it was trained by an earlier search.
@@ -55,10 +55,10 @@ def rows(records: Sequence[TrialRecord], limits: Limits, teacher_score: float | 
     )
     listed = scored + [item for item in baselines if _score(item) is None]
     found = [_row(record, bool(ranked) and record.trial == ranked[0].trial, limits) for record in listed]
-    has_teacher = teacher_score is not None and math.isfinite(teacher_score)
-    share = 1.0 if has_teacher and teacher_score > 0 else None  # type: ignore[operator]
+    share = 1.0 if teacher.score is not None and math.isfinite(teacher.score) and teacher.score > 0 else None
     model = str(records[0].recipe.get("teacher", {}).get("model", "")) if records else ""
-    return [Row("teacher", None, teacher_score, share, None, None, teacher_seconds, texts.clean(model), ""), *found]
+    costs = teacher.params, teacher.latency_ms, teacher_seconds
+    return [Row("teacher", None, teacher.score, share, *costs, texts.clean(model), ""), *found]
 
 
 def _row(record: TrialRecord, is_best: bool, limits: Limits) -> Row:
@@ -138,6 +138,8 @@ def summary(study: Study, seconds: Mapping[str, float]) -> dict[str, Any]:
         "folder": str(study.folder),
         "storage": without_password(study.storage),
         "teacher_score": study.teacher_score,
+        "teacher_params": study.teacher.params,
+        "teacher_latency_ms": study.teacher.latency_ms,
         "baselines": {role: scores.get(role) for role in BASELINES},
         "best": None
         if best is None

@@ -6,24 +6,33 @@ from collections.abc import Mapping
 
 from autodistill.limits import Feasibility, Limits
 from autodistill.models import build_student, count_params
-from autodistill.models.base import pick_device, to_device
+from autodistill.models.base import StudentModule, pick_device, to_device
 from autodistill.recipe import Recipe, Teacher
-from autodistill.train.cost import measure_latency
+from autodistill.train.cost import count_parameters, measure_latency
 from autodistill.train.data import Opened, median_row
 
 ROUNDS = 3
 
 
+def model_cost(model: StudentModule, opened: Opened, device: str = "auto") -> tuple[int, float]:
+    """Parameters, and milliseconds for the validation row of median length: one CPU thread, or the GPU.
+
+    The quietest of a few rounds' medians, because other work on the machine only ever adds to it.
+    """
+    place = pick_device(device)
+    model = model.to(place).eval()
+    batch = to_device(opened.validation.batch(median_row(opened.validation)), place)
+    return count_parameters(model), min(measure_latency(model, batch) for _ in range(ROUNDS))
+
+
 class Feasibilities:
     """Measures students against limits, each architecture once.
 
-    Latency is that of one row, the one of median length, with one CPU thread (or on the GPU): the quietest of a few rounds'
-    medians, because other trials' work on the same machine only ever adds to it. It is measured where the parameters are
-    within their limit.
+    Latency (see `model_cost`) is measured where the parameters are within their limit.
     """
 
     def __init__(self, limits: Limits, opened: Mapping[Teacher, Opened], device: str = "auto") -> None:
-        self.limits, self.opened, self.device = limits, opened, pick_device(device)
+        self.limits, self.opened, self.device = limits, opened, device
         self._latencies: dict[tuple[Teacher, str], float] = {}
 
     def __call__(self, recipe: Recipe) -> Feasibility:
@@ -37,7 +46,5 @@ class Feasibilities:
         )  # weights cost time, not latency
         key = recipe.teacher, blank.student.model_dump_json()
         if key not in self._latencies:
-            model = build_student(blank, opened.context).to(self.device).eval()
-            batch = to_device(opened.validation.batch(median_row(opened.validation)), self.device)
-            self._latencies[key] = min(measure_latency(model, batch) for _ in range(ROUNDS))
+            _, self._latencies[key] = model_cost(build_student(blank, opened.context), opened, self.device)
         return self.limits.check(params, self._latencies[key])

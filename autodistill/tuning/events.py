@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from autodistill.limits import Limits
 from autodistill.records import Point, Role, TrialRecord
 
 Stage = Literal["data", "teacher", "outputs", "warm", "trials", "students", "test", "folder", "onnx"]
@@ -40,7 +41,7 @@ class StageFinished:
 
 @dataclass(frozen=True)
 class SearchStarted:
-    """Ray is up and the first trial will be asked for. `done` counts finished search trials of earlier sessions."""
+    """Ray is up and the first trial will be asked for. `done` counts finished search trials of earlier sessions; limits: on students."""
 
     study: str
     folder: str
@@ -48,6 +49,7 @@ class SearchStarted:
     done: int
     workers: int
     time_budget: float | None
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True)

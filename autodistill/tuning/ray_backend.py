@@ -39,13 +39,14 @@ class Halt(BaseException):
 
 @dataclass
 class Round:
-    """One run of a Tuner, as its hooks see it. graceful: halt by letting Tune clean up, not by leaving its loop."""
+    """One run of a Tuner, as its hooks see it. graceful: halt by letting Tune clean up, not by leaving its loop. workers: at once."""
 
     ledger: Ledger
     emit: Callable[[Event], None]
     log: Callable[[str], None]
     halted: Callable[[], bool]
     graceful: bool
+    workers: int
     numbers: dict[str, int] = field(default_factory=dict)
     error: Exception | None = None
 
@@ -105,7 +106,7 @@ class Round:
             self.error = RunError(f"the workers cannot run trials: {cause}; see {self.ledger.folder / 'search.log'}")
 
 
-def run_round(tuner_round: Round, settings: SearchSettings, workers: int, runner: Runner) -> None:
+def run_round(tuner_round: Round, settings: SearchSettings, runner: Runner) -> None:
     """Run trials until the ledger wants no more.
 
     Raises:
@@ -124,7 +125,7 @@ def run_round(tuner_round: Round, settings: SearchSettings, workers: int, runner
             tune.with_resources(trainable, {"cpu": settings.cpus_per_trial, "gpu": gpus}),
             tune_config=tune.TuneConfig(
                 num_samples=-1,
-                max_concurrent_trials=workers,
+                max_concurrent_trials=tuner_round.workers,
                 search_alg=Proposals(tuner_round),
                 scheduler=Messages(tuner_round),
                 reuse_actors=True,

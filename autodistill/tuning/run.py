@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 import os
@@ -152,11 +153,8 @@ def _run(ledger: Ledger, settings: SearchSettings, runner: Runner, emit: Listen,
                     ledger.repeat()
                 if ledger.wants_more() and not late():
                     with ray_running(settings) as ray:
-                        emit(
-                            SearchStarted(
-                                settings.study, str(ledger.folder), settings.trials, ledger.searched, ray.workers, settings.time_budget
-                            )
-                        )
+                        asked = settings.trials, ledger.searched, ray.workers, settings.time_budget, ledger.limits
+                        emit(SearchStarted(settings.study, str(ledger.folder), *asked))
                         try:
                             for _ in range(2):
                                 _rounds(ledger, settings, ray, runner, emit, lambda: interrupted.is_set() or late())
@@ -180,7 +178,7 @@ def _rounds(ledger: Ledger, settings: SearchSettings, ray: RunningRay, runner: R
             raise Halt
         before = ledger.finished
         try:
-            run_round(Round(ledger, emit, lambda text: log(ledger.folder, text), halted, not ray.own), settings, ray.workers, runner)
+            run_round(Round(ledger, emit, lambda text: log(ledger.folder, text), halted, not ray.own, ray.workers), settings, runner)
         except RunError:
             raise
         except Exception as cause:
@@ -258,7 +256,7 @@ def _about(plan: Plan, space: Space) -> dict[str, Any]:
         "settings": settings.to_dict() | {"resume": False},
         "dataset": {name: getattr(plan.dataset, name) for name in DatasetFacts.__dataclass_fields__},
         "space": space.to_dict(),
-        "teachers": [{**part.model_dump(), "folder": ref.folder, "score": ref.score} for part, ref in plan.teachers.items()],
+        "teachers": [{**part.model_dump(), **dataclasses.asdict(ref)} for part, ref in plan.teachers.items()],
         "teacher_score": max(scores, default=None),
         "sessions": [{"started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), "environment": plan.environment}],
     }
@@ -284,8 +282,9 @@ def _refuse_differences(before: dict[str, Any], now: dict[str, Any]) -> None:
     old, new = before["settings"], now["settings"]
     same = [(name, old[name], new[name]) for name in ("seed", "max_epochs", "max_params", "max_latency_ms")]
     same += [(f"dataset {name}", before["dataset"][name], now["dataset"][name]) for name in ("task", "metric", "fingerprint")]
-    parts = [{name: value for name, value in item.items() if name not in ("folder", "score")} for item in before["teachers"]]
-    parts_now = [{name: value for name, value in item.items() if name not in ("folder", "score")} for item in now["teachers"]]
+    measured = {field.name for field in dataclasses.fields(TeacherRef)}
+    parts = [{name: value for name, value in item.items() if name not in measured} for item in before["teachers"]]
+    parts_now = [{name: value for name, value in item.items() if name not in measured} for item in now["teachers"]]
     same += [("teachers", parts, parts_now), ("space name", before["space"]["name"], now["space"]["name"])]
     parameters, parameters_now = before["space"]["parameters"], now["space"]["parameters"]
     same += [(f"space: {path}", parameters.get(path), parameters_now.get(path)) for path in {**parameters, **parameters_now}]

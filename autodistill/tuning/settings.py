@@ -26,10 +26,12 @@ class DatasetFacts:
 
 @dataclass(frozen=True)
 class TeacherRef:
-    """A fine-tuned teacher: its folder and its score on the validation split."""
+    """A fine-tuned teacher: its folder, its score on the validation split, its parameters and milliseconds for one row."""
 
     folder: str
     score: float | None
+    params: int | None = None
+    latency_ms: float | None = None
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class SearchSettings:
 
     trials: search trials that end complete, pruned or failed; the baselines come on top, interrupted and infeasible ones
     do not count. time_budget: seconds for the trials (not for teachers). max_epochs: of a trial, and what early stopping
-    divides into rungs. max_params, max_latency_ms: limits on the student, checked before training. workers: trials at
+    divides into rungs. max_params, max_latency_ms: limits on the student, checked before training. params_ratio, latency_ratio:
+    how many times smaller and faster than the teacher that is, where it was asked for so. workers: trials at
     once. gpus_per_trial: may be a fraction; None is one GPU where there is one. address: of a Ray cluster; None starts
     Ray on this machine, on loopback alone. keep: students kept on disk. storage: an Optuna storage URL; None is a SQLite
     file in the study's folder. resume: go on with a study that exists. explore: spread the trials over the whole space, and
@@ -57,6 +60,8 @@ class SearchSettings:
     max_epochs: int = 8
     max_params: int | None = None
     max_latency_ms: float | None = None
+    params_ratio: float | None = None
+    latency_ratio: float | None = None
     workers: int | None = None
     cpus_per_trial: int = 1
     gpus_per_trial: float | None = None

@@ -11,11 +11,12 @@ search.log         tracebacks of failed trials
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from autodistill.errors import StudyError, not_allowed
 from autodistill.limits import Limits
 from autodistill.recipe import Recipe
 from autodistill.records import BASELINES, Role, TrialRecord, read_records, to_frame
-from autodistill.tuning.settings import SearchSettings, study_names, without_password
+from autodistill.tuning.settings import SearchSettings, TeacherRef, study_names, without_password
 
 if TYPE_CHECKING:
     import optuna
@@ -87,6 +88,11 @@ class Study:
     def teacher_score(self) -> float | None:
         """The best teacher's score on the validation split."""
         return self.about["teacher_score"]
+
+    @property
+    def teacher(self) -> TeacherRef:
+        """The best teacher."""
+        return best_teacher(self.about)
 
     @property
     def storage(self) -> str:
@@ -224,6 +230,14 @@ def was_interrupted(record: TrialRecord) -> bool:
 def default_storage(folder: Path) -> str:
     """URL of the SQLite file in a study's folder."""
     return f"sqlite:///{folder / 'optuna.db'}"
+
+
+def best_teacher(about: Mapping[str, Any]) -> TeacherRef:
+    """The teacher of the highest score that a study's description names; its costs are None where it was recorded without them."""
+    known = {field.name for field in dataclasses.fields(TeacherRef)}
+    blank: dict[str, Any] = {"folder": "", "score": about.get("teacher_score")}
+    found = [TeacherRef(**blank | {name: item[name] for name in known & set(item)}) for item in about.get("teachers") or [{}]]
+    return max(found, key=lambda item: -math.inf if item.score is None else item.score)
 
 
 def read_about(folder: Path) -> dict[str, Any] | None:

@@ -47,14 +47,16 @@ class Messages(FIFOScheduler):
     def __init__(self, tuner_round: Round) -> None:
         super().__init__()
         self.round = tuner_round
-        self.snapshots = True
+        self.first = True
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         super().on_trial_add(tune_controller, trial)
-        if self.snapshots:  # Tune wants one of itself to exist; the others take 10 ms for each trial so far, and are never read
+        if self.first:  # Tune wants one snapshot of itself to exist; the others take 10 ms for each trial so far, and are never read
             tune_controller.checkpoint(force=True)
             tune_controller.checkpoint = _no_snapshot
-            self.snapshots = False
+            # Of workers that are free at one time Tune keeps one and starts the others anew, which is seconds of imports each.
+            tune_controller._actor_cache.increase_max(trial.placement_group_factory, self.round.workers)
+            self.first = False
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         stop = self.round.message(trial.trial_id, result["message"])

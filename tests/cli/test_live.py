@@ -241,7 +241,8 @@ def test_a_resumed_search_knows_the_earlier_trials(tmp_path: Path) -> None:
 
 
 def test_a_baseline_over_the_limits_is_never_the_best() -> None:
-    progress = Progress(Limits(max_params=1000))
+    progress = Progress()
+    progress.hear(search_started(limits=Limits(max_params=1000)))
     progress.hear(TrialFinished(record(0, "no_kd", 0.9, params=2000)))
     assert best_line(progress) is None
     progress.hear(TrialFinished(record(1, score=0.5, params=900, teacher_score=-0.1)))

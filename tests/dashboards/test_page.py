@@ -83,6 +83,16 @@ def test_the_page_has_every_section_the_leaderboard_and_the_recipe(tmp_path: Pat
     assert "autodistill search --dataset d --trials 20" in page.text
 
 
+def test_limits_as_shares_of_the_teachers_costs_are_said_and_asked_again(tmp_path: Path) -> None:
+    asked = {"max_params": 3_026_666, "params_ratio": 7.5, "max_latency_ms": 0.8, "latency_ratio": 9.4}
+    study = make_study(tmp_path, RECORDS, **asked)
+    study.about["teachers"] = [{"model": "big", "score": 0.9, "params": 22_700_000, "latency_ms": 7.52}]
+    page = _Parsed(without_plotly(render(study)))
+    assert "at most 3,026,666 parameters, at most 0.8 ms for one row (beside the teacher: 1/7.5 of its parameters and 1/9.4" in page.text
+    assert "--max-params 1/7.5 --max-latency 1/9.4" in page.text
+    assert page.rows[1][4:6] == ["22.7M", "7.52 ms"]
+
+
 def test_the_page_loads_nothing_and_has_plotly_once(tmp_path: Path) -> None:
     page = render(make_study(tmp_path, RECORDS))
     assert page.count("* plotly.js v") == 1

@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import optuna
 import pytest
@@ -32,6 +33,7 @@ from fakes import (
     make_teachers,
 )
 from optuna.trial import TrialState
+from ray.tune.utils.object_cache import _ObjectCache
 
 from autodistill.errors import RunError, StudyError
 from autodistill.limits import Limits
@@ -41,6 +43,7 @@ from autodistill.tuning.environment import KEEP_MEMORY
 from autodistill.tuning.ray_backend import ray_running
 from autodistill.tuning.run import run_search
 from autodistill.tuning.study import Study, default_storage
+from autodistill.tuning.tune_hooks import Messages
 
 pytestmark = pytest.mark.slow
 
@@ -105,6 +108,20 @@ def test_every_end_is_recorded_in_both_places(mixed):
         assert metrics["OMP_NUM_THREADS"] == 1
         assert {name: str(int(metrics[name])) for name in KEEP_MEMORY} == KEEP_MEMORY
     assert "does\nnot fit" in (study.folder / "search.log").read_text() or "the batch does" not in str(reasons)
+
+
+def test_workers_are_kept_from_trial_to_trial(ray_up, tmp_path):
+    starts = tmp_path / "starts"
+    starts.mkdir()
+    search(tmp_path, runner=FakeRunner(pause=0.1, starts=str(starts)), trials=20, workers=2)
+    assert len({path.read_text() for path in starts.iterdir()}) <= 2
+    # All that are free at one time wait for the next trials: Tune by itself would keep one of them.
+    cache = _ObjectCache(may_keep_one=True)
+    controller = SimpleNamespace(_actor_cache=cache, checkpoint=lambda force: None)
+    Messages(SimpleNamespace(workers=3)).on_trial_add(controller, SimpleNamespace(placement_group_factory="one CPU"))
+    assert [cache.cache_object("one CPU", number) for number in range(4)] == [True, True, True, False]
+    assert list(cache.flush_cached_objects()) == []
+    assert list(cache.flush_cached_objects(force_all=True)) == [0, 1, 2]
 
 
 def test_the_best_is_recommended_and_kept(mixed):
