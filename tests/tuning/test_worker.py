@@ -18,7 +18,7 @@ def anonymous():
     lines = open("/proc/self/smaps_rollup").read().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("Anonymous"))
 
-held = [(bytes(2**20), bytes(64)) for _ in range(300)]
+held = [(b"1" * 2**20, b"1" * 2**10) for _ in range(300)]
 kept = [small for large, small in held]  # between the large ones, so that the heap's top stays where it is
 before = anonymous()
 del held
