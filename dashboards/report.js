@@ -38,6 +38,7 @@ const shapes = {
   square: (fill, stroke) => `<rect x="7.5" y="2.5" width="9" height="9" fill="${fill}" ${stroke}/>`,
   diamond: (fill, stroke) => `<path d="M12 1l6 6-6 6-6-6z" fill="${fill}" ${stroke}/>`,
   "triangle-up": (fill, stroke) => `<path d="M12 1.5l6 10.5H6z" fill="${fill}" ${stroke}/>`,
+  star: (fill, stroke) => `<path d="M12 1l1.7 4.2 4.5.3-3.5 2.9 1.1 4.4L12 10.4l-3.8 2.4 1.1-4.4-3.5-2.9 4.5-.3z" fill="${fill}" ${stroke}/>`,
   "x-thin": (fill, stroke) => `<path d="M8 3l8 8M16 3l-8 8" ${stroke}/>`,
   "line-ns": (fill, stroke) => `<path d="M12 2v10" ${stroke}/>`,
 };

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from autodistill.dashboards.page import render
 from generated import TASK, generate, generated_study, library
 from made import failed, make_study, record
 
+from autodistill.components import TASKS
 from autodistill.report.html import write_report
 from autodistill.tuning.study import Study
 
@@ -155,9 +156,11 @@ def test_it_prints_within_the_paper(seen: Seen, tmp_path: Path) -> None:
 def test_the_page_across_studies_is_drawn_and_fits(width: int, seen: Seen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page_all, "recommender_table", lambda studies: ([], "left out here"))
     path = tmp_path / "all.html"
-    path.write_text(page_all.render_all(library(6, 12)), encoding="utf-8")
+    tasks = [*TASKS, TASKS[0]]  # each has a mark of its own on the map
+    path.write_text(page_all.render_all([replace(study, task=task) for study, task in zip(library(len(tasks), 12), tasks, strict=True)]))
     seen.open(path, width)
     assert seen.errors == []
     assert seen.asked == [path.as_uri()]
     assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
     assert [plot["marks"] > 0 and plot["text"] > 0 for plot in seen.plots] == [True, True]
+    assert seen.page.locator("#map .legend svg :is(circle, rect, path)").count() == len(TASKS)
