@@ -121,7 +121,7 @@ def winners(studies: Sequence[RecordedStudy]) -> go.Figure:
             marker={"color": style.VERMILION, "size": 8, "line": {"color": "#ffffff", "width": 1}},
         )  # fmt: skip
     figure.update_xaxes(
-        tickvals=places, ticktext=[style.escape(key[1].removeprefix("timm:"), 16) for key in columns], side="top", tickangle=-55,
+        tickvals=places, ticktext=[style.escape(_short(key[1])) for key in columns], side="top", tickangle=-55,
         showgrid=False, ticks="", linewidth=0, range=[places[0] - 0.6, places[-1] + 0.6], automargin=False,
     )  # fmt: skip
     figure.update_yaxes(
@@ -130,6 +130,12 @@ def winners(studies: Sequence[RecordedStudy]) -> go.Figure:
     )  # fmt: skip
     figure.update_layout(margin={"t": above, "b": below})
     return figure
+
+
+def _short(choice: str) -> str:
+    """A choice's name cut in its middle: timm's names differ at their ends."""
+    name = choice.removeprefix("timm:")
+    return name if len(name) <= 14 else f"{name[:9]}…{name[-4:]}"
 
 
 def gaps_by_choice(studies: Sequence[RecordedStudy]) -> dict[str, dict[tuple[str, str], float]]:
