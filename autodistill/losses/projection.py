@@ -22,7 +22,8 @@ def build_projection(kind: str, student_width: int, teacher_width: int) -> nn.Mo
     orthogonal: a linear map without bias whose rows or columns stay orthonormal while they are learned, so that it turns the
     student's space but neither squeezes nor stretches it, and what there is to learn is learned by the student. It is the Cayley
     transform of a skew-symmetric matrix, where the paper takes the exponential of one: both cover the orthogonal maps around
-    their start, and a step costs a third (17 ms for 60 at 384×384 on one core). Its partner is `normalise` on the teacher's side.
+    their start, and a step costs a third (17 ms for 60 at 384×384 on one core; it goes with the cube of the wider side: 200 ms at
+    1024×384, so beware of `layer_map: all` for pairs of texts). Its partner is `normalise` on the teacher's side.
     Source: Miles, Elezi, Deng 2024, "V_kD: Improving Knowledge Distillation using Orthogonal Projections", section 3 (with a smooth l1
     loss on pooled states there; mse and l1 are ours).
 
