@@ -86,7 +86,7 @@ def winners(studies: Sequence[RecordedStudy]) -> go.Figure:
     # A little air between the components: columns stand at places of their own.
     parts = [key[0] for key in columns]
     places = np.cumsum([0.0] + [1.0 if parts[number] == parts[number - 1] else 1.5 for number in range(1, len(parts))])
-    above, below = style.TOP + 106, 70
+    above, below = style.TOP + 112, 70
     figure = style.make(title, above + below + 26 * len(names))
     cut = 8.0
     for part in dict.fromkeys(parts):
@@ -113,7 +113,7 @@ def winners(studies: Sequence[RecordedStudy]) -> go.Figure:
         figure.add_annotation(
             text=f"<b>{style.escape(name_of(part))}</b>", x=float(places[own[0]]) - 0.5, xanchor="left", y=1.0, yref="paper",
             yanchor="bottom",
-            yshift=78, showarrow=False, font={"size": 12},
+            yshift=84, showarrow=False, font={"size": 12},
         )  # fmt: skip
         best = [(float(places[own[int(np.nanargmin(row))]]), at) for at, row in enumerate(table[:, own]) if not np.isnan(row).all()]
         figure.add_scatter(
@@ -135,7 +135,7 @@ def winners(studies: Sequence[RecordedStudy]) -> go.Figure:
 def _short(choice: str) -> str:
     """A choice's name cut in its middle: timm's names differ at their ends."""
     name = choice.removeprefix("timm:")
-    return name if len(name) <= 14 else f"{name[:9]}…{name[-4:]}"
+    return name if len(name) <= 14 else f"{name[:7]}…{name[-4:]}"
 
 
 def gaps_by_choice(studies: Sequence[RecordedStudy]) -> dict[str, dict[tuple[str, str], float]]:
