@@ -140,7 +140,7 @@ def search(
         store_outputs(opened[part], part, space_taps(points), tell)
     costs = {part: model_cost(load_teacher(found.folder)[0], opened[part]) for part, found in teachers.items()}
     teachers = {part: dataclasses.replace(found, params=costs[part][0], latency_ms=costs[part][1]) for part, found in teachers.items()}
-    limits = Limits.asked(max_params, _measured_before(settings) or max_latency_ms, costs.values())
+    limits = Limits.asked(max_params, _measured_before(settings) or max_latency_ms, list(costs.values()))
     settings = dataclasses.replace(settings, max_params=limits.max_params, max_latency_ms=limits.max_latency_ms)
     if settings.params_ratio or settings.latency_ratio:
         tell(SearchMessage(f"limits on the student: {limits.text()}"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from autodistill.errors import UsageError
@@ -54,18 +54,17 @@ class Limits:
     max_latency_ms: float | None = None
 
     @classmethod
-    def asked(cls, max_params: int | str | None, max_latency_ms: float | str | None, teachers: Iterable[tuple[int, float]]) -> Limits:
+    def asked(cls, max_params: int | str | None, max_latency_ms: float | str | None, teachers: Sequence[tuple[int, float]]) -> Limits:
         """The limits in numbers.
 
         Args:
             max_params, max_latency_ms: numbers, or `1/R` for a share of the teacher's own (`ratio`).
-            teachers: parameters and milliseconds of each; with several, shares are of the smallest and of the fastest.
+            teachers: parameters and milliseconds of each, for shares alone; with several they are of the smallest and of the fastest.
         """
-        params, latencies = zip(*teachers, strict=True)
         smaller, faster = ratio(max_params, "max_params"), ratio(max_latency_ms, "max_latency_ms")
         return cls(
-            max_params if smaller is None else int(min(params) / smaller),  # type: ignore[arg-type]
-            max_latency_ms if faster is None else min(latencies) / faster,  # type: ignore[arg-type]
+            max_params if smaller is None else int(min(params for params, _ in teachers) / smaller),  # type: ignore[arg-type]
+            max_latency_ms if faster is None else min(latency for _, latency in teachers) / faster,  # type: ignore[arg-type]
         )
 
     def check(self, params: int | None, latency_ms: float | None) -> Feasibility:

@@ -95,7 +95,7 @@ def recommend(
     recommender = Recommender(studies)
     opened = {part: open_inputs(data, part, _source(data, part.model, part.init)) for part in points.teachers()}
     shares = ratio(max_params, "max_params") or ratio(max_latency_ms, "max_latency_ms")
-    costs = [model_cost(untrained_teacher(data, part)[0], opened[part]) for part in opened] if shares else [(0, 0.0)]
+    costs = [model_cost(untrained_teacher(data, part)[0], opened[part]) for part in opened] if shares else []
     feasible = Feasibilities(Limits.asked(max_params, max_latency_ms, costs), opened)
     found = recommender.recommend(
         dataset_features(data), points, top=top, feasible=feasible, rows=len(data.train), inside=space is not None, seed=seed

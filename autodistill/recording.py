@@ -13,18 +13,9 @@ from autodistill.tasks.catalog import dataset_group
 from autodistill.tuning.study import Study, was_interrupted
 
 _KEPT = (
-    "space",
-    "teacher",
-    "trials",
-    "max_epochs",
-    "max_params",
-    "max_latency_ms",
-    "params_ratio",
-    "latency_ratio",
-    "seed",
-    "explore",
+    "space", "teacher", "trials", "max_epochs", "max_params", "max_latency_ms", "params_ratio", "latency_ratio", "seed", "explore",
     "repeats",
-)
+)  # fmt: skip
 
 
 def add_study(folder: str | Path, *, name: str | None = None, group: str | None = None, library: str | Path | None = None) -> Path:

@@ -155,7 +155,7 @@ def _asked(study: Subject) -> dict[str, str]:
     asked = {
         "dataset": f"{data['name']}: {data['task']}, {data['train_rows']:,} training rows",
         "teacher": _teacher(study.about),
-        "limits on the student": study.limits.text() + _shares(settings),
+        "limits on the student": _limits(study),
         "trials": f"{settings.trials} beside the three baselines, of at most {texts.plural(settings.max_epochs, 'epoch')} each",
     }
     if settings.time_budget is not None:
@@ -163,10 +163,15 @@ def _asked(study: Subject) -> dict[str, str]:
     return asked
 
 
-def _shares(settings: SearchSettings) -> str:
+def _limits(study: Subject) -> str:
+    text = " and ".join(f"{share} of its {name}" for name, share in _shares(study.settings).items())
+    return study.limits.text() + (f" (beside the teacher: {text})" if text else "")
+
+
+def _shares(settings: SearchSettings) -> dict[str, str]:
+    """The limits that were asked for as shares of the teacher's own, as the command line writes them."""
     found = {"parameters": settings.params_ratio, "latency": settings.latency_ratio}
-    text = " and ".join(f"1/{ratio:g} of its {name}" for name, ratio in found.items() if ratio is not None)
-    return f" (beside the teacher: {text})" if text else ""
+    return {name: f"1/{ratio:g}" for name, ratio in found.items() if ratio is not None}
 
 
 def _teacher(about: Mapping[str, Any]) -> str:
@@ -227,13 +232,13 @@ def _time(records: Sequence[TrialRecord], stages: Mapping[str, float]) -> dict[s
 
 def _reproduce(settings: SearchSettings) -> str:
     """The command that asks the same again, into a study of another name."""
-    params: Any = settings.max_params if settings.params_ratio is None else f"1/{settings.params_ratio:g}"
+    shares = _shares(settings)
     latency = None if settings.max_latency_ms is None else f"{settings.max_latency_ms:g}ms"
-    latency = latency if settings.latency_ratio is None else f"1/{settings.latency_ratio:g}"
     options: list[tuple[str, Any]] = [
         ("--dataset", settings.dataset.name), ("--limit-train", settings.dataset.limit_train), ("--space", settings.space),
         ("--teacher", settings.teacher), ("--trials", settings.trials), ("--max-epochs", settings.max_epochs),
-        ("--max-params", params), ("--max-latency", latency), ("--seed", settings.seed),
+        ("--max-params", shares.get("parameters", settings.max_params)), ("--max-latency", shares.get("latency", latency)),
+        ("--seed", settings.seed),
         ("--repeats", settings.repeats if settings.repeats > 1 else None),
         ("--study", f"{settings.study}-again"),
     ]  # fmt: skip

@@ -66,9 +66,6 @@ class Progress:
     ended: SearchFinished | None = None
     trials_began: float | None = None
 
-    limits: Limits = field(default_factory=Limits)
-    """On students; known when the search has started."""
-
     def __post_init__(self) -> None:
         self.began = self.clock()
 
@@ -86,7 +83,7 @@ class Progress:
                 state = self.stages.setdefault(stage, StageState(text, now))
                 state.seconds, state.text = state.earlier + seconds, text
             case SearchStarted():
-                self.search, self.trials_began, self.limits = event, now, event.limits
+                self.search, self.trials_began = event, now
                 self.finished = {record.trial: record for record in self.earlier(event.folder)} | self.finished
             case TrialStarted():
                 self.running[event.trial] = TrialState(event.trial, event.role, event.student, event.epochs, event.params, now)
@@ -104,7 +101,7 @@ class Progress:
 
     def ranked(self) -> list[TrialRecord]:
         """The complete trials within the limits, best first."""
-        return rank(list(self.finished.values()), self.limits)
+        return rank(list(self.finished.values()), Limits() if self.search is None else self.search.limits)
 
     @property
     def best(self) -> TrialRecord | None:

@@ -283,8 +283,9 @@ def _refuse_differences(before: dict[str, Any], now: dict[str, Any]) -> None:
     same = [(name, old[name], new[name]) for name in ("seed", "max_epochs", "max_params", "max_latency_ms")]
     same += [(f"dataset {name}", before["dataset"][name], now["dataset"][name]) for name in ("task", "metric", "fingerprint")]
     measured = {field.name for field in dataclasses.fields(TeacherRef)}
-    parts = [{name: value for name, value in item.items() if name not in measured} for item in before["teachers"]]
-    parts_now = [{name: value for name, value in item.items() if name not in measured} for item in now["teachers"]]
+    parts, parts_now = (
+        [{name: value for name, value in item.items() if name not in measured} for item in about["teachers"]] for about in (before, now)
+    )
     same += [("teachers", parts, parts_now), ("space name", before["space"]["name"], now["space"]["name"])]
     parameters, parameters_now = before["space"]["parameters"], now["space"]["parameters"]
     same += [(f"space: {path}", parameters.get(path), parameters_now.get(path)) for path in {**parameters, **parameters_now}]
