@@ -31,6 +31,7 @@ SLOTS = ("prediction", "intermediate", "contrastive", "attention", "relation")
 """The slots of objectives that a recipe mixes, beside the hard labels."""
 
 ADDED: dict[tuple[str, str], Any] = {
+    ("teacher", "min_steps"): 0,
     ("student", "vocabulary"): "full",
     ("objective.intermediate", "layers"): None,
     ("objective.attention", "layers"): None,
@@ -151,6 +152,8 @@ class Teacher(Part):
     """`scratch` trains from random weights, where none are to be had or none are wanted. `random` keeps random weights and trains nothing
     (its epochs and learning rate say nothing then): a control, for what a student gains from such a teacher is not knowledge."""
     epochs: Annotated[int, Field(ge=0)] = 2
+    min_steps: Annotated[int, Field(ge=0)] = 0
+    """Where `epochs` make up fewer steps, as on a few hundred rows, there are more epochs until they do (Mosbach et al. 2021)."""
     batch_size: Count = 32
     learning_rate: Positive = 5e-5
     max_length: Annotated[int, Field(ge=8)] = 128

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 KEYS = ("dataset", "group", "task", "score", "teacher_score")
 """The columns of a long frame that are no recipe fields."""
-_NOT_FIELDS = ("version", "task")
+_NOT_FIELDS = ("version", "task", "teacher.epochs", "teacher.min_steps")
+"""How long a teacher was trained shows in its score, and a candidate's has a new dataset's rows to be trained on."""
 
 
 @dataclass(frozen=True)
@@ -140,13 +141,14 @@ def _column(values: pd.Series) -> pd.Series:
 
 
 def flatten(recipe: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A recipe's fields by key path, as `objective.prediction.kind`; its version and task are left out."""
+    """A recipe's fields by key path, as `objective.prediction.kind`; what does not tell recipes apart (_NOT_FIELDS) is left out."""
     flat: dict[str, Any] = {}
     for key, value in recipe.items():
+        path = f"{prefix}{key}"
         if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
-        elif prefix or key not in _NOT_FIELDS:
-            flat[f"{prefix}{key}"] = str(value) if isinstance(value, list | tuple) else value
+            flat |= flatten(value, f"{path}.")
+        elif path not in _NOT_FIELDS:
+            flat[path] = str(value) if isinstance(value, list | tuple) else value
     return flat
 
 

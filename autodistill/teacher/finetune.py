@@ -72,7 +72,8 @@ def finetune_teacher(
     """Fine-tune the teacher on the train split, or find it in the cache.
 
     AdamW, linear warm-up over a tenth of the steps and linear decay, batches of texts of like length; random crops and flips for
-    images. Every epoch is scored on the validation split and the best one is kept. With 0 epochs the model is kept as it comes.
+    images. Every epoch is scored on the validation split and the best one is kept. With 0 epochs the model is kept as it comes. A few
+    rows are trained on for as many epochs as make up teacher.min_steps.
     Regression: one output in the target's own units (it learns standardised targets, and their scale is folded into the head).
     With teacher.init `random` nothing is trained: the random weights are scored and kept.
 
@@ -83,7 +84,8 @@ def finetune_teacher(
         DivergedError: the loss is not finite.
         RunError: the cache cannot be written.
     """
-    fields = json.dumps(teacher.model_dump(), sort_keys=True)
+    teacher = _whole_epochs(teacher, len(dataset.train))
+    fields = json.dumps(teacher.model_dump(exclude={"min_steps"}), sort_keys=True)
     key = digest("teacher-1", dataset.fingerprint, dataset.metric, fields, str(seed), source_fingerprint(dataset, teacher))
     folder = cache_folder() / "teachers" / key
     found = _kept(folder)
@@ -114,6 +116,13 @@ def finetune_teacher(
             save_teacher(model.cpu(), tokenizer, dataset, teacher, aside)
             (aside / "teacher.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
     return FinetunedTeacher(folder, metrics[dataset.metric], metrics, float(about["seconds"]), reused=False)  # type: ignore[arg-type]
+
+
+def _whole_epochs(teacher: Teacher, rows: int) -> Teacher:
+    """The teacher with the epochs that its min_steps ask for on so many rows: equal trainings are one teacher."""
+    needed = math.ceil(teacher.min_steps / math.ceil(rows / teacher.batch_size))
+    epochs = max(teacher.epochs, needed) if teacher.epochs else 0
+    return teacher.model_copy(update={"epochs": epochs, "min_steps": 0})
 
 
 def _kept(folder: Path) -> FinetunedTeacher | None:

@@ -48,8 +48,10 @@ def test_scores_must_be_numbers() -> None:
 
 
 def test_flat_recipes_name_fields_by_path() -> None:
-    flat = flatten({"version": 1, "task": "t", "objective": {"prediction": {"kind": "kl", "kernels": [3, 5]}, "weight": 1.0}})
-    assert flat == {"objective.prediction.kind": "kl", "objective.prediction.kernels": "[3, 5]", "objective.weight": 1.0}
+    objective = {"prediction": {"kind": "kl", "kernels": [3, 5]}, "weight": 1.0}
+    flat = flatten({"version": 1, "task": "t", "teacher": {"model": "m", "epochs": 3, "min_steps": 9}, "objective": objective})
+    known = {"objective.prediction.kind": "kl", "objective.prediction.kernels": "[3, 5]", "objective.weight": 1.0}
+    assert flat == known | {"teacher.model": "m"}
 
 
 def test_studies_give_complete_trials_and_the_worst_score_to_diverged_ones() -> None:

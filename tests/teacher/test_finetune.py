@@ -55,6 +55,20 @@ def test_it_learns_is_kept_and_is_found_again(source: Path) -> None:
     assert about["versions"]["torch"] == torch.__version__.partition("+")[0]
 
 
+@pytest.mark.parametrize(("epochs", "min_steps", "steps"), [(1, 0, 2), (1, 3, 4), (3, 4, 6), (2, 5, 6)])
+def test_few_rows_are_trained_on_for_so_many_steps(source: Path, epochs: int, min_steps: int, steps: int) -> None:
+    dataset, seen = text_dataset(32), list[TeacherProgress]()  # two steps an epoch
+    found = finetune_teacher(dataset, teacher(source, epochs=epochs, min_steps=min_steps), 0, device="cpu", progress=seen.append)
+    assert (seen[-1].step, seen[-1].steps) == (steps, steps)
+    assert finetune_teacher(dataset, teacher(source, epochs=steps // 2), 0, device="cpu") == replace(found, reused=True)
+
+
+def test_no_epochs_stay_none(source: Path) -> None:
+    dataset = text_dataset(32)
+    kept = finetune_teacher(dataset, teacher(source, epochs=0), 0, device="cpu")
+    assert finetune_teacher(dataset, teacher(source, epochs=0, min_steps=9), 0, device="cpu") == replace(kept, reused=True)
+
+
 def test_equal_seeds_give_equal_teachers_and_leave_the_generator_alone(
     source: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
