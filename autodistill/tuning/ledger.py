@@ -84,6 +84,7 @@ class Ledger:
         self.refused = 0
         self.smallest = Feasibility(None, None)
         self._rungs = rungs(self.settings.max_epochs)
+        self._ranked: list[TrialRecord] | None = None
         self._written = self._saved = 0.0
         self._changed = True
         for trial in study.get_trials(deepcopy=False):
@@ -301,6 +302,8 @@ class Ledger:
             return None
         self._changed = True
         self.records[trial.number] = record
+        if record.state == "complete":
+            self._ranked = None
         if counts_as_finished(trial):
             self.ended.setdefault(record.recipe_id, trial.number)
             self.searched += not is_uncounted(trial)
@@ -313,7 +316,9 @@ class Ledger:
 
     def ranked(self) -> list[TrialRecord]:
         """The complete trials within the limits, best first."""
-        return rank(list(self.records.values()), self.limits)
+        if self._ranked is None:
+            self._ranked = rank(list(self.records.values()), self.limits)
+        return self._ranked
 
     def _student(self, number: int) -> Path:
         return self.folder / "students" / str(number)

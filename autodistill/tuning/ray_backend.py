@@ -39,7 +39,10 @@ class Halt(BaseException):
 
 @dataclass
 class Round:
-    """One run of a Tuner, as its hooks see it. graceful: halt by letting Tune clean up, not by leaving its loop. workers: at once."""
+    """One run of a Tuner, as its hooks see it. graceful: halt by letting Tune clean up, not by leaving its loop. workers: at once.
+
+    numbers: of our trials, by Tune's id; trials: Tune's, by our number.
+    """
 
     ledger: Ledger
     emit: Callable[[Event], None]
@@ -48,6 +51,7 @@ class Round:
     graceful: bool
     workers: int
     numbers: dict[str, int] = field(default_factory=dict)
+    trials: dict[int, Any] = field(default_factory=dict)
     error: Exception | None = None
 
     def suggest(self, tune_id: str) -> dict[str, Any] | str | None:

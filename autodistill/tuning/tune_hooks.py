@@ -51,6 +51,7 @@ class Messages(FIFOScheduler):
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         super().on_trial_add(tune_controller, trial)
+        self.round.trials[self.round.numbers[trial.trial_id]] = trial
         if self.first:  # Tune wants one snapshot of itself to exist; the others take 10 ms for each trial so far, and are never read
             tune_controller.checkpoint(force=True)
             tune_controller.checkpoint = _no_snapshot
@@ -99,10 +100,9 @@ class Watch(Callback):
         ledger.write()
         if self.round.halted() and not self.round.graceful:
             raise Halt
-        if ledger.running:
-            by_number = {self.round.numbers.get(trial.trial_id): trial for trial in trials if trial.status == Trial.ERROR}
-            for number in [number for number in ledger.running if number in by_number]:
-                trial = by_number[number]  # Tune does not announce every error: a worker that cannot be reused, say
+        held = [self.round.trials[number] for number in ledger.running if number in self.round.trials]
+        for trial in held:  # of all `trials` the search still waits for these
+            if trial.status == Trial.ERROR:  # Tune does not announce every error: a worker that cannot be reused, say
                 self.round.lost(trial.trial_id, *_error_of(trial))
 
     def __getstate__(self) -> dict[str, Any]:
