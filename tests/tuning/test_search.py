@@ -118,10 +118,8 @@ def test_workers_are_kept_from_trial_to_trial(ray_up, tmp_path):
     # All that are free at one time wait for the next trials: Tune by itself would keep one of them.
     cache = _ObjectCache(may_keep_one=True)
     controller = SimpleNamespace(_actor_cache=cache, checkpoint=lambda force: None)
-    trial, tuner_round = (
-        SimpleNamespace(trial_id="a", placement_group_factory="one CPU"),
-        SimpleNamespace(workers=3, numbers={"a": 7}, trials={}),
-    )
+    trial = SimpleNamespace(trial_id="a", placement_group_factory="one CPU")
+    tuner_round = SimpleNamespace(workers=3, numbers={"a": 7}, trials={})
     Messages(tuner_round).on_trial_add(controller, trial)
     assert tuner_round.trials == {7: trial}
     assert [cache.cache_object("one CPU", number) for number in range(4)] == [True, True, True, False]
