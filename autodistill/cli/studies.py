@@ -75,7 +75,9 @@ def _add(args: argparse.Namespace) -> int:
 
     place = add_study(args.folder, name=args.name, group=args.group, library=args.library)
     study = library.load(place)
-    print(f"{study.name}: {len(study.records)} trials on {study.dataset} are in {place}; recommendations learn from them from now on")
+    learned = args.library is None or args.library.expanduser().resolve() == library.own_library().resolve()
+    from_now = "recommendations learn from them from now on" if learned else "AUTODISTILL_LIBRARY says which recommendations learn from"
+    print(f"{study.name}: {len(study.records)} trials on {study.dataset} are in {place}; {from_now}")
     return 0
 
 

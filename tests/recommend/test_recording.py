@@ -8,6 +8,7 @@ import pytest
 from made import failed, make_study, record
 
 from autodistill import recording
+from autodistill.cli.main import main
 from autodistill.errors import DataError, StudyError
 from autodistill.recommend.library import load
 from autodistill.space import Space
@@ -57,3 +58,18 @@ def test_data_that_changed_since_is_told(tmp_path: Path) -> None:
 def test_a_study_without_a_complete_trial_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="has no complete trial"):
         recording.add_study(a_study(tmp_path, [failed(0)]).folder, library=tmp_path / "library")
+
+
+def test_the_command_says_whether_it_is_learned_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = Space.load("text", "text-classification").defaults().model_dump()
+    folder = str(a_study(tmp_path, [record(0, recipe=recipe)]).folder)
+    monkeypatch.setenv("AUTODISTILL_LIBRARY", str(tmp_path / "library"))
+    for more, told in [
+        ([], "learn from them from now on"),
+        (["--library", str(tmp_path / "library")], "learn from them from now on"),
+        (["--library", str(tmp_path / "elsewhere")], "AUTODISTILL_LIBRARY says which"),
+    ]:
+        assert main(["studies", "add", folder, *more]) == 0
+        assert told in capsys.readouterr().out
