@@ -194,5 +194,5 @@ def _trees() -> ExtraTreesRegressor:
 
 METHODS: dict[str, Fit] = {"portfolio": Portfolio, "nearest": Nearest, "forest": forest, "boosting": boosting}
 """The methods that learn, by name."""
-SHIPPED = "forest"
+SHIPPED = "boosting"
 """The one that recommends: the winner of `benchmarks/recommender.py`, which says so where it is another one."""
