@@ -194,5 +194,5 @@ def _trees() -> ExtraTreesRegressor:
 
 METHODS: dict[str, Fit] = {"portfolio": Portfolio, "nearest": Nearest, "forest": forest, "boosting": boosting}
 """The methods that learn, by name."""
-SHIPPED = "boosting"
-"""The one that recommends: the winner of `benchmarks/recommender.py`, which says so where it is another one."""
+SHIPPED = "forest"
+"""The one that recommends. Where another one wins in `benchmarks/recommender.py`, that says so; docs/recommender.md says why it does not ship."""
