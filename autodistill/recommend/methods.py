@@ -195,4 +195,4 @@ def _trees() -> ExtraTreesRegressor:
 METHODS: dict[str, Fit] = {"portfolio": Portfolio, "nearest": Nearest, "forest": forest, "boosting": boosting}
 """The methods that learn, by name."""
 SHIPPED = "forest"
-"""The one that recommends. Where another one wins in `benchmarks/recommender.py`, that says so; docs/recommender.md says why it does not ship."""
+"""The one that recommends. Where another wins in `benchmarks/recommender.py`, docs/recommender.md says why that does not ship."""
