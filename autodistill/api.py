@@ -6,9 +6,10 @@ import dataclasses
 import itertools
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from autodistill.errors import StudyError
+from autodistill.errors import RecipeError, StudyError, UsageError
 from autodistill.limits import Feasible, Limits, ratio
 from autodistill.recipe import Recipe
 from autodistill.recommend_api import warm_recipes
@@ -53,6 +54,7 @@ def search(
     seed: int = 0,
     explore: bool = False,
     repeats: int = 1,
+    recipes: Sequence[str | Path | Recipe] = (),
     cold: bool = False,
     storage: str | None = None,
     text_columns: tuple[str, ...] | None = None,
@@ -80,6 +82,8 @@ def search(
         seed: of the splits, the subset, the teacher, the trials and the sampler.
         explore: spread the trials evenly over the whole space and stop none early, to record what works where.
         repeats: train the baselines and the best five recipes with so many seeds each; the best mean wins.
+        recipes: of your own (a Recipe, a file, or a study's folder), to stand beside the baselines: trained in full, and on top of the
+            trials. Their teacher is the search's. A resumed search has those that it was given before.
         cold: do not begin with the recipes that recorded studies recommend.
         storage: an Optuna storage URL; by default a SQLite file in the study's folder.
         text_columns, label_column: names of a file's columns, where they cannot be guessed.
@@ -94,6 +98,7 @@ def search(
         KeyboardInterrupt: Ctrl-C; what ran is recorded and the study can be resumed.
     """
     tell = StageTimes(listen or (lambda event: None))
+    own = [recipe if isinstance(recipe, Recipe) else Recipe.load(recipe) for recipe in recipes]
     ref = DatasetRef(dataset, limit_train, seed, text_columns, label_column)
     settings = SearchSettings(
         dataset=ref,
@@ -147,6 +152,7 @@ def search(
     feasible = Feasibilities(limits, opened)
     facts = DatasetFacts(data.name, data.fingerprint, data.task, data.metric, len(data.train))
     baselines = feasible_baselines(points, feasible, settings)
+    given = [check_given(recipe, points, feasible, limits) for recipe in own]
     if explore:
         warm = spread_recipes(points, feasible, settings)
     else:  # a resumed search has its recommendations in its queue
@@ -162,6 +168,7 @@ def search(
             runner=run_trial,
             feasible=feasible,
             baselines=baselines,
+            given=given,
             warm=warm,
             listen=tell,
         )
@@ -205,6 +212,23 @@ def feasible_baselines(space: Space, feasible: Feasible, settings: SearchSetting
             "raise them, or give another --space"
         )
     return space.baselines(student=max(fitting, key=lambda student: costs[student].params or 0))
+
+
+def check_given(recipe: Recipe, space: Space, feasible: Feasible, limits: Limits) -> Recipe:
+    """A recipe of the user's, with the search's teacher.
+
+    Raises:
+        RecipeError: it is for another task, or does not go with this teacher.
+        UsageError: its student is over a limit.
+    """
+    if recipe.task != space.task:
+        raise RecipeError(f"the recipe {recipe.id} is for {recipe.task}, and the search is of {space.task}; leave it out")
+    if recipe.teacher not in space.teachers():
+        recipe = Recipe.parse(recipe.model_dump() | {"teacher": space.defaults().teacher.model_dump()})
+    cost = feasible(recipe)
+    if not cost.feasible:
+        raise UsageError(f"the recipe {recipe.id} breaks the limits ({limits.describe(cost)}); raise them, or leave it out")
+    return recipe
 
 
 def spread_recipes(space: Space, feasible: Feasible, settings: SearchSettings) -> list[Recipe]:

@@ -264,12 +264,13 @@ class Recipe(Part):
 
     @classmethod
     def load(cls, path: str | Path) -> Recipe:
-        """Read a recipe file (YAML, or JSON, which is YAML too).
+        """Read a recipe file (YAML, or JSON, which is YAML too), or the one that a study's folder recommends.
 
         Raises:
             RecipeError: what cannot be read or does not validate, each with its file, line, key path and value.
         """
-        return _validate(cls, load_yaml(Path(path), RecipeError))
+        path = Path(path).expanduser()
+        return _validate(cls, load_yaml(path / "recommended.yaml" if path.is_dir() else path, RecipeError))
 
 
 Migration = Callable[[dict[str, Any]], dict[str, Any]]

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 SCHEMA = 1
 
 State = Literal["complete", "pruned", "fail", "infeasible"]
-Role = Literal["no_kd", "plain_kd", "defaults", "recommended", "search", "explore", "repeat"]
-"""Why a trial was run: baselines, a recommender's proposal, the sampler's, a space-filling one, another seed of an earlier recipe."""
+Role = Literal["no_kd", "plain_kd", "defaults", "given", "recommended", "search", "explore", "repeat"]
+"""Why a trial was run: baselines, a recipe of the user's, a recommender's proposal, the sampler's, a space-filling one, another seed of an
+earlier recipe."""
 BASELINES: tuple[Role, ...] = ("no_kd", "plain_kd", "defaults")
-UNCOUNTED: tuple[Role, ...] = (*BASELINES, "repeat")
+UNCOUNTED: tuple[Role, ...] = (*BASELINES, "given", "repeat")
 """They come on top of the number of trials that was asked for."""
 STOPPABLE: tuple[Role, ...] = ("recommended", "search")
 """The others run to their end: they are there to be compared."""

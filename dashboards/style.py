@@ -24,6 +24,7 @@ ROLES: dict[Role, tuple[str, str]] = {
     "no_kd": (BLACK, "square"),
     "plain_kd": (ORANGE, "diamond"),
     "defaults": (GREEN, "triangle-up"),
+    "given": (VERMILION, "star"),
     "recommended": (PURPLE, "circle"),
     "explore": (SKY, "circle"),
     "search": (BLUE, "circle"),

@@ -17,8 +17,12 @@ import torch
 from tiny_teacher import save_bert, text_dataset
 
 import autodistill
-from autodistill.api import _measured_before
+from autodistill.api import _measured_before, check_given
+from autodistill.errors import RecipeError, UsageError
+from autodistill.limits import Limits
 from autodistill.models.fitting import evaluate
+from autodistill.recipe import Recipe
+from autodistill.space import Space
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import DatasetRef
 from autodistill.teacher.load import load_teacher
@@ -67,10 +71,20 @@ def asked(tmp_path: Path) -> dict[str, Any]:
 @pytest.mark.timeout(600)
 def test_a_search_from_a_file_to_a_student(asked: dict[str, Any]) -> None:
     stages: list[StageFinished] = []
-    study = autodistill.search(**asked, trials=3, listen=lambda event: stages.append(event) if isinstance(event, StageFinished) else None)
+    points = Space.load(asked["space"], "text-classification")
+    own = points.defaults().model_dump() | {"teacher": {"model": "another"}, "objective": {"prediction": {"kind": "mse"}}}
+    study = autodistill.search(
+        **asked,
+        trials=3,
+        recipes=[Recipe.parse(own)],
+        listen=lambda event: stages.append(event) if isinstance(event, StageFinished) else None,
+    )
 
     records = study.records
-    assert list(records["role"][:3]) == ["no_kd", "plain_kd", "defaults"]
+    assert list(records["role"][:4]) == ["no_kd", "plain_kd", "defaults", "given"]
+    given = Recipe.parse(study.trial_records[3].recipe)
+    assert (given.teacher, given.objective.prediction.kind) == (points.defaults().teacher, "mse")  # its teacher is the search's
+    assert (records["state"][3], len(study.trial_records[3].curve)) == ("complete", given.training.epochs)
     assert len(records[(records["role"] == "search") & records["state"].isin(["complete", "pruned"])]) == 3
     assert set(records["teacher_score"]) == {study.teacher_score}
     trials = optuna.load_study(study_name=study.name, storage=study.storage).trials
@@ -143,3 +157,13 @@ def test_the_command_prints_one_json_object_and_keeps_the_limits(asked: dict[str
     )
     study = autodistill.Study.open(found["folder"])
     assert all(record.params <= 2500 for record in study.trial_records if record.state in ("complete", "pruned"))
+
+
+def test_a_recipe_of_ones_own_that_cannot_stand_beside_the_others_is_refused() -> None:
+    space = Space.load("text", "text-classification")
+    limits = Limits(max_params=1000)
+    other = Space.load("text", "text-regression").defaults()
+    with pytest.raises(RecipeError, match=f"{other.id} is for text-regression, and the search is of text-classification"):
+        check_given(other, space, lambda recipe: limits.check(10, None), limits)
+    with pytest.raises(UsageError, match="2,000 parameters, max_params is 1,000"):
+        check_given(space.defaults(), space, lambda recipe: limits.check(2000, None), limits)

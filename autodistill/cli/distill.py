@@ -14,6 +14,7 @@ from typing import Any
 from autodistill.cli import options
 from autodistill.cli.stages import all_to_stderr, shown
 from autodistill.errors import UsageError
+from autodistill.recipe import Recipe
 from autodistill.report import texts
 from autodistill.report.leaderboard import finite, short_path
 
@@ -55,9 +56,9 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--dataset is empty; give a name (see `autodistill datasets`), a hub id or a path")
     with all_to_stderr() if args.json else contextlib.nullcontext(sys.stdout) as out:
         with shown(out) as listen, _told_that_finished_seeds_are_kept():
-            from autodistill.export.distill import check_target, distill, read_recipe  # torch: seconds
+            from autodistill.export.distill import check_target, distill  # torch: seconds
 
-            recipe = read_recipe(args.recipe)
+            recipe = Recipe.load(args.recipe)
             check_target(Path(args.out), args.overwrite)
             done = distill(
                 recipe,

@@ -20,6 +20,7 @@ from autodistill.cli.progress import Progress
 from autodistill.cli.stages import all_to_stderr
 from autodistill.components import TASKS
 from autodistill.errors import RunError, UsageError
+from autodistill.recipe import Recipe
 from autodistill.records import TrialRecord, read_records
 from autodistill.report.html import write_report
 from autodistill.report.importance import component_importance, sentence
@@ -79,6 +80,13 @@ def add_options(command: argparse.ArgumentParser) -> None:
     )
     much.add_argument("--max-epochs", metavar="E", type=options.whole(1), help="epochs of a trial at most (default: the space's)")
     much.add_argument("--repeats", metavar="N", type=options.whole(1), default=1, help="seeds of baselines and best five (default: 1)")
+    much.add_argument(
+        "--recipe",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="a recipe of yours to stand beside the baselines; several times for more",
+    )
     much.add_argument("--cold", action="store_true", help="do not begin with the recipes that recorded studies recommend")
     much.add_argument("--explore", action="store_true", help="spread the trials evenly over the whole space, and stop none early")
     much.add_argument("--seed", metavar="S", type=options.whole(0), default=0, help="of everything that is random (default: 0)")
@@ -158,6 +166,7 @@ def _search(args: argparse.Namespace, listen: Listen) -> Study:
         seed=args.seed,
         explore=args.explore,
         repeats=args.repeats,
+        recipes=args.recipe,
         cold=args.cold,
         storage=args.storage,
         text_columns=None if args.text_column is None else tuple(args.text_column),
@@ -172,6 +181,7 @@ def _check(args: argparse.Namespace) -> None:
     Raises:
         UsageError: a value that cannot be meant.
         SpaceError: there is no such space.
+        RecipeError: a recipe of one's own cannot be read.
         StudyError: the study exists (without `--resume`), or does not (with it).
     """
     if not args.dataset.strip():
@@ -190,6 +200,8 @@ def _check(args: argparse.Namespace) -> None:
         check_tracker(args.track)
     if args.space is not None and args.space not in shipped_spaces() and not Path(args.space).exists():
         Space.load(args.space, TASKS[0])  # says what there is
+    for recipe in args.recipe:
+        Recipe.load(recipe)
     check_existence(settings)
 
 

@@ -105,7 +105,7 @@ def distill(
         RunError: the training failed, or the folder cannot be written.
     """
     tell: Listen = listen or (lambda event: None)
-    recipe = recipe if isinstance(recipe, Recipe) else read_recipe(recipe)
+    recipe = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
     target = check_target(Path(out), overwrite)
     for name, value in (("seeds", seeds), ("workers", workers)):
         if value < 1:
@@ -146,16 +146,6 @@ def distill(
             stage.end(str(target))
         forget(work, assignments)
     return Distilled(target, facts)
-
-
-def read_recipe(path: str | Path) -> Recipe:
-    """A recipe's file, or a study's recommended.yaml.
-
-    Raises:
-        RecipeError: there is none, or it does not validate.
-    """
-    path = Path(path).expanduser()
-    return Recipe.load(path / "recommended.yaml" if path.is_dir() else path)
 
 
 def check_target(out: Path, overwrite: bool) -> Path:

@@ -192,7 +192,22 @@ def _trees() -> ExtraTreesRegressor:
     return ExtraTreesRegressor(TREES, min_samples_leaf=2, max_features=0.5, random_state=0, n_jobs=1)
 
 
-METHODS: dict[str, Fit] = {"portfolio": Portfolio, "nearest": Nearest, "forest": forest, "boosting": boosting}
+class Committee(ByMerit):
+    """The mean of what several methods say: each errs in its own places, so the mean errs less than most (Krogh and Vedelsby 1995).
+
+    A portfolio, which goes by what a recipe itself reached elsewhere, and boosting, which goes by what its parts and the dataset are like.
+    """
+
+    def __init__(self, table: Table, members: tuple[Fit, ...] = (Portfolio, boosting)) -> None:
+        self.members = [fit(table) for fit in members]
+
+    def merit(self, recipes: pd.DataFrame, target: Target) -> np.ndarray:
+        """The members' mean."""
+        said: np.ndarray = np.mean([member.merit(recipes, target) for member in self.members], axis=0)
+        return said
+
+
+METHODS: dict[str, Fit] = {"portfolio": Portfolio, "nearest": Nearest, "forest": forest, "boosting": boosting, "committee": Committee}
 """The methods that learn, by name."""
 SHIPPED = "forest"
 """The one that recommends. Where another wins in `benchmarks/recommender.py`, docs/recommender.md says why that does not ship."""

@@ -17,6 +17,7 @@ ROLES: dict[Role, str] = {
     "no_kd": "no KD",
     "plain_kd": "plain KD",
     "defaults": "defaults",
+    "given": "given",
     "recommended": "recommended",
     "search": "search",
     "explore": "explore",

@@ -103,8 +103,8 @@ class Ledger:
         self.save()
 
     def repeat(self, best: int = 5) -> None:
-        """Queue the baselines and the best few recipes with more seeds, where the settings ask for that."""
-        found = [record for record in self.records.values() if record.role in BASELINES and record.state == "complete"]
+        """Queue the baselines, the given recipes and the best few others with more seeds, where the settings ask for that."""
+        found = [record for record in self.records.values() if record.role in (*BASELINES, "given") and record.state == "complete"]
         searched = [record for record in self.ranked() if record.role not in UNCOUNTED]
         recipes = {record.recipe_id: Recipe.parse(record.recipe) for record in [*found, *searched[:best]]}
         for more in range(1, self.settings.repeats):
@@ -113,7 +113,7 @@ class Ledger:
     def _enqueue(self, role: Role, recipe: Recipe, seed: int, more: dict[str, Any]) -> None:
         try:
             fixed = self.space.encode(recipe)
-        except SpaceError:  # a baseline need not be a point of the space: its recipe alone says what to run
+        except SpaceError:  # a baseline or a given recipe need not be a point of the space: it alone says what to run
             fixed = {}
         self.study.enqueue_trial(dict(fixed), user_attrs={"proposal": self._proposal(role, recipe, seed) | more})
 

@@ -10,7 +10,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,7 @@ def run_search(
     runner: Runner,
     feasible: Feasible,
     baselines: Mapping[Role, Recipe],
+    given: Sequence[Recipe] = (),
     warm: Iterable[Recipe] = (),
     listen: Listen = lambda event: None,
 ) -> Study:
@@ -67,6 +68,7 @@ def run_search(
         runner: trains one trial, in a worker; importable there or picklable.
         feasible: measures an untrained student against the limits, here, before the trial is started.
         baselines: by role; run first, never stopped early, never counted in `settings.trials`.
+        given: the user's own recipes; run next, and as the baselines are.
         warm: recipes to try before the sampler's own, counted in `settings.trials`; the space-filling ones of `settings.explore`.
         listen: is told the events; what it raises goes to search.log.
 
@@ -121,6 +123,8 @@ def run_search(
         for role, recipe in baselines.items():
             ledger.enqueue(role, [recipe])
         known = {recipe.id for recipe in baselines.values()}
+        ledger.enqueue("given", [recipe for recipe in given if recipe.id not in known])
+        known |= {recipe.id for recipe in given}
         first = [recipe for recipe in warm if recipe.id not in known]
         ledger.enqueue("explore" if settings.explore else "recommended", first[: settings.trials])
         why = _run(ledger, settings, runner, emit, began)

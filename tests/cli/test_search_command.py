@@ -17,6 +17,7 @@ from autodistill.cli import main as command_line
 from autodistill.cli.search import command
 from autodistill.errors import DataError, RunError
 from autodistill.records import TrialRecord
+from autodistill.space import Space
 from autodistill.tuning.study import Study
 
 Api = Callable[..., Study]
@@ -67,10 +68,12 @@ def good(records: list[TrialRecord] | None = None, why: str | None = None) -> Ap
 def test_every_option_reaches_the_search(here: Path, asked: Callable[[Api], dict[str, Any]]) -> None:
     seen = asked(good())
     (here / "own.yaml").write_text("")
+    (here / "mine.yaml").write_text(Space.load("text", "text-classification").defaults().canonical_json())
     words = (
         "--dataset d.csv --space own.yaml --teacher bert-tiny --trials 8 --time-budget 30m --max-epochs 3 --max-params 5M "
         "--max-latency 2ms --limit-train 4k --workers 2 --cpus-per-trial 3 --gpus-per-trial 0.25 --address auto --study s "
-        "--studies-dir out --seed 7 --explore --repeats 3 --cold --storage sqlite:///x.db --text-column a --text-column b --label-column y"
+        "--studies-dir out --seed 7 --explore --repeats 3 --cold --storage sqlite:///x.db --text-column a --text-column b --label-column y "
+        "--recipe mine.yaml --recipe mine.yaml"
     )
     assert main(*words.split()) == 0
     seen.pop("listen")
@@ -78,7 +81,7 @@ def test_every_option_reaches_the_search(here: Path, asked: Callable[[Api], dict
         "dataset": "d.csv", "space": "own.yaml", "teacher": "bert-tiny", "trials": 8, "time_budget": 1800.0, "max_epochs": 3,
         "max_params": 5_000_000, "max_latency_ms": 2.0, "limit_train": 4000, "workers": 2, "cpus_per_trial": 3, "gpus_per_trial": 0.25,
         "address": "auto", "study": "s", "studies_dir": "out", "resume": False, "seed": 7, "explore": True, "repeats": 3, "cold": True,
-        "storage": "sqlite:///x.db",
+        "recipes": ["mine.yaml", "mine.yaml"], "storage": "sqlite:///x.db",
         "text_columns": ("a", "b"), "label_column": "y",
     }  # fmt: skip
 
@@ -89,7 +92,7 @@ def test_what_is_not_asked_for_is_left_to_the_search(here: Path, asked: Callable
     given = {name: value for name, value in seen.items() if value is not None and name != "listen"}
     assert given == {
         "dataset": "d", "trials": 20, "cpus_per_trial": 1, "studies_dir": "studies", "study": "d", "resume": False, "seed": 0,
-        "explore": False, "repeats": 1, "cold": False,
+        "explore": False, "repeats": 1, "recipes": [], "cold": False,
     }  # fmt: skip
 
 
@@ -222,6 +225,7 @@ def test_bad_data_exit_2_and_say_what(here: Path, asked: Callable[[Api], dict[st
         ("--dataset d --study ../up", "the study's name is '../up'"),
         ("--dataset d --space txet", "Did you mean 'text'?"),
         ("--dataset d --space my/own.yaml", "my/own.yaml"),
+        ("--dataset d --recipe my/own.yaml", "my/own.yaml"),
         ("--dataset d --study gone --resume", "there is no study 'gone'"),
         ("--dataset d --study old", "go on with it with --resume"),
     ],

@@ -388,7 +388,9 @@ def test_space_filling_trials_run_to_their_end(tmp_path):
 
 def test_baselines_and_the_best_few_are_repeated_with_other_seeds(tmp_path):
     bench = Bench(tmp_path, trials=7, repeats=3, explore=True)
-    bench.ledger.enqueue("explore", itertools.islice(bench.space.spread(0), 7))
+    spread = list(itertools.islice(bench.space.spread(0), 8))
+    bench.ledger.enqueue("given", spread[7:])
+    bench.ledger.enqueue("explore", spread[:7])
     while bench.ledger.wants_more():
         bench.train(bench.propose())
     first = sorted((item for item in bench.ledger.records.values() if item.role == "explore"), key=lambda item: -item.score)
@@ -402,7 +404,9 @@ def test_baselines_and_the_best_few_are_repeated_with_other_seeds(tmp_path):
         bench.train(run, luck[run.assignment.seed] * (1.2 if run.recipe.id == first[2].recipe_id else 1.0))
     _, records = bench.look()
     repeats = [item for item in finished(records) if item.role == "repeat"]
-    wanted = {item.recipe_id for item in records if item.role in ("no_kd", "plain_kd", "defaults")} | {item.recipe_id for item in first[:5]}
+    wanted = {item.recipe_id for item in records if item.role in ("no_kd", "plain_kd", "defaults", "given")} | {
+        item.recipe_id for item in first[:5]
+    }
     assert Counter((item.recipe_id, item.seed) for item in repeats) == {(recipe, seed): 1 for recipe in wanted for seed in (1, 2)}
     assert bench.ledger.searched == 7
     ranked = bench.ledger.ranked()
