@@ -1,5 +1,7 @@
 """Record the studies that are shipped: for each dataset a search that fills the space, then one that optimises, then more seeds.
 
+The recipes that people take without a search (recommend/defaults.py) are in each, beside the baselines.
+
     AUTODISTILL_DATA=DIR python studies/record.py --work DIR [DATASET ...]
 
 It may be stopped and started again at any time: searches resume, and an entry of studies/recorded is written after each.
@@ -12,6 +14,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+
+from autodistill.recommend.defaults import default_recipes
+from autodistill.space import Space
+from autodistill.tasks import load_dataset
+from autodistill.tasks.base import DatasetRef
 
 HERE = Path(__file__).resolve().parent
 ROWS, PARAMS = 1500, "6M"
@@ -31,10 +38,24 @@ def commands(dataset: str, work: Path) -> list[list[str]]:
     epochs = str(EPOCHS["image" if dataset in IMAGES else "text"])
     base = ["search", "--dataset", dataset, "--limit-train", str(ROWS), "--max-epochs", epochs, "--max-params", PARAMS]
     base += ["--studies-dir", str(work), "--study", dataset]
+    base += [word for file in usual_recipes(dataset, work) for word in ("--recipe", str(file))]
     return [
         [*base, "--explore", "--trials", str(EXPLORED)],
         [*base, "--trials", str(EXPLORED + SEARCHED), "--repeats", str(SEEDS), "--cold"],
     ]
+
+
+def usual_recipes(dataset: str, work: Path) -> list[Path]:
+    """Files of the default recipes for a dataset, in its work folder's neighbour."""
+    data = load_dataset(DatasetRef(dataset, ROWS))
+    kind = "image" if data.is_image else "text"
+    base = Space.load(kind, data.task).fixed("training.epochs", EPOCHS[kind]).defaults()
+    files = []
+    for name, recipe in default_recipes(base).items():
+        files.append(work / "recipes" / f"{dataset}-{name.replace(' ', '-')}.yaml")
+        files[-1].parent.mkdir(parents=True, exist_ok=True)
+        files[-1].write_text(recipe.canonical_json(), encoding="utf-8")
+    return files
 
 
 def run(words: list[str]) -> int:
