@@ -129,11 +129,12 @@ def make_table(rows: pd.DataFrame, fields: Sequence[str], features: pd.DataFrame
     facts = about.first()
     found = pd.DataFrame(index=facts.index) if features is None else features.reindex(facts.index).astype(float)
     facts["teacher_score"] = facts["teacher_score"].astype(float)
-    return Table(order[list(fields)], order["dataset"].to_numpy(str), order["score"].to_numpy(float), facts, found)
+    recipes = pd.DataFrame({field: _column(order[field]) for field in fields})
+    return Table(recipes, order["dataset"].to_numpy(str), order["score"].to_numpy(float), facts, found)
 
 
 def _column(values: pd.Series) -> pd.Series:
-    """A recipe field as floats where all its values are numbers, else as text."""
+    """A recipe field as floats where all its values are numbers, else as text: Python's, which are many times faster to go through."""
     known = values.dropna()
     if known.map(lambda value: isinstance(value, int | float | np.number) and not isinstance(value, bool | np.bool_)).all():
         return values.astype(float)

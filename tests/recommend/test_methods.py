@@ -41,7 +41,7 @@ def test_effects_that_all_datasets_share_are_learnt(name: str) -> None:
     assert np.mean(regrets(name, table)) < 0.03 * spread
 
 
-@pytest.mark.parametrize("name", ["forest", "boosting", "nearest"])
+@pytest.mark.parametrize("name", ["forest", "boosting", "nearest", "committee"])
 def test_effects_that_hang_on_a_dataset_feature_are_learnt_where_the_portfolio_cannot(name: str) -> None:
     table = made(depends, datasets=8)
     blind = np.mean(regrets("portfolio", table))
@@ -77,6 +77,15 @@ def test_a_portfolio_of_shared_recipes_uses_what_was_recorded_and_is_greedy() ->
     best_pair = max(np.maximum(worth[a], worth[b]).mean() for a, b in itertools.combinations(range(6), 2))
     floor = worth.min()
     assert np.maximum(*worth[order[:2]]).mean() - floor >= (1 - 1 / np.e) * (best_pair - floor)
+
+
+def test_a_committee_says_the_mean_of_its_members() -> None:
+    table = made(depends)
+    rest, rows, target = table.without_groups({"d1"}), table.select(["d1"]), table.target("d1")
+    members = [METHODS[name](rest).merit(rows.recipes, target) for name in ("portfolio", "boosting")]
+    committee = METHODS["committee"](rest)
+    assert committee.merit(rows.recipes, target) == pytest.approx((members[0] + members[1]) / 2)
+    assert committee.order(rows.recipes, target)[0] == np.argmax(members[0] + members[1])
 
 
 def test_a_method_is_indifferent_to_the_order_of_rows_and_repeats_itself() -> None:
