@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import sys
@@ -110,3 +111,17 @@ def test_trained_recommendations_are_compared_with_the_best_that_anybody_recomme
     assert share["committee"] == {"1": pytest.approx((0.6 / 0.8 + 0.3 / 0.5) / 2), "3": pytest.approx(0.9), "5": pytest.approx(0.9)}
     assert share["defaults"] == {"1": pytest.approx((0.5 / 0.8 + 0.35 / 0.5) / 2), "3": pytest.approx(0.875), "5": pytest.approx(0.875)}
     assert share["no_kd"]["1"] == pytest.approx(0.75)
+
+
+def test_how_well_a_datasets_own_best_do_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = load("recommender", monkeypatch)
+    made = study(0, recipes=6)
+    ranked = sorted((item for item in made.records if item.state == "complete"), key=lambda item: -item.score)
+    assert module.own_best_again([made]) is None
+    # The best one comes to the median with another seed, the second to the very top.
+    second = [
+        ranked[0].model_copy(update={"seed": 1, "score": ranked[len(ranked) // 2].score}),
+        ranked[1].model_copy(update={"seed": 1, "score": 9.0}),
+    ]
+    again = module.own_best_again([dataclasses.replace(made, records=[*made.records, *second])])
+    assert again == pytest.approx((100 * (len(ranked) - len(ranked) // 2) / len(ranked) + 100) / 2)
