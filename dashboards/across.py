@@ -24,12 +24,54 @@ _TASKS = {
 }  # fmt: skip
 
 
+_LABELS = {"top center": (0, 1), "bottom center": (0, -1), "middle right": (1, 0), "middle left": (-1, 0)}
+"""On which side of its marker a label lies."""
+_LETTER, _LINE, _MARKER = 6.5, 13.0, 14.0
+_PHONE = (300, 330)
+"""Pixels of the map's axes on a phone, where labels are in each other's way first."""
+
+
+def label_positions(places: np.ndarray, names: Sequence[str], ranges: Sequence[Sequence[float]]) -> list[str]:
+    """For each point the first side on which its label lies over the least of the markers and of the labels before it.
+
+    Args:
+        places: (N, 2) in units of the axes.
+        names: the labels.
+        ranges: of the two axes.
+    """
+    low, high = np.array(ranges, dtype=float).T
+    points = (places - low) / (high - low) * _PHONE
+    taken = [(point, np.full(2, _MARKER)) for point in points]  # centres and sizes
+    found = []
+    for point, name in zip(points, names, strict=True):
+        size = np.array([_LETTER * len(name), _LINE])
+        best = None
+        for side, way in _LABELS.items():
+            centre = point + np.array(way) * (size + _MARKER) / 2
+            covered = sum(_overlap(centre, size, *other) for other in taken)
+            if best is None or covered < best[0]:
+                best = covered, side, centre
+        assert best is not None
+        taken.append((best[2], size))
+        found.append(best[1])
+    return found
+
+
+def _overlap(centre: np.ndarray, size: np.ndarray, other: np.ndarray, its_size: np.ndarray) -> float:
+    """Square pixels that two boxes share."""
+    sides = np.minimum((size + its_size) / 2 - np.abs(centre - other), np.minimum(size, its_size))
+    return float(np.prod(np.maximum(sides, 0.0)))
+
+
 def dataset_map(studies: Sequence[RecordedStudy]) -> go.Figure:
     """The datasets by the first two principal components of their standardised features: those near each other are alike."""
     title = "Datasets by what they are like"
     places, shares = principal_components(studies)
     if places is None:
         return style.nothing(title, "Fewer than three datasets with features, so there is no map to draw.")
+    ranges = [style.fit(list(places[:, axis]), 0.15) for axis in (0, 1)]
+    names = [style.escape(study.name, 22) for study in studies]
+    positions = label_positions(places, names, ranges)
     figure = style.make(title, 500)
     for task in sorted({study.task for study in studies}):
         rows = [number for number, study in enumerate(studies) if study.task == task]
@@ -39,15 +81,15 @@ def dataset_map(studies: Sequence[RecordedStudy]) -> go.Figure:
             y=places[rows, 1],
             mode="markers+text",
             name=style.escape(task.replace("-", " "), 40),
-            text=[style.escape(studies[row].name, 22) for row in rows],
-            textposition="top center",
+            text=[names[row] for row in rows],
+            textposition=[positions[row] for row in rows],
             textfont={"size": 11, "color": style.INK},
             marker={"color": colour, "symbol": symbol, "size": 11},
             customdata=[f"{studies[row].train_rows:,} rows, teacher {texts.score(studies[row].teacher_score)}" for row in rows],
             hovertemplate="<b>%{text}</b><br>%{customdata}<extra></extra>",
         )
     for axis, share, update in zip((0, 1), shares, (figure.update_xaxes, figure.update_yaxes), strict=True):
-        update(title=f"principal component {axis + 1} ({share:.0%} of the variance)", range=style.fit(list(places[:, axis]), 0.15))
+        update(title=f"principal component {axis + 1} ({share:.0%} of the variance)", range=ranges[axis])
     return figure
 
 

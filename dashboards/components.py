@@ -31,7 +31,7 @@ _HYPHENS = {
 }  # fmt: skip
 """The terms as a phone has room for them."""
 _NAMES = {
-    "student.family": "student", "student.init": "start", "objective.hard_label_weight": "hard-label weight",
+    "student.family": "student", "student.init": "init", "objective.hard_label_weight": "hard-label weight",
     "augmentation.kind": "augmentation", "augmentation.mixup": "mixup", "training.learning_rate": "learning rate",
     "training.batch_size": "batch size", "training.weight_decay": "weight decay", "objective.prediction.temperature": "temperature",
 }  # fmt: skip

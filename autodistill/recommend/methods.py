@@ -111,6 +111,7 @@ class Portfolio:
         inputs = np.hstack([self.recipes.encode(table.recipes), identity[table.index]])
         self.model = _trees().fit(inputs, self.units.values, sample_weight=self.units.weights)
         self.identity = identity
+        self.known = {(place, key): value for place, key, value in zip(table.index, _keys(table.recipes), self.units.values, strict=True)}
 
     def worth(self, recipes: pd.DataFrame, target: Target) -> np.ndarray:
         """(N, datasets) each recipe on each recorded dataset of the target's task type, or where none is, of its modality, or any."""
@@ -118,12 +119,9 @@ class Portfolio:
         encoded = self.recipes.encode(recipes)
         inputs = np.hstack([np.repeat(encoded, len(kept), axis=0), np.tile(self.identity[kept], (len(recipes), 1))])
         worth = self.model.predict(inputs).reshape(len(recipes), len(kept))
-        known = {
-            (place, key): value for place, key, value in zip(self.table.index, _keys(self.table.recipes), self.units.values, strict=True)
-        }
         for row, key in enumerate(_keys(recipes.reindex(columns=self.table.recipes.columns))):
             for column, place in enumerate(kept):
-                worth[row, column] = known.get((place, key), worth[row, column])
+                worth[row, column] = self.known.get((place, key), worth[row, column])
         return worth
 
     def merit(self, recipes: pd.DataFrame, target: Target) -> np.ndarray:

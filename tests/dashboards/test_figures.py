@@ -172,3 +172,16 @@ def test_a_gap_is_what_the_best_with_a_choice_lies_behind_the_best() -> None:
     assert gaps["student.family", "bert"] == 0.0
     assert gaps["student.family", "cnn"] == pytest.approx(100 * 0.1 / 0.95)
     assert across.winners([]).layout.meta["empty"].startswith("No recorded study")
+
+
+def test_labels_of_neighbours_do_not_lie_on_each_other() -> None:
+    ranges = [(0.0, 10.0), (0.0, 10.0)]
+    apart = np.array([[2.0, 2.0], [8.0, 8.0]])
+    assert across.label_positions(apart, ["one", "two"], ranges) == ["top center", "top center"]
+    # Above the first marker is the second one's, so the first label goes below; above the second is free.
+    assert across.label_positions(np.array([[5.0, 5.0], [5.0, 5.5]]), ["one", "two"], ranges) == ["bottom center", "top center"]
+    # Side by side, nearer than the labels are wide: the first is above, the second below.
+    assert across.label_positions(np.array([[5.0, 5.0], [5.8, 5.0]]), ["the first", "the second"], ranges) == [
+        "top center",
+        "bottom center",
+    ]
