@@ -6,7 +6,6 @@ import functools
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm, t
 
 from autodistill.recommend.encoding import DatasetEncoder
 from autodistill.recommend.methods import Fit, Units, dataset_weights
@@ -85,7 +84,7 @@ class Predictor:
 
     def __init__(self, table: Table, fit: Fit, seed: int = 0) -> None:
         self.method, self.scale = fit(table), Scale(table)
-        self.table, self.fit, self.seed, self.groups = table, fit, seed, len(table.groups)
+        self.table, self.fit, self.seed = table, fit, seed
 
     @functools.cached_property
     def residuals(self) -> Residuals:
@@ -96,7 +95,7 @@ class Predictor:
         """(N,) each: value, lower and upper end. Infinite ends where nothing could be held out.
 
         The ends are quantiles of the held-out errors at similar predicted merits: the bad recipes are less predictable than the good
-        ones. They are stretched as Student's t asks for few groups: a new dataset's error may well lie beyond all that were seen.
+        ones. The errors are those of methods that were fitted without a fifth of the groups, so they are rather too large.
         """
         value = self.scale.values(merit, target)
         if not len(self.residuals.error):
@@ -114,6 +113,5 @@ class Predictor:
         error, weight = self.residuals.error[rows], self.residuals.weight[rows]
         order = np.argsort(error)
         share = np.cumsum(weight[order]) / weight.sum()
-        low, middle, high = (error[order][min(np.searchsorted(share, at), len(order) - 1)] for at in (tail, 0.5, 1 - tail))
-        stretch = t.ppf(1 - tail, self.groups - 1) * np.sqrt(1 + 1 / self.groups) / norm.ppf(1 - tail)
-        return float(middle + stretch * (low - middle)), float(middle + stretch * (high - middle))
+        low, high = (error[order][min(np.searchsorted(share, at), len(order) - 1)] for at in (tail, 1 - tail))
+        return float(low), float(high)
