@@ -158,6 +158,9 @@ def _asked(study: Subject) -> dict[str, str]:
         "limits on the student": _limits(study),
         "trials": f"{settings.trials} beside the three baselines, of at most {texts.plural(settings.max_epochs, 'epoch')} each",
     }
+    given = [str(record.trial) for record in study.records if record.role == "given"]
+    if given:
+        asked["recipes of one's own"] = f"{len(given)}, given with --recipe: trial {', '.join(given)}"
     if settings.time_budget is not None:
         asked["time budget"] = texts.duration(settings.time_budget)
     return asked

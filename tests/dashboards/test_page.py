@@ -186,6 +186,10 @@ def test_a_recorded_study_has_a_page_too(tmp_path: Path) -> None:
     assert "autodistill search --dataset 'set 0' --limit-train 500 --trials 12" in parsed.text
     assert "--seed 3 --repeats 3 --study set-0-again --explore" in parsed.text
     assert "version: 1" in parsed.text
+    assert "given with --recipe" not in parsed.text
+    own = [record.model_copy(update={"role": "given"}) if record.trial in (4, 5) else record for record in study.records]
+    parsed = _Parsed(without_plotly(render_recorded(replace(study, about=about, records=own))))
+    assert "2, given with --recipe: trial 4, 5" in parsed.text
 
 
 def test_across_studies_the_page_counts_the_pipelines_that_win(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
