@@ -72,6 +72,7 @@ def test_a_search_begins_with_recommended_points_of_its_space(monkeypatch: pytes
     )
     assert len({recipe.id for recipe in found}) == recommend_api.WARM
     assert all(SPACE.contains(recipe) for recipe in found)
+    assert not {recipe.id for recipe in found} & {recipe.id for recipe in SPACE.baselines().values()}  # they are run anyhow
     assert told[0].text.startswith("8 recipes recommended by 3 studies of text-classification (most like: set")
     assert "--cold" in told[0].text
     assert len(recommend_api.warm_recipes(text_dataset(), SPACE, feasible, 5, 0, lambda event: None)) == 2

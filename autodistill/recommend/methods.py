@@ -18,6 +18,8 @@ from autodistill.recommend.table import Table, Target, modality
 
 WORST = -2.0
 """What a recipe is worth at least, in units: how bad a bad one is teaches nothing about the good ones."""
+BEST = 1.5
+"""And at most: a dataset on which few recipes stand far out must not decide for the others."""
 TREES = 60
 PORTFOLIO = 20
 """So many recipes a portfolio puts in an order of its own; the others follow by their mean."""
@@ -31,7 +33,7 @@ class Units:
         scores = [table.scores[place == number] for number in range(len(table.names))]
         self.levels = np.array([np.median(item) for item in scores])
         self.spreads = np.array([_spread(item) for item in scores])
-        self.values = np.clip((table.scores - self.levels[place]) / self.spreads[place], WORST, None)
+        self.values = np.clip((table.scores - self.levels[place]) / self.spreads[place], WORST, BEST)
         self.weights = 1.0 / np.bincount(place)[place]
         self.weights *= len(place) / self.weights.sum()
 

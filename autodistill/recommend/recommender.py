@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +25,9 @@ SAMPLED = 1500
 """Recipes drawn from the space, beside the recorded ones."""
 APART = 0.12
 """Share of the recipe fields by which each recommended recipe differs from those before it, as far as that can be had."""
+PROVEN = 3
+"""Recipes that so many datasets (all, where there are fewer) have recorded go before the others: what a search found on one dataset was
+recorded there because it did well there, and no method can see that from the table."""
 UNLIKE_TASK = 2.0
 """Factor on the interval where no study of the task type is recorded."""
 UNLIKE_MOST = 3.0
@@ -89,24 +94,36 @@ class Recommender:
 
         inside: leave out recorded recipes that are no point of the space. What does not fit the task is left out always.
         """
-        teacher = space.defaults().teacher.model_dump()
-        epochs = space.defaults().training.epochs
-        found: dict[str, Recipe] = {}
-        for study in self.studies:
-            if modality(study.task) != modality(space.task):
-                continue
-            for record in study.records:
-                training = record.recipe["training"] | {"epochs": epochs}
-                try:
-                    recipe = Recipe.parse(record.recipe | {"task": space.task, "teacher": teacher, "training": training})
-                except RecipeError:  # a kind that does not fit this task
-                    continue
-                if recipe.id not in found and (not inside or space.contains(recipe)):
-                    found[recipe.id] = recipe
+        found = {recipe.id: recipe for recipe in self._recorded(space) if not inside or space.contains(recipe)}
         rng = random.Random(seed)
         for recipe in (space.sample(rng) for _ in range(sampled)):
             found.setdefault(recipe.id, recipe)
         return list(found.values())
+
+    def _recorded(self, space: Space) -> Counter[Recipe]:
+        """The recorded recipes that fit the space's task, with its teacher and epochs: how many studies of its modality hold each."""
+        teacher = space.defaults().teacher.model_dump()
+        epochs = space.defaults().training.epochs
+        found: Counter[Recipe] = Counter()
+        for study in self.studies:
+            if modality(study.task) != modality(space.task):
+                continue
+            own = set()
+            for record in study.records:
+                training = record.recipe["training"] | {"epochs": epochs}
+                with suppress(RecipeError):  # a kind that does not fit this task
+                    own.add(Recipe.parse(record.recipe | {"task": space.task, "teacher": teacher, "training": training}))
+            found.update(sorted(own, key=lambda recipe: recipe.id))
+        return found
+
+    def _order(self, found: Sequence[Recipe], frame: pd.DataFrame, target: Target, space: Space) -> np.ndarray:
+        """The places of the candidates, the first to try in front: the method's order, of those proven to be above the median first."""
+        order = self.predictor.method.order(frame, target)
+        studies = sum(modality(study.task) == modality(space.task) for study in self.studies)
+        recorded = self._recorded(space)
+        proven = np.array([recorded[recipe] >= min(PROVEN, studies) for recipe in found])
+        proven &= self.predictor.method.merit(frame, target) > 0
+        return np.concatenate([order[proven[order]], order[~proven[order]]])
 
     def recommend(
         self,
@@ -152,7 +169,7 @@ class Recommender:
         """The recipes alone, best first, with what their students cost; see `recommend`."""
         found = self.candidates(space, inside=inside, seed=seed)
         frame = recipe_frame(recipe.model_dump() for recipe in found)
-        return self._choose(found, frame, self.predictor.method.order(frame, target), top, feasible)
+        return self._choose(found, frame, self._order(found, frame, target, space), top, feasible)
 
     def _choose(
         self, found: list[Recipe], frame: pd.DataFrame, order: np.ndarray, top: int, feasible: Feasible | None

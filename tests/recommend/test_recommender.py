@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import dataclasses
+import random
+
 import pandas as pd
 import pytest
-from recorded import dataset_facts, study, true_retention
+from recorded import dataset_facts, study, trial, true_retention
 
 from autodistill.errors import StudyError
 from autodistill.limits import Feasibility, Limits
@@ -122,3 +125,21 @@ def test_default_recipes_fit_every_task(task: str, names: list[str]) -> None:
     assert list(found) == names
     assert found["plain KD"].objective == space.baselines()["plain_kd"].objective
     assert len({recipe.id for recipe in found.values()}) == len(names)
+
+
+def test_what_many_datasets_have_recorded_goes_before_what_a_search_found_on_one() -> None:
+    rng = random.Random(5)
+    common, bad, lucky = (SPACE.sample(rng) for _ in range(3))
+    studies = []
+    for number in range(4):
+        made = study(number, recipes=12)
+        records = [trial(made.name, 100, common, 0.85), trial(made.name, 101, bad, 0.1)]
+        records += [trial(made.name, 102, lucky, 0.99, role="search")] if number == 0 else []
+        studies.append(dataclasses.replace(made, records=[*made.records, *records]))
+    target = Target(SPACE.task, pd.Series(dataset_facts(7)))
+    chosen = [recipe.id for recipe, _ in Recommender(studies, method="forest").choose(target, SPACE, top=20)]
+    assert chosen.index(common.id) < chosen.index(lucky.id)
+    assert bad.id not in chosen  # everywhere, and known to be bad
+    # Only as many studies as hold it are needed where there are fewer than PROVEN.
+    alone = [recipe.id for recipe, _ in Recommender(studies[:1], method="portfolio").choose(target, SPACE, top=1)]
+    assert alone == [lucky.id]
