@@ -26,8 +26,8 @@ SAMPLED = 1500
 APART = 0.12
 """Share of the recipe fields by which each recommended recipe differs from those before it, as far as that can be had."""
 PROVEN = 3
-"""Recipes that so many datasets (all, where there are fewer) have recorded go before the others: what a search found on one dataset was
-recorded there because it did well there, and no method can see that from the table."""
+"""Of recipes that so many datasets (all, where there are fewer) have recorded, and of all, one is taken in turn: what a search found on one
+dataset was recorded there because it did well there, which no method can see from the table; it may still be the best."""
 UNLIKE_TASK = 2.0
 """Factor on the interval where no study of the task type is recorded."""
 UNLIKE_MOST = 3.0
@@ -117,13 +117,15 @@ class Recommender:
         return found
 
     def _order(self, found: Sequence[Recipe], frame: pd.DataFrame, target: Target, space: Space) -> np.ndarray:
-        """The places of the candidates, the first to try in front: the method's order, of those proven to be above the median first."""
+        """The places of the candidates, the first to try in front: in turn the best of those proven to be above the median, and of all."""
         order = self.predictor.method.order(frame, target)
         studies = sum(modality(study.task) == modality(space.task) for study in self.studies)
         recorded = self._recorded(space)
         proven = np.array([recorded[recipe] >= min(PROVEN, studies) for recipe in found])
         proven &= self.predictor.method.merit(frame, target) > 0
-        return np.concatenate([order[proven[order]], order[~proven[order]]])
+        first = order[proven[order]]
+        turns = np.column_stack([first, order[: len(first)]]).ravel()
+        return np.array(list(dict.fromkeys([*turns.tolist(), *order.tolist()])))
 
     def recommend(
         self,
