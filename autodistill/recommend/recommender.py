@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -94,7 +94,10 @@ class Recommender:
 
         inside: leave out recorded recipes that are no point of the space. What does not fit the task is left out always.
         """
-        found = {recipe.id: recipe for recipe in self._recorded(space) if not inside or space.contains(recipe)}
+        return self._candidates(self._recorded(space), space, inside, sampled, seed)
+
+    def _candidates(self, recorded: Iterable[Recipe], space: Space, inside: bool, sampled: int, seed: int) -> list[Recipe]:
+        found = {recipe.id: recipe for recipe in recorded if not inside or space.contains(recipe)}
         rng = random.Random(seed)
         for recipe in (space.sample(rng) for _ in range(sampled)):
             found.setdefault(recipe.id, recipe)
@@ -116,11 +119,10 @@ class Recommender:
             found.update(sorted(own, key=lambda recipe: recipe.id))
         return found
 
-    def _order(self, found: Sequence[Recipe], frame: pd.DataFrame, target: Target, space: Space) -> np.ndarray:
+    def _order(self, found: Sequence[Recipe], frame: pd.DataFrame, target: Target, recorded: Counter[Recipe]) -> np.ndarray:
         """The places of the candidates, the first to try in front: in turn the best of those proven to be above the median, and of all."""
         order = self.predictor.method.order(frame, target)
-        studies = sum(modality(study.task) == modality(space.task) for study in self.studies)
-        recorded = self._recorded(space)
+        studies = sum(modality(study.task) == target.modality for study in self.studies)
         proven = np.array([recorded[recipe] >= min(PROVEN, studies) for recipe in found])
         proven &= self.predictor.method.merit(frame, target) > 0
         first = order[proven[order]]
@@ -169,9 +171,10 @@ class Recommender:
         self, target: Target, space: Space, *, top: int, feasible: Feasible | None = None, inside: bool = True, seed: int = 0
     ) -> list[tuple[Recipe, Feasibility]]:
         """The recipes alone, best first, with what their students cost; see `recommend`."""
-        found = self.candidates(space, inside=inside, seed=seed)
+        recorded = self._recorded(space)
+        found = self._candidates(recorded, space, inside, SAMPLED, seed)
         frame = recipe_frame(recipe.model_dump() for recipe in found)
-        return self._choose(found, frame, self._order(found, frame, target, space), top, feasible)
+        return self._choose(found, frame, self._order(found, frame, target, recorded), top, feasible)
 
     def _choose(
         self, found: list[Recipe], frame: pd.DataFrame, order: np.ndarray, top: int, feasible: Feasible | None
