@@ -225,6 +225,8 @@ class Recipe(Part):
                 raise ValueError(f"{path}: {part.name!r} needs a student of family {' or '.join(families)}, and this one is {family!r}")
         if self.augmentation.mixing == "cutmix" and not self.task.startswith("image"):
             raise ValueError(f"augmentation.mixing is 'cutmix', which cuts images; for {self.task} only 'mixup' is allowed")
+        if self.task.startswith("image") and getattr(self.objective.intermediate, "tokens", None) == "cls":
+            raise ValueError("objective.intermediate.tokens is 'cls', its default, which images do not have; set it to 'mean' or 'tokens'")
         if self.objective.hard_label_weight == 0 and not self.objective.terms:
             raise ValueError("objective: the student has nothing to learn from; give hard_label_weight or an objective a weight above 0")
         if self.task.endswith("regression") and self.objective.label_smoothing > 0:

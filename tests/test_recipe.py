@@ -118,6 +118,13 @@ def test_objectives_that_do_not_fit_the_task_are_refused_with_the_reason() -> No
         Recipe.parse(_data(task="text-regression", objective={"label_smoothing": 0.1}))
 
 
+def test_images_have_no_cls_states() -> None:
+    image = {"task": "image-classification", "student": {"family": "timm:resnet10t"}, "augmentation": {"kind": "none"}}
+    with pytest.raises(RecipeError, match=r"tokens is 'cls', its default, which images do not have; set it to 'mean' or 'tokens'"):
+        Recipe.parse(_data(**image, objective={"intermediate": {"kind": "pkd"}}))
+    assert Recipe.parse(_data(**image, objective={"intermediate": {"kind": "pkd", "tokens": "mean"}})).objective.terms
+
+
 def test_a_student_with_nothing_to_learn_from_is_refused() -> None:
     with pytest.raises(RecipeError, match="nothing to learn from"):
         Recipe.parse(_data(objective={"hard_label_weight": 0.0}))

@@ -17,15 +17,17 @@ def default_recipes(base: Recipe) -> dict[str, Recipe]:
 
     Each has the losses of its paper at equal weights, with no augmentation: Hinton et al. 2015 (soft labels at temperature 2), Sun et al.
     2019 (normalised CLS states of every few layers), Jiao et al. 2020 (states and attention of every few layers), Wang et al. 2020 (the
-    last layer's attention and value relations). Images have no transformer students here, so that only the first two are for them.
+    last layer's attention and value relations). Images have no transformer students here, so that only the first two are for them, and
+    PKD reads means in place of CLS states.
 
     Args:
         base: its teacher and training are taken, and its student for plain KD and for images; else texts have a transformer.
     """
+    is_image = base.task.startswith("image")
     soft = {"kind": "mse"} if base.task.endswith("regression") else {"kind": "kl", "temperature": 2.0}
     mixes: dict[str, dict[str, Any]] = {
         "plain KD": {},
-        "PKD": {"intermediate": {"kind": "pkd", "layer_map": "skip", "tokens": "cls"}},
+        "PKD": {"intermediate": {"kind": "pkd", "layer_map": "skip", "tokens": "mean" if is_image else "cls"}},
         "TinyBERT-like": {
             "intermediate": {"kind": "mse", "layer_map": "skip", "tokens": "tokens"},
             "attention": {"kind": "mse", "layer_map": "skip"},
@@ -36,7 +38,7 @@ def default_recipes(base: Recipe) -> dict[str, Recipe]:
     for name, mix in mixes.items():
         objective = {"hard_label_weight": 0.5, "prediction": soft | {"weight": 0.5}, **mix}
         data = base.model_dump() | {"objective": objective, "augmentation": {"kind": "none"}}
-        if name != "plain KD" and not base.task.startswith("image"):
+        if name != "plain KD" and not is_image:
             data |= {"student": _BERT, "training": data["training"] | {"learning_rate": _BERT_LEARNING_RATE}}
         try:
             found[name] = Recipe.parse(data)

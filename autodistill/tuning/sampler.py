@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import heapq
 import warnings
-from collections.abc import Container
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -13,12 +12,15 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.pruners import BasePruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler, TPESampler
+from optuna.samplers._tpe.sampler import default_gamma
 from optuna.trial import FrozenTrial, TrialState
 
 from autodistill.space import Choose, Domain
 
 MODELLED, BEST = 150, 25
 """Trials that a proposal is made from."""
+STARTUP = 10
+"""Trials that end before there is something to model (Optuna's own number)."""
 
 REDUCTION = 3
 """Of the trials that reach a rung, one in three goes on."""
@@ -47,6 +49,8 @@ class ConditionalTPE(BaseSampler):
             self._tpe = TPESampler(seed=seed, multivariate=True, constant_liar=True)
         self._ended: dict[int, tuple[tuple[float, ...], FrozenTrial]] = {}
         self._number = -1  # of the trial that is being proposed
+        self._sides: tuple[list[FrozenTrial], list[FrozenTrial]] | None = None
+        self._groups: dict[str, dict[str, BaseDistribution]] = {}
         self._drawn: dict[str, Any] = {}
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -58,13 +62,24 @@ class ConditionalTPE(BaseSampler):
     def sample_independent(self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution) -> Any:
         if trial.number != self._number:
             trials = self._modelled(study.get_trials(deepcopy=False))
-            self._view, self._groups = _view(study, trials), _groups(trials)
-            self._number, self._drawn = trial.number, {}
+            self._number, self._sides, self._groups, self._drawn = trial.number, _sides(trials), _groups(trials), {}
         if param_name not in self._drawn:
-            group = self._groups.get(param_name, {}) | {param_name: param_distribution}
-            drawn = self._tpe.sample_relative(self._view, trial, group)  # nothing before there are enough trials to model
-            self._drawn |= drawn or {param_name: self._tpe.sample_independent(self._view, trial, param_name, param_distribution)}
+            if self._sides is None:
+                drawn = {param_name: self._tpe._random_sampler.sample_independent(study, trial, param_name, param_distribution)}
+            else:
+                drawn = self._draw(study, self._groups.get(param_name, {}) | {param_name: param_distribution}, *self._sides)
+            self._drawn |= drawn
         return self._drawn[param_name]
+
+    def _draw(
+        self, study: optuna.Study, group: dict[str, BaseDistribution], good: list[FrozenTrial], bad: list[FrozenTrial]
+    ) -> dict[str, Any]:
+        """A group's values, as TPESampler draws them once it has told good trials from bad, which it would do for each group."""
+        below = self._tpe._build_parzen_estimator(study, group, good, handle_below=True)
+        above = self._tpe._build_parzen_estimator(study, group, bad, handle_below=False)
+        samples = below.sample(self._tpe._rng.rng, self._tpe._n_ei_candidates)
+        best = self._tpe._compare(samples, self._tpe._compute_acquisition_func(samples, below, above))
+        return {name: distribution.to_external_repr(best[name]) for name, distribution in group.items()}
 
     def _modelled(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
         """What TPE needs of the trials that it models: where they were, and their rank for a value; those that run, it takes for bad."""
@@ -113,15 +128,13 @@ def _groups(trials: list[FrozenTrial]) -> dict[str, dict[str, BaseDistribution]]
     return {name: group for group in together.values() for name in group}
 
 
-def _view(study: optuna.Study, trials: list[FrozenTrial]) -> optuna.Study:
-    """The study with these for its trials."""
-
-    def get_trials(deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False) -> list[FrozenTrial]:
-        return [trial for trial in trials if states is None or trial.state in states]
-
-    view = copy.copy(study)
-    view._get_trials = get_trials  # type: ignore[method-assign]
-    return view
+def _sides(trials: list[FrozenTrial]) -> tuple[list[FrozenTrial], list[FrozenTrial]] | None:
+    """The good trials and all others, each in the order of their numbers; None where there are too few to model."""
+    ranked = sum(trial.state == TrialState.COMPLETE for trial in trials)
+    if ranked < STARTUP:
+        return None
+    good = [trial.state == TrialState.COMPLETE and (trial.value or 0) >= ranked - default_gamma(ranked) for trial in trials]
+    return list(compress(trials, good)), [trial for trial, is_good in zip(trials, good, strict=True) if not is_good]
 
 
 def rungs(max_epochs: int) -> tuple[int, ...]:

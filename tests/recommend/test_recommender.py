@@ -123,6 +123,7 @@ def test_default_recipes_fit_every_task(task: str, names: list[str]) -> None:
     space = Space.load("image" if task.startswith("image") else "text", task)
     found = default_recipes(space.defaults())
     assert list(found) == names
+    assert found["PKD"].objective.intermediate.tokens == ("mean" if space.task.startswith("image") else "cls")
     assert found["plain KD"].objective == space.baselines()["plain_kd"].objective
     assert len({recipe.id for recipe in found.values()}) == len(names)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
+from datetime import datetime
 
 import optuna
 import pytest
@@ -64,15 +66,27 @@ def test_without_branches_proposals_are_optunas_own():
     assert [trial.params for trial in found.get_trials()] == [trial.params for trial in expected.get_trials()]
 
 
-def test_a_branch_is_drawn_from_as_a_whole(monkeypatch):
+def test_a_branch_is_drawn_from_as_a_whole_and_as_optuna_draws_from_the_same_trials(monkeypatch):
     asked = []
-    original = TPESampler.sample_relative
+    original = ConditionalTPE._draw
 
-    def watched(self, study, trial, search_space):
-        asked.append((trial.number, sorted(search_space)))
-        return original(self, study, trial, search_space)
+    def watched(self, study, group, good, bad):
+        reference = tpe()
+        reference._rng = copy.deepcopy(self._tpe._rng)
+        same = optuna.create_study(direction="maximize")
+        for trial in sorted(good + bad, key=lambda trial: trial.number):
+            trial = copy.copy(trial)
+            trial.datetime_start = datetime.now()
+            trial.datetime_complete = datetime.now() if trial.state.is_finished() else None
+            same.add_trial(trial)
+        asking = same.ask().number
+        expected = reference.sample_relative(same, same.get_trials()[asking], group)
+        found = original(self, study, group, good, bad)
+        assert found == expected
+        asked.append((self._number, sorted(group)))
+        return found
 
-    monkeypatch.setattr(TPESampler, "sample_relative", watched)
+    monkeypatch.setattr(ConditionalTPE, "_draw", watched)
     study = run(ConditionalTPE(3), branching, 60)
     for trial in study.get_trials()[20:]:
         groups = [names for number, names in asked if number == trial.number]
