@@ -112,7 +112,13 @@ def verdict(records: Sequence[TrialRecord], limits: Limits) -> str:
         return f"{start}, {lost}: nothing here beats the student without a teacher on the validation split."
     teacher = distilled.teacher_score
     gap = ""
-    if teacher is not None and math.isfinite(teacher) and teacher > bare_score:
+    if teacher is not None and teacher <= value:
+        gap = (
+            f" and {value - teacher:.4f} more than its teacher ({teacher:.4f})"
+            if teacher < value
+            else f" and level with its teacher ({teacher:.4f})"
+        )
+    elif teacher is not None and math.isfinite(teacher):
         gap = f", {texts.percent((value - bare_score) / (teacher - bare_score))} of the way from there to the teacher"
     gain = f"{start}, {value - bare_score:.4f} more than no KD ({bare_score:.4f}){gap}, on the validation split, with one seed."
     if texts.objective(distilled.recipe) == texts.UNDISTILLED:

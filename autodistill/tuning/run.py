@@ -84,7 +84,7 @@ def run_search(
     began = time.monotonic()
     folder = settings.folder
     plan = Plan(settings, dataset, dict(teachers), describe_environment())
-    about: dict[str, Any] = json.loads(json.dumps(_about(plan, space)))  # as it will be read again
+    about: dict[str, Any] = json.loads(json.dumps(about_search(plan, space)))  # as it will be read again
     if not settings.resume:
         check_existence(settings)
     elif not folder.is_dir():
@@ -251,7 +251,8 @@ def _no_best(ledger: Ledger, why: str | None) -> str:
     return f"no trial completed ({folders.count(records)}); ask for more than {ledger.settings.trials} --trials"
 
 
-def _about(plan: Plan, space: Space) -> dict[str, Any]:
+def about_search(plan: Plan, space: Space) -> dict[str, Any]:
+    """What study.json says of a search that begins now."""
     settings = plan.settings
     scores = [teacher.score for teacher in plan.teachers.values() if teacher.score is not None]
     return {

@@ -77,6 +77,16 @@ def test_the_leaderboard_fits_its_terminal(width: int) -> None:
             "on the validation split, with one seed.",
         ),
         (
+            {"no_kd": 0.80, "search": 0.93},
+            "The best trial (trial 1) has accuracy 0.9300, 0.1300 more than no KD (0.8000) and 0.0300 more than its teacher (0.9000), "
+            "on the validation split, with one seed.",
+        ),
+        (
+            {"no_kd": 0.80, "search": 0.90},
+            "The best trial (trial 1) has accuracy 0.9000, 0.1000 more than no KD (0.8000) and level with its teacher (0.9000), "
+            "on the validation split, with one seed.",
+        ),
+        (
             {"no_kd": 0.80, "search": 0.75},
             "The best trial (trial 1) has accuracy 0.7500, 0.0500 less than no KD (0.8000): "
             "nothing here beats the student without a teacher on the validation split.",
@@ -117,7 +127,8 @@ def test_negative_correlations_are_compared_without_a_share_of_the_gap() -> None
 
     text = verdict([spearman(0, "no_kd", -0.2), spearman(1, "search", -0.1)], NONE)
     assert (
-        text == "The best trial (trial 1) has spearman -0.1000, 0.1000 more than no KD (-0.2000), on the validation split, with one seed."
+        text
+        == "The best trial (trial 1) has spearman -0.1000, 0.1000 more than no KD (-0.2000) and 0.2000 more than its teacher (-0.3000), on the validation split, with one seed."
     )
     found = rows([spearman(0, "no_kd", -0.2), spearman(1, "search", -0.1)], NONE, TeacherRef("", -0.3), None)
     assert [row.retention for row in found] == [None, None, None]

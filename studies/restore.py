@@ -1,0 +1,115 @@
+"""Make an entry of studies/recorded a search's folder again, so that recording goes on where the folder is lost.
+
+    python studies/restore.py --work DIR NAME ...      # then studies/record.py --work DIR NAME ...
+
+The trials come back as they are in the entry: what they ran, their curves and costs, and their points in the space, from which Optuna
+proposes. Not the students, and not the teacher: the search trains it again, with the same seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import sys
+from pathlib import Path
+
+import optuna
+from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
+
+from autodistill.errors import AutodistillError, StudyError
+from autodistill.limits import Limits
+from autodistill.recipe import Recipe
+from autodistill.recommend.library import RecordedStudy, load
+from autodistill.records import TrialRecord, write_records
+from autodistill.space import Space
+from autodistill.tasks.base import DatasetRef
+from autodistill.tuning.run import about_search
+from autodistill.tuning.sampler import chooser
+from autodistill.tuning.settings import DatasetFacts, SearchSettings, TeacherRef
+from autodistill.tuning.storage import close_storage, open_storage
+from autodistill.tuning.study import Study, default_storage, write_about
+from autodistill.tuning.translate import Plan
+
+RECORDED = Path(__file__).resolve().parent / "recorded"
+STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "infeasible": TrialState.PRUNED, "fail": TrialState.FAIL}
+
+
+def restore(entry: RecordedStudy, work: Path) -> Study:
+    """The entry as a study in `work`, named as its dataset.
+
+    Raises:
+        StudyError: there is a study of that name, or the space has another teacher by now.
+    """
+    asked = entry.about["settings"]
+    space = Space.load("image" if entry.task.startswith("image") else "text", entry.task).fixed("training.epochs", asked["max_epochs"])
+    settings = SearchSettings(
+        dataset=DatasetRef(entry.dataset, asked["limit_train"], asked["seed"]),
+        study=entry.dataset,
+        studies_dir=str(work),
+        **{name: asked[name] for name in ("trials", "max_epochs", "max_params", "max_latency_ms", "seed", "explore", "repeats")},
+    )
+    teacher = Recipe.parse(entry.records[0].recipe).teacher
+    if teacher not in space.teachers():
+        raise StudyError(f"{entry.name} was recorded with another teacher than the space has now ({teacher}); record it anew")
+    if settings.folder.exists():
+        raise StudyError(f"{settings.folder} exists; a study is only restored where there is none")
+    facts = DatasetFacts(entry.dataset, entry.fingerprint, entry.task, entry.metric, entry.train_rows)
+    known = {name: entry.about["teachers"][0].get(name) for name in ("score", "params", "latency_ms")}
+    plan = Plan(settings, facts, {teacher: TeacherRef("", **known)}, {})
+    settings.folder.mkdir(parents=True)
+    limits = Limits(settings.max_params, settings.max_latency_ms)
+    storage = open_storage(default_storage(settings.folder))
+    study = optuna.create_study(study_name=settings.study, storage=storage, direction="maximize")
+    study.add_trials([stored(record, space, limits) for record in entry.records])
+    close_storage(storage)
+    write_records(entry.records, settings.folder / "trials.parquet")
+    write_about(settings.folder, about_search(plan, space) | {"sessions": entry.about["sessions"]})
+    return Study.open(settings.folder)
+
+
+def stored(record: TrialRecord, space: Space, limits: Limits) -> FrozenTrial:
+    """The Optuna trial that a record stands for: the other way round of `translate.record_of`."""
+    recipe = Recipe.parse(record.recipe)
+    inside = space.contains(recipe)  # a baseline or a given recipe need not be
+    point = FixedTrial(space.encode(recipe) if inside else {})
+    if inside:
+        space.suggest(chooser(point))
+    outcome = {
+        "curve": [item.model_dump() for item in record.curve],
+        "reason": record.reason,
+        "verdict": "infeasible" if record.state == "infeasible" else None,
+        **{name: getattr(record, name) for name in ("metrics", "params", "flops", "seconds", "seconds_by_stage", "environment")},
+    }
+    proposal = {name: getattr(record, name) for name in ("role", "recipe_id", "seed", "recipe", "params", "latency_ms")}
+    found = create_trial(
+        state=STATES[record.state],
+        value=record.score if record.state == "complete" else None,
+        params=point.params,
+        distributions=point.distributions,
+        constraints=limits.check(record.params, record.latency_ms).violations,
+        intermediate_values={item.epoch: item.score for item in record.curve},
+        user_attrs={"proposal": proposal, "outcome": outcome},
+    )
+    if record.started is not None:
+        found.datetime_start = datetime.datetime.fromtimestamp(record.started)
+    return found
+
+
+def main() -> int:
+    """Restore; returns 1 where an entry could not be."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="+", metavar="NAME")
+    parser.add_argument("--work", type=Path, required=True, help="where the searches' own folders lie")
+    args = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        for name in args.names:
+            print(restore(load(RECORDED / name), args.work).folder)
+    except AutodistillError as error:
+        print(f"restore: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
