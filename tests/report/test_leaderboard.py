@@ -128,7 +128,8 @@ def test_negative_correlations_are_compared_without_a_share_of_the_gap() -> None
     text = verdict([spearman(0, "no_kd", -0.2), spearman(1, "search", -0.1)], NONE)
     assert (
         text
-        == "The best trial (trial 1) has spearman -0.1000, 0.1000 more than no KD (-0.2000) and 0.2000 more than its teacher (-0.3000), on the validation split, with one seed."
+        == "The best trial (trial 1) has spearman -0.1000, 0.1000 more than no KD (-0.2000) and 0.2000 more than its teacher (-0.3000), "
+        "on the validation split, with one seed."
     )
     found = rows([spearman(0, "no_kd", -0.2), spearman(1, "search", -0.1)], NONE, TeacherRef("", -0.3), None)
     assert [row.retention for row in found] == [None, None, None]
