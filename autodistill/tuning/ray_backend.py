@@ -7,107 +7,23 @@ storage. So a killed or broken run goes on with a fresh Tuner over the same stud
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import shutil
 import socket
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from autodistill.errors import RunError, UsageError
-from autodistill.records import Point
-from autodistill.train.assignment import Runner, TrialResult
+from autodistill.train.assignment import Runner
 from autodistill.tuning.environment import KEEP_MEMORY, cores, gpu_names
-from autodistill.tuning.events import Event, TrialStarted
-from autodistill.tuning.ledger import Ledger
+from autodistill.tuning.round import Round
 from autodistill.tuning.settings import SearchSettings
 from autodistill.tuning.worker import run_assignment
-
-SLICE = 1.0
-"""Seconds that infeasible proposals may hold up the messages of running trials."""
-
-
-class Halt(BaseException):
-    """Leaves Tune's loop at once; no Exception, so that Tune does not wait for its workers first."""
-
-
-@dataclass
-class Round:
-    """One run of a Tuner, as its hooks see it. graceful: halt by letting Tune clean up, not by leaving its loop. workers: at once.
-
-    numbers: of our trials, by Tune's id; trials: Tune's, by our number.
-    """
-
-    ledger: Ledger
-    emit: Callable[[Event], None]
-    log: Callable[[str], None]
-    halted: Callable[[], bool]
-    graceful: bool
-    workers: int
-    numbers: dict[str, int] = field(default_factory=dict)
-    trials: dict[int, Any] = field(default_factory=dict)
-    error: Exception | None = None
-
-    def suggest(self, tune_id: str) -> dict[str, Any] | str | None:
-        """The next trial's config; "FINISHED" where none will come; None where one may come later."""
-        until = time.monotonic() + SLICE
-        ledger = self.ledger
-        while not self.halted() and self.error is None and ledger.wants_more():
-            try:
-                run = ledger.propose()
-            except Exception as cause:  # raised after the loop: what runs may end first
-                self.error = cause
-                break
-            if run is not None:
-                self.numbers[tune_id] = run.trial.number
-                return {"trial": run.trial.number, "assignment": run.assignment, "cwd": str(Path.cwd())}
-            if ledger.running and time.monotonic() > until:
-                return None
-        return None if ledger.running else "FINISHED"  # a running trial may still come back into the queue
-
-    def started(self, tune_id: str) -> None:
-        """A worker has begun."""
-        run = self.ledger.running.get(self.numbers[tune_id])
-        if run is not None:
-            found = run.found
-            self.emit(
-                TrialStarted(run.trial.number, run.role, run.recipe.id, run.recipe.student.name, run.epochs, found.params, found.latency_ms)
-            )
-
-    def message(self, tune_id: str, text: str) -> bool:
-        """A worker has spoken. True where its trial is to be stopped."""
-        number = self.numbers[tune_id]
-        if number not in self.ledger.running:
-            return True
-        message = json.loads(text)
-        if message["kind"] == "point":
-            if self.ledger.report(number, Point.model_validate(message["point"])):
-                self.ledger.prune(number)
-                return True
-        elif message["kind"] == "result":
-            self.ledger.complete(number, TrialResult(**message["result"]), message["seconds"])
-        else:
-            self.log(f"trial {number} failed\n{message['traceback']}")
-            self.ledger.fail(number, message["reason"], message["seconds"])
-        return False
-
-    def lost(self, tune_id: str, detail: str, cause: str | None) -> None:
-        """A worker process is gone; or, with a cause, it cannot run trials at all (their own failures come as messages)."""
-        number = self.numbers[tune_id]
-        if number not in self.ledger.running:
-            return
-        self.log(f"trial {number} lost its worker\n{detail}")
-        if cause is None:
-            self.ledger.worker_died(number)
-        else:
-            self.ledger.interrupt(number, cause)
-            self.error = RunError(f"the workers cannot run trials: {cause}; see {self.ledger.folder / 'search.log'}")
 
 
 def run_round(tuner_round: Round, settings: SearchSettings, runner: Runner) -> None:

@@ -29,7 +29,8 @@ from autodistill.tuning.environment import describe_environment
 from autodistill.tuning.events import Event, Listen, SearchFinished, SearchMessage, SearchStarted
 from autodistill.tuning.ledger import Ledger
 from autodistill.tuning.mirror import open_study
-from autodistill.tuning.ray_backend import Halt, Round, RunningRay, ray_running, run_round
+from autodistill.tuning.ray_backend import RunningRay, ray_running, run_round
+from autodistill.tuning.round import Halt, Round
 from autodistill.tuning.sampler import make_pruner, make_sampler
 from autodistill.tuning.settings import DatasetFacts, SearchSettings, TeacherRef, check_existence, no_study, without_password
 from autodistill.tuning.storage import close_storage, open_storage, study_exists

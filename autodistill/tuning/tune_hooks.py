@@ -15,7 +15,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from autodistill.tuning.ray_backend import Halt, Round
+from autodistill.tuning.round import Halt, Round
 
 
 class Proposals(Searcher):
