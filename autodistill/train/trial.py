@@ -23,8 +23,9 @@ from autodistill.train.cost import count_flops, count_parameters
 from autodistill.train.data import TrialData, open_data, word_table
 from autodistill.train.objective import Objective, Side, Targets
 from autodistill.train.reading import Given, read_batches
-from autodistill.train.students import copy_weights, save_student
+from autodistill.train.students import save_student
 from autodistill.train.taps import student_taps, teacher_taps
+from autodistill.train.used_rows import UsedRows
 
 GRADIENT_NORM = 1.0
 
@@ -64,8 +65,9 @@ def _run(assignment: Assignment, report: Report) -> TrialResult:
         seconds["evaluation"] += now - trained
         point = Point(epoch=epoch, score=metrics[data.metric], train_loss=sum(losses.values()), seconds=now - began, losses=losses)
         if best is None or point.score > best[0].score:
-            best = point, metrics, copy_weights(student)
+            best = point, metrics, trainer.words.copy_weights()
         report(point)
+    trainer.words.restore()
     seconds["outputs"] = data.outputs_seconds
     assert best is not None, "a recipe has at least one epoch"
 
@@ -83,6 +85,7 @@ class Trainer:
 
     def __init__(self, recipe: Recipe, student: StudentModule, data: TrialData, device: torch.device, epochs: int, seed: int) -> None:
         self.recipe, self.student, self.data, self.device, self.epochs = recipe, student, data, device, epochs
+        self.words = UsedRows(student, data)
         self.taps = student_taps(recipe)
         self.order = torch.Generator().manual_seed(seed)
         self.mixing = np.random.default_rng(seed)
@@ -153,5 +156,6 @@ class Trainer:
         loss.backward()
         nn.utils.clip_grad_norm_(self.student.parameters(), GRADIENT_NORM)
         self.optimizer.step()
+        self.words.stepped(self.optimizer)
         self.schedule.step()
         return parts

@@ -1,0 +1,63 @@
+"""The rows of a student's word embeddings that its texts use. The others have no gradient; all that AdamW does is to let them decay."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from autodistill.models.text import EncodedText
+from autodistill.models.vocabulary import TrimmedEmbedding
+from autodistill.train.data import TrialData, word_table
+from autodistill.train.students import copy_weights
+
+
+class UsedRows:
+    """Trains a student with the word embeddings of the pieces that its training and validation rows hold, and no others.
+
+    A batch has some hundred pieces, and the optimizer goes over all 30,000, which is much of a small student's step. The rows of other
+    pieces are multiplied, at the end, by what the decay of the steps so far has come to. So the weights are those of training the whole
+    table, but for rounding. Students of images and of trimmed vocabularies, and texts that an augmentation changes, are left alone.
+    """
+
+    def __init__(self, student: nn.Module, data: TrialData) -> None:
+        self.student, self.decayed = student, 1.0
+        self._path, self._whole, self._used = "", nn.Embedding(0, 0), torch.empty(0, dtype=torch.long)
+        table, train, validation = word_table(student, data.context.vocab_size), data.opened.train, data.validation
+        changed = data.recipe.augmentation.name != "none"
+        if table is None or isinstance(table, TrimmedEmbedding) or changed:
+            return
+        assert isinstance(train, EncodedText)
+        assert isinstance(validation, EncodedText)
+        pieces = torch.cat([train.ids, validation.ids]).unique().long()
+        padding = torch.tensor([data.context.pad_id])
+        self._used = torch.cat([padding, pieces[pieces != padding]]).to(table.weight.device)
+        rows = torch.zeros(len(table.weight), dtype=torch.int32, device=table.weight.device)
+        rows[self._used] = torch.arange(len(self._used), dtype=torch.int32, device=rows.device)
+        few = TrimmedEmbedding(table.weight.detach()[self._used], rows)
+        few.padding_idx = None if table.padding_idx is None else 0
+        self._path = next(path for path, module in student.named_modules() if module is table)
+        self._whole = table
+        student.set_submodule(self._path, few)
+
+    def stepped(self, optimizer: torch.optim.Optimizer) -> None:
+        """The optimizer has made a step (its first group holds the matrices, which decay)."""
+        group = optimizer.param_groups[0]
+        self.decayed *= 1.0 - group["lr"] * group["weight_decay"]
+
+    def copy_weights(self) -> dict[str, Tensor]:
+        """The student's weights as they are now, with the whole table, on the CPU."""
+        weights = copy_weights(self.student)
+        if self._path:
+            del weights[f"{self._path}.rows"]
+            table = self._whole.weight.detach().cpu() * self.decayed
+            table[self._used.cpu()] = weights[f"{self._path}.weight"]
+            weights[f"{self._path}.weight"] = table
+        return weights
+
+    def restore(self) -> None:
+        """Give the student its whole table back."""
+        if self._path:
+            weights = self.copy_weights()
+            self.student.set_submodule(self._path, self._whole)
+            self.student.load_state_dict(weights)
+            self._path = ""
