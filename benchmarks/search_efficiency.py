@@ -75,7 +75,10 @@ class Replay:
         self.target = Target(study.task, pd.Series(study.features, dtype=float))
 
     def recommended(self) -> list[Recipe]:
-        return [recipe for recipe, _ in self.recommender.choose(self.target, self.space, top=WARM)]
+        """Without the baselines, which `search` runs anyhow and recommends others in place of."""
+        baselines = {recipe.id for recipe in self.space.baselines().values()}
+        chosen = self.recommender.choose(self.target, self.space, top=WARM + len(baselines))
+        return [recipe for recipe, _ in chosen if recipe.id not in baselines][:WARM]
 
     def search(self, way: str, seed: int, goal: float, first: list[Recipe]) -> Reached:
         if way == "random":
