@@ -28,9 +28,11 @@ class UsedRows:
             return
         assert isinstance(train, EncodedText)
         assert isinstance(validation, EncodedText)
-        pieces = torch.cat([train.ids, validation.ids]).unique().long()
-        padding = torch.tensor([data.context.pad_id])
-        self._used = torch.cat([padding, pieces[pieces != padding]]).to(table.weight.device)
+        held = torch.zeros(len(table.weight), dtype=torch.bool)
+        for split in (train, validation):
+            held[split.ids.long()] = True
+        held[data.context.pad_id] = False  # it comes first
+        self._used = torch.cat([torch.tensor([data.context.pad_id]), held.nonzero()[:, 0]]).to(table.weight.device)
         rows = torch.zeros(len(table.weight), dtype=torch.int32, device=table.weight.device)
         rows[self._used] = torch.arange(len(self._used), dtype=torch.int32, device=rows.device)
         few = TrimmedEmbedding(table.weight.detach()[self._used], rows)
