@@ -155,9 +155,7 @@ def warm_recipes(data: Dataset, space: Space, feasible: Feasible, trials: int, s
             target = Target(data.task, pd.Series(dataset_features(data)))
             recommender = Recommender(studies)
             warnings, _ = recommender.unlike(target, len(data.train), space.defaults().training.epochs)
-            baselines = {recipe.id for recipe in space.baselines().values()}  # are run anyhow
-            chosen = recommender.choose(target, space, top=count + len(baselines), feasible=feasible, seed=seed)
-            recipes = [recipe for recipe, _ in chosen if recipe.id not in baselines][:count]
+            recipes = recommender.first_recipes(target, space, count, feasible=feasible, seed=seed)
         except AutodistillError as cause:  # the features need an encoder, the studies a teacher's score; the search needs neither
             stage.end(f"the search starts without recommendations: {cause}")
             return []

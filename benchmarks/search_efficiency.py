@@ -74,12 +74,6 @@ class Replay:
         self.recommender = Recommender([other for other in others if other.group != study.group])
         self.target = Target(study.task, pd.Series(study.features, dtype=float))
 
-    def recommended(self) -> list[Recipe]:
-        """Without the baselines, which `search` runs anyhow and recommends others in place of."""
-        baselines = {recipe.id for recipe in self.space.baselines().values()}
-        chosen = self.recommender.choose(self.target, self.space, top=WARM + len(baselines))
-        return [recipe for recipe, _ in chosen if recipe.id not in baselines][:WARM]
-
     def search(self, way: str, seed: int, goal: float, first: list[Recipe]) -> Reached:
         if way == "random":
             return self._at_random(seed, goal)
@@ -133,7 +127,7 @@ def replay(study: RecordedStudy, studies: list[RecordedStudy], seeds: int) -> tu
     """Search a study again in every way with every seed. Returns also how true its objective is."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     again = Replay(study, studies)
-    first, found = again.recommended(), []
+    first, found = again.recommender.first_recipes(again.target, again.space, WARM), []
     for seed in range(seeds):
         rng = random.Random(f"{study.name} {seed} goal")
         curves, _ = again.blackbox.run([again.space.sample(rng) for _ in range(RANDOM)])

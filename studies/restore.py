@@ -20,6 +20,7 @@ from autodistill.errors import AutodistillError, StudyError
 from autodistill.limits import Limits
 from autodistill.recipe import Recipe
 from autodistill.recommend.library import RecordedStudy, load
+from autodistill.recommend.table import modality
 from autodistill.records import TrialRecord, write_records
 from autodistill.space import Space
 from autodistill.tasks.base import DatasetRef
@@ -41,7 +42,7 @@ def restore(entry: RecordedStudy, work: Path) -> Study:
         StudyError: there is a study of that name, or the space has another teacher by now.
     """
     asked = entry.about["settings"]
-    space = Space.load("image" if entry.task.startswith("image") else "text", entry.task).fixed("training.epochs", asked["max_epochs"])
+    space = Space.load(modality(entry.task), entry.task).fixed("training.epochs", asked["max_epochs"])
     settings = SearchSettings(
         dataset=DatasetRef(entry.dataset, asked["limit_train"], asked["seed"]),
         study=entry.dataset,
@@ -96,7 +97,7 @@ def stored(record: TrialRecord, space: Space, limits: Limits) -> FrozenTrial:
 
 
 def main() -> int:
-    """Restore; returns 1 where an entry could not be."""
+    """Restore; returns an error's exit code where an entry could not be."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="+", metavar="NAME")
     parser.add_argument("--work", type=Path, required=True, help="where the searches' own folders lie")

@@ -176,6 +176,12 @@ class Recommender:
         frame = recipe_frame(recipe.model_dump() for recipe in found)
         return self._choose(found, frame, self._order(found, frame, target, recorded), top, feasible)
 
+    def first_recipes(self, target: Target, space: Space, count: int, *, feasible: Feasible | None = None, seed: int = 0) -> list[Recipe]:
+        """What a search begins with: the first `count` of `choose` without the baselines, which a search runs anyhow."""
+        baselines = {recipe.id for recipe in space.baselines().values()}
+        chosen = self.choose(target, space, top=count + len(baselines), feasible=feasible, seed=seed)
+        return [recipe for recipe, _ in chosen if recipe.id not in baselines][:count]
+
     def _choose(
         self, found: list[Recipe], frame: pd.DataFrame, order: np.ndarray, top: int, feasible: Feasible | None
     ) -> list[tuple[Recipe, Feasibility]]:
