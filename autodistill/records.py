@@ -33,6 +33,8 @@ class Point(BaseModel):
     epoch: int
     score: float
     train_loss: float
+    validation_loss: float | None = None
+    """Mean cross-entropy of the labels, or squared error of the standardised scores; None in records older than it."""
     seconds: float
     """Since the trial began, evaluation included."""
     losses: dict[str, float] = {}

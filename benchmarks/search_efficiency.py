@@ -37,8 +37,9 @@ from autodistill.recommend.library import RecordedStudy, find, shipped
 from autodistill.recommend.recommender import Recommender
 from autodistill.recommend.replay import Blackbox
 from autodistill.recommend.table import Target, recipe_frame
+from autodistill.records import Point
 from autodistill.space import Space
-from autodistill.tuning.sampler import chooser, make_pruner, make_sampler
+from autodistill.tuning.sampler import Halving, chooser, enter_rung, make_sampler, rungs
 
 WAYS = ("random", "tpe", "tpe_asha", "warm", "warm_prior")
 RANDOM = 64
@@ -71,6 +72,7 @@ class Replay:
             if f"teacher.{name}" in self.space.parameters:
                 self.space = self.space.fixed(f"teacher.{name}", value)
         self.space = self.space.fixed("training.epochs", recorded["training"]["epochs"])
+        self.rungs = rungs(self.blackbox.epochs)
         self.recommender = Recommender([other for other in others if other.group != study.group])
         self.target = Target(study.task, pd.Series(study.features, dtype=float))
 
@@ -85,9 +87,11 @@ class Replay:
                 score, seconds = max(score, float(value)), seconds + float(pace[0])
                 if way != "tpe":
                     trial.report(float(value), epoch)
-                    if epoch < len(curves[0]) and trial.should_prune():
-                        stopped = True
-                        break
+                    if epoch < len(curves[0]) and epoch in self.rungs:
+                        enter_rung(trial, Point(epoch=epoch, score=float(value), train_loss=0.0, seconds=seconds))
+                        if trial.should_prune():
+                            stopped = True
+                            break
             if stopped:
                 study.tell(trial, state=optuna.trial.TrialState.PRUNED)
             else:
@@ -105,7 +109,7 @@ class Replay:
         return Reached(self.study.name, seed, "random", trials, float(pace[:trials].sum() * curves.shape[1]), len(there) > 0)
 
     def _proposals(self, way: str, seed: int, first: list[Recipe]) -> Iterator[tuple[Recipe, optuna.Trial, optuna.Study]]:
-        study = optuna.create_study(direction="maximize", sampler=make_sampler(seed, 0), pruner=make_pruner(self.blackbox.epochs))
+        study = optuna.create_study(direction="maximize", sampler=make_sampler(seed, 0), pruner=Halving())
         for recipe in first:
             study.enqueue_trial(self.space.encode(recipe))
         for number in range(LONGEST):

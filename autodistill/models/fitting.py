@@ -39,9 +39,14 @@ def evaluation_batches(lengths: Tensor | None, rows: int, batch_size: int) -> It
 
 def evaluate(model: StudentModule, inputs: EncodedText | EncodedImages, dataset: Dataset, device: torch.device) -> dict[str, float]:
     """A model's metrics on the validation split, whose rows `inputs` are."""
-    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
-        logits = all_logits(model, inputs, dataset.outputs, device)
+    logits = validation_logits(model, inputs, dataset.outputs, device)
     return evaluate_predictions(dataset.metric, logits.numpy(), dataset.validation.labels)
+
+
+def validation_logits(model: StudentModule, inputs: EncodedText | EncodedImages, outputs: int, device: torch.device) -> Tensor:
+    """What a model in training says of every row, in the precision of its training."""
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+        return all_logits(model, inputs, outputs, device)
 
 
 def all_logits(model: StudentModule, inputs: EncodedText | EncodedImages, outputs: int, device: torch.device) -> Tensor:

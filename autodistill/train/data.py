@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autodistill.augment.views import Reader, image_view, text_view, view_count, view_key
@@ -84,13 +85,22 @@ class TrialData:
         self.dataset, self.context = opened.dataset, opened.context
         self.rows, self.metric, self.classes = len(self.dataset.train), self.dataset.metric, self.dataset.classes
         self.outputs = self.dataset.outputs
-        labels = torch.from_numpy(np.ascontiguousarray(self.dataset.train.labels))
-        self.train_labels = (labels.float() - opened.mean) / opened.scale if self.dataset.is_regression else labels.long()
+        self.train_labels, self.validation_labels = (self._targets(split.labels) for split in (self.dataset.train, self.dataset.validation))
         self.validation = opened.validation
         self.typical_row = median_row(self.validation)
         self.outputs_seconds = 0.0
         self._views: dict[int, TrainView] = {}
         self._taps = Taps()
+
+    def _targets(self, labels: np.ndarray) -> Tensor:
+        found = torch.from_numpy(np.ascontiguousarray(labels))
+        return (found.float() - self.opened.mean) / self.opened.scale if self.dataset.is_regression else found.long()
+
+    def validation_loss(self, logits: Tensor) -> float:
+        """Mean cross-entropy of the labels, or squared error of the standardised scores; logits (N, outputs)."""
+        if self.dataset.is_regression:
+            return float(F.mse_loss(logits.squeeze(-1), self.validation_labels))
+        return float(F.cross_entropy(logits, self.validation_labels))
 
     def view(self, epoch: int, taps: Taps | None = None) -> TrainView:
         """The view that an epoch reads, counted from 0. `taps`: what the recipe wants of the teacher, remembered for later epochs."""

@@ -15,9 +15,10 @@ from autodistill.augment.mixup import Mix
 from autodistill.errors import DivergedError
 from autodistill.models import build_student
 from autodistill.models.base import StudentModule, TextBatch, full_precision, pick_device, to_device
-from autodistill.models.fitting import cpu_threads, evaluate, make_optimizer, training_batches, warmup_and_decay
+from autodistill.models.fitting import cpu_threads, make_optimizer, training_batches, validation_logits, warmup_and_decay
 from autodistill.recipe import Recipe
 from autodistill.records import Point
+from autodistill.tasks.metrics import evaluate_predictions
 from autodistill.train.assignment import Assignment, Report, TrialResult
 from autodistill.train.cost import count_flops, count_parameters
 from autodistill.train.data import TrialData, open_data, word_table
@@ -59,11 +60,20 @@ def _run(assignment: Assignment, report: Report) -> TrialResult:
         turn = time.perf_counter()
         losses = trainer.train_epoch(epoch)
         trained = time.perf_counter()
-        metrics = evaluate(student, data.validation, data.dataset, device)
+        logits = validation_logits(student, data.validation, data.outputs, device)
+        metrics = evaluate_predictions(data.metric, logits.numpy(), data.dataset.validation.labels)
+        validation_loss = data.validation_loss(logits)
         now = time.perf_counter()
         seconds["training"] += trained - turn
         seconds["evaluation"] += now - trained
-        point = Point(epoch=epoch, score=metrics[data.metric], train_loss=sum(losses.values()), seconds=now - began, losses=losses)
+        point = Point(
+            epoch=epoch,
+            score=metrics[data.metric],
+            train_loss=sum(losses.values()),
+            validation_loss=validation_loss,
+            seconds=now - began,
+            losses=losses,
+        )
         if best is None or point.score > best[0].score:
             best = point, metrics, trainer.words.copy_weights()
         report(point)

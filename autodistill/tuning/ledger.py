@@ -25,7 +25,7 @@ from autodistill.records import BASELINES, STOPPABLE, UNCOUNTED, Point, Role, Tr
 from autodistill.space import Space
 from autodistill.train.assignment import Assignment, TrialResult
 from autodistill.tuning.events import Event, SearchMessage, TrialFinished, TrialReported
-from autodistill.tuning.sampler import chooser, rungs
+from autodistill.tuning.sampler import chooser, enter_rung, rungs
 from autodistill.tuning.study import rank
 from autodistill.tuning.translate import (
     INFEASIBLE,
@@ -225,7 +225,10 @@ class Ledger:
         run.points.append(point)
         self.emit(TrialReported(number, point, sum(epoch <= point.epoch for epoch in self._rungs)))
         # The others are not entered into the rungs either: three good baselines there would stop nearly all of a short search.
-        return run.role in STOPPABLE and point.epoch < run.epochs and run.trial.should_prune()
+        if run.role not in STOPPABLE or point.epoch >= run.epochs or point.epoch not in self._rungs:
+            return False
+        enter_rung(run.trial, point)
+        return run.trial.should_prune()
 
     def complete(self, number: int, result: TrialResult, seconds: float) -> None:
         """A trial has been trained to its end."""

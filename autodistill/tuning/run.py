@@ -31,7 +31,7 @@ from autodistill.tuning.ledger import Ledger
 from autodistill.tuning.mirror import open_study
 from autodistill.tuning.ray_backend import RunningRay, ray_running, run_round
 from autodistill.tuning.round import Halt, Round
-from autodistill.tuning.sampler import make_pruner, make_sampler
+from autodistill.tuning.sampler import Halving, make_sampler
 from autodistill.tuning.settings import DatasetFacts, SearchSettings, TeacherRef, check_existence, no_study, without_password
 from autodistill.tuning.storage import close_storage, open_storage, study_exists
 from autodistill.tuning.study import Study
@@ -116,7 +116,7 @@ def run_search(
             )
         folders.write_about(folder, about)
         optuna_study = open_study(storage, settings.study)
-        optuna_study.pruner = make_pruner(settings.max_epochs)
+        optuna_study.pruner = Halving()
         emit = _emitter(listen, folder)
         ledger = Ledger(optuna_study, plan, space, feasible, folder, emit)
         optuna_study.sampler = make_sampler(settings.seed, ledger.finished)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -123,6 +125,8 @@ def test_a_student_learns_what_can_be_learned(world: World) -> None:
     result, points = world.run(world.recipe("cnn", training=training), max_epochs=20)
     assert result.score >= 0.9  # one word decides the class
     assert result.score == max(point.score for point in points)
+    assert points[-1].validation_loss is not None
+    assert points[-1].validation_loss < math.log(2) / 2
     assert [point.epoch for point in points] == list(range(1, 21))  # max_epochs of the assignment holds
 
 
@@ -174,6 +178,24 @@ def test_a_loss_that_is_not_finite_ends_the_trial_with_a_reason(world: World) ->
     recipe = world.recipe("cnn", objective={"hard_label_weight": 0.0, "prediction": {"kind": "mse", "weight": 1e300}})
     with pytest.raises(DivergedError, match="not a finite number in epoch 1: prediction"):
         world.run(recipe)
+
+
+@pytest.mark.parametrize(("task", "smoothing"), [("text-classification", 0.1), ("text-regression", 0.0)])
+def test_a_points_validation_loss_is_the_saved_students(tmp_path: Path, task: str, smoothing: float) -> None:
+    world = World(tmp_path, task)
+    recipe = world.recipe("cnn", epochs=1, objective={"hard_label_weight": 1.0, "label_smoothing": smoothing})
+    _, points = world.run(recipe, student_folder=str(tmp_path / "student"))
+    model = load_student(tmp_path / "student").model
+    opened = open_inputs(world.dataset, recipe.teacher, world.folder)
+    with torch.inference_mode():
+        logits = model.eval()(opened.validation.batch(torch.arange(len(opened.validation)))).logits.double().numpy()
+    labels = np.asarray(world.dataset.validation.labels)
+    if task == "text-classification":
+        expected = (np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(labels)), labels]).mean()
+    else:
+        train = np.asarray(world.dataset.train.labels)
+        expected = np.square(logits[:, 0] - (labels - train.mean()) / train.std()).mean()
+    assert points[0].validation_loss == pytest.approx(expected, rel=1e-4)
 
 
 def test_the_best_epochs_weights_are_kept_and_come_back(world: World, tmp_path: Path) -> None:

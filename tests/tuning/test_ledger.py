@@ -34,7 +34,7 @@ from autodistill.train.assignment import TrialResult
 from autodistill.tuning import ledger as ledger_module
 from autodistill.tuning.ledger import Ledger
 from autodistill.tuning.mirror import open_study
-from autodistill.tuning.sampler import make_pruner, make_sampler, rungs
+from autodistill.tuning.sampler import Halving, make_sampler, rungs
 from autodistill.tuning.storage import open_storage
 from autodistill.tuning.study import best_of, default_storage, write_about
 from autodistill.tuning.translate import Plan
@@ -60,7 +60,7 @@ class Bench:
 
     def again(self) -> Ledger:
         study = open_study(open_storage(default_storage(self.folder)), "s")
-        study.pruner = make_pruner(self.settings.max_epochs)
+        study.pruner = Halving()
         self.ledger = Ledger(study, self.plan, self.space, self.feasible, self.folder, self.events.append)
         study.sampler = make_sampler(self.settings.seed, self.ledger.finished)
         return self.ledger

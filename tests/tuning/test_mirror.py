@@ -9,8 +9,9 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from autodistill.records import Point
 from autodistill.tuning.mirror import Mirror, open_study
-from autodistill.tuning.sampler import make_pruner
+from autodistill.tuning.sampler import Halving, enter_rung
 from autodistill.tuning.storage import open_storage
 
 
@@ -130,13 +131,14 @@ def test_a_missing_study_is_named(tmp_path):
         Mirror(open_storage(url(tmp_path)), "s")
 
 
-def test_the_pruners_rungs_are_stored(tmp_path):
+def test_standings_at_rungs_are_stored(tmp_path):
     study = open_study(open_storage(url(tmp_path)), "s")
-    study.pruner = make_pruner(9)
+    study.pruner = Halving()
     for score in (0.9, 0.1):
         trial = study.ask()
         trial.report(score, 1)
+        enter_rung(trial, Point(epoch=1, score=score, train_loss=1.0, validation_loss=0.5, seconds=1.0))
         stopped = trial.should_prune()
     study._storage.save()
     assert stopped
-    assert [trial.system_attrs["completed_rung_0"] for trial in stored(tmp_path)] == [0.9, 0.1]
+    assert [trial.user_attrs["rung 1"] for trial in stored(tmp_path)] == [[0.9, -0.5], [0.1, -0.5]]

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from datetime import datetime
 
+import numpy as np
 import optuna
 import pytest
+from optuna.pruners import BasePruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import TrialState
 
+from autodistill.records import Point
 from autodistill.tuning import sampler as sampler_module
-from autodistill.tuning.sampler import ConditionalTPE
+from autodistill.tuning.sampler import ConditionalTPE, Halving, enter_rung, rungs
 
 
 def flat(trial: optuna.Trial) -> float:
@@ -120,3 +124,63 @@ def test_a_long_study_is_modelled_by_its_best_and_its_latest_trials(monkeypatch)
     earlier = sorted((trial.value for trial in complete if trial.number in ended[:-25]), reverse=True)
     assert sorted((trials[number].value for number in numbers[:5]), reverse=True) == pytest.approx(earlier[:5])
     assert [trial.number for trial in seen if trial.state == TrialState.RUNNING] == [77, 78, 79]
+
+
+def stopped_by(pruner: BasePruner, curves: list[list[float]], losses: list[float | None]) -> list[int | None]:
+    """After which epoch each trial is stopped, None for those that run to their end; they run one after the other."""
+    study = optuna.create_study(direction="maximize", pruner=pruner)
+    ends: list[int | None] = []
+    for curve, loss in zip(curves, losses, strict=True):
+        trial = study.ask()
+        ends.append(None)
+        for epoch, score in enumerate(curve, start=1):
+            trial.report(score, epoch)
+            if epoch in rungs(len(curve)) and epoch < len(curve):
+                enter_rung(trial, Point(epoch=epoch, score=score, train_loss=1.0, validation_loss=loss, seconds=1.0))
+                if trial.should_prune():
+                    ends[-1] = epoch
+                    break
+        study.tell(trial, None if ends[-1] else curve[-1], state=TrialState.PRUNED if ends[-1] else TrialState.COMPLETE)
+    return ends
+
+
+def test_where_scores_differ_optunas_rule_stops_the_same_trials():
+    rng = np.random.default_rng(0)
+    curves = np.cumsum(rng.random((60, 9)), axis=1).tolist()
+    curves[-1][0] = float("nan")
+    ours = stopped_by(Halving(), curves, rng.random(60).tolist())
+    assert ours == stopped_by(SuccessiveHalvingPruner(min_resource=1, reduction_factor=3), curves, [None] * 60)
+    assert {1, 3, None} <= set(ours)
+
+
+def test_of_equal_scores_the_smaller_validation_loss_goes_on():
+    curves = [[0.5, 0.6, 0.7]] * 9  # one rung, at 1
+    falling = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1]
+    assert stopped_by(Halving(), curves, [*falling]) == [None] * 9  # each is the best so far
+    assert stopped_by(Halving(), curves, falling[::-1]) == [None] + [1] * 8
+    assert stopped_by(Halving(), curves[:7], [0.5, math.nan, None, 0.5, 0.4, 0.6, 0.45]) == [None, 1, 1, None, None, 1, None]
+    assert stopped_by(Halving(), curves, [None] * 9) == [None] * 9
+    assert stopped_by(Halving(), [[0.5] * 3, [0.6] * 3, [0.5] * 3], [0.1, 0.9, 0.05]) == [None, None, 1]
+
+
+def test_a_trial_that_failed_takes_no_place_in_a_rung():
+    study = optuna.create_study(direction="maximize", pruner=Halving())
+    for score, state in ((0.9, TrialState.FAIL), (0.5, None)):
+        trial = study.ask()
+        trial.report(score, 1)
+        enter_rung(trial, Point(epoch=1, score=score, train_loss=1.0, validation_loss=0.5, seconds=1.0))
+        stopped = trial.should_prune()
+        if state is not None:
+            study.tell(trial, state=state)
+    assert not stopped
+
+
+def test_stopped_trials_of_equal_scores_are_ranked_by_their_losses():
+    study = optuna.create_study(direction="maximize")
+    for loss in (0.3, 0.1, 0.2):
+        trial = study.ask()
+        trial.report(0.5, 1)
+        enter_rung(trial, Point(epoch=1, score=0.5, train_loss=1.0, validation_loss=loss, seconds=1.0))
+        study.tell(trial, state=TrialState.PRUNED)
+    ranked = ConditionalTPE(0)._modelled(study.get_trials())
+    assert [trial.value for trial in ranked] == [0, 2, 1]
