@@ -45,6 +45,12 @@ def student_taps(recipe: Recipe) -> frozenset[str]:
     return frozenset({"states"} if wanted & STATES else ()) | frozenset({"attention"} if wanted & ATTENTION else ())
 
 
+def reads_single_tokens(recipe: Recipe) -> bool:
+    """Whether a term reads states of other tokens than a text's first, one by one or in a mean."""
+    parts = [part for part in recipe.objective.terms.values() if _wanted(part.spec) & STATES]
+    return any(term_tokens(part, recipe.task.startswith("image")) != "cls" for part in parts)
+
+
 def teacher_taps(recipe: Recipe, student_layers: int, student_attention: int, shape: TeacherShape) -> Taps:
     """What a trial needs of the teacher, layer by layer."""
     taps = Taps()

@@ -22,6 +22,7 @@ from autodistill.tasks.metrics import evaluate_predictions
 from autodistill.train.assignment import Assignment, Report, TrialResult
 from autodistill.train.cost import count_flops, count_parameters
 from autodistill.train.data import TrialData, open_data, word_table
+from autodistill.train.first_token import FirstToken
 from autodistill.train.objective import Objective, Side, Targets
 from autodistill.train.reading import Given, read_batches
 from autodistill.train.students import save_student
@@ -78,6 +79,7 @@ def _run(assignment: Assignment, report: Report) -> TrialResult:
             best = point, metrics, trainer.words.copy_weights()
         report(point)
     trainer.words.restore()
+    trainer.last_layer.restore()
     seconds["outputs"] = data.outputs_seconds
     assert best is not None, "a recipe has at least one epoch"
 
@@ -96,6 +98,7 @@ class Trainer:
     def __init__(self, recipe: Recipe, student: StudentModule, data: TrialData, device: torch.device, epochs: int, seed: int) -> None:
         self.recipe, self.student, self.data, self.device, self.epochs = recipe, student, data, device, epochs
         self.words = UsedRows(student, data)
+        self.last_layer = FirstToken(student, recipe)
         self.taps = student_taps(recipe)
         self.order = torch.Generator().manual_seed(seed)
         self.mixing = np.random.default_rng(seed)
