@@ -147,7 +147,8 @@ def trg(
     value = full_precision(student_state).new_zeros(())
     if inner_weight > 0:
         student, teacher = (relations(state.unsqueeze(1), state.unsqueeze(1), mask).exp() for state in (student_state, teacher_state))
-        value = value + inner_weight * token_mean(token_mean((student - teacher).square(), mask), mask).mean()
+        squares = (student - teacher).square()[..., : mask.shape[1]]
+        value = value + inner_weight * token_mean(token_mean(squares, mask), mask).mean()
     chosen = spread(mask, nodes)
     student_nodes, teacher_nodes = student_state[chosen], teacher_state[chosen]
     if local_weight > 0:
