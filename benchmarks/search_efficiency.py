@@ -87,7 +87,7 @@ class Replay:
                 score, seconds = max(score, float(value)), seconds + float(pace[0])
                 if way != "tpe":
                     trial.report(float(value), epoch)
-                    if epoch < len(curves[0]) and epoch in self.rungs:
+                    if epoch in self.rungs:
                         enter_rung(trial, Point(epoch=epoch, score=float(value), train_loss=0.0, seconds=seconds))
                         if trial.should_prune():
                             stopped = True

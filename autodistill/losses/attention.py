@@ -161,8 +161,9 @@ def relations(left: Tensor, right: Tensor, mask: Tensor) -> Tensor:
 
     Where T is below VECTOR there are VECTOR columns, the further ones being tokens that no text has.
     """
-    more = max(0, VECTOR - mask.shape[1])
-    right, mask = F.pad(right, (0, 0, 0, more)), F.pad(mask, (0, more))
+    more = VECTOR - mask.shape[1]
+    if more > 0:  # padding by nothing would copy
+        right, mask = F.pad(right, (0, 0, 0, more)), F.pad(mask, (0, more))
     # added, as filling in takes a second pass backward; large and finite, as a text without tokens must not turn into NaN
     foreign = torch.where(mask, 0.0, torch.finfo(torch.float32).min / 2)[:, None, None, :]
     return F.log_softmax(scores(left, right).add_(foreign), dim=-1)

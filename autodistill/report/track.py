@@ -234,9 +234,7 @@ class Told:
                 self._tracker.start(study)
             case TrialReported(trial, point) if self._tracker is not None:
                 losses = {f"loss/{name}": value for name, value in point.losses.items()}
-                known = {"score": point.score, "train_loss": point.train_loss}
-                if point.validation_loss is not None:
-                    known["validation_loss"] = point.validation_loss
+                known = {name: getattr(point, name) for name in ("score", "train_loss", "validation_loss")}
                 self._tracker.epoch(trial, point.epoch, finite(known | losses))
             case TrialFinished(record) if self._tracker is not None and record.state != "infeasible":
                 self._tracker.end(record)

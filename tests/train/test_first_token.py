@@ -48,11 +48,8 @@ def trained(world: World, recipe: Recipe, folder: Path) -> tuple[list[Point], di
 def test_losses_and_weights_are_those_of_training_with_the_whole_layer(
     world: World, objective: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nn.Dropout, "forward", lambda self, states: states)  # drawn for fewer numbers, so drawn otherwise
-    build = build_student
-
-    def without_dropout(*given: Any) -> Any:
-        student = build(*given)
+    def without_dropout(*given: Any) -> Any:  # it is drawn for fewer numbers, so drawn otherwise
+        student = build_student(*given)
         for module in student.modules():
             if isinstance(module, nn.Dropout):
                 module.p = 0.0

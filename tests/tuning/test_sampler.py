@@ -135,7 +135,7 @@ def stopped_by(pruner: BasePruner, curves: list[list[float]], losses: list[float
         ends.append(None)
         for epoch, score in enumerate(curve, start=1):
             trial.report(score, epoch)
-            if epoch in rungs(len(curve)) and epoch < len(curve):
+            if epoch in rungs(len(curve)):
                 enter_rung(trial, Point(epoch=epoch, score=score, train_loss=1.0, validation_loss=loss, seconds=1.0))
                 if trial.should_prune():
                     ends[-1] = epoch
