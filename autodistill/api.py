@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from autodistill.errors import RecipeError, StudyError, UsageError
+from autodistill.events import Listen, SearchMessage, StageFinished, StageStarted
+from autodistill.facts import DatasetFacts
 from autodistill.limits import Feasible, Limits, ratio
 from autodistill.recipe import Recipe
 from autodistill.recommend_api import warm_recipes
@@ -24,9 +26,8 @@ from autodistill.train.data import open_inputs
 from autodistill.train.feasible import Feasibilities, model_cost
 from autodistill.train.taps import space_taps
 from autodistill.train.trial import run_trial
-from autodistill.tuning.events import Listen, SearchMessage, StageFinished, StageStarted
 from autodistill.tuning.run import SearchInterrupted, run_search
-from autodistill.tuning.settings import DatasetFacts, SearchSettings, check_existence, default_name
+from autodistill.tuning.settings import SearchSettings, check_existence, default_name
 from autodistill.tuning.stage_times import StageTimes
 from autodistill.tuning.study import Study, read_about
 
@@ -87,7 +88,7 @@ def search(
         cold: do not begin with the recipes that recorded studies recommend.
         storage: an Optuna storage URL; by default a SQLite file in the study's folder.
         text_columns, label_column: names of a file's columns, where they cannot be guessed.
-        listen: is told what happens while it runs (autodistill.tuning.events).
+        listen: is told what happens while it runs (autodistill.events).
 
     Returns:
         The study: `.best`, `.records` (pandas), `.recommended` (a Recipe), `.folder`.

@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 
 from autodistill.errors import AutodistillError
+from autodistill.events import Listen, SearchMessage
 from autodistill.features import dataset_features
 from autodistill.limits import Feasible, Limits, ratio
 from autodistill.models import build_student
@@ -31,7 +32,6 @@ from autodistill.tasks.base import Dataset, DatasetRef
 from autodistill.teacher.load import untrained_teacher
 from autodistill.train.data import Opened, open_inputs
 from autodistill.train.feasible import Feasibilities, model_cost
-from autodistill.tuning.events import Listen, SearchMessage
 
 TIMED_STEPS = 4
 WARM = 8

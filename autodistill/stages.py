@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 
+from autodistill import events
+from autodistill.events import Listen, StageFinished, StageProgress, StageStarted
+from autodistill.facts import TeacherRef
 from autodistill.recipe import Teacher
 from autodistill.tasks.base import Dataset
 from autodistill.teacher.finetune import TeacherProgress, finetune_teacher
 from autodistill.teacher.outputs import OutputsProgress
 from autodistill.teacher.plan import Taps
 from autodistill.train.data import Opened, prepare_outputs
-from autodistill.tuning import events
-from autodistill.tuning.events import Listen, StageFinished, StageProgress, StageStarted
-from autodistill.tuning.settings import TeacherRef
 
 
 class Stage:

@@ -26,6 +26,7 @@ from rich.table import Table as Grid
 from threadpoolctl import threadpool_limits
 
 from autodistill.errors import AutodistillError
+from autodistill.events import Event, StageFinished
 from autodistill.features import dataset_features
 from autodistill.limits import Limits
 from autodistill.recipe import Recipe
@@ -44,7 +45,6 @@ from autodistill.train.data import Opened, open_inputs
 from autodistill.train.feasible import Feasibilities
 from autodistill.train.taps import space_taps
 from autodistill.train.trial import run_trial
-from autodistill.tuning.events import Event, StageFinished
 
 ROWS, PARAMS = 1500, 6_000_000
 EPOCHS = {"text": 3, "image": 8}

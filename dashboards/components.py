@@ -12,10 +12,10 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
 from autodistill.limits import Limits
+from autodistill.ranking import rank
 from autodistill.records import TrialRecord
 from autodistill.report import measures, texts
 from autodistill.report.importance import component_importance
-from autodistill.tuning.study import rank
 
 from . import style
 

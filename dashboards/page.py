@@ -15,15 +15,16 @@ import jinja2
 import plotly.graph_objects as go
 from markupsafe import Markup
 
+from autodistill.facts import TeacherRef, best_teacher
 from autodistill.limits import Limits
+from autodistill.ranking import count, rank, was_interrupted
 from autodistill.recipe import Recipe
 from autodistill.records import TrialRecord
 from autodistill.report import measures, texts
 from autodistill.report.answer import answer
 from autodistill.report.leaderboard import Row, failures, rows, verdict
 from autodistill.tasks.base import DatasetRef
-from autodistill.tuning.settings import SearchSettings, TeacherRef
-from autodistill.tuning.study import best_teacher, count, rank, was_interrupted
+from autodistill.tuning.settings import SearchSettings
 
 from . import FIGURES, costs, style
 

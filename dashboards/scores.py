@@ -10,9 +10,9 @@ import numpy as np
 import plotly.graph_objects as go
 
 from autodistill.limits import Limits
+from autodistill.ranking import rank
 from autodistill.records import BASELINES, Role, TrialRecord
 from autodistill.report import measures, texts
-from autodistill.tuning.study import rank
 
 from . import style
 

@@ -17,6 +17,7 @@ import optuna
 from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
 from autodistill.errors import AutodistillError, StudyError
+from autodistill.facts import DatasetFacts, TeacherRef
 from autodistill.limits import Limits
 from autodistill.recipe import Recipe
 from autodistill.recommend.library import RecordedStudy, load
@@ -26,7 +27,7 @@ from autodistill.space import Space
 from autodistill.tasks.base import DatasetRef
 from autodistill.tuning.run import about_search
 from autodistill.tuning.sampler import chooser
-from autodistill.tuning.settings import DatasetFacts, SearchSettings, TeacherRef
+from autodistill.tuning.settings import SearchSettings
 from autodistill.tuning.storage import close_storage, open_storage
 from autodistill.tuning.study import Study, default_storage, write_about
 from autodistill.tuning.translate import Plan

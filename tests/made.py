@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from autodistill.records import Point, TrialRecord, write_records
-from autodistill.tasks.base import DatasetRef
-from autodistill.tuning.events import (
+from autodistill.events import (
     Event,
     SearchFinished,
     SearchStarted,
@@ -18,6 +16,8 @@ from autodistill.tuning.events import (
     TrialReported,
     TrialStarted,
 )
+from autodistill.records import Point, TrialRecord, write_records
+from autodistill.tasks.base import DatasetRef
 from autodistill.tuning.settings import SearchSettings
 from autodistill.tuning.study import SCHEMA, Study, default_storage, write_about
 

@@ -16,8 +16,8 @@ import torch
 from autodistill.models.image import EncodedImages
 from autodistill.models.text import EncodedText, encode_split
 from autodistill.recipe import Component
-from autodistill.storage import lock, new_folder
-from autodistill.tasks.base import Split, cache_folder, digest
+from autodistill.storage import cache_folder, digest, lock, new_folder
+from autodistill.tasks.base import Split
 
 ORIGINAL = "original"
 

@@ -6,10 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from autodistill.limits import Limits
-from autodistill.records import BASELINES, UNCOUNTED, Role, TrialRecord
-from autodistill.report import texts
-from autodistill.tuning.events import (
+from autodistill.events import (
     Event,
     SearchFinished,
     SearchStarted,
@@ -21,7 +18,10 @@ from autodistill.tuning.events import (
     TrialReported,
     TrialStarted,
 )
-from autodistill.tuning.study import count, rank, was_interrupted
+from autodistill.limits import Limits
+from autodistill.ranking import count, rank, was_interrupted
+from autodistill.records import BASELINES, UNCOUNTED, Role, TrialRecord
+from autodistill.report import texts
 
 
 @dataclass

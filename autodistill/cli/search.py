@@ -20,6 +20,7 @@ from autodistill.cli.progress import Progress
 from autodistill.cli.stages import all_to_stderr
 from autodistill.components import TASKS
 from autodistill.errors import RunError, UsageError
+from autodistill.events import Listen, Stage
 from autodistill.recipe import Recipe
 from autodistill.records import TrialRecord, read_records
 from autodistill.report.html import write_report
@@ -28,7 +29,6 @@ from autodistill.report.leaderboard import failures, rows, short_path, summary, 
 from autodistill.report.track import TRACKERS, check_tracker, tracked
 from autodistill.space import Space, shipped_spaces
 from autodistill.tasks.base import DatasetRef
-from autodistill.tuning.events import Listen, Stage
 from autodistill.tuning.settings import SearchSettings, check_existence, default_name, without_password
 from autodistill.tuning.study import Study
 

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from autodistill.environment import cores, describe_environment
 from autodistill.errors import RecipeError, RunError, UsageError
+from autodistill.events import Listen, SearchMessage, StageProgress
 from autodistill.export import card
 from autodistill.export.folder import ABOUT, write_student
 from autodistill.export.latency import paired_latency
@@ -24,9 +26,9 @@ from autodistill.models.image import EncodedImages
 from autodistill.recipe import Recipe
 from autodistill.records import Point
 from autodistill.stages import Stage, store_outputs, train_teacher
-from autodistill.storage import lock, new_folder
+from autodistill.storage import cache_folder, digest, lock, new_folder
 from autodistill.tasks import load_dataset
-from autodistill.tasks.base import Dataset, DatasetRef, Split, cache_folder, digest
+from autodistill.tasks.base import Dataset, DatasetRef, Split
 from autodistill.tasks.metrics import evaluate_predictions
 from autodistill.teacher.load import encode, load_teacher, teacher_fingerprint
 from autodistill.train.assignment import Assignment
@@ -34,8 +36,6 @@ from autodistill.train.cost import count_parameters
 from autodistill.train.data import Inputs, Opened, median_row, open_inputs
 from autodistill.train.students import load_student as load_trained
 from autodistill.train.taps import recipe_taps
-from autodistill.tuning.environment import cores, describe_environment
-from autodistill.tuning.events import Listen, SearchMessage, StageProgress
 
 FACTS = "distillation.json"
 SCHEMA = 1
@@ -98,7 +98,7 @@ def distill(
         workers: trainings at once, in processes of their own. In a script, more than one needs `if __name__ == "__main__":`.
         overwrite: replace the folder, if it is one that distill wrote.
         command: how it was made, for the model card.
-        listen: is told what happens while it runs (autodistill.tuning.events).
+        listen: is told what happens while it runs (autodistill.events).
 
     Raises:
         UserError: something that was asked or given cannot work: see its subclasses.

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from autodistill.errors import DataError, ModelError, RunError, UsageError, not_allowed
+from autodistill.events import Listen
 from autodistill.export.card import write_facts
 from autodistill.export.folder import ABOUT
 from autodistill.export.latency import paired_latency
@@ -28,7 +29,6 @@ from autodistill.storage import new_folder
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import Dataset, DatasetRef
 from autodistill.tasks.metrics import evaluate_predictions
-from autodistill.tuning.events import Listen
 
 FORMATS = ("onnx",)
 FACTS = "export.json"
@@ -68,7 +68,7 @@ def export(
         int8: also write the quantised model.
         dataset: where the validation rows come from, in place of what the student was distilled on.
         overwrite: replace folders that an earlier export wrote.
-        listen: is told what happens while it runs (autodistill.tuning.events).
+        listen: is told what happens while it runs (autodistill.events).
 
     Raises:
         UsageError: the folder is no student's, it exists, or the format is another one.

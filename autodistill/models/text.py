@@ -15,8 +15,7 @@ from torch import Tensor
 from autodistill.errors import DataError, ModelError
 from autodistill.models.base import TextBatch
 from autodistill.models.sources import source_folder
-from autodistill.storage import lock, new_tensors
-from autodistill.tasks.base import cache_folder, digest
+from autodistill.storage import cache_folder, digest, lock, new_tensors
 
 _CHUNK = 2000
 

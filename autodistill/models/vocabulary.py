@@ -17,8 +17,7 @@ from autodistill.errors import RecipeError
 from autodistill.models.base import StudentContext
 from autodistill.models.teacher_weights import TeacherWeights
 from autodistill.models.text import EncodedText
-from autodistill.storage import file_fingerprint, lock, new_tensors
-from autodistill.tasks.base import cache_folder, digest
+from autodistill.storage import cache_folder, digest, file_fingerprint, lock, new_tensors
 
 Vocabulary = Literal["full", "trimmed"]
 _ROWS_AT_ONCE = 2048

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from autodistill.limits import Limits
+from autodistill.ranking import rank
 from autodistill.records import TrialRecord
 from autodistill.report import measures, texts
-from autodistill.tuning.study import rank
 
 _FAMILIES = {"bert": "transformer", "cnn": "CNN", "bilstm": "BiLSTM"}
 

@@ -18,7 +18,7 @@ def write_report(study: Study, path: Path | None = None) -> Path:
     """
     from autodistill.dashboards.page import render  # Plotly: a second
     from autodistill.errors import StudyError
-    from autodistill.tuning.study import write_whole
+    from autodistill.storage import write_whole
 
     place = path or study.folder / "report.html"
     try:
@@ -37,7 +37,7 @@ def write_report_of_all(path: Path) -> Path:
     from autodistill.dashboards.page_all import render_all
     from autodistill.errors import StudyError
     from autodistill.recommend.library import library
-    from autodistill.tuning.study import write_whole
+    from autodistill.storage import write_whole
 
     page = render_all(library())
     try:

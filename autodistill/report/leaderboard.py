@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
+from autodistill.facts import TeacherRef
 from autodistill.limits import Limits
+from autodistill.ranking import rank, was_interrupted
 from autodistill.records import BASELINES, TrialRecord
 from autodistill.report import texts
 from autodistill.report.importance import component_importance
-from autodistill.tuning.settings import TeacherRef, without_password
-from autodistill.tuning.study import rank, was_interrupted
+from autodistill.tuning.settings import without_password
 
 if TYPE_CHECKING:
     from autodistill.tuning.study import Study

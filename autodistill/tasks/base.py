@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
@@ -85,20 +83,3 @@ class Dataset:
         if self._test is None:
             raise RunError(f"dataset {self.name!r} was opened without its test split; open it with load_dataset(..., with_test=True)")
         return self._test
-
-
-def digest(*parts: bytes | str) -> str:
-    """Sixteen hexadecimal digits that name the parts, in order."""
-    sha = hashlib.sha256()
-    for part in parts:
-        data = part.encode() if isinstance(part, str) else part
-        sha.update(len(data).to_bytes(8, "little"))
-        sha.update(data)
-    return sha.hexdigest()[:16]
-
-
-def cache_folder() -> Path:
-    """Where downloads, encoded splits, teachers and their outputs are kept: AUTODISTILL_CACHE or ~/.cache/autodistill."""
-    import os
-
-    return Path(os.environ.get("AUTODISTILL_CACHE", "~/.cache/autodistill")).expanduser()

@@ -11,7 +11,8 @@ import numpy as np
 
 from autodistill.errors import DataError
 from autodistill.recipe import TaskType
-from autodistill.tasks.base import Dataset, DatasetRef, Split, digest
+from autodistill.storage import digest
+from autodistill.tasks.base import Dataset, DatasetRef, Split
 from autodistill.tasks.columns import Columns, choose
 from autodistill.tasks.find import find
 from autodistill.tasks.images import Images, decoded

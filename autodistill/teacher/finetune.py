@@ -24,8 +24,8 @@ from autodistill.models.image import EncodedImages, normalise
 from autodistill.models.text import EncodedText
 from autodistill.models.transformer import head_layer
 from autodistill.recipe import Teacher
-from autodistill.storage import lock, new_folder
-from autodistill.tasks.base import Dataset, cache_folder, digest
+from autodistill.storage import cache_folder, digest, lock, new_folder
+from autodistill.tasks.base import Dataset
 from autodistill.teacher.load import encode, save_teacher, source_fingerprint, untrained_teacher
 
 WARMUP = 0.1

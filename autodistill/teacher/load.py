@@ -17,8 +17,8 @@ from autodistill.models.text import EncodedText, encode_split, load_tokenizer
 from autodistill.models.timm import TimmModel, build_timm, normalisation
 from autodistill.models.transformer import Transformer
 from autodistill.recipe import Teacher
-from autodistill.storage import file_fingerprint
-from autodistill.tasks.base import Dataset, Split, digest
+from autodistill.storage import digest, file_fingerprint
+from autodistill.tasks.base import Dataset, Split
 
 TIMM_FILE = "timm.json"
 

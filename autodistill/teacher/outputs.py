@@ -27,8 +27,8 @@ from autodistill.models.fitting import cpu_threads
 from autodistill.models.image import EncodedImages
 from autodistill.models.text import EncodedText, ragged_index
 from autodistill.models.transformer import Transformer
-from autodistill.storage import disk_errors, lock, new_tensors
-from autodistill.tasks.base import Dataset, cache_folder, digest
+from autodistill.storage import cache_folder, digest, disk_errors, lock, new_tensors
+from autodistill.tasks.base import Dataset
 from autodistill.teacher.load import load_teacher, teacher_fingerprint
 from autodistill.teacher.plan import Plan, Taps, TeacherShape, arrays_of, plan_outputs, store_budget
 

@@ -19,14 +19,14 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from autodistill.errors import RecipeError, RunError, SpaceError
+from autodistill.events import Event, SearchMessage, TrialFinished, TrialReported
 from autodistill.limits import Feasibility, Feasible, Limits
+from autodistill.ranking import rank
 from autodistill.recipe import Recipe
 from autodistill.records import BASELINES, STOPPABLE, UNCOUNTED, Point, Role, TrialRecord, write_records
 from autodistill.space import Space
 from autodistill.train.assignment import Assignment, TrialResult
-from autodistill.tuning.events import Event, SearchMessage, TrialFinished, TrialReported
 from autodistill.tuning.sampler import chooser, enter_rung, rungs
-from autodistill.tuning.study import rank
 from autodistill.tuning.translate import (
     INFEASIBLE,
     INTERRUPTED,

@@ -18,21 +18,24 @@ from typing import Any
 import optuna
 from optuna.storages import RDBStorage
 
+from autodistill.environment import describe_environment
 from autodistill.errors import RunError, StudyError
+from autodistill.events import Event, Listen, SearchFinished, SearchMessage, SearchStarted
+from autodistill.facts import DatasetFacts, TeacherRef
 from autodistill.limits import Feasible
+from autodistill.ranking import count, was_interrupted
 from autodistill.recipe import Recipe, Teacher
 from autodistill.records import Role
 from autodistill.space import Space
+from autodistill.storage import write_whole
 from autodistill.train.assignment import Runner
 from autodistill.tuning import study as folders
-from autodistill.tuning.environment import describe_environment
-from autodistill.tuning.events import Event, Listen, SearchFinished, SearchMessage, SearchStarted
 from autodistill.tuning.ledger import Ledger
 from autodistill.tuning.mirror import open_study
 from autodistill.tuning.ray_backend import RunningRay, ray_running, run_round
 from autodistill.tuning.round import Halt, Round
 from autodistill.tuning.sampler import Halving, make_sampler
-from autodistill.tuning.settings import DatasetFacts, SearchSettings, TeacherRef, check_existence, no_study, without_password
+from autodistill.tuning.settings import SearchSettings, check_existence, no_study, without_password
 from autodistill.tuning.storage import close_storage, open_storage, study_exists
 from autodistill.tuning.study import Study
 from autodistill.tuning.translate import Plan
@@ -229,7 +232,7 @@ def _recommend(ledger: Ledger) -> None:
         f"# The best recipe of study {best.study} on {best.dataset}: trial {best.trial} ({best.role}).\n"
         f"# Validation {best.metric} {best.score:.4f}{retention}; seed {best.seed}, at most {best.max_epochs} epochs.\n"
     )
-    folders.write_whole(ledger.folder / "recommended.yaml", head + Recipe.parse(best.recipe).to_yaml())
+    write_whole(ledger.folder / "recommended.yaml", head + Recipe.parse(best.recipe).to_yaml())
     student, place = ledger.folder / "students" / str(best.trial), ledger.folder / "best"
     if student.is_dir():
         aside = ledger.folder / "best.part"
@@ -241,7 +244,7 @@ def _recommend(ledger: Ledger) -> None:
 
 def _no_best(ledger: Ledger, why: str | None) -> str:
     records = list(ledger.records.values())
-    failed = [record for record in records if record.state == "fail" and not folders.was_interrupted(record)]
+    failed = [record for record in records if record.state == "fail" and not was_interrupted(record)]
     if why == "time budget":
         budget = ledger.settings.time_budget
         return f"no trial completed within the time budget of {budget:g} s; go on with --resume and a longer --time-budget"
@@ -249,7 +252,7 @@ def _no_best(ledger: Ledger, why: str | None) -> str:
         return "trials completed, but none within --max-params and --max-latency; raise them, or give a space with smaller students"
     if failed:
         return f"no trial completed: {len(failed)} failed, the first with {failed[0].reason!r}; see {ledger.folder / 'search.log'}"
-    return f"no trial completed ({folders.count(records)}); ask for more than {ledger.settings.trials} --trials"
+    return f"no trial completed ({count(records)}); ask for more than {ledger.settings.trials} --trials"
 
 
 def about_search(plan: Plan, space: Space) -> dict[str, Any]:

@@ -14,27 +14,6 @@ from autodistill.tasks.base import DatasetRef
 
 
 @dataclass(frozen=True)
-class DatasetFacts:
-    """What a search has to know of its dataset: no rows."""
-
-    name: str
-    fingerprint: str
-    task: str
-    metric: str
-    train_rows: int
-
-
-@dataclass(frozen=True)
-class TeacherRef:
-    """A fine-tuned teacher: its folder, its score on the validation split, its parameters and milliseconds for one row."""
-
-    folder: str
-    score: float | None
-    params: int | None = None
-    latency_ms: float | None = None
-
-
-@dataclass(frozen=True)
 class SearchSettings:
     """What was asked for.
 

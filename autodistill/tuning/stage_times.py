@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autodistill.tuning.events import Event, Listen, StageFinished, StageProgress
+from autodistill.events import Event, Listen, StageFinished, StageProgress
 from autodistill.tuning.study import Study, write_about
 
 

@@ -11,12 +11,7 @@ search.log         tracebacks of failed trials
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import math
-import os
-from collections import Counter
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,18 +19,19 @@ import filelock
 import pandas as pd
 
 from autodistill.errors import StudyError, not_allowed
+from autodistill.facts import TeacherRef, best_teacher
 from autodistill.limits import Limits
+from autodistill.ranking import best_of, count, was_interrupted
 from autodistill.recipe import Recipe
 from autodistill.records import BASELINES, Role, TrialRecord, read_records, to_frame
-from autodistill.tuning.settings import SearchSettings, TeacherRef, study_names, without_password
+from autodistill.storage import write_whole
+from autodistill.tuning.settings import SearchSettings, study_names, without_password
 
 if TYPE_CHECKING:
     import optuna
     import plotly.graph_objects as go
 
 SCHEMA = 1
-INTERRUPTED = "interrupted"
-"""What the reason of such a trial begins with."""
 
 
 class Study:
@@ -178,66 +174,9 @@ class Study:
             raise StudyError(f"the storage {without_password(self.storage)!r} does not hold a study {self.name!r}") from None
 
 
-def best_of(records: list[TrialRecord], limits: Limits) -> TrialRecord | None:
-    """The best complete trial within the limits; equal scores go to fewer parameters, then to the earlier trial."""
-    ranked = rank(records, limits)
-    return ranked[0] if ranked else None
-
-
-def rank(records: list[TrialRecord], limits: Limits) -> list[TrialRecord]:
-    """The complete trials within the limits, best first, each recipe once.
-
-    Where recipes were repeated with more seeds, the first is the repeated one with the best mean; the rest follow by score.
-    """
-    complete = [item for item in records if item.state == "complete" and limits.check(item.params, item.latency_ms).feasible]
-    means = mean_scores(complete)
-
-    def order(item: TrialRecord) -> tuple[float, float, int]:
-        return -(item.score or 0.0), item.params if item.params is not None else math.inf, item.trial
-
-    ranked = sorted((item for item in complete if item.role != "repeat"), key=order)
-    best = max(
-        (item for item in ranked if item.recipe_id in means and means[item.recipe_id][1] > 1),
-        key=lambda item: means[item.recipe_id][0],
-        default=None,
-    )
-    if best is not None:  # one seed's luck does not make a winner where there are several
-        ranked.remove(best)
-        ranked.insert(0, best)
-    return ranked
-
-
-def mean_scores(records: Sequence[TrialRecord]) -> dict[str, tuple[float, int]]:
-    """Of the complete trials, by recipe id: the mean score over seeds, and how many seeds."""
-    found: dict[str, dict[int, float]] = {}
-    for item in records:
-        if item.state == "complete" and item.score is not None:
-            found.setdefault(item.recipe_id, {})[item.seed] = item.score
-    return {recipe: (sum(scores.values()) / len(scores), len(scores)) for recipe, scores in found.items()}
-
-
-def count(records: list[TrialRecord]) -> dict[str, int]:
-    """Trials by how they ended; `fail` leaves out the interrupted ones, which are run again."""
-    found = Counter("interrupted" if was_interrupted(record) else record.state for record in records)
-    return {state: found[state] for state in ("complete", "pruned", "fail", "infeasible", "interrupted")}
-
-
-def was_interrupted(record: TrialRecord) -> bool:
-    """Whether a trial was cut off by no fault of its own (and put back into the queue)."""
-    return record.state == "fail" and (record.reason or "").startswith(INTERRUPTED)
-
-
 def default_storage(folder: Path) -> str:
     """URL of the SQLite file in a study's folder."""
     return f"sqlite:///{folder / 'optuna.db'}"
-
-
-def best_teacher(about: Mapping[str, Any]) -> TeacherRef:
-    """The teacher of the highest score that a study's description names; its costs are None where it was recorded without them."""
-    known = {field.name for field in dataclasses.fields(TeacherRef)}
-    blank: dict[str, Any] = {"folder": "", "score": about.get("teacher_score")}
-    found = [TeacherRef(**blank | {name: item[name] for name in known & set(item)}) for item in about.get("teachers") or [{}]]
-    return max(found, key=lambda item: -math.inf if item.score is None else item.score)
 
 
 def read_about(folder: Path) -> dict[str, Any] | None:
@@ -264,16 +203,6 @@ def read_about(folder: Path) -> dict[str, Any] | None:
 def write_about(folder: Path, about: dict[str, Any]) -> None:
     """Write study.json in one step."""
     write_whole(folder / "study.json", json.dumps(about, indent=2, ensure_ascii=False) + "\n")
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file aside, then put it in place: it is there in full or not at all."""
-    aside = path.with_name(path.name + ".part")
-    with aside.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
 
 
 def lock_study(folder: Path) -> filelock.FileLock:

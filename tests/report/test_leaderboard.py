@@ -10,10 +10,10 @@ import pytest
 from made import BERT, failed, make_study, record
 from rich.console import Console
 
+from autodistill.facts import TeacherRef
 from autodistill.limits import Limits
 from autodistill.records import TrialRecord
 from autodistill.report.leaderboard import Row, failures, finite, rows, short_path, summary, table, verdict
-from autodistill.tuning.settings import TeacherRef
 
 NONE = Limits()
 

@@ -13,15 +13,17 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from autodistill.environment import KEEP_MEMORY
+from autodistill.facts import DatasetFacts, TeacherRef
 from autodistill.limits import Feasibility, Limits
+from autodistill.ranking import was_interrupted
 from autodistill.recipe import Recipe
 from autodistill.records import Point, TrialRecord, read_records
 from autodistill.space import Space
 from autodistill.tasks.base import DatasetRef
 from autodistill.train.assignment import Assignment, Report, TrialResult
-from autodistill.tuning.environment import KEEP_MEMORY
-from autodistill.tuning.settings import DatasetFacts, SearchSettings, TeacherRef
-from autodistill.tuning.study import default_storage, was_interrupted
+from autodistill.tuning.settings import SearchSettings
+from autodistill.tuning.study import default_storage
 
 SPACE = """\
 version: 1

@@ -27,6 +27,7 @@ from optuna.trial import TrialState
 
 from autodistill.errors import RunError, StudyError
 from autodistill.limits import Limits
+from autodistill.ranking import best_of
 from autodistill.recipe import Recipe
 from autodistill.records import Point
 from autodistill.space import Space
@@ -36,7 +37,7 @@ from autodistill.tuning.ledger import Ledger
 from autodistill.tuning.mirror import open_study
 from autodistill.tuning.sampler import Halving, make_sampler, rungs
 from autodistill.tuning.storage import open_storage
-from autodistill.tuning.study import best_of, default_storage, write_about
+from autodistill.tuning.study import default_storage, write_about
 from autodistill.tuning.translate import Plan
 
 

@@ -35,11 +35,11 @@ from fakes import (
 from optuna.trial import TrialState
 from ray.tune.utils.object_cache import _ObjectCache
 
+from autodistill.environment import KEEP_MEMORY
 from autodistill.errors import RunError, StudyError
 from autodistill.limits import Limits
 from autodistill.recipe import Recipe
 from autodistill.tuning import run as run_module
-from autodistill.tuning.environment import KEEP_MEMORY
 from autodistill.tuning.ray_backend import ray_running
 from autodistill.tuning.run import run_search
 from autodistill.tuning.study import Study, default_storage

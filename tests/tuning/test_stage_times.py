@@ -5,7 +5,7 @@ from pathlib import Path
 from autodistill.dashboards.page import stage_seconds
 from made import a_search, make_study, record
 
-from autodistill.tuning.events import Event, StageFinished, StageProgress, StageStarted
+from autodistill.events import Event, StageFinished, StageProgress, StageStarted
 from autodistill.tuning.stage_times import StageTimes
 from autodistill.tuning.study import Study
 

@@ -13,9 +13,9 @@ import pytest
 from fakes import FACTS, FakeFeasible, FakeRunner, make_settings, make_space, make_teachers
 from test_ledger import Bench
 
+from autodistill.environment import describe_environment
 from autodistill.errors import RecipeError, RunError, StudyError
 from autodistill.tuning import ray_backend
-from autodistill.tuning.environment import describe_environment
 from autodistill.tuning.run import run_search
 from autodistill.tuning.study import Study, lock_study, read_about, write_about
 
