@@ -15,7 +15,8 @@ class DatasetRef:
     """Plain data that names a dataset, so that a worker can open what the driver opened.
 
     name: a catalog name, a hub id, or a path. limit_train: at most so many training rows (a seeded, stratified
-    subset), or None. seed: of the splits that are made here and of the subset; not of training.
+    subset), or None. seed: of the splits that are made here and of the subset; not of training. unlabelled: files and folders of rows
+    without labels, or `rest`, the training rows that limit_train leaves out. limit_unlabelled: at most so many of them (a seeded subset).
     """
 
     name: str
@@ -23,13 +24,15 @@ class DatasetRef:
     seed: int = 0
     text_columns: tuple[str, ...] | None = None
     label_column: str | None = None
+    unlabelled: tuple[str, ...] = ()
+    limit_unlabelled: int | None = None
 
 
 @dataclass(frozen=True)
 class Split:
     """One split's columns, equally long. A text task has texts (and text_pairs), an image task has images.
 
-    labels: (N,) int64 class indices, or float32 targets for regression.
+    labels: (N,) int64 class indices, or float32 targets for regression; of rows without a label -1, or NaN.
     images: (N, H, W, 3) uint8, all of the dataset's image size.
     """
 
@@ -41,6 +44,26 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def take(self, rows: np.ndarray) -> Split:
+        """Some of the rows, by number."""
+        return Split(
+            self.labels[rows],
+            texts=None if self.texts is None else [self.texts[row] for row in rows],
+            text_pairs=None if self.text_pairs is None else [self.text_pairs[row] for row in rows],
+            images=None if self.images is None else self.images[rows],
+        )
+
+    def joined(self, other: Split | None) -> Split:
+        """These rows, then the others'; these alone where there are no others."""
+        if other is None:
+            return self
+        return Split(
+            np.concatenate([self.labels, other.labels]),
+            texts=None if self.texts is None else self.texts + (other.texts or []),
+            text_pairs=None if self.text_pairs is None else self.text_pairs + (other.text_pairs or []),
+            images=None if self.images is None or other.images is None else np.concatenate([self.images, other.images]),
+        )
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -48,7 +71,8 @@ class Dataset:
 
     metric: accuracy, matthews_correlation, macro_f1 or spearman. classes: their names by index, None for regression.
     fingerprint: of every row of the splits, in order; what depends on the data is keyed by it.
-    notes: what was decided on the way ("the benchmark hides its test labels: …"), for people.
+    notes: what was decided on the way ("the benchmark hides its test labels: …"), for people. warnings: what they should look at.
+    unlabelled: rows without labels, none of which stands in another split; unlabelled_fingerprint: of every one of them, in order.
     """
 
     name: str
@@ -61,6 +85,9 @@ class Dataset:
     ref: DatasetRef
     image_size: int | None = None
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    unlabelled: Split | None = None
+    unlabelled_fingerprint: str = ""
     _test: Split | None = field(default=None, repr=False)
 
     @property
@@ -77,6 +104,11 @@ class Dataset:
     def outputs(self) -> int:
         """Width of the logits: the number of classes, 1 for regression."""
         return 1 if self.classes is None else len(self.classes)
+
+    @property
+    def all_training_rows(self) -> Split:
+        """The training rows, then the unlabelled ones."""
+        return self.train.joined(self.unlabelled)
 
     def open_test(self) -> Split:
         """The test split. Only `distill` calls this, once, for the final figures; trials never do."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,12 @@ from autodistill.tasks.images import Images, decoded
 from autodistill.tasks.labels import Labels, are_hidden, encode
 from autodistill.tasks.problems import Problems
 from autodistill.tasks.source import Source
-from autodistill.tasks.splits import Part, plan, strata
+from autodistill.tasks.splits import REST, Part, plan, strata
 from autodistill.tasks.tables import Table
+from autodistill.tasks.unlabelled import Held, check_places, clean_images, clean_texts, image_table, read_texts_of, row_key, words_of
+
+UNLABELLED_STREAM = 4
+"""Of the random numbers that a limited number of unlabelled rows is drawn with (splits.py has the others)."""
 
 
 def load_dataset(ref: DatasetRef, *, with_test: bool = False) -> Dataset:
@@ -34,6 +39,9 @@ def load_dataset(ref: DatasetRef, *, with_test: bool = False) -> Dataset:
     """
     if ref.limit_train is not None and ref.limit_train < 2:
         raise DataError(f"limit_train is {ref.limit_train}; allowed: 2 or more, or none for all rows")
+    if ref.limit_unlabelled is not None and ref.limit_unlabelled < 1:
+        raise DataError(f"limit_unlabelled is {ref.limit_unlabelled}; allowed: 1 or more, or none for all rows")
+    check_places(ref.unlabelled, ref.limit_train)
     source = find(ref.name)
     info = source.info
     problems = Problems()
@@ -59,9 +67,74 @@ def load_dataset(ref: DatasetRef, *, with_test: bool = False) -> Dataset:
     parts = {split: Part(part.table, keep[part.table][part.rows]) for split, part in parts.items()}
     metric = info.metric or ("spearman" if regression else "accuracy")
     wanted = ("train", "validation", "test") if with_test else ("train", "validation")
+    kept = {split: parts[split] for split in wanted}
     if columns.image is None:
-        return _text(ref, source, tables, columns, labels, {split: parts[split] for split in wanted}, metric, notes)
-    return _image(ref, source, tables, columns.image, labels, {split: parts[split] for split in wanted}, metric, notes)
+        dataset = _text(ref, source, tables, columns, labels, kept, metric, notes)
+    else:
+        dataset = _image(ref, source, tables, columns.image, labels, kept, metric, notes)
+    places = (*source.unlabelled, *ref.unlabelled)
+    return _with_unlabelled(dataset, places, tables, columns, parts) if places else dataset
+
+
+def _with_unlabelled(
+    dataset: Dataset, places: Sequence[str], tables: dict[str, Table], columns: Columns, parts: dict[str, Part]
+) -> Dataset:
+    """The dataset with its rows without labels."""
+    blank = np.array([-1 if dataset.classes is not None else np.nan], dtype=dataset.train.labels.dtype)
+    files = [place for place in places if place != REST]
+    limit = dataset.ref.limit_unlabelled
+    notes: list[str] = []
+    warning = None
+    if REST in places and REST not in parts:
+        notes.append("unlabelled: no training row is beyond the limit, so 'rest' adds none")
+    rest = parts[REST] if REST in places and REST in parts else None
+    if columns.image is None:
+        texts = {split: _rows(tables, columns, parts[split]) for split in ("train", "validation", "test")}
+        firsts, seconds, notes_of_files = read_texts_of(files, dataset.ref.text_columns, is_pair=len(columns.texts) == 2)
+        notes += notes_of_files
+        for column, values in zip(columns.texts, (firsts, seconds), strict=False):
+            values += [] if rest is None else tables[rest.table].take(column, rest.rows)
+        keys = {split: frozenset(row_key(*row) for row in rows) for split, rows in texts.items()}
+        held = Held(**keys, words=words_of(row[0] for row in texts["train"]))
+        unlabelled, more, warning = clean_texts(firsts, seconds if len(columns.texts) == 2 else None, held, blank)
+    else:
+        unlabelled, more = _unlabelled_images(dataset, files, rest, tables, columns.image, parts, blank)
+    if limit is not None and limit < len(unlabelled):
+        rows = np.sort(np.random.default_rng([dataset.ref.seed, UNLABELLED_STREAM]).permutation(len(unlabelled))[:limit])
+        more.append(f"unlabelled: {limit:,} of {len(unlabelled):,} rows, at random, seed {dataset.ref.seed}")
+        unlabelled = unlabelled.take(rows)
+    contents = (
+        [unlabelled.images.tobytes()] if unlabelled.images is not None else [_joined(unlabelled.texts), _joined(unlabelled.text_pairs)]
+    )
+    return replace(
+        dataset,
+        notes=(*dataset.notes, *notes, *more),
+        warnings=(*dataset.warnings, *([warning] if warning else [])),
+        unlabelled=unlabelled,
+        unlabelled_fingerprint=digest("unlabelled-1", *contents),
+    )
+
+
+def _rows(tables: dict[str, Table], columns: Columns, part: Part) -> list[tuple[str, ...]]:
+    return list(zip(*(tables[part.table].take(column, part.rows) for column in columns.texts), strict=True))
+
+
+def _unlabelled_images(
+    dataset: Dataset, files: list[str], rest: Part | None, tables: dict[str, Table], column: str, parts: dict[str, Part], blank: np.ndarray
+) -> tuple[Split, list[str]]:
+    problems = Problems()
+    size = dataset.image_size
+    assert size is not None
+    images = {split: decoded(tables[part.table], column, part.rows, size, problems) for split, part in parts.items() if split != REST}
+    problems.check(dataset.name)
+    held = Held(*(frozenset(images[split].digests.tolist()) for split in ("train", "validation", "test")))  # type: ignore[union-attr]
+    sources: list[tuple[Table, str, np.ndarray]] = [image_table(Path(file).expanduser()) for file in files]
+    if rest is not None:
+        sources.append((tables[rest.table], column, rest.rows))
+    unlabelled, notes = clean_images(sources, size, held, blank, problems)
+    problems.check(dataset.name)
+    assert unlabelled is not None
+    return unlabelled, notes
 
 
 def _same_columns(tables: dict[str, Table], columns: Columns, base: str) -> None:
