@@ -18,9 +18,10 @@ from autodistill.recommend_api import warm_recipes
 from autodistill.records import Role
 from autodistill.report.html import write_report
 from autodistill.space import Space
-from autodistill.stages import Stage, store_outputs, train_teacher
+from autodistill.stages import Stage, store_outputs, tell_of_rows, train_teacher
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import DatasetRef
+from autodistill.tasks.unlabelled import Unlabelled, places_of
 from autodistill.teacher.load import load_teacher
 from autodistill.train.data import open_inputs
 from autodistill.train.feasible import Feasibilities, model_cost
@@ -45,6 +46,8 @@ def search(
     max_params: int | str | None = None,
     max_latency_ms: float | str | None = None,
     limit_train: int | None = None,
+    unlabelled: Unlabelled = (),
+    limit_unlabelled: int | None = None,
     workers: int | None = None,
     cpus_per_trial: int = 1,
     gpus_per_trial: float | None = None,
@@ -75,6 +78,10 @@ def search(
         max_params, max_latency_ms: limits on the student: numbers, or a share of the teacher's own, `"1/7.5"`. Latency is for one row
             of median length.
         limit_train: use at most so many training rows (a seeded, stratified subset).
+        unlabelled: rows without labels, on which students learn from the teacher: a path, a list of texts or of pairs, a DataFrame, or
+            several of these in a tuple; "rest" is the training rows that limit_train leaves out. What lies in the dataset's folder under
+            the name `unlabelled` is read by itself.
+        limit_unlabelled: use at most so many of them (a seeded subset).
         workers: trials at once; by default as many as there are cores or GPUs for.
         cpus_per_trial, gpus_per_trial: what a trial gets; a GPU may be shared, 0.25.
         address: of a running Ray cluster; by default Ray is started on this machine, on loopback alone.
@@ -100,7 +107,7 @@ def search(
     """
     tell = StageTimes(listen or (lambda event: None))
     own = [recipe if isinstance(recipe, Recipe) else Recipe.load(recipe) for recipe in recipes]
-    ref = DatasetRef(dataset, limit_train, seed, text_columns, label_column)
+    ref = DatasetRef(dataset, limit_train, seed, text_columns, label_column, places_of(unlabelled), limit_unlabelled)
     settings = SearchSettings(
         dataset=ref,
         study=study or default_name(dataset),
@@ -129,9 +136,10 @@ def search(
     with Stage(tell, "data", f"reading {dataset}") as stage:
         data = load_dataset(ref)
         stage.end(f"{data.name}: {data.task}, {len(data.train):,} training and {len(data.validation):,} validation rows, {data.metric}")
-    for note in data.notes:
-        tell(SearchMessage(note))
+    tell_of_rows(data, tell)
     points = Space.load(space or ("image" if data.is_image else "text"), data.task)
+    if data.unlabelled is None:
+        points = points.without_unlabelled()
     if teacher == "random":
         points = points.with_random_teacher()
     elif teacher is not None:
@@ -151,15 +159,15 @@ def search(
     if settings.params_ratio or settings.latency_ratio:
         tell(SearchMessage(f"limits on the student: {limits.text()}"))
     feasible = Feasibilities(limits, opened)
-    facts = DatasetFacts(data.name, data.fingerprint, data.task, data.metric, len(data.train))
+    facts = DatasetFacts(data.name, data.rows_fingerprint, data.task, data.metric, len(data.train), data.unlabelled_rows)
     baselines = feasible_baselines(points, feasible, settings)
-    given = [check_given(recipe, points, feasible, limits) for recipe in own]
+    given = [check_given(recipe, points, feasible, limits, data.unlabelled_rows) for recipe in own]
     if explore:
         warm = spread_recipes(points, feasible, settings)
     else:  # a resumed search has its recommendations in its queue
         warm = [] if cold or resume else warm_recipes(data, points, feasible, trials, seed, tell)
     began = time.monotonic()
-    tell(StageStarted("trials", f"{trials} trials and 3 baselines"))
+    tell(StageStarted("trials", f"{trials} trials and {len(baselines)} baselines"))
     try:
         result = run_search(
             settings,
@@ -215,15 +223,17 @@ def feasible_baselines(space: Space, feasible: Feasible, settings: SearchSetting
     return space.baselines(student=max(fitting, key=lambda student: costs[student].params or 0))
 
 
-def check_given(recipe: Recipe, space: Space, feasible: Feasible, limits: Limits) -> Recipe:
+def check_given(recipe: Recipe, space: Space, feasible: Feasible, limits: Limits, unlabelled_rows: int = 0) -> Recipe:
     """A recipe of the user's, with the search's teacher.
 
     Raises:
-        RecipeError: it is for another task, or does not go with this teacher.
+        RecipeError: it is for another task, does not go with this teacher, or uses unlabelled rows where there are none.
         UsageError: its student is over a limit.
     """
     if recipe.task != space.task:
         raise RecipeError(f"the recipe {recipe.id} is for {recipe.task}, and the search is of {space.task}; leave it out")
+    if recipe.training.unlabelled_share > 0 and not unlabelled_rows:
+        raise RecipeError(f"the recipe {recipe.id} uses unlabelled rows, and the dataset has none; give some with --unlabelled")
     if recipe.teacher not in space.teachers():
         recipe = Recipe.parse(recipe.model_dump() | {"teacher": space.defaults().teacher.model_dump()})
     cost = feasible(recipe)

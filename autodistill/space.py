@@ -154,6 +154,11 @@ class Space:
         """A copy of the space whose teachers keep random weights: the control for gains that come from regularisation alone."""
         return replace(self, parameters={**self.parameters, "teacher.init": (Domain("value", "random"),)})
 
+    def without_unlabelled(self) -> Space:
+        """A copy of the space for a dataset that has no unlabelled rows."""
+        paths = ("training.unlabelled_share", "training.unlabelled_choice", "training.unlabelled_keep", "training.stages")
+        return replace(self, parameters={path: domains for path, domains in self.parameters.items() if path not in paths})
+
     def teachers(self) -> list[Teacher]:
         """Every teacher that the space can ask for.
 
@@ -171,19 +176,30 @@ class Space:
         return [Teacher.model_validate(dict(zip(names, values, strict=True))) for values in itertools.product(*options)]
 
     def baselines(self, student: Component | None = None) -> dict[Role, Recipe]:
-        """What a search must beat, all with one student (the defaults' own): no teacher; plain KD (Hinton 2015); the defaults."""
+        """What a search must beat, all with one student (the defaults' own).
+
+        No teacher; plain KD (Hinton 2015) on the labelled rows; where the space's recipes use unlabelled rows, the teacher's decisions as
+        labels (Lee 2013) and plain KD, both on all rows; the defaults.
+        """
         defaults = self.defaults()
         if student is not None:
             defaults = Recipe.parse(defaults.model_dump() | {"student": student.model_dump()})
         data = defaults.model_dump() | {"augmentation": {"kind": "none"}}
+        all_rows = data["training"] | {"unlabelled_choice": "all", "unlabelled_keep": 1.0, "stages": "mixed"}
+        data["training"] = all_rows | {"unlabelled_share": 0.0}
         hard = {"hard_label_weight": 1.0}
         soft = {"kind": "mse"} if self.task.endswith("regression") else {"kind": "kl", "temperature": 2.0}
         plain = {"hard_label_weight": 0.5, "prediction": {**soft, "weight": 0.5}}
-        return {
+        baselines: dict[Role, Recipe] = {
             "no_kd": Recipe.parse(data | {"objective": hard}),
             "plain_kd": Recipe.parse(data | {"objective": plain}),
-            "defaults": defaults,
         }
+        if all_rows["unlabelled_share"] > 0:
+            if not self.task.endswith("regression"):
+                pseudo = {"hard_label_weight": 0.5, "prediction": {"kind": "pseudo_label", "weight": 0.5}}
+                baselines["pseudo_labels"] = Recipe.parse(data | {"objective": pseudo, "training": all_rows})
+            baselines["plain_kd_all"] = Recipe.parse(data | {"objective": plain, "training": all_rows})
+        return baselines | {"defaults": defaults}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data: equal spaces have equal ones."""

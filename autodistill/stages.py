@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from autodistill import events
-from autodistill.events import Listen, StageFinished, StageProgress, StageStarted
+from autodistill.events import Listen, SearchMessage, StageFinished, StageProgress, StageStarted
 from autodistill.facts import TeacherRef
 from autodistill.recipe import Teacher
 from autodistill.tasks.base import Dataset
@@ -33,6 +33,14 @@ class Stage:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             self.tell(StageFinished(self.stage, time.monotonic() - self.began, self.text))
+
+
+def tell_of_rows(data: Dataset, tell: Listen) -> None:
+    """Tell what was decided about the rows, and what people should look at."""
+    for note in data.notes:
+        tell(SearchMessage(note))
+    for warning in data.warnings:
+        tell(SearchMessage(warning, "warning"))
 
 
 def train_teacher(data: Dataset, part: Teacher, seed: int, tell: Listen) -> TeacherRef:

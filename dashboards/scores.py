@@ -64,7 +64,7 @@ def _against(records: Sequence[TrialRecord], limits: Limits, cost: Cost, title: 
     able = [item for item in drawn if item.trial in allowed]
     place("stopped early", [item for item in able if item.state == "pruned"], style.LINE, "circle-open", 7, faint + 0.15, 1.2)
     place("over a limit", [item for item in drawn if item.trial not in allowed], style.LINE, "x-thin", 7, 1.0, 1.4)
-    for role in ("explore", "search", "repeat", "recommended", "given", "no_kd", "plain_kd", "defaults"):
+    for role in ("explore", "search", "repeat", "recommended", "given", *BASELINES):
         found = [item for item in able if item.role == role and item.state == "complete"]
         colour, symbol = style.ROLES[role]
         place(_role(role), found, colour, symbol, *((11, 1.0) if role in BASELINES else (8, faint)))

@@ -156,6 +156,8 @@ def _search(args: argparse.Namespace, listen: Listen) -> Study:
         max_params=args.max_params,
         max_latency_ms=args.max_latency,
         limit_train=args.limit_train,
+        unlabelled=tuple(args.unlabelled),
+        limit_unlabelled=args.limit_unlabelled,
         workers=args.workers,
         cpus_per_trial=args.cpus_per_trial,
         gpus_per_trial=args.gpus_per_trial,

@@ -8,6 +8,7 @@ import numpy as np
 
 from autodistill.errors import RunError
 from autodistill.recipe import TaskType
+from autodistill.storage import digest
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,16 @@ class Dataset:
     def outputs(self) -> int:
         """Width of the logits: the number of classes, 1 for regression."""
         return 1 if self.classes is None else len(self.classes)
+
+    @property
+    def unlabelled_rows(self) -> int:
+        """How many rows without labels there are."""
+        return 0 if self.unlabelled is None else len(self.unlabelled)
+
+    @property
+    def rows_fingerprint(self) -> str:
+        """Of every row that a trial can read, the unlabelled ones included."""
+        return digest(self.fingerprint, self.unlabelled_fingerprint) if self.unlabelled is not None else self.fingerprint
 
     @property
     def all_training_rows(self) -> Split:

@@ -92,6 +92,20 @@ def keep_rows(rows: str | Path | Sequence[Any] | pd.DataFrame) -> str:
     return str(path)
 
 
+Unlabelled = str | Path | Sequence[Any] | Any
+"""Rows without labels as Python users give them: see `keep_rows`; a tuple holds several."""
+
+
+def places_of(unlabelled: Unlabelled) -> tuple[str, ...]:
+    """The paths of unlabelled rows, absolute: workers run in other folders.
+
+    Raises:
+        UsageError: something that is neither a path nor rows.
+    """
+    several = unlabelled if isinstance(unlabelled, tuple) else (unlabelled,)
+    return tuple(place if place == REST else str(Path(place).expanduser().absolute()) for place in map(keep_rows, several))
+
+
 def check_places(places: Sequence[str], limit_train: int | None) -> None:
     """Refuse what cannot be unlabelled rows, before anything is read.
 

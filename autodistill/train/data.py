@@ -27,6 +27,7 @@ from autodistill.teacher.load import encode
 from autodistill.teacher.outputs import OutputsProgress, TeacherOutputs, ensure_outputs
 from autodistill.teacher.plan import Taps
 from autodistill.train.assignment import Assignment
+from autodistill.train.choice import chosen_rows
 from autodistill.train.objective import Known
 
 Inputs = EncodedText | EncodedImages
@@ -36,7 +37,8 @@ Inputs = EncodedText | EncodedImages
 class Opened:
     """A dataset as one teacher reads it. A worker keeps it from trial to trial.
 
-    mean, scale: of the training targets of a regression, which students learn standardised; 0 and 1 for classes.
+    train: the labelled rows, then the unlabelled ones. mean, scale: of the training targets of a regression, which students learn
+    standardised; 0 and 1 for classes.
     """
 
     dataset: Dataset
@@ -53,7 +55,7 @@ def open_inputs(dataset: Dataset, teacher: Teacher, folder: str | Path) -> Opene
     """Encode a dataset's splits for a fine-tuned teacher, or find them encoded."""
     folder = Path(folder)
     tokenizer = None if dataset.is_image else load_tokenizer(folder)
-    train, validation = (encode(dataset, split, tokenizer, teacher) for split in (dataset.train, dataset.validation))
+    train, validation = (encode(dataset, split, tokenizer, teacher) for split in (dataset.all_training_rows, dataset.validation))
     kept, pieces = keep_pieces(train, tokenizer) if isinstance(train, EncodedText) else (0, None)
     context = StudentContext(
         task=dataset.task,
@@ -84,8 +86,11 @@ class TrialData:
         self.opened, self.recipe, self.device, self.threads = opened, recipe, device, threads
         self.dataset, self.context = opened.dataset, opened.context
         self.rows, self.metric, self.classes = len(self.dataset.train), self.dataset.metric, self.dataset.classes
+        self.all_rows = len(opened.train)
         self.outputs = self.dataset.outputs
-        self.train_labels, self.validation_labels = (self._targets(split.labels) for split in (self.dataset.train, self.dataset.validation))
+        self.train_labels, self.validation_labels = (
+            self._targets(split.labels) for split in (self.dataset.all_training_rows, self.dataset.validation)
+        )
         self.validation = opened.validation
         self.typical_row = median_row(self.validation)
         self.outputs_seconds = 0.0
@@ -121,7 +126,7 @@ class TrialData:
             inputs = image_view(opened.train, augmentation, copy, seed)
         else:
             reader = Reader(opened.tokenizer, self.context.max_length, opened.folder, self.recipe.teacher.model, self.device)
-            inputs = text_view(self.dataset.train, opened.train, reader, augmentation, copy, seed)
+            inputs = text_view(self.dataset.all_training_rows, opened.train, reader, augmentation, copy, seed)
         if not self.recipe.objective.terms:
             return TrainView(inputs, None, opened.mean, opened.scale)
         outputs = ensure_outputs(
@@ -136,17 +141,45 @@ class TrialData:
         )
         return TrainView(inputs, outputs, opened.mean, opened.scale)
 
+    @property
+    def is_labelled(self) -> Tensor:
+        """Whether a row has a label, (all_rows,) bool."""
+        return torch.arange(self.all_rows) < self.rows
+
+    def unlabelled_rows(self, view: TrainView) -> Tensor:
+        """The numbers of the unlabelled rows that the recipe uses, (K,) int64.
+
+        Raises:
+            RecipeError: it uses some, and the dataset has none.
+        """
+        training = self.recipe.training
+        if training.unlabelled_share == 0:
+            return torch.arange(0)
+        if self.all_rows == self.rows:
+            raise RecipeError(
+                f"training.unlabelled_share is {training.unlabelled_share}, and the dataset {self.dataset.name!r} has no unlabelled rows; "
+                "give some with --unlabelled, or set it to 0"
+            )
+        if training.unlabelled_choice == "all":
+            return torch.arange(self.rows, self.all_rows)
+        assert view.outputs is not None, "a recipe that uses unlabelled rows has objectives"
+        logits, embeddings = (view.outputs.column(name)[self.rows :] for name in ("logits", "embedding"))
+        seed = self.dataset.ref.seed
+        return self.rows + chosen_rows(training.unlabelled_choice, training.unlabelled_keep, logits, embeddings, seed)
+
     def known(self, view: TrainView) -> Known:
-        """What the modules of objectives may ask about the training split, as the view shows it."""
+        """What the modules of objectives may ask about the training split, as the view shows it: its labelled rows, and how many there are
+        with the unlabelled ones.
+        """
 
         def said(name: str) -> Tensor:
             assert view.outputs is not None, "only a recipe with objectives asks"
-            return view.outputs.column(name)
+            return view.outputs.column(name)[: self.rows]
 
         return {
             "classes": lambda: self.outputs,
-            "rows": lambda: self.rows,
-            "labels": lambda: self.train_labels,
+            "rows": lambda: self.all_rows,
+            "labels": lambda: self.train_labels[: self.rows],
             "teacher_embeddings": lambda: said("embedding"),
             "teacher_logits": lambda: (said("logits") - self.opened.mean) / self.opened.scale,
         }

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from autodistill.components import Spec
 from autodistill.losses.layer_map import PairWeights
 from autodistill.losses.projection import build_projection, normalise
-from autodistill.models.base import Outputs
+from autodistill.models.base import Outputs, each_tensor
 from autodistill.recipe import Component, Recipe
 from autodistill.train.taps import term_layers, term_tokens
 
@@ -27,13 +27,16 @@ from autodistill.train.taps import term_layers, term_tokens
 class Targets:
     """What is known of a batch's rows. labels: (B,) int64 classes, or float scaled scores. index: (B,) rows of the train split.
 
-    Mixed rows (mixup) also have the labels of their partners, and the share of each row itself, in (0, 1].
+    Mixed rows (mixup) also have the labels of their partners, and the share of each row itself, in (0, 1]. labelled: (B,) bool, which rows
+    have a label, None where all do; of mixed rows, partner_labelled says it of their partners.
     """
 
     labels: Tensor
     index: Tensor
     partner_labels: Tensor | None = None
     share: float = 1.0
+    labelled: Tensor | None = None
+    partner_labelled: Tensor | None = None
 
 
 @dataclass
@@ -76,6 +79,11 @@ class Side:
     def maps(self, stage: int) -> Tensor:
         """A stage's feature maps (B, C, H, W)."""
         return self.outputs.states[stage - 1]
+
+    def take(self, rows: Tensor) -> Side:
+        """Some rows of the batch. rows: (B,) bool."""
+        outputs = each_tensor(self.outputs, lambda tensor: tensor[rows] if tensor.numel() else tensor)
+        return Side(outputs, None if self.mask is None else self.mask[rows])
 
 
 def masked_mean(states: Tensor, mask: Tensor | None) -> Tensor:
@@ -128,7 +136,12 @@ class Term(nn.Module):
         return student.outputs.embedding.shape[-1], teacher.outputs.embedding.shape[-1]
 
     def forward(self, student: Side, teacher: Side, targets: Targets) -> Tensor:
-        """The term's value, unweighted."""
+        """The term's value, unweighted; of one that needs labels, over the rows that have one."""
+        if targets.labelled is not None and "labels" in self.spec.inputs:
+            if not bool(targets.labelled.any()):
+                return student.outputs.logits.sum() * 0.0
+            student, teacher = student.take(targets.labelled), teacher.take(targets.labelled)
+            targets = Targets(targets.labels[targets.labelled], targets.index[targets.labelled])
         if not self.per_pair:
             return self._value(self.pairs[0], student, teacher, targets)
         values = torch.stack([self._value(pair, student, teacher, targets) for pair in self.pairs])
@@ -208,22 +221,32 @@ class Objective(nn.Module):
             terms[slot] = Term(part, student, teacher, known)
         self.terms = nn.ModuleDict(terms)
 
-    def hard(self, logits: Tensor, targets: Targets) -> Tensor:
-        """Cross-entropy on the labels, or squared error on the scaled scores; mixed rows count for both labels by their shares."""
+    def hard(self, student_logits: Tensor, targets: Targets) -> Tensor:
+        """Cross-entropy on the labels, or squared error on the scaled scores; mixed rows count for both labels by their shares.
 
-        def against(labels: Tensor) -> Tensor:
+        The mean is over the rows that have a label; 0 where none has.
+        """
+
+        def against(labels: Tensor, labelled: Tensor | None) -> Tensor:
+            if labelled is not None:
+                if not bool(labelled.any()):
+                    return student_logits.sum() * 0.0
+                labels, logits = labels[labelled], student_logits[labelled]
+            else:
+                logits = student_logits
             if self.is_regression:
                 return F.mse_loss(logits.squeeze(-1).float(), labels.float())
             return F.cross_entropy(logits.float(), labels, label_smoothing=self.label_smoothing)
 
         if targets.partner_labels is None:
-            return against(targets.labels)
-        return targets.share * against(targets.labels) + (1.0 - targets.share) * against(targets.partner_labels)
+            return against(targets.labels, targets.labelled)
+        own, partner = against(targets.labels, targets.labelled), against(targets.partner_labels, targets.partner_labelled)
+        return targets.share * own + (1.0 - targets.share) * partner
 
-    def forward(self, student: Side, teacher: Side | None, targets: Targets) -> tuple[Tensor, dict[str, Tensor]]:
-        """The sum, and each weighted term, detached, by slot."""
+    def forward(self, student: Side, teacher: Side | None, targets: Targets, hard_labels: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
+        """The sum, and each weighted term, detached, by slot. hard_labels: whether they count; without them the teacher alone does."""
         parts: dict[str, Tensor] = {}
-        if self.hard_label_weight > 0:
+        if self.hard_label_weight > 0 and hard_labels:
             parts["hard_label"] = self.hard_label_weight * self.hard(student.outputs.logits, targets)
         for slot, term in self.terms.items():
             parts[slot] = term.weight * term(student, teacher, targets)

@@ -85,8 +85,9 @@ class SearchSettings:
     def from_dict(cls, data: dict[str, Any]) -> SearchSettings:
         """The settings that `to_dict` wrote down."""
         dataset = dict(data["dataset"])
-        if dataset.get("text_columns") is not None:
-            dataset["text_columns"] = tuple(dataset["text_columns"])
+        for name in ("text_columns", "unlabelled"):
+            if dataset.get(name) is not None:
+                dataset[name] = tuple(dataset[name])
         return cls(**{**data, "dataset": DatasetRef(**dataset)})
 
 
