@@ -58,6 +58,7 @@ def search(
     seed: int = 0,
     explore: bool = False,
     repeats: int = 1,
+    data_curve: bool = False,
     recipes: Sequence[str | Path | Recipe] = (),
     cold: bool = False,
     storage: str | None = None,
@@ -90,6 +91,7 @@ def search(
         seed: of the splits, the subset, the teacher, the trials and the sampler.
         explore: spread the trials evenly over the whole space and stop none early, to record what works where.
         repeats: train the baselines and the best five recipes with so many seeds each; the best mean wins.
+        data_curve: train the best recipe with a quarter and with half of the unlabelled rows too, to see what more of them would give.
         recipes: of your own (a Recipe, a file, or a study's folder), to stand beside the baselines: trained in full, and on top of the
             trials. Their teacher is the search's. A resumed search has those that it was given before.
         cold: do not begin with the recipes that recorded studies recommend.
@@ -127,6 +129,7 @@ def search(
         seed=seed,
         explore=explore,
         repeats=repeats,
+        data_curve=data_curve,
         storage=storage,
         resume=resume,
         **({} if max_epochs is None else {"max_epochs": max_epochs}),

@@ -54,7 +54,7 @@ Layers = Annotated[int, Field(ge=1)] | None
 Tokens = Literal["cls", "mean", "tokens"]
 Projection = Literal["linear", "mlp", "orthogonal", "none"]
 Mixing = Literal["mixup", "cutmix"]
-UnlabelledChoice = Literal["all", "confident", "uncertain", "diverse"]
+UnlabelledChoice = Literal["all", "confident", "uncertain", "diverse", "random"]
 Stages = Literal["mixed", "unlabelled-labelled"]
 
 SHARED: dict[str, dict[str, Any]] = {
@@ -210,7 +210,8 @@ class Training(Part):
     """Share of each batch that is rows without labels, on which the student learns from the teacher alone. 0: they are not used."""
     unlabelled_choice: UnlabelledChoice = "all"
     """Which unlabelled rows are kept: `confident` and `uncertain` go by the largest probability that the teacher gives a row (of each
-    predicted class the same share), `diverse` by its embeddings (Sener, Savarese 2018, greedy k-centre)."""
+    predicted class the same share), `diverse` by its embeddings (Sener, Savarese 2018, greedy k-centre), `random` by nothing: what fewer
+    rows would give."""
     unlabelled_keep: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     """Share of the unlabelled rows that a choice keeps; `all` keeps all of them."""
     stages: Stages = "mixed"
@@ -258,7 +259,7 @@ class Recipe(Part):
         if training.unlabelled_choice == "all" and training.unlabelled_keep < 1:
             raise ValueError("training.unlabelled_keep is below 1, and unlabelled_choice 'all' keeps every row; set it to 1, or choose")
         if training.unlabelled_choice in ("confident", "uncertain") and self.task.endswith("regression"):
-            raise ValueError(f"training.unlabelled_choice is {training.unlabelled_choice!r}; for {self.task} allowed: all, diverse")
+            raise ValueError(f"training.unlabelled_choice is {training.unlabelled_choice!r}; for {self.task} allowed: all, diverse, random")
         if training.stages != "mixed" and self.objective.hard_label_weight == 0:
             raise ValueError("training.stages ends on the labelled rows with hard labels; objective.hard_label_weight is 0; raise it")
         if self.objective.hard_label_weight == 0 and not self.objective.terms:

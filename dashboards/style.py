@@ -31,6 +31,7 @@ ROLES: dict[Role, tuple[str, str]] = {
     "explore": (SKY, "circle"),
     "search": (BLUE, "circle"),
     "repeat": (MUTED, "circle"),
+    "fewer_rows": (MUTED, "circle-open"),
 }
 """Colour and marker of a trial by its role: baselines differ in shape too."""
 

@@ -144,6 +144,33 @@ def unlabelled_worth(records: Sequence[TrialRecord]) -> str:
     )
 
 
+def data_curve(records: Sequence[TrialRecord], rows: int) -> list[tuple[int, float]]:
+    """Numbers of unlabelled rows, and the best recipe's score with so many, fewest first. rows: how many there are."""
+    found: dict[float, float] = {}
+    for record in records:
+        value = _score(record)
+        if record.role == "fewer_rows" and value is not None:
+            found[record.recipe["training"]["unlabelled_keep"]] = value
+    return [(round(keep * rows), found[keep]) for keep in sorted(found)]
+
+
+def data_reading(records: Sequence[TrialRecord], rows: int) -> str:
+    """What more unlabelled rows would give, in a sentence; empty where no trials were run for it.
+
+    The next doubling is taken to gain as the last one did, less by the factor by which that gained less than the one before it.
+    """
+    points = data_curve(records, rows)
+    if len(points) < 3:
+        return ""
+    quarter, half, whole = (score for _, score in points[-3:])
+    seen = ", ".join(f"{score:.4f} with {count:,}" for count, score in points)
+    first, last = half - quarter, whole - half
+    if last <= 0:
+        return f"More unlabelled rows: the best recipe has {seen}; the last doubling gained nothing, so more of them promise little."
+    more = whole + last * min(1.0, last / first if first > 0 else 1.0)
+    return f"More unlabelled rows: the best recipe has {seen}; twice as many would give about {more:.3f} (one seed, a guess)."
+
+
 def failures(records: Sequence[TrialRecord]) -> list[str]:
     """The reasons of failed trials, the most frequent first: "3 × ModelError: …"."""
     reasons = Counter(_reason(record) for record in records if record.state == "fail" and not was_interrupted(record))

@@ -24,6 +24,7 @@ ROLES: dict[Role, str] = {
     "search": "search",
     "explore": "explore",
     "repeat": "repeat",
+    "fewer_rows": "fewer unlabelled rows",
 }
 """A trial's role, for people."""
 

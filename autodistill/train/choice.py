@@ -13,17 +13,21 @@ def chosen_rows(choice: str, keep: float, logits: Tensor, embeddings: Tensor, se
     """The rows that a choice keeps, ascending, (K,) int64 with K = max(1, round(keep · N)), to the nearest row of each class.
 
     Args:
-        choice: `all`; `confident` and `uncertain`, the rows with the largest and the smallest probability of their likeliest class, of
-            each predicted class the same share, because a teacher's confidence differs from class to class; `diverse`, see `spread_rows`.
+        choice: `all`; `random`; `confident` and `uncertain`, the rows with the largest and the smallest probability of their likeliest
+            class, of each predicted class the same share, because a teacher's confidence differs from class to class; `diverse`, see
+            `spread_rows`.
         keep: share of the rows, above 0 to 1.
         logits: the teacher's, (N, C).
         embeddings: the teacher's, (N, D).
-        seed: of the first row of `diverse`.
+        seed: of `random`, and of the first row of `diverse`.
     """
     if choice == "all":
         return torch.arange(len(logits))
+    count = max(1, round(keep * len(logits)))
+    if choice == "random":
+        return torch.randperm(len(logits), generator=torch.Generator().manual_seed(seed))[:count].sort().values
     if choice == "diverse":
-        return spread_rows(embeddings, max(1, round(keep * len(logits))), seed)
+        return spread_rows(embeddings, count, seed)
     confidence, predicted = logits.float().softmax(-1).max(-1)
     order = torch.argsort(confidence, descending=choice == "confident", stable=True)
     kept = []

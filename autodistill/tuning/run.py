@@ -159,6 +159,7 @@ def _run(ledger: Ledger, settings: SearchSettings, runner: Runner, emit: Listen,
             try:
                 if not ledger.wants_more():
                     ledger.repeat()
+                    ledger.fewer_rows()
                 if ledger.wants_more() and not late():
                     with ray_running(settings) as ray:
                         asked = settings.trials, ledger.searched, ray.workers, settings.time_budget, ledger.limits, baselines
@@ -167,6 +168,7 @@ def _run(ledger: Ledger, settings: SearchSettings, runner: Runner, emit: Listen,
                             for _ in range(2):
                                 _rounds(ledger, settings, ray, runner, emit, lambda: interrupted.is_set() or late())
                                 ledger.repeat()  # the best are only known now
+                                ledger.fewer_rows()
                         finally:
                             ledger.sweep("the search was stopped")  # first tell, then kill: a second Ctrl-C must find it told
             except Halt:
