@@ -16,12 +16,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from autodistill.components import TASKS, specs
+from autodistill.components import specs
 from autodistill.domain import NONE, SOME, Scalar, holds, questions
 from autodistill.domain import Domain as Domain
 from autodistill.errors import RecipeError, SpaceError, not_allowed
 from autodistill.recipe import Component, Recipe, Teacher
 from autodistill.records import Role
+from autodistill.task_types import TASKS, target_of
 from autodistill.yamlfile import Key, YamlFile, load_yaml, parse_yaml
 
 VERSION = 1
@@ -177,8 +178,7 @@ class Space:
             defaults = Recipe.parse(defaults.model_dump() | {"student": student.model_dump()})
         data = defaults.model_dump() | {"augmentation": {"kind": "none"}}
         hard = {"hard_label_weight": 1.0}
-        soft = {"kind": "mse"} if self.task.endswith("regression") else {"kind": "kl", "temperature": 2.0}
-        plain = {"hard_label_weight": 0.5, "prediction": {**soft, "weight": 0.5}}
+        plain = {"hard_label_weight": 0.5, "prediction": {**target_of(self.task).soft_loss, "weight": 0.5}}
         return {
             "no_kd": Recipe.parse(data | {"objective": hard}),
             "plain_kd": Recipe.parse(data | {"objective": plain}),

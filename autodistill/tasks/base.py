@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from autodistill.errors import RunError
-from autodistill.recipe import TaskType
+from autodistill.modality import Modality
+from autodistill.target import Target
+from autodistill.task_types import TaskType, modality_of, target_of
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class DatasetRef:
 class Split:
     """One split's columns, equally long. A text task has texts (and text_pairs), an image task has images.
 
-    labels: (N,) int64 class indices, or float32 targets for regression.
+    labels: (N,), as the dataset's target says: int64 class indices, or float32 scores.
     images: (N, H, W, 3) uint8, all of the dataset's image size.
     """
 
@@ -41,12 +43,21 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def take(self, rows: np.ndarray) -> Split:
+        """Some of the rows, in the order given. rows: (M,) int64."""
+
+        def taken(texts: list[str] | None) -> list[str] | None:
+            return None if texts is None else [texts[row] for row in rows]
+
+        images = None if self.images is None else self.images[rows]
+        return Split(self.labels[rows], taken(self.texts), taken(self.text_pairs), images)
+
 
 @dataclass(frozen=True)
 class Dataset:
     """A dataset: three splits and what to make of them.
 
-    metric: accuracy, matthews_correlation, macro_f1 or spearman. classes: their names by index, None for regression.
+    metric: one of the target's. classes: their names by index, None where the target has none.
     fingerprint: of every row of the splits, in order; what depends on the data is keyed by it.
     notes: what was decided on the way ("the benchmark hides its test labels: …"), for people.
     """
@@ -64,6 +75,16 @@ class Dataset:
     _test: Split | None = field(default=None, repr=False)
 
     @property
+    def target(self) -> Target:
+        """What is predicted of a row."""
+        return target_of(self.task, self.classes)
+
+    @property
+    def modality(self) -> Modality:
+        """What the rows are."""
+        return modality_of(self.task)
+
+    @property
     def is_regression(self) -> bool:
         """Whether the target is a number."""
         return self.classes is None
@@ -75,8 +96,8 @@ class Dataset:
 
     @property
     def outputs(self) -> int:
-        """Width of the logits: the number of classes, 1 for regression."""
-        return 1 if self.classes is None else len(self.classes)
+        """Width of the logits."""
+        return self.target.width
 
     def open_test(self) -> Split:
         """The test split. Only `distill` calls this, once, for the final figures; trials never do."""

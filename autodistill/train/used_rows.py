@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from autodistill.models.text import EncodedText
 from autodistill.models.vocabulary import TrimmedEmbedding
 from autodistill.train.data import TrialData, word_table
 from autodistill.train.students import copy_weights
@@ -26,8 +25,6 @@ class UsedRows:
         changed = data.recipe.augmentation.name != "none"
         if table is None or isinstance(table, TrimmedEmbedding) or changed:
             return
-        assert isinstance(train, EncodedText)
-        assert isinstance(validation, EncodedText)
         held = torch.zeros(len(table.weight), dtype=torch.bool)
         for split in (train, validation):
             held[split.ids.long()] = True
