@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -45,12 +46,14 @@ class Split:
 
     def take(self, rows: np.ndarray) -> Split:
         """Some of the rows, in the order given. rows: (M,) int64."""
+        return Split(**{name: _taken(column, rows) for name, column in vars(self).items()})
 
-        def taken(texts: list[str] | None) -> list[str] | None:
-            return None if texts is None else [texts[row] for row in rows]
 
-        images = None if self.images is None else self.images[rows]
-        return Split(self.labels[rows], taken(self.texts), taken(self.text_pairs), images)
+def _taken(column: Any, rows: np.ndarray) -> Any:
+    """Some rows of an array or a list; None where there is no such column."""
+    if isinstance(column, list):
+        return [column[row] for row in rows]
+    return None if column is None else column[rows]
 
 
 @dataclass(frozen=True)

@@ -52,10 +52,10 @@ def read_images(tables: Mapping[str, Table], columns: Columns, parts: Mapping[st
     found: dict[str, Images] = {}
     size: int | None = None
     for split, part in parts.items():
-        images = decoded(tables[part.table], columns.image, part.rows, size, problems)
-        if images is not None:
-            found[split] = images
-            size = size or images.pixels.shape[1]
+        read = decoded(tables[part.table], columns.image, part.rows, size, problems)
+        if read is not None:
+            found[split] = read
+            size = size or read.pixels.shape[1]
     problems.check(name)
     splits = {split: Split(_NO_LABELS, images=found[split].pixels) for split in parts}
     contents = [found[split].digests.tobytes() for split in _FINGERPRINTED]
@@ -65,8 +65,8 @@ def read_images(tables: Mapping[str, Table], columns: Columns, parts: Mapping[st
 _NO_LABELS = np.empty(0)
 
 
-def _joined(texts: list[str] | None) -> bytes:
+def _joined(column: list[str] | None) -> bytes:
     """Texts as bytes, with their lengths, so that two ways to cut the same letters differ."""
-    if texts is None:
+    if column is None:
         return b""
-    return np.array([len(text) for text in texts], dtype=np.int64).tobytes() + "".join(texts).encode()
+    return np.array([len(text) for text in column], dtype=np.int64).tobytes() + "".join(column).encode()
