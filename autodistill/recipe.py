@@ -14,9 +14,9 @@ import functools
 import hashlib
 import json
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, SerializeAsAny, Tag, ValidationError, create_model, model_validator
@@ -24,6 +24,7 @@ from pydantic.fields import FieldInfo
 
 from autodistill.components import Spec, specs
 from autodistill.errors import RecipeError
+from autodistill.task_types import TaskType, modality_of, target_of
 from autodistill.yamlfile import YamlFile, load_yaml
 
 VERSION = 1
@@ -44,7 +45,6 @@ ADDED: dict[tuple[str, str], Any] = {
 """Fields that came later, by part and name, with the value that recipes from before them mean. At that value a field is left out of the
 canonical text, so that a recipe keeps its id when fields are added."""
 
-TaskType = Literal["text-classification", "text-pair-classification", "text-regression", "text-pair-regression", "image-classification"]
 Weight = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -53,13 +53,13 @@ LayerMap = Literal["skip", "last", "first", "emd", "all"]
 Layers = Annotated[int, Field(ge=1)] | None
 Tokens = Literal["cls", "mean", "tokens"]
 Projection = Literal["linear", "mlp", "orthogonal", "none"]
-Mixing = Literal["mixup", "cutmix"]
+MixingKind = Literal["mixup", "cutmix"]
 UnlabelledChoice = Literal["all", "confident", "uncertain", "diverse", "random"]
 Stages = Literal["mixed", "unlabelled-labelled"]
 
 SHARED: dict[str, dict[str, Any]] = {
     "student": {},
-    "augmentation": {"copies": (Annotated[int, Field(ge=1, le=16)], 1), "mixup": (Fraction, 0.0), "mixing": (Mixing, "mixup")},
+    "augmentation": {"copies": (Annotated[int, Field(ge=1, le=16)], 1), "mixup": (Fraction, 0.0), "mixing": (MixingKind, "mixup")},
     "objective.prediction": {"weight": (Weight, 1.0)},
     "objective.intermediate": {
         "weight": (Weight, 1.0),
@@ -101,8 +101,8 @@ class Component(Part):
 
     @property
     def active(self) -> bool:
-        """Whether there is something to do: a kind, and a weight above zero where it has one."""
-        return self.name != "none" and getattr(self, "weight", 1.0) > 0
+        """Whether there is something to do."""
+        return self.name != "none"
 
     @property
     def own(self) -> dict[str, Any]:
@@ -120,6 +120,82 @@ class Component(Part):
         return specs(self.slot)[self.name.partition(":")[0]]
 
 
+# What a component has beside its own fields depends on its slot, and on what the component drops. Each class here stands for fields that
+# come together: a part that has them is one of it. The fields themselves are declared in SHARED, which also orders them.
+
+
+class Weighted(Component):
+    """A term of the objective's sum."""
+
+    if TYPE_CHECKING:
+        weight: float
+
+    @property
+    def active(self) -> bool:
+        """Whether there is something to do: a kind, and a weight above zero."""
+        return super().active and self.weight > 0
+
+
+class LayerMapped(Component):
+    """Taken over pairs of the student's and the teacher's layers."""
+
+    if TYPE_CHECKING:
+        layer_map: str
+        layers: int | None
+
+
+class TokenReading(Component):
+    """Reads the layers' states in one of several forms."""
+
+    if TYPE_CHECKING:
+        tokens: str
+
+
+class Projected(Component):
+    """Maps the student's states to the teacher's width."""
+
+    if TYPE_CHECKING:
+        projection: str
+
+
+class Viewed(Component):
+    """Shows the rows in several views."""
+
+    if TYPE_CHECKING:
+        copies: int
+
+
+class Mixing(Component):
+    """May mix rows."""
+
+    if TYPE_CHECKING:
+        mixup: float
+        mixing: str
+
+
+_FORMS: dict[type[Component], set[str]] = {
+    Weighted: {"weight"},
+    LayerMapped: {"layer_map", "layers"},
+    TokenReading: {"tokens"},
+    Projected: {"projection"},
+    Viewed: {"copies"},
+    Mixing: {"mixup", "mixing"},
+}
+
+
+def _bases(fields: Iterable[str]) -> tuple[type[Component], ...]:
+    """The classes of a part with these fields beside its own.
+
+    Raises:
+        TypeError: it has some of the fields that come together, and lacks others.
+    """
+    present = set(fields)
+    for names in _FORMS.values():
+        if names & present and not names <= present:
+            raise TypeError(f"the fields {', '.join(sorted(names))} come together; a component drops all of them or none")
+    return tuple(form for form, names in _FORMS.items() if names <= present) or (Component,)
+
+
 def _union(slot: str, tag: str = "kind", none: bool = True) -> Any:
     """The type of a slot: one model for each of its components, told apart by the tag."""
     shared = SHARED[slot]
@@ -128,12 +204,12 @@ def _union(slot: str, tag: str = "kind", none: bool = True) -> Any:
         kept = {name: field for name, field in shared.items() if name not in spec.options.get("drop", ())}
         own = {name: (_annotation(info), info.default) for name, info in spec.fields.model_fields.items()}
         named = (Annotated[str, Field(pattern=f"^{kind}:.+")], ...) if "variant" in spec.inputs else (Literal[kind], kind)
-        model = create_model(f"{slot} {kind}", __base__=Component, __doc__=spec.summary, **{tag: named, **own, **kept})
+        model = create_model(f"{slot} {kind}", __base__=_bases(kept), __doc__=spec.summary, **{tag: named, **own, **kept})
         model.slot, model.tag, model.own_names = slot, tag, tuple(own)
         choices.append(Annotated[model, Tag(kind)])
     if none:
         rest = {name: shared[name] for name in ("mixup", "mixing") if name in shared}  # they work without another augmentation
-        model = create_model(f"{slot} none", __base__=Component, **{tag: (Literal["none"], "none")}, **rest)  # type: ignore[call-overload]
+        model = create_model(f"{slot} none", __base__=_bases(rest), **{tag: (Literal["none"], "none")}, **rest)  # type: ignore[call-overload]
         model.slot = slot
         choices.append(Annotated[model, Tag("none")])
 
@@ -189,9 +265,14 @@ class Objective(Part):
     relation: Relation = Field(default=NONE, validate_default=True)
 
     @property
-    def terms(self) -> dict[str, Component]:
+    def slots(self) -> dict[str, Component]:
+        """What stands in each slot."""
+        return {slot: getattr(self, slot) for slot in SLOTS}
+
+    @property
+    def terms(self) -> dict[str, Weighted]:
         """The objectives at work, by slot."""
-        return {slot: getattr(self, slot) for slot in SLOTS if getattr(self, slot).active}
+        return {slot: part for slot, part in self.slots.items() if isinstance(part, Weighted) and part.active}
 
 
 class Training(Part):
@@ -233,7 +314,8 @@ class Recipe(Part):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         parts: dict[str, Component] = {"student": self.student, "augmentation": self.augmentation}
-        parts |= {f"objective.{slot}": getattr(self.objective, slot) for slot in SLOTS}
+        parts |= {f"objective.{slot}": part for slot, part in self.objective.slots.items()}
+        modality, target = modality_of(self.task), target_of(self.task)
         family = self.student.name.partition(":")[0]
         for path, part in parts.items():
             if part.name == "none":
@@ -244,9 +326,10 @@ class Recipe(Part):
             families = part.spec.options.get("families")
             if families and family not in families:
                 raise ValueError(f"{path}: {part.name!r} needs a student of family {' or '.join(families)}, and this one is {family!r}")
-        if self.augmentation.mixing == "cutmix" and not self.task.startswith("image"):
+        if self.augmentation.mixing not in modality.mixings:
             raise ValueError(f"augmentation.mixing is 'cutmix', which cuts images; for {self.task} only 'mixup' is allowed")
-        if self.task.startswith("image") and getattr(self.objective.intermediate, "tokens", None) == "cls":
+        intermediate = self.objective.intermediate
+        if isinstance(intermediate, TokenReading) and intermediate.tokens not in modality.token_forms:
             raise ValueError("objective.intermediate.tokens is 'cls', its default, which images do not have; set it to 'mean' or 'tokens'")
         training = self.training
         if training.unlabelled_share > 0 and not self.objective.terms:
@@ -258,13 +341,14 @@ class Recipe(Part):
             raise ValueError("training.unlabelled_choice and training.stages say how unlabelled rows are used; unlabelled_share is 0")
         if training.unlabelled_choice == "all" and training.unlabelled_keep < 1:
             raise ValueError("training.unlabelled_keep is below 1, and unlabelled_choice 'all' keeps every row; set it to 1, or choose")
-        if training.unlabelled_choice in ("confident", "uncertain") and self.task.endswith("regression"):
-            raise ValueError(f"training.unlabelled_choice is {training.unlabelled_choice!r}; for {self.task} allowed: all, diverse, random")
+        if training.unlabelled_choice not in target.row_choices:
+            allowed = ", ".join(target.row_choices)
+            raise ValueError(f"training.unlabelled_choice is {training.unlabelled_choice!r}; for {self.task} allowed: {allowed}")
         if training.stages != "mixed" and self.objective.hard_label_weight == 0:
             raise ValueError("training.stages ends on the labelled rows with hard labels; objective.hard_label_weight is 0; raise it")
         if self.objective.hard_label_weight == 0 and not self.objective.terms:
             raise ValueError("objective: the student has nothing to learn from; give hard_label_weight or an objective a weight above 0")
-        if self.task.endswith("regression") and self.objective.label_smoothing > 0:
+        if self.objective.label_smoothing > 0 and not target.has_label_smoothing:
             raise ValueError(f"objective.label_smoothing has no meaning for {self.task}; remove it or set it to 0")
         return self
 

@@ -16,12 +16,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from autodistill.components import TASKS, specs
+from autodistill.components import specs
 from autodistill.domain import NONE, SOME, Scalar, holds, questions
 from autodistill.domain import Domain as Domain
 from autodistill.errors import RecipeError, SpaceError, not_allowed
 from autodistill.recipe import Component, Recipe, Teacher
 from autodistill.records import Role
+from autodistill.task_types import TASKS, target_of
 from autodistill.yamlfile import Key, YamlFile, load_yaml, parse_yaml
 
 VERSION = 1
@@ -188,16 +189,16 @@ class Space:
         all_rows = data["training"] | {"unlabelled_choice": "all", "unlabelled_keep": 1.0, "stages": "mixed"}
         data["training"] = all_rows | {"unlabelled_share": 0.0}
         hard = {"hard_label_weight": 1.0}
-        soft = {"kind": "mse"} if self.task.endswith("regression") else {"kind": "kl", "temperature": 2.0}
-        plain = {"hard_label_weight": 0.5, "prediction": {**soft, "weight": 0.5}}
+        target = target_of(self.task)
+        plain = {"hard_label_weight": 0.5, "prediction": {**target.soft_loss, "weight": 0.5}}
         baselines: dict[Role, Recipe] = {
             "no_kd": Recipe.parse(data | {"objective": hard}),
             "plain_kd": Recipe.parse(data | {"objective": plain}),
         }
         if all_rows["unlabelled_share"] > 0:
-            if not self.task.endswith("regression"):
-                pseudo = {"hard_label_weight": 0.5, "prediction": {"kind": "pseudo_label", "weight": 0.5}}
-                baselines["pseudo_labels"] = Recipe.parse(data | {"objective": pseudo, "training": all_rows})
+            if target.decision_loss is not None:
+                decisions = {"hard_label_weight": 0.5, "prediction": {**target.decision_loss, "weight": 0.5}}
+                baselines["pseudo_labels"] = Recipe.parse(data | {"objective": decisions, "training": all_rows})
             baselines["plain_kd_all"] = Recipe.parse(data | {"objective": plain, "training": all_rows})
         return baselines | {"defaults": defaults}
 

@@ -22,7 +22,6 @@ from autodistill.export.seeds import Trained, assignment_folder, forget, train_a
 from autodistill.export.student import Student, given_rows, load_student
 from autodistill.models.base import StudentModule, pick_device, to_device
 from autodistill.models.fitting import all_logits
-from autodistill.models.image import EncodedImages
 from autodistill.recipe import Recipe
 from autodistill.records import Point
 from autodistill.stages import Stage, store_outputs, tell_of_rows, train_teacher
@@ -34,7 +33,7 @@ from autodistill.tasks.unlabelled import Unlabelled, places_of
 from autodistill.teacher.load import encode, load_teacher, teacher_fingerprint
 from autodistill.train.assignment import Assignment
 from autodistill.train.cost import count_parameters
-from autodistill.train.data import Inputs, Opened, median_row, open_inputs
+from autodistill.train.data import Opened, median_row, open_inputs
 from autodistill.train.students import load_student as load_trained
 from autodistill.train.taps import recipe_taps
 
@@ -306,7 +305,7 @@ def _facts(
             "no_kd_mean": plain_mean,
             "distillation_ratio": (mean - plain_mean) / gap if plain_mean is not None and gap is not None and gap > 0 else None,
         },
-        "latency_of": f"one row of {_length(opened.validation, row)}, {'one CPU thread' if device.type == 'cpu' else device.type}",
+        "latency_of": f"one row of {opened.validation.describe_row(int(row))}, {'one CPU thread' if device.type == 'cpu' else device.type}",
         "environment": describe_environment(),
     }
 
@@ -315,12 +314,6 @@ def _ran(model: StudentModule, batch: Any) -> None:
     model(batch)
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-
-
-def _length(inputs: Inputs, row: torch.Tensor) -> str:
-    if isinstance(inputs, EncodedImages):
-        return f"{inputs.images.shape[1]} × {inputs.images.shape[2]} pixels"
-    return f"{int(inputs.lengths[row])} tokens"
 
 
 def _in_train(train: Split, test: Split) -> int:

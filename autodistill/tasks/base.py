@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from autodistill.errors import RunError
-from autodistill.recipe import TaskType
+from autodistill.modality import Modality
 from autodistill.storage import digest
+from autodistill.target import Target
+from autodistill.task_types import TaskType, modality_of, target_of
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class DatasetRef:
 class Split:
     """One split's columns, equally long. A text task has texts (and text_pairs), an image task has images.
 
-    labels: (N,) int64 class indices, or float32 targets for regression; of rows without a label -1, or NaN.
+    labels: (N,), as the dataset's target says: int64 class indices, or float32 scores; its `no_label` for rows without one.
     images: (N, H, W, 3) uint8, all of the dataset's image size.
     """
 
@@ -46,31 +49,35 @@ class Split:
         return len(self.labels)
 
     def take(self, rows: np.ndarray) -> Split:
-        """Some of the rows, by number."""
-        return Split(
-            self.labels[rows],
-            texts=None if self.texts is None else [self.texts[row] for row in rows],
-            text_pairs=None if self.text_pairs is None else [self.text_pairs[row] for row in rows],
-            images=None if self.images is None else self.images[rows],
-        )
+        """Some of the rows, in the order given. rows: (M,) int64."""
+        return Split(**{name: _taken(column, rows) for name, column in vars(self).items()})
 
     def joined(self, other: Split | None) -> Split:
         """These rows, then the others'; these alone where there are no others."""
         if other is None:
             return self
-        return Split(
-            np.concatenate([self.labels, other.labels]),
-            texts=None if self.texts is None else self.texts + (other.texts or []),
-            text_pairs=None if self.text_pairs is None else self.text_pairs + (other.text_pairs or []),
-            images=None if self.images is None or other.images is None else np.concatenate([self.images, other.images]),
-        )
+        return Split(**{name: _joined(column, getattr(other, name)) for name, column in vars(self).items()})
+
+
+def _taken(column: Any, rows: np.ndarray) -> Any:
+    """Some rows of an array or a list; None where there is no such column."""
+    if isinstance(column, list):
+        return [column[row] for row in rows]
+    return None if column is None else column[rows]
+
+
+def _joined(column: Any, other: Any) -> Any:
+    """An array or a list with another's rows after its own; None where there is no such column."""
+    if isinstance(column, list):
+        return column + other
+    return None if column is None else np.concatenate([column, other])
 
 
 @dataclass(frozen=True)
 class Dataset:
     """A dataset: three splits and what to make of them.
 
-    metric: accuracy, matthews_correlation, macro_f1 or spearman. classes: their names by index, None for regression.
+    metric: one of the target's. classes: their names by index, None where the target has none.
     fingerprint: of every row of the splits, in order; what depends on the data is keyed by it.
     notes: what was decided on the way ("the benchmark hides its test labels: …"), for people. warnings: what they should look at.
     unlabelled: rows without labels, none of which stands in another split; unlabelled_fingerprint: of every one of them, in order.
@@ -92,6 +99,16 @@ class Dataset:
     _test: Split | None = field(default=None, repr=False)
 
     @property
+    def target(self) -> Target:
+        """What is predicted of a row."""
+        return target_of(self.task, self.classes)
+
+    @property
+    def modality(self) -> Modality:
+        """What the rows are."""
+        return modality_of(self.task)
+
+    @property
     def is_regression(self) -> bool:
         """Whether the target is a number."""
         return self.classes is None
@@ -103,8 +120,8 @@ class Dataset:
 
     @property
     def outputs(self) -> int:
-        """Width of the logits: the number of classes, 1 for regression."""
-        return 1 if self.classes is None else len(self.classes)
+        """Width of the logits."""
+        return self.target.width
 
     @property
     def unlabelled_rows(self) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 
 from autodistill.errors import DataError, not_allowed
 from autodistill.storage import digest
+from autodistill.target import Target
 from autodistill.tasks.columns import choose_inputs
 from autodistill.tasks.tables import Table, read_table
 from autodistill.tasks.unlabelled import Row, is_blank, row_key
@@ -49,14 +50,14 @@ class TeacherScores:
 
     def of(self, texts: Sequence[str], text_pairs: Sequence[str] | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The scores of some texts: (M, C) float32, zeros where a text has none, and (M,) bool, which have some."""
-        pairs = [None] * len(texts) if text_pairs is None else text_pairs
+        pairs: Sequence[str | None] = text_pairs or [None] * len(texts)
         places = np.array([self.rows.get(row_key(text, pair), -1) for text, pair in zip(texts, pairs, strict=True)], dtype=np.int64)
         logits = np.zeros((len(texts), self.logits.shape[1]), dtype=np.float32)
         logits[places >= 0] = self.logits[places[places >= 0]]
         return logits, places >= 0
 
 
-def read_scores(path: str | Path, classes: Sequence[str] | None, *, is_pair: bool, text_columns: tuple[str, ...] | None) -> TeacherScores:
+def read_scores(path: str | Path, target: Target, *, per_row: int, text_columns: tuple[str, ...] | None) -> TeacherScores:
     """Read a file of scores.
 
     It has a column of texts (two for pairs) and, for classes, either a column for each class, of probabilities or of logits, or `label`
@@ -64,8 +65,8 @@ def read_scores(path: str | Path, classes: Sequence[str] | None, *, is_pair: boo
 
     Args:
         path: csv, tsv, jsonl or parquet.
-        classes: the dataset's, by index; None for a regression.
-        is_pair: whether the dataset is of pairs of texts.
+        target: the dataset's.
+        per_row: texts of a row, 1 or 2.
         text_columns: their names, where they cannot be guessed (a class may be called `text`).
 
     Raises:
@@ -73,8 +74,8 @@ def read_scores(path: str | Path, classes: Sequence[str] | None, *, is_pair: boo
             probabilities do not add up; each with its rows.
     """
     table = read_table(Path(path).expanduser())
-    columns = _text_columns(table, classes, is_pair, text_columns)
-    kind, logits, notes = _numbers(table) if classes is None else _classes(table, list(classes), columns)
+    columns = _text_columns(table, target.outputs, per_row, text_columns)
+    kind, logits, notes = target.teacher_scores(table, columns)
     texts = [table.values(name) for name in columns]
     bad = [row for row, values in enumerate(zip(*texts, strict=True)) if not all(isinstance(v, str) and not is_blank(v) for v in values)]
     _refuse(table, bad, "without a text", "Fill it in or remove them")
@@ -85,22 +86,28 @@ def read_scores(path: str | Path, classes: Sequence[str] | None, *, is_pair: boo
         if first != row and np.abs(np.exp(logits[first]) - np.exp(logits[row])).max() > ROUNDING:
             twice.append(row)
     _refuse(table, twice, "whose text stands further up with other scores", "Keep one of each")
-    return TeacherScores(logits, rows, texts[0], texts[1] if is_pair else None, kind, tuple(notes))
+    return TeacherScores(logits, rows, texts[0], texts[1] if per_row > 1 else None, kind, tuple(notes))
 
 
-def _text_columns(table: Table, classes: Sequence[str] | None, is_pair: bool, asked: tuple[str, ...] | None) -> tuple[str, ...]:
+def _text_columns(table: Table, outputs: Sequence[str], per_row: int, asked: tuple[str, ...] | None) -> tuple[str, ...]:
     if asked is not None:
         columns: tuple[str, ...] | str = choose_inputs(table, asked)
     else:
-        free = [name for name in table.names if name not in (classes or ())] or list(table.names)
+        free = [name for name in table.names if name not in outputs] or list(table.names)
         columns = choose_inputs(Table(table.name, {name: table.values(name) for name in free}), None, "label" if "label" in free else None)
-    if isinstance(columns, str) or len(columns) != (2 if is_pair else 1):
-        wanted = "pairs of texts" if is_pair else "one column of texts"
+    if isinstance(columns, str) or len(columns) != (per_row):
+        wanted = "pairs of texts" if per_row > 1 else "one column of texts"
         raise DataError(f"{table.name}: this task has {wanted}; name the columns with --text-column. Columns: {', '.join(table.names)}")
     return columns
 
 
-def _classes(table: Table, classes: list[str], texts: tuple[str, ...]) -> tuple[Kind, np.ndarray, list[str]]:
+def scores_of_classes(table: Table, classes: Sequence[str], texts: tuple[str, ...]) -> tuple[Kind, np.ndarray, list[str]]:
+    """Log-probabilities (N, C) float32 from a column for each class or from labels. texts: the columns of texts.
+
+    Raises:
+        DataError: a class is unknown or missing, or a row's numbers are no probabilities.
+    """
+    classes = list(classes)
     names = [name for name in table.names if name not in texts]
     missing = [name for name in classes if name not in names]
     if missing and "label" in names:
@@ -137,7 +144,12 @@ def _from_labels(table: Table, classes: list[str]) -> np.ndarray:
     return _log(values)
 
 
-def _numbers(table: Table) -> tuple[Kind, np.ndarray, list[str]]:
+def scores_of_numbers(table: Table) -> tuple[Kind, np.ndarray, list[str]]:
+    """Scores (N, 1) float32, in the target's units.
+
+    Raises:
+        DataError: there is no column of them, or a row has none.
+    """
     name = next((name for name in ("score", "label") if name in table.names), None)
     if name is None:
         raise DataError(f"{table.name} has no column score or label for the teacher's scores; its columns are {', '.join(table.names)}")

@@ -8,8 +8,6 @@ import numpy as np
 
 from autodistill.errors import DataError
 
-BINS = 10
-"""Bins of equal size that the targets of a regression are stratified by."""
 LEAST = 10
 """Rows without which there is nothing to split."""
 REST = "rest"
@@ -23,15 +21,6 @@ class Part:
 
     table: str
     rows: np.ndarray
-
-
-def strata(labels: np.ndarray, regression: bool) -> np.ndarray:
-    """The stratum of each row: its class, or the bin of its target by rank."""
-    if not regression:
-        return labels
-    ranks = np.empty(len(labels), dtype=np.int64)
-    ranks[np.argsort(labels, kind="stable")] = np.arange(len(labels))
-    return ranks * BINS // max(len(labels), 1)
 
 
 def stratified(keys: np.ndarray, count: int, rng: np.random.Generator, *, leave_one: bool) -> np.ndarray:

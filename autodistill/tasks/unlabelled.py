@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +12,12 @@ import numpy as np
 
 from autodistill.errors import DataError, UsageError, not_allowed
 from autodistill.storage import cache_folder, digest, disk_errors
-from autodistill.tasks.base import Split
-from autodistill.tasks.columns import LABELS, choose_inputs
+from autodistill.tasks.base import DatasetRef, Split
+from autodistill.tasks.columns import LABELS, Columns, choose_inputs
 from autodistill.tasks.files import IMAGE_SUFFIXES, read_texts
 from autodistill.tasks.images import decoded
 from autodistill.tasks.problems import Problems
-from autodistill.tasks.splits import REST
+from autodistill.tasks.splits import REST, Part
 from autodistill.tasks.tables import SUFFIXES, Table, read_table
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 FOREIGN_SHARE = 0.1
 """From this share on, rows that have no word in common with the labelled ones are a warning."""
 _FEWEST_WORDS = 3
+_STREAM = 4
+"""Of the random numbers that a limited number of rows is drawn with (splits.py has the others)."""
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|\w+")
 """A word; where words are written without spaces between them, a character."""
 
@@ -34,13 +36,14 @@ Row = str | tuple[str, str] | bytes
 
 
 @dataclass(frozen=True)
-class Held:
-    """The labelled rows, as `row_key` names them: what unlabelled rows are compared with. words: of the training rows."""
+class UnlabelledRows:
+    """What was read. rows: without labels. fingerprint: of every row, in order. notes, warnings: for people."""
 
-    train: frozenset[Row]
-    validation: frozenset[Row]
-    test: frozenset[Row]
-    words: frozenset[str] = frozenset()
+    rows: Split
+    count: int
+    fingerprint: str
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def row_key(text: str, pair: str | None = None) -> Row:
@@ -119,7 +122,7 @@ def check_places(places: Sequence[str], limit_train: int | None) -> None:
             raise DataError(f"unlabelled: there is no file or folder {place}; give a path, or 'rest' with --limit-train N")
 
 
-def read_texts_of(places: Sequence[str], text_columns: tuple[str, ...] | None, is_pair: bool) -> tuple[list[str], list[str], list[str]]:
+def _read(places: Sequence[str], text_columns: tuple[str, ...] | None, per_row: int) -> tuple[list[str], list[str], list[str]]:
     """The texts of some files (or of all files in a folder), row after row; the second texts, for pairs; and notes.
 
     Raises:
@@ -131,15 +134,15 @@ def read_texts_of(places: Sequence[str], text_columns: tuple[str, ...] | None, i
     for place in places:
         for path in _files(Path(place).expanduser()):
             if path.suffix.lower() == ".txt":
-                if is_pair:
+                if per_row > 1:
                     raise DataError(f"{path} has one text a line, and this task reads pairs; give a csv with the columns text and text_b")
                 firsts += read_texts(path)
                 continue
             table = read_table(path)
-            columns = _columns(table, text_columns, is_pair)
+            columns = _columns(table, text_columns, per_row)
             texts = [[_text(value) for value in table.values(name)] for name in columns]
             firsts += texts[0]
-            seconds += texts[1] if is_pair else []
+            seconds += texts[1] if per_row > 1 else []
             ignored = [name for name in table.names if name not in columns]
             if ignored:
                 notes.append(f"unlabelled {path.name}: columns not used: {', '.join(ignored)}")
@@ -156,15 +159,15 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _columns(table: Table, text_columns: tuple[str, ...] | None, is_pair: bool) -> tuple[str, ...]:
+def _columns(table: Table, text_columns: tuple[str, ...] | None, per_row: int) -> tuple[str, ...]:
     if text_columns is not None and set(text_columns) <= set(table.names):
         return text_columns
     label = next((name for name in table.names if name.lower() in LABELS), None)
     columns = choose_inputs(table, None, label)
     if isinstance(columns, str):
         raise DataError(f"{table.name} holds images, and this task reads texts")
-    if len(columns) != (2 if is_pair else 1):
-        wanted = "pairs of texts" if is_pair else "single texts"
+    if len(columns) != (per_row):
+        wanted = "pairs of texts" if per_row > 1 else "single texts"
         raise DataError(
             f"{table.name}: the input is {' + '.join(columns)}, and this task reads {wanted}; name the columns with --text-column"
         )
@@ -175,107 +178,132 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def clean_texts(firsts: Sequence[str], seconds: Sequence[str] | None, held: Held, blank: np.ndarray) -> tuple[Split, list[str], str | None]:
-    """The rows that a student may learn from: with a text, each once, and none that stands among the labelled rows.
+def unlabelled_texts(
+    places: Sequence[str], tables: Mapping[str, Table], columns: Columns, parts: Mapping[str, Part], ref: DatasetRef
+) -> UnlabelledRows:
+    """The texts, or pairs of texts, that a student may learn from: each once, with something to read, and none among the labelled rows.
 
     Args:
-        firsts: the texts.
-        seconds: the second texts of pairs.
-        held: the labelled rows.
-        blank: what stands for a label where there is none, (1,).
-
-    Returns:
-        The rows, notes with what was left out, and a warning where many rows have no word in common with the training rows.
+        places: files, folders of files, and `rest`.
+        tables, columns, parts: of the labelled rows, the test split's too.
+        ref: what was asked.
 
     Raises:
-        DataError: nothing is left.
+        DataError: a file cannot be read, or no row is left.
     """
-    kept: list[int] = []
-    counts = dict.fromkeys(("without text", "that stand in test", "that stand in validation", "that stand in train", "twice"), 0)
-    seen: set[Row] = set()
+    files, rest = _places(places, parts)
+    firsts, seconds, notes = _read(files, ref.text_columns, len(columns.texts))
+    for column, values in zip(columns.texts, (firsts, seconds), strict=False):
+        values += [] if rest is None else tables[rest.table].take(column, rest.rows)
+    held: dict[str, set[Row]] = {}
+    for split in ("test", "validation", "train"):
+        part = parts[split]
+        held[split] = {row_key(*row) for row in zip(*(tables[part.table].take(name, part.rows) for name in columns.texts), strict=True)}
+    known_words = words_of(tables[parts["train"].table].take(columns.texts[0], parts["train"].rows))
+    keys: list[Row | None] = []
     foreign: list[str] = []
-    for number, text in enumerate(firsts):
-        pair = None if seconds is None else seconds[number]
-        if is_blank(text) or (pair is not None and is_blank(pair)):
+    for texts in zip(*([firsts, seconds][: len(columns.texts)]), strict=True):
+        blank = any(map(is_blank, texts))
+        keys.append(None if blank else row_key(*texts))
+        words = _WORD.findall(texts[0].casefold())
+        if not blank and len(words) >= _FEWEST_WORDS and known_words.isdisjoint(words):
+            foreign.append(texts[0])
+    kept, note = _kept(keys, held, "rows")
+    warnings = []
+    if len(foreign) / len(keys) >= FOREIGN_SHARE:
+        warnings.append(
+            f"{len(foreign) / len(keys):.0%} of the unlabelled rows have no word in common with the labelled ones (another language, or no "
+            f"text?), such as {foreign[0][:60]!r}; the student learns from them too, so look whether they belong to this task"
+        )
+    kept, more = _limited(kept, ref)
+    rows = Split(np.empty(0), texts=[firsts[row] for row in kept], text_pairs=[seconds[row] for row in kept] if seconds else None)
+    fingerprint = digest("unlabelled-1", "\x00".join((rows.texts or []) + (rows.text_pairs or [])))
+    return UnlabelledRows(rows, len(kept), fingerprint, (*notes, note, *more), tuple(warnings))
+
+
+def unlabelled_images(
+    places: Sequence[str], tables: Mapping[str, Table], column: str, parts: Mapping[str, Part], ref: DatasetRef, size: int, name: str
+) -> UnlabelledRows:
+    """The images that a student may learn from: each once, and none among the labelled ones.
+
+    Args:
+        places: folders (without classes), single images, tables with a column of images, and `rest`.
+        tables, column, parts: of the labelled rows, the test split's too.
+        ref: what was asked.
+        size: side of the square that images of this dataset have.
+        name: the dataset's, for errors.
+
+    Raises:
+        DataError: an image cannot be read, or no row is left.
+    """
+    files, rest = _places(places, parts)
+    sources = [_image_table(Path(file).expanduser()) for file in files]
+    wanted = [(table, name_of, np.arange(table.rows)) for table, name_of in sources]
+    if rest is not None:
+        wanted.append((tables[rest.table], column, rest.rows))
+    problems = Problems()
+    labelled = [(tables[parts[split].table], column, parts[split].rows) for split in ("test", "validation", "train")]
+    read = [decoded(table, name_of, rows, size, problems) for table, name_of, rows in labelled + wanted]
+    problems.check(name)
+    images = [item for item in read if item is not None]
+    held: dict[str, set[Row]] = {
+        split: set(item.digests.tolist()) for split, item in zip(("test", "validation", "train"), images, strict=False)
+    }
+    found = images[len(labelled) :]
+    digests = np.concatenate([item.digests for item in found])
+    kept, note = _kept(digests.tolist(), held, "images")
+    kept, more = _limited(kept, ref)
+    pixels = np.concatenate([item.pixels for item in found])[kept] if len(found) > 1 else found[0].pixels[kept]
+    fingerprint = digest("unlabelled-1", digests[kept].tobytes())
+    return UnlabelledRows(Split(np.empty(0), images=pixels), len(kept), fingerprint, (note, *more))
+
+
+def _places(places: Sequence[str], parts: Mapping[str, Part]) -> tuple[list[str], Part | None]:
+    """The files and folders, and the rest of the training rows where it is asked for.
+
+    Raises:
+        DataError: the rest alone is asked for, and there is none.
+    """
+    files = [place for place in places if place != REST]
+    if not files and REST not in parts:
+        raise DataError("unlabelled is 'rest', and no training row is beyond the limit; lower --limit-train, or give files")
+    return files, parts.get(REST) if REST in places else None
+
+
+def _kept(keys: Sequence[Row | None], held: Mapping[str, set[Row]], what: str) -> tuple[np.ndarray, str]:
+    """The rows that are kept, ascending, and a note with what was left out. keys: None for a row with nothing to read.
+
+    Raises:
+        DataError: none is left.
+    """
+    counts = {"without text": 0} | {f"that stand in {split}": 0 for split in held} | {"twice": 0}
+    seen: set[Row] = set()
+    kept = []
+    for number, key in enumerate(keys):
+        if key is None:
             counts["without text"] += 1
             continue
-        key = row_key(text, pair)
-        where = next((name for name in ("test", "validation", "train") if key in getattr(held, name)), None)
-        if where is not None:
-            counts[f"that stand in {where}"] += 1
+        split = next((split for split, rows in held.items() if key in rows), None)
+        if split is not None:
+            counts[f"that stand in {split}"] += 1
         elif key in seen:
             counts["twice"] += 1
         else:
             seen.add(key)
             kept.append(number)
-            words = _WORD.findall(text.casefold())
-            if len(words) >= _FEWEST_WORDS and held.words.isdisjoint(words):
-                foreign.append(text)
-    removed = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+    removed = ", ".join(f"{count:,} {reason}" for reason, count in counts.items() if count)
     if not kept:
-        raise DataError(f"none of the {len(firsts):,} unlabelled rows can be used ({removed or 'there are none'}); give other ones")
-    notes = [f"unlabelled: {len(kept):,} of {len(firsts):,} rows" + (f"; left out: {removed}" if removed else "")]
-    warning = None
-    if len(foreign) / len(kept) >= FOREIGN_SHARE:
-        warning = (
-            f"{len(foreign) / len(kept):.0%} of the unlabelled rows have no word in common with the labelled ones (another language, or no "
-            f"text?), such as {foreign[0][:60]!r}; the student learns from them too, so look whether they belong to this task"
-        )
-    pairs = None if seconds is None else [seconds[row] for row in kept]
-    return Split(np.repeat(blank, len(kept)), texts=[firsts[row] for row in kept], text_pairs=pairs), notes, warning
+        raise DataError(f"none of the {len(keys):,} unlabelled {what} can be used ({removed or 'there are none'}); give other ones")
+    return np.array(kept), f"unlabelled: {len(kept):,} of {len(keys):,} {what}" + (f"; left out: {removed}" if removed else "")
 
 
-def clean_images(
-    sources: Sequence[tuple[Table, str, np.ndarray]], size: int, held: Held, blank: np.ndarray, problems: Problems
-) -> tuple[Split | None, list[str]]:
-    """Images without labels, each once, and none that stands among the labelled ones; and notes.
-
-    Args:
-        sources: tables, each with its column of images and the rows that are wanted.
-        size: side of the square that images of this dataset have.
-        held: the labelled rows.
-        blank: what stands for a label where there is none, (1,).
-        problems: is told of images that cannot be decoded; the split is None then.
-
-    Raises:
-        DataError: none is left.
-    """
-    pixels: list[np.ndarray] = []
-    seen: set[Row] = set()
-    counts = dict.fromkeys(("that stand in test", "that stand in validation", "that stand in train", "twice"), 0)
-    total = 0
-    for table, column, rows in sources:
-        images = decoded(table, column, rows, size, problems)
-        if images is None:
-            return None, []
-        total += len(rows)
-        keep = np.zeros(len(rows), dtype=bool)
-        for number, key in enumerate(images.digests.tolist()):
-            where = next((name for name in ("test", "validation", "train") if key in getattr(held, name)), None)
-            if where is not None:
-                counts[f"that stand in {where}"] += 1
-            elif key in seen:
-                counts["twice"] += 1
-            else:
-                seen.add(key)
-                keep[number] = True
-        pixels.append(images.pixels if keep.all() else images.pixels[keep])
-    removed = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
-    kept = sum(len(part) for part in pixels)
-    if not kept:
-        raise DataError(f"none of the {total:,} unlabelled images can be used ({removed}); give other ones")
-    note = f"unlabelled: {kept:,} of {total:,} images" + (f"; left out: {removed}" if removed else "")
-    return Split(np.repeat(blank, kept), images=pixels[0] if len(pixels) == 1 else np.concatenate(pixels)), [note]
-
-
-def image_table(path: Path) -> tuple[Table, str, np.ndarray]:
-    """The images of a folder (without classes), of a table with a column of images, or one image: table, column, all rows.
-
-    Raises:
-        DataError: there are none.
-    """
-    table, column = _image_table(path)
-    return table, column, np.arange(table.rows)
+def _limited(kept: np.ndarray, ref: DatasetRef) -> tuple[np.ndarray, list[str]]:
+    """At most as many rows as were asked for, at random, and a note where that is fewer."""
+    limit = ref.limit_unlabelled
+    if limit is None or limit >= len(kept):
+        return kept, []
+    chosen = np.sort(np.random.default_rng([ref.seed, _STREAM]).permutation(len(kept))[:limit])
+    return kept[chosen], [f"unlabelled: {limit:,} of {len(kept):,} rows, at random, seed {ref.seed}"]
 
 
 def _image_table(path: Path) -> tuple[Table, str]:

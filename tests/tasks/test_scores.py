@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from autodistill.errors import DataError
+from autodistill.target import Classes, Scores
 from autodistill.tasks.scores import TeacherScores, read_scores
 
 CLASSES = ("bad", "good", "text")
@@ -35,7 +36,8 @@ def by_class(values: np.ndarray, names: tuple[str, ...] = CLASSES) -> dict[str, 
 
 
 def read(path: Path, classes: tuple[str, ...] | None = CLASSES, *columns: str, is_pair: bool = False) -> TeacherScores:
-    return read_scores(path, classes, is_pair=is_pair, text_columns=columns or None)
+    target = Scores() if classes is None else Classes(classes)
+    return read_scores(path, target, per_row=2 if is_pair else 1, text_columns=columns or None)
 
 
 @pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet"])

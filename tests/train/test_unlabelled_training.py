@@ -17,12 +17,13 @@ from tiny_teacher import text_dataset
 from autodistill.components import specs
 from autodistill.errors import RecipeError
 from autodistill.models.base import Outputs
+from autodistill.models.sides import Side, TextSide
 from autodistill.recipe import SLOTS, Recipe
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import DatasetRef
 from autodistill.train.assignment import Assignment
 from autodistill.train.data import TrialData, open_data
-from autodistill.train.objective import Objective, Side, Targets
+from autodistill.train.objective import BatchLabels, Objective
 from autodistill.train.order import MixedBatches
 from autodistill.train.trial import Trainer, run_trial
 
@@ -89,14 +90,14 @@ def test_two_stages(world: World) -> None:
 
 
 def outputs(logits: torch.Tensor) -> Side:
-    return Side(Outputs(logits, logits), torch.ones(len(logits), 1, dtype=torch.bool))
+    return TextSide(Outputs(logits, logits), torch.ones(len(logits), 1, dtype=torch.bool))
 
 
 def test_hard_labels_are_those_of_labelled_rows_alone(world: World) -> None:
     one = recipe(world)
     student, teacher = torch.randn(6, 2), torch.randn(6, 2)
     labels, labelled = torch.tensor([0, 1, 1, -1, -1, -1]), torch.tensor([True] * 3 + [False] * 3)
-    targets = Targets(labels, torch.arange(6), labelled=labelled)
+    targets = BatchLabels(labels, torch.arange(6), labelled=labelled)
     objective = Objective(one, outputs(student), outputs(teacher), {})
     loss, parts = objective(outputs(student), outputs(teacher), targets)
     hard = 0.5 * F.cross_entropy(student[:3], labels[:3])
@@ -109,7 +110,7 @@ def test_hard_labels_are_those_of_labelled_rows_alone(world: World) -> None:
 def test_mixed_rows_count_for_the_labels_that_they_and_their_partners_have(world: World) -> None:
     student = torch.randn(4, 2)
     labels, labelled, partner = torch.tensor([0, 1, -1, -1]), torch.tensor([True, True, False, False]), torch.tensor([2, 0, 1, 3])
-    targets = Targets(labels, torch.arange(4), labels[partner], 0.7, labelled, labelled[partner])
+    targets = BatchLabels(labels, torch.arange(4), labels[partner], 0.7, labelled, labelled[partner])
     objective = Objective(recipe(world), outputs(student), outputs(student), {})
     own = F.cross_entropy(student[[0, 1]], labels[[0, 1]])
     of_partners = F.cross_entropy(student[[1, 2]], labels[[0, 1]])  # row 1 has partner 0, row 2 partner 1
@@ -123,8 +124,8 @@ def test_objectives_that_need_labels_are_given_the_labelled_rows(world: World, s
     labels, labelled = torch.tensor([0, 1, 1, 0, -1, -1, -1, -1]), torch.arange(8) < 4
     torch.manual_seed(0)
     objective = Objective(one, outputs(student), outputs(teacher), {})
-    _, mixed = objective(outputs(student), outputs(teacher), Targets(labels, torch.arange(8), labelled=labelled))
-    _, alone = objective(outputs(student[:4]), outputs(teacher[:4]), Targets(labels[:4], torch.arange(4)))
+    _, mixed = objective(outputs(student), outputs(teacher), BatchLabels(labels, torch.arange(8), labelled=labelled))
+    _, alone = objective(outputs(student[:4]), outputs(teacher[:4]), BatchLabels(labels[:4], torch.arange(4)))
     torch.testing.assert_close(mixed[slot], alone[slot])
 
 
