@@ -79,25 +79,25 @@ class Term(nn.Module):
             return student.maps(pair[0]).shape[1], teacher.maps(pair[1]).shape[1]
         return student.outputs.embedding.shape[-1], teacher.outputs.embedding.shape[-1]
 
-    def forward(self, student: Side, teacher: Side, targets: BatchLabels) -> Tensor:
+    def forward(self, student: Side, teacher: Side, labels: BatchLabels) -> Tensor:
         """The term's value, unweighted."""
         if not self.per_pair:
-            return self._value(self.pairs[0], student, teacher, targets)
-        values = torch.stack([self._value(pair, student, teacher, targets) for pair in self.pairs])
+            return self._value(self.pairs[0], student, teacher, labels)
+        values = torch.stack([self._value(pair, student, teacher, labels) for pair in self.pairs])
         return values.mean() if self.pair_weights is None else self.pair_weights(values)
 
-    def _value(self, pair: tuple[int, int], student: Side, teacher: Side, targets: BatchLabels) -> Tensor:
-        given = {name: self._input(name, pair, student, teacher, targets) for name in self.spec.inputs}
+    def _value(self, pair: tuple[int, int], student: Side, teacher: Side, labels: BatchLabels) -> Tensor:
+        given = {name: self._input(name, pair, student, teacher, labels) for name in self.spec.inputs}
         return self.function(**given, **self.own)
 
-    def _input(self, name: str, pair: tuple[int, int], student: Side, teacher: Side, targets: BatchLabels) -> Any:
+    def _input(self, name: str, pair: tuple[int, int], student: Side, teacher: Side, labels: BatchLabels) -> Any:
         key = f"{_key(pair)} {name}"
         if key in self.critics:
             return self.critics[key]
         if name == "labels":
-            return targets.labels
+            return labels.labels
         if name == "index":
-            return targets.index
+            return labels.index
         if name == "mask":
             pooled = self.tokens != "tokens" and "student_state" in self.spec.inputs
             return None if pooled else student.mask_beside(pair[0], teacher, pair[1])
@@ -155,15 +155,15 @@ class Objective(nn.Module):
             terms[slot] = Term(part, modality_of(recipe.task), student, teacher, known)
         self.terms = nn.ModuleDict(terms)
 
-    def hard(self, logits: Tensor, targets: BatchLabels) -> Tensor:
+    def hard(self, logits: Tensor, labels: BatchLabels) -> Tensor:
         """The target's loss on the labels; mixed rows count for both labels by their shares."""
-        return self.target.mixed_loss(logits, targets.labels, targets.partner_labels, targets.share, label_smoothing=self.label_smoothing)
+        return self.target.mixed_loss(logits, labels.labels, labels.partner_labels, labels.share, label_smoothing=self.label_smoothing)
 
-    def forward(self, student: Side, teacher: Side | None, targets: BatchLabels) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, student: Side, teacher: Side | None, labels: BatchLabels) -> tuple[Tensor, dict[str, Tensor]]:
         """The sum, and each weighted term, detached, by slot."""
         parts: dict[str, Tensor] = {}
         if self.hard_label_weight > 0:
-            parts["hard_label"] = self.hard_label_weight * self.hard(student.outputs.logits, targets)
+            parts["hard_label"] = self.hard_label_weight * self.hard(student.outputs.logits, labels)
         for slot, term in self.terms.items():
-            parts[slot] = term.weight * term(student, teacher, targets)
+            parts[slot] = term.weight * term(student, teacher, labels)
         return torch.stack(list(parts.values())).sum(), {slot: value.detach() for slot, value in parts.items()}

@@ -148,19 +148,19 @@ class Trainer:
     def learn(self, given: Given) -> dict[str, Tensor]:
         """One optimizer step on a batch; returns each weighted term."""
         batch, spoken, labels = given.batch, given.said, given.labels
-        targets = BatchLabels(labels.to(self.device, non_blocking=True), given.rows.to(self.device, non_blocking=True))
+        batch_labels = BatchLabels(labels.to(self.device, non_blocking=True), given.rows.to(self.device, non_blocking=True))
         mixed: AbstractContextManager[None] = nullcontext()
         augmentation = self.recipe.augmentation
         if augmentation.mixup > 0:
             mix = self.data.dataset.modality.mix(batch, augmentation.mixing, augmentation.mixup, self.mixing)
             batch, spoken = mix.batch(batch), None if spoken is None else mix.outputs(spoken)
-            targets.partner_labels, targets.share = labels[mix.partner].to(self.device), mix.share
+            batch_labels.partner_labels, batch_labels.share = labels[mix.partner].to(self.device), mix.share
             mixed = mix.embeddings(word_table(self.student, self.data.context.vocab_size))
         batch = to_device(batch, self.device)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"), mixed:
             said = self.student(batch, taps=self.taps)
         teacher = None if spoken is None else self.data.side(to_device(spoken, self.device), batch)
-        loss, parts = self.objective(self.data.side(full_precision(said), batch), teacher, targets)
+        loss, parts = self.objective(self.data.side(full_precision(said), batch), teacher, batch_labels)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.student.parameters(), GRADIENT_NORM)
