@@ -14,16 +14,17 @@ import functools
 import hashlib
 import json
 import operator
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, SerializeAsAny, Tag, ValidationError, create_model, model_validator
+from pydantic import Discriminator, Field, SerializeAsAny, Tag, ValidationError, create_model, model_validator
 from pydantic.fields import FieldInfo
 
-from autodistill.components import Spec, specs
+from autodistill.components import specs
 from autodistill.errors import RecipeError
+from autodistill.parts import Component, Part, TokenReading, Weighted, bases
 from autodistill.task_types import TaskType, modality_of, target_of
 from autodistill.yamlfile import YamlFile, load_yaml
 
@@ -81,135 +82,22 @@ SHARED: dict[str, dict[str, Any]] = {
 mixing; `mixing` is how rows are mixed: all over, or for images a box of the partner pasted in (CutMix, Yun et al. 2019)."""
 
 
-class Part(BaseModel):
-    """Base of a recipe's parts: frozen, and no key beyond the declared ones."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Component(Part):
-    """A part whose fields depend on its kind."""
-
-    slot: ClassVar[str] = ""
-    tag: ClassVar[str] = "kind"
-    own_names: ClassVar[tuple[str, ...]] = ()
-
-    @property
-    def name(self) -> str:
-        """The kind (a student's family), as the recipe says it."""
-        return str(getattr(self, self.tag))
-
-    @property
-    def active(self) -> bool:
-        """Whether there is something to do."""
-        return self.name != "none"
-
-    @property
-    def own(self) -> dict[str, Any]:
-        """The component's own fields: the keyword arguments of its function."""
-        return {name: getattr(self, name) for name in self.own_names}
-
-    @property
-    def variant(self) -> str:
-        """What stands behind the colon of `timm:resnet10t`; empty where there is none."""
-        return self.name.partition(":")[2]
-
-    @property
-    def spec(self) -> Spec:
-        """The component that this part names (not for `none`)."""
-        return specs(self.slot)[self.name.partition(":")[0]]
-
-
-# What a component has beside its own fields depends on its slot, and on what the component drops. Each class here stands for fields that
-# come together: a part that has them is one of it. The fields themselves are declared in SHARED, which also orders them.
-
-
-class Weighted(Component):
-    """A term of the objective's sum."""
-
-    if TYPE_CHECKING:
-        weight: float
-
-    @property
-    def active(self) -> bool:
-        """Whether there is something to do: a kind, and a weight above zero."""
-        return super().active and self.weight > 0
-
-
-class LayerMapped(Component):
-    """Taken over pairs of the student's and the teacher's layers."""
-
-    if TYPE_CHECKING:
-        layer_map: str
-        layers: int | None
-
-
-class TokenReading(Component):
-    """Reads the layers' states in one of several forms."""
-
-    if TYPE_CHECKING:
-        tokens: str
-
-
-class Projected(Component):
-    """Maps the student's states to the teacher's width."""
-
-    if TYPE_CHECKING:
-        projection: str
-
-
-class Viewed(Component):
-    """Shows the rows in several views."""
-
-    if TYPE_CHECKING:
-        copies: int
-
-
-class Mixing(Component):
-    """May mix rows."""
-
-    if TYPE_CHECKING:
-        mixup: float
-        mixing: str
-
-
-_FORMS: dict[type[Component], set[str]] = {
-    Weighted: {"weight"},
-    LayerMapped: {"layer_map", "layers"},
-    TokenReading: {"tokens"},
-    Projected: {"projection"},
-    Viewed: {"copies"},
-    Mixing: {"mixup", "mixing"},
-}
-
-
-def _bases(fields: Iterable[str]) -> tuple[type[Component], ...]:
-    """The classes of a part with these fields beside its own.
-
-    Raises:
-        TypeError: it has some of the fields that come together, and lacks others.
-    """
-    present = set(fields)
-    for names in _FORMS.values():
-        if names & present and not names <= present:
-            raise TypeError(f"the fields {', '.join(sorted(names))} come together; a component drops all of them or none")
-    return tuple(form for form, names in _FORMS.items() if names <= present) or (Component,)
-
-
 def _union(slot: str, tag: str = "kind", none: bool = True) -> Any:
     """The type of a slot: one model for each of its components, told apart by the tag."""
     shared = SHARED[slot]
     choices: list[Any] = []
     for kind, spec in specs(slot).items():
         kept = {name: field for name, field in shared.items() if name not in spec.options.get("drop", ())}
+        if "weight" in shared and "weight" not in kept:
+            raise TypeError(f"{slot} {kind!r} drops its weight, which every term of an objective has")
         own = {name: (_annotation(info), info.default) for name, info in spec.fields.model_fields.items()}
         named = (Annotated[str, Field(pattern=f"^{kind}:.+")], ...) if "variant" in spec.inputs else (Literal[kind], kind)
-        model = create_model(f"{slot} {kind}", __base__=_bases(kept), __doc__=spec.summary, **{tag: named, **own, **kept})
+        model = create_model(f"{slot} {kind}", __base__=bases(kept), __doc__=spec.summary, **{tag: named, **own, **kept})
         model.slot, model.tag, model.own_names = slot, tag, tuple(own)
         choices.append(Annotated[model, Tag(kind)])
     if none:
         rest = {name: shared[name] for name in ("mixup", "mixing") if name in shared}  # they work without another augmentation
-        model = create_model(f"{slot} none", __base__=_bases(rest), **{tag: (Literal["none"], "none")}, **rest)  # type: ignore[call-overload]
+        model = create_model(f"{slot} none", __base__=bases(rest), **{tag: (Literal["none"], "none")}, **rest)  # type: ignore[call-overload]
         model.slot = slot
         choices.append(Annotated[model, Tag("none")])
 

@@ -15,7 +15,7 @@ import torch
 
 from autodistill.models.image import EncodedImages
 from autodistill.models.text import EncodedText, encode_split
-from autodistill.recipe import Component, Viewed
+from autodistill.parts import Component, Viewed
 from autodistill.storage import cache_folder, digest, lock, new_folder
 from autodistill.tasks.base import Split
 

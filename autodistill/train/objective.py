@@ -19,7 +19,8 @@ from autodistill.losses.layer_map import PairWeights
 from autodistill.losses.projection import build_projection, normalise
 from autodistill.modality import Modality
 from autodistill.models.sides import Side
-from autodistill.recipe import LayerMapped, Projected, Recipe, Weighted
+from autodistill.parts import LayerMapped, Projected, Weighted
+from autodistill.recipe import Recipe
 from autodistill.task_types import modality_of, target_of
 from autodistill.train.taps import term_layers, term_tokens
 
@@ -81,31 +82,31 @@ class Term(nn.Module):
             return student.maps(pair[0]).shape[1], teacher.maps(pair[1]).shape[1]
         return student.outputs.embedding.shape[-1], teacher.outputs.embedding.shape[-1]
 
-    def forward(self, student: Side, teacher: Side, targets: BatchLabels) -> Tensor:
+    def forward(self, student: Side, teacher: Side, labels: BatchLabels) -> Tensor:
         """The term's value, unweighted; of one that needs labels, over the rows that have one."""
-        labelled = targets.labelled
+        labelled = labels.labelled
         if labelled is not None and "labels" in self.spec.inputs:
             if not bool(labelled.any()):
                 return student.outputs.logits.sum() * 0.0
             student, teacher = student.take(labelled), teacher.take(labelled)
-            targets = BatchLabels(targets.labels[labelled], targets.index[labelled])
+            labels = BatchLabels(labels.labels[labelled], labels.index[labelled])
         if not self.per_pair:
-            return self._value(self.pairs[0], student, teacher, targets)
-        values = torch.stack([self._value(pair, student, teacher, targets) for pair in self.pairs])
+            return self._value(self.pairs[0], student, teacher, labels)
+        values = torch.stack([self._value(pair, student, teacher, labels) for pair in self.pairs])
         return values.mean() if self.pair_weights is None else self.pair_weights(values)
 
-    def _value(self, pair: tuple[int, int], student: Side, teacher: Side, targets: BatchLabels) -> Tensor:
-        given = {name: self._input(name, pair, student, teacher, targets) for name in self.spec.inputs}
+    def _value(self, pair: tuple[int, int], student: Side, teacher: Side, labels: BatchLabels) -> Tensor:
+        given = {name: self._input(name, pair, student, teacher, labels) for name in self.spec.inputs}
         return self.function(**given, **self.own)
 
-    def _input(self, name: str, pair: tuple[int, int], student: Side, teacher: Side, targets: BatchLabels) -> Any:
+    def _input(self, name: str, pair: tuple[int, int], student: Side, teacher: Side, labels: BatchLabels) -> Any:
         key = f"{_key(pair)} {name}"
         if key in self.critics:
             return self.critics[key]
         if name == "labels":
-            return targets.labels
+            return labels.labels
         if name == "index":
-            return targets.index
+            return labels.index
         if name == "mask":
             pooled = self.tokens != "tokens" and "student_state" in self.spec.inputs
             return None if pooled else student.mask_beside(pair[0], teacher, pair[1])
@@ -163,25 +164,25 @@ class Objective(nn.Module):
             terms[slot] = Term(part, modality_of(recipe.task), student, teacher, known)
         self.terms = nn.ModuleDict(terms)
 
-    def hard(self, logits: Tensor, targets: BatchLabels) -> Tensor:
+    def hard(self, logits: Tensor, labels: BatchLabels) -> Tensor:
         """The target's loss on the labels that there are; mixed rows count for both labels by their shares."""
         return self.target.mixed_loss(
             logits,
-            targets.labels,
-            targets.partner_labels,
-            targets.share,
-            labelled=targets.labelled,
-            partner_labelled=targets.partner_labelled,
+            labels.labels,
+            labels.partner_labels,
+            labels.share,
+            labelled=labels.labelled,
+            partner_labelled=labels.partner_labelled,
             label_smoothing=self.label_smoothing,
         )
 
     def forward(
-        self, student: Side, teacher: Side | None, targets: BatchLabels, hard_labels: bool = True
+        self, student: Side, teacher: Side | None, labels: BatchLabels, hard_labels: bool = True
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The sum, and each weighted term, detached, by slot. hard_labels: whether they count; without them the teacher alone does."""
         parts: dict[str, Tensor] = {}
         if self.hard_label_weight > 0 and hard_labels:
-            parts["hard_label"] = self.hard_label_weight * self.hard(student.outputs.logits, targets)
+            parts["hard_label"] = self.hard_label_weight * self.hard(student.outputs.logits, labels)
         for slot, term in self.terms.items():
-            parts[slot] = term.weight * term(student, teacher, targets)
+            parts[slot] = term.weight * term(student, teacher, labels)
         return torch.stack(list(parts.values())).sum(), {slot: value.detach() for slot, value in parts.items()}

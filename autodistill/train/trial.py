@@ -150,23 +150,23 @@ class Trainer:
     def learn(self, given: Given, hard_labels: bool = True) -> dict[str, Tensor]:
         """One optimizer step on a batch; returns each weighted term. hard_labels: whether they count in this step."""
         batch, spoken, labels = given.batch, given.said, given.labels
-        targets = BatchLabels(labels.to(self.device, non_blocking=True), given.rows.to(self.device, non_blocking=True))
+        batch_labels = BatchLabels(labels.to(self.device, non_blocking=True), given.rows.to(self.device, non_blocking=True))
         labelled = given.rows < self.data.rows
         if not bool(labelled.all()):
-            targets.labelled = labelled.to(self.device, non_blocking=True)
+            batch_labels.labelled = labelled.to(self.device, non_blocking=True)
         mixed: AbstractContextManager[None] = nullcontext()
         augmentation = self.recipe.augmentation
         if augmentation.mixup > 0:
             mix = self.data.dataset.modality.mix(batch, augmentation.mixing, augmentation.mixup, self.mixing)
             batch, spoken = mix.batch(batch), None if spoken is None else mix.outputs(spoken)
-            targets.partner_labels, targets.share = labels[mix.partner].to(self.device), mix.share
-            targets.partner_labelled = None if targets.labelled is None else labelled[mix.partner].to(self.device)
+            batch_labels.partner_labels, batch_labels.share = labels[mix.partner].to(self.device), mix.share
+            batch_labels.partner_labelled = None if batch_labels.labelled is None else labelled[mix.partner].to(self.device)
             mixed = mix.embeddings(word_table(self.student, self.data.context.vocab_size))
         batch = to_device(batch, self.device)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"), mixed:
             said = self.student(batch, taps=self.taps)
         teacher = None if spoken is None else self.data.side(to_device(spoken, self.device), batch)
-        loss, parts = self.objective(self.data.side(full_precision(said), batch), teacher, targets, hard_labels)
+        loss, parts = self.objective(self.data.side(full_precision(said), batch), teacher, batch_labels, hard_labels)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.student.parameters(), GRADIENT_NORM)
