@@ -18,7 +18,7 @@ from autodistill.recommend_api import warm_recipes
 from autodistill.records import Role
 from autodistill.report.html import write_report
 from autodistill.space import Space
-from autodistill.stages import Stage, store_outputs, tell_of_rows, train_teacher
+from autodistill.stages import Stage, match_scores, read_teacher_scores, store_outputs, tell_of_rows, train_teacher
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import DatasetRef
 from autodistill.tasks.unlabelled import Unlabelled, places_of
@@ -40,6 +40,7 @@ def search(
     *,
     space: str | None = None,
     teacher: str | None = None,
+    teacher_scores: str | None = None,
     trials: int = 20,
     time_budget: float | None = None,
     max_epochs: int | None = None,
@@ -73,7 +74,9 @@ def search(
         space: a shipped space (`autodistill spaces`) or a space file; by default the one for the dataset's modality.
         teacher: a transformers encoder or `timm:<name>`, in place of the space's; `random` for the space's with random weights, a
             control: what its students gain is not knowledge.
-        trials: how many, the three baselines on top.
+        teacher_scores: a file of scores in place of a teacher network: a column of texts, and a column for each class (probabilities or
+            logits), or `label` with an optional `confidence`. Texts of it that stand in no split are unlabelled rows.
+        trials: how many, the baselines on top.
         time_budget: seconds for the trials; the teacher's training is not in it.
         max_epochs: of a trial, in place of the space's.
         max_params, max_latency_ms: limits on the student: numbers, or a share of the teacher's own, `"1/7.5"`. Latency is for one row
@@ -109,7 +112,7 @@ def search(
     """
     tell = StageTimes(listen or (lambda event: None))
     own = [recipe if isinstance(recipe, Recipe) else Recipe.load(recipe) for recipe in recipes]
-    ref = DatasetRef(dataset, limit_train, seed, text_columns, label_column, places_of(unlabelled), limit_unlabelled)
+    ref = DatasetRef(dataset, limit_train, seed, text_columns, label_column, places_of(unlabelled), limit_unlabelled, teacher_scores)
     settings = SearchSettings(
         dataset=ref,
         study=study or default_name(dataset),
@@ -135,6 +138,8 @@ def search(
         **({} if max_epochs is None else {"max_epochs": max_epochs}),
     )
     check_existence(settings)
+    if teacher_scores is not None and (settings.params_ratio or settings.latency_ratio):
+        raise UsageError("a limit is a share of the teacher's, and a file of scores has no size; give limits as numbers")
 
     with Stage(tell, "data", f"reading {dataset}") as stage:
         data = load_dataset(ref)
@@ -149,14 +154,24 @@ def search(
         points = points.fixed("teacher.model", teacher)
     if max_epochs is not None:
         points = points.fixed("training.epochs", max_epochs)
+    scores = None if teacher_scores is None else read_teacher_scores(data, teacher_scores, tell)
+    if scores is not None:
+        left_out = points.needing_states()
+        points = points.with_teacher_scores(scores.fingerprint)
+        tell(SearchMessage(f"left out, as they read a teacher's states, which a file of scores does not have: {', '.join(left_out)}"))
     settings = dataclasses.replace(settings, max_epochs=_longest(points))
 
-    teachers = {part: train_teacher(data, part, seed, tell) for part in points.teachers()}
+    if scores is None:
+        teachers = {part: train_teacher(data, part, seed, tell) for part in points.teachers()}
+    else:
+        teachers = {part: match_scores(data, part, scores, tell) for part in points.teachers()}
     opened = {part: open_inputs(data, part, found.folder) for part, found in teachers.items()}
-    for part in opened:
-        store_outputs(opened[part], part, space_taps(points), tell)
-    costs = {part: model_cost(load_teacher(found.folder)[0], opened[part]) for part, found in teachers.items()}
-    teachers = {part: dataclasses.replace(found, params=costs[part][0], latency_ms=costs[part][1]) for part, found in teachers.items()}
+    costs = {}
+    if scores is None:  # a file of scores is stored, and has no size
+        for part in opened:
+            store_outputs(opened[part], part, space_taps(points), tell)
+        costs = {part: model_cost(load_teacher(found.folder)[0], opened[part]) for part, found in teachers.items()}
+        teachers = {part: dataclasses.replace(found, params=costs[part][0], latency_ms=costs[part][1]) for part, found in teachers.items()}
     limits = Limits.asked(max_params, _measured_before(settings) or max_latency_ms, list(costs.values()))
     settings = dataclasses.replace(settings, max_params=limits.max_params, max_latency_ms=limits.max_latency_ms)
     if settings.params_ratio or settings.latency_ratio:

@@ -55,6 +55,11 @@ class Modality(ABC, Generic[Inputs, Batch]):
         return self.name
 
     @property
+    def texts(self) -> int:
+        """How many texts a row has."""
+        return 0
+
+    @property
     def pooled_forms(self) -> tuple[str, ...]:
         """The forms of a layer's states that are one vector a row."""
         return self.token_forms[:-1]
@@ -99,12 +104,13 @@ class Modality(ABC, Generic[Inputs, Batch]):
     @abstractmethod
     def read_unlabelled(
         self, places: Sequence[str], tables: Mapping[str, Table], columns: Columns, parts: Mapping[str, Part], ref: DatasetRef,
-        image_size: int | None, name: str,
+        image_size: int | None, name: str, outputs: Sequence[str],
     ) -> UnlabelledRows:  # fmt: skip
-        """The rows without labels. places: files, folders, and `rest`; the others are those of the labelled rows.
+        """The rows without labels. places: files, folders, and `rest`; outputs: the names of a model's outputs; the others are those of the
+        labelled rows.
 
         Raises:
-            DataError: a row cannot be read, or none is left.
+            DataError: a row cannot be read.
         """
 
     @abstractmethod
@@ -182,6 +188,10 @@ class Text(Modality["EncodedText", "TextBatch"]):
     pair: bool = False
 
     @property
+    def texts(self) -> int:
+        return 2 if self.pair else 1
+
+    @property
     def words(self) -> str:
         return "text-pair" if self.pair else "text"
 
@@ -215,11 +225,11 @@ class Text(Modality["EncodedText", "TextBatch"]):
 
     def read_unlabelled(
         self, places: Sequence[str], tables: Mapping[str, Table], columns: Columns, parts: Mapping[str, Part], ref: DatasetRef,
-        image_size: int | None, name: str,
+        image_size: int | None, name: str, outputs: Sequence[str],
     ) -> UnlabelledRows:  # fmt: skip
         from autodistill.tasks.unlabelled import unlabelled_texts
 
-        return unlabelled_texts(places, tables, columns, parts, ref)
+        return unlabelled_texts(places, tables, columns, parts, ref, outputs)
 
     def source(self, teacher: Teacher) -> Path:
         """The folder of the tokenizer and the configuration."""
@@ -314,7 +324,7 @@ class Image(Modality["EncodedImages", "ImageBatch"]):
 
     def read_unlabelled(
         self, places: Sequence[str], tables: Mapping[str, Table], columns: Columns, parts: Mapping[str, Part], ref: DatasetRef,
-        image_size: int | None, name: str,
+        image_size: int | None, name: str, outputs: Sequence[str],
     ) -> UnlabelledRows:  # fmt: skip
         from autodistill.tasks.unlabelled import unlabelled_images
 

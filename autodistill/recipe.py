@@ -34,6 +34,7 @@ SLOTS = ("prediction", "intermediate", "contrastive", "attention", "relation")
 
 ADDED: dict[tuple[str, str], Any] = {
     ("teacher", "min_steps"): 0,
+    ("teacher", "scores"): None,
     ("student", "vocabulary"): "full",
     ("objective.intermediate", "layers"): None,
     ("objective.attention", "layers"): None,
@@ -129,6 +130,9 @@ class Teacher(Part):
     learning_rate: Positive = 5e-5
     max_length: Annotated[int, Field(ge=8)] = 128
     """Tokens that a text is cut to; the student reads the same ones. Without meaning for images."""
+    scores: str | None = None
+    """The fingerprint of a file of scores that stands for the teacher: then no network is trained or run, and `model` is only where the
+    students have their tokenizer and their start from."""
 
 
 NONE: dict[str, Any] = {"kind": "none"}

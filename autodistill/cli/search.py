@@ -71,6 +71,9 @@ def add_options(command: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help="a transformers model (hub id or folder), timm:NAME for images, or `random`: a control, not trained",
     )
+    what.add_argument(
+        "--teacher-scores", metavar="FILE", help="a file of a teacher's scores of texts, in place of a network: see docs/data.md"
+    )
     options.add_limits(what)
 
     much = command.add_argument_group("how much")
@@ -160,6 +163,7 @@ def _search(args: argparse.Namespace, listen: Listen) -> Study:
         max_latency_ms=args.max_latency,
         limit_train=args.limit_train,
         unlabelled=tuple(args.unlabelled),
+        teacher_scores=args.teacher_scores,
         limit_unlabelled=args.limit_unlabelled,
         workers=args.workers,
         cpus_per_trial=args.cpus_per_trial,

@@ -21,6 +21,7 @@ class DatasetRef:
     name: a catalog name, a hub id, or a path. limit_train: at most so many training rows (a seeded, stratified
     subset), or None. seed: of the splits that are made here and of the subset; not of training. unlabelled: files and folders of rows
     without labels, or `rest`, the training rows that limit_train leaves out. limit_unlabelled: at most so many of them (a seeded subset).
+    teacher_scores: a file of a teacher's scores; its texts that stand in no split are unlabelled rows too.
     """
 
     name: str
@@ -30,6 +31,7 @@ class DatasetRef:
     label_column: str | None = None
     unlabelled: tuple[str, ...] = ()
     limit_unlabelled: int | None = None
+    teacher_scores: str | None = None
 
 
 @dataclass(frozen=True)

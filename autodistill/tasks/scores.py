@@ -13,9 +13,8 @@ import numpy as np
 from autodistill.errors import DataError, not_allowed
 from autodistill.storage import digest
 from autodistill.target import Target
-from autodistill.tasks.columns import choose_inputs
 from autodistill.tasks.tables import Table, read_table
-from autodistill.tasks.unlabelled import Row, is_blank, row_key
+from autodistill.tasks.unlabelled import Row, columns_of_texts, is_blank, row_key
 
 SUM_TOLERANCE = 1e-3
 """How far the probabilities of a row may be from 1 in all."""
@@ -74,7 +73,7 @@ def read_scores(path: str | Path, target: Target, *, per_row: int, text_columns:
             probabilities do not add up; each with its rows.
     """
     table = read_table(Path(path).expanduser())
-    columns = _text_columns(table, target.outputs, per_row, text_columns)
+    columns = columns_of_texts(table, text_columns, per_row, target.outputs)
     kind, logits, notes = target.teacher_scores(table, columns)
     texts = [table.values(name) for name in columns]
     bad = [row for row, values in enumerate(zip(*texts, strict=True)) if not all(isinstance(v, str) and not is_blank(v) for v in values)]
@@ -87,18 +86,6 @@ def read_scores(path: str | Path, target: Target, *, per_row: int, text_columns:
             twice.append(row)
     _refuse(table, twice, "whose text stands further up with other scores", "Keep one of each")
     return TeacherScores(logits, rows, texts[0], texts[1] if per_row > 1 else None, kind, tuple(notes))
-
-
-def _text_columns(table: Table, outputs: Sequence[str], per_row: int, asked: tuple[str, ...] | None) -> tuple[str, ...]:
-    if asked is not None:
-        columns: tuple[str, ...] | str = choose_inputs(table, asked)
-    else:
-        free = [name for name in table.names if name not in outputs] or list(table.names)
-        columns = choose_inputs(Table(table.name, {name: table.values(name) for name in free}), None, "label" if "label" in free else None)
-    if isinstance(columns, str) or len(columns) != (per_row):
-        wanted = "pairs of texts" if per_row > 1 else "one column of texts"
-        raise DataError(f"{table.name}: this task has {wanted}; name the columns with --text-column. Columns: {', '.join(table.names)}")
-    return columns
 
 
 def scores_of_classes(table: Table, classes: Sequence[str], texts: tuple[str, ...]) -> tuple[Kind, np.ndarray, list[str]]:

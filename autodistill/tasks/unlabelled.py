@@ -122,7 +122,9 @@ def check_places(places: Sequence[str], limit_train: int | None) -> None:
             raise DataError(f"unlabelled: there is no file or folder {place}; give a path, or 'rest' with --limit-train N")
 
 
-def _read(places: Sequence[str], text_columns: tuple[str, ...] | None, per_row: int) -> tuple[list[str], list[str], list[str]]:
+def _read(
+    places: Sequence[str], text_columns: tuple[str, ...] | None, per_row: int, outputs: Sequence[str]
+) -> tuple[list[str], list[str], list[str]]:
     """The texts of some files (or of all files in a folder), row after row; the second texts, for pairs; and notes.
 
     Raises:
@@ -139,11 +141,11 @@ def _read(places: Sequence[str], text_columns: tuple[str, ...] | None, per_row: 
                 firsts += read_texts(path)
                 continue
             table = read_table(path)
-            columns = _columns(table, text_columns, per_row)
+            columns = columns_of_texts(table, text_columns, per_row, outputs)
             texts = [[_text(value) for value in table.values(name)] for name in columns]
             firsts += texts[0]
             seconds += texts[1] if per_row > 1 else []
-            ignored = [name for name in table.names if name not in columns]
+            ignored = [name for name in table.names if name not in (*columns, *outputs) and not name.startswith("__index")]
             if ignored:
                 notes.append(f"unlabelled {path.name}: columns not used: {', '.join(ignored)}")
     return firsts, seconds, notes
@@ -159,14 +161,27 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _columns(table: Table, text_columns: tuple[str, ...] | None, per_row: int) -> tuple[str, ...]:
-    if text_columns is not None and set(text_columns) <= set(table.names):
-        return text_columns
-    label = next((name for name in table.names if name.lower() in LABELS), None)
-    columns = choose_inputs(table, None, label)
+def columns_of_texts(table: Table, asked: tuple[str, ...] | None, per_row: int, outputs: Sequence[str]) -> tuple[str, ...]:
+    """The columns of texts of a table without labels.
+
+    Args:
+        table: a file's.
+        asked: names that were given; where the table lacks one of them, the columns are guessed.
+        per_row: texts of a row, 1 or 2.
+        outputs: names of a model's outputs. Where the table has a column for each of them, these hold a teacher's scores.
+
+    Raises:
+        DataError: none can be found, more than one could be meant, or they are not as many as the task has.
+    """
+    if asked is not None and set(asked) <= set(table.names):
+        return asked
+    scores = set(outputs) if set(outputs) <= set(table.names) else set()
+    free = [name for name in table.names if name not in scores]
+    label = next((name for name in free if name.lower() in LABELS), None)
+    columns = choose_inputs(Table(table.name, {name: table.values(name) for name in free}), None, label)
     if isinstance(columns, str):
         raise DataError(f"{table.name} holds images, and this task reads texts")
-    if len(columns) != (per_row):
+    if len(columns) != per_row:
         wanted = "pairs of texts" if per_row > 1 else "single texts"
         raise DataError(
             f"{table.name}: the input is {' + '.join(columns)}, and this task reads {wanted}; name the columns with --text-column"
@@ -179,7 +194,12 @@ def _text(value: Any) -> str:
 
 
 def unlabelled_texts(
-    places: Sequence[str], tables: Mapping[str, Table], columns: Columns, parts: Mapping[str, Part], ref: DatasetRef
+    places: Sequence[str],
+    tables: Mapping[str, Table],
+    columns: Columns,
+    parts: Mapping[str, Part],
+    ref: DatasetRef,
+    outputs: Sequence[str],
 ) -> UnlabelledRows:
     """The texts, or pairs of texts, that a student may learn from: each once, with something to read, and none among the labelled rows.
 
@@ -187,12 +207,13 @@ def unlabelled_texts(
         places: files, folders of files, and `rest`.
         tables, columns, parts: of the labelled rows, the test split's too.
         ref: what was asked.
+        outputs: the names of a model's outputs: a file of a teacher's scores has columns of these names, which are no texts.
 
     Raises:
-        DataError: a file cannot be read, or no row is left.
+        DataError: a file cannot be read.
     """
     files, rest = _places(places, parts)
-    firsts, seconds, notes = _read(files, ref.text_columns, len(columns.texts))
+    firsts, seconds, notes = _read(files, ref.text_columns, len(columns.texts), outputs)
     for column, values in zip(columns.texts, (firsts, seconds), strict=False):
         values += [] if rest is None else tables[rest.table].take(column, rest.rows)
     held: dict[str, set[Row]] = {}
@@ -210,7 +231,7 @@ def unlabelled_texts(
             foreign.append(texts[0])
     kept, note = _kept(keys, held, "rows")
     warnings = []
-    if len(foreign) / len(keys) >= FOREIGN_SHARE:
+    if foreign and len(foreign) / len(keys) >= FOREIGN_SHARE:
         warnings.append(
             f"{len(foreign) / len(keys):.0%} of the unlabelled rows have no word in common with the labelled ones (another language, or no "
             f"text?), such as {foreign[0][:60]!r}; the student learns from them too, so look whether they belong to this task"
@@ -234,7 +255,7 @@ def unlabelled_images(
         name: the dataset's, for errors.
 
     Raises:
-        DataError: an image cannot be read, or no row is left.
+        DataError: an image cannot be read.
     """
     files, rest = _places(places, parts)
     sources = [_image_table(Path(file).expanduser()) for file in files]
@@ -271,11 +292,7 @@ def _places(places: Sequence[str], parts: Mapping[str, Part]) -> tuple[list[str]
 
 
 def _kept(keys: Sequence[Row | None], held: Mapping[str, set[Row]], what: str) -> tuple[np.ndarray, str]:
-    """The rows that are kept, ascending, and a note with what was left out. keys: None for a row with nothing to read.
-
-    Raises:
-        DataError: none is left.
-    """
+    """The rows that are kept, ascending, and a note with what was left out. keys: None for a row with nothing to read."""
     counts = {"without text": 0} | {f"that stand in {split}": 0 for split in held} | {"twice": 0}
     seen: set[Row] = set()
     kept = []
@@ -292,9 +309,9 @@ def _kept(keys: Sequence[Row | None], held: Mapping[str, set[Row]], what: str) -
             seen.add(key)
             kept.append(number)
     removed = ", ".join(f"{count:,} {reason}" for reason, count in counts.items() if count)
-    if not kept:
-        raise DataError(f"none of the {len(keys):,} unlabelled {what} can be used ({removed or 'there are none'}); give other ones")
-    return np.array(kept), f"unlabelled: {len(kept):,} of {len(keys):,} {what}" + (f"; left out: {removed}" if removed else "")
+    return np.array(kept, dtype=np.int64), f"unlabelled: {len(kept):,} of {len(keys):,} {what}" + (
+        f"; left out: {removed}" if removed else ""
+    )
 
 
 def _limited(kept: np.ndarray, ref: DatasetRef) -> tuple[np.ndarray, list[str]]:

@@ -23,6 +23,7 @@ from autodistill.tasks import load_dataset
 from autodistill.tasks.base import Dataset, DatasetRef
 from autodistill.teacher.outputs import OutputsProgress, TeacherOutputs, ensure_outputs
 from autodistill.teacher.plan import Taps
+from autodistill.teacher.scored import ScoredOutputs, has_scores
 from autodistill.train.assignment import Assignment
 from autodistill.train.choice import chosen_rows
 from autodistill.train.objective import Known
@@ -109,6 +110,8 @@ class TrialData:
         inputs = self.dataset.modality.view(self.dataset.all_training_rows, opened.train, reader, augmentation, copy, seed)
         if not self.recipe.objective.terms:
             return TrainView(inputs, None, opened.scaling)
+        if has_scores(opened.folder):
+            return TrainView(inputs, ScoredOutputs(opened.folder, inputs, self.dataset.modality), opened.scaling)
         outputs = ensure_outputs(
             self.dataset,
             "train",
@@ -135,12 +138,23 @@ class TrialData:
                 f"training.unlabelled_share is {training.unlabelled_share}, and the dataset {self.dataset.name!r} has no unlabelled rows; "
                 "give some with --unlabelled, or set it to 0"
             )
-        if training.unlabelled_choice == "all":
-            return torch.arange(self.rows, self.all_rows)
         assert view.outputs is not None, "a recipe that uses unlabelled rows has objectives"
-        logits, embeddings = (view.outputs.column(name)[self.rows :] for name in ("logits", "embedding"))
+        rows = torch.arange(self.rows, self.all_rows)
+        scored = self.scored(rows)
+        if scored is not None:
+            rows = rows[scored]
+        if training.unlabelled_choice == "all":
+            return rows
+        logits, embeddings = (view.outputs.column(name)[rows] for name in ("logits", "embedding"))
         seed = self.dataset.ref.seed
-        return self.rows + chosen_rows(training.unlabelled_choice, training.unlabelled_keep, logits, embeddings, seed)
+        return rows[chosen_rows(training.unlabelled_choice, training.unlabelled_keep, logits, embeddings, seed)]
+
+    def scored(self, rows: Tensor) -> Tensor | None:
+        """Which rows a file of teacher scores has, (B,) bool; None where the teacher is a network, which says something of every row."""
+        outputs = self.view(0).outputs
+        if not isinstance(outputs, ScoredOutputs) or bool(outputs.is_scored[rows].all()):
+            return None
+        return outputs.is_scored[rows]
 
     def known(self, view: TrainView) -> Known:
         """What the modules of objectives may ask about the training split, as the view shows it: its labelled rows, and how many there are
@@ -163,7 +177,7 @@ class TrialData:
 class TrainView:
     """One view of the training rows, and what the teacher says of it (None where the recipe has no use for a teacher)."""
 
-    def __init__(self, inputs: Inputs, outputs: TeacherOutputs | None, scaling: Scaling) -> None:
+    def __init__(self, inputs: Inputs, outputs: TeacherOutputs | ScoredOutputs | None, scaling: Scaling) -> None:
         self.inputs, self.outputs, self.scaling = inputs, outputs, scaling
         self.lengths = inputs.lengths
 

@@ -30,7 +30,8 @@ class BatchLabels:
     """What is known of a batch's rows. labels: (B,), as `Target.loss` wants them. index: (B,) int64, rows of the train split.
 
     Mixed rows (mixup) also have the labels of their partners, and the share of each row itself, in (0, 1]. labelled: (B,) bool, which rows
-    have a label, None where all do; of mixed rows, partner_labelled says it of their partners.
+    have a label, None where all do; of mixed rows, partner_labelled says it of their partners. scored: (B,) bool, of which rows the teacher
+    says something, None where of all.
     """
 
     labels: Tensor
@@ -39,6 +40,7 @@ class BatchLabels:
     share: float = 1.0
     labelled: Tensor | None = None
     partner_labelled: Tensor | None = None
+    scored: Tensor | None = None
 
 
 Known = Mapping[str, Callable[[], Any]]
@@ -83,13 +85,15 @@ class Term(nn.Module):
         return student.outputs.embedding.shape[-1], teacher.outputs.embedding.shape[-1]
 
     def forward(self, student: Side, teacher: Side, labels: BatchLabels) -> Tensor:
-        """The term's value, unweighted; of one that needs labels, over the rows that have one."""
-        labelled = labels.labelled
-        if labelled is not None and "labels" in self.spec.inputs:
-            if not bool(labelled.any()):
+        """The term's value, unweighted, over the rows of which the teacher says something; of one that needs labels, those with a label."""
+        used = labels.scored
+        if labels.labelled is not None and "labels" in self.spec.inputs:
+            used = labels.labelled if used is None else used & labels.labelled
+        if used is not None:
+            if not bool(used.any()):
                 return student.outputs.logits.sum() * 0.0
-            student, teacher = student.take(labelled), teacher.take(labelled)
-            labels = BatchLabels(labels.labels[labelled], labels.index[labelled])
+            student, teacher = student.take(used), teacher.take(used)
+            labels = BatchLabels(labels.labels[used], labels.index[used])
         if not self.per_pair:
             return self._value(self.pairs[0], student, teacher, labels)
         values = torch.stack([self._value(pair, student, teacher, labels) for pair in self.pairs])

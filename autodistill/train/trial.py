@@ -154,14 +154,17 @@ class Trainer:
         labelled = given.rows < self.data.rows
         if not bool(labelled.all()):
             batch_labels.labelled = labelled.to(self.device, non_blocking=True)
+        scored = self.data.scored(given.rows)
         mixed: AbstractContextManager[None] = nullcontext()
         augmentation = self.recipe.augmentation
         if augmentation.mixup > 0:
             mix = self.data.dataset.modality.mix(batch, augmentation.mixing, augmentation.mixup, self.mixing)
             batch, spoken = mix.batch(batch), None if spoken is None else mix.outputs(spoken)
             batch_labels.partner_labels, batch_labels.share = labels[mix.partner].to(self.device), mix.share
+            scored = None if scored is None else scored & scored[mix.partner]
             batch_labels.partner_labelled = None if batch_labels.labelled is None else labelled[mix.partner].to(self.device)
             mixed = mix.embeddings(word_table(self.student, self.data.context.vocab_size))
+        batch_labels.scored = None if scored is None else scored.to(self.device)
         batch = to_device(batch, self.device)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"), mixed:
             said = self.student(batch, taps=self.taps)

@@ -88,7 +88,7 @@ def test_pairs(tmp_path: Path) -> None:
     path = save(tmp_path, text=TEXTS, text_b=["a", "b", "c"], bad=[0.5, 0.5, 1.0], good=[0.5, 0.5, 0.0])
     scores = read(path, ("bad", "good"), is_pair=True)
     assert scores.of(["one film", "one film"], ["a", "b"])[1].tolist() == [True, False]
-    with pytest.raises(DataError, match="this task has pairs of texts"):
+    with pytest.raises(DataError, match="this task reads pairs of texts"):
         read(save(tmp_path, text=TEXTS, bad=[0.5, 0.5, 1.0], good=[0.5, 0.5, 0.0]), ("bad", "good"), is_pair=True)
 
 
