@@ -135,28 +135,13 @@ def _embedded(fit: Split, held: Split, encoder: str) -> tuple[np.ndarray, np.nda
 
 
 def _surface(fit: Split, held: Split) -> tuple[Any, Any]:
-    """The plain input as features: the pixels of small images, or TF-IDF, put together for pairs as embeddings are."""
-    from autodistill.features.counts import WORD
+    """The plain input as features: the pixels of small images, or TF-IDF of words."""
+    from autodistill.features.surface import Words
 
     if fit.images is not None and held.images is not None:
         return _pixels(fit.images), _pixels(held.images)
-    from scipy.sparse import csr_matrix, hstack
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    words = TfidfVectorizer(token_pattern=WORD, ngram_range=(1, 2), sublinear_tf=True)
-    try:
-        words.fit([*(fit.texts or ()), *(fit.text_pairs or ())])
-    except ValueError:  # there is no word in any text
-        return csr_matrix((len(fit), 0)), csr_matrix((len(held), 0))
-
-    def columns(split: Split) -> Any:
-        first = words.transform(split.texts)
-        if split.text_pairs is None:
-            return first
-        second = words.transform(split.text_pairs)
-        return hstack([first, second, abs(first - second), first.multiply(second)], format="csr")
-
-    return columns(fit), columns(held)
+    words = Words(fit)
+    return words.columns(fit), words.columns(held)
 
 
 def _pixels(images: np.ndarray) -> np.ndarray:

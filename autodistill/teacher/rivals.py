@@ -1,0 +1,43 @@
+"""What needs no teacher: a linear model without an encoder, which a teacher has to know more than."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from autodistill.tasks.base import Dataset, Split
+from autodistill.tasks.metrics import evaluate_predictions
+
+
+def linear_model(dataset: Dataset) -> Callable[[Split], np.ndarray] | None:
+    """A linear model of the training rows: it gives the predictions (N, outputs) of a split's rows.
+
+    Ridge regression on the classes (1 and −1) or scores, of texts on TF-IDF of words and word pairs, of images on histograms of oriented
+    gradients and mean colours. None where no text has a word.
+    """
+    from autodistill.features.frozen import gradients
+    from autodistill.features.landmarks import linear, targets
+    from autodistill.features.surface import Words
+
+    wanted = targets(dataset.train.labels, dataset.outputs, dataset.is_regression)
+    if dataset.is_image:
+
+        def look(split: Split) -> Any:
+            assert split.images is not None
+            return gradients(split.images)
+    else:
+        look = Words(dataset.train).columns
+    seen = look(dataset.train)
+    if seen.shape[1] == 0:
+        return None
+    return lambda split: linear(seen, wanted, look(split))
+
+
+def linear_score(dataset: Dataset) -> float | None:
+    """The score of `linear_model` on the validation split."""
+    predict = linear_model(dataset)
+    if predict is None:
+        return None
+    return evaluate_predictions(dataset.metric, predict(dataset.validation), dataset.validation.labels)[dataset.metric]
