@@ -28,11 +28,14 @@ from autodistill.tasks.base import Dataset, Split
 from autodistill.teacher.calibration import calibration_error, fit_temperature
 from autodistill.teacher.head import head_of, pooling_of, scale_logits, set_head, set_pooling
 from autodistill.teacher.load import encode, pooling_of_files, save_teacher, source_fingerprint, untrained_teacher
-from autodistill.teacher.probe import Probe, fit_probe, frozen_vectors
+from autodistill.teacher.probe import Probe, ProbeProgress, fit_probe, frozen_vectors
 from autodistill.teacher.rivals import linear_score
 from autodistill.teacher.training import Judged, Rows, TeacherProgress, Training
 
-__all__ = ["FinetunedTeacher", "TeacherProgress", "finetune_teacher"]
+__all__ = ["FinetunedTeacher", "ProbeProgress", "TeacherProgress", "finetune_teacher"]
+
+Progress = Callable[[TeacherProgress | ProbeProgress], None]
+"""Is told after every batch how far a training is: the probe's first, then the steps of fine-tuning."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ def finetune_teacher(
     *,
     device: str = "auto",
     threads: int | None = None,
-    progress: Callable[[TeacherProgress], None] | None = None,
+    progress: Progress | None = None,
 ) -> FinetunedTeacher:
     """Train the teacher on the train split, or find it in the cache.
 
@@ -151,14 +154,14 @@ def _train(
     tokenizer: Any,
     seed: int,
     device: torch.device,
-    progress: Callable[[TeacherProgress], None] | None,
+    progress: Progress | None,
 ) -> dict[str, Any]:
     """Train the model in place, from its probe to its temperature; gives what is recorded of it."""
     if dataset.is_regression and head_of(model).bias is None:
         raise ModelError(f"teacher {teacher.model!r} has a head without bias, which regression needs; choose another teacher")
     mean, std = _scale(dataset)
     train, validation = (
-        Rows(encode(dataset, split, tokenizer, teacher), _targets(dataset, split, mean, std))
+        Rows(encode(dataset, split, tokenizer, teacher), split.labels, _targets(dataset, split, mean, std))
         for split in (dataset.train, dataset.validation)
     )
     training = Training(teacher, model, train, validation, dataset.metric, dataset.outputs, seed, device, progress)
@@ -180,9 +183,17 @@ def _probe(training: Training) -> Probe:
     """The best probe of the poolings that are to choose from; the model pools as it does from then on."""
     teacher, model = training.teacher, training.model
     poolings = POOLINGS if _undecided(model, teacher) else (pooling_of(model),)
-    vectors, held = (frozen_vectors(model, rows.inputs, poolings, training.device) for rows in (training.train, training.validation))
+    total, done = len(training.train) + len(training.validation), 0
+
+    def read(rows: int) -> None:
+        nonlocal done
+        done += rows
+        if training.progress:
+            training.progress(ProbeProgress(total, done))
+
+    vectors, held = (frozen_vectors(model, rows.inputs, poolings, training.device, read) for rows in (training.train, training.validation))
     probes = [
-        fit_probe(vectors[name], training.train.labels, held[name], training.validation.labels, training.metric, training.outputs, name)
+        fit_probe(vectors[name], training.train, held[name], training.validation, training.metric, training.outputs, name)
         for name in poolings
     ]
     best = max(probes, key=lambda probe: (probe.said.score, probe.said.likelihood))

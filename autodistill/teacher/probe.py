@@ -17,7 +17,7 @@ from autodistill.models.image import EncodedImages
 from autodistill.models.pooled import PooledClassifier, pool
 from autodistill.models.text import EncodedText
 from autodistill.models.transformer import Transformer
-from autodistill.teacher.training import Judged, judge
+from autodistill.teacher.training import Judged, Rows
 
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """Inverse penalties of the logistic regression that are tried on standardised features; weaker ones than the last change nothing."""
@@ -26,6 +26,14 @@ PENALTIES = (1e4, 1e3, 1e2, 1e1, 1.0)
 _ITERATIONS = 200
 _ABSENT = 10.0
 """How many nats below the rarest class that training rows have the others start."""
+
+
+@dataclass(frozen=True)
+class ProbeProgress:
+    """How many of the rows the frozen encoder has read."""
+
+    rows: int
+    done: int
 
 
 @dataclass(frozen=True)
@@ -50,7 +58,7 @@ def frozen_vectors(
 ) -> dict[str, Tensor]:
     """What the head reads of every row, (N, D) float32 on the CPU, for each of the poolings, in one pass.
 
-    poolings: other ones than the model's own only of a `PooledClassifier`. progress: is given the number of rows done.
+    poolings: other ones than the model's own only of a `PooledClassifier`. progress: is told after each batch how many rows it had.
     """
     model.eval()
     found: dict[str, list[Tensor]] = {pooling: [] for pooling in poolings}
@@ -70,7 +78,7 @@ def frozen_vectors(
                 states.clear()
                 order.append(rows)
                 if progress:
-                    progress(sum(map(len, order)))
+                    progress(len(rows))
     finally:
         if handle is not None:
             handle.remove()
@@ -78,19 +86,17 @@ def frozen_vectors(
     return {pooling: torch.cat(parts)[place] for pooling, parts in found.items()}
 
 
-def fit_probe(
-    vectors: Tensor, labels: Tensor, held: Tensor, held_labels: Tensor, metric: str, outputs: int, pooling: str = "model"
-) -> Probe:
-    """Fit a linear model for each of a few penalties, and keep the one that is best on the held-out rows.
+def fit_probe(vectors: Tensor, train: Rows, held: Tensor, validation: Rows, metric: str, outputs: int, pooling: str = "model") -> Probe:
+    """Fit a linear model for each of a few penalties, and keep the one that is best on the validation rows.
 
     Logistic regression, or for scores ridge regression, of standardised vectors; the standardisation is folded into the weights. Of equal
     scores the likelier is kept. Source: Alain, Bengio 2016, "Understanding intermediate layers using linear classifier probes".
 
     Args:
         vectors: (N, D) of the training rows.
-        labels: (N,) class indices, or standardised scores.
+        train: those rows.
         held: (M, D) of the validation rows.
-        held_labels: (M,).
+        validation: those rows.
         metric: of the dataset.
         outputs: how many classes there are; 1 for scores.
         pooling: how the vectors were pooled, for the record.
@@ -99,12 +105,12 @@ def fit_probe(
 
     scaler = StandardScaler().fit(vectors.double().numpy())
     ready = scaler.transform(vectors.double().numpy())
-    fit = _ridges if labels.is_floating_point() else _logistic_regressions
+    fit = _ridges if train.targets.is_floating_point() else _logistic_regressions
     probes = []
-    for coefficients, intercepts in fit(ready, labels.numpy(), outputs):
+    for coefficients, intercepts in fit(ready, train.targets.numpy(), outputs):
         unscaled = coefficients / scaler.scale_
         weight, bias = torch.from_numpy(unscaled).float(), torch.from_numpy(intercepts - unscaled @ scaler.mean_).float()
-        probes.append(Probe(weight, bias, pooling, judge(F.linear(held, weight, bias), held_labels, metric)))
+        probes.append(Probe(weight, bias, pooling, validation.judge(F.linear(held, weight, bias), metric)))
     return max(probes, key=lambda probe: (probe.said.score, probe.said.likelihood))
 
 

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +21,6 @@ from autodistill.models.image import EncodedImages, normalise
 from autodistill.models.text import EncodedText
 from autodistill.recipe import Teacher
 from autodistill.tasks.metrics import evaluate_predictions
-from autodistill.teacher.calibration import log_likelihood
 from autodistill.teacher.head import head_of
 
 WARMUP = 0.1
@@ -44,35 +44,38 @@ class TeacherProgress:
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Rows as a teacher reads them. labels: (N,) class indices, or standardised scores."""
-
-    inputs: EncodedText | EncodedImages
-    labels: Tensor
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-
-@dataclass(frozen=True)
 class Judged:
-    """What a model says of the validation rows. logits: (N, C), of scores standardised; metrics of them; score: the dataset's own."""
+    """What a model says of the validation rows. logits: (N, C), of scores standardised; metrics of them; score: the dataset's own.
+
+    likelihood: the mean log-probability of the labels; of scores, minus the mean squared error.
+    """
 
     logits: Tensor
     metrics: dict[str, float]
     score: float
     likelihood: float
-    """Mean log-probability of the labels; of scores, minus the mean squared error."""
 
 
-def judge(logits: Tensor, labels: Tensor, metric: str) -> Judged:
-    """Compare logits (N, C) with the labels (N,): class indices, or standardised scores."""
-    metrics = evaluate_predictions(metric, logits.numpy(), labels.numpy())
-    if labels.is_floating_point():
-        likelihood = -float(F.mse_loss(logits.squeeze(1), labels))
-    else:
-        likelihood = log_likelihood(logits.numpy(), labels.numpy())
-    return Judged(logits, metrics, metrics[metric], likelihood)
+@dataclass(frozen=True)
+class Rows:
+    """Rows as a teacher reads them. labels: (N,) class indices, or scores. targets: (N,) what is learned: scores are standardised."""
+
+    inputs: EncodedText | EncodedImages
+    labels: np.ndarray
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def judge(self, logits: Tensor, metric: str, rows: Tensor | None = None) -> Judged:
+        """Compare what a model says of all rows, or of `rows` alone, with the labels. logits: (N, C) or (R, C)."""
+        labels, targets = (self.labels, self.targets) if rows is None else (self.labels[rows.numpy()], self.targets[rows])
+        metrics = evaluate_predictions(metric, logits.numpy(), labels)
+        if targets.is_floating_point():
+            likelihood = -float(F.mse_loss(logits.squeeze(1), targets))
+        else:
+            likelihood = -float(F.cross_entropy(logits, targets))
+        return Judged(logits, metrics, metrics[metric], likelihood)
 
 
 @dataclass
@@ -87,7 +90,7 @@ class Training:
     outputs: int
     seed: int
     device: torch.device
-    progress: Callable[[TeacherProgress], None] | None = None
+    progress: Callable[[Any], None] | None = None
 
     def __post_init__(self) -> None:
         self.per_epoch = math.ceil(len(self.train) / self.teacher.batch_size)
@@ -97,7 +100,7 @@ class Training:
     def judge(self, rows: Tensor | None = None) -> Judged:
         """What the model says of the validation rows, or of some of them."""
         logits = validation_logits(self.model, self.validation.inputs, self.outputs, self.device, rows)
-        return judge(logits, self.validation.labels if rows is None else self.validation.labels[rows], self.metric)
+        return self.validation.judge(logits, self.metric, rows)
 
     def whole_epochs(self, start: Judged | None) -> tuple[Judged, int]:
         """Train for the recipe's epochs, and leave the best one's weights in the model. See `until_no_gain`."""
@@ -121,7 +124,7 @@ class Training:
         """
         watched = self._watched()
         first = _copy(self.model)
-        best = None if start is None else judge(start.logits[watched], self.validation.labels[watched], self.metric)
+        best = None if start is None else self.validation.judge(start.logits[watched], self.metric, watched)
         weights, at = first, 0
         every = self._interval(len(watched))
         for look, said in enumerate(self._looks(every, watched), 1):
@@ -201,7 +204,7 @@ class Training:
         return torch.optim.AdamW(groups, lr=rate, fused=True)
 
     def _loss(self, rows: Tensor) -> Tensor:
-        labels = self.train.labels[rows].to(self.device)
+        targets = self.train.targets[rows].to(self.device)
         batch: Batch
         if isinstance(self.train.inputs, EncodedImages):
             images = self.train.inputs
@@ -210,7 +213,7 @@ class Training:
             batch = self.train.inputs.batch(rows)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
             logits = self.model(to_device(batch, self.device)).logits.float()
-        return F.mse_loss(logits.squeeze(1), labels) if labels.is_floating_point() else F.cross_entropy(logits, labels)
+        return F.mse_loss(logits.squeeze(1), targets) if targets.is_floating_point() else F.cross_entropy(logits, targets)
 
 
 def _copy(model: nn.Module) -> dict[str, Tensor]:
