@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> list[str]:
             for arm in args.arms:
                 key = {"set": name, "rows": SETS[name], "model": args.model, "arm": arm, "seed": seed}
                 done = read(args.results)
-                if arm == "linear" and seed > 0 or any(all(item[part] == value for part, value in key.items()) for item in done):
+                if (arm == "linear" and seed > 0) or any(all(item[part] == value for part, value in key.items()) for item in done):
                     continue  # the linear model has no seed
                 try:
                     dataset = load_dataset(DatasetRef(name, limit_train=SETS[name]), with_test=True)
