@@ -8,7 +8,7 @@ are imported where a method needs them, so that plans can be made without torch.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
@@ -168,6 +168,10 @@ class Modality(ABC, Generic[Inputs, Batch]):
         """The dataset features that say what the rows are."""
 
     @abstractmethod
+    def plain_columns(self, fit: Split) -> Callable[[Split], Any]:
+        """What a linear model without an encoder reads: a function of a split that gives (N, D), dense or sparse, fitted to a split."""
+
+    @abstractmethod
     def look(self, fit: Split, held: Split, encoder: str) -> Seen:
         """What can be seen of two samples of rows without their labels. encoder: the frozen text encoder.
 
@@ -279,6 +283,12 @@ class Text(Modality["EncodedText", "TextBatch"]):
     def flags(self) -> dict[str, float]:
         return {"is_image": 0.0, "is_pair": float(self.pair)}
 
+    def plain_columns(self, fit: Split) -> Callable[[Split], Any]:
+        """TF-IDF of words and word pairs; D is 0 where no text has a word."""
+        from autodistill.features.surface import Words
+
+        return Words(fit).columns
+
     def look(self, fit: Split, held: Split, encoder: str) -> Seen:
         """Lengths and words, embeddings of a frozen encoder, TF-IDF."""
         from autodistill.features.seen import see_texts
@@ -372,6 +382,16 @@ class Image(Modality["EncodedImages", "ImageBatch"]):
     @property
     def flags(self) -> dict[str, float]:
         return {"is_image": 1.0, "is_pair": 0.0}
+
+    def plain_columns(self, fit: Split) -> Callable[[Split], Any]:
+        """Histograms of oriented gradients, and mean colours."""
+        from autodistill.features.frozen import gradients
+
+        def columns(split: Split) -> np.ndarray:
+            assert split.images is not None
+            return gradients(split.images)
+
+        return columns
 
     def look(self, fit: Split, held: Split, encoder: str) -> Seen:
         """Size and contrast, histograms of oriented gradients, pixels."""

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from autodistill.features.counts import WORD, image_features, text_features
+from autodistill.features.counts import image_features, text_features
 from autodistill.features.frozen import Encoder, combined, gradients, shrunk
+from autodistill.features.surface import Words
 from autodistill.tasks.base import Split
 
 _SURFACE_SIDE = 8
@@ -42,7 +43,8 @@ def see_texts(fit: Split, held: Split, encoder: str) -> Seen:
         ModelError: the encoder is not to be had.
     """
     *frozen, pieces = _embedded(fit, held, encoder)
-    return Seen(text_features(fit, pieces), (frozen[0], frozen[1]), _words(fit, held))
+    words = Words(fit)
+    return Seen(text_features(fit, pieces), (frozen[0], frozen[1]), (words.columns(fit), words.columns(held)))
 
 
 def _embedded(fit: Split, held: Split, encoder: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -58,27 +60,6 @@ def _embedded(fit: Split, held: Split, encoder: str) -> tuple[np.ndarray, np.nda
         both = model.embed([*texts, *fit.text_pairs, *held.text_pairs])
         rows = combined(both[: len(texts)], both[len(texts) :])
     return rows[: len(fit)], rows[len(fit) :], pieces
-
-
-def _words(fit: Split, held: Split) -> tuple[Any, Any]:
-    """TF-IDF, put together for pairs as embeddings are."""
-    from scipy.sparse import csr_matrix, hstack
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    words = TfidfVectorizer(token_pattern=WORD, ngram_range=(1, 2), sublinear_tf=True)
-    try:
-        words.fit([*(fit.texts or ()), *(fit.text_pairs or ())])
-    except ValueError:  # there is no word in any text
-        return csr_matrix((len(fit), 0)), csr_matrix((len(held), 0))
-
-    def columns(split: Split) -> Any:
-        first = words.transform(split.texts)
-        if split.text_pairs is None:
-            return first
-        second = words.transform(split.text_pairs)
-        return hstack([first, second, abs(first - second), first.multiply(second)], format="csr")
-
-    return columns(fit), columns(held)
 
 
 def _pixels(images: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ import difflib
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autodistill.components import IMAGE, component
@@ -36,6 +37,19 @@ class TimmModel(StudentModule):
         finally:
             handle.remove()
         return Outputs(logits, read[-1], states)
+
+
+class ScaledTimm(TimmModel):
+    """A timm classifier that scales the images to its own size first: (B, 3, H, W) → (B, 3, size, size), bilinear."""
+
+    def __init__(self, model: Any, size: int) -> None:
+        super().__init__(model)
+        self.size = size
+
+    def forward(self, batch: ImageBatch, *, taps: frozenset[str] = frozenset()) -> Outputs:
+        """See `Model`."""
+        pixels = F.interpolate(batch.pixels, (self.size, self.size), mode="bilinear", align_corners=False, antialias=True)
+        return super().forward(ImageBatch(pixels), taps=taps)
 
 
 @component("student", tasks=IMAGE)
