@@ -9,13 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from autodistill.augment.views import Reader, view_count, view_key
 from autodistill.errors import RecipeError
 from autodistill.models.base import Batch, Inputs, Outputs, StudentContext
 from autodistill.models.sides import Side
-from autodistill.models.vocabulary import TrimmedEmbedding
 from autodistill.recipe import Recipe, Teacher
 from autodistill.target import Scaling
 from autodistill.tasks import load_dataset
@@ -170,14 +169,6 @@ def prepare_outputs(opened: Opened, taps: Taps, progress: Callable[[OutputsProgr
     stored = sum(said.plan.bytes[kind] for kind in said.plan.stored)
     text = f"{', '.join(said.plan.stored)} of {len(said):,} rows stored ({stored / 1e6:,.1f} MB)"
     return f"{text}; {said.plan.message}" if said.plan.message else text
-
-
-def word_table(student: nn.Module, vocabulary: int) -> nn.Embedding | None:
-    """A text student's word embeddings, None for an image student."""
-    for module in student.modules():
-        if isinstance(module, TrimmedEmbedding) or (isinstance(module, nn.Embedding) and module.num_embeddings == vocabulary):
-            return module
-    return None
 
 
 def median_row(inputs: Inputs) -> Tensor:
