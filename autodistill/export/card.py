@@ -21,17 +21,17 @@ def write_facts(path: Path, facts: dict[str, Any]) -> None:
     path.write_text(json.dumps(finite(facts), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def model_card(facts: dict[str, Any], recipe: Recipe, name: str) -> str:
-    """The card as Markdown, with the metadata that the Hugging Face hub reads on top. name: of the folder."""
-    about, teacher, student = facts["dataset"], facts["teacher"], facts["student"]
+def model_card(facts: dict[str, Any], recipe: Recipe, about: dict[str, Any], name: str) -> str:
+    """The card as Markdown, with the metadata that the Hugging Face hub reads on top. about: student.json. name: of the folder."""
+    data, teacher, student = facts["dataset"], facts["teacher"], facts["student"]
     parts = [
         f"---\n{_metadata(facts, recipe, name)}\n---",
         f"# {texts.clean(name)}",
         f"A {texts.student(recipe.model_dump())} student with {texts.params(student['params'])} parameters, distilled from "
-        f"`{texts.clean(teacher['model'])}` on *{texts.clean(about['name'])}* ({about['task']}) with autodistill.",
+        f"`{texts.clean(teacher['model'])}` on *{texts.clean(data['name'])}* ({data['task']}) with autodistill.",
         f"## Scores\n{_scores(facts)}",
         f"## Size and latency\n{_costs(recipe, facts)}",
-        f"## Use\n{_use(recipe, facts)}",
+        f"## Use\n{_use(recipe, facts, about)}",
         f"## Data\n{_data(facts)}",
         f"## Limits\n{_limits(facts)}",
         f"## How it was made\n{_making(facts)}\n\n```yaml\n{recipe.to_yaml().strip()}\n```",
@@ -107,9 +107,9 @@ def _costs(recipe: Recipe, facts: dict[str, Any]) -> str:
     return text
 
 
-def _use(recipe: Recipe, facts: dict[str, Any]) -> str:
+def _use(recipe: Recipe, facts: dict[str, Any], about: dict[str, Any]) -> str:
     pair = "pair" in recipe.task
-    code = family_of(recipe.student).usage(facts, pair)
+    code = family_of(recipe.student).usage(about, pair)
     what = "The logit is the score, in the units of the data." if recipe.task.endswith("regression") else _labels(facts)
     say = '"a text" "the other"' if pair else "image.png" if recipe.task.startswith("image") else '"a text"'
     return f"```python\n{code}```\n\n{what} On the command line: `autodistill predict FOLDER {say}`."

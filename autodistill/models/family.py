@@ -98,10 +98,10 @@ class StudentFamily(ABC):
         """A written student in evaluation mode: from its inputs, tensors in their order, to logits (B, C). about: its student.json."""
 
     @abstractmethod
-    def usage(self, facts: dict[str, Any], pairs: bool) -> str:
+    def usage(self, about: dict[str, Any], pairs: bool) -> str:
         """Lines of Python that open the folder `FOLDER` and ask the student, for the model card.
 
-        facts: `format`, `max_length` and `strided` of student.json. pairs: whether rows are pairs of texts.
+        about: its student.json. pairs: whether rows are pairs of texts.
         """
 
     def written_note(self, params: int) -> str:
@@ -175,7 +175,7 @@ class TorchTextFamily(TextFamily):
         module: nn.Module = importlib.import_module(self.loader).load(folder)[0]
         return module
 
-    def usage(self, facts: dict[str, Any], pairs: bool) -> str:
+    def usage(self, about: dict[str, Any], pairs: bool) -> str:
         """By load.py."""
         rows = '[("a text", "the other")]' if pairs else '["a text"]'
         return (

@@ -100,9 +100,9 @@ class TimmFamily(StudentFamily):
 
         return create_model(f"local-dir:{folder}", pretrained=True).eval()
 
-    def usage(self, facts: dict[str, Any], pairs: bool) -> str:
+    def usage(self, about: dict[str, Any], pairs: bool) -> str:
         """With timm, or by load.py."""
-        if facts["strided"]:
+        if about["strided"]:
             return (
                 'import timm\n\nmodel = timm.create_model("local-dir:FOLDER", pretrained=True).eval()\n'
                 "transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))\n"

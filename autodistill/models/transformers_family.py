@@ -55,7 +55,7 @@ class TransformersFamily(TextFamily):
             model = AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
         return _Logits(model).eval()
 
-    def usage(self, facts: dict[str, Any], pairs: bool) -> str:
+    def usage(self, about: dict[str, Any], pairs: bool) -> str:
         """With transformers."""
         row = '"a text", "the other"' if pairs else '"a text"'
         return (
