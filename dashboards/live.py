@@ -12,7 +12,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from autodistill.errors import StudyError, UsageError
 from autodistill.tuning.settings import study_names
-from autodistill.tuning.study import Study
+from autodistill.tuning.study import Study, has_default_storage
 
 from . import FIGURES, style
 from .storage import ShownStudies
@@ -57,7 +57,7 @@ class Live:
     def look_for_more(self, studies_dir: Path) -> None:
         """Show the studies that have been started since."""
         for folder in ((studies_dir / name).resolve() for name in study_names(studies_dir)):
-            if folder not in self._folders and (folder / "optuna.db").exists():
+            if folder not in self._folders and has_default_storage(folder):
                 self.add(Study.open(folder))
 
     def refresh(self) -> int:

@@ -105,7 +105,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     kept.add_argument("--study", metavar="NAME", help="name of the study, and of its folder (default: the dataset's name)")
     kept.add_argument("--studies-dir", metavar="DIR", default="studies", help="where studies lie (default: studies)")
     kept.add_argument("--resume", action="store_true", help="go on with the study of that name")
-    kept.add_argument("--storage", metavar="URL", help="an Optuna storage (default: a SQLite file in the study's folder)")
+    kept.add_argument("--storage", metavar="URL", help="URL of a database for the Optuna study (default: a journal in the study's folder)")
     kept.add_argument("--track", metavar="WHERE", choices=list(TRACKERS), help=f"tell each trial to {', '.join(TRACKERS)} as well")
     kept.add_argument("--json", action="store_true", help="one JSON object on stdout at the end; all else goes to stderr")
 

@@ -1,149 +1,117 @@
-"""The Optuna study in memory, and in the database what is written of it, in one transaction each time.
+"""An Optuna study in memory, and in a database what is written of it, later and in order.
 
-Optuna's own database storage reads every unfinished trial again at each question (a proposal asks a dozen) and writes each
-parameter in a transaction of its own: a few hundred milliseconds a trial. But a search is the only writer of its study, it
-holds the folder's lock, so it need not ask the database for what it wrote itself. What `save` has written survives a kill;
-readers, such as optuna-dashboard, see an ordinary Optuna database.
+Optuna's database storage reads every unfinished trial again at each question (a proposal asks a dozen). But a search is the
+only writer of its study, it holds the folder's lock, so it need not ask the database for what it wrote itself. What `save` has
+written survives a kill; readers, such as optuna-dashboard, see an ordinary Optuna database.
 """
 
 from __future__ import annotations
 
-import copy
-import datetime
-import json
+from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
-import optuna
-from optuna.distributions import BaseDistribution, distribution_to_json
-from optuna.storages import InMemoryStorage, RDBStorage
-from optuna.storages._rdb import models
-from optuna.trial import FrozenTrial
-from sqlalchemy import Connection, delete, insert, update
+from optuna.distributions import BaseDistribution
+from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
 
-
-def open_study(database: RDBStorage, name: str) -> optuna.Study:
-    """A study of the database, over a `Mirror`; a new one where it holds none of that name."""
-    optuna.create_study(study_name=name, storage=database, direction="maximize", load_if_exists=True)
-    return optuna.load_study(study_name=name, storage=Mirror(database, name))
+CREATE = "create_new_trial"
 
 
 class Mirror(InMemoryStorage):
-    """One study of a database. Answers from memory; `save` writes what has changed since the last time.
+    """Studies of another storage. Answers from memory; `save` writes what has changed since the last time.
 
-    The rows are written here and not by Optuna's storage, which looks each one up first. Its tables are versioned (a
-    database of another version is refused when it is opened), and what is written here is read by Optuna in the tests.
+    A trial that is created and changed between two saves is written once, as it is then. Studies and their attributes are
+    written at once.
     """
 
-    def __init__(self, database: RDBStorage, study_name: str) -> None:
-        """Read a study.
-
-        Raises:
-            KeyError: the database does not hold it.
-        """
+    def __init__(self, database: BaseStorage, study_name: str | None = None) -> None:
+        """Read a study, where the database holds one of that name; others cannot be seen from here."""
         super().__init__()
         self.database = database
-        self._database_study = database.get_study_id_from_name(study_name)
-        self._study = super().create_new_study(database.get_study_directions(self._database_study), study_name)
-        for key, value in database.get_study_user_attrs(self._database_study).items():
-            super().set_study_user_attr(self._study, key, value)
-        for key, value in database.get_study_system_attrs(self._database_study).items():
-            super().set_study_system_attr(self._study, key, value)
-        self._ids: list[int] = []  # of the saved trials in the database, by number
-        self._open: dict[int, FrozenTrial] = {}  # those that have not finished, as they were saved
-        for trial in database.get_all_trials(self._database_study):
-            self.create_new_trial(self._study, trial)
-            self._ids.append(trial._trial_id)
-        for trial in self.get_all_trials(self._study, deepcopy=False):
-            if not trial.state.is_finished():
-                self._open[trial.number] = trial
+        self._studies_there: dict[int, int] = {}  # ids in the database, by ids here
+        self._trials_there: dict[int, int] = {}  # of those that have not finished
+        self._changes: deque[tuple[int, str, tuple[Any, ...]]] = deque()  # trial, method, what it was called with
+        if study_name is not None and any(study.study_name == study_name for study in database.get_all_studies()):
+            self._read(study_name)
 
-    def get_trial(self, trial_id: int) -> FrozenTrial:
-        # A copy, as a database gives: Optuna's Trial writes into what it is handed, and `save` has to see what has changed.
-        trial = copy.copy(super().get_trial(trial_id))
-        for name in ("params", "distributions", "user_attrs", "system_attrs", "intermediate_values"):
-            setattr(trial, name, dict(getattr(trial, name)))
-        return trial
+    def _read(self, study_name: str) -> None:
+        there = self.database.get_study_id_from_name(study_name)
+        study = super().create_new_study(self.database.get_study_directions(there), study_name)
+        self._studies_there[study] = there
+        for key, value in self.database.get_study_user_attrs(there).items():
+            super().set_study_user_attr(study, key, value)
+        for key, value in self.database.get_study_system_attrs(there).items():
+            super().set_study_system_attr(study, key, value)
+        for stored in self.database.get_all_trials(there):
+            trial = super().create_new_trial(study, stored)
+            if not stored.state.is_finished():
+                self._trials_there[trial] = self.database.get_trial_id_from_study_id_trial_number(there, stored.number)
+
+    def save(self) -> None:
+        """Write all that is new, each change in a transaction of its own; after a failure the next call goes on with the rest."""
+        while self._changes:
+            trial, method, change = self._changes[0]
+            if method == CREATE:
+                self._trials_there[trial] = self.database.create_new_trial(change[0], self.get_trial(trial))
+            else:
+                getattr(self.database, method)(self._trials_there[trial], *change)
+            self._changes.popleft()
+        self._trials_there = {trial: there for trial, there in self._trials_there.items() if not self.get_trial(trial).state.is_finished()}
+
+    def _change(self, trial_id: int, method: str, *change: Any) -> None:
+        if trial_id in self._trials_there:  # else its creation is still to be written, and this with it
+            self._changes.append((trial_id, method, change))
+
+    # Studies
+
+    def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
+        there = self.database.create_new_study(directions, study_name)
+        study = super().create_new_study(directions, self.database.get_study_name_from_id(there))
+        self._studies_there[study] = there
+        return study
+
+    def delete_study(self, study_id: int) -> None:
+        gone = {self.get_trial_id_from_study_id_trial_number(study_id, number) for number in range(self.get_n_trials(study_id))}
+        super().delete_study(study_id)
+        self._changes = deque(change for change in self._changes if change[0] not in gone)
+        self._trials_there = {trial: there for trial, there in self._trials_there.items() if trial not in gone}
+        self.database.delete_study(self._studies_there.pop(study_id))
 
     def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
         super().set_study_user_attr(study_id, key, value)
-        self.database.set_study_user_attr(self._database_study, key, value)
+        self.database.set_study_user_attr(self._studies_there[study_id], key, value)
 
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
         super().set_study_system_attr(study_id, key, value)
-        self.database.set_study_system_attr(self._database_study, key, value)
+        self.database.set_study_system_attr(self._studies_there[study_id], key, value)
 
-    def save(self) -> None:
-        """Write all that is new, in one transaction: after a failure nothing is written, and the next call tries all of it again."""
-        trials = self.get_all_trials(self._study, deepcopy=False)
-        # A change puts another object in a trial's place, so what is the same object is the same trial.
-        changed = [trials[number] for number, old in self._open.items() if trials[number] is not old]
-        new = trials[len(self._ids) :]
-        if not changed and not new:
-            return
-        with self.database.engine.begin() as connection:
-            for trial in changed:
-                _update(connection, self._ids[trial.number], trial, self._open[trial.number])
-            ids = [_create(connection, self._database_study, trial) for trial in new]
-        self._ids += ids
-        for trial in changed + new:
-            self._open.pop(trial.number, None)
-            if not trial.state.is_finished():
-                self._open[trial.number] = trial
+    # Trials
 
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        trial = super().create_new_trial(study_id, template_trial)
+        self._changes.append((trial, CREATE, (self._studies_there[study_id],)))
+        return trial
 
-def _create(connection: Connection, study: int, trial: FrozenTrial) -> int:
-    row = {"study_id": study, "number": trial.number, **_state(trial)}
-    trial_id = int(connection.execute(insert(models.TrialModel.__table__).values(row)).inserted_primary_key[0])  # type: ignore[index]
-    _write_parts(connection, trial_id, trial, None)
-    return trial_id
+    def set_trial_param(self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution) -> None:
+        super().set_trial_param(trial_id, param_name, param_value_internal, distribution)
+        self._change(trial_id, "set_trial_param", param_name, param_value_internal, distribution)
 
+    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
+        is_set = super().set_trial_state_values(trial_id, state, values)
+        if is_set:
+            self._change(trial_id, "set_trial_state_values", state, values)
+        return is_set
 
-def _update(connection: Connection, trial_id: int, trial: FrozenTrial, old: FrozenTrial) -> None:
-    if trial.state != old.state:
-        table = models.TrialModel.__table__
-        connection.execute(update(table).where(table.c.trial_id == trial_id).values(_state(trial)))
-    _write_parts(connection, trial_id, trial, old)
+    def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
+        super().set_trial_intermediate_value(trial_id, step, intermediate_value)
+        self._change(trial_id, "set_trial_intermediate_value", step, intermediate_value)
 
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        super().set_trial_user_attr(trial_id, key, value)
+        self._change(trial_id, "set_trial_user_attr", key, value)
 
-def _write_parts(connection: Connection, trial_id: int, trial: FrozenTrial, old: FrozenTrial | None) -> None:
-    """Write the rows in which a trial differs from what it was."""
-
-    def put(model: Any, key: str, rows: dict[Any, dict[str, Any]]) -> None:
-        if rows and old is not None:
-            table = model.__table__
-            connection.execute(delete(table).where(table.c.trial_id == trial_id, table.c[key].in_(list(rows))))
-        if rows:
-            connection.execute(insert(model.__table__), [{"trial_id": trial_id, key: item, **row} for item, row in rows.items()])
-
-    def changes(name: str) -> dict[Any, Any]:
-        before = {} if old is None else getattr(old, name)
-        return {key: value for key, value in getattr(trial, name).items() if key not in before or before[key] is not value}
-
-    put(models.TrialParamModel, "param_name", {name: _param(trial.distributions[name], value) for name, value in changes("params").items()})
-    put(models.TrialUserAttributeModel, "key", {key: {"value_json": json.dumps(value)} for key, value in changes("user_attrs").items()})
-    put(models.TrialSystemAttributeModel, "key", {key: {"value_json": json.dumps(value)} for key, value in changes("system_attrs").items()})
-    put(models.TrialIntermediateValueModel, "step", {step: _point(value) for step, value in changes("intermediate_values").items()})
-    if old is None or old.values is None:
-        put(models.TrialValueModel, "objective", {number: _value(value) for number, value in enumerate(trial.values or [])})
-
-
-def _param(distribution: BaseDistribution, value: Any) -> dict[str, Any]:
-    return {"param_value": distribution.to_internal_repr(value), "distribution_json": distribution_to_json(distribution)}
-
-
-def _point(score: float) -> dict[str, Any]:
-    value, kind = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(score)
-    return {"intermediate_value": value, "intermediate_value_type": kind}
-
-
-def _value(score: float) -> dict[str, Any]:
-    value, kind = models.TrialValueModel.value_to_stored_repr(score)
-    return {"value": value, "value_type": kind}
-
-
-def _state(trial: FrozenTrial) -> dict[str, Any]:
-    return {"state": trial.state, "datetime_start": _utc(trial.datetime_start), "datetime_complete": _utc(trial.datetime_complete)}
-
-
-def _utc(time: datetime.datetime | None) -> datetime.datetime | None:
-    return None if time is None else time.astimezone(datetime.UTC).replace(tzinfo=None)
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        super().set_trial_system_attr(trial_id, key, value)
+        self._change(trial_id, "set_trial_system_attr", key, value)

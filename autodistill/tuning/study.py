@@ -1,7 +1,7 @@
 """A study: the folder that a search leaves behind, and what can be read from it.
 
 study.json         what was asked, of which dataset, on which machines
-optuna.db          the Optuna study: the truth (unless another storage was asked for)
+optuna.journal     the Optuna study: the truth (unless another storage was asked for; studies of older versions have an optuna.db)
 trials.parquet     every trial as a TrialRecord
 recommended.yaml   the best recipe
 best/              the best student
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 SCHEMA = 1
+JOURNAL = "optuna.journal"
 
 
 class Study:
@@ -92,7 +93,7 @@ class Study:
 
     @property
     def storage(self) -> str:
-        """URL of the Optuna storage."""
+        """The Optuna storage: a journal's path, or a database's URL."""
         return self._storage or self.settings.storage or default_storage(self.folder)
 
     @property
@@ -166,8 +167,8 @@ class Study:
 
         if "***" in self.storage:
             raise StudyError(f"the storage {self.storage!r} needs its password: give the whole URL, Study.open(folder, storage=URL)")
-        if self.storage == default_storage(self.folder) and not (self.folder / "optuna.db").exists():
-            raise StudyError(f"the study {self.folder} has lost its optuna.db; its trials can still be read from trials.parquet")
+        if self.storage == default_storage(self.folder) and not has_default_storage(self.folder):
+            raise StudyError(f"the study {self.folder} has lost its {JOURNAL}; its trials can still be read from trials.parquet")
         try:
             return optuna.load_study(study_name=self.name, storage=open_storage(self.storage))
         except KeyError:
@@ -175,8 +176,14 @@ class Study:
 
 
 def default_storage(folder: Path) -> str:
-    """URL of the SQLite file in a study's folder."""
-    return f"sqlite:///{folder / 'optuna.db'}"
+    """The Optuna storage in a study's folder: a journal's path; the URL of a SQLite file where an older version has made the study."""
+    database = folder / "optuna.db"
+    return f"sqlite:///{database}" if database.exists() and not (folder / JOURNAL).exists() else str(folder / JOURNAL)
+
+
+def has_default_storage(folder: Path) -> bool:
+    """Whether a study's folder holds its Optuna storage."""
+    return (folder / JOURNAL).exists() or (folder / "optuna.db").exists()
 
 
 def read_about(folder: Path) -> dict[str, Any] | None:

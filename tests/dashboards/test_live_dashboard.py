@@ -77,7 +77,7 @@ def test_the_page_shows_our_figures_and_they_follow_the_search(tmp_path: Path, m
         assert {"autodistill_pareto", "autodistill_curves"} <= set(drawn)
         assert [len(get(detail)[name]) for name in ("trials", "best_trials")] == [2, 1]
 
-        held = optuna.load_study(study_name="s", storage=study.storage)  # the search goes on
+        held = optuna.load_study(study_name="s", storage=open_storage(study.storage))  # the search goes on
         held.add_trial(optuna.trial.create_trial(value=0.9, params={}, distributions={}))
         more = [*RECORDS, record(2, score=0.9)]
         write_records(more, study.folder / "trials.parquet")
@@ -97,7 +97,7 @@ def test_figures_are_drawn_again_only_where_there_is_news(tmp_path: Path) -> Non
 
 def test_the_searchs_own_database_is_only_read(tmp_path: Path) -> None:
     study = a_study(tmp_path, RECORDS)
-    before = optuna.load_study(study_name="s", storage=study.storage)
+    before = optuna.load_study(study_name="s", storage=open_storage(study.storage))
     live = Live([study])
     live.refresh()
     attributes = before._storage.get_study_system_attrs(before._study_id)

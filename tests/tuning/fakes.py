@@ -23,6 +23,7 @@ from autodistill.space import Space
 from autodistill.tasks.base import DatasetRef
 from autodistill.train.assignment import Assignment, Report, TrialResult
 from autodistill.tuning.settings import SearchSettings
+from autodistill.tuning.storage import open_storage
 from autodistill.tuning.study import default_storage
 
 SPACE = """\
@@ -119,7 +120,7 @@ class FakeFeasible:
 
 def look(folder: Path) -> tuple[list[FrozenTrial], list[TrialRecord]]:
     """The storage's trials and the table's records, after a check that the two agree."""
-    trials = optuna.load_study(study_name=folder.name, storage=default_storage(folder)).get_trials()
+    trials = optuna.load_study(study_name=folder.name, storage=open_storage(default_storage(folder))).get_trials()
     records = {record.trial: record for record in read_records(folder / "trials.parquet")}
     told = [
         trial
