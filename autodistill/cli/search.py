@@ -23,14 +23,14 @@ from autodistill.errors import RunError, UsageError
 from autodistill.events import Listen, Stage
 from autodistill.recipe import Recipe
 from autodistill.records import TrialRecord, read_records
-from autodistill.report.html import write_report
 from autodistill.report.importance import component_importance, sentence
-from autodistill.report.leaderboard import failures, rows, short_path, summary, table, verdict
+from autodistill.report.leaderboard import failures, rows, short_path, table, verdict
 from autodistill.report.track import TRACKERS, check_tracker, tracked
 from autodistill.space import Space, shipped_spaces
+from autodistill.study import Study
+from autodistill.study_report import summary, write_report
 from autodistill.tasks.base import DatasetRef
 from autodistill.tuning.settings import SearchSettings, check_existence, default_name, without_password
-from autodistill.tuning.study import Study
 
 STAGES: tuple[Stage, ...] = ("teacher", "outputs", "trials")
 

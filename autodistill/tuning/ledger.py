@@ -21,13 +21,13 @@ from optuna.trial import FrozenTrial, TrialState
 from autodistill.errors import RecipeError, RunError, SpaceError
 from autodistill.events import Listen, TrialFinished, TrialReported
 from autodistill.limits import Feasibility, Feasible, Limits
+from autodistill.optuna_storage.open import SavedStorage
 from autodistill.ranking import rank
 from autodistill.recipe import Recipe
 from autodistill.records import BASELINES, STOPPABLE, UNCOUNTED, Point, Role, TrialRecord, write_records
 from autodistill.space import Space
 from autodistill.train.assignment import Assignment, TrialResult
 from autodistill.tuning.sampler import chooser, enter_rung, rungs
-from autodistill.tuning.storage import SavedStorage
 from autodistill.tuning.translate import (
     INFEASIBLE,
     INTERRUPTED,

@@ -15,7 +15,7 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import BaseTrial, FrozenTrial, TrialState
 
 from autodistill.records import Point
 from autodistill.space import Choose, Domain
@@ -192,7 +192,7 @@ def _standing(trial: FrozenTrial, rung: str) -> tuple[float, ...]:
     return tuple(-math.inf if value is None else value for value in trial.user_attrs[rung])
 
 
-def chooser(trial: optuna.Trial) -> Choose:
+def chooser(trial: BaseTrial) -> Choose:
     """The choices of a space, made by an Optuna trial."""
 
     def choose(name: str, domain: Domain) -> Any:

@@ -13,7 +13,8 @@ from rich.console import Console
 from autodistill.facts import TeacherRef
 from autodistill.limits import Limits
 from autodistill.records import TrialRecord
-from autodistill.report.leaderboard import Row, failures, finite, rows, short_path, summary, table, verdict
+from autodistill.report.leaderboard import Row, failures, finite, rows, short_path, table, verdict
+from autodistill.study_report import summary
 
 NONE = Limits()
 

@@ -16,15 +16,15 @@ from optuna.trial import FrozenTrial, TrialState
 from autodistill.environment import KEEP_MEMORY
 from autodistill.facts import DatasetFacts, TeacherRef
 from autodistill.limits import Feasibility, Limits
+from autodistill.optuna_storage.open import open_storage
 from autodistill.ranking import was_interrupted
 from autodistill.recipe import Recipe
 from autodistill.records import Point, TrialRecord, read_records
 from autodistill.space import Space
+from autodistill.study_folder import default_storage
 from autodistill.tasks.base import DatasetRef
 from autodistill.train.assignment import Assignment, Report, TrialResult
 from autodistill.tuning.settings import SearchSettings
-from autodistill.tuning.storage import open_storage
-from autodistill.tuning.study import default_storage
 
 SPACE = """\
 version: 1

@@ -28,16 +28,16 @@ from optuna.trial import TrialState
 
 from autodistill.errors import RunError, StudyError
 from autodistill.limits import Limits
+from autodistill.optuna_storage.open import open_storage, open_to_search
 from autodistill.ranking import best_of
 from autodistill.recipe import Recipe
 from autodistill.records import Point
 from autodistill.space import Space
+from autodistill.study_folder import default_storage, write_about
 from autodistill.train.assignment import TrialResult
 from autodistill.tuning import ledger as ledger_module
 from autodistill.tuning.ledger import Ledger
 from autodistill.tuning.sampler import Halving, make_sampler, rungs
-from autodistill.tuning.storage import open_storage, open_to_search
-from autodistill.tuning.study import default_storage, write_about
 from autodistill.tuning.translate import Plan
 
 

@@ -38,12 +38,13 @@ from ray.tune.utils.object_cache import _ObjectCache
 from autodistill.environment import KEEP_MEMORY
 from autodistill.errors import RunError, StudyError
 from autodistill.limits import Limits
+from autodistill.optuna_storage.open import open_storage
 from autodistill.recipe import Recipe
+from autodistill.study import Study
+from autodistill.study_folder import default_storage
 from autodistill.tuning import run as run_module
 from autodistill.tuning.ray_backend import ray_running
 from autodistill.tuning.run import run_search
-from autodistill.tuning.storage import open_storage
-from autodistill.tuning.study import Study, default_storage
 from autodistill.tuning.tune_hooks import Messages
 
 pytestmark = pytest.mark.slow

@@ -17,10 +17,10 @@ from optuna.testing.pytest_storages import StorageTestCase
 from optuna.trial import FrozenTrial, TrialState
 
 from autodistill.errors import StudyError
+from autodistill.optuna_storage.mirror import Mirror
+from autodistill.optuna_storage.open import SavedStorage, close_storage, open_storage, open_to_search
 from autodistill.records import Point
-from autodistill.tuning.mirror import Mirror
 from autodistill.tuning.sampler import Halving, enter_rung
-from autodistill.tuning.storage import SavedStorage, close_storage, open_storage, open_to_search
 
 KINDS = ("journal", "database")
 

@@ -16,9 +16,10 @@ from test_ledger import Bench
 
 from autodistill.environment import describe_environment
 from autodistill.errors import RecipeError, RunError, StudyError
+from autodistill.study import Study
+from autodistill.study_folder import lock_study, read_about, write_about
 from autodistill.tuning import ray_backend
 from autodistill.tuning.run import run_search
-from autodistill.tuning.study import Study, lock_study, read_about, write_about
 
 
 class Reached(Exception):

@@ -1,21 +1,10 @@
-"""A study: the folder that a search leaves behind, and what can be read from it.
-
-study.json         what was asked, of which dataset, on which machines
-optuna.journal     the Optuna study: the truth (unless another storage was asked for; studies of older versions have an optuna.db)
-trials.parquet     every trial as a TrialRecord
-recommended.yaml   the best recipe
-best/              the best student
-students/          the best few students, by trial number
-search.log         tracebacks of failed trials
-"""
+"""A study: the folder that a search leaves behind, as an object to read. What lies in it is said in `study_folder`."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import filelock
 import pandas as pd
 
 from autodistill.errors import StudyError, not_allowed
@@ -24,15 +13,12 @@ from autodistill.limits import Limits
 from autodistill.ranking import best_of, count, was_interrupted
 from autodistill.recipe import Recipe
 from autodistill.records import BASELINES, Role, TrialRecord, read_records, to_frame
-from autodistill.storage import write_whole
-from autodistill.tuning.settings import SearchSettings, study_names, without_password
+from autodistill.study_folder import default_storage, read_about, study_names
+from autodistill.tuning.settings import SearchSettings
 
 if TYPE_CHECKING:
     import optuna
     import plotly.graph_objects as go
-
-SCHEMA = 1
-JOURNAL = "optuna.journal"
 
 
 class Study:
@@ -161,67 +147,6 @@ class Study:
         Raises:
             StudyError: the storage cannot be reached or does not hold the study.
         """
-        import optuna
+        from autodistill.optuna_storage.open import load_study  # Optuna: half a second
 
-        from autodistill.tuning.storage import open_storage
-
-        if "***" in self.storage:
-            raise StudyError(f"the storage {self.storage!r} needs its password: give the whole URL, Study.open(folder, storage=URL)")
-        if self.storage == default_storage(self.folder) and not has_default_storage(self.folder):
-            raise StudyError(f"the study {self.folder} has lost its {JOURNAL}; its trials can still be read from trials.parquet")
-        try:
-            return optuna.load_study(study_name=self.name, storage=open_storage(self.storage))
-        except KeyError:
-            raise StudyError(f"the storage {without_password(self.storage)!r} does not hold a study {self.name!r}") from None
-
-
-def default_storage(folder: Path) -> str:
-    """The Optuna storage in a study's folder: a journal's path; the URL of a SQLite file where an older version has made the study."""
-    database = folder / "optuna.db"
-    return f"sqlite:///{database}" if database.exists() and not (folder / JOURNAL).exists() else str(folder / JOURNAL)
-
-
-def has_default_storage(folder: Path) -> bool:
-    """Whether a study's folder holds its Optuna storage."""
-    return (folder / JOURNAL).exists() or (folder / "optuna.db").exists()
-
-
-def read_about(folder: Path) -> dict[str, Any] | None:
-    """study.json, None where there is none.
-
-    Raises:
-        StudyError: it cannot be read, or a newer autodistill wrote it.
-    """
-    path = folder / "study.json"
-    if not path.exists():
-        return None
-    try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-        schema = about["schema"]
-    except (OSError, ValueError, KeyError, TypeError) as cause:
-        raise StudyError(
-            f"{path} cannot be read ({type(cause).__name__}: {cause}); restore it, or start another study with --study"
-        ) from None
-    if schema > SCHEMA:
-        raise StudyError(f"{path} was written by a newer autodistill (schema {schema}, this one reads {SCHEMA}); upgrade autodistill")
-    return about
-
-
-def write_about(folder: Path, about: dict[str, Any]) -> None:
-    """Write study.json in one step."""
-    write_whole(folder / "study.json", json.dumps(about, indent=2, ensure_ascii=False) + "\n")
-
-
-def lock_study(folder: Path) -> filelock.FileLock:
-    """Take a study for this process; released by `.release()`, or by the system where the process is killed.
-
-    Raises:
-        StudyError: another search has it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(folder / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except filelock.Timeout:
-        raise StudyError(f"a search is running on the study {folder}; wait for it, or start another with --study") from None
-    return lock
+        return load_study(self.folder, self.name, self.storage)

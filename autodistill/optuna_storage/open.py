@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import optuna
 from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy import event
 
 from autodistill.errors import StudyError
-from autodistill.tuning.journal import BufferedJournal, open_journal
-from autodistill.tuning.mirror import Mirror
+from autodistill.optuna_storage.journal import BufferedJournal, open_journal
+from autodistill.optuna_storage.mirror import Mirror
+from autodistill.study_folder import JOURNAL, default_storage, has_default_storage
 from autodistill.tuning.settings import without_password
 
 SavedStorage: TypeAlias = BufferedJournal | Mirror
@@ -83,3 +85,19 @@ def close_storage(storage: BaseStorage) -> None:
 def study_exists(storage: BaseStorage, name: str) -> bool:
     """Whether the storage holds a study of this name."""
     return any(study.study_name == name for study in storage.get_all_studies())
+
+
+def load_study(folder: Path, name: str, storage: str) -> optuna.Study:
+    """The Optuna study of a study's folder, from its storage.
+
+    Raises:
+        StudyError: the storage cannot be reached or does not hold the study.
+    """
+    if "***" in storage:
+        raise StudyError(f"the storage {storage!r} needs its password: give the whole URL, Study.open(folder, storage=URL)")
+    if storage == default_storage(folder) and not has_default_storage(folder):
+        raise StudyError(f"the study {folder} has lost its {JOURNAL}; its trials can still be read from trials.parquet")
+    try:
+        return optuna.load_study(study_name=name, storage=open_storage(storage))
+    except KeyError:
+        raise StudyError(f"the storage {without_password(storage)!r} does not hold a study {name!r}") from None
