@@ -8,11 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from autodistill.models.base import StudentModule, to_device
-from autodistill.models.image import EncodedImages
-from autodistill.models.text import EncodedText
+from autodistill.models.base import Inputs, StudentModule, to_device
 from autodistill.tasks.base import Dataset
-from autodistill.tasks.metrics import evaluate_predictions
 
 EVALUATION_BATCH = 128
 
@@ -37,25 +34,24 @@ def evaluation_batches(lengths: Tensor | None, rows: int, batch_size: int) -> It
     yield from order.split(batch_size)
 
 
-def evaluate(model: StudentModule, inputs: EncodedText | EncodedImages, dataset: Dataset, device: torch.device) -> dict[str, float]:
+def evaluate(model: StudentModule, inputs: Inputs, dataset: Dataset, device: torch.device) -> dict[str, float]:
     """A model's metrics on the validation split, whose rows `inputs` are."""
     logits = validation_logits(model, inputs, dataset.outputs, device)
-    return evaluate_predictions(dataset.metric, logits.numpy(), dataset.validation.labels)
+    return dataset.target.evaluate(dataset.metric, logits.numpy(), dataset.validation.labels)
 
 
-def validation_logits(model: StudentModule, inputs: EncodedText | EncodedImages, outputs: int, device: torch.device) -> Tensor:
+def validation_logits(model: StudentModule, inputs: Inputs, outputs: int, device: torch.device) -> Tensor:
     """What a model in training says of every row, in the precision of its training."""
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
         return all_logits(model, inputs, outputs, device)
 
 
-def all_logits(model: StudentModule, inputs: EncodedText | EncodedImages, outputs: int, device: torch.device) -> Tensor:
+def all_logits(model: StudentModule, inputs: Inputs, outputs: int, device: torch.device) -> Tensor:
     """What a model says of every row, (N, outputs) float32 on the CPU."""
     model.eval()
-    lengths = inputs.lengths if isinstance(inputs, EncodedText) else None
     logits = torch.empty(len(inputs), outputs)
     with torch.inference_mode():
-        for rows in evaluation_batches(lengths, len(inputs), EVALUATION_BATCH):
+        for rows in evaluation_batches(inputs.lengths, len(inputs), EVALUATION_BATCH):
             logits[rows] = model(to_device(inputs.batch(rows), device)).logits.float().cpu()
     return logits
 
