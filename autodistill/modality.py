@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 import numpy as np
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from autodistill.augment.mixup import Mix
     from autodistill.augment.views import Reader
     from autodistill.features.seen import Seen
@@ -168,6 +170,10 @@ class Modality(ABC, Generic[Inputs, Batch]):
         """The dataset features that say what the rows are."""
 
     @abstractmethod
+    def teacher_batch(self, inputs: Inputs, rows: Tensor, random: np.random.Generator) -> Batch:
+        """Some rows as a teacher is trained on them. rows: (B,) int64."""
+
+    @abstractmethod
     def plain_columns(self, fit: Split) -> Callable[[Split], Any]:
         """What a linear model without an encoder reads: a function of a split that gives (N, D), dense or sparse, fitted to a split."""
 
@@ -283,6 +289,10 @@ class Text(Modality["EncodedText", "TextBatch"]):
     def flags(self) -> dict[str, float]:
         return {"is_image": 0.0, "is_pair": float(self.pair)}
 
+    def teacher_batch(self, inputs: EncodedText, rows: Tensor, random: np.random.Generator) -> TextBatch:
+        """As they are."""
+        return inputs.batch(rows)
+
     def plain_columns(self, fit: Split) -> Callable[[Split], Any]:
         """TF-IDF of words and word pairs; D is 0 where no text has a word."""
         from autodistill.features.surface import Words
@@ -382,6 +392,13 @@ class Image(Modality["EncodedImages", "ImageBatch"]):
     @property
     def flags(self) -> dict[str, float]:
         return {"is_image": 1.0, "is_pair": 0.0}
+
+    def teacher_batch(self, inputs: EncodedImages, rows: Tensor, random: np.random.Generator) -> ImageBatch:
+        """Flipped and cropped at random."""
+        from autodistill.augment.image import flip_crop
+        from autodistill.models.image import normalise
+
+        return normalise(flip_crop(inputs.images[rows.numpy()], random), inputs.mean, inputs.std)
 
     def plain_columns(self, fit: Split) -> Callable[[Split], Any]:
         """Histograms of oriented gradients, and mean colours."""

@@ -30,7 +30,7 @@ class Words:
         if self._words is None:
             return csr_matrix((len(split), 0))
         first = self._words.transform(split.texts)
-        if split.text_pairs is None:
+        if not split.text_pairs:
             return first
         second = self._words.transform(split.text_pairs)
         return hstack([first, second, abs(first - second), first.multiply(second)], format="csr")

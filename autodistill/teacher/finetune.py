@@ -164,7 +164,7 @@ def _train(
         Rows(encode(dataset, split, tokenizer, teacher), split.labels, _targets(dataset, split, mean, std))
         for split in (dataset.train, dataset.validation)
     )
-    training = Training(teacher, model, train, validation, dataset.metric, dataset.outputs, seed, device, progress)
+    training = Training(teacher, model, train, validation, dataset.modality, dataset.metric, dataset.outputs, seed, device, progress)
     found: dict[str, Any] = {}
     if teacher.init == "random":
         said = training.judge()

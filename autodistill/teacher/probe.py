@@ -68,8 +68,7 @@ def frozen_vectors(
     order = []
     try:
         with torch.inference_mode():
-            lengths = inputs.lengths if isinstance(inputs, EncodedText) else None
-            for rows in evaluation_batches(lengths, len(inputs), EVALUATION_BATCH):
+            for rows in evaluation_batches(inputs.lengths, len(inputs), EVALUATION_BATCH):
                 batch = to_device(inputs.batch(rows), device)
                 said = model(batch)
                 for pooling in poolings:

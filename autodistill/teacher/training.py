@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autodistill.augment.image import flip_crop
 from autodistill.errors import DivergedError
-from autodistill.models.base import Batch, StudentModule, to_device
+from autodistill.modality import Modality
+from autodistill.models.base import StudentModule, to_device
 from autodistill.models.fitting import parameter_groups, training_batches, validation_logits, warmup_and_decay
-from autodistill.models.image import EncodedImages, normalise
+from autodistill.models.image import EncodedImages
 from autodistill.models.text import EncodedText
 from autodistill.recipe import Teacher
 from autodistill.tasks.metrics import evaluate_predictions
@@ -80,12 +80,13 @@ class Rows:
 
 @dataclass
 class Training:
-    """One fine-tuning: what it needs, so that its steps can be read one by one. metric, outputs: of the dataset."""
+    """One fine-tuning: what it needs, so that its steps can be read one by one. modality, metric, outputs: of the dataset."""
 
     teacher: Teacher
     model: StudentModule
     train: Rows
     validation: Rows
+    modality: Modality
     metric: str
     outputs: int
     seed: int
@@ -168,10 +169,9 @@ class Training:
 
     def _batches(self) -> Iterator[Tensor]:
         generator = torch.Generator().manual_seed(self.seed)
-        lengths = self.train.inputs.lengths if isinstance(self.train.inputs, EncodedText) else None
         left = self.steps
         while left > 0:
-            batches = training_batches(lengths, len(self.train), self.teacher.batch_size, generator)[:left]
+            batches = training_batches(self.train.inputs.lengths, len(self.train), self.teacher.batch_size, generator)[:left]
             left -= len(batches)
             yield from batches
 
@@ -205,12 +205,7 @@ class Training:
 
     def _loss(self, rows: Tensor) -> Tensor:
         targets = self.train.targets[rows].to(self.device)
-        batch: Batch
-        if isinstance(self.train.inputs, EncodedImages):
-            images = self.train.inputs
-            batch = normalise(flip_crop(images.images[rows.numpy()], self.cropping), images.mean, images.std)
-        else:
-            batch = self.train.inputs.batch(rows)
+        batch = self.modality.teacher_batch(self.train.inputs, rows, self.cropping)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
             logits = self.model(to_device(batch, self.device)).logits.float()
         return F.mse_loss(logits.squeeze(1), targets) if targets.is_floating_point() else F.cross_entropy(logits, targets)
