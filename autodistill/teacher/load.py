@@ -19,7 +19,7 @@ from autodistill.models.image import EncodedImages
 from autodistill.models.pooled import PooledClassifier
 from autodistill.models.sources import quiet, source_folder, weight_files
 from autodistill.models.text import EncodedText, encode_split, load_tokenizer
-from autodistill.models.timm import ScaledTimm, TimmModel, build_timm, normalisation
+from autodistill.models.timm import ScaledTimm, TimmModel, build_timm, normalisation, pretrained_file
 from autodistill.models.transformer import Transformer
 from autodistill.recipe import Teacher
 from autodistill.storage import digest, file_fingerprint
@@ -42,7 +42,9 @@ def source_fingerprint(dataset: Dataset, teacher: Teacher) -> str:
     if dataset.is_image:
         import timm
 
-        return digest("timm", timm.__version__, timm_name(teacher), teacher.init)
+        file = pretrained_file(timm_name(teacher)) if teacher.init == "pretrained" else None
+        weights = [] if file is None else [file_fingerprint(file)]
+        return digest("timm", timm.__version__, timm_name(teacher), teacher.init, *weights)
     folder = source_folder(teacher.model, weights=teacher.init == "pretrained")
     files = [folder / "config.json", *sorted(folder.glob("tokenizer.json"))]
     files += weight_files(folder) if teacher.init == "pretrained" else []
