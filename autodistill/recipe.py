@@ -182,7 +182,8 @@ class Teacher(Part):
     max_length: Annotated[int, Field(ge=8)] = 128
     """Tokens that a text is cut to; the student reads the same ones. Without meaning for images."""
     image_size: Annotated[int, Field(ge=8, le=1024)] | None = None
-    """Pixels to which images are scaled for the teacher alone; None leaves them as they are. Without meaning for texts."""
+    """Images of fewer pixels a side are enlarged to so many, for the teacher alone; None leaves them as they are. Without meaning for
+    texts."""
 
 
 NONE: dict[str, Any] = {"kind": "none"}
@@ -248,6 +249,8 @@ class Recipe(Part):
             families = part.spec.options.get("families")
             if families and family not in families:
                 raise ValueError(f"{path}: {part.name!r} needs a student of family {' or '.join(families)}, and this one is {family!r}")
+        if self.task.startswith("image") and self.teacher.pooling in ("cls", "mean"):
+            raise ValueError(f"teacher.pooling is {self.teacher.pooling!r}, and images have no tokens; set it to 'auto' or 'model'")
         if self.augmentation.mixing == "cutmix" and not self.task.startswith("image"):
             raise ValueError(f"augmentation.mixing is 'cutmix', which cuts images; for {self.task} only 'mixup' is allowed")
         if self.task.startswith("image") and getattr(self.objective.intermediate, "tokens", None) == "cls":

@@ -33,6 +33,11 @@ def timm_name(teacher: Teacher) -> str:
     return teacher.model.removeprefix("timm:")
 
 
+def image_size_of(teacher: Teacher, image_size: int) -> int:
+    """The pixels a side that an image teacher reads images of image_size × image_size at."""
+    return max(teacher.image_size or 0, image_size)
+
+
 def source_fingerprint(dataset: Dataset, teacher: Teacher) -> str:
     """Names the weights that fine-tuning starts from.
 
@@ -73,10 +78,9 @@ def untrained_teacher(dataset: Dataset, teacher: Teacher) -> tuple[StudentModule
         ModelError: the model is not to be had or does not fit.
     """
     if dataset.image_size is not None:
-        model = build_timm(
-            timm_name(teacher), dataset.outputs, teacher.image_size or dataset.image_size, pretrained=teacher.init == "pretrained"
-        )
-        return (model if teacher.image_size is None else ScaledTimm(model.model, teacher.image_size)), None
+        size = image_size_of(teacher, dataset.image_size)
+        model = build_timm(timm_name(teacher), dataset.outputs, size, pretrained=teacher.init == "pretrained")
+        return (model if size == dataset.image_size else ScaledTimm(model.model, size)), None
     from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
 
     folder = source_folder(teacher.model, weights=teacher.init == "pretrained")
@@ -124,7 +128,7 @@ def save_teacher(model: StudentModule, tokenizer: Any, dataset: Dataset, teacher
     if isinstance(model, TimmModel):
         mean, std = normalisation(timm_name(teacher))
         about = {"name": timm_name(teacher), "outputs": dataset.outputs, "image_size": dataset.image_size, "mean": mean, "std": std}
-        scaled = {} if teacher.image_size is None else {"scaled_to": teacher.image_size}
+        scaled = {"scaled_to": model.size} if isinstance(model, ScaledTimm) else {}
         (folder / TIMM_FILE).write_text(json.dumps(about | scaled | {"classes": dataset.classes}, indent=1), encoding="utf-8")
         save_model(model.model, str(folder / "model.safetensors"))
         return
