@@ -22,13 +22,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-TEXT_CLASSIFICATION = ("text-classification", "text-pair-classification")
-TEXT_REGRESSION = ("text-regression", "text-pair-regression")
-IMAGE = ("image-classification",)
-TEXT = TEXT_CLASSIFICATION + TEXT_REGRESSION
-CLASSIFICATION = TEXT_CLASSIFICATION + IMAGE
-TASKS = TEXT + IMAGE
-"""Every task type that a recipe can be for."""
+from autodistill.task_types import CLASSIFICATION, IMAGE, TASKS, TEXT, TEXT_CLASSIFICATION, TEXT_REGRESSION
 
 _SCANNED = ("losses", "models", "augment")
 _NAMES = {
@@ -57,6 +51,11 @@ class Spec:
     def load(self) -> Callable[..., Any]:
         """Import the component's module and return its function."""
         return getattr(importlib.import_module(self.module), self.function)
+
+    def builders(self) -> dict[str, Callable[..., Any]]:
+        """Import the component's module and return what builds those of its inputs that are torch modules, by name."""
+        found: dict[str, Callable[..., Any]] = self.load().modules  # type: ignore[attr-defined]
+        return found
 
 
 def component(

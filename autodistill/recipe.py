@@ -16,14 +16,16 @@ import json
 import operator
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, SerializeAsAny, Tag, ValidationError, create_model, model_validator
+from pydantic import Discriminator, Field, SerializeAsAny, Tag, ValidationError, create_model, model_validator
 from pydantic.fields import FieldInfo
 
-from autodistill.components import Spec, specs
+from autodistill.components import specs
 from autodistill.errors import RecipeError
+from autodistill.parts import Component, Part, TokenReading, Weighted, bases
+from autodistill.task_types import TaskType, modality_of, target_of
 from autodistill.yamlfile import YamlFile, load_yaml
 
 VERSION = 1
@@ -39,14 +41,19 @@ ADDED: dict[tuple[str, str], Any] = {
     ("teacher", "head_learning_rate"): None,
     ("teacher", "calibration"): "none",
     ("teacher", "image_size"): None,
+    ("teacher", "scores"): None,
     ("student", "vocabulary"): "full",
     ("objective.intermediate", "layers"): None,
     ("objective.attention", "layers"): None,
+    ("training", "steps"): 0,
+    ("training", "unlabelled_share"): 0.0,
+    ("training", "unlabelled_choice"): "all",
+    ("training", "unlabelled_keep"): 1.0,
+    ("training", "stages"): "mixed",
 }
 """Fields that came later, by part and name, with the value that recipes from before them mean. At that value a field is left out of the
 canonical text, so that a recipe keeps its id when fields are added."""
 
-TaskType = Literal["text-classification", "text-pair-classification", "text-regression", "text-pair-regression", "image-classification"]
 Weight = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -55,11 +62,13 @@ LayerMap = Literal["skip", "last", "first", "emd", "all"]
 Layers = Annotated[int, Field(ge=1)] | None
 Tokens = Literal["cls", "mean", "tokens"]
 Projection = Literal["linear", "mlp", "orthogonal", "none"]
-Mixing = Literal["mixup", "cutmix"]
+MixingKind = Literal["mixup", "cutmix"]
+UnlabelledChoice = Literal["all", "confident", "uncertain", "diverse", "random"]
+Stages = Literal["mixed", "unlabelled-labelled"]
 
 SHARED: dict[str, dict[str, Any]] = {
     "student": {},
-    "augmentation": {"copies": (Annotated[int, Field(ge=1, le=16)], 1), "mixup": (Fraction, 0.0), "mixing": (Mixing, "mixup")},
+    "augmentation": {"copies": (Annotated[int, Field(ge=1, le=16)], 1), "mixup": (Fraction, 0.0), "mixing": (MixingKind, "mixup")},
     "objective.prediction": {"weight": (Weight, 1.0)},
     "objective.intermediate": {
         "weight": (Weight, 1.0),
@@ -81,59 +90,22 @@ SHARED: dict[str, dict[str, Any]] = {
 mixing; `mixing` is how rows are mixed: all over, or for images a box of the partner pasted in (CutMix, Yun et al. 2019)."""
 
 
-class Part(BaseModel):
-    """Base of a recipe's parts: frozen, and no key beyond the declared ones."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Component(Part):
-    """A part whose fields depend on its kind."""
-
-    slot: ClassVar[str] = ""
-    tag: ClassVar[str] = "kind"
-    own_names: ClassVar[tuple[str, ...]] = ()
-
-    @property
-    def name(self) -> str:
-        """The kind (a student's family), as the recipe says it."""
-        return str(getattr(self, self.tag))
-
-    @property
-    def active(self) -> bool:
-        """Whether there is something to do: a kind, and a weight above zero where it has one."""
-        return self.name != "none" and getattr(self, "weight", 1.0) > 0
-
-    @property
-    def own(self) -> dict[str, Any]:
-        """The component's own fields: the keyword arguments of its function."""
-        return {name: getattr(self, name) for name in self.own_names}
-
-    @property
-    def variant(self) -> str:
-        """What stands behind the colon of `timm:resnet10t`; empty where there is none."""
-        return self.name.partition(":")[2]
-
-    @property
-    def spec(self) -> Spec:
-        """The component that this part names (not for `none`)."""
-        return specs(self.slot)[self.name.partition(":")[0]]
-
-
 def _union(slot: str, tag: str = "kind", none: bool = True) -> Any:
     """The type of a slot: one model for each of its components, told apart by the tag."""
     shared = SHARED[slot]
     choices: list[Any] = []
     for kind, spec in specs(slot).items():
         kept = {name: field for name, field in shared.items() if name not in spec.options.get("drop", ())}
+        if "weight" in shared and "weight" not in kept:
+            raise TypeError(f"{slot} {kind!r} drops its weight, which every term of an objective has")
         own = {name: (_annotation(info), info.default) for name, info in spec.fields.model_fields.items()}
         named = (Annotated[str, Field(pattern=f"^{kind}:.+")], ...) if "variant" in spec.inputs else (Literal[kind], kind)
-        model = create_model(f"{slot} {kind}", __base__=Component, __doc__=spec.summary, **{tag: named, **own, **kept})
+        model = create_model(f"{slot} {kind}", __base__=bases(kept), __doc__=spec.summary, **{tag: named, **own, **kept})
         model.slot, model.tag, model.own_names = slot, tag, tuple(own)
         choices.append(Annotated[model, Tag(kind)])
     if none:
         rest = {name: shared[name] for name in ("mixup", "mixing") if name in shared}  # they work without another augmentation
-        model = create_model(f"{slot} none", __base__=Component, **{tag: (Literal["none"], "none")}, **rest)  # type: ignore[call-overload]
+        model = create_model(f"{slot} none", __base__=bases(rest), **{tag: (Literal["none"], "none")}, **rest)  # type: ignore[call-overload]
         model.slot = slot
         choices.append(Annotated[model, Tag("none")])
 
@@ -184,6 +156,9 @@ class Teacher(Part):
     image_size: Annotated[int, Field(ge=8, le=1024)] | None = None
     """Images of fewer pixels a side are enlarged to so many, for the teacher alone; None leaves them as they are. Without meaning for
     texts."""
+    scores: str | None = None
+    """The fingerprint of a file of scores that stands for the teacher: then no network is trained or run, and `model` is only where the
+    students have their tokenizer and their start from."""
 
 
 NONE: dict[str, Any] = {"kind": "none"}
@@ -208,9 +183,14 @@ class Objective(Part):
     relation: Relation = Field(default=NONE, validate_default=True)
 
     @property
-    def terms(self) -> dict[str, Component]:
+    def slots(self) -> dict[str, Component]:
+        """What stands in each slot."""
+        return {slot: getattr(self, slot) for slot in SLOTS}
+
+    @property
+    def terms(self) -> dict[str, Weighted]:
         """The objectives at work, by slot."""
-        return {slot: getattr(self, slot) for slot in SLOTS if getattr(self, slot).active}
+        return {slot: part for slot, part in self.slots.items() if isinstance(part, Weighted) and part.active}
 
 
 class Training(Part):
@@ -222,6 +202,20 @@ class Training(Part):
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.01
     warmup: Fraction = 0.1
     """Share of the steps over which the learning rate rises from zero."""
+    steps: Annotated[int, Field(ge=0)] = 0
+    """Of the optimizer, in `epochs` equal parts with an evaluation after each, so that trials on few rows and on many cost the same.
+    0: as many as make `epochs` passes over the labelled rows."""
+    unlabelled_share: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Share of each batch that is rows without labels, on which the student learns from the teacher alone. 0: they are not used."""
+    unlabelled_choice: UnlabelledChoice = "all"
+    """Which unlabelled rows are kept: `confident` and `uncertain` go by the largest probability that the teacher gives a row (of each
+    predicted class the same share), `diverse` by its embeddings (Sener, Savarese 2018, greedy k-centre), `random` by nothing: what fewer
+    rows would give."""
+    unlabelled_keep: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Share of the unlabelled rows that a choice keeps; `all` keeps all of them."""
+    stages: Stages = "mixed"
+    """`mixed`: hard labels and teacher together from the first step on. `unlabelled-labelled`: four fifths of the steps on all rows
+    without hard labels, then the rest on the labelled rows alone, as the objective says."""
 
 
 class Recipe(Part):
@@ -238,7 +232,8 @@ class Recipe(Part):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         parts: dict[str, Component] = {"student": self.student, "augmentation": self.augmentation}
-        parts |= {f"objective.{slot}": getattr(self.objective, slot) for slot in SLOTS}
+        parts |= {f"objective.{slot}": part for slot, part in self.objective.slots.items()}
+        modality, target = modality_of(self.task), target_of(self.task)
         family = self.student.name.partition(":")[0]
         for path, part in parts.items():
             if part.name == "none":
@@ -249,15 +244,31 @@ class Recipe(Part):
             families = part.spec.options.get("families")
             if families and family not in families:
                 raise ValueError(f"{path}: {part.name!r} needs a student of family {' or '.join(families)}, and this one is {family!r}")
-        if self.task.startswith("image") and self.teacher.pooling in ("cls", "mean"):
-            raise ValueError(f"teacher.pooling is {self.teacher.pooling!r}, and images have no tokens; set it to 'auto' or 'model'")
-        if self.augmentation.mixing == "cutmix" and not self.task.startswith("image"):
+        if (pooling := self.teacher.pooling) not in ("model", "auto", *modality.poolings):
+            raise ValueError(f"teacher.pooling is {pooling!r}, and images have no tokens; set it to 'auto' or 'model'")
+        if self.augmentation.mixing not in modality.mixings:
             raise ValueError(f"augmentation.mixing is 'cutmix', which cuts images; for {self.task} only 'mixup' is allowed")
-        if self.task.startswith("image") and getattr(self.objective.intermediate, "tokens", None) == "cls":
+        intermediate = self.objective.intermediate
+        if isinstance(intermediate, TokenReading) and intermediate.tokens not in modality.token_forms:
             raise ValueError("objective.intermediate.tokens is 'cls', its default, which images do not have; set it to 'mean' or 'tokens'")
+        training = self.training
+        if training.unlabelled_share > 0 and not self.objective.terms:
+            raise ValueError(
+                f"training.unlabelled_share is {training.unlabelled_share}, and no objective has a teacher in it: from it alone a student "
+                "learns on rows without labels; give an objective a weight above 0, or set unlabelled_share to 0"
+            )
+        if training.unlabelled_share == 0 and (training.unlabelled_choice != "all" or training.stages != "mixed"):
+            raise ValueError("training.unlabelled_choice and training.stages say how unlabelled rows are used; unlabelled_share is 0")
+        if training.unlabelled_choice == "all" and training.unlabelled_keep < 1:
+            raise ValueError("training.unlabelled_keep is below 1, and unlabelled_choice 'all' keeps every row; set it to 1, or choose")
+        if training.unlabelled_choice not in target.row_choices:
+            allowed = ", ".join(target.row_choices)
+            raise ValueError(f"training.unlabelled_choice is {training.unlabelled_choice!r}; for {self.task} allowed: {allowed}")
+        if training.stages != "mixed" and self.objective.hard_label_weight == 0:
+            raise ValueError("training.stages ends on the labelled rows with hard labels; objective.hard_label_weight is 0; raise it")
         if self.objective.hard_label_weight == 0 and not self.objective.terms:
             raise ValueError("objective: the student has nothing to learn from; give hard_label_weight or an objective a weight above 0")
-        if self.task.endswith("regression") and self.objective.label_smoothing > 0:
+        if self.objective.label_smoothing > 0 and not target.has_label_smoothing:
             raise ValueError(f"objective.label_smoothing has no meaning for {self.task}; remove it or set it to 0")
         return self
 

@@ -21,9 +21,9 @@ from autodistill.facts import DatasetFacts, TeacherRef
 from autodistill.limits import Limits
 from autodistill.recipe import Recipe
 from autodistill.recommend.library import RecordedStudy, load
-from autodistill.recommend.table import modality
 from autodistill.records import TrialRecord, write_records
 from autodistill.space import Space
+from autodistill.task_types import modality_name
 from autodistill.tasks.base import DatasetRef
 from autodistill.tuning.run import about_search
 from autodistill.tuning.sampler import chooser
@@ -43,7 +43,7 @@ def restore(entry: RecordedStudy, work: Path) -> Study:
         StudyError: there is a study of that name, or the space has another teacher by now.
     """
     asked = entry.about["settings"]
-    space = Space.load(modality(entry.task), entry.task).fixed("training.epochs", asked["max_epochs"])
+    space = Space.load(modality_name(entry.task), entry.task).fixed("training.epochs", asked["max_epochs"])
     settings = SearchSettings(
         dataset=DatasetRef(entry.dataset, asked["limit_train"], asked["seed"]),
         study=entry.dataset,

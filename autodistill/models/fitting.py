@@ -9,11 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from autodistill.models.base import StudentModule, to_device
-from autodistill.models.image import EncodedImages
-from autodistill.models.text import EncodedText
+from autodistill.models.base import Inputs, StudentModule, to_device
 from autodistill.tasks.base import Dataset
-from autodistill.tasks.metrics import evaluate_predictions
 
 EVALUATION_BATCH = 128
 
@@ -38,27 +35,23 @@ def evaluation_batches(lengths: Tensor | None, rows: int, batch_size: int) -> It
     yield from order.split(batch_size)
 
 
-def evaluate(model: StudentModule, inputs: EncodedText | EncodedImages, dataset: Dataset, device: torch.device) -> dict[str, float]:
+def evaluate(model: StudentModule, inputs: Inputs, dataset: Dataset, device: torch.device) -> dict[str, float]:
     """A model's metrics on the validation split, whose rows `inputs` are."""
     logits = validation_logits(model, inputs, dataset.outputs, device)
-    return evaluate_predictions(dataset.metric, logits.numpy(), dataset.validation.labels)
+    return dataset.target.evaluate(dataset.metric, logits.numpy(), dataset.validation.labels)
 
 
-def validation_logits(
-    model: StudentModule, inputs: EncodedText | EncodedImages, outputs: int, device: torch.device, rows: Tensor | None = None
-) -> Tensor:
+def validation_logits(model: StudentModule, inputs: Inputs, outputs: int, device: torch.device, rows: Tensor | None = None) -> Tensor:
     """What a model in training says of every row, or of `rows`, in the precision of its training."""
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
         return all_logits(model, inputs, outputs, device, rows)
 
 
-def all_logits(
-    model: StudentModule, inputs: EncodedText | EncodedImages, outputs: int, device: torch.device, rows: Tensor | None = None
-) -> Tensor:
+def all_logits(model: StudentModule, inputs: Inputs, outputs: int, device: torch.device, rows: Tensor | None = None) -> Tensor:
     """What a model says of every row, (N, outputs) float32 on the CPU; or of `rows` (R,) alone, (R, outputs)."""
     model.eval()
     asked = torch.arange(len(inputs)) if rows is None else rows
-    lengths = inputs.lengths[asked] if isinstance(inputs, EncodedText) else None
+    lengths = None if inputs.lengths is None else inputs.lengths[asked]
     logits = torch.empty(len(asked), outputs)
     with torch.inference_mode():
         for places in evaluation_batches(lengths, len(asked), EVALUATION_BATCH):

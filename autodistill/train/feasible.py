@@ -9,7 +9,7 @@ from autodistill.models import build_student, count_params
 from autodistill.models.base import StudentModule, pick_device, to_device
 from autodistill.recipe import Recipe, Teacher
 from autodistill.train.cost import count_parameters, measure_latency
-from autodistill.train.data import Opened, median_row
+from autodistill.train.data import Opened
 
 ROUNDS = 3
 
@@ -21,7 +21,7 @@ def model_cost(model: StudentModule, opened: Opened, device: str = "auto") -> tu
     """
     place = pick_device(device)
     model = model.to(place).eval()
-    batch = to_device(opened.validation.batch(median_row(opened.validation)), place)
+    batch = to_device(opened.validation.batch(opened.validation.median_row()), place)
     return count_parameters(model), min(measure_latency(model, batch) for _ in range(ROUNDS))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from autodistill.models.text import EncodedText
 from autodistill.models.vocabulary import TrimmedEmbedding
 from autodistill.train.data import TrialData, word_table
 from autodistill.train.students import copy_weights
@@ -26,11 +25,11 @@ class UsedRows:
         changed = data.recipe.augmentation.name != "none"
         if table is None or isinstance(table, TrimmedEmbedding) or changed:
             return
-        assert isinstance(train, EncodedText)
-        assert isinstance(validation, EncodedText)
         held = torch.zeros(len(table.weight), dtype=torch.bool)
-        for split in (train, validation):
-            held[split.ids.long()] = True
+        read = data.all_rows if data.recipe.training.unlabelled_share > 0 else data.rows
+        assert train.lengths is not None, "rows with tokens have lengths"
+        for ids in (train.ids[: int(train.lengths[:read].sum())], validation.ids):
+            held[ids.long()] = True
         held[data.context.pad_id] = False  # it comes first
         self._used = torch.cat([torch.tensor([data.context.pad_id]), held.nonzero()[:, 0]]).to(table.weight.device)
         rows = torch.zeros(len(table.weight), dtype=torch.int32, device=table.weight.device)
