@@ -35,7 +35,6 @@ SLOTS = ("prediction", "intermediate", "contrastive", "attention", "relation")
 
 ADDED: dict[tuple[str, str], Any] = {
     ("teacher", "min_steps"): 0,
-    ("teacher", "scores"): None,
     ("teacher", "pooling"): "model",
     ("teacher", "head_init"): "random",
     ("teacher", "max_steps"): None,
@@ -43,6 +42,7 @@ ADDED: dict[tuple[str, str], Any] = {
     ("teacher", "head_learning_rate"): None,
     ("teacher", "calibration"): "none",
     ("teacher", "image_size"): None,
+    ("teacher", "scores"): None,
     ("student", "vocabulary"): "full",
     ("objective.intermediate", "layers"): None,
     ("objective.attention", "layers"): None,
@@ -173,11 +173,12 @@ class Teacher(Part):
     """`temperature`: the logits are divided by what makes them most likely on the validation split (Guo et al. 2017)."""
     max_length: Annotated[int, Field(ge=8)] = 128
     """Tokens that a text is cut to; the student reads the same ones. Without meaning for images."""
+    image_size: Annotated[int, Field(ge=8, le=1024)] | None = None
+    """Images of fewer pixels a side are enlarged to so many, for the teacher alone; None leaves them as they are. Without meaning for
+    texts."""
     scores: str | None = None
     """The fingerprint of a file of scores that stands for the teacher: then no network is trained or run, and `model` is only where the
     students have their tokenizer and their start from."""
-    image_size: Annotated[int, Field(ge=8, le=1024)] | None = None
-    """Pixels to which images are scaled for the teacher alone; None leaves them as they are. Without meaning for texts."""
 
 
 NONE: dict[str, Any] = {"kind": "none"}
@@ -263,6 +264,8 @@ class Recipe(Part):
             families = fitting_families(part.spec, self.task)
             if families is not None and family not in families:
                 raise ValueError(f"{path}: {part.name!r} needs a student of family {' or '.join(families)}, and this one is {family!r}")
+        if (pooling := self.teacher.pooling) not in ("model", "auto", *modality.poolings):
+            raise ValueError(f"teacher.pooling is {pooling!r}, and images have no tokens; set it to 'auto' or 'model'")
         if self.augmentation.mixing not in modality.mixings:
             raise ValueError(f"augmentation.mixing is 'cutmix', which cuts images; for {self.task} only 'mixup' is allowed")
         intermediate = self.objective.intermediate

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from autodistill.features.counts import image_features, text_features
+from autodistill.features.counts import WORD, image_features, text_features
 from autodistill.features.frozen import Encoder, combined, gradients, shrunk
-from autodistill.features.surface import Words
 from autodistill.tasks.base import Split
 
 _SURFACE_SIDE = 8
@@ -32,8 +32,7 @@ def see_images(fit: Split, held: Split) -> Seen:
     """Histograms of oriented gradients; the pixels of small images."""
     assert fit.images is not None
     assert held.images is not None
-    frozen = gradients(fit.images), gradients(held.images)
-    return Seen(image_features(fit), frozen, (_pixels(fit.images), _pixels(held.images)))
+    return Seen(image_features(fit), (outlines(fit), outlines(held)), (_pixels(fit.images), _pixels(held.images)))
 
 
 def see_texts(fit: Split, held: Split, encoder: str) -> Seen:
@@ -43,8 +42,8 @@ def see_texts(fit: Split, held: Split, encoder: str) -> Seen:
         ModelError: the encoder is not to be had.
     """
     *frozen, pieces = _embedded(fit, held, encoder)
-    words = Words(fit)
-    return Seen(text_features(fit, pieces), (frozen[0], frozen[1]), (words.columns(fit), words.columns(held)))
+    words = words_of(fit)
+    return Seen(text_features(fit, pieces), (frozen[0], frozen[1]), (words(fit), words(held)))
 
 
 def _embedded(fit: Split, held: Split, encoder: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -60,6 +59,36 @@ def _embedded(fit: Split, held: Split, encoder: str) -> tuple[np.ndarray, np.nda
         both = model.embed([*texts, *fit.text_pairs, *held.text_pairs])
         rows = combined(both[: len(texts)], both[len(texts) :])
     return rows[: len(fit)], rows[len(fit) :], pieces
+
+
+def words_of(fit: Split) -> Callable[[Split], Any]:
+    """TF-IDF of the words and word pairs of these rows: sparse features (N, D) of any split; D is 0 where no text has a word.
+
+    For pairs they are put together as embeddings are.
+    """
+    from scipy.sparse import csr_matrix, hstack
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    words = TfidfVectorizer(token_pattern=WORD, ngram_range=(1, 2), sublinear_tf=True)
+    try:
+        words.fit([*(fit.texts or ()), *(fit.text_pairs or ())])
+    except ValueError:  # there is no word in any text
+        return lambda split: csr_matrix((len(split), 0))
+
+    def columns(split: Split) -> Any:
+        first = words.transform(split.texts)
+        if split.text_pairs is None:
+            return first
+        second = words.transform(split.text_pairs)
+        return hstack([first, second, abs(first - second), first.multiply(second)], format="csr")
+
+    return columns
+
+
+def outlines(split: Split) -> np.ndarray:
+    """Histograms of oriented gradients, and mean colours, (N, D)."""
+    assert split.images is not None
+    return gradients(split.images)
 
 
 def _pixels(images: np.ndarray) -> np.ndarray:

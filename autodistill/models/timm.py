@@ -29,10 +29,15 @@ class TimmModel(StudentModule):
         super().__init__()
         self.model = model
 
+    @property
+    def last_layer(self) -> nn.Module:
+        """The last layer, as timm names it."""
+        return self.model.get_classifier()
+
     def forward(self, batch: ImageBatch, *, taps: frozenset[str] = frozenset()) -> Outputs:
         """See `Model`."""
         read: list[Tensor] = []
-        handle = self.model.get_classifier().register_forward_pre_hook(lambda _, given: read.append(given[0].flatten(1)))
+        handle = self.last_layer.register_forward_pre_hook(lambda _, given: read.append(given[0].flatten(1)))
         states: list[Tensor] = []
         try:
             if "states" in taps:

@@ -13,23 +13,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from autodistill.errors import ModelError
 from autodistill.models.base import StudentModule, pick_device
 from autodistill.models.fitting import cpu_threads
-from autodistill.models.pooled import POOLINGS
-from autodistill.models.sources import source_folder
 from autodistill.recipe import ADDED, Teacher
 from autodistill.storage import cache_folder, digest, lock, new_folder
-from autodistill.tasks.base import Dataset, Split
-from autodistill.teacher.calibration import calibration_error, fit_temperature
-from autodistill.teacher.head import head_of, pooling_of, scale_logits, set_head, set_pooling
-from autodistill.teacher.load import encode, pooling_of_files, save_teacher, source_fingerprint, untrained_teacher
-from autodistill.teacher.probe import Probe, ProbeProgress, fit_probe, frozen_vectors
+from autodistill.target import Scaling
+from autodistill.tasks.base import Dataset
+from autodistill.teacher.head import pooling_of, set_head, set_pooling
+from autodistill.teacher.load import encode, save_teacher, source_fingerprint, untrained_teacher
+from autodistill.teacher.probe import Probe, ProbeProgress, best_probe
 from autodistill.teacher.rivals import linear_score
+from autodistill.teacher.text import pooling_of_files
 from autodistill.teacher.training import Judged, Rows, TeacherProgress, Training
 
 __all__ = ["FinetunedTeacher", "ProbeProgress", "TeacherProgress", "finetune_teacher"]
@@ -157,92 +154,50 @@ def _train(
     progress: Progress | None,
 ) -> dict[str, Any]:
     """Train the model in place, from its probe to its temperature; gives what is recorded of it."""
-    if dataset.is_regression and head_of(model).bias is None:
-        raise ModelError(f"teacher {teacher.model!r} has a head without bias, which regression needs; choose another teacher")
-    mean, std = _scale(dataset)
+    scaling = dataset.target.scaling(dataset.train.labels)
+    if scaling != Scaling() and model.last_layer.bias is None:
+        raise ModelError(f"teacher {teacher.model!r} has a head without bias, which scores need; choose another teacher")
     train, validation = (
-        Rows(encode(dataset, split, tokenizer, teacher), split.labels, _targets(dataset, split, mean, std))
+        Rows(encode(dataset, split, tokenizer, teacher), split.labels, dataset.target.to_learn(split.labels, scaling))
         for split in (dataset.train, dataset.validation)
     )
-    training = Training(teacher, model, train, validation, dataset.modality, dataset.metric, dataset.outputs, seed, device, progress)
+    training = Training(dataset, teacher, model, train, validation, seed, device, progress)
     found: dict[str, Any] = {}
     if teacher.init == "random":
         said = training.judge()
     else:
-        probe = _probe(training) if teacher.head_init == "probe" or _undecided(model, teacher) else None
+        undecided = _undecided(dataset, teacher)
+        probe = best_probe(training, undecided or (pooling_of(model),)) if teacher.head_init == "probe" or undecided else None
         said, step = _fine_tuned(training, probe)
         found = {"step": step, "probe_score": probe.said.score if probe else None, "linear_score": linear_score(dataset)}
-        if teacher.calibration == "temperature" and not dataset.is_regression:
-            found |= _calibrate(model, said.logits.numpy(), dataset.validation.labels)
-    if dataset.is_regression:
-        scale_logits(model, std, mean)
+        calibration = dataset.target.calibrated(said.logits.numpy(), validation.labels)
+        if calibration is not None and teacher.calibration == "temperature":
+            Scaling(scale=1 / calibration.temperature).fold_into(model.last_layer)
+            found |= {"temperature": calibration.temperature, "calibration_error": calibration.error}
+        if calibration is not None:
+            found["calibration_error_before"] = calibration.error_before
+    scaling.fold_into(model.last_layer)
     return found | {"score": said.score, "metrics": said.metrics, "pooling": pooling_of(model)}
 
 
-def _probe(training: Training) -> Probe:
-    """The best probe of the poolings that are to choose from; the model pools as it does from then on."""
-    teacher, model = training.teacher, training.model
-    poolings = POOLINGS if _undecided(model, teacher) else (pooling_of(model),)
-    total, done = len(training.train) + len(training.validation), 0
-
-    def read(rows: int) -> None:
-        nonlocal done
-        done += rows
-        if training.progress:
-            training.progress(ProbeProgress(total, done))
-
-    vectors, held = (frozen_vectors(model, rows.inputs, poolings, training.device, read) for rows in (training.train, training.validation))
-    probes = [
-        fit_probe(vectors[name], training.train, held[name], training.validation, training.metric, training.outputs, name)
-        for name in poolings
-    ]
-    best = max(probes, key=lambda probe: (probe.said.score, probe.said.likelihood))
-    set_pooling(model, best.pooling)
-    return best
+def _undecided(dataset: Dataset, teacher: Teacher) -> tuple[str, ...]:
+    """The poolings of which validation has to choose one; empty where the recipe or the model's files do."""
+    if teacher.pooling != "auto" or not dataset.modality.poolings:
+        return ()
+    return () if pooling_of_files(dataset.modality.source(teacher)) else dataset.modality.poolings
 
 
 def _fine_tuned(training: Training, probe: Probe | None) -> tuple[Judged, int]:
     """Fine-tune as the recipe says, from the probe where it says so."""
     teacher, start = training.teacher, None
+    if probe is not None:
+        set_pooling(training.model, probe.pooling)
     if probe is not None and teacher.head_init == "probe":
         set_head(training.model, probe.weight, probe.bias)
         start = probe.said
     if training.steps == 0:
         return start or training.judge(), 0
     return training.whole_epochs(start) if teacher.max_steps is None else training.until_no_gain(start)
-
-
-def _calibrate(model: StudentModule, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Divide the model's logits by the temperature that fits the validation rows."""
-    temperature = fit_temperature(logits, labels)
-    scale_logits(model, 1 / temperature)
-    errors = {
-        "calibration_error": calibration_error(logits / temperature, labels),
-        "calibration_error_before": calibration_error(logits, labels),
-    }
-    return errors | {"temperature": temperature}
-
-
-def _undecided(model: StudentModule, teacher: Teacher) -> bool:
-    """Whether validation has to choose the pooling: the recipe leaves it open, and so do the model's files."""
-    return (
-        teacher.pooling == "auto"
-        and pooling_of(model) in POOLINGS
-        and pooling_of_files(source_folder(teacher.model, weights=False)) is None
-    )
-
-
-def _scale(dataset: Dataset) -> tuple[float, float]:
-    """Mean and standard deviation of the scores to train on; 0 and 1 of classes."""
-    if not dataset.is_regression:
-        return 0.0, 1.0
-    labels = torch.from_numpy(np.ascontiguousarray(dataset.train.labels)).float()
-    return float(labels.mean()), float(labels.std(correction=0)) or 1.0
-
-
-def _targets(dataset: Dataset, split: Split, mean: float, std: float) -> Tensor:
-    labels = torch.from_numpy(np.ascontiguousarray(split.labels))
-    return (labels.float() - mean) / std if dataset.is_regression else labels.long()
 
 
 @contextmanager

@@ -10,18 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autodistill.errors import DivergedError
-from autodistill.modality import Modality
-from autodistill.models.base import StudentModule, to_device
+from autodistill.models.base import Batch, Inputs, StudentModule, to_device
 from autodistill.models.fitting import parameter_groups, training_batches, validation_logits, warmup_and_decay
-from autodistill.models.image import EncodedImages
-from autodistill.models.text import EncodedText
 from autodistill.recipe import Teacher
-from autodistill.tasks.metrics import evaluate_predictions
-from autodistill.teacher.head import head_of
+from autodistill.tasks.base import Dataset
 
 WARMUP = 0.1
 WEIGHT_DECAY = 0.01
@@ -45,9 +40,9 @@ class TeacherProgress:
 
 @dataclass(frozen=True)
 class Judged:
-    """What a model says of the validation rows. logits: (N, C), of scores standardised; metrics of them; score: the dataset's own.
+    """What a model says of the validation rows. logits: (N, C), on the scale that is learned; score: the dataset's own metric of them.
 
-    likelihood: the mean log-probability of the labels; of scores, minus the mean squared error.
+    likelihood: minus the loss; of two equal scores the likelier is the better one.
     """
 
     logits: Tensor
@@ -58,37 +53,25 @@ class Judged:
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows as a teacher reads them. labels: (N,) class indices, or scores. targets: (N,) what is learned: scores are standardised."""
+    """Rows as a teacher reads them. labels: (N,), the dataset's; learned: (N,), of `Target.to_learn`."""
 
-    inputs: EncodedText | EncodedImages
+    inputs: Inputs
     labels: np.ndarray
-    targets: Tensor
+    learned: Tensor
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def judge(self, logits: Tensor, metric: str, rows: Tensor | None = None) -> Judged:
-        """Compare what a model says of all rows, or of `rows` alone, with the labels. logits: (N, C) or (R, C)."""
-        labels, targets = (self.labels, self.targets) if rows is None else (self.labels[rows.numpy()], self.targets[rows])
-        metrics = evaluate_predictions(metric, logits.numpy(), labels)
-        if targets.is_floating_point():
-            likelihood = -float(F.mse_loss(logits.squeeze(1), targets))
-        else:
-            likelihood = -float(F.cross_entropy(logits, targets))
-        return Judged(logits, metrics, metrics[metric], likelihood)
-
 
 @dataclass
 class Training:
-    """One fine-tuning: what it needs, so that its steps can be read one by one. modality, metric, outputs: of the dataset."""
+    """One fine-tuning: what it needs, so that its steps can be read one by one."""
 
+    dataset: Dataset
     teacher: Teacher
     model: StudentModule
     train: Rows
     validation: Rows
-    modality: Modality
-    metric: str
-    outputs: int
     seed: int
     device: torch.device
     progress: Callable[[Any], None] | None = None
@@ -100,8 +83,15 @@ class Training:
 
     def judge(self, rows: Tensor | None = None) -> Judged:
         """What the model says of the validation rows, or of some of them."""
-        logits = validation_logits(self.model, self.validation.inputs, self.outputs, self.device, rows)
-        return self.validation.judge(logits, self.metric, rows)
+        return self.judged(validation_logits(self.model, self.validation.inputs, self.dataset.outputs, self.device, rows), rows)
+
+    def judged(self, logits: Tensor, rows: Tensor | None = None) -> Judged:
+        """Compare what is said of the validation rows, or of some of them, with their labels. logits: (N, C)."""
+        labels, learned = self.validation.labels, self.validation.learned
+        if rows is not None:
+            labels, learned = labels[rows.numpy()], learned[rows]
+        metrics = self.dataset.target.evaluate(self.dataset.metric, logits.numpy(), labels)
+        return Judged(logits, metrics, metrics[self.dataset.metric], -float(self.dataset.target.loss(logits, learned)))
 
     def whole_epochs(self, start: Judged | None) -> tuple[Judged, int]:
         """Train for the recipe's epochs, and leave the best one's weights in the model. See `until_no_gain`."""
@@ -125,7 +115,7 @@ class Training:
         """
         watched = self._watched()
         first = _copy(self.model)
-        best = None if start is None else self.validation.judge(start.logits[watched], self.metric, watched)
+        best = None if start is None else self.judged(start.logits[watched], watched)
         weights, at = first, 0
         every = self._interval(len(watched))
         for look, said in enumerate(self._looks(every, watched), 1):
@@ -195,7 +185,7 @@ class Training:
     def _optimizer(self) -> torch.optim.Optimizer:
         """AdamW (Loshchilov, Hutter 2019), the head's last layer with its own learning rate where it has one."""
         rate, of_head = self.teacher.learning_rate, self.teacher.head_learning_rate
-        apart = [] if of_head is None else list(head_of(self.model).parameters())
+        apart = [] if of_head is None else list(self.model.last_layer.parameters())
         places = {id(item) for item in apart}
         rest = [item for item in self.model.parameters() if item.requires_grad and id(item) not in places]
         groups = parameter_groups(rest, rate, WEIGHT_DECAY)
@@ -204,11 +194,10 @@ class Training:
         return torch.optim.AdamW(groups, lr=rate, fused=True)
 
     def _loss(self, rows: Tensor) -> Tensor:
-        targets = self.train.targets[rows].to(self.device)
-        batch = self.modality.teacher_batch(self.train.inputs, rows, self.cropping)
+        batch: Batch = self.dataset.modality.training_batch(self.train.inputs, rows, self.cropping)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
-            logits = self.model(to_device(batch, self.device)).logits.float()
-        return F.mse_loss(logits.squeeze(1), targets) if targets.is_floating_point() else F.cross_entropy(logits, targets)
+            logits = self.model(to_device(batch, self.device)).logits
+        return self.dataset.target.loss(logits, self.train.learned[rows].to(self.device))
 
 
 def _copy(model: nn.Module) -> dict[str, Tensor]:

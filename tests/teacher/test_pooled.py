@@ -19,7 +19,8 @@ from autodistill.models.teacher_weights import TeacherWeights
 from autodistill.recipe import Teacher
 from autodistill.teacher.finetune import finetune_teacher
 from autodistill.teacher.head import pooling_of
-from autodistill.teacher.load import encode, load_teacher, pooling_of_files, save_teacher, teacher_fingerprint, untrained_teacher
+from autodistill.teacher.load import encode, load_teacher, save_teacher, teacher_fingerprint, untrained_teacher
+from autodistill.teacher.text import pooling_of_files
 
 
 def asked(folder: Path, **fields: Any) -> Teacher:
