@@ -18,6 +18,7 @@ class DatasetFacts:
     task: str
     metric: str
     train_rows: int
+    unlabelled_rows: int = 0
 
 
 @dataclass(frozen=True)

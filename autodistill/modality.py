@@ -24,11 +24,12 @@ if TYPE_CHECKING:
     from autodistill.models.sides import Side
     from autodistill.models.text import EncodedText
     from autodistill.recipe import Component, Teacher
-    from autodistill.tasks.base import Split
+    from autodistill.tasks.base import DatasetRef, Split
     from autodistill.tasks.columns import Columns
     from autodistill.tasks.rows import Rows
     from autodistill.tasks.splits import Part
     from autodistill.tasks.tables import Table
+    from autodistill.tasks.unlabelled import UnlabelledRows
     from autodistill.teacher.plan import Taps
 
 
@@ -52,6 +53,11 @@ class Modality(ABC, Generic[Inputs, Batch]):
     def words(self) -> str:
         """How the task type begins."""
         return self.name
+
+    @property
+    def texts(self) -> int:
+        """How many texts a row has."""
+        return 0
 
     @property
     def pooled_forms(self) -> tuple[str, ...]:
@@ -90,6 +96,18 @@ class Modality(ABC, Generic[Inputs, Batch]):
     @abstractmethod
     def read(self, tables: Mapping[str, Table], columns: Columns, parts: Mapping[str, Part], name: str) -> Rows:
         """The rows of a dataset's splits. name: the dataset's, for errors.
+
+        Raises:
+            DataError: a row cannot be read.
+        """
+
+    @abstractmethod
+    def read_unlabelled(
+        self, places: Sequence[str], tables: Mapping[str, Table], columns: Columns, parts: Mapping[str, Part], ref: DatasetRef,
+        image_size: int | None, name: str, outputs: Sequence[str],
+    ) -> UnlabelledRows:  # fmt: skip
+        """The rows without labels. places: files, folders, and `rest`; outputs: the names of a model's outputs; the others are those of the
+        labelled rows.
 
         Raises:
             DataError: a row cannot be read.
@@ -170,6 +188,10 @@ class Text(Modality["EncodedText", "TextBatch"]):
     pair: bool = False
 
     @property
+    def texts(self) -> int:
+        return 2 if self.pair else 1
+
+    @property
     def words(self) -> str:
         return "text-pair" if self.pair else "text"
 
@@ -200,6 +222,14 @@ class Text(Modality["EncodedText", "TextBatch"]):
         from autodistill.tasks.rows import read_texts
 
         return read_texts(tables, columns, parts)
+
+    def read_unlabelled(
+        self, places: Sequence[str], tables: Mapping[str, Table], columns: Columns, parts: Mapping[str, Part], ref: DatasetRef,
+        image_size: int | None, name: str, outputs: Sequence[str],
+    ) -> UnlabelledRows:  # fmt: skip
+        from autodistill.tasks.unlabelled import unlabelled_texts
+
+        return unlabelled_texts(places, tables, columns, parts, ref, outputs)
 
     def source(self, teacher: Teacher) -> Path:
         """The folder of the tokenizer and the configuration."""
@@ -291,6 +321,16 @@ class Image(Modality["EncodedImages", "ImageBatch"]):
         from autodistill.tasks.rows import read_images
 
         return read_images(tables, columns, parts, name)
+
+    def read_unlabelled(
+        self, places: Sequence[str], tables: Mapping[str, Table], columns: Columns, parts: Mapping[str, Part], ref: DatasetRef,
+        image_size: int | None, name: str, outputs: Sequence[str],
+    ) -> UnlabelledRows:  # fmt: skip
+        from autodistill.tasks.unlabelled import unlabelled_images
+
+        assert columns.image is not None
+        assert image_size is not None
+        return unlabelled_images(places, tables, columns.image, parts, ref, image_size, name)
 
     def source(self, teacher: Teacher) -> Path:
         """Images are read without files of the teacher's."""

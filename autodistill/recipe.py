@@ -34,9 +34,15 @@ SLOTS = ("prediction", "intermediate", "contrastive", "attention", "relation")
 
 ADDED: dict[tuple[str, str], Any] = {
     ("teacher", "min_steps"): 0,
+    ("teacher", "scores"): None,
     ("student", "vocabulary"): "full",
     ("objective.intermediate", "layers"): None,
     ("objective.attention", "layers"): None,
+    ("training", "steps"): 0,
+    ("training", "unlabelled_share"): 0.0,
+    ("training", "unlabelled_choice"): "all",
+    ("training", "unlabelled_keep"): 1.0,
+    ("training", "stages"): "mixed",
 }
 """Fields that came later, by part and name, with the value that recipes from before them mean. At that value a field is left out of the
 canonical text, so that a recipe keeps its id when fields are added."""
@@ -50,6 +56,8 @@ Layers = Annotated[int, Field(ge=1)] | None
 Tokens = Literal["cls", "mean", "tokens"]
 Projection = Literal["linear", "mlp", "orthogonal", "none"]
 MixingKind = Literal["mixup", "cutmix"]
+UnlabelledChoice = Literal["all", "confident", "uncertain", "diverse", "random"]
+Stages = Literal["mixed", "unlabelled-labelled"]
 
 SHARED: dict[str, dict[str, Any]] = {
     "student": {},
@@ -122,6 +130,9 @@ class Teacher(Part):
     learning_rate: Positive = 5e-5
     max_length: Annotated[int, Field(ge=8)] = 128
     """Tokens that a text is cut to; the student reads the same ones. Without meaning for images."""
+    scores: str | None = None
+    """The fingerprint of a file of scores that stands for the teacher: then no network is trained or run, and `model` is only where the
+    students have their tokenizer and their start from."""
 
 
 NONE: dict[str, Any] = {"kind": "none"}
@@ -165,6 +176,20 @@ class Training(Part):
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.01
     warmup: Fraction = 0.1
     """Share of the steps over which the learning rate rises from zero."""
+    steps: Annotated[int, Field(ge=0)] = 0
+    """Of the optimizer, in `epochs` equal parts with an evaluation after each, so that trials on few rows and on many cost the same.
+    0: as many as make `epochs` passes over the labelled rows."""
+    unlabelled_share: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Share of each batch that is rows without labels, on which the student learns from the teacher alone. 0: they are not used."""
+    unlabelled_choice: UnlabelledChoice = "all"
+    """Which unlabelled rows are kept: `confident` and `uncertain` go by the largest probability that the teacher gives a row (of each
+    predicted class the same share), `diverse` by its embeddings (Sener, Savarese 2018, greedy k-centre), `random` by nothing: what fewer
+    rows would give."""
+    unlabelled_keep: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Share of the unlabelled rows that a choice keeps; `all` keeps all of them."""
+    stages: Stages = "mixed"
+    """`mixed`: hard labels and teacher together from the first step on. `unlabelled-labelled`: four fifths of the steps on all rows
+    without hard labels, then the rest on the labelled rows alone, as the objective says."""
 
 
 class Recipe(Part):
@@ -198,6 +223,21 @@ class Recipe(Part):
         intermediate = self.objective.intermediate
         if isinstance(intermediate, TokenReading) and intermediate.tokens not in modality.token_forms:
             raise ValueError("objective.intermediate.tokens is 'cls', its default, which images do not have; set it to 'mean' or 'tokens'")
+        training = self.training
+        if training.unlabelled_share > 0 and not self.objective.terms:
+            raise ValueError(
+                f"training.unlabelled_share is {training.unlabelled_share}, and no objective has a teacher in it: from it alone a student "
+                "learns on rows without labels; give an objective a weight above 0, or set unlabelled_share to 0"
+            )
+        if training.unlabelled_share == 0 and (training.unlabelled_choice != "all" or training.stages != "mixed"):
+            raise ValueError("training.unlabelled_choice and training.stages say how unlabelled rows are used; unlabelled_share is 0")
+        if training.unlabelled_choice == "all" and training.unlabelled_keep < 1:
+            raise ValueError("training.unlabelled_keep is below 1, and unlabelled_choice 'all' keeps every row; set it to 1, or choose")
+        if training.unlabelled_choice not in target.row_choices:
+            allowed = ", ".join(target.row_choices)
+            raise ValueError(f"training.unlabelled_choice is {training.unlabelled_choice!r}; for {self.task} allowed: {allowed}")
+        if training.stages != "mixed" and self.objective.hard_label_weight == 0:
+            raise ValueError("training.stages ends on the labelled rows with hard labels; objective.hard_label_weight is 0; raise it")
         if self.objective.hard_label_weight == 0 and not self.objective.terms:
             raise ValueError("objective: the student has nothing to learn from; give hard_label_weight or an objective a weight above 0")
         if self.objective.label_smoothing > 0 and not target.has_label_smoothing:

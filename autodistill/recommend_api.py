@@ -26,6 +26,7 @@ from autodistill.space import Space
 from autodistill.stages import Stage
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import Dataset, DatasetRef
+from autodistill.tasks.unlabelled import Unlabelled, places_of
 from autodistill.teacher.load import untrained_teacher
 from autodistill.train.data import Opened, open_inputs
 from autodistill.train.feasible import Feasibilities, model_cost
@@ -63,6 +64,8 @@ def recommend(
     max_latency_ms: float | str | None = None,
     top: int = 5,
     limit_train: int | None = None,
+    unlabelled: Unlabelled = (),
+    limit_unlabelled: int | None = None,
     seed: int = 0,
     text_columns: tuple[str, ...] | None = None,
     label_column: str | None = None,
@@ -78,6 +81,7 @@ def recommend(
             of median length, on this machine.
         top: how many recipes.
         limit_train: as for a search: the recommendation is for so many training rows.
+        unlabelled, limit_unlabelled: rows without labels, as for a search.
         seed: of the splits, the subset and the recipes drawn from the space.
         text_columns, label_column: names of a file's columns, where they cannot be guessed.
         studies: what to learn from; by default the shipped ones and the user's own.
@@ -85,8 +89,10 @@ def recommend(
     Raises:
         UserError: the dataset, the space or the limits cannot work, or nothing fitting is recorded.
     """
-    data = load_dataset(DatasetRef(dataset, limit_train, seed, text_columns, label_column))
+    data = load_dataset(DatasetRef(dataset, limit_train, seed, text_columns, label_column, places_of(unlabelled), limit_unlabelled))
     points = Space.load(space or data.modality.name, data.task)
+    if data.unlabelled is None:
+        points = points.without_unlabelled()
     if teacher is not None:
         points = points.fixed("teacher.model", teacher)
     recommender = Recommender(studies)
@@ -128,7 +134,7 @@ def training_seconds(recipe: Recipe, opened: Opened, device: str = "auto") -> fl
             if place.type == "cuda":
                 torch.cuda.synchronize(place)
             times.append(time.perf_counter() - began)
-    return statistics.fmean(times[1:]) * math.ceil(rows / size) * recipe.training.epochs
+    return statistics.fmean(times[1:]) * (recipe.training.steps or math.ceil(rows / size) * recipe.training.epochs)
 
 
 def warm_recipes(data: Dataset, space: Space, feasible: Feasible, trials: int, seed: int, tell: Listen) -> list[Recipe]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 
 from autodistill import events
-from autodistill.events import Listen, StageFinished, StageProgress, StageStarted
+from autodistill.errors import DataError
+from autodistill.events import Listen, SearchMessage, StageFinished, StageProgress, StageStarted
 from autodistill.facts import TeacherRef
 from autodistill.recipe import Teacher
 from autodistill.tasks.base import Dataset
+from autodistill.tasks.scores import TeacherScores, read_scores
 from autodistill.teacher.finetune import TeacherProgress, finetune_teacher
 from autodistill.teacher.outputs import OutputsProgress
 from autodistill.teacher.plan import Taps
+from autodistill.teacher.scored import scored_teacher
 from autodistill.train.data import Opened, prepare_outputs
 
 
@@ -35,6 +38,14 @@ class Stage:
             self.tell(StageFinished(self.stage, time.monotonic() - self.began, self.text))
 
 
+def tell_of_rows(data: Dataset, tell: Listen) -> None:
+    """Tell what was decided about the rows, and what people should look at."""
+    for note in data.notes:
+        tell(SearchMessage(note))
+    for warning in data.warnings:
+        tell(SearchMessage(warning, "warning"))
+
+
 def train_teacher(data: Dataset, part: Teacher, seed: int, tell: Listen) -> TeacherRef:
     """Fine-tune a teacher, or find it, telling how far it is."""
 
@@ -47,6 +58,29 @@ def train_teacher(data: Dataset, part: Teacher, seed: int, tell: Listen) -> Teac
         found = finetune_teacher(data, part, seed, progress=progress)
         how = "found in the cache" if found.reused else "fine-tuned" if trains else "left with random weights"
         stage.end(f"{part.model} {how}, {data.metric} {found.score:.4f}")
+    return TeacherRef(str(found.folder), found.score)
+
+
+def read_teacher_scores(data: Dataset, path: str, tell: Listen) -> TeacherScores:
+    """Read a file of a black-box teacher's scores, and tell what it holds.
+
+    Raises:
+        DataError: it cannot be read, or does not fit the dataset.
+    """
+    if not data.modality.texts:
+        raise DataError(f"teacher scores are matched with rows by their text, and {data.name} has none; give a teacher network")
+    scores = read_scores(path, data.target, per_row=data.modality.texts, text_columns=data.ref.text_columns)
+    for note in (*scores.notes, f"teacher scores: {scores.kind} of {len(scores.rows):,} texts"):
+        tell(SearchMessage(note))
+    return scores
+
+
+def match_scores(data: Dataset, part: Teacher, scores: TeacherScores, tell: Listen) -> TeacherRef:
+    """Make a file of scores the teacher of a dataset, telling how many rows have some."""
+    with Stage(tell, "teacher", "matching the teacher's scores with the rows") as stage:
+        found = scored_teacher(data, part, scores)
+        score = "too few validation rows have scores to judge it" if found.score is None else f"{data.metric} {found.score:.4f}"
+        stage.end(f"a file of scores: {found.coverage}; {score}")
     return TeacherRef(str(found.folder), found.score)
 
 

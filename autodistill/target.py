@@ -17,6 +17,9 @@ import numpy as np
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from autodistill.tasks.scores import Kind
+    from autodistill.tasks.tables import Table
+
 BINS = 10
 """Bins that scores are stratified by (equally full ones), and whose entropy is a dataset feature (equally wide ones)."""
 
@@ -64,6 +67,12 @@ class Target(ABC):
     """Reported beside the dataset's metric."""
     soft_loss: ClassVar[Mapping[str, Any]]
     """The objective of plain distillation, without its weight: `objective.prediction` of a recipe."""
+    decision_loss: ClassVar[Mapping[str, Any] | None]
+    """The objective of learning the teacher's decisions alone, as labels; None where it decides nothing."""
+    row_choices: ClassVar[tuple[str, ...]]
+    """By what unlabelled rows can be chosen (`training.unlabelled_choice` of a recipe)."""
+    no_label: ClassVar[np.generic]
+    """What stands in the labels for a row without one."""
     has_label_smoothing: ClassVar[bool]
     problem_type: ClassVar[str]
     """What transformers calls it in a model's configuration."""
@@ -101,17 +110,35 @@ class Target(ABC):
     def loss(self, logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
         """The loss on the labels alone, a mean over the rows. logits (B, C), labels (B,) of `to_learn` → scalar."""
 
+    def loss_of_labelled(self, logits: Tensor, labels: Tensor, labelled: Tensor | None, *, label_smoothing: float = 0.0) -> Tensor:
+        """The loss, a mean over the rows that have a label; 0 where none has. labelled: (B,) bool, None where all have one."""
+        if labelled is None:
+            return self.loss(logits, labels, label_smoothing=label_smoothing)
+        if not bool(labelled.any()):
+            return logits.sum() * 0.0
+        return self.loss(logits[labelled], labels[labelled], label_smoothing=label_smoothing)
+
     def mixed_loss(
-        self, logits: Tensor, labels: Tensor, partner_labels: Tensor | None, share: float, *, label_smoothing: float = 0.0
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        partner_labels: Tensor | None,
+        share: float,
+        *,
+        labelled: Tensor | None = None,
+        partner_labelled: Tensor | None = None,
+        label_smoothing: float = 0.0,
     ) -> Tensor:
         """The loss of rows that are mixed with partners: share · loss(labels) + (1 − share) · loss(partner_labels).
 
-        Without partners it is the loss on the labels. Source: Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization".
+        Without partners it is the loss on the labels. labelled, partner_labelled: as for `loss_of_labelled`.
+        Source: Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization".
         """
-        own = self.loss(logits, labels, label_smoothing=label_smoothing)
+        own = self.loss_of_labelled(logits, labels, labelled, label_smoothing=label_smoothing)
         if partner_labels is None:
             return own
-        return share * own + (1.0 - share) * self.loss(logits, partner_labels, label_smoothing=label_smoothing)
+        partner = self.loss_of_labelled(logits, partner_labels, partner_labelled, label_smoothing=label_smoothing)
+        return share * own + (1.0 - share) * partner
 
     def evaluate(self, metric: str, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         """The metric, and beside it the target's second one. logits: (N, C) or, of one output, (N,); labels: (N,).
@@ -132,6 +159,14 @@ class Target(ABC):
             return dict.fromkeys(names, float("nan"))
         predicted = self.decided(logits)
         return {name: SCORES[name](labels, predicted) for name in names}
+
+    @abstractmethod
+    def teacher_scores(self, table: Table, texts: tuple[str, ...]) -> tuple[Kind, np.ndarray, list[str]]:
+        """What a file of a teacher's scores holds: its kind, logits (N, C) float32, and notes. texts: the columns of texts.
+
+        Raises:
+            DataError: it does not hold what this target needs.
+        """
 
     @abstractmethod
     def decided(self, logits: np.ndarray) -> np.ndarray:
@@ -161,6 +196,9 @@ class Classes(Target):
     metrics = ("accuracy", "macro_f1", "matthews_correlation")
     second_metric = "accuracy"
     soft_loss = {"kind": "kl", "temperature": 2.0}  # noqa: RUF012 — nobody changes it
+    decision_loss = {"kind": "pseudo_label"}  # noqa: RUF012
+    row_choices = ("all", "confident", "uncertain", "diverse", "random")
+    no_label = np.int64(-1)
     has_label_smoothing = True
     problem_type = "single_label_classification"
 
@@ -195,6 +233,12 @@ class Classes(Target):
         import torch.nn.functional as F
 
         return F.cross_entropy(logits.float(), labels, label_smoothing=label_smoothing)
+
+    def teacher_scores(self, table: Table, texts: tuple[str, ...]) -> tuple[Kind, np.ndarray, list[str]]:
+        """Probabilities or logits of each class, or labels with a confidence."""
+        from autodistill.tasks.scores import scores_of_classes
+
+        return scores_of_classes(table, self.classes, texts)
 
     def decided(self, logits: np.ndarray) -> np.ndarray:
         """The classes of the largest logits."""
@@ -236,6 +280,9 @@ class Scores(Target):
     metrics = ("spearman",)
     second_metric = "pearson"
     soft_loss = {"kind": "mse"}  # noqa: RUF012 — nobody changes it
+    decision_loss = None
+    row_choices = ("all", "diverse", "random")
+    no_label = np.float32(np.nan)
     has_label_smoothing = False
     problem_type = "regression"
     classes = None
@@ -267,6 +314,12 @@ class Scores(Target):
         import torch.nn.functional as F
 
         return F.mse_loss(logits.squeeze(-1).float(), labels.float())
+
+    def teacher_scores(self, table: Table, texts: tuple[str, ...]) -> tuple[Kind, np.ndarray, list[str]]:
+        """A column of scores."""
+        from autodistill.tasks.scores import scores_of_numbers
+
+        return scores_of_numbers(table)
 
     def decided(self, logits: np.ndarray) -> np.ndarray:
         """The scores themselves."""

@@ -22,7 +22,7 @@ from autodistill.recipe import Recipe
 from autodistill.records import TrialRecord
 from autodistill.report import measures, texts
 from autodistill.report.answer import answer
-from autodistill.report.leaderboard import Row, failures, rows, verdict
+from autodistill.report.leaderboard import Row, data_reading, failures, rows, verdict
 from autodistill.tasks.base import DatasetRef
 from autodistill.tuning.settings import SearchSettings
 
@@ -93,7 +93,7 @@ def render_subject(study: Subject) -> str:
         study=study,
         asked=_asked(study),
         answer=answer(records, limits),
-        verdict=verdict(records, limits),
+        verdict=f"{verdict(records, limits)} {data_reading(records, study.about['dataset'].get('unlabelled_rows', 0))}".rstrip(),
         facts=_facts(best, records, teacher),
         rows=[_cells(row) for row in found],
         metric=texts.clean(records[0].metric) if records else "score",
@@ -244,6 +244,7 @@ def _reproduce(settings: SearchSettings) -> str:
         ("--max-params", shares.get("parameters", settings.max_params)), ("--max-latency", shares.get("latency", latency)),
         ("--seed", settings.seed),
         ("--repeats", settings.repeats if settings.repeats > 1 else None),
+        *(("--unlabelled", place) for place in settings.dataset.unlabelled), ("--limit-unlabelled", settings.dataset.limit_unlabelled),
         ("--study", f"{settings.study}-again"),
     ]  # fmt: skip
     options[1:1] = [("--text-column", name) for name in settings.dataset.text_columns or ()]

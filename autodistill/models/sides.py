@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from autodistill.modality import Image, Text
-from autodistill.models.base import Outputs
+from autodistill.models.base import Outputs, each_tensor
 
 
 @dataclass
@@ -33,6 +33,13 @@ class Side(ABC):
     @abstractmethod
     def layers(self) -> int:
         """Number of layers whose states are there."""
+
+    def take(self, rows: Tensor) -> Self:
+        """Some rows of the batch. rows: (B,) bool."""
+        return replace(self, outputs=self._outputs_of(rows))
+
+    def _outputs_of(self, rows: Tensor) -> Outputs:
+        return each_tensor(self.outputs, lambda tensor: tensor[rows] if tensor.numel() else tensor)
 
     @abstractmethod
     def state(self, layer: int, tokens: str) -> Tensor:
@@ -60,6 +67,9 @@ class TextSide(Side):
     """Of texts. mask: (B, T) bool, True on tokens. Both models read the same tokens."""
 
     mask: Tensor
+
+    def take(self, rows: Tensor) -> Self:
+        return replace(self, outputs=self._outputs_of(rows), mask=self.mask[rows])
 
     @property
     def layers(self) -> int:

@@ -105,18 +105,23 @@ class Recommender:
         return list(found.values())
 
     def _recorded(self, space: Space) -> Counter[Recipe]:
-        """The recorded recipes that fit the space's task, with its teacher and epochs: how many studies of its modality hold each."""
-        teacher = space.defaults().teacher.model_dump()
-        epochs = space.defaults().training.epochs
+        """The recorded recipes that fit the space's task, with its teacher, budget and use of unlabelled rows: how many studies of its
+        modality hold each.
+        """
+        defaults = space.defaults().model_dump()
+        budget = {name: defaults["training"][name] for name in ("epochs", "steps")}
+        unlabelled = {name: value for name, value in defaults["training"].items() if name.startswith("unlabelled") or name == "stages"}
         found: Counter[Recipe] = Counter()
         for study in self.studies:
             if modality_name(study.task) != modality_name(space.task):
                 continue
             own = set()
             for record in study.records:
-                training = record.recipe["training"] | {"epochs": epochs}
+                training = record.recipe["training"] | budget
+                if record.recipe["objective"]["prediction"]["kind"] != "none":
+                    training |= unlabelled
                 with suppress(RecipeError):  # a kind that does not fit this task
-                    own.add(Recipe.parse(record.recipe | {"task": space.task, "teacher": teacher, "training": training}))
+                    own.add(Recipe.parse(record.recipe | {"task": space.task, "teacher": defaults["teacher"], "training": training}))
             found.update(sorted(own, key=lambda recipe: recipe.id))
         return found
 

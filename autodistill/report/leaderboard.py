@@ -92,7 +92,11 @@ def table(found: Sequence[Row], metric: str, width: int) -> Table:
 
 
 def verdict(records: Sequence[TrialRecord], limits: Limits) -> str:
-    """By how much the best distilled student beats the one trained without a teacher, or that it does not."""
+    """By how much the best distilled student beats the one trained without a teacher, and what unlabelled rows are worth."""
+    return f"{_gain(records, limits)} {unlabelled_worth(records)}".rstrip()
+
+
+def _gain(records: Sequence[TrialRecord], limits: Limits) -> str:
     ranked = rank(list(records), limits)
     distilled = next((record for record in ranked if record.role != "no_kd"), None)
     bare = next((record for record in records if record.role == "no_kd" and not was_interrupted(record)), None)
@@ -125,6 +129,46 @@ def verdict(records: Sequence[TrialRecord], limits: Limits) -> str:
     if texts.objective(distilled.recipe) == texts.UNDISTILLED:
         gain += " Its recipe learns from hard labels alone: the gain is not distillation's."
     return gain
+
+
+def unlabelled_worth(records: Sequence[TrialRecord]) -> str:
+    """What the unlabelled rows are worth to the plain student; empty where no baseline has used any."""
+    scores = {record.role: _score(record) for record in records if record.role in BASELINES and not was_interrupted(record)}
+    without, with_them, pseudo = (scores.get(role) for role in ("plain_kd", "plain_kd_all", "pseudo_labels"))
+    if without is None or with_them is None:
+        return ""
+    hard = "" if pseudo is None else f"; with the teacher's decisions alone as labels {pseudo:.4f}"
+    return (
+        f"Unlabelled rows are worth {with_them - without:+.4f} to plain distillation: {without:.4f} without them, {with_them:.4f} "
+        f"with them{hard}."
+    )
+
+
+def data_curve(records: Sequence[TrialRecord], rows: int) -> list[tuple[int, float]]:
+    """Numbers of unlabelled rows, and the best recipe's score with so many, fewest first. rows: how many there are."""
+    found: dict[float, float] = {}
+    for record in records:
+        value = _score(record)
+        if record.role == "fewer_rows" and value is not None:
+            found[record.recipe["training"]["unlabelled_keep"]] = value
+    return [(round(keep * rows), found[keep]) for keep in sorted(found)]
+
+
+def data_reading(records: Sequence[TrialRecord], rows: int) -> str:
+    """What more unlabelled rows would give, in a sentence; empty where no trials were run for it.
+
+    The next doubling is taken to gain as the last one did, less by the factor by which that gained less than the one before it.
+    """
+    points = data_curve(records, rows)
+    if len(points) < 3:
+        return ""
+    quarter, half, whole = (score for _, score in points[-3:])
+    seen = ", ".join(f"{score:.4f} with {count:,}" for count, score in points)
+    first, last = half - quarter, whole - half
+    if last <= 0:
+        return f"More unlabelled rows: the best recipe has {seen}; the last doubling gained nothing, so more of them promise little."
+    more = whole + last * min(1.0, last / first if first > 0 else 1.0)
+    return f"More unlabelled rows: the best recipe has {seen}; twice as many would give about {more:.3f} (one seed, a guess)."
 
 
 def failures(records: Sequence[TrialRecord]) -> list[str]:

@@ -16,12 +16,15 @@ UNDISTILLED = "hard labels"
 ROLES: dict[Role, str] = {
     "no_kd": "no KD",
     "plain_kd": "plain KD",
+    "pseudo_labels": "pseudo-labels",
+    "plain_kd_all": "plain KD, all rows",
     "defaults": "defaults",
     "given": "given",
     "recommended": "recommended",
     "search": "search",
     "explore": "explore",
     "repeat": "repeat",
+    "fewer_rows": "fewer unlabelled rows",
 }
 """A trial's role, for people."""
 

@@ -20,6 +20,7 @@ from autodistill.tasks.problems import Problems
 from autodistill.tasks.source import Source
 from autodistill.tasks.splits import Part, plan
 from autodistill.tasks.tables import Table
+from autodistill.tasks.unlabelled import check_places
 
 
 def load_dataset(ref: DatasetRef, *, with_test: bool = False) -> Dataset:
@@ -33,6 +34,9 @@ def load_dataset(ref: DatasetRef, *, with_test: bool = False) -> Dataset:
     """
     if ref.limit_train is not None and ref.limit_train < 2:
         raise DataError(f"limit_train is {ref.limit_train}; allowed: 2 or more, or none for all rows")
+    if ref.limit_unlabelled is not None and ref.limit_unlabelled < 1:
+        raise DataError(f"limit_unlabelled is {ref.limit_unlabelled}; allowed: 1 or more, or none for all rows")
+    check_places(ref.unlabelled, ref.limit_train)
     source = find(ref.name)
     info = source.info
     problems = Problems()
@@ -68,6 +72,12 @@ def load_dataset(ref: DatasetRef, *, with_test: bool = False) -> Dataset:
     if twice:
         notes.append(f"{twice} of {len(splits['validation'])} validation rows stand in train too")
     own_labels = (splits[split].labels.tobytes() for split in ("train", "validation"))
+    places = (*source.unlabelled, *ref.unlabelled, *([ref.teacher_scores] if ref.teacher_scores else []))
+    more = modality.read_unlabelled(places, tables, columns, parts, ref, read.image_size, info.name, target.outputs) if places else None
+    if more is not None and not more.count:
+        if source.unlabelled or ref.unlabelled:
+            raise DataError(f"no unlabelled row can be used ({more.notes[-1]}); give other ones")
+        more = None  # a file of scores need not have more texts than the splits
     return Dataset(
         name=info.name,
         task=task,
@@ -78,7 +88,10 @@ def load_dataset(ref: DatasetRef, *, with_test: bool = False) -> Dataset:
         fingerprint=digest(task, "\n".join(target.classes or ()), *own_labels, *read.contents),
         ref=replace(ref, name=source.place or ref.name),
         image_size=read.image_size,
-        notes=tuple(notes),
+        notes=(*notes, *(more.notes if more else ())),
+        warnings=more.warnings if more else (),
+        unlabelled=replace(more.rows, labels=np.repeat(target.no_label, more.count)) if more else None,
+        unlabelled_fingerprint=more.fingerprint if more else "",
         _test=splits.get("test"),
     )
 

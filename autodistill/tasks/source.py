@@ -37,6 +37,7 @@ class Source:
     own: the user's own files, whose errors the user can mend. A published set (its dataset.json names its source) is taken
     as it is: rows without text are left out, classes that train lacks may stand in the other splits, both with a note.
     place: the name by which other processes find it too, whatever their working folder; None where the given name does.
+    unlabelled: files and folders of rows without labels that lie beside the others.
     """
 
     info: Info
@@ -44,6 +45,7 @@ class Source:
     own: bool = True
     notes: tuple[str, ...] = field(default=())
     place: str | None = None
+    unlabelled: tuple[str, ...] = ()
 
 
 def read_info(path: Path, name: str) -> Info:

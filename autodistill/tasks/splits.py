@@ -10,6 +10,8 @@ from autodistill.errors import DataError
 
 LEAST = 10
 """Rows without which there is nothing to split."""
+REST = "rest"
+"""The training rows that a limit leaves out."""
 _TEST, _VALIDATION, _LIMIT = 1, 2, 3  # separate random streams, so that one decision does not move another
 
 
@@ -53,7 +55,8 @@ def held_out(rows: int) -> int:
 def plan(keys: dict[str, np.ndarray], seed: int, limit_train: int | None, name: str) -> tuple[dict[str, Part], list[str]]:
     """Which rows of which tables make up train, validation and test, and the notes on it.
 
-    keys: the strata of each labelled table: train, with or without validation and test, or "all" alone.
+    keys: the strata of each labelled table: train, with or without validation and test, or "all" alone. Where a limit leaves training
+    rows out, they are the part `rest`.
 
     Raises:
         DataError: there are too few rows.
@@ -89,6 +92,8 @@ def plan(keys: dict[str, np.ndarray], seed: int, limit_train: int | None, name: 
     if limit_train is not None and limit_train < len(kept):
         rng = np.random.default_rng([seed, _LIMIT])
         notes.append(f"train: {limit_train} of {len(kept)} rows, stratified, seed {seed}; validation and test are whole")
-        kept = kept[stratified(keys[base][kept], limit_train, rng, leave_one=False)]
+        taken = stratified(keys[base][kept], limit_train, rng, leave_one=False)
+        parts[REST] = Part(base, np.delete(kept, taken))
+        kept = kept[taken]
     parts["train"] = Part(base, kept)
     return parts, notes

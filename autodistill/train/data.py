@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from autodistill.augment.views import Reader, view_count, view_key
@@ -22,7 +23,9 @@ from autodistill.tasks import load_dataset
 from autodistill.tasks.base import Dataset, DatasetRef
 from autodistill.teacher.outputs import OutputsProgress, TeacherOutputs, ensure_outputs
 from autodistill.teacher.plan import Taps
+from autodistill.teacher.scored import ScoredOutputs, has_scores
 from autodistill.train.assignment import Assignment
+from autodistill.train.choice import chosen_rows
 from autodistill.train.objective import Known
 
 
@@ -30,7 +33,7 @@ from autodistill.train.objective import Known
 class Opened:
     """A dataset as one teacher reads it. A worker keeps it from trial to trial.
 
-    scaling: on which students learn the training targets.
+    train: the labelled rows, then the unlabelled ones. scaling: on which students learn the training targets.
     """
 
     dataset: Dataset
@@ -46,7 +49,7 @@ def open_inputs(dataset: Dataset, teacher: Teacher, folder: str | Path) -> Opene
     """Encode a dataset's splits for a fine-tuned teacher, or find them encoded."""
     folder, modality = Path(folder), dataset.modality
     tokenizer = modality.open_tokenizer(folder)
-    train, validation = (modality.encode(split, teacher, tokenizer) for split in (dataset.train, dataset.validation))
+    train, validation = (modality.encode(split, teacher, tokenizer) for split in (dataset.all_training_rows, dataset.validation))
     context = StudentContext(
         task=dataset.task,
         outputs=dataset.outputs,
@@ -69,9 +72,11 @@ class TrialData:
         self.opened, self.recipe, self.device, self.threads = opened, recipe, device, threads
         self.dataset, self.context = opened.dataset, opened.context
         self.rows, self.metric, self.classes = len(self.dataset.train), self.dataset.metric, self.dataset.classes
+        self.all_rows = len(opened.train)
         self.outputs = self.dataset.outputs
         self.train_labels, self.validation_labels = (
-            self.dataset.target.to_learn(split.labels, opened.scaling) for split in (self.dataset.train, self.dataset.validation)
+            self.dataset.target.to_learn(split.labels, opened.scaling)
+            for split in (self.dataset.all_training_rows, self.dataset.validation)
         )
         self.validation = opened.validation
         self.typical_row = self.validation.median_row()
@@ -102,9 +107,11 @@ class TrialData:
     def _make(self, copy: int) -> TrainView:
         opened, augmentation, seed = self.opened, self.recipe.augmentation, self.dataset.ref.seed
         reader = Reader(opened.tokenizer, self.context.max_length, opened.folder, self.recipe.teacher.model, self.device)
-        inputs = self.dataset.modality.view(self.dataset.train, opened.train, reader, augmentation, copy, seed)
+        inputs = self.dataset.modality.view(self.dataset.all_training_rows, opened.train, reader, augmentation, copy, seed)
         if not self.recipe.objective.terms:
             return TrainView(inputs, None, opened.scaling)
+        if has_scores(opened.folder):
+            return TrainView(inputs, ScoredOutputs(opened.folder, inputs, self.dataset.modality), opened.scaling)
         outputs = ensure_outputs(
             self.dataset,
             "train",
@@ -117,17 +124,51 @@ class TrialData:
         )
         return TrainView(inputs, outputs, opened.scaling)
 
+    def unlabelled_rows(self, view: TrainView) -> Tensor:
+        """The numbers of the unlabelled rows that the recipe uses, (K,) int64.
+
+        Raises:
+            RecipeError: it uses some, and the dataset has none.
+        """
+        training = self.recipe.training
+        if training.unlabelled_share == 0:
+            return torch.arange(0)
+        if self.all_rows == self.rows:
+            raise RecipeError(
+                f"training.unlabelled_share is {training.unlabelled_share}, and the dataset {self.dataset.name!r} has no unlabelled rows; "
+                "give some with --unlabelled, or set it to 0"
+            )
+        assert view.outputs is not None, "a recipe that uses unlabelled rows has objectives"
+        rows = torch.arange(self.rows, self.all_rows)
+        scored = self.scored(rows)
+        if scored is not None:
+            rows = rows[scored]
+        if training.unlabelled_choice == "all":
+            return rows
+        logits, embeddings = (view.outputs.column(name)[rows] for name in ("logits", "embedding"))
+        seed = self.dataset.ref.seed
+        return rows[chosen_rows(training.unlabelled_choice, training.unlabelled_keep, logits, embeddings, seed)]
+
+    def scored(self, rows: Tensor) -> Tensor | None:
+        """Which rows a file of teacher scores has, (B,) bool; None where the teacher is a network, which says something of every row."""
+        outputs = self.view(0).outputs
+        if not isinstance(outputs, ScoredOutputs) or bool(outputs.is_scored[rows].all()):
+            return None
+        return outputs.is_scored[rows]
+
     def known(self, view: TrainView) -> Known:
-        """What the modules of objectives may ask about the training split, as the view shows it."""
+        """What the modules of objectives may ask about the training split, as the view shows it: its labelled rows, and how many there are
+        with the unlabelled ones.
+        """
 
         def said(name: str) -> Tensor:
             assert view.outputs is not None, "only a recipe with objectives asks"
-            return view.outputs.column(name)
+            return view.outputs.column(name)[: self.rows]
 
         return {
             "classes": lambda: self.outputs,
-            "rows": lambda: self.rows,
-            "labels": lambda: self.train_labels,
+            "rows": lambda: self.all_rows,
+            "labels": lambda: self.train_labels[: self.rows],
             "teacher_embeddings": lambda: said("embedding"),
             "teacher_logits": lambda: self.opened.scaling.apply(said("logits")),
         }
@@ -136,7 +177,7 @@ class TrialData:
 class TrainView:
     """One view of the training rows, and what the teacher says of it (None where the recipe has no use for a teacher)."""
 
-    def __init__(self, inputs: Inputs, outputs: TeacherOutputs | None, scaling: Scaling) -> None:
+    def __init__(self, inputs: Inputs, outputs: TeacherOutputs | ScoredOutputs | None, scaling: Scaling) -> None:
         self.inputs, self.outputs, self.scaling = inputs, outputs, scaling
         self.lengths = inputs.lengths
 

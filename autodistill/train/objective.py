@@ -29,13 +29,18 @@ from autodistill.train.taps import term_layers, term_tokens
 class BatchLabels:
     """What is known of a batch's rows. labels: (B,), as `Target.loss` wants them. index: (B,) int64, rows of the train split.
 
-    Mixed rows (mixup) also have the labels of their partners, and the share of each row itself, in (0, 1].
+    Mixed rows (mixup) also have the labels of their partners, and the share of each row itself, in (0, 1]. labelled: (B,) bool, which rows
+    have a label, None where all do; of mixed rows, partner_labelled says it of their partners. scored: (B,) bool, of which rows the teacher
+    says something, None where of all.
     """
 
     labels: Tensor
     index: Tensor
     partner_labels: Tensor | None = None
     share: float = 1.0
+    labelled: Tensor | None = None
+    partner_labelled: Tensor | None = None
+    scored: Tensor | None = None
 
 
 Known = Mapping[str, Callable[[], Any]]
@@ -80,7 +85,15 @@ class Term(nn.Module):
         return student.outputs.embedding.shape[-1], teacher.outputs.embedding.shape[-1]
 
     def forward(self, student: Side, teacher: Side, labels: BatchLabels) -> Tensor:
-        """The term's value, unweighted."""
+        """The term's value, unweighted, over the rows of which the teacher says something; of one that needs labels, those with a label."""
+        used = labels.scored
+        if labels.labelled is not None and "labels" in self.spec.inputs:
+            used = labels.labelled if used is None else used & labels.labelled
+        if used is not None:
+            if not bool(used.any()):
+                return student.outputs.logits.sum() * 0.0
+            student, teacher = student.take(used), teacher.take(used)
+            labels = BatchLabels(labels.labels[used], labels.index[used])
         if not self.per_pair:
             return self._value(self.pairs[0], student, teacher, labels)
         values = torch.stack([self._value(pair, student, teacher, labels) for pair in self.pairs])
@@ -156,13 +169,23 @@ class Objective(nn.Module):
         self.terms = nn.ModuleDict(terms)
 
     def hard(self, logits: Tensor, labels: BatchLabels) -> Tensor:
-        """The target's loss on the labels; mixed rows count for both labels by their shares."""
-        return self.target.mixed_loss(logits, labels.labels, labels.partner_labels, labels.share, label_smoothing=self.label_smoothing)
+        """The target's loss on the labels that there are; mixed rows count for both labels by their shares."""
+        return self.target.mixed_loss(
+            logits,
+            labels.labels,
+            labels.partner_labels,
+            labels.share,
+            labelled=labels.labelled,
+            partner_labelled=labels.partner_labelled,
+            label_smoothing=self.label_smoothing,
+        )
 
-    def forward(self, student: Side, teacher: Side | None, labels: BatchLabels) -> tuple[Tensor, dict[str, Tensor]]:
-        """The sum, and each weighted term, detached, by slot."""
+    def forward(
+        self, student: Side, teacher: Side | None, labels: BatchLabels, hard_labels: bool = True
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The sum, and each weighted term, detached, by slot. hard_labels: whether they count; without them the teacher alone does."""
         parts: dict[str, Tensor] = {}
-        if self.hard_label_weight > 0:
+        if self.hard_label_weight > 0 and hard_labels:
             parts["hard_label"] = self.hard_label_weight * self.hard(student.outputs.logits, labels)
         for slot, term in self.terms.items():
             parts[slot] = term.weight * term(student, teacher, labels)

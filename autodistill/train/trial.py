@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from autodistill.errors import DivergedError
 from autodistill.models import build_student
 from autodistill.models.base import StudentModule, full_precision, pick_device, to_device
-from autodistill.models.fitting import cpu_threads, make_optimizer, training_batches, validation_logits, warmup_and_decay
+from autodistill.models.fitting import cpu_threads, make_optimizer, validation_logits, warmup_and_decay
 from autodistill.recipe import Recipe
 from autodistill.records import Point
 from autodistill.train.assignment import Assignment, Report, TrialResult
+from autodistill.train.batches import Batches
 from autodistill.train.cost import count_flops, count_parameters
 from autodistill.train.data import TrialData, open_data, word_table
 from autodistill.train.first_token import FirstToken
@@ -102,7 +103,8 @@ class Trainer:
         self.mixing = np.random.default_rng(seed)
         self.objective = self._objective().to(device)
         self.optimizer = make_optimizer([student, self.objective], recipe.training.learning_rate, recipe.training.weight_decay)
-        steps = epochs * math.ceil(data.rows / recipe.training.batch_size)
+        self.batches = Batches(data, epochs, self.order)
+        steps = epochs * self.batches.per_epoch
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, warmup_and_decay(steps, recipe.training.warmup))
 
     def _objective(self) -> Objective:
@@ -126,9 +128,9 @@ class Trainer:
         self.student.train()
         self.objective.train()
         totals: dict[str, Tensor] = {}
-        batches = training_batches(view.lengths, self.data.rows, self.recipe.training.batch_size, self.order)
-        for given in read_batches(lambda rows: self.read(rows, epoch), batches, self.device):
-            for name, value in self.learn(given).items():
+        batches = self.batches.of_epoch(epoch, view)
+        for step, given in enumerate(read_batches(lambda rows: self.read(rows, epoch), batches, self.device)):
+            for name, value in self.learn(given, self.batches.has_hard_labels(epoch, step)).items():
                 totals[name] = totals[name] + value if name in totals else value
         losses = {name: float(value) / len(batches) for name, value in totals.items()}
         if not math.isfinite(sum(losses.values())):
@@ -138,29 +140,36 @@ class Trainer:
 
     def step(self, rows: Tensor, epoch: int) -> dict[str, Tensor]:
         """One optimizer step on a batch of rows, as an epoch reads them; returns each weighted term."""
-        return self.learn(self.read(rows, epoch))
+        return self.learn(self.read(rows, epoch), self.batches.has_hard_labels(epoch, 0))
 
     def read(self, rows: Tensor, epoch: int) -> Given:
         """The rows, on the CPU."""
         view = self.data.view(epoch - 1)
         return Given(rows, self.data.train_labels[rows], view.batch(rows), view.teacher_batch(rows))
 
-    def learn(self, given: Given) -> dict[str, Tensor]:
-        """One optimizer step on a batch; returns each weighted term."""
+    def learn(self, given: Given, hard_labels: bool = True) -> dict[str, Tensor]:
+        """One optimizer step on a batch; returns each weighted term. hard_labels: whether they count in this step."""
         batch, spoken, labels = given.batch, given.said, given.labels
         batch_labels = BatchLabels(labels.to(self.device, non_blocking=True), given.rows.to(self.device, non_blocking=True))
+        labelled = given.rows < self.data.rows
+        if not bool(labelled.all()):
+            batch_labels.labelled = labelled.to(self.device, non_blocking=True)
+        scored = self.data.scored(given.rows)
         mixed: AbstractContextManager[None] = nullcontext()
         augmentation = self.recipe.augmentation
         if augmentation.mixup > 0:
             mix = self.data.dataset.modality.mix(batch, augmentation.mixing, augmentation.mixup, self.mixing)
             batch, spoken = mix.batch(batch), None if spoken is None else mix.outputs(spoken)
             batch_labels.partner_labels, batch_labels.share = labels[mix.partner].to(self.device), mix.share
+            scored = None if scored is None else scored & scored[mix.partner]
+            batch_labels.partner_labelled = None if batch_labels.labelled is None else labelled[mix.partner].to(self.device)
             mixed = mix.embeddings(word_table(self.student, self.data.context.vocab_size))
+        batch_labels.scored = None if scored is None else scored.to(self.device)
         batch = to_device(batch, self.device)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"), mixed:
             said = self.student(batch, taps=self.taps)
         teacher = None if spoken is None else self.data.side(to_device(spoken, self.device), batch)
-        loss, parts = self.objective(self.data.side(full_precision(said), batch), teacher, batch_labels)
+        loss, parts = self.objective(self.data.side(full_precision(said), batch), teacher, batch_labels, hard_labels)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.student.parameters(), GRADIENT_NORM)

@@ -26,8 +26,10 @@ class UsedRows:
         if table is None or isinstance(table, TrimmedEmbedding) or changed:
             return
         held = torch.zeros(len(table.weight), dtype=torch.bool)
-        for split in (train, validation):
-            held[split.ids.long()] = True
+        read = data.all_rows if data.recipe.training.unlabelled_share > 0 else data.rows
+        assert train.lengths is not None, "rows with tokens have lengths"
+        for ids in (train.ids[: int(train.lengths[:read].sum())], validation.ids):
+            held[ids.long()] = True
         held[data.context.pad_id] = False  # it comes first
         self._used = torch.cat([torch.tensor([data.context.pad_id]), held.nonzero()[:, 0]]).to(table.weight.device)
         rows = torch.zeros(len(table.weight), dtype=torch.int32, device=table.weight.device)

@@ -110,6 +110,16 @@ class Ledger:
         for more in range(1, self.settings.repeats):
             self.enqueue("repeat", recipes.values(), self.settings.seed + more)
 
+    def fewer_rows(self) -> None:
+        """Queue the best recipe that uses unlabelled rows with a quarter, half and all of them, where the settings ask for that."""
+        using = [record for record in self.ranked() if record.recipe["training"].get("unlabelled_share")]
+        if not self.settings.data_curve or not using:
+            return
+        recipe = using[0].recipe
+        for keep in (0.25, 0.5, 1.0):
+            part = {"unlabelled_choice": "all" if keep == 1.0 else "random", "unlabelled_keep": keep}
+            self.enqueue("fewer_rows", [Recipe.parse(recipe | {"training": recipe["training"] | part})])
+
     def _enqueue(self, role: Role, recipe: Recipe, seed: int, more: dict[str, Any]) -> None:
         try:
             fixed = self.space.encode(recipe)

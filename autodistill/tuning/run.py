@@ -131,7 +131,7 @@ def run_search(
         known |= {recipe.id for recipe in given}
         first = [recipe for recipe in warm if recipe.id not in known]
         ledger.enqueue("explore" if settings.explore else "recommended", first[: settings.trials])
-        why = _run(ledger, settings, runner, emit, began)
+        why = _run(ledger, settings, runner, emit, began, len(baselines))
         found = Study(folder, about, url)
         emit(SearchFinished(found.counts, time.monotonic() - began, why))
         if why == "interrupted":
@@ -146,7 +146,7 @@ def run_search(
         lock.release()
 
 
-def _run(ledger: Ledger, settings: SearchSettings, runner: Runner, emit: Listen, began: float) -> str | None:
+def _run(ledger: Ledger, settings: SearchSettings, runner: Runner, emit: Listen, began: float, baselines: int) -> str | None:
     """Run rounds of Ray Tune until the ledger wants no more. Says why where it ends earlier."""
     deadline = None if settings.time_budget is None else began + settings.time_budget
 
@@ -159,14 +159,16 @@ def _run(ledger: Ledger, settings: SearchSettings, runner: Runner, emit: Listen,
             try:
                 if not ledger.wants_more():
                     ledger.repeat()
+                    ledger.fewer_rows()
                 if ledger.wants_more() and not late():
                     with ray_running(settings) as ray:
-                        asked = settings.trials, ledger.searched, ray.workers, settings.time_budget, ledger.limits
+                        asked = settings.trials, ledger.searched, ray.workers, settings.time_budget, ledger.limits, baselines
                         emit(SearchStarted(settings.study, str(ledger.folder), *asked))
                         try:
                             for _ in range(2):
                                 _rounds(ledger, settings, ray, runner, emit, lambda: interrupted.is_set() or late())
                                 ledger.repeat()  # the best are only known now
+                                ledger.fewer_rows()
                         finally:
                             ledger.sweep("the search was stopped")  # first tell, then kill: a second Ctrl-C must find it told
             except Halt:

@@ -414,3 +414,31 @@ def test_baselines_and_the_best_few_are_repeated_with_other_seeds(tmp_path):
     assert ranked[0].recipe_id == first[2].recipe_id  # the best mean over seeds, though two had a better first seed
     assert [item.recipe_id for item in ranked if item.role == "explore"][1:3] == [first[0].recipe_id, first[1].recipe_id]
     assert all(item.role != "repeat" for item in ranked)
+
+
+def test_the_best_recipe_is_tried_on_parts_of_the_unlabelled_rows_where_that_is_asked_for(tmp_path):
+    bench = Bench(tmp_path, trials=2, data_curve=True, space=Space.load("text", "text-classification"))
+    while bench.ledger.wants_more():
+        bench.train(bench.propose())
+    searched = bench.ledger.searched
+    bench.ledger.fewer_rows()
+    bench.ledger.fewer_rows()  # as a resumed search does
+    best = bench.ledger.ranked()[0]
+    parts = []
+    while bench.ledger.wants_more():
+        run = bench.propose()
+        assert run.role == "fewer_rows"
+        parts.append((run.recipe.training.unlabelled_choice, run.recipe.training.unlabelled_keep))
+        assert run.recipe.student == Recipe.parse(best.recipe).student
+        bench.train(run, factor=2.0)
+    assert parts == [("random", 0.25), ("random", 0.5), ("all", 1.0)]
+    assert bench.ledger.ranked()[0].trial == best.trial
+    assert bench.ledger.searched == searched
+
+
+def test_no_parts_are_tried_unasked(tmp_path):
+    bench = Bench(tmp_path, trials=2, space=Space.load("text", "text-classification"))
+    while bench.ledger.wants_more():
+        bench.train(bench.propose())
+    bench.ledger.fewer_rows()
+    assert not bench.ledger.wants_more()
