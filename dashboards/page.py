@@ -212,7 +212,7 @@ def stage_seconds(about: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _time(records: Sequence[TrialRecord], stages: Mapping[str, float]) -> dict[str, Any]:
-    spent = sum(measures.hours(records).values()) + sum(stages.get(name, 0.0) for name in ("teacher", "outputs"))
+    spent = sum(measures.worker_seconds(records).values()) + sum(stages.get(name, 0.0) for name in ("teacher", "outputs"))
     stopped = measures.saved_by_stopping(records)
     stored = measures.saved_by_store(records, stages.get("outputs"))
     return {

@@ -1,1 +1,1 @@
-"""What a study came to, for people: the leaderboard, and the page."""
+"""The results of a study for people: answer, leaderboard, verdict, importance, the numbers behind the figures, and trackers."""

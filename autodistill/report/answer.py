@@ -1,4 +1,4 @@
-"""The answer of a search in one sentence, for someone who was not there."""
+"""The result of a search in one sentence, for readers who did not run it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def answer(records: Sequence[TrialRecord], limits: Limits) -> str:
     if not ranked or ranked[0].score is None or measures.score_of(ranked[0]) is None:
         failed = sum(record.state == "fail" for record in records)
         why = f"; {texts.plural(failed, 'trial')} failed" if failed else ""
-        return f"There is no student to take: none of the {texts.plural(len(records), 'trial')} came to a score within the limits{why}."
+        return f"No student can be recommended: none of the {texts.plural(len(records), 'trial')} has a score within the limits{why}."
     best = ranked[0]
     name = texts.clean(families.title(best.recipe.get("student", {})))
     size = "" if best.params is None else f" with {texts.params(best.params)} parameters"

@@ -1,12 +1,12 @@
 """Which components of the pipeline mattered in a study: a functional ANOVA over groups of parameters.
 
-A random forest learns the score from the recipe. A component's share is the variance of its marginal, that is of the forest's
-prediction with all other components averaged out, over the variance of the forest's predictions; what the shares leave is owed to
-interactions between components. Source: Hutter, Hoos, Leyton-Brown 2014, "An Efficient Approach for Assessing Hyperparameter
-Importance", with two differences: a component is all its parameters at once (of a slot its kind, its weight, and whatever its kind
-has), and the marginals are taken over the study's own recipes in place of a uniform box. So a parameter is never looked at where it
-does not apply, and the shares are about the recipes that were tried, which a sampler drew near to the good ones. Where the range of
-one component depends on another (a transformer's learning rates are lower than a CNN's), the two share what is owed to either.
+A random forest learns the score from the recipe. A component's marginal is the forest's prediction with all other components averaged
+out; its share is the variance of the marginal over the variance of the forest's predictions. The rest is due to interactions between
+components. Source: Hutter, Hoos, Leyton-Brown 2014, "An Efficient Approach for Assessing Hyperparameter Importance", with two
+differences. A component is a group of parameters (of a slot: its kind, its weight, and the parameters of that kind). And the marginals
+are taken over the study's own recipes instead of a uniform box: a parameter is never evaluated where it does not apply, and the shares
+describe the recipes that were tried, many of which the sampler drew near the good ones. Where the range of one component depends on
+another (a transformer's learning rates are lower than a CNN's), the two share their common effect.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ import numpy as np
 from autodistill.records import TrialRecord
 
 FEWEST = 10
-"""Complete trials below which nothing is said."""
+"""With fewer complete trials than this, importance is not computed."""
 
 _TREES = 100
 _LEAF = 2
 _RECIPES = 100
-"""Recipes over which marginals are taken at most: their square is how many predictions a component needs."""
+"""The largest number of recipes that marginals are taken over: a component needs its square of predictions."""
 
 _NAMED = 4
 """How many components the sentence names at most."""
@@ -37,10 +37,11 @@ MISSING = "–"
 
 @dataclass(frozen=True)
 class Importance:
-    """Shares of the variance of the score, by component, largest first; components that no recipe varied are not in it.
+    """Each component's share of the variance of the score, largest first; without the components that no recipe varied.
 
-    interactions: what the components do only together. explained: how much of the score's variance the forest foretells in trials
-    that it has not seen (out of bag). trials: how many it learned from. reason: why there are no shares, empty where there are.
+    interactions: the share of effects that components have only together. explained: the share of the score's variance that the
+    forest predicts in trials that it was not fitted on (out of bag). trials: how many trials it learned from. reason: why there are
+    no shares; empty where there are some.
     """
 
     shares: dict[str, float] = field(default_factory=dict)
@@ -53,11 +54,11 @@ class Importance:
 def component_importance(records: Sequence[TrialRecord], seed: int = 0) -> Importance:
     """The importance of each component in the complete trials of one study.
 
-    Pruned trials are left out: their scores are those of fewer epochs. `seed` is of the forest.
+    Pruned trials are left out, because their scores are those of fewer epochs. seed: of the forest.
     """
     used = [record for record in records if record.state == "complete" and record.score is not None and math.isfinite(record.score)]
     if len(used) < FEWEST:
-        return Importance(trials=len(used), reason=f"{len(used)} complete trials are too few to tell, {FEWEST} are the least")
+        return Importance(trials=len(used), reason=f"{len(used)} complete trials are too few; at least {FEWEST} are needed")
     scores = np.array([record.score for record in used], dtype=float)
     if np.ptp(scores) == 0:
         return Importance(trials=len(used), reason="all trials have the same score")
@@ -76,13 +77,13 @@ def component_importance(records: Sequence[TrialRecord], seed: int = 0) -> Impor
     points = table[np.random.default_rng(seed).permutation(len(table))[:_RECIPES]]
     total = float(forest.predict(points).var())
     shares = {name: marginal_variance(forest, points, columns) / total for name, columns in components.items()} if total else {}
-    over = max(1.0, sum(shares.values()))  # of components that are not independent, as the kinds for one student family only
+    over = max(1.0, sum(shares.values()))  # above 1 where components are not independent, such as kinds that fit one student family only
     shares = {name: share / over for name, share in sorted(shares.items(), key=lambda item: -item[1])}
     return Importance(shares, max(0.0, 1.0 - sum(shares.values())), explained, len(used))
 
 
 def marginal_variance(forest: Any, points: np.ndarray, columns: list[int]) -> float:
-    """Variance over the points of E[prediction | these columns], all other columns being averaged over the points.
+    """Variance over the points of E[prediction | these columns], with all other columns averaged over the points.
 
     Shapes: points (N, P).
     """
@@ -93,10 +94,10 @@ def marginal_variance(forest: Any, points: np.ndarray, columns: list[int]) -> fl
 
 
 def encode(recipes: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, dict[str, list[int]]]:
-    """Recipes as numbers, and which columns are each component's. Parameters that do not vary are left out.
+    """Recipes as a table of numbers, and the columns of each component. Parameters that do not vary are left out.
 
-    A number is itself, and below all others where a recipe does not have the parameter; other values get a column each, of 0 and 1,
-    as does their absence.
+    A numeric parameter is one column, with a value below all others where a recipe does not have it. Any other parameter has a column
+    of 0 and 1 for each of its values, and one for its absence.
     """
     flat = [dict(_leaves(recipe)) for recipe in recipes]
     columns: list[np.ndarray] = []
@@ -112,7 +113,7 @@ def encode(recipes: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, dict[str, 
 
 
 def component_of(path: str) -> str | None:
-    """The component that a key path of a recipe belongs to; None for what is no part of the pipeline (version, task)."""
+    """The component that a recipe's key path belongs to; None where it is not part of the pipeline (version, task)."""
     head, _, rest = path.partition(".")
     if head != "objective":
         return head if rest else None
@@ -121,10 +122,10 @@ def component_of(path: str) -> str | None:
 
 
 def _leaves(recipe: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
+    leaves: list[tuple[str, Any]] = []
     for key, value in recipe.items():
-        found += _leaves(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [(f"{prefix}{key}", value)]
-    return found
+        leaves += _leaves(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [(f"{prefix}{key}", value)]
+    return leaves
 
 
 def _columns(values: list[Any]) -> list[np.ndarray]:
@@ -135,12 +136,12 @@ def _columns(values: list[Any]) -> list[np.ndarray]:
     return [np.array([value == kind for value in values], dtype=float) for kind in sorted(set(values), key=str)]
 
 
-def sentence(found: Importance) -> str:
+def sentence(importance: Importance) -> str:
     """One line for people: "Mattered most: student 61%, prediction 22%, …", or why that is not known."""
-    if found.reason:
-        return f"What mattered most is not known: {found.reason}."
-    named = [(name, share) for name, share in found.shares.items() if share >= 0.01][:_NAMED]
-    if found.interactions >= 0.01:
-        named.append(("interactions", found.interactions))
+    if importance.reason:
+        return f"What mattered most is not known: {importance.reason}."
+    named = [(name, share) for name, share in importance.shares.items() if share >= 0.01][:_NAMED]
+    if importance.interactions >= 0.01:
+        named.append(("interactions", importance.interactions))
     listed = ", ".join(f"{name} {share:.0%}" for name, share in named)
-    return f"Mattered most: {listed} (of the variance of {found.trials} trials' scores)."
+    return f"Mattered most: {listed} (of the variance of {importance.trials} trials' scores)."

@@ -1,4 +1,4 @@
-"""What a search came to: the leaderboard, and the sentence beside it. Pure functions of a study's records."""
+"""The result of a search: the leaderboard, and the verdict beside it. Pure functions of a study's records."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from autodistill.records import BASELINES, TrialRecord
 from autodistill.report import texts
 
 SHOWN = 5
-"""How many trials stand beside the baselines and the teacher."""
+"""How many trials are listed beside the baselines and the teacher."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Row:
 def rows(records: Sequence[TrialRecord], limits: Limits, teacher: TeacherRef, teacher_seconds: float | None) -> list[Row]:
     """The teacher, then the best trials and all baselines, best first; baselines without a score come last.
 
-    teacher_seconds: what its training took, None where it was trained by an earlier search.
+    teacher_seconds: how long its training took; None where an earlier search trained it.
     """
     ranked = rank(list(records), limits)
     trials = [record for record in ranked if record.role not in BASELINES][:SHOWN]
@@ -50,11 +50,11 @@ def rows(records: Sequence[TrialRecord], limits: Limits, teacher: TeacherRef, te
         [*trials, *(item for item in baselines if counted_score(item) is not None)], key=lambda item: (-(item.score or 0.0), item.trial)
     )
     listed = scored + [item for item in baselines if counted_score(item) is None]
-    found = [_row(record, bool(ranked) and record.trial == ranked[0].trial, limits) for record in listed]
+    trial_rows = [_row(record, bool(ranked) and record.trial == ranked[0].trial, limits) for record in listed]
     share = 1.0 if teacher.score is not None and math.isfinite(teacher.score) and teacher.score > 0 else None
     model = str(records[0].recipe.get("teacher", {}).get("model", "")) if records else ""
     costs = teacher.params, teacher.latency_ms, teacher_seconds
-    return [Row("teacher", None, teacher.score, share, *costs, texts.clean(model), ""), *found]
+    return [Row("teacher", None, teacher.score, share, *costs, texts.clean(model), ""), *trial_rows]
 
 
 def _row(record: TrialRecord, is_best: bool, limits: Limits) -> Row:
@@ -69,8 +69,8 @@ def _row(record: TrialRecord, is_best: bool, limits: Limits) -> Row:
     return Row(name, record.trial, value, record.retention if value is not None else None, *costs, student, objective, is_best)
 
 
-def table(found: Sequence[Row], metric: str, width: int) -> Table:
-    """The leaderboard for a terminal of that width; narrow ones leave the least telling columns out."""
+def table(leaderboard: Sequence[Row], metric: str, width: int) -> Table:
+    """The leaderboard for a terminal of that width; a narrow one shows the most important columns only."""
     columns = [("#", True), ("what", True), (metric, True), ("retention", width >= 48), ("params", width >= 58), ("latency", width >= 70)]
     columns += [("training", width >= 80), ("student", width >= 96), ("objective", width >= 110)]
     board = Table(box=None, padding=(0, 2 if width >= 80 else 1, 0, 0), header_style="dim", pad_edge=False)
@@ -78,7 +78,7 @@ def table(found: Sequence[Row], metric: str, width: int) -> Table:
         if shown:
             right = name not in ("what", "student", "objective")
             board.add_column(Text(texts.clean(name)), justify="right" if right else "left", no_wrap=True, overflow="ellipsis")
-    for row in found:
+    for row in leaderboard:
         cells = ["" if row.trial is None else str(row.trial), row.name, texts.score(row.score), texts.percent(row.retention)]
         cells += [texts.params(row.params), texts.latency(row.latency_ms), texts.duration(row.seconds), row.student, row.objective]
         shown_cells = [Text(cell) for cell, (_, shown) in zip(cells, columns, strict=True) if shown]
@@ -97,7 +97,7 @@ def _gain(records: Sequence[TrialRecord], limits: Limits) -> str:
     bare = next((record for record in records if record.role == "no_kd" and not was_interrupted(record)), None)
     bare_score = None if bare is None else counted_score(bare)
     if distilled is None or distilled.score is None:
-        return "No distilled student completed, so there is nothing to hold against the student without a teacher (no KD)."
+        return "No distilled student completed, so there is nothing to compare with the student without a teacher (no KD)."
     metric, value = texts.clean(distilled.metric), distilled.score
     start = f"The best trial (trial {distilled.trial}) has {metric} {value:.4f}"
     if distilled.role in BASELINES:
@@ -106,7 +106,7 @@ def _gain(records: Sequence[TrialRecord], limits: Limits) -> str:
         why = "has not been run" if bare is None else f"has no score ({_reason(bare)})"
         return f"{start}; what distillation gained is not known: the no-KD baseline {why}."
     if value == bare_score:
-        return f"{start}, exactly what the same search has without a teacher (no KD): distillation gained nothing here."
+        return f"{start}, exactly as much as the student without a teacher (no KD): distillation gained nothing here."
     if value < bare_score:
         lost = f"{bare_score - value:.4f} less than no KD ({bare_score:.4f})"
         return f"{start}, {lost}: nothing here beats the student without a teacher on the validation split."
@@ -122,7 +122,7 @@ def _gain(records: Sequence[TrialRecord], limits: Limits) -> str:
         gap = f", {texts.percent((value - bare_score) / (teacher - bare_score))} of the way from there to the teacher"
     gain = f"{start}, {value - bare_score:.4f} more than no KD ({bare_score:.4f}){gap}, on the validation split, with one seed."
     if texts.objective(distilled.recipe) == texts.UNDISTILLED:
-        gain += " Its recipe learns from hard labels alone: the gain is not distillation's."
+        gain += " Its recipe learns from hard labels alone, so the gain does not come from distillation."
     return gain
 
 
@@ -140,19 +140,19 @@ def unlabelled_worth(records: Sequence[TrialRecord]) -> str:
 
 
 def data_curve(records: Sequence[TrialRecord], rows: int) -> list[tuple[int, float]]:
-    """Numbers of unlabelled rows, and the best recipe's score with so many, fewest first. rows: how many there are."""
-    found: dict[float, float] = {}
+    """Pairs of a number of unlabelled rows and the best recipe's score with that many, fewest first. rows: how many there are in all."""
+    scores: dict[float, float] = {}
     for record in records:
         value = counted_score(record)
         if record.role == "fewer_rows" and value is not None:
-            found[record.recipe["training"]["unlabelled_keep"]] = value
-    return [(round(keep * rows), found[keep]) for keep in sorted(found)]
+            scores[record.recipe["training"]["unlabelled_keep"]] = value
+    return [(round(keep * rows), scores[keep]) for keep in sorted(scores)]
 
 
 def data_reading(records: Sequence[TrialRecord], rows: int) -> str:
-    """What more unlabelled rows would give, in a sentence; empty where no trials were run for it.
+    """A sentence that estimates what more unlabelled rows would gain; empty where no trials were run for it.
 
-    The next doubling is taken to gain as the last one did, less by the factor by which that gained less than the one before it.
+    The next doubling is assumed to gain as much as the last one, times the ratio of the last gain to the one before (at most 1).
     """
     points = data_curve(records, rows)
     if len(points) < 3:
@@ -173,7 +173,7 @@ def failures(records: Sequence[TrialRecord]) -> list[str]:
 
 
 def finite(value: Any) -> Any:
-    """Plain data with None for what is not finite: JSON has no NaN."""
+    """Plain data with None in place of numbers that are not finite, because JSON has no NaN."""
     if isinstance(value, Mapping):
         return {name: finite(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
@@ -182,13 +182,13 @@ def finite(value: Any) -> Any:
 
 
 def short_path(path: Path) -> str:
-    """A path as people would write it: from the current folder where it lies there."""
+    """A path as people would write it: relative where it lies in the current folder."""
     here = Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 def counted_score(record: TrialRecord) -> float | None:
-    """The score of a trial that counts: complete, and a number."""
+    """The score of a trial that is complete, if it is a finite number; else None."""
     return record.score if record.state == "complete" and record.score is not None and math.isfinite(record.score) else None
 
 

@@ -1,4 +1,4 @@
-"""What figures and pages are drawn from: pure functions of a study's records, without plotly."""
+"""The numbers that figures and pages show: pure functions of a study's records, without plotly."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from autodistill.records import BASELINES, FOLLOWING, TrialRecord
 Cost = Literal["params", "latency_ms"]
 
 TERMS: dict[str, str] = {"hard_label": "hard labels"} | {slot: slot for slot in SLOTS}
-"""The terms of a student's loss, by the name that records give them."""
+"""The terms of a student's loss for people, by their names in records."""
 
 
 def score_of(record: TrialRecord) -> float | None:
@@ -24,7 +24,7 @@ def score_of(record: TrialRecord) -> float | None:
 
 
 def completed(records: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """The trials that were trained to their end and have a finite score."""
+    """The trials that were trained to the end and have a finite score."""
     return [record for record in records if record.state == "complete" and score_of(record) is not None]
 
 
@@ -52,7 +52,7 @@ class Seeds:
 
 
 def by_recipe(records: Sequence[TrialRecord]) -> list[Seeds]:
-    """Each completed recipe once, with its score for every seed; the record is the recipe's first trial, not a repeat of it."""
+    """Each completed recipe once, with its score for every seed; the record is that of its first trial, not of a repeat."""
     runs: dict[str, dict[int, float]] = {}
     first: dict[str, TrialRecord] = {}
     for record in sorted(completed(records), key=lambda item: (item.role in FOLLOWING, item.trial)):
@@ -62,7 +62,7 @@ def by_recipe(records: Sequence[TrialRecord]) -> list[Seeds]:
 
 
 def seed_noise(records: Sequence[TrialRecord]) -> float | None:
-    """The standard deviation of one score from seed to seed, pooled over the repeated recipes; None where none was repeated."""
+    """The standard deviation of a score between seeds, pooled over the repeated recipes; None where no recipe was repeated."""
     repeated = [item.scores for item in by_recipe(records) if len(item.scores) > 1]
     freedom = sum(len(scores) - 1 for scores in repeated)
     if not freedom:
@@ -72,22 +72,22 @@ def seed_noise(records: Sequence[TrialRecord]) -> float | None:
 
 def front(records: Sequence[TrialRecord], limits: Limits, cost: Cost) -> list[Seeds]:
     """The Pareto front: completed recipes within the limits that no other beats in both cost and mean score, cheapest first."""
-    able = [item for item in by_recipe(records) if limits.check(item.record.params, item.record.latency_ms).feasible]
-    priced = [(value, item) for item in able if (value := getattr(item.record, cost)) is not None]
-    found: list[Seeds] = []
+    feasible = [item for item in by_recipe(records) if limits.check(item.record.params, item.record.latency_ms).feasible]
+    priced = [(value, item) for item in feasible if (value := getattr(item.record, cost)) is not None]
+    best_so_far: list[Seeds] = []
     for _, item in sorted(priced, key=lambda pair: (pair[0], -pair[1].mean, pair[1].record.trial)):
-        if not found or item.mean > found[-1].mean:
-            found.append(item)
-    return found
+        if not best_so_far or item.mean > best_so_far[-1].mean:
+            best_so_far.append(item)
+    return best_so_far
 
 
 def planned_epochs(record: TrialRecord) -> int:
-    """How many epochs the trial would have had, had it not been stopped."""
+    """How many epochs the trial would have run without early stopping."""
     return min(int(record.recipe.get("training", {}).get("epochs", record.max_epochs)), record.max_epochs)
 
 
 def epoch_seconds(record: TrialRecord) -> float | None:
-    """Seconds an epoch of the trial took, its set-up left out where two epochs tell them apart; None where no epoch ended."""
+    """Seconds per epoch of the trial; None where no epoch ended. With two epochs or more, the time of its set-up is left out."""
     points = record.curve
     if not points:
         return None
@@ -97,7 +97,7 @@ def epoch_seconds(record: TrialRecord) -> float | None:
 
 
 def saved_by_stopping(records: Sequence[TrialRecord]) -> float:
-    """Seconds that early stopping saved, estimated: the epochs that stopped trials did not run, each at its trial's own pace."""
+    """An estimate of the seconds that early stopping saved: the epochs that were not run, at each trial's own seconds per epoch."""
     saved = 0.0
     for record in records:
         pace = epoch_seconds(record) if record.state == "pruned" else None
@@ -107,15 +107,15 @@ def saved_by_stopping(records: Sequence[TrialRecord]) -> float:
 
 
 def taught_epochs(records: Sequence[TrialRecord]) -> int:
-    """Epochs in which a student learned from the teacher's outputs: each would have run the teacher over all training rows."""
+    """Epochs in which a student learned from the teacher's outputs. Without a store, each would run the teacher over all training rows."""
     return sum(record.curve[-1].epoch for record in records if record.curve and any(weight for name, weight in weights(record).items()))
 
 
 def saved_by_store(records: Sequence[TrialRecord], pass_seconds: float | None) -> float | None:
-    """Seconds that the stored teacher outputs saved, estimated: one pass of the teacher for every taught epoch, less what was spent.
+    """An estimate of the seconds that stored teacher outputs saved: one teacher pass for each taught epoch, minus the time spent.
 
-    pass_seconds: what one pass over the training rows took when the outputs were stored; None where they were found in the
-    cache, and then the answer is None too. The time that trials spent on the outputs of augmented rows is taken off.
+    pass_seconds: how long one pass over the training rows took when the outputs were stored; None where they were in the cache
+    already, and then the result is None too. The time spent includes the outputs that trials computed for augmented rows.
     """
     if pass_seconds is None:
         return None
@@ -124,13 +124,13 @@ def saved_by_store(records: Sequence[TrialRecord], pass_seconds: float | None) -
 
 
 def weights(record: TrialRecord) -> dict[str, float]:
-    """The weights of the teacher's terms in a recipe's loss, by slot; 0 where a term is off."""
+    """The weights of the distillation terms in a recipe's loss, by slot; 0 where a term is off."""
     objective: Mapping[str, Any] = record.recipe.get("objective", {})
-    found = {}
+    by_slot = {}
     for slot in SLOTS:
         part = objective.get(slot, {})
-        found[slot] = 0.0 if part.get("kind", "none") == "none" else float(part.get("weight", 1.0))
-    return found
+        by_slot[slot] = 0.0 if part.get("kind", "none") == "none" else float(part.get("weight", 1.0))
+    return by_slot
 
 
 def loss_mix(record: TrialRecord) -> dict[str, float]:
@@ -141,9 +141,9 @@ def loss_mix(record: TrialRecord) -> dict[str, float]:
 Kind = Literal["baselines", "completed", "stopped early", "repeats", "failed"]
 
 
-def hours(records: Sequence[TrialRecord]) -> dict[Kind, float]:
-    """Seconds of the trials by what became of them, over all workers. What an interrupted trial took is not recorded."""
-    found: dict[Kind, float] = {"baselines": 0.0, "completed": 0.0, "stopped early": 0.0, "repeats": 0.0, "failed": 0.0}
+def worker_seconds(records: Sequence[TrialRecord]) -> dict[Kind, float]:
+    """Seconds of the trials by kind, summed over all workers. The time of interrupted trials is not recorded."""
+    total: dict[Kind, float] = {"baselines": 0.0, "completed": 0.0, "stopped early": 0.0, "repeats": 0.0, "failed": 0.0}
     for record in records:
         taken = record.seconds if record.seconds is not None and math.isfinite(record.seconds) else 0.0
         kind: Kind = "completed"
@@ -155,12 +155,12 @@ def hours(records: Sequence[TrialRecord]) -> dict[Kind, float]:
             kind = "repeats"
         elif record.state == "pruned":
             kind = "stopped early"
-        found[kind] += taken
-    return found
+        total[kind] += taken
+    return total
 
 
 def leaf(recipe: Mapping[str, Any], path: str) -> Any:
-    """A recipe's value at a key path, None where there is none."""
+    """A recipe's value at a key path; None where it has none."""
     value: Any = recipe
     for step in path.split("."):
         value = value.get(step) if isinstance(value, Mapping) else None
@@ -168,7 +168,7 @@ def leaf(recipe: Mapping[str, Any], path: str) -> Any:
 
 
 def varying(records: Sequence[TrialRecord]) -> list[str]:
-    """The key paths at which the records' recipes differ, in a recipe's own order: student, objective, augmentation, training."""
+    """The key paths at which the records' recipes differ, in the order of a recipe: student, objective, augmentation, training."""
     seen: dict[str, set[Any]] = {}
     for record in records:
         for part in ("student", "objective", "augmentation", "training"):

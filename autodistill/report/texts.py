@@ -12,7 +12,7 @@ from autodistill.records import Role
 
 ABSENT = "–"
 UNDISTILLED = "hard labels"
-"""What a recipe without any objective of distillation learns from."""
+"""What a recipe without any distillation objective learns from."""
 
 ROLES: dict[Role, str] = {
     "no_kd": "no KD",
@@ -31,7 +31,7 @@ ROLES: dict[Role, str] = {
 
 
 def clean(text: str) -> str:
-    """One line without control characters: a name from outside must not move the terminal's cursor."""
+    """The text as one line without control characters: a name from outside must not move the terminal's cursor."""
     return " ".join("".join(char if char.isprintable() else " " for char in text).split(" "))
 
 
@@ -46,7 +46,7 @@ def score(value: float | None) -> str:
 
 
 def percent(value: float | None) -> str:
-    """A share, as per cent with one decimal."""
+    """A share in per cent, with one decimal."""
     return ABSENT if value is None or not math.isfinite(value) else f"{100 * value:.1f}%"
 
 
@@ -62,7 +62,7 @@ def params(value: int | None) -> str:
 
 
 def latency(value: float | None) -> str:
-    """Milliseconds, three digits."""
+    """Milliseconds, to three digits."""
     return ABSENT if value is None or not math.isfinite(value) else f"{value:.3g} ms"
 
 
@@ -82,13 +82,13 @@ def duration(value: float | None) -> str:
 def student(recipe: Mapping[str, Any]) -> str:
     """A recipe's student in a few characters: `bert 3×192`, `cnn 128`, `timm:resnet10t`.
 
-    Takes plain data, as records keep it: they outlive the recipe's schema.
+    Takes plain data, as records hold it: a record may be older than the recipe's current schema.
     """
     return clean(families.short(recipe.get("student", {})))
 
 
 def objective(recipe: Mapping[str, Any]) -> str:
-    """The objectives at work in a recipe: `kl + mi`, `hard labels` where there are no others."""
+    """The objectives that a recipe uses: `kl + mi`; `hard labels` where it has no other."""
     part = recipe.get("objective", {})
     kinds = [part[slot]["kind"] for slot in SLOTS if slot in part and part[slot].get("weight", 1.0) > 0]
     return clean(" + ".join(kind for kind in kinds if kind != "none") or UNDISTILLED)

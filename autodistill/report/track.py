@@ -1,7 +1,7 @@
-"""Trackers: a search told to TensorBoard, MLflow or Weights & Biases as it runs, in the driver, from its events.
+"""Trackers: log a running search to TensorBoard, MLflow or Weights & Biases, in the driver, from the search's events.
 
-Each trial is a run of its own: its score and losses by epoch, its recipe as parameters, its costs, and how it ended. A tracker that
-breaks never stops the search: it is said once, and the tracker is left alone from then on.
+Each trial is a run of its own: score and losses by epoch, the recipe as parameters, costs, and how it ended. A tracker that fails never
+stops the search: there is one warning, and the tracker is not used from then on.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ Values = dict[str, float]
 
 
 class Tracker(Protocol):
-    """Takes in one search."""
+    """Logs one search."""
 
     def start(self, study: str) -> None:
-        """The search begins, or goes on."""
+        """The search begins, or is resumed."""
 
     def epoch(self, trial: int, epoch: int, values: Values) -> None:
         """A trial has finished an epoch."""
@@ -39,7 +39,7 @@ class Tracker(Protocol):
 
 
 class TensorBoard:
-    """Event files in the study's folder, tensorboard/TRIAL; `tensorboard --logdir` reads them, also while they are written."""
+    """Event files in the study's folder, in tensorboard/TRIAL; `tensorboard --logdir` reads them, also while the search runs."""
 
     def __init__(self, folder: Path) -> None:
         from tensorboardX import SummaryWriter
@@ -76,7 +76,7 @@ class TensorBoard:
 
 
 class MLflow:
-    """An experiment by the study's name, a run a trial, in MLFLOW_TRACKING_URI, by default a SQLite file in the study's folder."""
+    """An experiment named after the study, with a run for each trial, in MLFLOW_TRACKING_URI (default: a SQLite file in its folder)."""
 
     def __init__(self, folder: Path) -> None:
         from mlflow.tracking import MlflowClient
@@ -88,8 +88,8 @@ class MLflow:
         self._runs: dict[int, str] = {}
 
     def start(self, study: str) -> None:
-        known = self._client.get_experiment_by_name(study)
-        self._experiment = self._client.create_experiment(study, self._artifacts) if known is None else known.experiment_id
+        experiment = self._client.get_experiment_by_name(study)
+        self._experiment = self._client.create_experiment(study, self._artifacts) if experiment is None else experiment.experiment_id
 
     def _run(self, trial: int) -> str:
         if trial not in self._runs:
@@ -118,7 +118,7 @@ class MLflow:
 
 
 class WandB:
-    """A group by the study's name, a run a trial, in the study's folder; WANDB_MODE=offline keeps it there until `wandb sync`."""
+    """A group named after the study, with a run for each trial. WANDB_MODE=offline keeps it in the study's folder until `wandb sync`."""
 
     def __init__(self, folder: Path) -> None:
         import wandb
@@ -167,14 +167,14 @@ TRACKERS: dict[str, tuple[Callable[[Path], Tracker], tuple[str, ...]]] = {
     "mlflow": (MLflow, ("mlflow",)),
     "wandb": (WandB, ("wandb",)),
 }
-"""By name: what opens it, and the modules that it needs."""
+"""By name: the tracker's class, and the modules that it needs."""
 
 
 def check_tracker(name: str) -> None:
-    """See that a tracker is one, and installed, before a search begins.
+    """Check, before a search begins, that there is such a tracker, that it is installed, and that Weights & Biases has an API key.
 
     Raises:
-        UsageError: it is not.
+        UsageError: one of these does not hold.
     """
     if name not in TRACKERS:
         raise UsageError(not_allowed("the tracker", name, TRACKERS))
@@ -186,7 +186,7 @@ def check_tracker(name: str) -> None:
 
 
 def _wandb_login() -> bool:
-    """Whether there is a key; asked for nothing, for the live view has the terminal."""
+    """Whether there is an API key. It never prompts for one, because the live view uses the terminal."""
     import wandb
 
     with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stderr(nowhere):
@@ -195,20 +195,20 @@ def _wandb_login() -> bool:
 
 @contextmanager
 def tracked(name: str | None, folder: Path, listen: Listen) -> Iterator[Listen]:
-    """A listener that passes events on to `listen` and tells them to the tracker of that name (none: only passes on)."""
+    """A listener that passes events on to `listen` and logs them to the tracker of that name, if there is one."""
     if name is None:
         yield listen
         return
     check_tracker(name)
-    told = Told(name, lambda: TRACKERS[name][0](folder), listen)
+    listener = TrackingListener(name, lambda: TRACKERS[name][0](folder), listen)
     try:
-        yield told
+        yield listener
     finally:
-        told.close()
+        listener.close()
 
 
-class Told:
-    """A listener that tells a tracker. `open_tracker` is called when the trials begin: a tracker takes seconds to be imported."""
+class TrackingListener:
+    """Passes events on and logs them. `open_tracker` is called when the trials begin, because importing a tracker takes seconds."""
 
     def __init__(self, name: str, open_tracker: Callable[[], Tracker], listen: Listen) -> None:
         self.name, self.listen = name, listen
@@ -217,9 +217,9 @@ class Told:
         self._broken = False
 
     def __call__(self, event: Event) -> None:
-        """Pass the event on, then tell the tracker."""
+        """Pass the event on, then log it."""
         self.listen(event)
-        self._guarded(lambda: self._tell(event))
+        self._guarded(lambda: self._log(event))
 
     def close(self) -> None:
         """The search is over, however it ended."""
@@ -227,15 +227,15 @@ class Told:
         if tracker is not None:
             self._guarded(tracker.close)
 
-    def _tell(self, event: Event) -> None:
+    def _log(self, event: Event) -> None:
         match event:
             case SearchStarted(study):
                 self._tracker = self._open()
                 self._tracker.start(study)
             case TrialReported(trial, point) if self._tracker is not None:
                 losses = {f"loss/{name}": value for name, value in point.losses.items()}
-                known = {name: getattr(point, name) for name in ("score", "train_loss", "validation_loss")}
-                self._tracker.epoch(trial, point.epoch, finite(known | losses))
+                scores = {name: getattr(point, name) for name in ("score", "train_loss", "validation_loss")}
+                self._tracker.epoch(trial, point.epoch, finite(scores | losses))
             case TrialFinished(record) if self._tracker is not None and record.state != "infeasible":
                 self._tracker.end(record)
             case SearchFinished():
@@ -246,41 +246,41 @@ class Told:
             return
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of the trackers' own versions; the live view has the terminal
+                warnings.simplefilter("ignore")  # trackers warn about their own versions, and would disturb the live view
                 act()
         except Exception as cause:
             self._broken = True
-            text = f"{self.name} cannot be told any more ({type(cause).__name__}: {cause}); the search goes on without it"
+            text = f"logging to {self.name} failed ({type(cause).__name__}: {cause}); the search goes on without it"
             self.listen(SearchMessage(text, "warning"))
 
 
 def finite(values: Mapping[str, float | None]) -> Values:
-    """The values that are numbers."""
+    """The values that are finite numbers."""
     return {name: float(value) for name, value in values.items() if value is not None and math.isfinite(value)}
 
 
 def results(record: TrialRecord) -> Values:
-    """What came of a trial, in numbers."""
+    """A trial's results: scores and costs."""
     names = ("score", "retention", "params", "latency_ms", "flops", "seconds")
     return finite({name: getattr(record, name) for name in names} | record.metrics)
 
 
 def facts(record: TrialRecord) -> dict[str, str]:
-    """What a trial was, in words."""
-    found = {"state": record.state, "role": record.role, "recipe_id": record.recipe_id, "dataset": record.dataset}
-    return found | ({"reason": record.reason} if record.reason else {})
+    """A trial's state, role, recipe id and dataset, and the reason where it failed."""
+    tags = {"state": record.state, "role": record.role, "recipe_id": record.recipe_id, "dataset": record.dataset}
+    return tags | ({"reason": record.reason} if record.reason else {})
 
 
 def parameters(record: TrialRecord) -> dict[str, Any]:
     """The recipe's leaves by key path, and the seed."""
-    found: dict[str, Any] = {"seed": record.seed}
+    leaves: dict[str, Any] = {"seed": record.seed}
 
     def walk(value: Any, path: str) -> None:
         if isinstance(value, Mapping):
             for key, item in value.items():
                 walk(item, f"{path}.{key}" if path else str(key))
         else:
-            found[path] = value
+            leaves[path] = value
 
     walk(record.recipe, "")
-    return found
+    return leaves

@@ -80,7 +80,7 @@ def test_a_slot_counts_with_its_kind_and_its_conditional_parameters(rows: list[d
 def test_it_says_so_where_nothing_can_be_said(rows: list[dict[str, Any]]) -> None:
     few = records_of(rows[:9], lambda row: row["student"]["x"])
     assert component_importance([*few, failed(9), record(10, state="pruned", score=0.4)]) == Importance(
-        trials=9, reason="9 complete trials are too few to tell, 10 are the least"
+        trials=9, reason="9 complete trials are too few; at least 10 are needed"
     )
     assert component_importance(records_of(rows[:20], lambda _: 0.5)).reason == "all trials have the same score"
     noise = np.random.default_rng(0)
@@ -114,6 +114,6 @@ def test_the_sentence_names_the_largest_shares() -> None:
     assert sentence(found) == (
         "Mattered most: student 61%, prediction 22%, training 5%, augmentation 4%, interactions 6% (of the variance of 27 trials' scores)."
     )
-    assert sentence(Importance(trials=4, reason="4 complete trials are too few to tell, 10 are the least")) == (
-        "What mattered most is not known: 4 complete trials are too few to tell, 10 are the least."
+    assert sentence(Importance(trials=4, reason="4 complete trials are too few; at least 10 are needed")) == (
+        "What mattered most is not known: 4 complete trials are too few; at least 10 are needed."
     )

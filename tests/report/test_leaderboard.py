@@ -95,7 +95,7 @@ def test_the_leaderboard_fits_its_terminal(width: int) -> None:
         ),
         (
             {"no_kd": 0.80, "search": 0.80},
-            "The best trial (trial 1) has accuracy 0.8000, exactly what the same search has without a teacher (no KD): "
+            "The best trial (trial 1) has accuracy 0.8000, exactly as much as the student without a teacher (no KD): "
             "distillation gained nothing here.",
         ),
         (
@@ -109,7 +109,7 @@ def test_the_leaderboard_fits_its_terminal(width: int) -> None:
         ),
         (
             {"no_kd": 0.80},
-            "No distilled student completed, so there is nothing to hold against the student without a teacher (no KD).",
+            "No distilled student completed, so there is nothing to compare with the student without a teacher (no KD).",
         ),
     ],
 )
@@ -142,7 +142,7 @@ def test_a_best_trial_without_a_teacher_is_not_called_distillation() -> None:
     bare = {"student": BERT, "objective": {"hard_label_weight": 1.0, "prediction": {"kind": "none"}}}
     text = verdict([record(0, "no_kd", 0.8), record(1, score=0.85, recipe=bare)], NONE)
     assert "0.0500 more than no KD" in text
-    assert text.endswith("with one seed. Its recipe learns from hard labels alone: the gain is not distillation's.")
+    assert text.endswith("with one seed. Its recipe learns from hard labels alone, so the gain does not come from distillation.")
 
 
 def test_an_interrupted_baseline_is_not_taken_for_a_failed_one() -> None:

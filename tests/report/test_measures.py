@@ -67,7 +67,7 @@ def test_every_second_is_counted_once() -> None:
         record(0, "no_kd", seconds=1.0), record(1, "search", seconds=2.0), record(2, state="pruned", seconds=4.0), failed(3, seconds=8.0),
         record(4, "repeat", seconds=16.0), record(5, state="infeasible", score=None, seconds=None), record(6, "explore", seconds=32.0),
     ]  # fmt: skip
-    found = measures.hours(records)
+    found = measures.worker_seconds(records)
     assert found == {"baselines": 1.0, "completed": 34.0, "stopped early": 4.0, "repeats": 16.0, "failed": 8.0}
     assert sum(found.values()) == sum(item.seconds or 0.0 for item in records)
 
@@ -97,7 +97,7 @@ def test_the_answer_is_one_sentence() -> None:
     repeated = [record(0, score=0.80, recipe_id="a"), record(1, "repeat", 0.82, recipe_id="a", seed=1)]
     assert "accuracy 0.8100 ± 0.0141 over 2 seeds, 90.0% of the teacher’s" in answer(repeated, NONE)
     assert answer([], NONE) == "No trial has ended yet, so there is no answer."
-    assert "none of the 2 trials came to a score within the limits; 2 trials failed" in answer([failed(0), failed(1)], NONE)
+    assert "none of the 2 trials has a score within the limits; 2 trials failed" in answer([failed(0), failed(1)], NONE)
     assert "within the limits." in answer([record(0, params=10)], Limits(max_params=5))
 
 

@@ -9,7 +9,7 @@ from made import a_search, failed, point, record, search_started
 from autodistill.errors import UsageError
 from autodistill.events import Event, SearchMessage, TrialFinished, TrialReported
 from autodistill.records import TrialRecord
-from autodistill.report.track import TRACKERS, Told, check_tracker, parameters, results, tracked
+from autodistill.report.track import TRACKERS, TrackingListener, check_tracker, parameters, results, tracked
 
 DONE = record(4, score=0.87, metrics={"accuracy": 0.87}, flops=1e6)
 EVENTS: list[Event] = [
@@ -98,13 +98,13 @@ def test_a_tracker_that_breaks_is_said_once_and_stops_nothing() -> None:
 
     heard: list[Event] = []
     broken = Broken()
-    listen = Told("mlflow", lambda: broken, heard.append)
+    listen = TrackingListener("mlflow", lambda: broken, heard.append)
     for event in a_search():
         listen(event)
     listen.close()
     said = [event for event in heard if isinstance(event, SearchMessage)]
     assert [message.level for message in said] == ["warning"]
-    assert "mlflow cannot be told any more (OSError: disk full); the search goes on without it" in said[0].text
+    assert "logging to mlflow failed (OSError: disk full); the search goes on without it" in said[0].text
     assert broken.told == 3  # two trials ended before the first epoch was told
     assert [event for event in heard if event not in said] == a_search()
 
