@@ -1,4 +1,4 @@
-"""Contextual augmentation: words replaced by what a masked language model would say in their places."""
+"""Contextual augmentation: words are replaced by the predictions of a masked language model."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ def contextual(
     masked_lm: Annotated[str, Field(min_length=1)] = "teacher",
     guesses: Annotated[int, Field(ge=1, le=1000)] = 10,
 ) -> list[str]:
-    """Contextual: each word is, with probability `strength`, replaced by what a masked language model says in its place.
+    """Contextual: each word is, with probability `strength`, replaced by a masked language model's prediction for its place.
 
-    All of a text's chosen words are masked at once; each is drawn from the `guesses` most likely other words, by their
-    probabilities. What stands beyond the model's length stays. masked_lm: a folder or hub id; `teacher` is the checkpoint that the
-    recipe's teacher was fine-tuned from, which must have kept its head. The model is run once for each view, and its guesses kept;
-    another kind of machine may round to other guesses.
+    All chosen words of a text are masked at once. Each replacement is drawn from the `guesses` most likely other words, by their
+    probabilities. Words beyond the model's longest input stay as they are. masked_lm: a folder or hub id; `teacher` means the
+    checkpoint that the recipe's teacher was fine-tuned from, which must still have its masked-language-model head. The model runs once
+    for each view, and its predictions are cached; on another kind of machine rounding may lead to other predictions.
 
     Source: Kobayashi 2018, "Contextual Augmentation: Data Augmentation by Words with Paradigmatic Relations", with a masked
     language model as in Wu et al. 2019, "Conditional BERT Contextual Augmentation", here not conditional on the label.
-    When: small training sets; more fluent than synonyms, and as blind to the label.
+    When: small training sets; more fluent than synonyms, but like them it may change the label.
 
     Raises:
-        ModelError: no masked language model is at hand.
+        ModelError: there is no masked language model.
     """
     words = [text.split() for text in texts]
     places = [(row, place) for row, line in enumerate(words) for place, word in enumerate(line) if _WORD.match(word)]
@@ -60,24 +60,24 @@ def contextual(
     folder = _folder(teacher_model if masked_lm == "teacher" else masked_lm)
     tokenizer = load_tokenizer(folder)
     weights = [file_fingerprint(file) for file in weight_files(folder)]
-    asked = digest(*texts), hit.tobytes(), draws.tobytes(), str(guesses)
-    key = digest("contextual-1", *weights, tokenizer.backend_tokenizer.to_str(), *asked)
+    inputs = digest(*texts), hit.tobytes(), draws.tobytes(), str(guesses)
+    key = digest("contextual-1", *weights, tokenizer.backend_tokenizer.to_str(), *inputs)
     path = cache_folder() / "contextual" / f"{key}.safetensors"
     if not path.exists():
         with lock(path):
             if not path.exists():
-                said = _guess(words, chosen, draws, folder, tokenizer, guesses, pick_device(device))
-                with new_tensors(path, {"ids": ("int32", said.shape)}) as arrays:
-                    arrays["ids"][:] = said
-    for (row, place), guess in zip(chosen, load_file(path)["ids"].tolist(), strict=True):
-        if guess >= 0:
+                predicted = _predict(words, chosen, draws, folder, tokenizer, guesses, pick_device(device))
+                with new_tensors(path, {"ids": ("int32", predicted.shape)}) as arrays:
+                    arrays["ids"][:] = predicted
+    for (row, place), token in zip(chosen, load_file(path)["ids"].tolist(), strict=True):
+        if token >= 0:
             before, _, after = _parts(words[row][place])
-            words[row][place] = before + tokenizer.decode([guess]).strip() + after
+            words[row][place] = before + tokenizer.decode([token]).strip() + after
     changed = {row for row, _ in chosen}
     return [" ".join(words[row]) if row in changed else text for row, text in enumerate(texts)]
 
 
-def _guess(
+def _predict(
     words: list[list[str]],
     chosen: list[tuple[int, int]],
     draws: np.ndarray,
@@ -86,17 +86,17 @@ def _guess(
     guesses: int,
     device: torch.device,
 ) -> np.ndarray:
-    """What the model says in the places chosen: (places,) int32 token ids, −1 beyond its length."""
+    """The model's words for the chosen places: (places,) int32 token ids, −1 for places beyond its longest input."""
     if tokenizer.mask_token is None:
         raise ModelError(f"the tokenizer in {folder} has no mask token; {_WAY_OUT}")
     model = _load(folder).to(device)
-    known = vocabulary(tokenizer)
+    vocab = vocabulary(tokenizer)
     lines = _mask(words, chosen, tokenizer.mask_token)
     longest = min(tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", _LONGEST) - 2, _LONGEST)
     encoded = tokenizer([line.text for line in lines], truncation=True, max_length=longest)
     lengths = np.array([len(ids) for ids in encoded["input_ids"]])
     order = np.argsort(-lengths, kind="stable").tolist()
-    said = np.full(len(chosen), -1, dtype=np.int32)
+    predicted = np.full(len(chosen), -1, dtype=np.int32)
     at = 0
     while at < len(order):
         part = order[at : at + max(1, _LOGITS_AT_ONCE // int(lengths[order[at]] * model.config.vocab_size))]
@@ -114,14 +114,14 @@ def _guess(
         with torch.inference_mode():
             logits = model(**batch.to(device)).logits[rows, tokens].float().cpu()
         originals = [_parts(words[row][place])[1] for row, place in (chosen[index] for index in places)]
-        said[places] = _draw(logits[:, : len(known.word)], originals, draws[places], known, guesses)
-    return said
+        predicted[places] = _draw(logits[:, : len(vocab.word)], originals, draws[places], vocab, guesses)
+    return predicted
 
 
-def _draw(logits: torch.Tensor, originals: list[str], draws: np.ndarray, known: Vocabulary, guesses: int) -> np.ndarray:
-    """Of each row of logits (P, V) one of the most likely words, by their probabilities, never the original."""
-    word = torch.from_numpy(known.word)[: logits.shape[1]]
-    original = torch.tensor([known.numbers.get(text.casefold(), -1) for text in originals])
+def _draw(logits: torch.Tensor, originals: list[str], draws: np.ndarray, vocab: Vocabulary, guesses: int) -> np.ndarray:
+    """For each row of logits (P, V), one of the most likely words, drawn by their probabilities; never the original."""
+    word = torch.from_numpy(vocab.word)[: logits.shape[1]]
+    original = torch.tensor([vocab.numbers.get(text.casefold(), -1) for text in originals])
     logits = logits.masked_fill((word < 0) | (word == original[:, None]), -torch.inf)
     top = logits.topk(min(guesses, len(word)), dim=1)
     reached = top.values.softmax(dim=1).double().cumsum(dim=1)
@@ -130,7 +130,7 @@ def _draw(logits: torch.Tensor, originals: list[str], draws: np.ndarray, known: 
 
 
 class _Line(NamedTuple):
-    """A text with masks. places: their indices in the places chosen. starts: the characters at which they begin."""
+    """A text with masks. places: the masks' indices among the chosen places. starts: the characters at which they begin."""
 
     text: str
     places: list[int]
@@ -138,7 +138,7 @@ class _Line(NamedTuple):
 
 
 def _mask(words: list[list[str]], chosen: list[tuple[int, int]], mask: str) -> list[_Line]:
-    """The texts that have a place chosen, with a mask in each."""
+    """The texts that have chosen places, with a mask in each of these places."""
     of_row: dict[int, dict[int, int]] = {}
     for index, (row, place) in enumerate(chosen):
         of_row.setdefault(row, {})[place] = index
@@ -157,7 +157,7 @@ def _mask(words: list[list[str]], chosen: list[tuple[int, int]], mask: str) -> l
 
 
 def _parts(word: str) -> tuple[str, str, str]:
-    """A word and the signs before and after it."""
+    """The signs before a word, the word, and the signs after it."""
     match = _WORD.match(word)
     assert match is not None, "only words are chosen"
     return match[1], match[2], match[3]
@@ -167,7 +167,7 @@ def _folder(model: str) -> Path:
     try:
         return source_folder(model)
     except ModelError as cause:
-        raise ModelError(f"augmentation contextual: no masked language model is at hand as {model!r} ({cause}); {_WAY_OUT}") from None
+        raise ModelError(f"augmentation contextual: there is no masked language model {model!r} ({cause}); {_WAY_OUT}") from None
 
 
 def _load(folder: Path) -> Any:
@@ -180,8 +180,8 @@ def _load(folder: Path) -> Any:
             )
     except (OSError, ValueError, KeyError, RuntimeError) as cause:
         reason = str(cause).splitlines()[0]
-        raise ModelError(f"augmentation contextual: {folder} is no masked language model ({reason}); {_WAY_OUT}") from None
+        raise ModelError(f"augmentation contextual: {folder} is not a masked language model ({reason}); {_WAY_OUT}") from None
     missing = sorted(name for name in report["missing_keys"] if not name.startswith(f"{model.base_model_prefix}."))
     if missing:
-        raise ModelError(f"augmentation contextual: {folder} has no head of a masked language model ({missing[0]} is missing); {_WAY_OUT}")
+        raise ModelError(f"augmentation contextual: {folder} has no masked-language-model head ({missing[0]} is missing); {_WAY_OUT}")
     return model.eval()

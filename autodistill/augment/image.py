@@ -1,4 +1,4 @@
-"""Augmentations of images: a whole split's images in, as many out, seeded by the caller."""
+"""Augmentations of images. Each takes all images of a split and returns as many; the caller seeds it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def flip_crop(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
     Shapes: images (N, H, W, 3) uint8 → the same.
     Source: the CIFAR augmentation of He et al. 2016, "Deep Residual Learning", section 4.2 (there with zero padding).
-    When: always a first choice, unless left and right mean something (digits, letters, signs).
+    When: a good first choice, unless left and right mean something (digits, letters, signs).
     """
     count, height, width, _ = images.shape
     margin = max(1, height // 8)
@@ -36,9 +36,9 @@ def flip_crop(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def randaugment(images: np.ndarray, rng: np.random.Generator, *, strength: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5) -> np.ndarray:
     """RandAugment: two random operations on each image, at magnitude 10 × strength, after `flip_crop`.
 
-    Shapes: images (N, H, W, 3) uint8 → the same. The operations are timm's, those that do more the higher the magnitude.
+    Shapes: images (N, H, W, 3) uint8 → the same. The operations are those of timm that get stronger with the magnitude.
     Source: Cubuk et al. 2020, "RandAugment: Practical automated data augmentation with a reduced search space".
-    When: image sets that a student of some size would otherwise learn by heart.
+    When: image sets that a larger student would otherwise memorise.
     """
     from timm.data.auto_augment import RandAugment, rand_augment_choices, rand_augment_ops
 
@@ -66,14 +66,14 @@ def random_erasing(
     probability: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5,
     after_flip_crop: bool = True,
 ) -> np.ndarray:
-    """Random erasing: with `probability`, a rectangle of an image is painted over with random pixels; after `flip_crop` or alone.
+    """Random erasing: with `probability`, a rectangle of an image is filled with random pixels; after `flip_crop` or alone.
 
-    The rectangle has from 0.02 to `strength` of the image's area, and a height of 0.3 to 1/0.3 times its width; one that does not
-    fit into the image is drawn anew.
+    The rectangle covers between 0.02 and `strength` of the image's area, and its height is 0.3 to 1/0.3 times its width. A rectangle
+    that does not fit into the image is drawn again.
 
     Shapes: images (N, H, W, 3) uint8 → the same.
     Source: Zhong et al. 2020, "Random Erasing Data Augmentation", algorithm 1 (there s_h = `strength`, p = `probability`).
-    When: objects that are half hidden; with little strength where the sign to be read is small.
+    When: objects may be partly hidden; with a low strength where what matters is small.
     """
     count, height, width, _ = images.shape
     out = flip_crop(images, rng) if after_flip_crop else images.copy()
@@ -99,12 +99,12 @@ def selfmix(
 ) -> np.ndarray:
     """SelfMix: a region of an image is pasted over another place of the same image; after `flip_crop` or alone.
 
-    The region has up to `strength` of the image's area (uniform) and the image's proportions; where it is cut and where it is
-    pasted are drawn apart. The class stays in the image, and what the teacher says is said of the image as mixed.
+    The region has the image's proportions and up to `strength` of its area (drawn uniformly). Where it is cut and where it is pasted
+    are drawn independently. No other class enters the image, and the teacher labels the mixed image.
 
     Shapes: images (N, H, W, 3) uint8 → the same.
     Source: Shen 2023, "FerKD: Surgical Label Adaptation for Efficient Distillation" (SelfMix): CutMix within one image.
-    When: where the mixed classes of CutMix are too hard for a small student; with a large weight on the teacher's predictions.
+    When: the mixed classes of CutMix are too hard for a small student; with a large weight on the teacher's predictions.
     """
     count, height, width, _ = images.shape
     mixed = flip_crop(images, rng) if after_flip_crop else images.copy()

@@ -1,12 +1,12 @@
-"""Mixing: rows mixed with partners from the same batch, inputs and targets alike.
+"""Mixing: each row of a batch is mixed with a partner from the same batch, both inputs and targets.
 
-`mixup` adds rows up, pixels or word embeddings. Source: Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization", equation 1;
-for texts, Guo, Mao, Zhang 2019, "Augmenting Data with Mixup for Sentence Classification" (wordMixup).
-`cutmix` pastes a box of the partner's image into a row's, and mixes the targets by area. Source: Yun et al. 2019, "CutMix:
+`mixup` takes weighted sums of pixels or word embeddings. Source: Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization",
+equation 1; for texts, Guo, Mao, Zhang 2019, "Augmenting Data with Mixup for Sentence Classification" (wordMixup).
+`cutmix` pastes a box of the partner's image into the row's image, and mixes the targets by area. Source: Yun et al. 2019, "CutMix:
 Regularization Strategy to Train Strong Classifiers with Localizable Features", section 3.1.
 
-One share and one box for a batch, as in the authors' codes. What the teacher has said of both rows (its feature maps, too) is added
-up by the share: it stands for what the teacher would say of the mixed row, from stored outputs.
+A batch has one share and one box, as in the authors' code. The stored teacher outputs of both rows (feature maps too) are mixed by the
+share; this approximates the teacher's outputs for the mixed row.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Mix(ABC):
 
     @classmethod
     def draw(cls, concentration: float, rows: int, rng: np.random.Generator) -> Self:
-        """A share from Beta(concentration, concentration), folded to ≥ 1/2 so that a row stays the larger part, and a permutation."""
+        """A random permutation, and a share from Beta(concentration, concentration), folded to ≥ 1/2: a row stays the larger part."""
         share = float(rng.beta(concentration, concentration))
         return cls(torch.from_numpy(rng.permutation(rows)), max(share, 1.0 - share))
 
@@ -44,10 +44,10 @@ class Mix(ABC):
 
     @abstractmethod
     def batch(self, batch: Any) -> Batch:
-        """Mix the rows of a batch, as far as that is done before the student reads them."""
+        """Mix the parts of a batch that are mixed before the student reads it."""
 
     def outputs(self, outputs: Outputs) -> Outputs:
-        """Mix all of a teacher's outputs, which stands for running it on the mixed rows."""
+        """Mix all outputs of the teacher, in place of running it on the mixed rows."""
         mixed: dict[str, Any] = {
             name: self.tensor(value) if isinstance(value, Tensor) else [self.tensor(item) if item.numel() else item for item in value]
             for name, value in vars(outputs).items()
@@ -56,7 +56,7 @@ class Mix(ABC):
 
     @contextmanager
     def embeddings(self, table: nn.Module | None) -> Iterator[None]:
-        """While the block runs, mix what a text student's word embeddings give; a student without any has mixed inputs already."""
+        """While the block runs, mix the output of a text student's word embeddings. table: None where the inputs are mixed already."""
         if table is None:
             yield
             return
@@ -69,20 +69,20 @@ class Mix(ABC):
 
 @dataclass(frozen=True)
 class TextMix(Mix):
-    """Of texts, whose word embeddings are mixed (`embeddings`)."""
+    """A mix of texts: their word embeddings are mixed (`embeddings`)."""
 
     def batch(self, batch: TextBatch) -> TextBatch:
-        """Mix the masks alone: a mixed row has the tokens of both."""
+        """Mix the masks and segments only: a mixed row has the token positions of both rows."""
         segments = torch.where(batch.mask, batch.segments, batch.segments[self.partner])
         return TextBatch(batch.ids, batch.mask | batch.mask[self.partner], segments)
 
 
 @dataclass(frozen=True)
 class ImageMix(Mix):
-    """Of images.
+    """A mix of images.
 
-    box: top, bottom, left, right in pixels; within them an image is its partner's, elsewhere its own, and `share` is its own part of
-    the area. None for images added up.
+    box: top, bottom, left, right in pixels. Inside it the pixels are the partner's, outside the row's own; `share` is the area outside,
+    as a share of the image. None for mixup, where pixels are summed.
     """
 
     box: tuple[int, int, int, int] | None = None
@@ -95,7 +95,7 @@ class ImageMix(Mix):
 
     @classmethod
     def cut(cls, concentration: float, rows: int, height: int, width: int, rng: np.random.Generator) -> Self:
-        """A mix by a box: its area 1 − share of `draw`, its centre anywhere; what is beyond the edge is cut off and the share set right."""
+        """A mix by a box of area 1 − share (as in `draw`), centred anywhere. It is clipped to the image, and the share corrected."""
         mix = cls.draw(concentration, rows, rng)
         side = math.sqrt(1.0 - mix.share)
         centre_y, centre_x = int(rng.integers(height)), int(rng.integers(width))
@@ -106,7 +106,7 @@ class ImageMix(Mix):
         return cls(mix.partner, 1.0 - area / (height * width), box)
 
     def batch(self, batch: ImageBatch) -> ImageBatch:
-        """Add the pixels up, or paste the partner's box."""
+        """Sum the pixels, or paste the partner's box."""
         if self.box is None:
             return ImageBatch(self.tensor(batch.pixels))
         top, bottom, left, right = self.box

@@ -1,4 +1,4 @@
-"""Which tokens are words, and which words are near one another in a teacher's input embeddings."""
+"""Which tokens are words, and which words are nearest to each other in a teacher's input embeddings."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _BEFORE_WORDS = ("Ġ", "▁")  # byte-level BPE's and SentencePiece's mark of a 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What the tokens of a tokenizer are, by id.
+    """Which tokens of a tokenizer are words, by token id.
 
-    word: (V,) int64, the number of the word that a token is the whole of, if nothing goes on with it; −1 where it is none. Tokens
-    that differ in case only are one word. goes_on: (V,) bool, whether it goes on with the word before it. numbers: of the words,
-    in lower case.
+    word: (V,) int64, the number of the word that a token is by itself, if no continuation follows it; −1 where it is not a word.
+    Tokens that differ in case only are the same word. goes_on: (V,) bool, whether the token continues the word before it.
+    numbers: each word, in lower case, with its number.
     """
 
     word: np.ndarray
@@ -35,7 +35,7 @@ class Vocabulary:
 
 
 def vocabulary(tokenizer: Any) -> Vocabulary:
-    """Tell words from pieces, signs, single letters, special and unused tokens.
+    """Separate words from word pieces, signs, single letters, special and unused tokens.
 
     Raises:
         ModelError: the tokenizer marks neither pieces (##) nor words (Ġ, ▁).
@@ -56,20 +56,20 @@ def vocabulary(tokenizer: Any) -> Vocabulary:
             word[place] = numbers.setdefault(letters.casefold(), len(numbers))
     if not numbers or not (pieces_marked or goes_on.any()):
         raise ModelError(
-            "the tokenizer marks neither pieces of words (##) nor the beginnings of words (Ġ, ▁), so its words cannot be told; "
+            "the tokenizer marks neither pieces of words (##) nor the beginnings of words (Ġ, ▁), so its words cannot be identified; "
             "use the augmentation random or token_dropout"
         )
     return Vocabulary(word, goes_on, numbers)
 
 
 def nearest_words(teacher: Path, tokenizer: Any, sources: np.ndarray, count: int) -> np.ndarray:
-    """The nearest words of some words by the cosine of a teacher's input embeddings; found once and kept in the cache.
+    """The nearest words of some words by the cosine of a teacher's input embeddings; computed once and cached.
 
     Args:
         teacher: folder of a transformers model.
         tokenizer: its tokenizer.
         sources: (S,) token ids that are words.
-        count: how many; fewer are given where there are fewer words.
+        count: how many for each; fewer are returned where there are fewer words.
 
     Returns:
         (S, count) int32 token ids, the nearest first.
@@ -83,27 +83,27 @@ def nearest_words(teacher: Path, tokenizer: Any, sources: np.ndarray, count: int
     if not path.exists():
         with lock(path):
             if not path.exists():
-                found = _nearest(_input_embeddings(teacher), vocabulary(tokenizer), sources, count)
-                with new_tensors(path, {"ids": ("int32", found.shape)}) as arrays:
-                    arrays["ids"][:] = found
+                nearest = _nearest(_input_embeddings(teacher), vocabulary(tokenizer), sources, count)
+                with new_tensors(path, {"ids": ("int32", nearest.shape)}) as arrays:
+                    arrays["ids"][:] = nearest
     return load_file(path)["ids"].numpy()
 
 
-def _nearest(embeddings: Tensor, known: Vocabulary, sources: np.ndarray, count: int) -> np.ndarray:
-    candidates = np.flatnonzero(known.word >= 0)
+def _nearest(embeddings: Tensor, vocab: Vocabulary, sources: np.ndarray, count: int) -> np.ndarray:
+    candidates = np.flatnonzero(vocab.word >= 0)
     if candidates[-1] >= len(embeddings):
         raise ModelError(f"the tokenizer has tokens up to {candidates[-1]}, the teacher's embeddings end at {len(embeddings) - 1}")
-    count = min(count, len(known.numbers) - 1)
+    count = min(count, len(vocab.numbers) - 1)
     if count < 1:
-        raise ModelError("the tokenizer knows one word only, which has no synonym; use the augmentation random or token_dropout")
-    table, word = F.normalize(embeddings[candidates], dim=1), torch.from_numpy(known.word[candidates])
-    found = np.empty((len(sources), count), dtype=np.int32)
+        raise ModelError("the tokenizer has one word only, so there are no synonyms; use the augmentation random or token_dropout")
+    table, word = F.normalize(embeddings[candidates], dim=1), torch.from_numpy(vocab.word[candidates])
+    nearest = np.empty((len(sources), count), dtype=np.int32)
     for start in range(0, len(sources), _SOURCES_AT_ONCE):
         part = sources[start : start + _SOURCES_AT_ONCE]
         cosine = F.normalize(embeddings[part], dim=1) @ table.T
-        cosine[torch.from_numpy(known.word[part])[:, None] == word[None, :]] = -torch.inf  # itself, however it is written
-        found[start : start + len(part)] = candidates[cosine.topk(count, dim=1).indices.numpy()]
-    return found
+        cosine[torch.from_numpy(vocab.word[part])[:, None] == word[None, :]] = -torch.inf  # the word itself, in any case
+        nearest[start : start + len(part)] = candidates[cosine.topk(count, dim=1).indices.numpy()]
+    return nearest
 
 
 def _input_embeddings(folder: Path) -> Tensor:
@@ -114,4 +114,4 @@ def _input_embeddings(folder: Path) -> Tensor:
             model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
         return model.get_input_embeddings().weight.detach()
     except (OSError, ValueError, KeyError, RuntimeError, NotImplementedError, AttributeError) as cause:
-        raise ModelError(f"{folder} has no input embeddings that can be read: {cause}; use another augmentation than synonyms") from None
+        raise ModelError(f"{folder} has no input embeddings that can be read: {cause}; use an augmentation other than synonyms") from None

@@ -1,8 +1,8 @@
-"""Augmentations of texts. Each is seeded by its caller, so a view of a split can be made again and its teacher outputs stored.
+"""Augmentations of texts. The caller seeds each of them, so a view of a split can be made again and its teacher outputs stored.
 
-The level says what an augmentation is given and gives back (views.py): `words`, one text's words → new words, and `texts`, a
-split's texts → as many texts, both before the tokenizer; `keep`, a mask of the tokens to keep, and `replace`, new ids in the
-places of the old, both over all tokens of a split. Masked language models are in contextual.py.
+The level says what an augmentation takes and returns (views.py). Before the tokenizer: `words`, one text's words → new words, and
+`texts`, a split's texts → as many texts. Over all tokens of a split: `keep` returns a mask of the tokens to keep, and `replace`
+returns new token ids for the old ones. Masked language models are in contextual.py.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from autodistill.tasks.tables import read_table
 
 @component("augmentation", kind="random", tasks=TEXT, level="words")
 def random_words(words: list[str], rng: np.random.Generator, *, strength: Annotated[float, Field(ge=0.0, le=1.0)] = 0.1) -> list[str]:
-    """Random word operations: each word is, with probability `strength`, deleted, swapped with its neighbour or said again elsewhere.
+    """Random word operations: with probability `strength` per word, a word is deleted, swapped with its neighbour or repeated elsewhere.
 
-    Three of the four operations of EDA (the fourth is `synonyms`); at least one word remains.
+    These are three of the four operations of EDA (the fourth is `synonyms`); at least one word remains.
     Source: Wei, Zou 2019, "EDA: Easy Data Augmentation Techniques", section 2.
     When: small training sets; raise the strength with the length of the texts.
     """
@@ -46,9 +46,9 @@ def token_dropout(special: np.ndarray, rng: np.random.Generator, *, strength: An
     """Token dropout: each token is left out with probability `strength`; the special ones stay.
 
     Shapes: special (total,) bool over all tokens of a split → (total,) bool, True where a token is kept.
-    Source: token cutoff of Shen et al. 2020, "A Simple but Tough-to-Beat Data Augmentation Approach", section 3, here by
-    leaving the tokens out of the input.
-    When: students that lean on single words (cnn); gentler than word operations on word order.
+    Source: token cutoff of Shen et al. 2020, "A Simple but Tough-to-Beat Data Augmentation Approach", section 3; here the tokens
+    are left out of the input.
+    When: students that rely on single words (cnn); it keeps the word order better than word operations do.
     """
     return special | (rng.random(len(special)) >= strength)
 
@@ -57,16 +57,16 @@ def token_dropout(special: np.ndarray, rng: np.random.Generator, *, strength: An
 def span_cutoff(
     special: np.ndarray, offsets: np.ndarray, rng: np.random.Generator, *, strength: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
 ) -> np.ndarray:
-    """Span cutoff: of each row one run of neighbouring tokens is left out, `strength` × its tokens long; the special ones stay.
+    """Span cutoff: one run of neighbouring tokens is left out of each row, `strength` × its tokens long; the special ones stay.
 
-    The length is rounded, and at least one token remains; every place is equally likely. Of a pair of texts the run may reach from
-    the first into the second.
+    The length is rounded, and at least one token remains; every place is equally likely. In a pair of texts the run may reach from
+    the first text into the second.
 
     Shapes: special (total,) bool over all tokens of a split; offsets (N + 1,) int64, where its rows begin → (total,) bool, True
     where a token is kept.
-    Source: Shen et al. 2020, "A Simple but Tough-to-Beat Data Augmentation Approach", section 3, here by leaving the tokens out of
-    the input.
-    When: longer texts, whose meaning hangs on more than one place; harder than token dropout of the same strength.
+    Source: Shen et al. 2020, "A Simple but Tough-to-Beat Data Augmentation Approach", section 3; here the tokens are left out of the
+    input.
+    When: longer texts whose meaning does not depend on one place; harder than token dropout of the same strength.
     """
     before = np.concatenate([[0], np.cumsum(~special)])  # ordinary tokens up to each place
     tokens = before[offsets[1:]] - before[offsets[:-1]]
@@ -89,21 +89,22 @@ def synonyms(
 ) -> np.ndarray:
     """Synonyms from the teacher's embeddings: each word is, with probability `strength`, replaced by one of its nearest words.
 
-    The nearest are the `neighbours` words with the largest cosine of the teacher's input embeddings; each is equally likely. Only
-    words that are one token are replaced, by such words. Antonyms are near one another, too, and so are question words: the teacher
-    sees what was replaced, the hard labels do not. Unlike EDA it spares no stop words, of which it would need a list for each language.
+    The nearest words are the `neighbours` words with the largest cosine of the teacher's input embeddings; each is equally likely.
+    Only words that are a single token are replaced, and only by such words. Antonyms and question words are near each other too: the
+    teacher sees the changed text, but the hard labels stay. Unlike EDA it also replaces stop words; it would need a list of them for
+    each language.
 
     Shapes: ids (total,) int32, all tokens of a split → (total,) int32; teacher: the fine-tuned teacher's folder.
     Source: the synonym replacement of EDA (Wei, Zou 2019, section 2), with embedding neighbours in WordNet's place as in Wang,
     Yang 2015, "That's So Annoying!!!: A Lexical and Frame-Semantic Embedding Based Data Augmentation Approach".
-    When: small training sets whose words are few; with little weight on hard labels where one word decides.
+    When: small training sets with few different words; with a small weight on hard labels where a single word decides.
 
     Raises:
         ModelError: the teacher's tokenizer marks no words, or it has no table of input embeddings.
     """
-    known = vocabulary(tokenizer)
-    goes_on = np.append(known.goes_on[ids[1:]], False)
-    words = (known.word[ids] >= 0) & ~goes_on
+    vocab = vocabulary(tokenizer)
+    goes_on = np.append(vocab.goes_on[ids[1:]], False)
+    words = (vocab.word[ids] >= 0) & ~goes_on
     hit = np.flatnonzero(words & (rng.random(len(ids)) < strength))
     sources = np.unique(ids[words])
     replaced = ids.copy()
@@ -115,17 +116,17 @@ def synonyms(
 
 @component("augmentation", tasks=TEXT, level="texts")
 def paraphrase(texts: list[str], rng: np.random.Generator, *, path: Annotated[str, Field(min_length=1)]) -> list[str]:
-    """Paraphrases from a file of yours, made by back-translation or a language model, say: a text that has some is replaced by one.
+    """Paraphrases from your own file, made by back-translation or a language model for example: each text is replaced by one of its own.
 
-    path: a parquet file (csv, tsv and jsonl are read too) with the columns `text` and `paraphrase`. A text may have several rows,
-    of which each copy of a view draws one; a text without any stays.
+    path: a parquet file (csv, tsv and jsonl are read too) with the columns `text` and `paraphrase`. A text may have several rows; each
+    copy draws one of them. A text without a paraphrase stays.
 
     Source: Edunov et al. 2018, "Understanding Back-Translation at Scale"; Xie et al. 2020, "Unsupervised Data Augmentation for
     Consistency Training", section 3.1 (back-translation for classifiers).
-    When: small training sets, if you have paraphrases; as many copies as there are of each text.
+    When: small training sets, if you have paraphrases; with as many copies as each text has paraphrases.
 
     Raises:
-        DataError: the file is not to be had, lacks a column, has something else than text in it, or none of the texts.
+        DataError: the file cannot be read, lacks a column, holds something other than text, or has none of the texts.
     """
     file = Path(path).expanduser()
     table = read_table(file)
@@ -135,15 +136,15 @@ def paraphrase(texts: list[str], rng: np.random.Generator, *, path: Annotated[st
             f"{file} has no column {' and no column '.join(missing)}, only {', '.join(table.names)}; "
             "augmentation paraphrase reads the columns text and paraphrase"
         )
-    found: dict[str, list[str]] = {}
-    for row, (text, said) in enumerate(zip(table.values("text"), table.values("paraphrase"), strict=True)):
-        if not isinstance(text, str) or not isinstance(said, str | None):
-            raise DataError(f"{file}, {table.place(row)}: text is {text!r} and paraphrase {said!r}; both should be texts")
-        if said and said.strip():
-            found.setdefault(text, []).append(said)
+    phrases: dict[str, list[str]] = {}
+    for row, (text, phrase) in enumerate(zip(table.values("text"), table.values("paraphrase"), strict=True)):
+        if not isinstance(text, str) or not isinstance(phrase, str | None):
+            raise DataError(f"{file}, {table.place(row)}: text is {text!r} and paraphrase {phrase!r}; both should be texts")
+        if phrase and phrase.strip():
+            phrases.setdefault(text, []).append(phrase)
     draws = rng.random(len(texts))
-    changed = [found[text][int(draw * len(found[text]))] if text in found else text for text, draw in zip(texts, draws, strict=True)]
-    if not found.keys() & set(texts):
+    changed = [phrases[text][int(draw * len(phrases[text]))] if text in phrases else text for text, draw in zip(texts, draws, strict=True)]
+    if not phrases.keys() & set(texts):
         raise DataError(
             f"none of the {len(texts):,} training texts is in the column text of {file}, which has {table.rows:,} rows, the first one "
             f"{table.values('text')[0]!r}; give the file that was made from this dataset"

@@ -1,6 +1,6 @@
-"""Views: a split as an augmentation shows it. Seeded and finite, so that what the teacher says of a view can be stored.
+"""Views: a split as an augmentation changes it. There are finitely many and they are seeded, so their teacher outputs can be stored.
 
-An epoch of training reads one view: the original, then each of the recipe's copies in turn.
+An epoch of training reads one view: the original first, then each of the recipe's copies in turn.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ ORIGINAL = "original"
 
 @dataclass(frozen=True)
 class Reader:
-    """Who reads a text split, as its augmentations may ask.
+    """What the augmentations of a text split may ask for.
 
-    tokenizer, max_length: how it is read. teacher: the fine-tuned teacher's folder. teacher_model: what it was fine-tuned from.
-    device: where an augmentation's own model runs.
+    tokenizer, max_length: how the texts are encoded. teacher: the fine-tuned teacher's folder. teacher_model: the model that it was
+    fine-tuned from. device: where an augmentation's own model runs.
     """
 
     tokenizer: Any
@@ -38,12 +38,12 @@ class Reader:
 
 
 def view_count(augmentation: Component) -> int:
-    """How many views the epochs of a recipe take turns with."""
+    """How many views a recipe has; its epochs read them in turn."""
     return 1 + augmentation.copies if isinstance(augmentation, Viewed) else 1
 
 
 def view_key(augmentation: Component, copy: int, seed: int) -> str:
-    """The name of a view: equal for equal rows. `copy` 0 is the original."""
+    """The name of a view; views with equal rows have equal names. `copy` 0 is the original."""
     if copy == 0 or augmentation.name == "none":
         return ORIGINAL
     own = json.dumps(augmentation.own, sort_keys=True)
@@ -53,20 +53,20 @@ def view_key(augmentation: Component, copy: int, seed: int) -> str:
 def text_view(split: Split, original: EncodedText, reader: Reader, augmentation: Component, copy: int, seed: int) -> EncodedText:
     """A view of a text split. Equal arguments give equal rows.
 
-    An augmentation is given what its positional parameters name: `words` or `texts`, `ids`, `offsets` and `special` (whether a token
-    is one) of the encoded split, `rng`, and the fields of the reader.
+    An augmentation receives what its positional parameters name: `words` or `texts`; of the encoded split `ids`, `offsets` and
+    `special` (True at special tokens); `rng`; and the fields of the reader.
 
     Raises:
-        DataError, ModelError: what the augmentation needs is not at hand.
+        DataError, ModelError: something that the augmentation needs is missing.
     """
     if view_key(augmentation, copy, seed) == ORIGINAL:
         return original
     spec, level = augmentation.spec, augmentation.spec.options["level"]
     function = spec.load()
-    given: dict[str, Any] = vars(reader) | {"rng": np.random.default_rng([seed, copy])}
+    available: dict[str, Any] = vars(reader) | {"rng": np.random.default_rng([seed, copy])}
 
-    def call(**more: Any) -> Any:
-        return function(**{name: {**given, **more}[name] for name in spec.inputs}, **augmentation.own)
+    def call(**rows: Any) -> Any:
+        return function(**{name: {**available, **rows}[name] for name in spec.inputs}, **augmentation.own)
 
     if level in ("keep", "replace"):
         special = np.isin(original.ids.numpy(), reader.tokenizer.all_special_ids)
@@ -81,19 +81,19 @@ def text_view(split: Split, original: EncodedText, reader: Reader, augmentation:
 
 
 def _kept(original: EncodedText, keep: torch.Tensor) -> EncodedText:
-    """The tokens that are kept, each in its row. keep: (total,) bool."""
+    """The split with only the tokens that are kept. keep: (total,) bool."""
     kept_before = torch.cat([torch.zeros(1, dtype=torch.int64), keep.cumsum(0)])
     return _named(original.ids[keep], original.segments[keep], kept_before[original.offsets], original.pad_id)
 
 
 def _named(ids: torch.Tensor, segments: torch.Tensor, offsets: torch.Tensor, pad_id: int) -> EncodedText:
-    """Named by its tokens: what an augmentation says may depend on more than its fields (a teacher, a file)."""
+    """The split with a fingerprint of its tokens: an augmentation may depend on more than its fields (a teacher, a file)."""
     parts = (ids, segments, offsets)
     return EncodedText(*parts, pad_id, digest("view-1", str(pad_id), *(part.numpy().tobytes() for part in parts)))
 
 
 def image_view(original: EncodedImages, augmentation: Component, copy: int, seed: int) -> EncodedImages:
-    """A view of an image split, made once and kept in the cache folder."""
+    """A view of an image split, made once and cached."""
     key = view_key(augmentation, copy, seed)
     if key == ORIGINAL:
         return original

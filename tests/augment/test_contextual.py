@@ -82,13 +82,13 @@ def test_the_teachers_checkpoint_is_asked_where_none_is_named(tmp_path: Path, lm
     split = Split(np.zeros(8, dtype=np.int64), texts=texts)
     view = text_view(split, original, Reader(tokenizer, 32, tuned, lm, "cpu"), part, 1, 0)
     assert not torch.equal(view.ids, original.ids)
-    with pytest.raises(ModelError, match=r"has no head of a masked language model \(cls.*give augmentation.masked_lm"):
+    with pytest.raises(ModelError, match=r"has no masked-language-model head \(cls.*give augmentation.masked_lm"):
         text_view(split, original, Reader(tokenizer, 32, tuned, str(tuned), "cpu"), part, 1, 0)
 
 
 def test_a_masked_language_model_that_is_not_to_be_had_is_named_with_the_way_out(tmp_path: Path) -> None:
     missing = str(tmp_path / "none")
     with pytest.raises(
-        ModelError, match=r"no masked language model is at hand as '.*none' \(.*no such folder.*give augmentation.masked_lm"
+        ModelError, match=r"there is no masked language model '.*none' \(.*no such folder.*give augmentation.masked_lm"
     ):
         contextual(["film"], np.random.default_rng(0), "", "cpu", strength=1.0, masked_lm=missing)

@@ -114,7 +114,7 @@ def test_the_end_shows_the_leaderboard_the_verdict_and_the_way_on(
 def test_the_trials_are_told_to_a_tracker(here: Path, asked: Callable[[Api], dict[str, Any]], capfd: pytest.CaptureFixture[str]) -> None:
     asked(good())
     assert main("--dataset", "d", "--track", "tensorboard") == 0
-    assert "cannot be told" not in capfd.readouterr().out
+    assert "logging to" not in capfd.readouterr().out
     assert {"trial-0000", "trial-0004", "trial-0005"} <= {item.name for item in (here / "studies" / "d" / "tensorboard").iterdir()}
 
 
