@@ -1,4 +1,4 @@
-"""What a dataset is like, in a few dozen numbers: its dataset features (meta-features), for the recommender and the recorded studies.
+"""Dataset features (meta-features): a dataset described by a few dozen numbers, for the recommender and the recorded studies.
 
 Importing this package imports neither torch nor scikit-learn; measuring does.
 """

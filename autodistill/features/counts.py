@@ -1,4 +1,4 @@
-"""Features that are counted: words, pixels. Those of labels are the target's (target.py)."""
+"""Features that are counted: words and pixels. The target has those of labels (target.py)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TOKENS = 5000
 
 
 def text_features(sample: Split, pieces: np.ndarray) -> dict[str, float]:
-    """Lengths and words of the sampled rows. pieces: (N,) word pieces of each row."""
+    """Lengths and words of the sampled rows. pieces: (N,) the number of word pieces of each row."""
     find = re.compile(WORD).findall
     assert sample.texts is not None
     first = [find(text.lower()) for text in sample.texts]

@@ -1,6 +1,7 @@
-"""Landmarks: how far simple learners get, and the shape of the cloud of frozen features.
+"""Landmarks: the scores of simple learners, and the geometry of the frozen features.
 
-`features` is a (N, D) array, dense or (for `linear`) sparse; `wanted` (N, C) is what labels are regressed on, see `Target.regressed`.
+`features` is an (N, D) array, dense or (for `linear`) sparse; `targets` (N, C) are the regression targets of the labels, see
+`Target.regressed`.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ def score(metric: str, predicted: np.ndarray, labels: np.ndarray) -> float:
     return evaluate_predictions(metric, predicted, labels)[metric]
 
 
-def majority(metric: str, wanted: np.ndarray, labels: np.ndarray) -> float:
-    """The score of the same answer everywhere: the mean of the training targets."""
-    return score(metric, np.tile(wanted.mean(axis=0), (len(labels), 1)), labels)
+def majority(metric: str, targets: np.ndarray, labels: np.ndarray) -> float:
+    """The score of predicting the mean of the training targets for every row."""
+    return score(metric, np.tile(targets.mean(axis=0), (len(labels), 1)), labels)
 
 
-def linear(features: Any, wanted: np.ndarray, held: Any) -> np.ndarray:
+def linear(features: Any, targets: np.ndarray, held_out: Any) -> np.ndarray:
     """Predict held-out rows by ridge regression on the targets.
 
-    Dense features are standardised and the penalty is chosen by leave-one-out on the fit's rows; sparse ones (TF-IDF) are taken
+    Dense features are standardised, and the penalty is chosen by leave-one-out on the rows to fit. Sparse features (TF-IDF) are used
     as they are, with a penalty of 1.
     """
     from scipy.sparse import issparse
@@ -37,18 +38,18 @@ def linear(features: Any, wanted: np.ndarray, held: Any) -> np.ndarray:
     from sklearn.preprocessing import StandardScaler
 
     if issparse(features):
-        return Ridge(alpha=1.0, solver="sparse_cg").fit(features, wanted).predict(held).reshape(held.shape[0], -1)
+        return Ridge(alpha=1.0, solver="sparse_cg").fit(features, targets).predict(held_out).reshape(held_out.shape[0], -1)
     scaler = StandardScaler().fit(features)
-    model = RidgeCV(_PENALTIES).fit(scaler.transform(features), wanted)
-    return model.predict(scaler.transform(held)).reshape(len(held), -1)
+    model = RidgeCV(_PENALTIES).fit(scaler.transform(features), targets)
+    return model.predict(scaler.transform(held_out)).reshape(len(held_out), -1)
 
 
-def neighbours(features: np.ndarray, wanted: np.ndarray, held: np.ndarray) -> np.ndarray:
-    """Predict held-out rows by the mean target of their ten nearest rows by cosine."""
+def neighbours(features: np.ndarray, targets: np.ndarray, held_out: np.ndarray) -> np.ndarray:
+    """Predict held-out rows by the mean target of their ten nearest neighbours by cosine."""
     from sklearn.neighbors import NearestNeighbors
 
     search = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(features)), metric="cosine", algorithm="brute").fit(features)
-    return wanted[search.kneighbors(held, return_distance=False)].mean(axis=1)
+    return targets[search.kneighbors(held_out, return_distance=False)].mean(axis=1)
 
 
 def separability(features: np.ndarray, groups: np.ndarray) -> float:
@@ -68,9 +69,9 @@ def separability(features: np.ndarray, groups: np.ndarray) -> float:
 def intrinsic_dimension(features: np.ndarray) -> float:
     """TwoNN: the dimension of the manifold that the rows lie on, at the scale of their nearest neighbours; at most D.
 
-    For each row μ = r₂ / r₁, the ratio of the distances to its second and first neighbour; on a d-dimensional manifold
-    F(μ) = 1 − μ^−d, so d is the slope through the origin of −log(1 − F) over log μ. As in the article the tenth with the largest μ
-    is left out. Rows that stand twice count once; 0 where less than three different ones are left.
+    For each row, μ = r₂ / r₁ is the ratio of the distances to its second and first neighbour. On a d-dimensional manifold
+    F(μ) = 1 − μ^−d, so d is the slope through the origin of −log(1 − F) over log μ. As in the article, the tenth of the rows with the
+    largest μ is left out. Duplicate rows count once; the result is 0 where fewer than three distinct rows are left.
 
     Source: Facco, d'Errico, Rodriguez, Laio 2017, "Estimating the intrinsic dimension of datasets by a minimal neighborhood
     information", Scientific Reports 7:12140.

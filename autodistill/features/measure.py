@@ -1,4 +1,4 @@
-"""`dataset_features`: which rows are looked at, the order of the measurements, and the cache on the disk."""
+"""`dataset_features`: which rows are sampled, what is measured on them, and the cache on disk."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ _FIT, _HELD, _HALF = 11, 12, 13  # separate random streams
 
 
 def dataset_features(data: Dataset, *, rows: int = 2000, seed: int = 0, encoder: str = MINILM) -> dict[str, float]:
-    """What a dataset is like: every name of FEATURES with a finite number.
+    """The features of a dataset: each name of FEATURES with a finite number.
 
-    Counts of labels are of all training rows. The rest is measured on a stratified sample: at most `rows` training rows to look
-    at and learn from, and half as many validation rows to score on; the test split is never looked at. Nothing is fine-tuned.
-    Kept in the cache folder by dataset, metric, rows, seed and version.
+    Labels are counted over all training rows. The rest is measured on stratified samples: at most `rows` training rows to describe
+    and to learn from, and half as many validation rows to score on. The test split is never used, and nothing is fine-tuned.
+    The result is cached by dataset, metric, rows, seed, encoder and version.
 
     Args:
         data: an opened dataset.
-        rows: training rows that are sampled at most.
-        seed: of the sample.
-        encoder: the frozen text encoder, a folder or a hub id. Features by another one than the default cannot be compared
-            with those of the recorded studies.
+        rows: the largest number of training rows to sample.
+        seed: of the samples.
+        encoder: the frozen text encoder, a folder or a hub id. Only features by the default encoder can be compared with those of
+            the recorded studies.
 
     Raises:
         UsageError: rows is too small.
-        ModelError: the encoder is not to be had.
-        RunError: the cache cannot be written, or a feature is no finite number.
+        ModelError: the encoder cannot be loaded.
+        RunError: the cache cannot be written, or a feature is not a finite number.
     """
     if rows < LEAST:
         raise UsageError(f"rows is {rows}; allowed: {LEAST} or more rows to measure the features of a dataset on")
@@ -57,42 +57,42 @@ def _measure(data: Dataset, rows: int, seed: int, encoder: str) -> dict[str, flo
 
     target = data.target
     fit = _sample(data.train, rows, target, np.random.default_rng([seed, _FIT]))
-    held = _sample(data.validation, max(rows // 2, 1), target, np.random.default_rng([seed, _HELD]))
-    seen = data.modality.look(fit, held, encoder)
-    x, x_held = seen.frozen
+    held_out = _sample(data.validation, max(rows // 2, 1), target, np.random.default_rng([seed, _HELD]))
+    seen = data.modality.look(fit, held_out, encoder)
+    x, x_held_out = seen.frozen
 
     keys = target.strata(fit.labels)
     half = stratified(keys, (len(fit) + 1) // 2, np.random.default_rng([seed, _HALF]), leave_one=False)
-    wanted = target.regressed(fit.labels)
+    targets = target.regressed(fit.labels)
 
     def scored(predicted: np.ndarray) -> float:
-        return score(data.metric, predicted, held.labels)
+        return score(data.metric, predicted, held_out.labels)
 
-    base = majority(data.metric, wanted, held.labels)
-    probe = scored(linear(x, wanted, x_held))
-    plain = scored(linear(seen.surface[0], wanted, seen.surface[1])) if seen.surface[0].shape[1] else base
-    found: dict[str, float] = {
+    base = majority(data.metric, targets, held_out.labels)
+    probe = scored(linear(x, targets, x_held_out))
+    plain = scored(linear(seen.surface[0], targets, seen.surface[1])) if seen.surface[0].shape[1] else base
+    features: dict[str, float] = {
         **data.modality.flags,
         **target.features(data.train.labels),
         **seen.counted,
         "majority_score": base,
         "probe_score": probe,
         "probe_gain": probe - base,
-        "probe_slope": probe - scored(linear(x[half], wanted[half], x_held)),
-        "knn_score": scored(neighbours(x, wanted, x_held)),
+        "probe_slope": probe - scored(linear(x[half], targets[half], x_held_out)),
+        "knn_score": scored(neighbours(x, targets, x_held_out)),
         "surface_score": plain,
         "surface_gain": probe - plain,
         "separability": separability(x, keys),
         "intrinsic_dimension": intrinsic_dimension(x),
     }
-    bad = [name for name, value in found.items() if not math.isfinite(value)]
+    bad = [name for name, value in features.items() if not math.isfinite(value)]
     if bad:
-        raise RunError(f"dataset {data.name!r}: the features {', '.join(bad)} are no finite numbers; check its rows with load_dataset")
-    return {name: found.get(name, 0.0) for name in FEATURES}
+        raise RunError(f"dataset {data.name!r}: the features {', '.join(bad)} are not finite; check its rows with load_dataset")
+    return {name: features.get(name, 0.0) for name in FEATURES}
 
 
 def _sample(split: Split, rows: int, target: Target, rng: np.random.Generator) -> Split:
-    """At most so many rows, stratified, in a random order."""
+    """A stratified sample of at most `rows` rows, in random order."""
     kept = np.arange(len(split))
     if rows < len(split):
         kept = stratified(target.strata(split.labels), rows, rng, leave_one=False)

@@ -3,40 +3,40 @@
 from __future__ import annotations
 
 VERSION = 1
-"""Of how the features are measured; a change of any of them raises it, and features of different versions are not compared."""
+"""The version of the measurements. Any change to a feature raises it; features of different versions are not compared."""
 
 FEATURES: dict[str, str] = {
     "is_image": "1 where the rows are images, 0 where they are texts",
     "is_pair": "1 where a row is two texts",
     "is_regression": "1 where the target is a number",
     "log_rows": "log10 of the number of training rows",
-    "log_rows_per_class": "log10 of the training rows a class has on average; of a regression, of the training rows",
-    "log_classes": "log2 of the number of classes: 1 for two of them; 0 for a regression",
-    "imbalance": "log10 of the largest class's size over the smallest's (of those that occur); 0 where balanced, and for a regression",
+    "log_rows_per_class": "log10 of the mean number of training rows per class; for a regression, of the number of training rows",
+    "log_classes": "log2 of the number of classes: 1 for two classes; 0 for a regression",
+    "imbalance": "log10 of the largest class's size over the smallest's (of classes that occur); 0 where balanced, and for a regression",
     "majority_share": "share of the largest class; 0 for a regression",
-    "label_entropy": "entropy of the classes over log(classes): 1 where balanced; of a regression, of ten equally wide bins of the target",
+    "label_entropy": "entropy of the classes over log(classes): 1 where balanced; for a regression, of ten equally wide bins of the target",
     "words_mean": "mean number of words in a row, both texts of a pair counted; 0 for images",
     "words_p90": "90th percentile of the number of words in a row; 0 for images",
     "pieces_mean": "mean number of word pieces of the frozen encoder's tokenizer in a row; 0 for images",
     "pieces_p90": "90th percentile of the number of word pieces in a row; 0 for images",
-    "pieces_per_word": "word pieces over words: high where the encoder's tokenizer does not know the words; 0 for images",
+    "pieces_per_word": "word pieces over words: high where words are not in the vocabulary of the encoder's tokenizer; 0 for images",
     "log_vocabulary": "log10 of 1 + the number of different words in the sampled rows; 0 for images",
     "type_token_ratio": "different words over words, in the first 5,000 words of the sampled rows; 0 for images",
-    "pair_overlap": "mean share of common words (Jaccard) of the two texts of a row; 0 where there is one, and for images",
+    "pair_overlap": "mean share of common words (Jaccard) of the two texts of a row; 0 for single texts and for images",
     "log_image_side": "log2 of the images' side in pixels; 0 for texts",
     "image_contrast": "mean standard deviation of an image's grey values, in 0 … 0.5; 0 for texts",
-    "majority_score": "score, by the dataset's metric on held-out rows, of always saying the largest class; 0 for a regression",
+    "majority_score": "score of always predicting the largest class; 0 for a regression",
     "probe_score": "score of a ridge regression on the frozen features (the linear probe)",
     "probe_gain": "probe_score − majority_score",
-    "probe_slope": "probe_score − the same with half of the sampled training rows: what more data brings (the learning curve's slope)",
+    "probe_slope": "probe_score − the same with half of the sampled training rows: the gain from more data (slope of the learning curve)",
     "knn_score": "score of the ten nearest neighbours in the frozen features",
     "surface_score": "score of a ridge regression on the plain input: TF-IDF of words and word pairs; pixels of 8×8 images",
-    "surface_gain": "probe_score − surface_score: what the encoder's knowledge brings beyond words or pixels",
-    "separability": "share of the frozen features' variance that lies between the classes (bins of a target), less chance: 0 if none",
+    "surface_gain": "probe_score − surface_score: the gain from the encoder over words or pixels",
+    "separability": "share of the frozen features' variance between the classes (or bins of the target), corrected for chance: 0 if none",
     "intrinsic_dimension": "intrinsic dimension of the frozen features by the two nearest neighbours (TwoNN, Facco et al. 2017)",
 }
-"""Every feature with one line of meaning, in the order in which they are given.
+"""Each feature with its meaning in one line, in the order in which they are returned.
 
-Frozen features of a text are its mean-pooled embedding by all-MiniLM-L6-v2 (of a pair a, b: [a, b, |a − b|, a · b]); of an image its
-histograms of oriented gradients and mean colours. Scores are of held-out rows, by the dataset's own metric.
+The frozen features of a text are its mean-pooled embedding by all-MiniLM-L6-v2 (of a pair a, b: [a, b, |a − b|, a · b]); those of an
+image are its histograms of oriented gradients and mean colours. Scores are on held-out rows, by the dataset's own metric.
 """

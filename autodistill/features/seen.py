@@ -1,4 +1,4 @@
-"""What can be seen of rows without their labels: counts, frozen features, and the plain input as features."""
+"""Rows described without their labels: counts, frozen features, and the plain input as features."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _SURFACE_SIDE = 8
 class Seen:
     """Two samples of rows: N to learn from, M to score on.
 
-    counted: dataset features of the first. frozen: features of an encoder that is not trained on them, dense (N, D) and (M, D).
-    surface: the plain input as features, dense or sparse (N, E) and (M, E); E is 0 where there is nothing.
+    counted: dataset features of the first sample. frozen: features by an encoder that is not trained on the rows, dense (N, D) and
+    (M, D). surface: the plain input as features, dense or sparse (N, E) and (M, E); E is 0 where there are none.
     """
 
     counted: dict[str, float]
@@ -36,10 +36,10 @@ def see_images(fit: Split, held: Split) -> Seen:
 
 
 def see_texts(fit: Split, held: Split, encoder: str) -> Seen:
-    """Embeddings by the encoder; TF-IDF. For pairs both are put together as `combined` does.
+    """Embeddings by the encoder, and TF-IDF; both combined for pairs as in `combined`.
 
     Raises:
-        ModelError: the encoder is not to be had.
+        ModelError: the encoder cannot be loaded.
     """
     *frozen, pieces = _embedded(fit, held, encoder)
     words = words_of(fit)
@@ -47,7 +47,7 @@ def see_texts(fit: Split, held: Split, encoder: str) -> Seen:
 
 
 def _embedded(fit: Split, held: Split, encoder: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Frozen features of both samples, and the word pieces of the rows to fit."""
+    """Frozen features of both samples, and the number of word pieces of each row to fit."""
     assert fit.texts is not None
     assert held.texts is not None
     model = Encoder(encoder)
@@ -62,9 +62,9 @@ def _embedded(fit: Split, held: Split, encoder: str) -> tuple[np.ndarray, np.nda
 
 
 def words_of(fit: Split) -> Callable[[Split], Any]:
-    """TF-IDF of the words and word pairs of these rows: sparse features (N, D) of any split; D is 0 where no text has a word.
+    """A function from a split to its TF-IDF features (N, D), sparse, over the words and word pairs of `fit`; D is 0 without words.
 
-    For pairs they are put together as embeddings are.
+    For pairs the two texts' features are combined as embeddings are.
     """
     from scipy.sparse import csr_matrix, hstack
     from sklearn.feature_extraction.text import TfidfVectorizer
@@ -72,7 +72,7 @@ def words_of(fit: Split) -> Callable[[Split], Any]:
     words = TfidfVectorizer(token_pattern=WORD, ngram_range=(1, 2), sublinear_tf=True)
     try:
         words.fit([*(fit.texts or ()), *(fit.text_pairs or ())])
-    except ValueError:  # there is no word in any text
+    except ValueError:  # no text has a word
         return lambda split: csr_matrix((len(split), 0))
 
     def columns(split: Split) -> Any:
@@ -86,7 +86,7 @@ def words_of(fit: Split) -> Callable[[Split], Any]:
 
 
 def outlines(split: Split) -> np.ndarray:
-    """Histograms of oriented gradients, and mean colours, (N, D)."""
+    """Histograms of oriented gradients and mean colours, (N, D)."""
     assert split.images is not None
     return gradients(split.images)
 

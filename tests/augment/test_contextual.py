@@ -88,7 +88,5 @@ def test_the_teachers_checkpoint_is_asked_where_none_is_named(tmp_path: Path, lm
 
 def test_a_masked_language_model_that_is_not_to_be_had_is_named_with_the_way_out(tmp_path: Path) -> None:
     missing = str(tmp_path / "none")
-    with pytest.raises(
-        ModelError, match=r"there is no masked language model '.*none' \(.*no such folder.*give augmentation.masked_lm"
-    ):
+    with pytest.raises(ModelError, match=r"there is no masked language model '.*none' \(.*no such folder.*give augmentation.masked_lm"):
         contextual(["film"], np.random.default_rng(0), "", "cpu", strength=1.0, masked_lm=missing)
