@@ -200,7 +200,7 @@ def table(costs: list[Cost], load: list[float]) -> str:
             if "storing" in found
             else f"| {one.axis} | {one.size:,} | {each} | |"
         )
-    text += ["", "A slope of 1 is linear growth. Storing finds what an earlier size has stored, on the axes that have no slope of it."]
+    text += ["", "A slope of 1 is linear growth. On axes without a slope of storing, an earlier size has stored the outputs already."]
     return "\n".join(text) + "\n"
 
 

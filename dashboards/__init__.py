@@ -1,6 +1,6 @@
-"""The figures of a study and of all recorded studies, and the page that shows them.
+"""The figures of a study and of all recorded studies, and the pages that show them.
 
-A figure is a function of a study's records and limits that gives a Plotly figure, for a notebook as well as for a page:
+A figure is a function from a study's records and limits to a Plotly figure, for a notebook as well as for a page:
 
     from autodistill.dashboards import FIGURES
     FIGURES["pareto"](study.trial_records, study.limits).show()     # or study.plot("pareto")
@@ -29,4 +29,4 @@ FIGURES: dict[str, Callable[..., go.Figure]] = {
     "seeds": seeds,
     "time": time,
 }
-"""The figures of one study by name, each to be called with its records and its limits."""
+"""The figures of one study by name; each is called with its records and its limits."""

@@ -1,4 +1,4 @@
-"""Which parts of the pipeline made the scores: their values, the top trials side by side, the loss mix."""
+"""Which parts of the pipeline matter: importance, scores by choice, the top trials side by side, the loss mix."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _HYPHENS = {
     "hard_label": "hard<br>labels", "prediction": "predic-<br>tion", "intermediate": "inter-<br>mediate", "contrastive": "contras-<br>tive",
     "attention": "atten-<br>tion", "relation": "rela-<br>tion",
 }  # fmt: skip
-"""The terms as a phone has room for them."""
+"""The terms' names, hyphenated for a phone's width."""
 _NAMES = {
     "student.family": "student", "student.init": "init", "objective.hard_label_weight": "hard-label weight",
     "augmentation.kind": "augmentation", "augmentation.mixup": "mixup", "training.learning_rate": "learning rate",
@@ -48,14 +48,14 @@ def name_of(path: str) -> str:
 
 
 def importance(records: Sequence[TrialRecord], limits: Limits = Limits()) -> go.Figure:  # noqa: B008 — frozen
-    """How much of the differences between scores each component of the pipeline explains (fANOVA by groups of parameters)."""
+    """The share of the scores' variance that each component of the pipeline explains (fANOVA by groups of parameters)."""
     title = "Importance of each component"
-    found = component_importance(records)
-    if not found.shares:
-        return style.nothing(title, f"What mattered most is not known: {found.reason}.")
-    shares = dict(found.shares)
-    if found.interactions >= 0.005:
-        shares["only together"] = found.interactions
+    importances = component_importance(records)
+    if not importances.shares:
+        return style.nothing(title, f"What mattered most is not known: {importances.reason}.")
+    shares = dict(importances.shares)
+    if importances.interactions >= 0.005:
+        shares["only together"] = importances.interactions
     names = list(shares)[::-1]
     figure = style.make(title, 110 + 30 * len(names))
     figure.add_bar(
@@ -77,13 +77,13 @@ def importance(records: Sequence[TrialRecord], limits: Limits = Limits()) -> go.
 
 
 def values(records: Sequence[TrialRecord], limits: Limits = Limits()) -> go.Figure:  # noqa: B008 — frozen
-    """For each choice in the pipeline, the scores of the completed trials that made it: median, middle half, and extremes."""
+    """For each choice in the pipeline, the scores of the completed trials with that choice: median, middle half, and extremes."""
     title = "Scores by the choices that were made"
     done = [item for item in measures.completed(records) if item.role not in FOLLOWING]
     best = next(iter(rank(list(records), limits)), None)
     groups: list[tuple[str, list[tuple[str, list[float]]]]] = []
     for path in sorted(measures.varying(done), key=lambda path: _worth(path) > 0):
-        if path.rpartition(".")[2] not in _CHOICES or sum(len(found) for _, found in groups) > _ROWS:
+        if path.rpartition(".")[2] not in _CHOICES or sum(len(by_value) for _, by_value in groups) > _ROWS:
             continue
         of_value: dict[str, list[float]] = {}
         for item in done:
@@ -97,8 +97,8 @@ def values(records: Sequence[TrialRecord], limits: Limits = Limits()) -> go.Figu
     ticks: list[tuple[float, str]] = []
     rows: list[tuple[float, str, str, list[float], bool]] = []
     at = 0.0
-    for path, found_values in reversed(groups):
-        for value, scores in found_values:
+    for path, by_value in reversed(groups):
+        for value, scores in by_value:
             chosen = best is not None and str(measures.leaf(best.recipe, path)) == value
             rows.append((at, path, value, scores, chosen))
             ticks.append((at, f"{style.escape(value, 18)} <span style='color:{style.MUTED}'>({len(scores)})</span>"))
@@ -149,7 +149,7 @@ def _spans(figure: go.Figure, spans: list[tuple[float, float, float]], name: str
 
 
 def parallel(records: Sequence[TrialRecord], limits: Limits = Limits()) -> go.Figure:  # noqa: B008
-    """The best trials side by side: one line each through the values that differ between them, darker for a higher score."""
+    """The best trials side by side: a line for each trial through the values that differ between them, darker for a higher score."""
     title = f"The best {TOP} trials side by side"
     top = [item for item in rank(list(records), limits) if measures.score_of(item) is not None][:TOP]
     paths = _axes(top)
@@ -184,7 +184,7 @@ def parallel(records: Sequence[TrialRecord], limits: Limits = Limits()) -> go.Fi
             ],
             hovertemplate="%{text}<extra></extra>",
         )
-    # Set all at once: Plotly validates everything anew with each one that is added.
+    # All are set at once, because Plotly validates everything again for each one that is added.
     line = {"type": "line", "y0": 0, "y1": 1, "yref": "paper", "layer": "below", "line": {"color": style.LINE, "width": 1}}
     figure.update_layout(
         shapes=[line | {"x0": number, "x1": number} for number in range(len(axes))],
@@ -207,14 +207,14 @@ def parallel(records: Sequence[TrialRecord], limits: Limits = Limits()) -> go.Fi
 
 
 def _axes(top: list[TrialRecord]) -> list[str]:
-    """The key paths worth an axis: choices first, then weights and the learning rate, then the rest; drawn in a recipe's order."""
+    """The key paths that get an axis: choices first, then weights and the learning rate, then the rest; in the order of a recipe."""
     different = measures.varying(top)
     kept = sorted(different, key=_worth)[:_AXES]
     return [path for path in different if path in kept]
 
 
 def _worth(path: str) -> int:
-    """How much a key path says, 0 the most: which parts there are, their weights, the rest."""
+    """The priority of a key path, 0 being the highest: which parts there are, then their weights, then the rest."""
     tail = path.rpartition(".")[2]
     if tail in ("family", "kind"):
         return 0
@@ -228,21 +228,21 @@ def _two_lines(text: str) -> list[str]:
 
 
 class _Axis:
-    """One upright axis: where each trial's value lies on it, from 0 to 1, and what is written beside it."""
+    """A vertical axis: the place of each trial's value on it, from 0 to 1, and the labels beside it."""
 
-    def __init__(self, title: str, found: list[Any], log: bool) -> None:
-        self.title, self.found = title, found
-        known = [value for value in found if value is not None]
-        self.numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in known) and len(set(known)) > 4
-        self.missing = any(value is None for value in found)
-        floor = 0.14 if self.missing else 0.0  # the foot of the axis belongs to the trials without a value
+    def __init__(self, title: str, by_trial: list[Any], log: bool) -> None:
+        self.title, self.by_trial = title, by_trial
+        present = [value for value in by_trial if value is not None]
+        self.numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in present) and len(set(present)) > 4
+        self.missing = any(value is None for value in by_trial)
+        floor = 0.14 if self.missing else 0.0  # below it are the trials without a value
         if self.numeric:
-            self.log = log and min(known) > 0
-            low, high = (math.log(value) if self.log else float(value) for value in (min(known), max(known)))
+            self.log = log and min(present) > 0
+            low, high = (math.log(value) if self.log else float(value) for value in (min(present), max(present)))
             self.low, self.high, self.floor = low, high, floor
-            self.ticks = [(floor, _number(min(known))), (1.0, _number(max(known)))]
+            self.ticks = [(floor, _number(min(present))), (1.0, _number(max(present)))]
         else:
-            names = sorted({_number(value) for value in known}, key=lambda name: (_as_number(name), name))
+            names = sorted({_number(value) for value in present}, key=lambda name: (_as_number(name), name))
             step = (1.0 - floor) / max(1, len(names) - 1)
             self.places = {name: floor + step * index if len(names) > 1 else 0.5 for index, name in enumerate(names)}
             self.ticks = [(y, name) for name, y in self.places.items()]
@@ -251,8 +251,8 @@ class _Axis:
             self.ticks.append((0.0, _OFF))
 
     def place(self, order: int, share: float) -> float:
-        """The height of a trial's value; trials with the same choice are fanned out a little by their rank."""
-        value = self.found[order]
+        """The height of a trial's value; trials with the same choice are spread a little by their rank."""
+        value = self.by_trial[order]
         if value is None:
             return 0.03 * (0.5 - share)
         if not self.numeric:
@@ -262,7 +262,7 @@ class _Axis:
         return self.floor + (1.0 - self.floor) * ((spot - self.low) / width if width else 0.5)
 
     def words(self, order: int) -> str:
-        value = self.found[order]
+        value = self.by_trial[order]
         return _OFF if value is None else style.escape(_number(value), 40)
 
 
@@ -295,7 +295,7 @@ def loss_mix(records: Sequence[TrialRecord], limits: Limits = Limits()) -> go.Fi
     off = low / 2.6
     figure = style.make(title, 440)
     scores = np.array([item.score for item in done], dtype=float)
-    # Below the median all are alike pale: what matters is what the good ones have in common.
+    # All trials below the median have the same pale colour, because what the good ones have in common matters.
     floor = float(np.median(scores)) if len(scores) > 8 else float(scores.min())
     spread = np.array([(item.trial * 0.618034) % 1.0 - 0.5 for item in done]) * 0.62
     top = float(scores.max())
@@ -304,7 +304,7 @@ def loss_mix(records: Sequence[TrialRecord], limits: Limits = Limits()) -> go.Fi
         "title": {"text": style.escape(records[0].metric, 30), "side": "top", "font": {"size": 12}}, "tickfont": {"size": 11}, "nticks": 4,
     }  # fmt: skip
     for number, term in enumerate(terms):
-        said = [_number(mix[term]) if mix[term] else _OFF for mix in mixes]
+        labels = [_number(mix[term]) if mix[term] else _OFF for mix in mixes]
         figure.add_scatter(
             x=number + spread,
             y=np.array([mix[term] or off for mix in mixes]),
@@ -315,7 +315,7 @@ def loss_mix(records: Sequence[TrialRecord], limits: Limits = Limits()) -> go.Fi
                 "size": 8 if len(done) < 150 else 5, "line": {"width": 0.5, "color": "#ffffff"}, "showscale": number == 0, "colorbar": bar,
             },
             customdata=np.array([item.trial for item in done]),
-            text=[f"{word}<br>{texts.score(item.score)}" for word, item in zip(said, done, strict=True)],
+            text=[f"{label}<br>{texts.score(item.score)}" for label, item in zip(labels, done, strict=True)],
             hovertemplate="trial %{customdata}: " + measures.TERMS[term] + " %{text}<extra></extra>",
         )  # fmt: skip
     if best is not None:

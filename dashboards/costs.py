@@ -1,4 +1,4 @@
-"""Where the time went, and what was not spent."""
+"""Where the time went, and how much was saved."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _KINDS: dict[measures.Kind, str] = {
 
 
 def time(records: Sequence[TrialRecord], limits: Limits = Limits(), stages: Mapping[str, float] | None = None) -> go.Figure:  # noqa: B008 — frozen
-    """Worker time by what it was spent on, and what early stopping and stored teacher outputs saved (estimated, hatched).
+    """Worker time by use, and the time that early stopping and stored teacher outputs saved (estimates, hatched).
 
-    stages: seconds of the work before the trials, `teacher` and `outputs`, where they were measured.
+    stages: seconds of the stages before the trials, `teacher` and `outputs`, where they were measured.
     """
     stages = stages or {}
     title = "Where the time went"

@@ -1,4 +1,4 @@
-"""optuna-dashboard on our studies while they run, with our figures on their pages."""
+"""optuna-dashboard on our studies while they run, with our figures on the studies' pages."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from . import FIGURES, style
 from .storage import ShownStudies
 
 SHOWN = ("pareto", "latency", "curves", "importance", "loss_mix", "seeds", "time")
-"""The figures that a card has room for; optuna-dashboard has parallel coordinates of its own."""
+"""The figures that fit on a card; optuna-dashboard has parallel coordinates of its own."""
 HEIGHT = 430
-"""Of a card, in pixels."""
+"""The height of a card, in pixels."""
 EVERY = 3.0
-"""Seconds between two looks at whether a study has news."""
+"""Seconds between two checks for new trials."""
 
 
 class Shown(Protocol):
-    """What is to be known of a study: a `Study` is one."""
+    """What the dashboard needs of a study; a `Study` has it."""
 
     @property
     def folder(self) -> Path:
@@ -48,10 +48,10 @@ class Shown(Protocol):
 
 
 class Live:
-    """Studies on show, and their figures, drawn again where a trial has ended since.
+    """The studies that are shown, and their figures, which are drawn again after a trial has ended.
 
-    Whether there is news is seen from the time of trials.parquet, which a search writes at most every few seconds: looking
-    costs nothing, and the search is asked nothing.
+    The modification time of trials.parquet, which a search writes at most every few seconds, shows whether there are new trials:
+    the check costs nothing and does not disturb the search.
     """
 
     def __init__(self, studies: Sequence[Shown], say: Callable[[str], None] = lambda text: None) -> None:
@@ -64,7 +64,7 @@ class Live:
             self.add(study)
 
     def add(self, study: Shown) -> None:
-        """Show one more study; where its storage cannot be read, that is said."""
+        """Show another study. Where its storage cannot be read, `say` gets a message."""
         self._folders.add(study.folder)
         try:
             self._studies[self.storage.add(study.folder, study.name, study.storage)] = study
@@ -77,14 +77,14 @@ class Live:
         return [study.name for study in self._studies.values()]
 
     def look_for_more(self, studies_dir: Path) -> None:
-        """Show the studies that have been started since."""
+        """Show the studies in the folder that were started since the last call."""
         for folder in ((studies_dir / name).resolve() for name in study_names(studies_dir)):
             if folder not in self._folders and has_default_storage(folder):
                 self.add(_InFolder(folder))
 
     def refresh(self) -> int:
-        """Draw the figures of the studies that have news. Returns how many there were."""
-        news = 0
+        """Draw the figures of the studies that changed. Returns how many changed."""
+        changed = 0
         for study_id, study in list(self._studies.items()):
             path = study.folder / "trials.parquet"
             stamp = path.stat().st_mtime_ns if path.exists() else 0
@@ -93,41 +93,41 @@ class Live:
             records, limits = read_records(path) if path.exists() else [], study.limits
             drawn = {f"autodistill_{name}": FIGURES[name](records, limits) for name in SHOWN}
             figures = {name: figure for name, figure in drawn.items() if figure.data}
-            for figure in figures.values():  # cards are half as wide as a report: room for a legend of three lines
+            for figure in figures.values():  # a card is half as wide as a report, so the legend may take three lines
                 figure.update_layout(height=HEIGHT, margin_t=(figure.layout.margin.t or style.TOP) + 40)
                 if any(trace.name and trace.showlegend is not False for trace in figure.data):
                     figure.update_layout(title={"y": 0.97, "yanchor": "top"})
             self.storage.show(study_id, figures)
             self._drawn[study_id] = stamp
-            news += 1
-        return news
+            changed += 1
+        return changed
 
 
 class _InFolder:
-    """A study that has its storage in its folder, from its study.json."""
+    """A study with its storage in its folder, described by its study.json."""
 
     def __init__(self, folder: Path) -> None:
         about = read_about(folder)
         if about is None:
-            raise StudyError(f"{folder} has no study.json any more")
+            raise StudyError(f"{folder} no longer has a study.json")
         self.folder, self.name, self.storage = folder, str(about["study"]), default_storage(folder)
         self.limits = Limits(about["settings"]["max_params"], about["settings"]["max_latency_ms"])
 
 
 class Server:
-    """The dashboard on an address; `start` it, `close` it. port 0 takes any that is free."""
+    """The dashboard at an address: `serve` answers requests until `close`. Port 0 takes any free port."""
 
     def __init__(self, live: Live, host: str = "127.0.0.1", port: int = 8080, studies_dir: Path | None = None) -> None:
         """Bind the address.
 
         Args:
-            live: what is shown.
-            host: 127.0.0.1 for this machine alone.
-            port: where.
-            studies_dir: where studies that are started later are looked for; None for no others.
+            live: the studies to show.
+            host: 127.0.0.1 to be reachable from this machine only.
+            port: the port.
+            studies_dir: the folder where studies that start later are looked for; None to show no others.
 
         Raises:
-            UsageError: the address cannot be had.
+            UsageError: the address cannot be used.
         """
         from optuna_dashboard import wsgi
 
@@ -159,9 +159,9 @@ class Server:
                 if self.studies_dir is not None:
                     self.live.look_for_more(self.studies_dir)
                 self.live.refresh()
-            except Exception as cause:  # a table that is just being replaced, a folder that was deleted: the page goes on
+            except Exception as cause:  # a table may be replaced at this moment, or a folder deleted; the next try may succeed
                 self.live.say(f"the figures could not be drawn ({type(cause).__name__}: {cause}); trying again")
-            # A search may be at work on this machine: no more than a tenth of one core goes into drawing.
+            # A search may be running on this machine, so drawing takes at most a tenth of one core.
             self._ended.wait(max(EVERY, 10 * (time.monotonic() - began)))
 
 
@@ -169,11 +169,11 @@ class _Threaded(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A browser that went away in the middle of an answer is no error of ours."""
+        """Ignore browsers that close the connection during a response."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
 class _Quiet(WSGIRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
-        """A line for every request of a page that asks every few seconds would bury the address."""
+        """Log nothing: a page sends requests every few seconds, and their lines would push the address out of sight."""

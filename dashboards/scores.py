@@ -1,4 +1,4 @@
-"""Scores: against what a student costs, over the epochs, and from seed to seed."""
+"""Scores: against a student's cost, by epoch, and between seeds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from . import style
 Cost = Literal["params", "latency_ms"]
 _NO_SCORE = "No trial has a score yet."
 _MANY = 120
-"""Trials from which on single ones are drawn fainter."""
+"""With this many trials or more, single trials are drawn fainter."""
 
 
 def pareto(records: Sequence[TrialRecord], limits: Limits = Limits()) -> go.Figure:  # noqa: B008 — frozen
@@ -48,8 +48,8 @@ def _against(records: Sequence[TrialRecord], limits: Limits, cost: Cost, title: 
     ) -> None:
         if not items:
             return
-        spreads = [spread if (known := seeds.get(item.trial)) and (spread := known.spread) is not None else None for item in items]
-        means = [known.mean if (known := seeds.get(item.trial)) else measures.score_of(item) for item in items]
+        spreads = [spread if (repeats := seeds.get(item.trial)) and (spread := repeats.spread) is not None else None for item in items]
+        means = [repeats.mean if (repeats := seeds.get(item.trial)) else measures.score_of(item) for item in items]
         figure.add_scatter(
             x=np.array([getattr(item, cost) for item in items], dtype=float),
             y=np.array(means, dtype=float),
@@ -61,13 +61,13 @@ def _against(records: Sequence[TrialRecord], limits: Limits, cost: Cost, title: 
             marker={"color": colour, "symbol": symbol, "size": size, "opacity": opacity, "line": {"width": line, "color": colour}},
         )
 
-    able = [item for item in drawn if item.trial in allowed]
-    place("stopped early", [item for item in able if item.state == "pruned"], style.LINE, "circle-open", 7, faint + 0.15, 1.2)
+    feasible = [item for item in drawn if item.trial in allowed]
+    place("stopped early", [item for item in feasible if item.state == "pruned"], style.LINE, "circle-open", 7, faint + 0.15, 1.2)
     place("over a limit", [item for item in drawn if item.trial not in allowed], style.LINE, "x-thin", 7, 1.0, 1.4)
     for role in ("explore", "search", "repeat", "recommended", "given", *BASELINES):
-        found = [item for item in able if item.role == role and item.state == "complete"]
+        of_role = [item for item in feasible if item.role == role and item.state == "complete"]
         colour, symbol = style.ROLES[role]
-        place(_role(role), found, colour, symbol, *((11, 1.0) if role in BASELINES else (8, faint)))
+        place(_role(role), of_role, colour, symbol, *((11, 1.0) if role in BASELINES else (8, faint)))
     _front(figure, records, limits, cost)
     best = rank(list(records), limits)[:1]
     best = [item for item in best if measures.score_of(item) is not None and (getattr(item, cost) or 0) > 0]
@@ -93,7 +93,7 @@ def _against(records: Sequence[TrialRecord], limits: Limits, cost: Cost, title: 
 
 
 def _focus(figure: go.Figure, scores: list[float], shown: list[float]) -> int:
-    """Fit the y axis to the scores that matter, unless all fit in well. Returns how many are left below it."""
+    """Fit the y axis to the scores that matter, or to all where they are not too far apart. Returns how many lie below it."""
     low, high = style.fit(shown)
     if min(scores) > low - (high - low):
         low, high = style.fit([*scores, *shown])
@@ -102,11 +102,11 @@ def _focus(figure: go.Figure, scores: list[float], shown: list[float]) -> int:
 
 
 def _front(figure: go.Figure, records: Sequence[TrialRecord], limits: Limits, cost: Cost) -> None:
-    found = [item for item in measures.front(records, limits, cost) if getattr(item.record, cost) > 0]
-    if found:
+    front = [item for item in measures.front(records, limits, cost) if getattr(item.record, cost) > 0]
+    if front:
         figure.add_scatter(
-            x=np.array([getattr(item.record, cost) for item in found], dtype=float),
-            y=np.array([item.mean for item in found]),
+            x=np.array([getattr(item.record, cost) for item in front], dtype=float),
+            y=np.array([item.mean for item in front]),
             mode="lines",
             name="Pareto front",
             line={"color": style.VERMILION, "width": 1.8, "shape": "hv"},
@@ -115,7 +115,7 @@ def _front(figure: go.Figure, records: Sequence[TrialRecord], limits: Limits, co
 
 
 def _ticks(low: float, high: float, cost: Cost) -> dict[str, object]:
-    """Ticks at 1, 2 and 5 times the powers of ten, fewer where there are many, written as the rest of the page writes them."""
+    """Ticks at 1, 2 and 5 times the powers of ten, or at the powers alone on a long axis; written as elsewhere on the page."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     steps = (1, 2, 5) if math.log10(high / low) < 2.2 else (1,)
     values = [step * 10.0**power for power in powers for step in steps]
@@ -145,8 +145,8 @@ def _role(role: Role) -> str:
 
 
 def _teacher(records: Sequence[TrialRecord]) -> float | None:
-    known = [item.teacher_score for item in records if item.teacher_score is not None and math.isfinite(item.teacher_score)]
-    return max(known, default=None)
+    scores = [item.teacher_score for item in records if item.teacher_score is not None and math.isfinite(item.teacher_score)]
+    return max(scores, default=None)
 
 
 def curves(records: Sequence[TrialRecord], limits: Limits = Limits()) -> go.Figure:  # noqa: B008
@@ -188,7 +188,7 @@ def curves(records: Sequence[TrialRecord], limits: Limits = Limits()) -> go.Figu
 
 
 def _lines(figure: go.Figure, items: list[TrialRecord], name: str, colour: str, opacity: float, width: float, dash: str = "solid") -> None:
-    """All curves as one trace with gaps: thousands of traces would be slow and large."""
+    """Draw all curves as one trace with gaps, because thousands of traces would be slow and large."""
     if not items:
         return
     epochs: list[float] = []

@@ -1,7 +1,7 @@
-"""One Optuna storage that shows several studies, each in a storage of its own, and keeps our figures in memory.
+"""One Optuna storage that shows several studies, each from its own storage, and keeps our figures in memory.
 
-optuna-dashboard takes one storage, and saves figures into it, in hundreds of small transactions. A search writes to the same
-storage, so here they stay in this process: the search's storage is only read, but for notes that people write on the page.
+optuna-dashboard takes one storage, and saves figures in it, in hundreds of small transactions. A search writes to the same storage, so
+the figures stay in this process instead. The search's storage is only read, except for notes that people write on the page.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from autodistill.errors import StudyError
 from autodistill.optuna_storage.open import load_study, open_storage
 
 _MANY = 10_000
-"""A trial's id is its number times this, plus its study's id."""
+"""A trial's id here is its number times this, plus its study's id."""
 
 
 class ShownStudies(InMemoryStorage):
-    """Studies in the order in which they were added; trials and attributes are those of their own storages at the time of asking."""
+    """Studies in the order in which they were added. Trials and attributes are read from the studies' own storages at each request."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class ShownStudies(InMemoryStorage):
         return shown
 
     def show(self, study_id: int, figures: Mapping[str, go.Figure]) -> None:
-        """Put figures on a study's page, by id, in place of those that were there: all at once, for pages are read meanwhile."""
+        """Replace the figures on a study's page, by id. All are replaced at once, because pages are read meanwhile."""
         from optuna_dashboard import save_plotly_graph_object
 
         storage = InMemoryStorage()
@@ -64,7 +64,7 @@ class ShownStudies(InMemoryStorage):
             raise KeyError(f"there is no study {study_id}")
         return self._sources[study_id]
 
-    # Reading; names and directions do not change, and are kept
+    # Reading. Names and directions do not change, so they are kept here
 
     def get_all_studies(self) -> list[Any]:
         studies = super().get_all_studies()
@@ -104,7 +104,7 @@ class ShownStudies(InMemoryStorage):
     def get_best_trial(self, study_id: int) -> FrozenTrial:
         return BaseStorage.get_best_trial(self, study_id)
 
-    # Writing: notes into the study; nothing else
+    # Writing: only notes are written into the study
 
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
         _, storage, there = self._source(study_id)
@@ -112,7 +112,7 @@ class ShownStudies(InMemoryStorage):
 
     def _refuse(self) -> NoReturn:
         raise StudyError(
-            "the dashboard shows studies and does not change them; `autodistill search` makes them, and a folder can be deleted"
+            "the dashboard shows studies and does not change them; make one with `autodistill search`, or remove one by deleting its folder"
         )
 
     def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
@@ -144,7 +144,7 @@ class ShownStudies(InMemoryStorage):
 
 
 def _shown(trial: FrozenTrial, study_id: int) -> FrozenTrial:
-    """A trial under its id here."""
+    """A copy of the trial with its id in this storage."""
     return FrozenTrial(
         trial.number,
         trial.state,

@@ -1,4 +1,4 @@
-"""How every figure looks: one template, one colour-blind-safe palette (Okabe and Ito 2008), one way to say there is nothing to draw."""
+"""The style of all figures: a template, a colour-blind-safe palette (Okabe and Ito 2008), a figure for when there is nothing to draw."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
 INK, MUTED, LINE, GRID, SHADE = "#1c2024", "#5a6270", "#c4c9d1", "#eceef1", "rgba(90, 98, 112, 0.08)"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
 SCALE: list[list[float | str]] = [[0.0, "#d6e3ee"], [0.35, "#8fbbd9"], [0.7, "#2f7fb8"], [1.0, "#08306b"]]
-"""Low to high, by lightness alone."""
+"""From low to high values, by lightness only."""
 
 ROLES: dict[Role, tuple[str, str]] = {
     "no_kd": (BLACK, "square"),
@@ -33,7 +33,7 @@ ROLES: dict[Role, tuple[str, str]] = {
     "repeat": (MUTED, "circle"),
     "fewer_rows": (MUTED, "circle-open"),
 }
-"""Colour and marker of a trial by its role: baselines differ in shape too."""
+"""A trial's colour and marker by its role; baselines differ in shape too."""
 
 TOP = 76
 """Pixels above a plot, for its title and one line of legend."""
@@ -64,7 +64,7 @@ def make(title: str, height: int = 420) -> go.Figure:
 
 
 def nothing(title: str, why: str) -> go.Figure:
-    """A figure that says why there is nothing to draw. `layout.meta["empty"]` holds the sentence, for pages that would rather print it."""
+    """A figure that says why there is nothing to draw. `layout.meta["empty"]` holds the sentence, so that a page can print it instead."""
     figure = make(title, 160)
     figure.add_annotation(text=escape(why), showarrow=False, x=0, y=0.5, xref="paper", yref="paper", xanchor="left", font={"color": MUTED})
     figure.update_layout(meta={"empty": why})
@@ -74,7 +74,7 @@ def nothing(title: str, why: str) -> go.Figure:
 
 
 def escape(text: str, longest: int | None = None) -> str:
-    """Text from outside as Plotly should show it: one line, no markup, cut where it is longer than `longest`."""
+    """Text from outside, made safe for Plotly: one line, no markup, cut where it is longer than `longest`."""
     line = texts.clean(text)
     if longest is not None and len(line) > longest:
         line = line[: longest - 1] + "…"
@@ -90,7 +90,7 @@ def level(figure: go.Figure, y: float, name: str, colour: str = MUTED, dash: str
 
 
 def limit(figure: go.Figure, x: float, until: float, name: str) -> None:
-    """A vertical line at a limit, what lies beyond it shaded up to `until`. The x axis is logarithmic."""
+    """A vertical line at a limit; the area beyond it is shaded up to `until`. The x axis is logarithmic."""
     if until > x:
         figure.add_vrect(x0=x, x1=until, fillcolor=SHADE, line_width=0, layer="below")
     figure.add_vline(x=x, line={"color": VERMILION, "width": 1.2, "dash": "dash"})
@@ -109,7 +109,7 @@ def corner(figure: go.Figure, text: str) -> None:
 
 
 def fit(values: Sequence[float], share: float = 0.06) -> tuple[float, float]:
-    """A range that holds the values with some air."""
+    """A range that holds the values, with a margin on both sides."""
     low, high = min(values), max(values)
     air = (high - low) * share or abs(high) * 0.02 or 0.02
     return low - air, high + air
