@@ -1,4 +1,4 @@
-"""`autodistill datasets`: the datasets that can be named."""
+"""`autodistill datasets`: the datasets that have names."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from autodistill.tasks import catalog
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the subcommand."""
-    command = commands.add_parser("datasets", help="list the datasets that can be named", description=__doc__)
+    command = commands.add_parser("datasets", help="list the datasets that have names", description=__doc__)
     command.add_argument("--json", action="store_true", help="one JSON list on stdout")
     command.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """List them."""
+    """List the datasets."""
     entries = catalog()
     if args.json:
         print(json.dumps([asdict(entry) | {"group": entry.group} for entry in entries], indent=2))

@@ -16,36 +16,36 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     command = commands.add_parser(
         "export",
         help="write a student as ONNX",
-        description="Write a student's folder as ONNX into DIR/onnx (and DIR/onnx-int8), with its answers held against torch's on the "
-        "validation rows, and its latency beside torch's.",
+        description="Write a student as ONNX into DIR/onnx (and DIR/onnx-int8), and compare its predictions on the validation rows and "
+        "its latency with torch's.",
         allow_abbrev=False,
     )
     command.add_argument("folder", metavar="DIR", help="what `autodistill distill` wrote")
     command.add_argument("--format", default="onnx", choices=["onnx"], help="default: onnx")
-    command.add_argument("--int8", action="store_true", help="also with weights of 8 bits; the score that this costs is told")
-    command.add_argument("--dataset", metavar="NAME|PATH", help="where the validation rows are (default: where they were)")
+    command.add_argument("--int8", action="store_true", help="also write 8-bit weights; the change in score is reported")
+    command.add_argument("--dataset", metavar="NAME|PATH", help="where the validation rows are (default: where the student's were)")
     command.add_argument("--overwrite", action="store_true", help="replace an earlier export")
     command.add_argument("--json", action="store_true", help="one JSON list on stdout at the end; all else goes to stderr")
     command.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Export, and say how it compares."""
+    """Export, and print how the result compares with torch."""
     with all_to_stderr() if args.json else contextlib.nullcontext(sys.stdout) as out:
         with shown(out) as listen:
             from autodistill.export.onnx import export
 
-            found = export(args.folder, format=args.format, int8=args.int8, dataset=args.dataset, overwrite=args.overwrite, listen=listen)
+            exports = export(args.folder, format=args.format, int8=args.int8, dataset=args.dataset, overwrite=args.overwrite, listen=listen)
         out.write("\n")
-        for each in found:
-            facts = each.facts
+        for exported in exports:
+            facts = exported.facts
             scores, latency = facts["validation"], facts["latency_ms"]
             times = f"{latency['onnx']:.3g} ms (torch {latency['torch']:.3g} ms, {facts['latency_of']})"
             out.write(
-                f"{short_path(each.folder)}: {facts['bytes'] / 1e6:.2f} MB; logits differ from torch's by at most "
+                f"{short_path(exported.folder)}: {facts['bytes'] / 1e6:.2f} MB; logits differ from torch's by at most "
                 f"{facts['max_abs_difference']:.2g}; {facts['metric']} {scores['onnx']:.4f} (torch {scores['torch']:.4f}, "
                 f"{scores['onnx'] - scores['torch']:+.4f}); {times}\n"
             )
     if args.json:
-        print(json.dumps([finite(each.facts) for each in found], indent=2, ensure_ascii=False, allow_nan=False))
+        print(json.dumps([finite(exported.facts) for exported in exports], indent=2, ensure_ascii=False, allow_nan=False))
     return 0

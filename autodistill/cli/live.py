@@ -31,13 +31,13 @@ from autodistill.report import texts
 
 STYLES = {"running": "cyan", "complete": "green", "pruned": "yellow", "failed": "red", "interrupted": "magenta"}
 STAGES: tuple[Stage, ...] = ("data", "teacher", "outputs", "warm")
-"""Those that have a line; the trials have the table."""
+"""The stages that have a line; the trials have the table."""
 QUIET = 60.0
-"""Seconds between two plain lines of a stage's progress."""
+"""Seconds between two lines of a stage's progress in the plain view."""
 
 
 class View(Protocol):
-    """Shows a search; a context manager, so that the terminal is left in order."""
+    """Shows a search; a context manager, so that the terminal is restored at the end."""
 
     progress: Progress
 
@@ -46,11 +46,11 @@ class View(Protocol):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
 
     def listen(self, event: Event) -> None:
-        """Take in an event, and show it."""
+        """Handle an event, and show it."""
 
 
 def open_view(stream: TextIO, dataset: str, progress: Progress) -> View:
-    """The live view where the stream is a terminal that can move its cursor, else plain lines."""
+    """The live view where the stream is a terminal with a movable cursor, else plain lines."""
     console = Console(file=stream)
     # isatty is asked too: FORCE_COLOR makes rich take a log file for a terminal
     if stream.isatty() and console.is_terminal and not console.is_dumb_terminal:
@@ -59,13 +59,13 @@ def open_view(stream: TextIO, dataset: str, progress: Progress) -> View:
 
 
 class PlainView:
-    """A line with a time for each thing that begins or ends."""
+    """A line with the time for each stage and trial that begins or ends."""
 
     def __init__(self, stream: TextIO, dataset: str, progress: Progress) -> None:
         self.stream = stream
         self.dataset = dataset
         self.progress = progress
-        self._said: dict[Stage, float] = {}
+        self._last_line: dict[Stage, float] = {}
 
     def __enter__(self) -> Self:
         self.say(f"search on {self.dataset}: starting")
@@ -80,19 +80,19 @@ class PlainView:
         self.stream.flush()
 
     def listen(self, event: Event) -> None:
-        """Take in an event, and write its line."""
+        """Handle an event, and write its line."""
         before = self.progress.best
         self.progress.hear(event)
         match event:
             case StageStarted("trials") | StageFinished("trials"):
                 pass  # the search's own events say more
             case StageStarted(stage, text):
-                self._said[stage] = self.progress.clock()
+                self._last_line[stage] = self.progress.clock()
                 self.say(f"{stage}: {text}")
             case StageProgress(stage, done, total, text):
                 now = self.progress.clock()
-                if now - self._said.get(stage, now) >= QUIET:
-                    self._said[stage] = now
+                if now - self._last_line.get(stage, now) >= QUIET:
+                    self._last_line[stage] = now
                     self.say(f"{stage}: {done}/{total} {text}")
             case StageFinished(stage, seconds, text):
                 self.say(f"{stage} done in {texts.duration(seconds)}: {text}")
@@ -132,13 +132,13 @@ def _opening(event: SearchStarted) -> str:
 
 
 class LiveView:
-    """A table that keeps itself up to date, no higher than the terminal."""
+    """A table that is kept up to date, no higher than the terminal."""
 
     def __init__(self, console: Console, dataset: str, progress: Progress, auto_refresh: bool = True) -> None:
         self.console = console
         self.dataset = dataset
         self.progress = progress
-        self._lock = threading.RLock()  # rich draws from a thread of its own, for the clock to go on
+        self._lock = threading.RLock()  # rich draws in a thread of its own, so that the clock keeps running
         self._closed = False
         self._live = Live(
             console=console, get_renderable=self.render, auto_refresh=auto_refresh, refresh_per_second=4, vertical_overflow="crop"
@@ -153,7 +153,7 @@ class LiveView:
         self._live.stop()
 
     def listen(self, event: Event) -> None:
-        """Take in an event; messages and failures are written above the table, to stay."""
+        """Handle an event; messages and failures are written above the table and stay there."""
         with self._lock:
             self.progress.hear(event)
         match event:
@@ -175,7 +175,7 @@ class LiveView:
         roomy = height >= 16
         lines: list[RenderableType] = [self._header()]
         stages = [(name, progress.stages[name]) for name in STAGES if name in progress.stages]
-        stages = [item for item in stages if item[1].seconds is None or (roomy and item[0] != "data")]  # the header says what the data are
+        stages = [item for item in stages if item[1].seconds is None or (roomy and item[0] != "data")]  # the header describes the data
         lines += [self._stage(name, state) for name, state in stages]
         if not progress.stages:
             lines.append(_line(("starting", "bold"), " (loading PyTorch and Ray takes some seconds)"))
@@ -193,8 +193,8 @@ class LiveView:
         return [*lines, *bottom]
 
     def _header(self) -> Text:
-        known = self.progress.stages.get("data")
-        parts = [] if known is None or known.seconds is None else [texts.clean(known.text)]
+        data = self.progress.stages.get("data")
+        parts = [] if data is None or data.seconds is None else [texts.clean(data.text)]
         if self.progress.search is not None:
             parts.append(f"study {self.progress.search.study}")
         name = texts.clean(self.dataset)
@@ -251,22 +251,22 @@ class LiveView:
         rung = str(trial.rung) if trial.rung else ""
         took = texts.duration(round(self.progress.clock() - trial.began))
         epoch = f"{trial.epoch}/{trial.epochs}"
-        known = [str(trial.trial), texts.ROLES[trial.role], "running", epoch, rung]
-        return [*known, texts.score(trial.score), trial.student, texts.params(trial.params), took]
+        cells = [str(trial.trial), texts.ROLES[trial.role], "running", epoch, rung]
+        return [*cells, texts.score(trial.score), trial.student, texts.params(trial.params), took]
 
     def _finished(self, record: TrialRecord) -> list[str]:
         epochs = record.recipe.get("training", {}).get("epochs", record.max_epochs)
         reached = record.curve[-1].epoch if record.curve else 0
         rung = str(self.progress.rungs.get(record.trial) or "")
         took = texts.ABSENT if record.seconds is None else texts.duration(round(record.seconds))
-        known = [str(record.trial), texts.ROLES[record.role], state_word(record), f"{reached}/{min(epochs, record.max_epochs)}", rung]
-        return [*known, texts.score(record.score), texts.student(record.recipe), texts.params(record.params), took]
+        cells = [str(record.trial), texts.ROLES[record.role], state_word(record), f"{reached}/{min(epochs, record.max_epochs)}", rung]
+        return [*cells, texts.score(record.score), texts.student(record.recipe), texts.params(record.params), took]
 
 
 def _choose(progress: Progress, room: int) -> tuple[list[TrialRecord], int]:
-    """The finished trials to show in so many lines, and how many are left out.
+    """The finished trials to show in `room` lines, and how many are left out.
 
-    All where they fit; else the best ones in half the room, the latest in the other half, and a line for the number left out.
+    All of them where they fit. Else the best in one half of the lines, the latest in the other, and a line for the number left out.
     """
     shown = progress.shown
     if room <= 0:

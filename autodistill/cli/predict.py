@@ -1,4 +1,4 @@
-"""`autodistill predict`: ask a student."""
+"""`autodistill predict`: predict with a student."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add the subcommand."""
     command = commands.add_parser(
         "predict",
-        help="ask a student",
+        help="predict with a student",
         description="Print a student's label and its probability (or its score) for texts, a file of texts, or images.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -38,7 +38,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(args: argparse.Namespace) -> int:
-    """Ask, and print or write the answers."""
+    """Predict, and print or write the predictions."""
     from autodistill.export.asking import check_out, read_rows, write_answers
     from autodistill.export.student import load_student
 
@@ -48,13 +48,13 @@ def run(args: argparse.Namespace) -> int:
     rows = read_rows(student, args.inputs, None if args.text_column is None else tuple(args.text_column))
     if not rows:
         raise UsageError("there is nothing to predict: the file has no rows")
-    answers = student.predict(rows)
+    predictions = student.predict(rows)
     if args.out is not None:
-        write_answers(Path(args.out), rows, answers)
+        write_answers(Path(args.out), rows, predictions)
     listed: list[dict[str, Any]] = [
         {"input": list(row) if isinstance(row, tuple) else str(row)}
-        | {name: value for name, value in dataclasses.asdict(answer).items() if value is not None}
-        for row, answer in zip(rows, answers, strict=True)
+        | {name: value for name, value in dataclasses.asdict(prediction).items() if value is not None}
+        for row, prediction in zip(rows, predictions, strict=True)
     ]
     if args.json:
         print(json.dumps(listed, indent=2, ensure_ascii=False))

@@ -1,4 +1,4 @@
-"""What is known of a search while it runs, kept from its events: what the views show."""
+"""The state of a running search, built from its events, for the views."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from autodistill.report import texts
 
 @dataclass
 class StageState:
-    """A stage: seconds is None while it runs, and the sum where it came more than once (several teachers)."""
+    """A stage. seconds: None while it runs; the sum where the stage runs more than once (several teachers)."""
 
     text: str
     began: float
@@ -38,7 +38,7 @@ class StageState:
 
 @dataclass
 class TrialState:
-    """A trial that runs."""
+    """A running trial."""
 
     trial: int
     role: Role
@@ -53,14 +53,14 @@ class TrialState:
 
 @dataclass
 class Progress:
-    """The state of a search. `earlier` reads the records of the sessions before this one from a study's folder."""
+    """The state of a search. earlier: a function that reads the records of earlier sessions from a study's folder."""
 
     earlier: Callable[[str], list[TrialRecord]] = lambda folder: []
     clock: Callable[[], float] = time.monotonic
     stages: dict[Stage, StageState] = field(default_factory=dict)
     running: dict[int, TrialState] = field(default_factory=dict)
     finished: dict[int, TrialRecord] = field(default_factory=dict)
-    """By number, in the order of their ends."""
+    """By number, in the order in which they ended."""
     rungs: dict[int, int] = field(default_factory=dict)
     search: SearchStarted | None = None
     ended: SearchFinished | None = None
@@ -70,7 +70,7 @@ class Progress:
         self.began = self.clock()
 
     def hear(self, event: Event) -> None:
-        """Take an event in."""
+        """Update the state from an event."""
         now = self.clock()
         match event:
             case StageStarted(stage, text):
@@ -111,7 +111,7 @@ class Progress:
 
     @property
     def shown(self) -> list[TrialRecord]:
-        """The finished trials that were run, in the order of their ends: no infeasible proposals."""
+        """The finished trials without infeasible proposals, in the order in which they ended."""
         return [record for record in self.finished.values() if record.state != "infeasible"]
 
     @property
@@ -121,11 +121,11 @@ class Progress:
 
     @property
     def searched(self) -> int:
-        """How many of the trials that were asked for have ended; baselines and infeasible proposals come on top of these."""
+        """How many of the requested trials have ended; baselines and infeasible proposals do not count among them."""
         return sum(record.role not in UNCOUNTED and not was_interrupted(record) for record in self.shown)
 
     def seconds(self, stage: Stage) -> float:
-        """How long a stage took; 0 where it was not needed."""
+        """How many seconds a stage took; 0 where it was not needed."""
         state = self.stages.get(stage)
         if stage == "trials" and (state is None or state.seconds is None) and self.ended is not None:
             return self.ended.seconds
@@ -133,19 +133,19 @@ class Progress:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the beginning."""
+        """Seconds since the start."""
         return self.clock() - self.began
 
     def time_left(self) -> float | None:
-        """An estimate from the mean duration of the finished trials, at most what is left of the time budget; None where neither says."""
+        """An estimate from the mean duration of the finished trials, at most the rest of the time budget; None where there is neither."""
         if self.search is None or self.trials_began is None or self.ended is not None:
             return None
         now = self.clock()
         budget = None if self.search.time_budget is None else max(0.0, self.trials_began + self.search.time_budget - now)
-        known = [record.seconds for record in self.shown if record.seconds is not None and not was_interrupted(record)]
-        if not known:
+        durations = [record.seconds for record in self.shown if record.seconds is not None and not was_interrupted(record)]
+        if not durations:
             return budget
-        mean = sum(known) / len(known)
+        mean = sum(durations) / len(durations)
         ended = {record.role for record in self.shown if record.role in BASELINES and not was_interrupted(record)}
         baselines = max(0, self.search.baselines - len(ended))
         work = mean * (max(0, self.search.trials - self.searched) + baselines)
@@ -178,16 +178,16 @@ def best_line(progress: Progress) -> str | None:
 def count_line(progress: Progress) -> str:
     """Counts of trials by how they ended."""
     counts = progress.counts
-    asked = "" if progress.search is None else f"/{progress.search.trials}"
+    requested = "" if progress.search is None else f"/{progress.search.trials}"
     baselines = len({record.role for record in progress.shown if record.role in BASELINES and not was_interrupted(record)})
-    parts = [f"{progress.searched}{asked} + {texts.plural(baselines, 'baseline')}"]
+    parts = [f"{progress.searched}{requested} + {texts.plural(baselines, 'baseline')}"]
     parts += [f"{counts['complete']} complete", f"{counts['pruned']} pruned", f"{counts['fail']} failed"]
     parts += [f"{counts[name]} {name}" for name in ("infeasible", "interrupted") if counts[name]]
     return " · ".join(parts)
 
 
 def time_line(progress: Progress) -> str:
-    """Elapsed and left."""
+    """The time that has elapsed and the time that is left."""
     parts = [f"{texts.duration(round(progress.elapsed))} elapsed"]
     left = progress.time_left()
     if left is not None:

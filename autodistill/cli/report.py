@@ -21,7 +21,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write it, and say where it is."""
+    """Write the report, and print its path."""
     if args.all == (args.study is not None):
         raise UsageError("give one study, or --all for a report across the recorded studies")
     if args.out is not None and args.out.is_dir():

@@ -1,4 +1,4 @@
-"""`autodistill spaces`: the search spaces that are shipped."""
+"""`autodistill spaces`: the search spaces that come with autodistill."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(args: argparse.Namespace) -> int:
-    """List them, or show one."""
+    """List the spaces, or show one."""
     listed = {name: space_tasks(text) for name, text in shipped_spaces().items()}
     if args.name is None:
         if args.json:
             print(json.dumps([{"name": name, "about": about, "tasks": tasks} for name, about, tasks in listed.values()], indent=2))
             return 0
-        known = ((name, ", ".join(tasks), about) for name, about, tasks in listed.values())
-        open_console().print(listing(("name", "tasks", "what"), known))
+        lines = ((name, ", ".join(tasks), about) for name, about, tasks in listed.values())
+        open_console().print(listing(("name", "tasks", "what"), lines))
         return 0
     task = args.task or (listed[args.name][2][0] if args.name in listed else "text-classification")
     space = Space.load(args.name, task)
