@@ -1,4 +1,4 @@
-"""`autodistill studies`: the recorded studies that recommendations come from, and how to add one's own."""
+"""`autodistill studies`: list the recorded studies that recommendations come from, and add your own."""
 
 from __future__ import annotations
 
@@ -29,9 +29,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
     add = actions.add_parser("add", help="add a study of your own, so that recommendations learn from it")
     add.add_argument("folder", metavar="FOLDER", type=Path, help="a study's folder, as `autodistill search` leaves it")
-    add.add_argument("--name", help="of the entry (default: the study's)")
-    add.add_argument("--group", help="of datasets that share their source (default: the dataset's)")
-    add.add_argument("--library", metavar="DIR", type=Path, help="where (default: AUTODISTILL_LIBRARY, or ~/.autodistill/studies)")
+    add.add_argument("--name", help="the entry's name (default: the study's)")
+    add.add_argument("--group", help="the group of datasets that share their source (default: the dataset's)")
+    add.add_argument(
+        "--library", metavar="DIR", type=Path, help="the library's folder (default: AUTODISTILL_LIBRARY, or ~/.autodistill/studies)"
+    )
     add.set_defaults(run=_add)
 
 
@@ -42,11 +44,12 @@ def _list(args: argparse.Namespace) -> int:
         return 0
     lines = []
     for study in studies:
-        found = _summary(study)
-        best = "" if found["best_retention"] is None else f"{found['best_retention']:.1%}"
+        summary = _summary(study)
+        best = "" if summary["best_retention"] is None else f"{summary['best_retention']:.1%}"
         size = f"{study.train_rows:,}"
-        lines.append((study.name, study.task, size, texts.score(study.teacher_score), best, str(found["recipes"]), str(found["trials"])))
-    open_console().print(listing(("name", "task", "rows", "teacher", "best of it", "recipes", "trials"), lines))
+        counts = str(summary["recipes"]), str(summary["trials"])
+        lines.append((study.name, study.task, size, texts.score(study.teacher_score), best, *counts))
+    open_console().print(listing(("name", "task", "rows", "teacher", "retention", "recipes", "trials"), lines))
     return 0
 
 
@@ -76,8 +79,8 @@ def _add(args: argparse.Namespace) -> int:
     place = add_study(args.folder, name=args.name, group=args.group, library=args.library)
     study = library.load(place)
     learned = args.library is None or args.library.expanduser().resolve() == library.own_library().resolve()
-    from_now = "recommendations learn from them from now on" if learned else "AUTODISTILL_LIBRARY says which recommendations learn from"
-    print(f"{study.name}: {len(study.records)} trials on {study.dataset} are in {place}; {from_now}")
+    use = "learn from them from now on" if learned else f"learn from them with AUTODISTILL_LIBRARY={args.library}"
+    print(f"{study.name}: {len(study.records)} trials on {study.dataset} are in {place}; recommendations {use}")
     return 0
 
 

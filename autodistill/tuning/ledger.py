@@ -1,8 +1,8 @@
-"""The ledger: the one place that asks the Optuna study for trials and tells it how they ended.
+"""The ledger: the only place that asks the Optuna study for trials and tells it how they ended.
 
-It knows nothing of Ray. Whatever happens to a trial is told to the storage first; the records (trials.parquet) and the
-kept students follow from that. A trial that is cut off is told FAIL "interrupted" and stands in the storage's queue again,
-so a killed search loses nothing: `sweep` is all that a resume needs.
+It does not know Ray. Whatever happens to a trial is written to the storage first; the records (trials.parquet) and the kept students
+follow from the storage. A trial that is cut off is recorded as FAIL, "interrupted", and put back into the storage's queue. So a killed
+search loses nothing, and a resume only needs `sweep`.
 """
 
 from __future__ import annotations
@@ -42,29 +42,29 @@ from autodistill.tuning.translate import (
 )
 
 PATIENCE = 200
-"""Proposals in a row that may be infeasible or repeat a trial before the search gives up."""
+"""After this many proposals in a row that are infeasible, invalid or repeat a trial, the search gives up."""
 
 
 @dataclass
 class Running:
-    """A trial between its proposal and its end."""
+    """A trial between its proposal and its end. costs: of its untrained student."""
 
     trial: optuna.Trial
     role: Role
     recipe: Recipe
     recipe_id: str
-    found: Feasibility
+    costs: Feasibility
     assignment: Assignment
     points: list[Point] = field(default_factory=list)
 
     @property
     def epochs(self) -> int:
-        """How many epochs it has at most."""
+        """The most epochs that it can run."""
         return min(self.recipe.training.epochs, self.assignment.max_epochs)
 
 
 class Ledger:
-    """Asks, tells, and keeps the study's folder in step."""
+    """Asks the study for trials, tells it how they ended, and keeps the study's folder up to date."""
 
     def __init__(
         self, study: optuna.Study, storage: SavedStorage, plan: Plan, space: Space, feasible: Feasible, folder: Path, emit: Listen
@@ -95,20 +95,20 @@ class Ledger:
     # Proposing
 
     def enqueue(self, role: Role, recipes: Iterable[Recipe], seed: int | None = None) -> None:
-        """Put recipes into the queue, but for those that the study already has in that role with that seed (by default the study's)."""
+        """Queue recipes, except those that the study has already in this role with this seed (by default the study's seed)."""
         seed = self.settings.seed if seed is None else seed
         proposals = (proposal_of(trial) for trial in self.study.get_trials(deepcopy=False))
-        known = {(held["role"], held["recipe_id"], held["seed"]) for held in proposals if held}
+        present = {(proposal["role"], proposal["recipe_id"], proposal["seed"]) for proposal in proposals if proposal}
         for recipe in recipes:
-            if (role, recipe.id, seed) not in known:
+            if (role, recipe.id, seed) not in present:
                 self._enqueue(role, recipe, seed, {})
         self.save()
 
     def repeat(self, best: int = 5) -> None:
-        """Queue the baselines, the given recipes and the best few others with more seeds, where the settings ask for that."""
-        found = [record for record in self.records.values() if record.role in (*BASELINES, "given") and record.state == "complete"]
+        """Queue the baselines, the given recipes and the `best` best others with more seeds, where the settings ask for that."""
+        fixed = [record for record in self.records.values() if record.role in (*BASELINES, "given") and record.state == "complete"]
         searched = [record for record in self.ranked() if record.role not in UNCOUNTED]
-        recipes = {record.recipe_id: Recipe.parse(record.recipe) for record in [*found, *searched[:best]]}
+        recipes = {record.recipe_id: Recipe.parse(record.recipe) for record in [*fixed, *searched[:best]]}
         for more in range(1, self.settings.repeats):
             self.enqueue("repeat", recipes.values(), self.settings.seed + more)
 
@@ -125,7 +125,7 @@ class Ledger:
     def _enqueue(self, role: Role, recipe: Recipe, seed: int, more: dict[str, Any]) -> None:
         try:
             fixed = self.space.encode(recipe)
-        except SpaceError:  # a baseline or a given recipe need not be a point of the space: it alone says what to run
+        except SpaceError:  # a baseline or a given recipe need not be a point of the space; then only the recipe says what to run
             fixed = {}
         self.study.enqueue_trial(dict(fixed), user_attrs={"proposal": self._proposal(role, recipe, seed) | more})
 
@@ -133,17 +133,17 @@ class Ledger:
         return {"role": role, "recipe_id": recipe.id, "seed": seed, "recipe": recipe.model_dump()}
 
     def wants_more(self) -> bool:
-        """Whether there is a trial to start: a waiting baseline or repeat, or search trials short of the asked number."""
+        """Whether there is a trial to start: one that waits in the queue, or fewer search trials than requested."""
         running = sum(run.role not in UNCOUNTED for run in self.running.values())
         if self.searched + running < self.settings.trials:
             return True
         return any(is_uncounted(trial) for trial in self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
 
     def propose(self) -> Running | None:
-        """The next trial to run. None where the proposal was told at once (infeasible, a repeat): ask again.
+        """The next trial to run. None where the proposal ended at once (infeasible, invalid, a repeat): then ask again.
 
         Raises:
-            RunError: too many proposals in a row could not be used; says which limit stands in the way.
+            RunError: too many proposals in a row could not be used; the message says why.
         """
         if self.refused >= PATIENCE:
             raise RunError(self._why_refused())
@@ -178,20 +178,20 @@ class Ledger:
             threads=self.settings.cpus_per_trial,
             student_folder=str(self._student(trial.number)),
         )
-        found, failure = Feasibility(), None
+        costs, failure = Feasibility(), None
         try:
-            found = self.feasible(recipe) if teacher is not None else found
+            costs = self.feasible(recipe) if teacher is not None else costs
         except Exception as cause:  # a student that cannot be built is that trial's failure, not the search's
             failure = f"{type(cause).__name__}: {cause}"
-        trial.set_user_attr("proposal", proposal | {"params": found.params, "latency_ms": found.latency_ms})
-        for name, value in found.violations.items():
+        trial.set_user_attr("proposal", proposal | {"params": costs.params, "latency_ms": costs.latency_ms})
+        for name, value in costs.violations.items():
             trial.set_constraint(name, value)
-        if not found.feasible and role not in UNCOUNTED:
-            self.smallest = Feasibility(_least(self.smallest.params, found.params), _least(self.smallest.latency_ms, found.latency_ms))
-            self._refuse(trial, INFEASIBLE, self.limits.describe(found))
+        if not costs.feasible and role not in UNCOUNTED:
+            self.smallest = Feasibility(_least(self.smallest.params, costs.params), _least(self.smallest.latency_ms, costs.latency_ms))
+            self._refuse(trial, INFEASIBLE, self.limits.describe(costs))
             return None
         self.refused = 0
-        self.running[trial.number] = run = Running(trial, role, recipe, proposal["recipe_id"], found, assignment)
+        self.running[trial.number] = run = Running(trial, role, recipe, proposal["recipe_id"], costs, assignment)
         if teacher is None:
             failure = f"ModelError: there is no teacher {recipe.teacher.model!r} in this study"
         if failure is not None:
@@ -221,14 +221,14 @@ class Ledger:
                 start
                 + f"the space {self.space.name!r} makes recipes that do not validate; the last: {outcome_of(trials[-1]).get('reason')}"
             )
-        seen = []
+        exceeded = []
         if self.limits.max_params is not None and self.smallest.params is not None:
-            seen.append(f"max_params is {self.limits.max_params:,} and the smallest student had {self.smallest.params:,}")
+            exceeded.append(f"max_params is {self.limits.max_params:,} and the smallest student had {self.smallest.params:,}")
         if self.limits.max_latency_ms is not None and self.smallest.latency_ms is not None:
-            seen.append(f"max_latency_ms is {self.limits.max_latency_ms:g} and the fastest student took {self.smallest.latency_ms:.3g}")
-        return start + f"{'; '.join(seen)}. Raise the limit, or give a space with smaller students."
+            exceeded.append(f"max_latency_ms is {self.limits.max_latency_ms:g} and the fastest student took {self.smallest.latency_ms:.3g}")
+        return start + f"{'; '.join(exceeded)}. Raise the limit, or give a space with smaller students."
 
-    # Telling
+    # Results of trials
 
     def report(self, number: int, point: Point) -> bool:
         """Record an epoch. True where the trial should stop early (`prune` it then)."""
@@ -236,7 +236,7 @@ class Ledger:
         run.trial.report(point.score, point.epoch)
         run.points.append(point)
         self.emit(TrialReported(number, point, sum(epoch <= point.epoch for epoch in self._rungs)))
-        # The others are not entered into the rungs either: three good baselines there would stop nearly all of a short search.
+        # Trials of other roles do not enter the rungs either: there three good baselines would stop nearly all of a short search.
         if run.role not in STOPPABLE or point.epoch >= run.epochs or point.epoch not in self._rungs:
             return False
         enter_rung(run.trial, point)
@@ -260,7 +260,7 @@ class Ledger:
         self._end(number, TrialState.FAIL, seconds=seconds, reason=reason)
 
     def worker_died(self, number: int) -> None:
-        """A trial's worker process was killed: run it again once, then call it failed."""
+        """A trial's worker process was killed. The first time the trial is run again, the second time it has failed."""
         deaths = proposal_of(self.running[number].trial).get("deaths", 0) + 1
         if deaths > 1:
             self.fail(number, "WorkerDied: its worker process was killed twice (out of memory, or a crash in native code?)")
@@ -268,7 +268,7 @@ class Ledger:
             self.interrupt(number, "its worker process was killed", {"deaths": deaths})
 
     def interrupt(self, number: int, why: str, more: dict[str, Any] | None = None) -> None:
-        """A trial was cut off: it goes back into the queue."""
+        """A trial was cut off: put it back into the queue."""
         run = self.running[number]
         self._enqueue(run.role, run.recipe, run.assignment.seed, self._again(proposal_of(run.trial), number) | (more or {}))
         self._end(number, TrialState.FAIL, verdict=INTERRUPTED, reason=f"{INTERRUPTED}: {why}")
@@ -291,7 +291,7 @@ class Ledger:
             self.emit(TrialFinished(record))
 
     def sweep(self, why: str) -> None:
-        """Leave nothing RUNNING: tell it as interrupted, and put it back into the queue. Safe to be killed at any point."""
+        """Leave no trial RUNNING: record it as interrupted, and put it back into the queue. A kill during this does no harm."""
         for number in sorted(self.running):
             self.interrupt(number, why)
         trials = self.study.get_trials(deepcopy=False)
@@ -304,7 +304,7 @@ class Ledger:
                 if trial.number not in queued:
                     self._enqueue(proposal["role"], Recipe.parse(proposal["recipe"]), proposal["seed"], self._again(proposal, trial.number))
                 outcome = {"verdict": INTERRUPTED, "reason": f"{INTERRUPTED}: {why}"}
-                # Its Trial is gone with the process that asked for it, so the storage is written to.
+                # Its Trial object was in the process that asked for it, so its outcome is written to the storage directly.
                 study_id = self.storage.get_study_id_from_name(self.study.study_name)
                 trial_id = self.storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
                 self.storage.set_trial_user_attr(trial_id, "outcome", outcome)
@@ -329,7 +329,7 @@ class Ledger:
 
     @property
     def finished(self) -> int:
-        """How many trials have ended in any way."""
+        """How many trials have ended, in any way."""
         return len(self.records)
 
     def ranked(self) -> list[TrialRecord]:
@@ -342,7 +342,7 @@ class Ledger:
         return self.folder / "students" / str(number)
 
     def tidy(self) -> None:
-        """Keep the students of the best few trials and of those that run; delete the others."""
+        """Keep the students of the best few trials and of the running ones; delete the others."""
         kept = {str(record.trial) for record in self.ranked()[: self.settings.keep]} | {str(number) for number in self.running}
         students = self.folder / "students"
         if students.is_dir():
@@ -351,7 +351,7 @@ class Ledger:
                     shutil.rmtree(folder, ignore_errors=True)
 
     def write(self, force: bool = False) -> None:
-        """Write what is new: epochs to the storage every second, trials.parquet every few seconds."""
+        """Write what is new: to the storage every second, to trials.parquet every few seconds."""
         began = time.monotonic()
         if force or began > self._saved:
             self.save()
@@ -361,7 +361,7 @@ class Ledger:
         write_records(list(self.records.values()), self.folder / "trials.parquet")
         self._changed = False
         now = time.monotonic()
-        self._written = now + max(2.0, 100 * (now - began))  # a table of thousands takes a while: at most a hundredth of the time
+        self._written = now + max(2.0, 100 * (now - began))  # a large table takes a while, so writing takes at most 1% of the time
 
 
 def _least(first: Any, second: Any) -> Any:

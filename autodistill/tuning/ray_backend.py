@@ -1,7 +1,7 @@
-"""Ray Tune as the executor of a search: it starts workers and carries messages; what they mean is the ledger's business.
+"""Ray Tune as the executor of a search: it starts workers and carries messages; the ledger decides what they mean.
 
-Tune's own searchers, schedulers and restores keep state of their own, which a kill loses; here all state is in the Optuna
-storage. So a killed or broken run goes on with a fresh Tuner over the same study.
+Tune's own searchers, schedulers and restores keep state that is lost in a kill. Here all state is in the Optuna storage, so a killed or
+broken run continues with a fresh Tuner over the same study.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def run_round(tuner_round: Round, settings: SearchSettings, runner: Runner) -> N
     """Run trials until the ledger wants no more.
 
     Raises:
-        Halt: `halted` said so; trials may be RUNNING.
-        Exception: whatever broke; trials may be RUNNING.
+        Halt: the search was halted; trials may be RUNNING.
+        Exception: any error of Ray or of the ledger; trials may be RUNNING.
     """
     from ray import tune
 
@@ -82,7 +82,7 @@ def _silent_reporter() -> Any:
 
 
 def gpu_share(settings: SearchSettings) -> float:
-    """GPUs per trial: as asked, else one where this machine has one."""
+    """GPUs per trial: as set, else one where this machine has a GPU."""
     if settings.gpus_per_trial is not None:
         if settings.gpus_per_trial > 0 and settings.address is None and not gpu_names():
             raise UsageError(f"gpus_per_trial is {settings.gpus_per_trial:g} and this machine shows no GPU; leave it out or set it to 0")
@@ -91,7 +91,7 @@ def gpu_share(settings: SearchSettings) -> float:
 
 
 def count_workers(settings: SearchSettings, cpus: float, gpus: float) -> int:
-    """Trials at once: as asked, else as many as the processors (and GPUs, where trials use them) carry."""
+    """Trials at once: as set, else as many as fit on the processors (and on the GPUs, where trials use them)."""
     share = gpu_share(settings)
     fit = int(cpus // settings.cpus_per_trial)
     if share > 0:
@@ -110,7 +110,7 @@ _QUIET = {
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "600",  # a stopped trial may take a while to let go of its worker
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",  # what Ray's daemons say goes to this process's stdout, log_to_driver or not
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",  # the output of Ray's daemons goes to this process's stdout, even with log_to_driver=False
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_memory_monitor_refresh_ms": "0",  # it can take the whole search down; a MemoryError fails one trial
@@ -118,18 +118,18 @@ _QUIET = {
 
 
 _LOCAL = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-"""Without a second node in view, Ray stays on loopback."""
+"""Without a cluster, Ray stays on the loopback interface."""
 
 
 def _cluster_token() -> dict[str, str]:
-    """Ray 2.60 protects its clusters by a token, which it reads only where it is told so before it is imported."""
-    given = any(name in os.environ for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")) or Path("~/.ray/auth_token").expanduser().exists()
-    return {"RAY_AUTH_MODE": "token"} if given and "RAY_AUTH_MODE" not in os.environ else {}
+    """Ray 2.60 protects its clusters by a token, but reads it only if the environment says so before Ray is imported."""
+    token = any(name in os.environ for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")) or Path("~/.ray/auth_token").expanduser().exists()
+    return {"RAY_AUTH_MODE": "token"} if token and "RAY_AUTH_MODE" not in os.environ else {}
 
 
 @dataclass(frozen=True)
 class RunningRay:
-    """A Ray to run trials on. own: it was started, or connected to, for this search, and goes with it."""
+    """A Ray to run trials on. own: it was started or connected to for this search, and is shut down with it."""
 
     workers: int
     own: bool
@@ -137,9 +137,9 @@ class RunningRay:
 
 @contextlib.contextmanager
 def ray_running(settings: SearchSettings) -> Iterator[RunningRay]:
-    """Ray, silent; on this machine it listens on loopback alone.
+    """Ray, without output. On this machine it listens on the loopback interface only.
 
-    A Ray that the process has already initialised is used as it is, and left running.
+    If the process has already initialised Ray, that one is used as it is, and left running.
 
     Raises:
         RunError: Ray cannot be started or reached.
@@ -165,7 +165,7 @@ def ray_running(settings: SearchSettings) -> Iterator[RunningRay]:
                 except Exception as cause:
                     if "timed out during startup" not in str(cause):
                         raise
-                    ray.shutdown()  # Ray gives its daemons 30 s, which may be too few where the machine is busy
+                    ray.shutdown()  # Ray waits 30 s for its daemons, which may be too short on a busy machine; so try once more
                     _init(ray, settings, temporary, workers_env)
             except Exception as cause:
                 where = f"the Ray cluster {settings.address!r} cannot be reached" if settings.address else "Ray cannot be started here"
@@ -199,7 +199,7 @@ def _init(ray: Any, settings: SearchSettings, temporary: Path, workers_env: dict
 
 
 def _knock(address: str) -> None:
-    """Ray itself tries for minutes, and noisily, where nobody answers."""
+    """Check that something answers at the address; Ray itself would try for minutes, with much output."""
     host, _, port = address.rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
@@ -208,18 +208,18 @@ def _knock(address: str) -> None:
 def _workers_of(settings: SearchSettings) -> int:
     import ray
 
-    found = ray.cluster_resources()
-    return count_workers(settings, found.get("CPU", 1.0), found.get("GPU", 0.0))
+    resources = ray.cluster_resources()
+    return count_workers(settings, resources.get("CPU", 1.0), resources.get("GPU", 0.0))
 
 
 def _import_path() -> str:
-    """What this process can import from beside its installation, so that the workers find the same modules."""
+    """The folders outside its installation from which this process can import, so that workers can import the same modules."""
     places = [str(Path(place or ".").absolute()) for place in sys.path]
     return os.pathsep.join(place for place in dict.fromkeys(places) if not place.startswith((sys.prefix, sys.base_prefix)))
 
 
 def _short_folder() -> str:
-    # Ray's sockets lie some 75 characters below its folder, and a socket's path may have 107.
+    # Below its folder Ray adds some 75 characters to the path of a socket, which may have 107 in all.
     folder = tempfile.gettempdir()
     return folder if len(folder) <= 20 or not Path("/tmp").is_dir() else "/tmp"
 

@@ -1,4 +1,4 @@
-"""A round: one run of Ray Tune, as the places see it where Tune lets a search in. It turns their calls into the ledger's."""
+"""A round: one run of Ray Tune. Tune's hooks (tune_hooks.py) call it, and it calls the ledger."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from autodistill.train.assignment import TrialResult
 from autodistill.tuning.ledger import Ledger
 
 SLICE = 1.0
-"""Seconds that infeasible proposals may hold up the messages of running trials."""
+"""The most seconds for which infeasible proposals may delay the messages of running trials."""
 
 
 class Halt(BaseException):
-    """Leaves Tune's loop at once; no Exception, so that Tune does not wait for its workers first."""
+    """Leaves Tune's loop at once. It is not an Exception, because then Tune would wait for its workers first."""
 
 
 @dataclass
 class Round:
-    """One run of a Tuner, as its hooks see it. graceful: halt by letting Tune clean up, not by leaving its loop. workers: at once.
+    """One run of a Tuner, as its hooks see it.
 
-    numbers: of our trials, by Tune's id; trials: Tune's, by our number.
+    graceful: on a halt, let Tune clean up instead of leaving its loop. workers: how many trials run at once. numbers: our trials'
+    numbers by Tune's id. trials: Tune's trials by our number.
     """
 
     ledger: Ledger
@@ -41,13 +42,13 @@ class Round:
     error: Exception | None = None
 
     def suggest(self, tune_id: str) -> dict[str, Any] | str | None:
-        """The next trial's config; "FINISHED" where none will come; None where one may come later."""
+        """The next trial's config; "FINISHED" where there will be no more; None where there may be one later."""
         until = time.monotonic() + SLICE
         ledger = self.ledger
         while not self.halted() and self.error is None and ledger.wants_more():
             try:
                 run = ledger.propose()
-            except Exception as cause:  # raised after the loop: what runs may end first
+            except Exception as cause:  # raised after the loop, so that running trials may end first
                 self.error = cause
                 break
             if run is not None:
@@ -58,16 +59,16 @@ class Round:
         return None if ledger.running else "FINISHED"  # a running trial may still come back into the queue
 
     def started(self, tune_id: str) -> None:
-        """A worker has begun."""
+        """A worker has begun the trial."""
         run = self.ledger.running.get(self.numbers[tune_id])
         if run is not None:
-            found = run.found
+            costs = run.costs
             self.emit(
-                TrialStarted(run.trial.number, run.role, run.recipe.id, run.recipe.student.name, run.epochs, found.params, found.latency_ms)
+                TrialStarted(run.trial.number, run.role, run.recipe.id, run.recipe.student.name, run.epochs, costs.params, costs.latency_ms)
             )
 
     def message(self, tune_id: str, text: str) -> bool:
-        """A worker has spoken. True where its trial is to be stopped."""
+        """Handle a worker's message. Returns True where its trial is to be stopped."""
         number = self.numbers[tune_id]
         if number not in self.ledger.running:
             return True
@@ -84,7 +85,7 @@ class Round:
         return False
 
     def lost(self, tune_id: str, detail: str, cause: str | None) -> None:
-        """A worker process is gone; or, with a cause, it cannot run trials at all (their own failures come as messages)."""
+        """A worker process is gone. With a cause: workers cannot run trials at all (a trial's own failure comes as a message)."""
         number = self.numbers[tune_id]
         if number not in self.ledger.running:
             return

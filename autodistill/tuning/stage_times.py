@@ -1,4 +1,4 @@
-"""What the stages before the trials took, kept in study.json for the report."""
+"""How long the stages before the trials took; kept in study.json for the report."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from autodistill.study_folder import write_about
 
 
 class StageTimes:
-    """A listener that passes events on and keeps the seconds of the stages that had work to do, by stage.
+    """A listener that passes events on and keeps the seconds of each stage that had work to do.
 
-    A teacher or outputs that were found in the cache tell no progress: their stage is left out, for its time is not the work's.
+    A stage whose teacher or outputs are in the cache reports no progress. It is left out, because its time is not that of the work.
     """
 
     def __init__(self, listen: Listen) -> None:
@@ -19,7 +19,7 @@ class StageTimes:
         self._working: set[str] = set()
 
     def __call__(self, event: Event) -> None:
-        """Take an event in, and pass it on."""
+        """Handle an event, and pass it on."""
         match event:
             case StageProgress(stage):
                 self._working.add(stage)

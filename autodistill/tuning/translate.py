@@ -1,14 +1,14 @@
-"""An Optuna trial of ours, and the TrialRecord that it stands for.
+"""From a stored Optuna trial to its TrialRecord.
 
-The storage is the truth: a record is made from a stored trial and from what its study was asked, and from nothing else.
-Two attributes are set on a trial beside its parameters (each write is a transaction, so they are few):
+The storage is the truth: a record is made only from a stored trial and from its study's settings.
+Two attributes are set on a trial beside its parameters (only two, because each write is a transaction):
 
-    proposal    role, recipe, recipe_id, seed; params and latency_ms of the untrained student; on a trial that runs an
-                interrupted one again: again_of, deaths (workers that died of it)
-    outcome     reason; verdict on one that was not run (infeasible, repeat, invalid) or not finished (interrupted);
+    proposal    role, recipe, recipe_id, seed; params and latency_ms of the untrained student; where the trial repeats an
+                interrupted one: again_of, deaths (how many of its workers died)
+    outcome     reason; verdict where it was not run (infeasible, repeat, invalid) or not finished (interrupted);
                 curve, metrics, costs, environment
 
-The recipe is kept as plain data: it may be none that the space can express, as baselines are.
+The recipe is kept as plain data, because it may lie outside the space, as baselines may.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from autodistill.records import UNCOUNTED, State, TrialRecord
 from autodistill.tuning.settings import SearchSettings
 
 INFEASIBLE, REPEAT, INVALID, INTERRUPTED = "infeasible", "repeat", "invalid", "interrupted"
-"""Verdicts. Interrupted trials are FAIL in the storage, the other three PRUNED without an epoch: TPE keeps away from them."""
+"""Verdicts. Interrupted trials are FAIL in the storage; the others are PRUNED without an epoch, so that TPE avoids them."""
 
 
 @dataclass(frozen=True)
@@ -38,17 +38,17 @@ class Plan:
 
 
 def proposal_of(trial: FrozenTrial | Trial) -> dict[str, Any]:
-    """What a trial is to run; empty where that was not settled."""
+    """What a trial is to run; empty where it has not been decided."""
     return trial.user_attrs.get("proposal", {})
 
 
 def outcome_of(trial: FrozenTrial) -> dict[str, Any]:
-    """What came of a trial; empty where it has not ended."""
+    """A trial's outcome; empty where it has not ended."""
     return trial.user_attrs.get("outcome", {})
 
 
 def state_of(trial: FrozenTrial) -> State | None:
-    """How a stored trial ended; None where it runs, waits, or never became a recipe that was worth a record."""
+    """How a stored trial ended; None where it runs or waits, and for repeats and invalid proposals, which get no record."""
     verdict = outcome_of(trial).get("verdict")
     if not proposal_of(trial) or verdict in (REPEAT, INVALID):
         return None
@@ -62,12 +62,12 @@ def state_of(trial: FrozenTrial) -> State | None:
 
 
 def counts_as_finished(trial: FrozenTrial) -> bool:
-    """Whether a trial is one of those asked for: complete, pruned or failed, and not cut off."""
+    """Whether a trial counts as finished: complete, pruned or failed, and not cut off."""
     return state_of(trial) in ("complete", "pruned", "fail") and outcome_of(trial).get("verdict") != INTERRUPTED
 
 
 def is_uncounted(trial: FrozenTrial) -> bool:
-    """Whether a trial comes on top of the asked number."""
+    """Whether a trial does not count toward the requested number."""
     return proposal_of(trial).get("role") in UNCOUNTED
 
 

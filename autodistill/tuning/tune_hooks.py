@@ -1,6 +1,6 @@
-"""The places where Ray Tune lets a search in. Each passes on to the round and holds nothing itself.
+"""Ray Tune's hooks: its searcher, scheduler, stopper and callback. Each passes calls on to the round and has no state of its own.
 
-Tune pickles them into its experiment folder, which is never read: they pickle as nothing.
+Tune pickles them into its experiment folder, which is never read, so they pickle as empty.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Proposals(Searcher):
         return self.round.suggest(trial_id)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Told already, by the trial's last message or by `Watch`."""
+        """The ledger has it already, from the trial's last message or from `Watch`."""
 
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
         """The study's storage is the only state."""
@@ -42,7 +42,7 @@ class Proposals(Searcher):
 
 
 class Messages(FIFOScheduler):
-    """Tune hands over what a worker reported, and is told whether to stop it."""
+    """Tune hands over a worker's message, and learns whether to stop its trial."""
 
     def __init__(self, tuner_round: Round) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class Messages(FIFOScheduler):
 
 
 class Brake(Stopper):
-    """Tune asks whether to stop all trials: where its Ray goes on to live, Tune has to give back what it took."""
+    """Tune asks whether to stop all trials. Needed where Ray keeps running afterwards, so that Tune frees its resources."""
 
     def __init__(self, tuner_round: Round) -> None:
         self.round = tuner_round
@@ -84,7 +84,7 @@ class Brake(Stopper):
 
 
 class Watch(Callback):
-    """Tune says what happens to workers, and each step of its loop."""
+    """Tune reports what happens to workers, and the end of each step of its loop."""
 
     def __init__(self, tuner_round: Round) -> None:
         self.round = tuner_round
@@ -100,9 +100,9 @@ class Watch(Callback):
         ledger.write()
         if self.round.halted() and not self.round.graceful:
             raise Halt
-        held = [self.round.trials[number] for number in ledger.running if number in self.round.trials]
-        for trial in held:  # of all `trials` the search still waits for these
-            if trial.status == Trial.ERROR:  # Tune does not announce every error: a worker that cannot be reused, say
+        waiting = [self.round.trials[number] for number in ledger.running if number in self.round.trials]
+        for trial in waiting:
+            if trial.status == Trial.ERROR:  # Tune does not report every error, for example of a worker that cannot be reused
                 self.round.lost(trial.trial_id, *_error_of(trial))
 
     def __getstate__(self) -> dict[str, Any]:

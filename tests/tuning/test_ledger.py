@@ -182,7 +182,7 @@ def test_baselines_over_the_limits_run_and_are_not_best(tmp_path):
     limits = Limits(max_params=100_000)
     bench = Bench(tmp_path, limits=limits, feasible=Wide(limits), trials=1)
     run = bench.propose()
-    assert (run.role, run.found.feasible) == ("no_kd", False)
+    assert (run.role, run.costs.feasible) == ("no_kd", False)
     number = run.trial.number
     bench.ledger.complete(number, TrialResult(0.99, 1, {}, 10**9, None), 1.0)
     assert bench.ledger.ranked() == []
