@@ -1,4 +1,4 @@
-"""The recipes that people take where nobody has searched: what a recommendation must beat."""
+"""The recipes that people use without a search: a recommendation must beat them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from autodistill.task_types import modality_of, target_of
 
 
 def default_recipes(base: Recipe) -> dict[str, Recipe]:
-    """Plain KD, and PKD, TinyBERT and MiniLM in likeness, by name; those whose objectives do not fit the task are left out.
+    """Plain KD, and recipes like PKD, TinyBERT and MiniLM, by name; without those whose objectives do not fit the task.
 
-    Each has the losses of its paper at equal weights, with no augmentation: Hinton et al. 2015 (soft labels at temperature 2), Sun et al.
+    Each has the losses of its paper at equal weights, and no augmentation: Hinton et al. 2015 (soft labels at temperature 2), Sun et al.
     2019 (normalised CLS states of every few layers), Jiao et al. 2020 (states and attention of every few layers), Wang et al. 2020 (the
-    last layer's attention and value relations). Images have no transformer students here, so that only the first two are for them, and
-    PKD reads means in place of CLS states.
+    last layer's attention and value relations). For images there are no transformer students here, so they have the first two only, and
+    PKD reads means instead of CLS states.
 
     Args:
-        base: its teacher and training are taken, and its student for plain KD and for images; else texts have a transformer.
+        base: the recipes have its teacher and training; plain KD and images have its student too, the others a transformer.
     """
     pooled = modality_of(base.task).pooled_forms[0]
     usual = usual_student(base.task)
@@ -32,14 +32,14 @@ def default_recipes(base: Recipe) -> dict[str, Recipe]:
         },
         "MiniLM-like": {"attention": {"kind": "minilm"}},
     }
-    found: dict[str, Recipe] = {}
+    recipes: dict[str, Recipe] = {}
     for name, mix in mixes.items():
         objective = {"hard_label_weight": 0.5, "prediction": {**target_of(base.task).soft_loss, "weight": 0.5}, **mix}
         data = base.model_dump() | {"objective": objective, "augmentation": {"kind": "none"}}
         if name != "plain KD" and usual is not None:
             data |= {"student": usual.part, "training": data["training"] | {"learning_rate": usual.learning_rate}}
         try:
-            found[name] = Recipe.parse(data)
+            recipes[name] = Recipe.parse(data)
         except RecipeError:  # the task has no such objective
             continue
-    return found
+    return recipes

@@ -1,4 +1,4 @@
-"""Recipe fields and dataset features as numbers, with distances between them."""
+"""Recipe fields and dataset features as numbers, and distances between them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class _Number:
     log: bool
 
     def scaled(self, values: np.ndarray) -> np.ndarray:
-        """Values with the fitted range as 0 to 1; missing ones stay missing, what is beyond stays beyond."""
+        """Values scaled so that the fitted range is 0 to 1. Missing values stay missing, and values outside the range stay outside."""
         with np.errstate(divide="ignore", invalid="ignore"):
             on_scale = np.log(np.where(values > 0, values, np.nan)) if self.log else values
         scaled = (on_scale - self.low) / self.width
@@ -29,19 +29,19 @@ class _Number:
 
 
 class RecipeEncoder:
-    """Fitted on recipes; fields that never vary there say nothing and are left out."""
+    """Fitted on recipes; fields that do not vary among them are left out."""
 
     def __init__(self, recipes: pd.DataFrame) -> None:
         self.numbers: dict[str, _Number] = {}
         self.texts: dict[str, list[str]] = {}
         for name in recipes.columns:
-            known = recipes[name].dropna()
-            if known.empty or (known.nunique() == 1 and len(known) == len(recipes)):
+            present = recipes[name].dropna()
+            if present.empty or (present.nunique() == 1 and len(present) == len(recipes)):
                 continue
-            if not pd.api.types.is_numeric_dtype(known):
-                self.texts[name] = sorted(set(known))
+            if not pd.api.types.is_numeric_dtype(present):
+                self.texts[name] = sorted(set(present))
             else:
-                values = known.to_numpy(float)
+                values = present.to_numpy(float)
                 low, high = float(values.min()), float(values.max())
                 log = low > 0 and high / low >= _LOG_RATIO
                 if log:
@@ -49,17 +49,17 @@ class RecipeEncoder:
                 self.numbers[name] = _Number(low, (high - low) or 1.0, log)
 
     def encode(self, recipes: pd.DataFrame) -> np.ndarray:
-        """(N, columns): numbers on 0 to 1 with -1 where missing, and one column for each text value; unknown values are all 0."""
+        """(N, columns): numbers scaled to 0 to 1, -1 where missing; a column for each text value, all 0 for an unknown one."""
         columns = [np.nan_to_num(item.scaled(_floats(recipes, name)), nan=-1.0) for name, item in self.numbers.items()]
         for name, values in self.texts.items():
-            given = _texts(recipes, name)
-            columns += [(given == value).astype(float) for value in values]
+            column = _texts(recipes, name)
+            columns += [(column == value).astype(float) for value in values]
         return np.column_stack(columns) if columns else np.zeros((len(recipes), 1))
 
     def distances(self, recipes: pd.DataFrame, others: pd.DataFrame) -> np.ndarray:
-        """(N, M) Gower distances, 0 to 1: the mean over fields of |difference| (numbers) or difference (texts).
+        """(N, M) Gower distances, 0 to 1: the mean over fields of |difference| for numbers, and of 0 (equal) or 1 for texts.
 
-        A field that both lack counts nothing; one that only one of them has counts fully (Gower 1971).
+        A field that both recipes lack does not count; a field that one of them has counts as 1 (Gower 1971).
         """
         total = np.zeros((len(recipes), len(others)))
         counted = np.zeros_like(total)
@@ -90,7 +90,7 @@ def _texts(recipes: pd.DataFrame, name: str) -> np.ndarray:
 
 
 class DatasetEncoder:
-    """Fitted on the recorded datasets: their task types and standardised features, in one space for a new one too."""
+    """Fitted on the recorded datasets: encodes them and new datasets by task type and standardised features."""
 
     def __init__(self, table: Table) -> None:
         self.tasks = sorted(set(table.about["task"]))
@@ -104,29 +104,29 @@ class DatasetEncoder:
         return ((features - self.center) / self.scale).to_numpy(float)
 
     def encode(self, target: NewDataset) -> np.ndarray:
-        """(columns,) standardised features, 0 (the mean) where missing, and one column for each task type."""
+        """(columns,) the standardised features, 0 (the mean) where missing, and a column for each task type."""
         values = np.nan_to_num(self._features(target))
         return np.concatenate([values, [float(target.task == task) for task in self.tasks]])
 
     def encode_recorded(self) -> np.ndarray:
-        """(datasets, columns) the recorded datasets, as `encode` gives a new one."""
+        """(datasets, columns) the recorded datasets, encoded as by `encode`."""
         tasks = np.array([[float(own == task) for task in self.tasks] for own in self.recorded_tasks])
         return np.hstack([np.nan_to_num(self.recorded), tasks])
 
     def _features(self, target: NewDataset) -> np.ndarray:
-        given = target.features.reindex(self.center.index).astype(float)
-        return np.clip(self._standard(given.to_frame().T)[0], -4, 4)
+        features = target.features.reindex(self.center.index).astype(float)
+        return np.clip(self._standard(features.to_frame().T)[0], -4, 4)
 
     def distances(self, target: NewDataset) -> np.ndarray:
-        """(datasets,) how unlike each recorded dataset is.
+        """(datasets,) the distance of each recorded dataset.
 
-        The root mean square over the features that both have, in standard deviations; another task type adds 1. Another modality has other
-        features and other students, and is infinitely far.
+        It is the root mean square difference over the features that both have, in standard deviations; another task type adds 1. A dataset
+        of another modality has other features and other students, so it is infinitely far.
         """
         return self.feature_distances(target) + np.array([_task_gap(task, target.task) for task in self.recorded_tasks])
 
     def feature_distances(self, target: NewDataset) -> np.ndarray:
-        """(datasets,) the same by features alone; infinite for another modality."""
+        """(datasets,) the distance by features only; infinite for another modality."""
         apart = _rms(self.recorded - self._features(target)[None, :])
         return np.where([modality_name(task) == target.modality_name for task in self.recorded_tasks], apart, np.inf)
 
@@ -148,8 +148,8 @@ class DatasetEncoder:
 def _rms(differences: np.ndarray) -> np.ndarray:
     if differences.shape[1] == 0:
         return np.zeros(len(differences))
-    known = ~np.isnan(differences)
-    return np.sqrt(np.nan_to_num(differences**2).sum(axis=1) / np.maximum(known.sum(axis=1), 1))
+    present = ~np.isnan(differences)
+    return np.sqrt(np.nan_to_num(differences**2).sum(axis=1) / np.maximum(present.sum(axis=1), 1))
 
 
 def _task_gap(task: str, other: str) -> float:

@@ -1,4 +1,4 @@
-"""A table of somebody else's runs, read with a small mapping file (docs/recommender.md), so that the recommender can be tried on it."""
+"""A table of other people's runs, read with a small mapping file (docs/recommender.md), so that the recommender can be tried on it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _READERS = {
 
 @dataclass(frozen=True)
 class ForeignTable:
-    """The table, the default recipes that its mapping names (a row each, or None), and what was decided on the way."""
+    """The table, the default recipes that its mapping names (a row each, or None), and notes on what was left out or averaged."""
 
     table: Table
     defaults: pd.DataFrame | None
@@ -37,10 +37,10 @@ class ForeignTable:
 
 
 def read_foreign(path: str | Path, mapping: str | Path) -> ForeignTable:
-    """Read a table of runs: csv, tsv, parquet or jsonl, a row a run.
+    """Read a table of runs: csv, tsv, parquet or jsonl, with a row for each run.
 
     Raises:
-        DataError: a file cannot be read, or the mapping does not fit the table; names the key, the value and what is allowed.
+        DataError: a file cannot be read, or the mapping does not fit the table; the message names the key, the value and what is allowed.
     """
     file = load_yaml(Path(mapping), DataError)
     frame = _read(Path(path))
@@ -94,12 +94,12 @@ def read_foreign(path: str | Path, mapping: str | Path) -> ForeignTable:
         notes.append(f"{int((~keep).sum())} rows without a score are left out")
     if not higher:
         if "teacher_score" in rows:
-            raise DataError(f"{file.source}: no retention can be said where lower is better; remove teacher_score")
+            raise DataError(f"{file.source}: there is no retention where lower is better; remove teacher_score")
         rows["score"] = -rows["score"]
     fields = [name for name in fields if frame.loc[keep, name].notna().any()]
-    named = frame[fields].rename(columns={name: _field(name) for name in fields})
-    known = _features(frame[keep], rows.loc[keep, "dataset"], features, file)
-    table = make_table(pd.concat([rows, named], axis=1)[keep], list(named.columns), known)
+    recipes = frame[fields].rename(columns={name: _field(name) for name in fields})
+    dataset_features = _features(frame[keep], rows.loc[keep, "dataset"], features, file)
+    table = make_table(pd.concat([rows, recipes], axis=1)[keep], list(recipes.columns), dataset_features)
     if len(table) < keep.sum():
         notes.append(f"{int(keep.sum()) - len(table)} repeated runs are averaged into {len(table)} recipes")
     if len(table.groups) < 2:
@@ -115,7 +115,7 @@ def _read(path: Path) -> pd.DataFrame:
         raise DataError(f"{path}: {not_allowed('the file type', path.suffix, _READERS)}")
     try:
         frame: pd.DataFrame = reader(path)  # type: ignore[operator]
-    except Exception as cause:  # each format has errors of its own
+    except Exception as cause:  # each format raises its own errors
         raise DataError(f"{path} cannot be read as {path.suffix[1:]}: {cause}") from None
     if frame.empty:
         raise DataError(f"{path} has no rows")
@@ -141,19 +141,19 @@ def _several(file: YamlFile, key: str, columns: list[str]) -> list[str]:
 
 
 def _by_dataset(file: YamlFile, key: str, datasets: pd.Series) -> pd.Series:
-    given = {str(name): value for name, value in file.data[key].items()}
-    there = sorted(set(datasets))
-    for name in given:
-        if name not in there:
-            raise DataError(f"{file.where((key, name))}: {not_allowed('a dataset', name, there)}")
-    missing = [name for name in there if name not in given]
+    by_name = {str(name): value for name, value in file.data[key].items()}
+    names = sorted(set(datasets))
+    for name in by_name:
+        if name not in names:
+            raise DataError(f"{file.where((key, name))}: {not_allowed('a dataset', name, names)}")
+    missing = [name for name in names if name not in by_name]
     if missing:
         raise DataError(f"{file.where((key,))}: {key} says nothing of the dataset {', '.join(map(repr, missing))}")
-    return datasets.map(given)
+    return datasets.map(by_name)
 
 
 def _field(column: str) -> str:
-    """A recipe field must not have the name of one of the table's own columns."""
+    """The name of a recipe field, which must not be that of one of the table's own columns."""
     return f"recipe.{column}" if column in ("dataset", "group", "task", "score", "teacher_score") else column
 
 
@@ -175,13 +175,13 @@ def _features(frame: pd.DataFrame, datasets: pd.Series, names: list[str], file: 
 
 
 def _defaults(file: YamlFile, fields: list[str]) -> pd.DataFrame | None:
-    given: Any = file.data.get("defaults")
-    if given is None:
+    defaults: Any = file.data.get("defaults")
+    if defaults is None:
         return None
-    if not isinstance(given, list) or not given or not all(isinstance(item, Mapping) for item in given):
+    if not isinstance(defaults, list) or not defaults or not all(isinstance(item, Mapping) for item in defaults):
         raise DataError(f"{file.where(('defaults',))}: defaults should be a list of recipes, each a mapping of columns to values")
-    for place, item in enumerate(given):
+    for place, item in enumerate(defaults):
         for name in item:
             if name not in fields:
                 raise DataError(f"{file.where(('defaults', place))}: {not_allowed('a recipe field', name, fields)}")
-    return pd.DataFrame([{_field(str(name)): value for name, value in item.items()} for item in given])
+    return pd.DataFrame([{_field(str(name)): value for name, value in item.items()} for item in defaults])

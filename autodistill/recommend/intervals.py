@@ -1,4 +1,4 @@
-"""From merit in units to a score, with intervals that held when whole groups of datasets were held out."""
+"""From merit in units to retention or score, with intervals from the errors on held-out groups of datasets."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from autodistill.recommend.table import NewDataset, Table
 
 FOLDS = 5
 NEIGHBOURS = 0.35
-"""Share of the residuals, those at the nearest predicted merits, that an interval is made of."""
+"""An interval is made of this share of the residuals: those with the nearest predicted merits."""
 
 
 class Scale:
-    """Where a new dataset's median and ninth decile will lie: the mean over recorded datasets, weighted by likeness.
+    """An estimate of a new dataset's median and ninth decile: the mean over recorded datasets, weighted by similarity.
 
-    In retention (score over the teacher's), or, where no dataset of the table has a teacher score, in score.
+    It is in retention (score over the teacher's), or in score where no dataset of the table has a teacher score.
     """
 
     def __init__(self, table: Table) -> None:
@@ -39,13 +39,13 @@ class Scale:
             weights = self.kept.astype(float)
         level = np.average(self.levels[self.kept], weights=weights[self.kept])
         spread = np.average(self.spreads[self.kept], weights=weights[self.kept])
-        said: np.ndarray = level + merit * spread
-        return said
+        values: np.ndarray = level + merit * spread
+        return values
 
 
 @dataclass(frozen=True)
 class Residuals:
-    """Of rows whose group was held out: predicted merit, recorded minus predicted value, and weight (equal for each dataset)."""
+    """Rows whose group was held out: predicted merit, error (recorded − predicted value), and weight (each dataset has the same sum)."""
 
     merit: np.ndarray
     error: np.ndarray
@@ -53,9 +53,9 @@ class Residuals:
 
 
 def held_out_residuals(table: Table, fit: Fit, seed: int = 0) -> Residuals:
-    """Predict every row with a method and a scale that have not seen its group: cross-conformal by group (Vovk 2015).
+    """Predict each row with a method and a scale that are fitted without its group: cross-conformal by group (Vovk 2015).
 
-    With a single group there is nothing to hold out, and there are no residuals.
+    With only one group nothing can be held out, so there are no residuals.
     """
     groups = np.array(table.groups)
     np.random.default_rng(seed).shuffle(groups)
@@ -80,7 +80,7 @@ def held_out_residuals(table: Table, fit: Fit, seed: int = 0) -> Residuals:
 
 
 class Predictor:
-    """A fitted method that also says the retention (or score) to expect, with an interval."""
+    """A fitted method that also predicts retention (or score), with an interval."""
 
     def __init__(self, table: Table, fit: Fit, seed: int = 0) -> None:
         self.method, self.scale = fit(table), Scale(table)
@@ -88,14 +88,14 @@ class Predictor:
 
     @functools.cached_property
     def residuals(self) -> Residuals:
-        """The held-out errors; found when an interval is first asked for, as they take several fits."""
+        """The held-out errors. They take several fits, so they are computed when the first interval is asked for."""
         return held_out_residuals(self.table, self.fit, self.seed)
 
     def intervals(self, merit: np.ndarray, target: NewDataset, coverage: float = 0.8) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(N,) each: value, lower and upper end. Infinite ends where nothing could be held out.
+        """(N,) each: value, lower end and upper end. The ends are infinite where nothing could be held out.
 
-        The ends are quantiles of the held-out errors at similar predicted merits: the bad recipes are less predictable than the good
-        ones. The errors are those of methods that were fitted without a fifth of the groups, so they are rather too large.
+        The ends are quantiles of the held-out errors at similar predicted merits, because bad recipes are less predictable than good
+        ones. The errors are those of methods that were fitted without a fifth of the groups, so they tend to be too large.
         """
         value = self.scale.values(merit, target)
         if not len(self.residuals.error):

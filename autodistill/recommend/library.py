@@ -1,7 +1,7 @@
-"""The library of recorded studies: what the recommender learns from.
+"""The library of recorded studies, which the recommender learns from.
 
-An entry is a folder: study.yaml says what was run, on what, and what the dataset is like (`features`); trials.parquet holds a
-TrialRecord for each trial. Some are shipped (studies/recorded); `autodistill studies add` puts a search of one's own beside them.
+An entry is a folder: study.yaml describes the search, the dataset and its `features`; trials.parquet holds a TrialRecord for each trial.
+Some entries are shipped (studies/recorded); `autodistill studies add` adds a search of your own.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _FILES = ("study.yaml", "trials.parquet")
 
 @dataclass(frozen=True)
 class RecordedStudy:
-    """One entry. teacher_score is on the validation split, as all scores are. about: study.yaml as it is."""
+    """An entry. teacher_score: on the validation split, like all scores. about: the content of study.yaml."""
 
     name: str
     group: str
-    """Datasets that share their source share a group: none of them may teach how well another is predicted."""
+    """Datasets from the same source share a group and are held out together when predictions are judged."""
     dataset: str
     fingerprint: str
     task: str
@@ -43,7 +43,7 @@ class RecordedStudy:
 
 
 def own_library() -> Path:
-    """Where a user's own entries lie: AUTODISTILL_LIBRARY, by default ~/.autodistill/studies."""
+    """The folder of the user's own entries: AUTODISTILL_LIBRARY, by default ~/.autodistill/studies."""
     return Path(os.environ.get("AUTODISTILL_LIBRARY") or "~/.autodistill/studies").expanduser()
 
 
@@ -58,7 +58,7 @@ def own() -> list[RecordedStudy]:
 
 
 def library() -> list[RecordedStudy]:
-    """All entries; the user's own first, and in place of a shipped one of the same name."""
+    """All entries, the user's own first. An entry of the user replaces a shipped one of the same name."""
     mine = own()
     names = {study.name for study in mine}
     return [*mine, *(study for study in shipped() if study.name not in names)]
@@ -70,14 +70,14 @@ def find(name: str, studies: Iterable[RecordedStudy] | None = None) -> RecordedS
     Raises:
         StudyError: there is none of that name.
     """
-    there = {study.name: study for study in (library() if studies is None else studies)}
-    if name not in there:
-        raise StudyError(not_allowed("the recorded study", name, there))
-    return there[name]
+    by_name = {study.name: study for study in (library() if studies is None else studies)}
+    if name not in by_name:
+        raise StudyError(not_allowed("the recorded study", name, by_name))
+    return by_name[name]
 
 
 def load(folder: Path | Traversable) -> RecordedStudy:
-    """Read an entry; its recipes are brought to this version's schema.
+    """Read an entry; its recipes are converted to this version's schema.
 
     Raises:
         StudyError: a file is missing or cannot be read, or a newer autodistill wrote it.
@@ -110,7 +110,7 @@ def load(folder: Path | Traversable) -> RecordedStudy:
 
 
 def write(folder: Path, about: Mapping[str, Any], records: Iterable[TrialRecord]) -> None:
-    """Write an entry, or write it anew; study.yaml comes last, and without it there is no entry."""
+    """Write an entry, or replace it. study.yaml is written last, because a folder without it is not an entry."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "study.yaml").unlink(missing_ok=True)
     write_records(list(records), folder / "trials.parquet")

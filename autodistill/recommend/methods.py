@@ -1,7 +1,7 @@
-"""What recommends: methods with one contract, from chance to a surrogate over recipes and datasets.
+"""Methods that recommend, all with one interface (`Method`): a portfolio, neighbours, surrogates, and a committee.
 
-A method is fitted on a table, and then puts recipes in order for a dataset that is not in it. Scores of different datasets are
-compared in one unit (`Units`): 0 is a dataset's median recipe, 1 its recipe at the ninth decile.
+A method is fitted on a table, and then ranks recipes for a dataset that is not in it. Scores of different datasets are compared in
+one unit (`Units`): 0 is a dataset's median recipe, 1 its recipe at the ninth decile.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from autodistill.recommend.table import NewDataset, Table
 from autodistill.task_types import modality_name
 
 WORST = -2.0
-"""What a recipe is worth at least, in units: how bad a bad one is teaches nothing about the good ones."""
+"""The smallest merit, in units: how bad a bad recipe is says nothing about the good ones."""
 BEST = 1.5
-"""And at most: a dataset on which few recipes stand far out must not decide for the others."""
+"""The largest merit: a dataset with a few outstanding recipes must not decide for the others."""
 TREES = 60
 PORTFOLIO = 20
-"""So many recipes a portfolio puts in an order of its own; the others follow by their mean."""
+"""How many recipes a portfolio chooses greedily; the others follow by their mean merit."""
 
 
 class Units:
-    """The scale of each dataset of a table: the median of its scores, and how far the ninth decile is above it."""
+    """The scale of each dataset of a table: the median of its scores (level), and the ninth decile's distance from it (spread)."""
 
     def __init__(self, table: Table) -> None:
         place = table.index
@@ -45,14 +45,14 @@ def _spread(scores: np.ndarray) -> float:
 
 
 class Method(Protocol):
-    """Fitted, it says what recipes (a frame, a row each) are worth on a dataset, in units, and in which order to try them."""
+    """A fitted method: the merit of recipes (a frame, a row each) on a dataset, in units, and the order in which to try them."""
 
     def merit(self, recipes: pd.DataFrame, target: NewDataset) -> np.ndarray:
-        """(N,) what each recipe is worth, in units; higher is better."""
+        """(N,) the merit of each recipe, in units; higher is better."""
         ...
 
     def order(self, recipes: pd.DataFrame, target: NewDataset) -> np.ndarray:
-        """(N,) the places of the recipes, the one to try first in front."""
+        """(N,) the places of the recipes, in the order in which to try them."""
         ...
 
 
@@ -61,22 +61,22 @@ Fit = Callable[[Table], Method]
 
 
 class ByMerit:
-    """Base of the methods whose order is that of the merits."""
+    """Base class of the methods that order recipes by their merits."""
 
     def merit(self, recipes: pd.DataFrame, target: NewDataset) -> np.ndarray:
-        """Said by the method."""
+        """Computed by the method."""
         raise NotImplementedError
 
     def order(self, recipes: pd.DataFrame, target: NewDataset) -> np.ndarray:
-        """The best first; equal ones as they stand."""
+        """The best first; recipes of equal merit keep their order."""
         return np.argsort(-self.merit(recipes, target), kind="stable")
 
 
 class Nearest(ByMerit):
-    """What similar recipes were worth on similar datasets: a mean over all rows, weighted by a kernel of both distances.
+    """The merit of similar recipes on similar datasets: a mean over all rows, weighted by a kernel of both distances.
 
-    Nadaraya-Watson regression with Gaussian kernels: over recipes of the width `recipe_width` (Gower distance), over datasets of half
-    the usual distance between neighbours.
+    This is Nadaraya-Watson regression with Gaussian kernels. The kernel over recipes has the width `recipe_width` (Gower distance), the
+    kernel over datasets half the usual distance between neighbours.
     """
 
     def __init__(self, table: Table, recipe_width: float = 0.12) -> None:
@@ -85,10 +85,10 @@ class Nearest(ByMerit):
 
     def merit(self, recipes: pd.DataFrame, target: NewDataset) -> np.ndarray:
         """The weighted means."""
-        apart = self.recipes.distances(recipes, self.table.recipes)
-        apart = apart - apart.min(axis=1, keepdims=True)  # the nearest recorded recipe always counts in full
-        alike = np.exp(-0.5 * (apart / self.recipe_width) ** 2)
-        weights = alike * (dataset_weights(self.datasets, target)[self.table.index] * self.units.weights)[None, :]
+        distances = self.recipes.distances(recipes, self.table.recipes)
+        distances = distances - distances.min(axis=1, keepdims=True)  # the nearest recorded recipe always counts in full
+        similarity = np.exp(-0.5 * (distances / self.recipe_width) ** 2)
+        weights = similarity * (dataset_weights(self.datasets, target)[self.table.index] * self.units.weights)[None, :]
         return (weights @ self.units.values) / weights.sum(axis=1)
 
 
@@ -101,11 +101,12 @@ def dataset_weights(datasets: DatasetEncoder, target: NewDataset) -> np.ndarray:
 
 
 class Portfolio:
-    """Recipes that together do well on all datasets, without a look at what a dataset is like.
+    """Recipes that together do well on all datasets; the features of a dataset are not used.
 
-    Greedy: each next recipe is the one that brings the mean over datasets of the best so far up the most (a submodular gain, so greedy
-    is within 1 - 1/e of the best portfolio; Nemhauser et al. 1978). What a recipe is worth on a dataset is what was recorded, or, as each
-    dataset has mostly recipes of its own, what trees over recipe fields and the dataset's identity say.
+    The choice is greedy: each next recipe is the one that raises the mean over datasets of the best so far the most. The gain is
+    submodular, so the greedy portfolio reaches at least 1 - 1/e of the best one (Nemhauser et al. 1978). A recipe's merit on a dataset is
+    the recorded one; where there is none (most recipes are recorded on one dataset only), trees predict it from the recipe's fields and
+    the dataset's identity.
     """
 
     def __init__(self, table: Table) -> None:
@@ -114,46 +115,47 @@ class Portfolio:
         inputs = np.hstack([self.recipes.encode(table.recipes), identity[table.index]])
         self.model = _trees().fit(inputs, self.units.values, sample_weight=self.units.weights)
         self.identity = identity
-        self.known = {(place, key): value for place, key, value in zip(table.index, _keys(table.recipes), self.units.values, strict=True)}
+        rows = zip(table.index, _keys(table.recipes), self.units.values, strict=True)
+        self.recorded = {(place, key): value for place, key, value in rows}
 
-    def worth(self, recipes: pd.DataFrame, target: NewDataset) -> np.ndarray:
-        """(N, datasets) each recipe on each recorded dataset of the target's task type, or where none is, of its modality, or any."""
+    def merits(self, recipes: pd.DataFrame, target: NewDataset) -> np.ndarray:
+        """(N, datasets) the merit of each recipe on each of the recorded datasets that `fitting` selects for the target."""
         kept = fitting(self.table, target)
         encoded = self.recipes.encode(recipes)
         inputs = np.hstack([np.repeat(encoded, len(kept), axis=0), np.tile(self.identity[kept], (len(recipes), 1))])
-        worth = self.model.predict(inputs).reshape(len(recipes), len(kept))
+        merits = self.model.predict(inputs).reshape(len(recipes), len(kept))
         for row, key in enumerate(_keys(recipes.reindex(columns=self.table.recipes.columns))):
             for column, place in enumerate(kept):
-                worth[row, column] = self.known.get((place, key), worth[row, column])
-        return worth
+                merits[row, column] = self.recorded.get((place, key), merits[row, column])
+        return merits
 
     def merit(self, recipes: pd.DataFrame, target: NewDataset) -> np.ndarray:
         """The mean over datasets."""
-        return self.worth(recipes, target).mean(axis=1)
+        return self.merits(recipes, target).mean(axis=1)
 
     def order(self, recipes: pd.DataFrame, target: NewDataset) -> np.ndarray:
         """The greedy portfolio, then the others by merit."""
-        worth = self.worth(recipes, target)
-        best = np.full(worth.shape[1], WORST)
+        merits = self.merits(recipes, target)
+        best = np.full(merits.shape[1], WORST)
         chosen: list[int] = []
-        for _ in range(min(PORTFOLIO, len(worth))):
-            gain = np.maximum(worth, best[None, :]).mean(axis=1)
-            gain += 1e-6 * worth.mean(axis=1)  # where nothing is gained any more, the mean decides
+        for _ in range(min(PORTFOLIO, len(merits))):
+            gain = np.maximum(merits, best[None, :]).mean(axis=1)
+            gain += 1e-6 * merits.mean(axis=1)  # where no recipe gains anything, the mean decides
             gain[chosen] = -np.inf
             chosen.append(int(np.argmax(gain)))
-            best = np.maximum(best, worth[chosen[-1]])
-        rest = np.argsort(-worth.mean(axis=1), kind="stable")
+            best = np.maximum(best, merits[chosen[-1]])
+        rest = np.argsort(-merits.mean(axis=1), kind="stable")
         return np.concatenate([chosen, rest[~np.isin(rest, chosen)]]).astype(int)
 
 
 def _keys(recipes: pd.DataFrame) -> list[tuple[object, ...]]:
-    """Each row as something that can be looked up; missing values equal each other."""
+    """Each row as a hashable key; missing values equal each other."""
     columns = [[None if pd.isna(value) else value for value in recipes[name]] for name in recipes.columns]
     return list(zip(*columns, strict=True)) if columns else [()] * len(recipes)
 
 
 def fitting(table: Table, target: NewDataset) -> np.ndarray:
-    """The places of the datasets of the target's task type; of its modality where none is; all where none is either."""
+    """The places of the datasets of the target's task type; without any, those of its modality; without any of these, all."""
     tasks = np.array([str(task) for task in table.about["task"]])
     same = np.flatnonzero(tasks == target.task)
     if not same.size:
@@ -170,10 +172,10 @@ class Surrogate(ByMerit):
         self.model = model.fit(inputs, self.units.values, sample_weight=self.units.weights)
 
     def merit(self, recipes: pd.DataFrame, target: NewDataset) -> np.ndarray:
-        """What the model says."""
+        """The model's predictions."""
         encoded = self.recipes.encode(recipes)
-        said: np.ndarray = self.model.predict(np.hstack([encoded, np.tile(self.datasets.encode(target), (len(recipes), 1))]))
-        return said
+        predicted: np.ndarray = self.model.predict(np.hstack([encoded, np.tile(self.datasets.encode(target), (len(recipes), 1))]))
+        return predicted
 
 
 def forest(table: Table) -> Surrogate:
@@ -194,9 +196,10 @@ def _trees() -> ExtraTreesRegressor:
 
 
 class Committee(ByMerit):
-    """The mean of what several methods say: each errs in its own places, so the mean errs less than most (Krogh and Vedelsby 1995).
+    """The mean of several methods' merits. Their errors differ, so the mean has a smaller error than most (Krogh and Vedelsby 1995).
 
-    A portfolio, which goes by what a recipe itself reached elsewhere, and boosting, which goes by what its parts and the dataset are like.
+    By default it has a portfolio, which goes by a recipe's own results on other datasets, and boosting, which goes by the recipe's fields
+    and the dataset's features.
     """
 
     def __init__(self, table: Table, members: tuple[Fit, ...] = (Portfolio, boosting)) -> None:
@@ -204,11 +207,11 @@ class Committee(ByMerit):
 
     def merit(self, recipes: pd.DataFrame, target: NewDataset) -> np.ndarray:
         """The members' mean."""
-        said: np.ndarray = np.mean([member.merit(recipes, target) for member in self.members], axis=0)
-        return said
+        mean: np.ndarray = np.mean([member.merit(recipes, target) for member in self.members], axis=0)
+        return mean
 
 
 METHODS: dict[str, Fit] = {"portfolio": Portfolio, "nearest": Nearest, "forest": forest, "boosting": boosting, "committee": Committee}
 """The methods that learn, by name."""
 SHIPPED = "committee"
-"""The one that recommends: docs/recommender.md says what the others reach."""
+"""The method that is used; docs/recommender.md compares it with the others."""

@@ -1,4 +1,4 @@
-"""`Recommender`: recipes for a dataset that nobody has searched on yet, and why these."""
+"""`Recommender`: recipes for a dataset without a search on it, and the reasons for them."""
 
 from __future__ import annotations
 
@@ -23,28 +23,29 @@ from autodistill.space import Space
 from autodistill.task_types import modality_name
 
 SAMPLED = 1500
-"""Recipes drawn from the space, beside the recorded ones."""
+"""How many recipes are drawn from the space, beside the recorded ones."""
 APART = 0.12
-"""Share of the recipe fields by which each recommended recipe differs from those before it, as far as that can be had."""
+"""Each recommended recipe differs from those before it in at least this share of its fields, where that is possible."""
 PROVEN = 3
-"""Of recipes that so many datasets (all, where there are fewer) have recorded, and of all, one is taken in turn: what a search found on one
-dataset was recorded there because it did well there, which no method can see from the table; it may still be the best."""
+"""A recipe that is recorded on this many datasets (or on all, where there are fewer) is proven. Recommendations come in turn from the
+proven recipes and from all: a recipe that a search proposed was recorded because it did well on its dataset, a bias that no method can see
+in the table, but it may still be the best."""
 UNLIKE_TASK = 2.0
-"""Factor on the interval where no study of the task type is recorded."""
+"""The factor on the interval where no study of the task type is recorded."""
 UNLIKE_MOST = 3.0
 MORE_TRAINING = 3.0
-"""So many times the steps of any recorded training are told as unlike it."""
+"""A training that reads more than this many times the rows of the longest recorded training gets a warning."""
 UNLIKE_TRAINING = 1.5
 _PARTS = ("prediction", "intermediate", "contrastive", "attention", "relation")
 
 
 @dataclass(frozen=True)
 class Recommendation:
-    """A recipe with what to expect of it.
+    """A recipe with its predicted results.
 
-    retention: predicted score over the teacher's, and its 80% interval. nearest: the recorded datasets most like this one.
-    drivers: parts of the recipe with what each adds to the predicted retention against the space's default for that part, largest first.
-    params, latency_ms: of the untrained student, where it was measured.
+    retention: the predicted score over the teacher's. interval: its 80% interval. nearest: the recorded datasets most like this one.
+    drivers: the parts of the recipe that change the predicted retention most against the space's default for that part, with the change.
+    params, latency_ms: of the untrained student, where they were measured.
     """
 
     recipe: Recipe
@@ -65,7 +66,7 @@ class Recommendation:
 
 @dataclass(frozen=True)
 class Recommendations:
-    """The recipes, best first; what is unusual about the dataset (empty where nothing is); and what they were learnt from."""
+    """The recipes, best first; warnings where the dataset is unlike the recorded ones; and a description of what was learnt from."""
 
     recipes: list[Recommendation]
     warnings: list[str]
@@ -73,7 +74,7 @@ class Recommendations:
 
 
 class Recommender:
-    """Fitted on recorded studies once, asked for any number of datasets."""
+    """Fitted once on recorded studies; recommends for any number of datasets."""
 
     def __init__(self, studies: Sequence[RecordedStudy] | None = None, *, method: str = SHIPPED) -> None:
         """Fit to studies: by default the shipped ones and the user's own.
@@ -88,30 +89,30 @@ class Recommender:
         self.table: Table = from_studies(studies)
         self.predictor = Predictor(self.table, METHODS[method])
         if not self.predictor.scale.retention:
-            raise StudyError("no recorded study has a teacher's score, so that no retention can be predicted; search with a teacher first")
+            raise StudyError("no recorded study has a teacher's score, so retention cannot be predicted; search with a teacher first")
 
     def candidates(self, space: Space, *, inside: bool, sampled: int = SAMPLED, seed: int = 0) -> list[Recipe]:
-        """Recipes to choose from: those recorded for tasks of the space's modality, with its teacher, and some drawn from it.
+        """Recipes to choose from: recorded ones for the space's modality, with the space's teacher, and some drawn from the space.
 
-        inside: leave out recorded recipes that are no point of the space. What does not fit the task is left out always.
+        inside: leave out recorded recipes that are not points of the space. Recipes that do not fit the task are always left out.
         """
         return self._candidates(self._recorded(space), space, inside, sampled, seed)
 
     def _candidates(self, recorded: Iterable[Recipe], space: Space, inside: bool, sampled: int, seed: int) -> list[Recipe]:
-        found = {recipe.id: recipe for recipe in recorded if not inside or space.contains(recipe)}
+        candidates = {recipe.id: recipe for recipe in recorded if not inside or space.contains(recipe)}
         rng = random.Random(seed)
         for recipe in (space.sample(rng) for _ in range(sampled)):
-            found.setdefault(recipe.id, recipe)
-        return list(found.values())
+            candidates.setdefault(recipe.id, recipe)
+        return list(candidates.values())
 
     def _recorded(self, space: Space) -> Counter[Recipe]:
-        """The recorded recipes that fit the space's task, with its teacher, budget and use of unlabelled rows: how many studies of its
-        modality hold each.
+        """The recorded recipes that fit the space's task, with how many studies of its modality hold each. They get the space's teacher,
+        budget and use of unlabelled rows.
         """
         defaults = space.defaults().model_dump()
         budget = {name: defaults["training"][name] for name in ("epochs", "steps")}
         unlabelled = {name: value for name, value in defaults["training"].items() if name.startswith("unlabelled") or name == "stages"}
-        found: Counter[Recipe] = Counter()
+        recorded: Counter[Recipe] = Counter()
         for study in self.studies:
             if modality_name(study.task) != modality_name(space.task):
                 continue
@@ -122,14 +123,14 @@ class Recommender:
                     training |= unlabelled
                 with suppress(RecipeError):  # a kind that does not fit this task
                     own.add(Recipe.parse(record.recipe | {"task": space.task, "teacher": defaults["teacher"], "training": training}))
-            found.update(sorted(own, key=lambda recipe: recipe.id))
-        return found
+            recorded.update(sorted(own, key=lambda recipe: recipe.id))
+        return recorded
 
-    def _order(self, found: Sequence[Recipe], frame: pd.DataFrame, target: NewDataset, recorded: Counter[Recipe]) -> np.ndarray:
-        """The places of the candidates, the first to try in front: in turn the best of those proven to be above the median, and of all."""
+    def _order(self, candidates: Sequence[Recipe], frame: pd.DataFrame, target: NewDataset, recorded: Counter[Recipe]) -> np.ndarray:
+        """The places of the candidates in the order to try them: in turn the best proven recipe above the median, and the best of all."""
         order = self.predictor.method.order(frame, target)
         studies = sum(modality_name(study.task) == target.modality_name for study in self.studies)
-        proven = np.array([recorded[recipe] >= min(PROVEN, studies) for recipe in found])
+        proven = np.array([recorded[recipe] >= min(PROVEN, studies) for recipe in candidates])
         proven &= self.predictor.method.merit(frame, target) > 0
         first = order[proven[order]]
         turns = np.column_stack([first, order[: len(first)]]).ravel()
@@ -146,19 +147,19 @@ class Recommender:
         inside: bool = True,
         seed: int = 0,
     ) -> Recommendations:
-        """The most promising recipes of a space, for a dataset of its task type, with what to expect of them and why.
+        """The most promising recipes of a space for a dataset of its task type, with predictions and reasons.
 
         Args:
-            features: the dataset's, by name (autodistill.features).
-            space: where recipes come from; its defaults are what the reasons compare with.
-            top: how many.
-            feasible: measures untrained students; those over a limit are passed over.
-            rows: that will be trained on; with them, a training much longer than any that is recorded is told.
+            features: the dataset's features by name (autodistill.features).
+            space: where recipes come from; the reasons compare with its defaults.
+            top: how many recipes.
+            feasible: measures untrained students; those over a limit are skipped.
+            rows: the number of training rows; with it there is a warning where the training is much longer than any recorded one.
             inside: recommend nothing outside the space.
             seed: of the recipes drawn.
 
         Raises:
-            StudyError: nothing of this modality is recorded, or no candidate keeps the limits.
+            StudyError: nothing of this modality is recorded, or no candidate is within the limits.
         """
         target = NewDataset(space.task, pd.Series(features, dtype=float))
         warnings, widening = self.unlike(target, rows, space.defaults().training.epochs)
@@ -176,24 +177,24 @@ class Recommender:
     def choose(
         self, target: NewDataset, space: Space, *, top: int, feasible: Feasible | None = None, inside: bool = True, seed: int = 0
     ) -> list[tuple[Recipe, Feasibility]]:
-        """The recipes alone, best first, with what their students cost; see `recommend`."""
+        """Only the recipes, best first, with the costs of their students; see `recommend`."""
         recorded = self._recorded(space)
-        found = self._candidates(recorded, space, inside, SAMPLED, seed)
-        frame = recipe_frame(recipe.model_dump() for recipe in found)
-        return self._choose(found, frame, self._order(found, frame, target, recorded), top, feasible)
+        candidates = self._candidates(recorded, space, inside, SAMPLED, seed)
+        frame = recipe_frame(recipe.model_dump() for recipe in candidates)
+        return self._choose(candidates, frame, self._order(candidates, frame, target, recorded), top, feasible)
 
     def first_recipes(
         self, target: NewDataset, space: Space, count: int, *, feasible: Feasible | None = None, seed: int = 0
     ) -> list[Recipe]:
-        """What a search begins with: the first `count` of `choose` without the baselines, which a search runs anyhow."""
+        """The recipes that a search begins with: the first `count` of `choose` that are not baselines, which a search runs anyway."""
         baselines = {recipe.id for recipe in space.baselines().values()}
         chosen = self.choose(target, space, top=count + len(baselines), feasible=feasible, seed=seed)
         return [recipe for recipe, _ in chosen if recipe.id not in baselines][:count]
 
     def _choose(
-        self, found: list[Recipe], frame: pd.DataFrame, order: np.ndarray, top: int, feasible: Feasible | None
+        self, candidates: list[Recipe], frame: pd.DataFrame, order: np.ndarray, top: int, feasible: Feasible | None
     ) -> list[tuple[Recipe, Feasibility]]:
-        """The first `top` of the order that keep the limits and are no copies of each other; nearer ones where that leaves too few."""
+        """The first `top` candidates that are within the limits and differ enough; more similar ones where these are too few."""
         encoder, apart = RecipeEncoder(frame), np.full(len(frame), np.inf)
         costs: dict[int, Feasibility] = {}
         chosen: list[int] = []
@@ -204,18 +205,18 @@ class Recommender:
                 if row in chosen or apart[row] < distance:
                     continue
                 if row not in costs:
-                    costs[row] = feasible(found[row]) if feasible else Feasibility()
+                    costs[row] = feasible(candidates[row]) if feasible else Feasibility()
                 if costs[row].feasible:
                     chosen.append(row)
                     apart = np.minimum(apart, encoder.distances(frame, frame.iloc[[row]])[:, 0])
         if not chosen:
             smallest = min((cost.params for cost in costs.values() if cost.params is not None), default=None)
-            seen = "" if smallest is None else f"; the smallest student has {smallest:,} parameters"
-            raise StudyError(f"none of {len(costs)} recipes keeps the limits{seen}; raise them, or give another --space")
-        return [(found[row], costs[row]) for row in chosen]
+            size = "" if smallest is None else f"; the smallest student has {smallest:,} parameters"
+            raise StudyError(f"none of {len(costs)} recipes keeps the limits{size}; raise them, or give another --space")
+        return [(candidates[row], costs[row]) for row in chosen]
 
     def unlike(self, target: NewDataset, rows: int | None = None, epochs: int = 0) -> tuple[list[str], float]:
-        """What sets the dataset apart from all recorded ones, for people, and the factor on its intervals.
+        """Warnings where the dataset is unlike all recorded ones, and the factor on its intervals.
 
         Raises:
             StudyError: nothing of its modality is recorded.
@@ -253,13 +254,13 @@ class Recommender:
         return tuple(self.table.names[place] for place in np.argsort(apart, kind="stable")[:number])
 
     def _drivers(self, recipe: Recipe, space: Space, target: NewDataset, retention: float) -> tuple[tuple[str, float], ...]:
-        """What each part adds to the predicted retention: the prediction less that of the recipe with the default's part instead."""
+        """What each part adds to the predicted retention: the prediction minus that of the recipe with the default's part instead."""
         swapped: dict[str, Recipe] = {}
         data, default = recipe.model_dump(), space.defaults().model_dump()
         for name, part in _swaps(data, default).items():
             try:
                 swapped[name] = Recipe.parse(part)
-            except RecipeError:  # the default's part does not go with the rest, as attention does not with a CNN
+            except RecipeError:  # the default's part does not fit the rest, such as attention and a CNN
                 continue
         if not swapped:
             return ()
@@ -274,28 +275,29 @@ def _epochs(study: RecordedStudy) -> int:
 
 
 def _passes(study: RecordedStudy) -> int:
-    """Rows that the study's longest training read."""
+    """How many rows the study's longest training read, over all epochs."""
     return _epochs(study) * study.train_rows
 
 
 def _swaps(data: dict, default: dict) -> dict[str, dict]:
-    """The recipe with one part at a time replaced by the default's, for each part that differs."""
-    found = {}
+    """For each part that differs from the default, the recipe with that part replaced by the default's."""
+    swapped = {}
     if data["student"] != default["student"]:
-        # another family of students wants another learning rate: it goes with the student
+        # another student family needs another learning rate, so that is replaced with the student
         training = data["training"]
         if data["student"]["family"] != default["student"]["family"]:
             training = training | {"learning_rate": default["training"]["learning_rate"]}
-        found[f"student {data['student']['family']}"] = data | {"student": default["student"], "training": training}
+        swapped[f"student {data['student']['family']}"] = data | {"student": default["student"], "training": training}
     mix, usual = data["objective"], default["objective"]
     for slot in _PARTS:
         if mix[slot] != usual[slot]:
-            found[f"{slot} {mix[slot]['kind']}"] = data | {"objective": mix | {slot: usual[slot]}}
+            swapped[f"{slot} {mix[slot]['kind']}"] = data | {"objective": mix | {slot: usual[slot]}}
     if mix["hard_label_weight"] != usual["hard_label_weight"]:
-        found[f"hard labels {mix['hard_label_weight']:.2g}"] = data | {"objective": mix | {"hard_label_weight": usual["hard_label_weight"]}}
+        weight = {"hard_label_weight": usual["hard_label_weight"]}
+        swapped[f"hard labels {mix['hard_label_weight']:.2g}"] = data | {"objective": mix | weight}
     if data["augmentation"] != default["augmentation"]:
-        found[f"augmentation {data['augmentation']['kind']}"] = data | {"augmentation": default["augmentation"]}
+        swapped[f"augmentation {data['augmentation']['kind']}"] = data | {"augmentation": default["augmentation"]}
     if data["student"]["family"] == default["student"]["family"] and data["training"] != default["training"]:
         rate = data["training"]["learning_rate"]
-        found[f"training (learning rate {rate:.2g})"] = data | {"training": default["training"]}
-    return found
+        swapped[f"training (learning rate {rate:.2g})"] = data | {"training": default["training"]}
+    return swapped

@@ -1,4 +1,4 @@
-"""A recorded study as an objective that costs nothing: what a recipe would have scored, epoch by epoch, and how long it takes."""
+"""A recorded study as a search objective that needs no training: the score that a recipe would have after each epoch, and its time."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _FOLDS = 5
 
 
 class Blackbox:
-    """A model of one recorded study, fitted to all of its complete trials: recipe → score after each epoch, and seconds an epoch.
+    """A model of one recorded study, fitted to all of its complete trials: recipe → score after each epoch, and seconds per epoch.
 
-    As in Syne Tune's blackbox repository (Salinas et al. 2022): the table of recorded recipes is finite, and a model of it answers for the
-    whole space. It is smoother than the truth, which makes a target easier for every method alike; `fidelity` says how true it is.
+    As in Syne Tune's blackbox repository (Salinas et al. 2022), a model of the finite table of recorded recipes covers the whole space.
+    It is smoother than the real study, which makes a target score easier for all methods alike; `fidelity` says how accurate it is.
     """
 
     def __init__(self, study: RecordedStudy, seed: int = 0) -> None:
@@ -54,9 +54,9 @@ class Blackbox:
         """Spearman correlation of predicted and recorded scores, in five-fold cross-validation."""
 
     def run(self, recipes: Sequence[Recipe]) -> tuple[np.ndarray, np.ndarray]:
-        """(N, epochs) the score after each epoch, and (N,) seconds an epoch."""
-        said = self.model.predict(self.encoder.encode(recipe_frame(recipe.model_dump() for recipe in recipes)))
-        return said[:, : self.epochs], np.exp(said[:, self.epochs])
+        """(N, epochs) the score after each epoch, and (N,) the seconds per epoch."""
+        predicted = self.model.predict(self.encoder.encode(recipe_frame(recipe.model_dump() for recipe in recipes)))
+        return predicted[:, : self.epochs], np.exp(predicted[:, self.epochs])
 
 
 def _trees(seed: int) -> ExtraTreesRegressor:
@@ -64,5 +64,5 @@ def _trees(seed: int) -> ExtraTreesRegressor:
 
 
 def _filled(curve: list[float], epochs: int) -> list[float]:
-    """A curve of that many epochs, its last score held."""
+    """The curve extended to that many epochs by repeating its last score."""
     return curve + curve[-1:] * (epochs - len(curve))

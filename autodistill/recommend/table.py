@@ -1,4 +1,4 @@
-"""The table that a recommender learns from: how each recipe scored on each dataset."""
+"""The table that a recommender learns from: the score of each recipe on each dataset."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from autodistill.recommend.library import RecordedStudy
 
 KEYS = ("dataset", "group", "task", "score", "teacher_score")
-"""The columns of a long frame that are no recipe fields."""
+"""The columns of a long frame that are not recipe fields."""
 _NOT_FIELDS = ("version", "task", "teacher.epochs", *(f"{part}.{name}" for part, name in ADDED if part == "teacher"))
-"""How a teacher was trained shows in its score, and a candidate's has a new dataset's rows to be trained on."""
+"""A teacher's training is not a recipe field here: its effect is in the teacher's score, and a new dataset has its own teacher."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Table:
 
     recipes: a column for each recipe field, text or float; missing where a recipe has no such field.
     datasets: (N,) the dataset of each row. scores: (N,) higher is better.
-    about: a row for each dataset, by name: group (near-duplicates share one), task, teacher_score (missing where unknown).
-    features: a row for each dataset of `about`, in that order; float, missing where unknown; may have no columns.
+    about: a row for each dataset, by name: group (near-duplicates share a group), task, teacher_score (missing where unknown).
+    features: a row for each dataset of `about`, in the same order; float, missing where unknown; may have no columns.
     """
 
     recipes: pd.DataFrame
@@ -59,8 +59,8 @@ class Table:
     @property
     def teacher_scores(self) -> np.ndarray:
         """(N,) the teacher's score on each row's dataset; missing where unknown or not above 0."""
-        found = self.about["teacher_score"].to_numpy(float)[self.index]
-        return np.where(found > 0, found, np.nan)
+        scores = self.about["teacher_score"].to_numpy(float)[self.index]
+        return np.where(scores > 0, scores, np.nan)
 
     def select(self, datasets: Collection[str]) -> Table:
         """The rows of some datasets."""
@@ -74,13 +74,13 @@ class Table:
         return self.select([name for name in self.names if self.about["group"][name] not in groups])
 
     def target(self, dataset: str) -> NewDataset:
-        """One of the datasets, as a new one would be asked for."""
+        """One of the datasets, in the form of a new dataset."""
         return NewDataset(str(self.about["task"][dataset]), self.features.T[dataset])
 
 
 @dataclass(frozen=True)
 class NewDataset:
-    """The dataset that recipes are wanted for: its task type, and its features by name (none, some or all of the recorded ones)."""
+    """The dataset to recommend for: its task type, and its features by name (none, some or all of the recorded ones)."""
 
     task: str
     features: pd.Series
@@ -92,10 +92,10 @@ class NewDataset:
 
 
 def make_table(rows: pd.DataFrame, fields: Sequence[str], features: pd.DataFrame | None = None) -> Table:
-    """Put a table together; runs of equal recipes on one dataset are averaged.
+    """Build a table; runs of equal recipes on the same dataset are averaged.
 
     Args:
-        rows: columns dataset, score, where known group (default: the dataset), task, teacher_score; and the recipe fields.
+        rows: columns dataset, score, if known group (default: the dataset), task and teacher_score; and the recipe fields.
         fields: the columns that are recipe fields.
         features: numbers by dataset (index), or None.
 
@@ -124,22 +124,22 @@ def make_table(rows: pd.DataFrame, fields: Sequence[str], features: pd.DataFrame
     joined = pd.concat([frame[["dataset", "score"]], recipes], axis=1)
     order = joined.groupby(["dataset", *fields], dropna=False, sort=False)["score"].mean().reset_index()
     facts = about.first()
-    found = pd.DataFrame(index=facts.index) if features is None else features.reindex(facts.index).astype(float)
+    by_dataset = pd.DataFrame(index=facts.index) if features is None else features.reindex(facts.index).astype(float)
     facts["teacher_score"] = facts["teacher_score"].astype(float)
     recipes = pd.DataFrame({field: _column(order[field]) for field in fields})
-    return Table(recipes, order["dataset"].to_numpy(str), order["score"].to_numpy(float), facts, found)
+    return Table(recipes, order["dataset"].to_numpy(str), order["score"].to_numpy(float), facts, by_dataset)
 
 
 def _column(values: pd.Series) -> pd.Series:
-    """A recipe field as floats where all its values are numbers, else as text: Python's, which are many times faster to go through."""
-    known = values.dropna()
-    if known.map(lambda value: isinstance(value, int | float | np.number) and not isinstance(value, bool | np.bool_)).all():
+    """A recipe field as floats where all its values are numbers, else as Python strings, which are many times faster to iterate."""
+    present = values.dropna()
+    if present.map(lambda value: isinstance(value, int | float | np.number) and not isinstance(value, bool | np.bool_)).all():
         return values.astype(float)
     return values.map(lambda value: None if pd.isna(value) else str(value)).astype(object)
 
 
 def flatten(recipe: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A recipe's fields by key path, as `objective.prediction.kind`; what does not tell recipes apart (_NOT_FIELDS) is left out."""
+    """A recipe's fields by key path, such as `objective.prediction.kind`, without _NOT_FIELDS."""
     flat: dict[str, Any] = {}
     for key, value in recipe.items():
         path = f"{prefix}{key}"
@@ -151,16 +151,16 @@ def flatten(recipe: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def recipe_frame(recipes: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """A row for each recipe (plain data), typed like a table's."""
+    """A row for each recipe (plain data), with columns typed as in a table."""
     frame = pd.DataFrame([flatten(recipe) for recipe in recipes])
     return pd.DataFrame({name: _column(frame[name]) for name in frame.columns}, index=frame.index)
 
 
 def from_studies(studies: Sequence[RecordedStudy]) -> Table:
-    """The table of recorded studies: complete trials, a study being a dataset.
+    """The table of recorded studies: their complete trials, with each study as a dataset.
 
-    A trial that diverged is entered with the worst complete score of its study, so that what breaks training is not recommended;
-    pruned, infeasible and otherwise failed trials say nothing of a full training and are left out.
+    A trial that diverged gets the worst complete score of its study, so that recipes that break training are not recommended. Pruned,
+    infeasible and otherwise failed trials are left out, because they say nothing about a full training.
 
     Raises:
         DataError: there are no complete trials.

@@ -65,7 +65,7 @@ def test_a_portfolio_of_shared_recipes_uses_what_was_recorded_and_is_greedy() ->
     method = Portfolio(table)
     target = table.target("d0")
     recipes = pd.DataFrame({"kind": list("abcdef")})
-    worth = method.worth(recipes, target)
+    worth = method.merits(recipes, target)
     units = Units(table).values
     for row, kind in enumerate("abcdef"):
         assert worth[row].tolist() == units[(table.recipes["kind"] == kind).to_numpy()].tolist()

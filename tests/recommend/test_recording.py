@@ -70,7 +70,7 @@ def test_the_command_says_whether_it_is_learned_from(
     for more, told in [
         ([], "learn from them from now on"),
         (["--library", str(tmp_path / "library")], "learn from them from now on"),
-        (["--library", str(tmp_path / "elsewhere")], "AUTODISTILL_LIBRARY says which"),
+        (["--library", str(tmp_path / "elsewhere")], f"learn from them with AUTODISTILL_LIBRARY={tmp_path / 'elsewhere'}"),
     ]:
         assert main(["studies", "add", folder, *more]) == 0
         assert told in capsys.readouterr().out
