@@ -25,14 +25,14 @@ _TASKS = {
 
 
 _LABELS = {"top center": (0, 1), "bottom center": (0, -1), "middle right": (1, 0), "middle left": (-1, 0)}
-"""On which side of its marker a label lies."""
+"""The sides of its marker on which a label may lie."""
 _LETTER, _LINE, _MARKER = 6.5, 13.0, 14.0
 _PHONE = (300, 330)
-"""Pixels of the map's axes on a phone, where labels are in each other's way first."""
+"""The pixels of the map's axes on a phone, where labels overlap first."""
 
 
 def label_positions(places: np.ndarray, names: Sequence[str], ranges: Sequence[Sequence[float]]) -> list[str]:
-    """For each point the first side on which its label lies over the least of the markers and of the labels before it.
+    """For each point, the side on which its label covers the least of the markers and of the labels before it.
 
     Args:
         places: (N, 2) in units of the axes.
@@ -42,7 +42,7 @@ def label_positions(places: np.ndarray, names: Sequence[str], ranges: Sequence[S
     low, high = np.array(ranges, dtype=float).T
     points = (places - low) / (high - low) * _PHONE
     taken = [(point, np.full(2, _MARKER)) for point in points]  # centres and sizes
-    found = []
+    sides = []
     for point, name in zip(points, names, strict=True):
         size = np.array([_LETTER * len(name), _LINE])
         best = None
@@ -53,18 +53,18 @@ def label_positions(places: np.ndarray, names: Sequence[str], ranges: Sequence[S
                 best = covered, side, centre
         assert best is not None
         taken.append((best[2], size))
-        found.append(best[1])
-    return found
+        sides.append(best[1])
+    return sides
 
 
 def _overlap(centre: np.ndarray, size: np.ndarray, other: np.ndarray, its_size: np.ndarray) -> float:
-    """Square pixels that two boxes share."""
+    """The area of the overlap of two boxes, in square pixels."""
     sides = np.minimum((size + its_size) / 2 - np.abs(centre - other), np.minimum(size, its_size))
     return float(np.prod(np.maximum(sides, 0.0)))
 
 
 def dataset_map(studies: Sequence[RecordedStudy]) -> go.Figure:
-    """The datasets by the first two principal components of their standardised features: those near each other are alike."""
+    """The datasets by the first two principal components of their standardised features: similar datasets are near each other."""
     title = "Datasets by what they are like"
     places, shares = principal_components(studies)
     if places is None:
@@ -94,9 +94,9 @@ def dataset_map(studies: Sequence[RecordedStudy]) -> go.Figure:
 
 
 def principal_components(studies: Sequence[RecordedStudy]) -> tuple[np.ndarray | None, tuple[float, float]]:
-    """Places (N, 2) of the studies, and each component's share of the variance; None where there is too little to tell apart.
+    """Places (N, 2) of the studies, and each component's share of the variance; None where there are too few studies or features.
 
-    Features are standardised. One that a dataset lacks stands at the mean; one that does not vary is left out.
+    Features are standardised. A feature that a dataset lacks is set to the mean; a feature that does not vary is left out.
     """
     names = sorted({name for study in studies for name in study.features})
     table = np.array([[study.features.get(name, np.nan) for name in names] for study in studies], dtype=float).reshape(
@@ -116,7 +116,7 @@ def principal_components(studies: Sequence[RecordedStudy]) -> tuple[np.ndarray |
 
 
 def winners(studies: Sequence[RecordedStudy]) -> go.Figure:
-    """A row a dataset, a column a choice: how far its best trial lies behind the dataset's best, in points of the teacher's score."""
+    """A row for each dataset, a column for each choice: the gap of its best trial to the dataset's best, in points of the teacher's score."""
     title = "Which components win where"
     gaps = gaps_by_choice(studies)
     columns = [key for path in _COMPONENTS for key in sorted({key for row in gaps.values() for key in row if key[0] == path})]
@@ -125,14 +125,14 @@ def winners(studies: Sequence[RecordedStudy]) -> go.Figure:
         return style.nothing(title, "No recorded study has completed trials that differ, so nothing can be compared.")
     names = list(gaps)[::-1]
     table = np.array([[gaps[name].get(key, np.nan) for key in columns] for name in names])
-    # A little air between the components: columns stand at places of their own.
+    # The columns' places leave a gap between the components.
     parts = [key[0] for key in columns]
     places = np.cumsum([0.0] + [1.0 if parts[number] == parts[number - 1] else 1.5 for number in range(1, len(parts))])
     above, below = style.TOP + 112, 70
     figure = style.make(title, above + below + 26 * len(names))
     cut = 8.0
     for part in dict.fromkeys(parts):
-        own = [number for number, found in enumerate(parts) if found == part]
+        own = [number for number, other in enumerate(parts) if other == part]
         figure.add_heatmap(
             x=places[own],
             y=np.arange(len(names)),
@@ -175,17 +175,17 @@ def winners(studies: Sequence[RecordedStudy]) -> go.Figure:
 
 
 def _short(choice: str) -> str:
-    """A choice's name, of a family's variant that alone, cut in its middle: the names of variants differ at their ends."""
+    """A choice's name, without the family of a variant, shortened in the middle because the names of variants differ at their ends."""
     name = choice.rpartition(":")[2]
     return name if len(name) <= 14 else f"{name[:7]}…{name[-4:]}"
 
 
 def gaps_by_choice(studies: Sequence[RecordedStudy]) -> dict[str, dict[tuple[str, str], float]]:
-    """By study and (key path, value): the best score of all less the best with that value, in points (hundredths) of the teacher's score.
+    """By study and (key path, value): the best score of all minus the best with that value, in points (hundredths) of the teacher's score.
 
-    Without a teacher's positive score the points are of the score itself.
+    Without a positive teacher's score, points are hundredths of the score itself.
     """
-    found: dict[str, dict[tuple[str, str], float]] = {}
+    gaps: dict[str, dict[tuple[str, str], float]] = {}
     for study in studies:
         recipes = measures.by_recipe(study.records)
         if not recipes:
@@ -199,5 +199,5 @@ def gaps_by_choice(studies: Sequence[RecordedStudy]) -> dict[str, dict[tuple[str
                 if value is not None:
                     gap = 100 * (top - item.mean) / scale
                     row[path, str(value)] = min(gap, row.get((path, str(value)), gap))
-        found[study.name] = row
-    return found
+        gaps[study.name] = row
+    return gaps

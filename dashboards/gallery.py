@@ -2,8 +2,8 @@
 
     python dashboards/gallery.py [--out dashboards/gallery] [NAME ...]
 
-Needs Chromium for the pictures; without it the pages are written and that is said. NAME chooses studies; by default the page across
-all studies and one study of each task are shown.
+The pictures need Chromium; without it, only the pages are written, with a message. NAME chooses studies; by default there is one study of
+each task. The page across all studies is always written.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for study in [find(name, studies) for name in args.names] or one_a_task(studies):
         pages[study.name] = render_recorded(study)
     (args.out / "plotly.min.js").write_text(get_plotlyjs(), encoding="utf-8")
-    for name, text in pages.items():  # side by side, they share the 5 MB that a report has within it
+    for name, text in pages.items():  # the pages lie in one folder, so they share the 5 MB of Plotly that a report contains
         shared = text.replace(f"<script>{get_plotlyjs()}</script>", '<script src="plotly.min.js"></script>')
         shared = shared.replace("script-src 'unsafe-inline'", "script-src 'unsafe-inline' 'self' file:")
         (args.out / f"{name}.html").write_text(shared, encoding="utf-8")
@@ -46,18 +46,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def one_a_task(studies: Sequence[RecordedStudy]) -> list[RecordedStudy]:
-    """Of each task, the study with the most trials."""
-    found: dict[str, RecordedStudy] = {}
+    """For each task, the study with the most trials."""
+    by_task: dict[str, RecordedStudy] = {}
     for study in sorted(studies, key=lambda item: (-len(item.records), item.name)):
-        found.setdefault(study.task, study)
-    return list(found.values())
+        by_task.setdefault(study.task, study)
+    return list(by_task.values())
 
 
 def pictures(pages: Sequence[Path]) -> int:
     """A PNG of each page, at the width of a screen and of a phone."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
-        print("no Chromium on this machine, so there are pages and no pictures", file=sys.stderr)
+        print("there is no Chromium on this machine, so only the pages were written, without pictures", file=sys.stderr)
         return 1
     from playwright.sync_api import sync_playwright
 

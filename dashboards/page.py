@@ -1,4 +1,4 @@
-"""The report: a study in one HTML file that needs no network, for someone who was not there."""
+"""The report: a study in one HTML file that needs no network, for readers who did not run the search."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from autodistill.recommend.library import RecordedStudy
 
 _AIR = 14
-"""Pixels above a plot on the page."""
+"""The space above a plot on the page, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Subject:
-    """What a page is about: a study's folder or a recorded study. recipe: the recommended one as YAML, empty where there is none."""
+    """The subject of a page: a study's folder or a recorded study. recipe: the recommended recipe as YAML; empty where there is none."""
 
     name: str
     records: list[TrialRecord]
@@ -72,11 +72,11 @@ def render_recorded(study: RecordedStudy) -> str:
 
 
 def render_subject(study: Subject) -> str:
-    """The page. Every name from outside is escaped, by the template and by the figures."""
+    """The page of a study. The template and the figures escape every name from outside."""
     records, limits = study.records, study.limits
     stages = stage_seconds(study.about)
     teacher = best_teacher(study.about)
-    found = rows(records, limits, teacher, stages.get("teacher"))
+    leaderboard = rows(records, limits, teacher, stages.get("teacher"))
     best = next(iter(rank(records, limits)), None)
     figures = {name: figure(records, limits) for name, figure in FIGURES.items() if name != "time"}
     figures["time"] = costs.time(records, limits, stages)
@@ -87,7 +87,7 @@ def render_subject(study: Subject) -> str:
         answer=answer(records, limits),
         verdict=f"{verdict(records, limits)} {data_reading(records, study.about['dataset'].get('unlabelled_rows', 0))}".rstrip(),
         facts=_facts(best, records, teacher),
-        rows=[_cells(row) for row in found],
+        rows=[_cells(row) for row in leaderboard],
         metric=texts.clean(records[0].metric) if records else "score",
         figures={name: draw(name, figure) for name, figure in figures.items()},
         limits=limits.text() if limits != Limits() else "",
@@ -103,7 +103,7 @@ def render_subject(study: Subject) -> str:
 
 
 def page(template: str, **values: Any) -> str:
-    """A page from one of the templates beside this file, with plotly.js in it once."""
+    """A page from one of the templates in this folder; it contains plotly.js once."""
     from plotly.offline import get_plotlyjs
 
     kept = {"plotly": Markup(get_plotlyjs()), "css": _file("report.css"), "script": _file("report.js")}
@@ -125,7 +125,7 @@ def _file(name: str) -> Markup:
 
 
 def draw(name: str, figure: go.Figure) -> Drawn:
-    """A figure as the page takes it: without its title and legend, which the page writes itself, and safe inside a script element."""
+    """A figure for a page: without title and legend, which the page writes itself, and escaped for a script element."""
     meta = figure.layout.meta
     top = figure.layout.margin.t or style.TOP
     height = int(figure.layout.height - style.TOP + _AIR)
@@ -176,14 +176,14 @@ def _teacher(about: Mapping[str, Any]) -> str:
 
 
 def _facts(best: TrialRecord | None, records: Sequence[TrialRecord], teacher: TeacherRef) -> list[tuple[str, str, str]]:
-    """The few numbers at the top: value, what it is, and a remark."""
+    """The numbers at the top of the page: value, what it is, and a remark."""
     if best is None or best.score is None:
         return []
-    known = next(item for item in measures.by_recipe(records) if item.record.recipe_id == best.recipe_id)
-    spread = "one seed" if known.spread is None else f"± {known.spread:.4f} over {len(known.scores)} seeds"
-    facts = [(texts.score(known.mean), f"{texts.clean(best.metric)} on validation", spread)]
-    if known.retention is not None:
-        facts.append((texts.percent(known.retention), "of the teacher’s score", f"teacher {texts.score(best.teacher_score)}"))
+    seeds = next(item for item in measures.by_recipe(records) if item.record.recipe_id == best.recipe_id)
+    spread = "one seed" if seeds.spread is None else f"± {seeds.spread:.4f} over {len(seeds.scores)} seeds"
+    facts = [(texts.score(seeds.mean), f"{texts.clean(best.metric)} on validation", spread)]
+    if seeds.retention is not None:
+        facts.append((texts.percent(seeds.retention), "of the teacher’s score", f"teacher {texts.score(best.teacher_score)}"))
     beside = "" if teacher.params is None else f", teacher {texts.params(teacher.params)}"
     facts.append((texts.params(best.params), "parameters", texts.student(best.recipe) + beside))
     if best.latency_ms is not None:
@@ -204,7 +204,7 @@ def _counts(records: Sequence[TrialRecord]) -> str:
 
 
 def stage_seconds(about: Mapping[str, Any]) -> dict[str, float]:
-    """Seconds of the work before the trials, `teacher` and `outputs`, over all sessions; only what was measured."""
+    """Seconds of the stages before the trials, `teacher` and `outputs`, summed over all sessions; only those that were measured."""
     total: Counter[str] = Counter()
     for session in about.get("sessions", []):
         total.update({name: float(value) for name, value in session.get("seconds", {}).items()})
@@ -248,9 +248,9 @@ def _reproduce(settings: SearchSettings) -> str:
 def _environment(about: Mapping[str, Any]) -> dict[str, str]:
     sessions = about.get("sessions") or [{}]
     last: Mapping[str, Any] = sessions[-1]
-    found = {"dataset fingerprint": str(about["dataset"].get("fingerprint", "not recorded"))}
+    facts = {"dataset fingerprint": str(about["dataset"].get("fingerprint", "not recorded"))}
     if "started" in sessions[0]:
-        found["started"] = datetime.fromisoformat(sessions[0]["started"]).strftime("%-d %B %Y, %H:%M UTC")
+        facts["started"] = datetime.fromisoformat(sessions[0]["started"]).strftime("%-d %B %Y, %H:%M UTC")
     if len(sessions) > 1:
-        found["sessions"] = str(len(sessions))
-    return found | {name: texts.clean(str(value)) for name, value in last.get("environment", {}).items()}
+        facts["sessions"] = str(len(sessions))
+    return facts | {name: texts.clean(str(value)) for name, value in last.get("environment", {}).items()}

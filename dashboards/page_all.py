@@ -1,4 +1,4 @@
-"""The report across all recorded studies: different datasets want different pipelines."""
+"""The report across all recorded studies: different datasets need different pipelines."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def render_all(studies: Sequence[RecordedStudy]) -> str:
     """The page across studies.
 
     Raises:
-        StudyError: there are none.
+        StudyError: there are no studies.
     """
     if not studies:
         raise StudyError("there are no recorded studies; `autodistill studies add FOLDER` records one of yours")
@@ -46,7 +46,7 @@ def _row(study: RecordedStudy) -> dict[str, str]:
 
 def headline(studies: Sequence[RecordedStudy]) -> str:
     """How many different pipelines (student family and objectives) won on how many datasets."""
-    best = [max(found, key=lambda item: item.mean) for study in studies if (found := measures.by_recipe(study.records))]
+    best = [max(recipes, key=lambda item: item.mean) for study in studies if (recipes := measures.by_recipe(study.records))]
     kinds = {(texts.student(item.record.recipe).split()[0], texts.objective(item.record.recipe)) for item in best}
     if not best:
         return "No recorded study has a completed trial."
@@ -56,17 +56,17 @@ def headline(studies: Sequence[RecordedStudy]) -> str:
 
 
 def recommender_table(studies: Sequence[RecordedStudy]) -> tuple[list[dict[str, Any]], str]:
-    """How good each way of recommending is, leaving one group of datasets out; and why there is no such table, if there is none."""
+    """The quality of each recommendation method with one group of datasets held out; or, without a table, the reason why there is none."""
     from autodistill.environment import cores
     from autodistill.recommend.evaluate import DEPTHS, evaluate
     from autodistill.recommend.methods import SHIPPED
     from autodistill.recommend.table import from_studies
 
     try:
-        found = evaluate(from_studies(studies), methods=("portfolio", SHIPPED), jobs=cores())
+        evaluation = evaluate(from_studies(studies), methods=("portfolio", SHIPPED), jobs=cores())
     except DataError as cause:
         return [], str(cause)
-    means = {name: found.mean(name) for name in found.methods}
+    means = {name: evaluation.mean(name) for name in evaluation.methods}
 
     def regret(name: str) -> float:
         return means[name]["retention_regret"][str(DEPTHS[0])] or means[name]["regret"][str(DEPTHS[0])] or 0.0
@@ -79,7 +79,7 @@ def recommender_table(studies: Sequence[RecordedStudy]) -> tuple[list[dict[str, 
             "percentile": f"{means[name]['top1_percentile']['mean']:.0f}",
             "coverage": texts.percent(means[name]["coverage_80"]),
         }
-        for name in sorted(found.methods, key=regret)
+        for name in sorted(evaluation.methods, key=regret)
     ]
     return rows, ""
 
