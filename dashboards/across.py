@@ -116,7 +116,7 @@ def principal_components(studies: Sequence[RecordedStudy]) -> tuple[np.ndarray |
 
 
 def winners(studies: Sequence[RecordedStudy]) -> go.Figure:
-    """A row for each dataset, a column for each choice: the gap of its best trial to the dataset's best, in points of the teacher's score."""
+    """A row for each dataset, a column for each choice: its best trial's gap to the dataset's best, in points of the teacher's score."""
     title = "Which components win where"
     gaps = gaps_by_choice(studies)
     columns = [key for path in _COMPONENTS for key in sorted({key for row in gaps.values() for key in row if key[0] == path})]
