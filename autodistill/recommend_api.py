@@ -7,7 +7,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Unpack
 
 import pandas as pd
 import torch
@@ -15,23 +15,23 @@ import torch
 from autodistill.errors import AutodistillError
 from autodistill.events import Listen, SearchMessage
 from autodistill.features import dataset_features
-from autodistill.limits import Feasible, Limits, ratio
+from autodistill.keywords import RecommendKeywords
+from autodistill.limits import Feasible
 from autodistill.models import build_student
 from autodistill.models.base import pick_device, to_device
 from autodistill.models.fitting import cpu_threads, make_optimizer, training_batches
-from autodistill.models.sources import source_folder
 from autodistill.models.text import EncodedText
+from autodistill.option import takes
+from autodistill.prepare import prepare
 from autodistill.recipe import Recipe
 from autodistill.recommend.library import RecordedStudy, library
 from autodistill.recommend.recommender import Recommendation, Recommender
 from autodistill.recommend.table import Target
+from autodistill.settings import RecommendSettings
 from autodistill.space import Space
 from autodistill.stages import Stage
-from autodistill.tasks import load_dataset
-from autodistill.tasks.base import Dataset, DatasetRef
-from autodistill.teacher.load import untrained_teacher
-from autodistill.train.data import Opened, open_inputs
-from autodistill.train.feasible import Feasibilities, model_cost
+from autodistill.tasks.base import Dataset
+from autodistill.train.data import Opened
 
 TIMED_STEPS = 4
 WARM = 8
@@ -57,59 +57,39 @@ class Advice:
     learnt_from: str
 
 
-def recommend(
-    dataset: str,
-    *,
-    space: str | None = None,
-    teacher: str | None = None,
-    max_params: int | str | None = None,
-    max_latency_ms: float | str | None = None,
-    top: int = 5,
-    limit_train: int | None = None,
-    seed: int = 0,
-    text_columns: tuple[str, ...] | None = None,
-    label_column: str | None = None,
-    studies: Sequence[RecordedStudy] | None = None,
-) -> Advice:
+@takes(RecommendSettings)
+def recommend(dataset: str, *, studies: Sequence[RecordedStudy] | None = None, **settings: Unpack[RecommendKeywords]) -> Advice:
     """Recommend distillation recipes for a dataset, from what recorded studies say of others. Nothing is trained.
 
     Args:
         dataset: a name (`autodistill datasets`), a Hugging Face id or a path.
-        space: where recipes come from, beside the recorded ones: a shipped space or a space file; with a file nothing outside it is given.
-        teacher: in place of the space's.
-        max_params, max_latency_ms: limits on the student: numbers, or a share of the teacher's own, `"1/7.5"`. Latency is for one row
-            of median length, on this machine.
-        top: how many recipes.
-        limit_train: as for a search: the recommendation is for so many training rows.
-        seed: of the splits, the subset and the recipes drawn from the space.
-        text_columns, label_column: names of a file's columns, where they cannot be guessed.
         studies: what to learn from; by default the shipped ones and the user's own.
+        {settings}
+
+    A setting that is left out, or None, is at its default. With a space of one's own, no recipe outside it is recommended.
 
     Raises:
         UserError: the dataset, the space or the limits cannot work, or nothing fitting is recorded.
     """
-    data = load_dataset(DatasetRef(dataset, limit_train, seed, text_columns, label_column))
-    points = Space.load(space or ("image" if data.is_image else "text"), data.task)
-    if teacher is not None:
-        points = points.fixed("teacher.model", teacher)
+    asked = RecommendSettings(dataset=dataset, **settings)
+    asked.check()
     recommender = Recommender(studies)
-    opened = {part: open_inputs(data, part, _source(data, part.model, part.init)) for part in points.teachers()}
-    shares = ratio(max_params, "max_params") or ratio(max_latency_ms, "max_latency_ms")
-    costs = [model_cost(untrained_teacher(data, part)[0], opened[part]) for part in opened] if shares else []
-    feasible = Feasibilities(Limits.asked(max_params, max_latency_ms, costs), opened)
+    ready = prepare(asked, lambda event: None, fine_tune=False)
+    data, space, opened = ready.data, ready.space, ready.opened
     found = recommender.recommend(
-        dataset_features(data), points, top=top, feasible=feasible, rows=len(data.train), inside=space is not None, seed=seed
+        dataset_features(data),
+        space,
+        top=asked.top,
+        feasible=ready.feasible,
+        rows=len(data.train),
+        inside=asked.space is not None,
+        seed=asked.seed,
     )
     seconds = [training_seconds(item.recipe, opened[item.recipe.teacher]) for item in found.recipes]
     timing = (
         f"from {TIMED_STEPS} timed steps of each student on this machine, with hard labels alone; the teacher's fine-tuning is not in it"
     )
     return Advice(data.name, data.task, data.metric, len(data.train), found.recipes, seconds, timing, found.warnings, found.learnt_from)
-
-
-def _source(data: Dataset, model: str, init: str) -> Path:
-    """The folder of a teacher's files as they are before fine-tuning; an image student asks for none."""
-    return Path() if data.is_image else source_folder(model, weights=init == "pretrained")
 
 
 def training_seconds(recipe: Recipe, opened: Opened, device: str = "auto") -> float:

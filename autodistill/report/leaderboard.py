@@ -18,7 +18,7 @@ from autodistill.ranking import rank, was_interrupted
 from autodistill.records import BASELINES, TrialRecord
 from autodistill.report import texts
 from autodistill.report.importance import component_importance
-from autodistill.tuning.settings import without_password
+from autodistill.values import without_password
 
 if TYPE_CHECKING:
     from autodistill.tuning.study import Study

@@ -9,7 +9,7 @@ from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy import event
 
 from autodistill.errors import StudyError
-from autodistill.tuning.settings import without_password
+from autodistill.values import without_password
 
 
 def open_storage(url: str) -> RDBStorage:

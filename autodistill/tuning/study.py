@@ -19,19 +19,21 @@ import filelock
 import pandas as pd
 
 from autodistill.errors import StudyError, not_allowed
-from autodistill.facts import TeacherRef, best_teacher
+from autodistill.facts import TeacherRef, best_teacher, study_limits
 from autodistill.limits import Limits
 from autodistill.ranking import best_of, count, was_interrupted
 from autodistill.recipe import Recipe
 from autodistill.records import BASELINES, Role, TrialRecord, read_records, to_frame
+from autodistill.settings import SearchSettings
 from autodistill.storage import write_whole
-from autodistill.tuning.settings import SearchSettings, study_names, without_password
+from autodistill.tuning.settings import study_names
+from autodistill.values import without_password
 
 if TYPE_CHECKING:
     import optuna
     import plotly.graph_objects as go
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 class Study:
@@ -114,8 +116,7 @@ class Study:
     @property
     def limits(self) -> Limits:
         """The limits on students."""
-        settings = self.settings
-        return Limits(settings.max_params, settings.max_latency_ms)
+        return study_limits(self.about)
 
     @property
     def baselines(self) -> dict[Role, TrialRecord]:

@@ -183,8 +183,8 @@ def test_a_recorded_study_has_a_page_too(tmp_path: Path) -> None:
     about = {"settings": {"limit_train": 500, "trials": 12, "seed": 3, "explore": True, "repeats": 3, "space": None, "max_params": None}}
     parsed = _Parsed(without_plotly(render_recorded(replace(study, about=about))))
     assert parsed.sections == SECTIONS
-    assert "autodistill search --dataset 'set 0' --limit-train 500 --trials 12" in parsed.text
-    assert "--seed 3 --repeats 3 --study set-0-again --explore" in parsed.text
+    assert "autodistill search --dataset 'set 0' --limit-train 500 --seed 3 --trials 12 --repeats 3 --explore" in parsed.text
+    assert "--explore --study set-0-again" in parsed.text
     assert "version: 1" in parsed.text
     assert "given with --recipe" not in parsed.text
     own = [record.model_copy(update={"role": "given"}) if record.trial in (4, 5) else record for record in study.records]

@@ -19,10 +19,9 @@ from autodistill.limits import Feasibility, Limits
 from autodistill.ranking import was_interrupted
 from autodistill.recipe import Recipe
 from autodistill.records import Point, TrialRecord, read_records
+from autodistill.settings import SearchSettings
 from autodistill.space import Space
-from autodistill.tasks.base import DatasetRef
 from autodistill.train.assignment import Assignment, Report, TrialResult
-from autodistill.tuning.settings import SearchSettings
 from autodistill.tuning.study import default_storage
 
 SPACE = """\
@@ -57,7 +56,7 @@ def make_space(folder: Path, batch_sizes: tuple[int, ...] = (GOOD,)) -> Space:
 
 def make_settings(folder: Path, **more: object) -> SearchSettings:
     asked = {"study": "s", "trials": 8, "max_epochs": 9, "workers": 2, "studies_dir": str(folder), "gpus_per_trial": 0}
-    return SearchSettings(dataset=DatasetRef("fake"), **{**asked, **more})  # type: ignore[arg-type]
+    return SearchSettings(dataset="fake", **{**asked, **more})  # type: ignore[arg-type]
 
 
 def make_teachers(space: Space) -> dict[object, TeacherRef]:
