@@ -17,15 +17,16 @@ from autodistill.prepare import Prepared, prepare
 from autodistill.recipe import Recipe
 from autodistill.recommend_api import warm_recipes
 from autodistill.records import Role
-from autodistill.report.html import write_report
 from autodistill.settings import SearchSettings
 from autodistill.space import Space
 from autodistill.stages import Stage
+from autodistill.study import Study
+from autodistill.study_folder import read_about
+from autodistill.study_report import write_report
 from autodistill.train.trial import run_trial
 from autodistill.tuning.checks import check_search
 from autodistill.tuning.run import SearchInterrupted, run_search
 from autodistill.tuning.stage_times import StageTimes
-from autodistill.tuning.study import Study, read_about
 
 _STUDENTS_TRIED = 200
 
@@ -51,15 +52,15 @@ def search(dataset: str, *, listen: Listen | None = None, **settings: Unpack[Sea
         RunError: the search failed.
         KeyboardInterrupt: Ctrl-C; what ran is recorded and the study can be resumed.
     """
-    asked = SearchSettings(dataset=dataset, **settings)
+    asked = SearchSettings.read({"dataset": dataset, **settings})
     check_search(asked)
     tell = StageTimes(listen or (lambda event: None))
     ready = prepare(asked, tell, earlier=_limits_before(asked))
     baselines = feasible_baselines(ready, asked.seed)
-    own = [check_given(recipe, ready.space, ready.feasible, ready.limits) for recipe in asked.load_recipes()]
+    own = [check_given(recipe, ready.space, ready.feasible, ready.limits, ready.data.unlabelled_rows) for recipe in asked.load_recipes()]
     first = first_recipes(ready, asked, tell)
     try:
-        with Stage(tell, "trials", f"{asked.trials} trials and 3 baselines") as stage:
+        with Stage(tell, "trials", f"{asked.trials} trials and {len(baselines)} baselines") as stage:
             study = run_search(
                 asked,
                 space=ready.space,
@@ -118,15 +119,17 @@ def feasible_baselines(ready: Prepared, seed: int) -> Mapping[Role, Recipe]:
     return space.baselines(student=max(fitting, key=lambda student: costs[student].params or 0))
 
 
-def check_given(recipe: Recipe, space: Space, feasible: Feasible, limits: Limits) -> Recipe:
+def check_given(recipe: Recipe, space: Space, feasible: Feasible, limits: Limits, unlabelled_rows: int = 0) -> Recipe:
     """A recipe of the user's, with the search's teacher.
 
     Raises:
-        RecipeError: it is for another task, or does not go with this teacher.
+        RecipeError: it is for another task, does not go with this teacher, or uses unlabelled rows where there are none.
         UsageError: its student is over a limit.
     """
     if recipe.task != space.task:
         raise RecipeError(f"the recipe {recipe.id} is for {recipe.task}, and the search is of {space.task}; leave it out")
+    if recipe.training.unlabelled_share > 0 and not unlabelled_rows:
+        raise RecipeError(f"the recipe {recipe.id} uses unlabelled rows, and the dataset has none; give some with --unlabelled")
     if recipe.teacher not in space.teachers():
         recipe = Recipe.parse(recipe.model_dump() | {"teacher": space.defaults().teacher.model_dump()})
     cost = feasible(recipe)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from autodistill.recipe import Recipe
+from autodistill.tasks.unlabelled import Unlabelled
 
 
 class DatasetKeywords(TypedDict, total=False):
@@ -14,6 +15,11 @@ class DatasetKeywords(TypedDict, total=False):
 
     limit_train: int | str | None
     """train on N rows of it: a seeded, stratified subset."""
+    unlabelled: Unlabelled
+    """rows without labels: csv, tsv, jsonl, parquet, txt (a text a line), a folder of images; several times; `rest` for the training
+    rows beyond --limit-train."""
+    limit_unlabelled: int | str | None
+    """use N of them: a seeded subset."""
     text_columns: str | Sequence[str] | None
     """the column of texts; twice for pairs of texts."""
     label_column: str | None
@@ -38,6 +44,8 @@ class SpaceKeywords(DatasetKeywords, total=False):
 class SearchKeywords(SpaceKeywords, total=False):
     """What `autodistill search` is asked."""
 
+    teacher_scores: str | None
+    """a file of a teacher's scores of texts, in place of a network: see docs/data.md."""
     trials: int
     """trials beside the three baselines (default: 20)."""
     time_budget: float | str | None
@@ -46,6 +54,8 @@ class SearchKeywords(SpaceKeywords, total=False):
     """epochs of a trial at most (default: the space's)."""
     repeats: int
     """seeds of baselines and best five (default: 1)."""
+    data_curve: bool
+    """then train the best recipe on parts of the unlabelled rows: would more help?."""
     recipes: str | Path | Recipe | Sequence[str | Path | Recipe]
     """a recipe of yours to stand beside the baselines; several times for more."""
     cold: bool
@@ -69,7 +79,7 @@ class SearchKeywords(SpaceKeywords, total=False):
     keep: int
     """students kept on the disk (default: 3)."""
     storage: str | None
-    """an Optuna storage (default: a SQLite file in the study's folder)."""
+    """URL of a database for the Optuna study (default: a journal in the study's folder)."""
 
 
 class RecommendKeywords(SpaceKeywords, total=False):

@@ -141,12 +141,13 @@ class Settings(BaseModel):
         Raises:
             UsageError: as for the class; where a value stands in the file, with its line.
         """
-        if config is None:
-            return cls(**values)
-        file = load_yaml(Path(config).expanduser(), UsageError)
-        data = {} if file.data is None else file.data
+        data: Any = {}
+        if config is not None:
+            file = load_yaml(Path(config).expanduser(), UsageError)
+            data = {} if file.data is None else file.data
         if not isinstance(data, dict):
             raise UsageError(f"{file.source} should hold settings, one `name: value` a line, like `trials: 40`")
+        data = {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
         for name, value in data.items():
             if name not in cls.model_fields:
                 raise UsageError(f"{file.where((name,))}: {_unknown(name, cls)}")

@@ -8,16 +8,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from autodistill.events import Listen, SearchMessage
 from autodistill.facts import DatasetFacts, TeacherRef
-from autodistill.limits import Limits, ratio
-from autodistill.models.sources import source_folder
+from autodistill.limits import Limits
 from autodistill.recipe import Teacher
 from autodistill.settings import DatasetSettings, SpaceSettings
 from autodistill.space import Space
-from autodistill.stages import Stage, store_outputs, train_teacher
+from autodistill.stages import Stage, match_scores, read_teacher_scores, store_outputs, tell_of_rows, train_teacher
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import Dataset
 from autodistill.teacher.load import load_teacher, untrained_teacher
@@ -45,7 +43,8 @@ class Prepared:
     @property
     def facts(self) -> DatasetFacts:
         """What records say of the dataset."""
-        return DatasetFacts(self.data.name, self.data.fingerprint, self.data.task, self.data.metric, len(self.data.train))
+        data = self.data
+        return DatasetFacts(data.name, data.rows_fingerprint, data.task, data.metric, len(data.train), data.unlabelled_rows)
 
 
 def prepare(settings: SpaceSettings, tell: Listen, *, fine_tune: bool = True, earlier: Limits | None = None) -> Prepared:
@@ -62,16 +61,20 @@ def prepare(settings: SpaceSettings, tell: Listen, *, fine_tune: bool = True, ea
     """
     data = read_data(settings, tell)
     space = open_space(settings, data)
-    if fine_tune:
+    teachers: dict[Teacher, TeacherRef] = {}
+    costs: dict[Teacher, tuple[int, float]] = {}
+    if data.ref.teacher_scores is not None:  # it is stored as it is, and has no size
+        space, teachers = teach_by_scores(data, space, data.ref.teacher_scores, tell)
+        opened = open_taught(data, teachers, None, tell)
+    elif fine_tune:
         teachers = teach(data, space.teachers(), settings.seed, tell)
         opened = open_taught(data, teachers, space_taps(space), tell)
         costs = {part: model_cost(load_teacher(teachers[part].folder)[0], opened[part]) for part in opened}
         teachers = {part: dataclasses.replace(ref, params=costs[part][0], latency_ms=costs[part][1]) for part, ref in teachers.items()}
     else:
-        teachers = {}
-        opened = {part: open_inputs(data, part, _source(data, part)) for part in space.teachers()}
-        shares = ratio(settings.max_params, "max_params") or ratio(settings.max_latency_ms, "max_latency_ms")
-        costs = {part: model_cost(untrained_teacher(data, part)[0], opened[part]) for part in opened} if shares else {}
+        opened = {part: open_inputs(data, part, data.modality.source(part)) for part in space.teachers()}
+        if isinstance(settings.max_params, str) or isinstance(settings.max_latency_ms, str):
+            costs = {part: model_cost(untrained_teacher(data, part)[0], opened[part]) for part in opened}
     latency = settings.max_latency_ms if earlier is None or earlier.max_latency_ms is None else earlier.max_latency_ms
     limits = Limits.asked(settings.max_params, latency, list(costs.values()))
     if isinstance(settings.max_params, str) or isinstance(settings.max_latency_ms, str):
@@ -84,19 +87,28 @@ def read_data(settings: DatasetSettings, tell: Listen, *, with_test: bool = Fals
     with Stage(tell, "data", f"reading {settings.dataset}") as stage:
         data = load_dataset(settings.ref, with_test=with_test)
         stage.end(f"{data.name}: {data.task}, {len(data.train):,} training and {len(data.validation):,} validation rows, {data.metric}")
-    for note in data.notes:
-        tell(SearchMessage(note))
+    tell_of_rows(data, tell)
     return data
 
 
 def open_space(settings: SpaceSettings, data: Dataset) -> Space:
     """The space for the dataset's task, with what was asked for in place of its own."""
-    return settings.open_space("image" if data.is_image else "text", data.task)
+    space = settings.open_space(data.modality.name, data.task)
+    return space.without_unlabelled() if data.unlabelled is None else space
 
 
 def teach(data: Dataset, parts: Iterable[Teacher], seed: int, tell: Listen) -> dict[Teacher, TeacherRef]:
     """The teachers, each fine-tuned or found in the cache."""
     return {part: train_teacher(data, part, seed, tell) for part in parts}
+
+
+def teach_by_scores(data: Dataset, space: Space, path: str, tell: Listen) -> tuple[Space, dict[Teacher, TeacherRef]]:
+    """A file of scores as the teacher: the space without what reads more of a teacher than its logits, and what its teachers are then."""
+    scores = read_teacher_scores(data, path, tell)
+    left_out = space.needing_states()
+    space = space.with_teacher_scores(scores.fingerprint)
+    tell(SearchMessage(f"left out, as they read a teacher's states, which a file of scores does not have: {', '.join(left_out)}"))
+    return space, {part: match_scores(data, part, scores, tell) for part in space.teachers()}
 
 
 def open_taught(data: Dataset, teachers: Mapping[Teacher, TeacherRef], taps: Taps | None, tell: Listen) -> dict[Teacher, Opened]:
@@ -106,8 +118,3 @@ def open_taught(data: Dataset, teachers: Mapping[Teacher, TeacherRef], taps: Tap
         if taps is not None:
             store_outputs(inputs, part, taps, tell)
     return opened
-
-
-def _source(data: Dataset, part: Teacher) -> Path:
-    """The folder of a teacher's files as they are before fine-tuning; an image student asks for none."""
-    return Path() if data.is_image else source_folder(part.model, weights=part.init == "pretrained")

@@ -17,16 +17,15 @@ from autodistill.events import Listen, SearchMessage
 from autodistill.features import dataset_features
 from autodistill.keywords import RecommendKeywords
 from autodistill.limits import Feasible
-from autodistill.models import build_student
+from autodistill.models import build_student, untrained
 from autodistill.models.base import pick_device, to_device
 from autodistill.models.fitting import cpu_threads, make_optimizer, training_batches
-from autodistill.models.text import EncodedText
 from autodistill.option import takes
 from autodistill.prepare import prepare
 from autodistill.recipe import Recipe
 from autodistill.recommend.library import RecordedStudy, library
 from autodistill.recommend.recommender import Recommendation, Recommender
-from autodistill.recommend.table import Target
+from autodistill.recommend.table import NewDataset
 from autodistill.settings import RecommendSettings
 from autodistill.space import Space
 from autodistill.stages import Stage
@@ -71,7 +70,7 @@ def recommend(dataset: str, *, studies: Sequence[RecordedStudy] | None = None, *
     Raises:
         UserError: the dataset, the space or the limits cannot work, or nothing fitting is recorded.
     """
-    asked = RecommendSettings(dataset=dataset, **settings)
+    asked = RecommendSettings.read({"dataset": dataset, **settings})
     asked.check()
     recommender = Recommender(studies)
     ready = prepare(asked, lambda event: None, fine_tune=False)
@@ -99,12 +98,10 @@ def training_seconds(recipe: Recipe, opened: Opened, device: str = "auto") -> fl
     a student's passes, the teacher's outputs being stored.
     """
     place = pick_device(device)
-    blank = recipe.model_copy(update={"student": recipe.student.model_copy(update={"init": "random"})})
     rows, size = len(opened.dataset.train), recipe.training.batch_size
-    lengths = opened.validation.lengths if isinstance(opened.validation, EncodedText) else None
-    batches = training_batches(lengths, len(opened.validation), size, torch.Generator().manual_seed(0))
+    batches = training_batches(opened.validation.lengths, len(opened.validation), size, torch.Generator().manual_seed(0))
     with cpu_threads(1):
-        model = build_student(blank, opened.context).to(place).train()
+        model = build_student(untrained(recipe), opened.context).to(place).train()
         optimizer = make_optimizer([model], 1e-4, 0.0)
         times = []
         for turn in range(TIMED_STEPS + 1):
@@ -117,7 +114,7 @@ def training_seconds(recipe: Recipe, opened: Opened, device: str = "auto") -> fl
             if place.type == "cuda":
                 torch.cuda.synchronize(place)
             times.append(time.perf_counter() - began)
-    return statistics.fmean(times[1:]) * math.ceil(rows / size) * recipe.training.epochs
+    return statistics.fmean(times[1:]) * (recipe.training.steps or math.ceil(rows / size) * recipe.training.epochs)
 
 
 def warm_recipes(data: Dataset, space: Space, feasible: Feasible, trials: int, seed: int, tell: Listen) -> list[Recipe]:
@@ -132,7 +129,7 @@ def warm_recipes(data: Dataset, space: Space, feasible: Feasible, trials: int, s
         return []
     with Stage(tell, "warm", f"measuring the dataset, to start where {len(recorded)} recorded studies point") as stage:
         try:
-            target = Target(data.task, pd.Series(dataset_features(data)))
+            target = NewDataset(data.task, pd.Series(dataset_features(data)))
             recommender = Recommender(studies)
             warnings, _ = recommender.unlike(target, len(data.train), space.defaults().training.epochs)
             recipes = recommender.first_recipes(target, space, count, feasible=feasible, seed=seed)

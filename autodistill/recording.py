@@ -12,9 +12,9 @@ from autodistill.option import QUESTION
 from autodistill.ranking import was_interrupted
 from autodistill.recommend.library import own_library, write
 from autodistill.records import TrialRecord
+from autodistill.study import Study
 from autodistill.tasks import load_dataset
 from autodistill.tasks.catalog import dataset_group
-from autodistill.tuning.study import Study
 
 _PERSONAL = {"dataset", "text_columns", "label_column", "recipes"}
 """Settings that name a user's own files and columns."""

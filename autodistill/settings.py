@@ -7,6 +7,7 @@ To add a setting: a field here, then `python docs/settings.py`, which writes key
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import re
 from collections.abc import Mapping
@@ -14,11 +15,13 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
 from autodistill.components import TASKS
-from autodistill.errors import SpaceError
+from autodistill.errors import DataError, SpaceError, StudyError, UsageError
 from autodistill.option import DATA, KEPT, WHAT, WHERE, Settings, setting
 from autodistill.recipe import Recipe
 from autodistill.space import Space, shipped_spaces, space_tasks
+from autodistill.study_folder import study_names
 from autodistill.tasks.base import DatasetRef
+from autodistill.tasks.unlabelled import check_places, places_of
 from autodistill.values import (
     ADDRESS,
     COUNT,
@@ -30,6 +33,7 @@ from autodistill.values import (
     RECIPE,
     SECONDS,
     TEXT,
+    UNLABELLED,
     URL,
     many,
     text,
@@ -45,6 +49,14 @@ class DatasetSettings(Settings):
         ..., "a name (see `autodistill datasets`), a hub id, a file or folder", "NAME|PATH", DATA
     )
     limit_train: Annotated[int | None, COUNT] = setting(None, "train on N rows of it: a seeded, stratified subset", "N", DATA)
+    unlabelled: Annotated[tuple[str, ...], UNLABELLED] = setting(
+        (),
+        "rows without labels: csv, tsv, jsonl, parquet, txt (a text a line), a folder of images; several times; "
+        "`rest` for the training rows beyond --limit-train",
+        "PATH",
+        DATA,
+    )
+    limit_unlabelled: Annotated[int | None, COUNT] = setting(None, "use N of them: a seeded subset", "N", DATA)
     text_columns: Annotated[tuple[str, ...] | None, many(TEXT)] = setting(
         None, "the column of texts; twice for pairs of texts", "NAME", DATA, "--text-column"
     )
@@ -54,7 +66,16 @@ class DatasetSettings(Settings):
     @property
     def ref(self) -> DatasetRef:
         """What a worker needs to open the same rows."""
-        return DatasetRef(self.dataset, self.limit_train, self.seed, self.text_columns, self.label_column)
+        places = places_of(self.unlabelled)
+        return DatasetRef(self.dataset, self.limit_train, self.seed, self.text_columns, self.label_column, places, self.limit_unlabelled)
+
+    def check(self) -> None:
+        """Check what can be checked before the dataset is read: that the files that are named are there.
+
+        Raises:
+            DataError: unlabelled rows are not there.
+        """
+        check_places(self.unlabelled, self.limit_train)
 
 
 class SpaceSettings(DatasetSettings):
@@ -90,11 +111,13 @@ class SpaceSettings(DatasetSettings):
         return functools.reduce(lambda held, item: held.fixed(*item), self.held.items(), space)
 
     def check(self) -> None:
-        """Check what can be checked before the dataset is read: that the files that are named can be read.
+        """Check what can be checked before the dataset is read, also the space.
 
         Raises:
+            DataError: unlabelled rows are not there.
             SpaceError: the space cannot be read.
         """
+        super().check()
         if self.space is not None:
             self.open_space(self.space, _first_task(self.space))
 
@@ -124,10 +147,14 @@ class SearchSettings(SpaceSettings):
     """
 
     command: ClassVar[str] = "search"
+    teacher_scores: Annotated[str | None, TEXT] = setting(
+        None, "a file of a teacher's scores of texts, in place of a network: see docs/data.md", "FILE", WHAT
+    )
     trials: Annotated[int, whole(0)] = setting(20, "trials beside the three baselines", "N")
     time_budget: Annotated[float | None, SECONDS] = setting(None, "end after this time of trials; what runs then can be resumed", "30m")
     max_epochs: Annotated[int | None, whole(1)] = setting(None, "epochs of a trial at most (default: the space's)", "E")
     repeats: Annotated[int, whole(1)] = setting(1, "seeds of baselines and best five", "N")
+    data_curve: Annotated[bool, FLAG] = setting(False, "then train the best recipe on parts of the unlabelled rows: would more help?")
     recipes: Annotated[tuple[str | Recipe, ...], many(RECIPE)] = setting(
         (), "a recipe of yours to stand beside the baselines; several times for more", "FILE", flag="--recipe"
     )
@@ -147,7 +174,14 @@ class SearchSettings(SpaceSettings):
     studies_dir: Annotated[str, TEXT] = setting("studies", "where studies lie", "DIR", KEPT)
     resume: Annotated[bool, FLAG] = setting(False, "go on with the study of that name", None, KEPT)
     keep: Annotated[int, whole(1)] = setting(3, "students kept on the disk", "N", KEPT)
-    storage: Annotated[str | None, URL] = setting(None, "an Optuna storage (default: a SQLite file in the study's folder)", "URL", KEPT)
+    storage: Annotated[str | None, URL] = setting(
+        None, "URL of a database for the Optuna study (default: a journal in the study's folder)", "URL", KEPT
+    )
+
+    @property
+    def ref(self) -> DatasetRef:
+        """What a worker needs to open the same rows."""
+        return dataclasses.replace(super().ref, teacher_scores=self.teacher_scores)
 
     @property
     def held(self) -> dict[str, Any]:
@@ -155,13 +189,36 @@ class SearchSettings(SpaceSettings):
         return super().held | ({} if self.max_epochs is None else {"training.epochs": self.max_epochs})
 
     def check(self) -> None:
-        """Check what can be checked before the dataset is read, also that recipes can be read.
+        """Check what can be checked before the dataset is read, also recipes, the teacher's scores, and whether the study is there.
 
         Raises:
-            SpaceError, RecipeError: one cannot be read.
+            UserError: something cannot be read, or does not go with the rest: see its subclasses.
         """
         super().check()
+        if self.teacher_scores is not None:
+            if isinstance(self.max_params, str) or isinstance(self.max_latency_ms, str):
+                raise UsageError("a limit is a share of the teacher's, and a file of scores has no size; give limits as numbers")
+            if not Path(self.teacher_scores).expanduser().is_file():
+                raise DataError(f"teacher_scores: there is no file {self.teacher_scores}; give one of a teacher's scores (docs/data.md)")
         self.load_recipes()
+        self.check_existence()
+
+    def check_existence(self) -> None:
+        """A new study must not exist, and one that is to be resumed must.
+
+        Raises:
+            StudyError: it is the other way round.
+        """
+        exists = (self.folder / "study.json").exists()
+        if exists and not self.resume:
+            raise StudyError(f"the study {self.folder} exists; go on with it with --resume, or start another with --study NAME")
+        if self.resume and not exists:
+            raise StudyError(self.no_study())
+
+    def no_study(self) -> str:
+        """The sentence for a study that is not there to be resumed, with those that are."""
+        there = study_names(self.folder.parent)
+        return f"there is no study {self.study!r} in {self.folder.parent} to resume; studies there: {', '.join(there) or 'none'}"
 
     def load_recipes(self) -> list[Recipe]:
         """The recipes of one's own.
@@ -186,6 +243,7 @@ class SearchSettings(SpaceSettings):
         if isinstance(values.get("dataset"), Mapping):
             older = dict(values["dataset"])
             values |= {"dataset": older.pop("name")} | {name: value for name, value in older.items() if name != "seed"}
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         for name, share in (("max_params", "params_ratio"), ("max_latency_ms", "latency_ratio")):
             asked = values.pop(share, None)
             if asked is not None:

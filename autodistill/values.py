@@ -32,8 +32,8 @@ class Kind:
     """A kind of value.
 
     allowed: completes "it should be". accepts: its type in Python, as it is written in a signature. convert: makes the value of a number
-    or a text, and raises ValueError or TypeError where it cannot be meant. show: the text that `convert` reads back. many: a list of
-    values; `convert` and `show` are of one of them.
+    or a text, and raises ValueError or TypeError where it cannot be meant. show: the text that `convert` reads back. many: several
+    values; `convert` and `show` are of one of them. list_is_one: a list is one of the values, and only a tuple holds several.
     """
 
     allowed: str
@@ -41,6 +41,7 @@ class Kind:
     convert: Callable[[Any], Any]
     show: Callable[[Any], str] = str
     many: bool = False
+    list_is_one: bool = False
 
     def read(self, value: Any) -> Any:
         """The value, from Python or from text.
@@ -50,7 +51,8 @@ class Kind:
         """
         if not self.many:
             return self.read_one(value)
-        return tuple(self.read_one(item) for item in (value if isinstance(value, list | tuple) else [value]))
+        several = isinstance(value, tuple) or (isinstance(value, list) and not self.list_is_one)
+        return tuple(self.read_one(item) for item in (value if several else [value]))
 
     def read_one(self, value: Any) -> Any:
         """The value, or an item of a list."""
@@ -173,6 +175,12 @@ def _show_recipe(value: Any) -> str:
     return f"{value.id}.yaml" if isinstance(value, Recipe) else str(value)
 
 
+def _unlabelled(value: Any) -> str:
+    from autodistill.tasks.unlabelled import keep_rows
+
+    return keep_rows(value)
+
+
 def without_password(url: str) -> str:
     """A URL with `***` for its password."""
     return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", url)
@@ -191,3 +199,10 @@ ADDRESS = Kind("the address of a Ray cluster: auto, or HOST:PORT like 10.0.0.7:6
 FOLDER_NAME = text("a folder's name: letters, digits and . _ + @ - and spaces, the first a letter or digit", r"\w[\w.+@ -]*")
 URL = text("a storage's URL", show=without_password)
 RECIPE = Kind("a recipe: a file, or a study's folder", "str | Path | Recipe", _recipe, _show_recipe)
+UNLABELLED = Kind(
+    "rows without labels: a path, a list of texts or of pairs of texts, or a DataFrame",
+    "Unlabelled",
+    _unlabelled,
+    many=True,
+    list_is_one=True,
+)

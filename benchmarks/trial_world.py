@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from autodistill.environment import KEEP_MEMORY
-from autodistill.models.sources import MINILM
+from autodistill.models.pretrained import MINILM
 from autodistill.recipe import Recipe, Teacher
 from autodistill.storage import cache_folder, digest, lock, new_folder
 from autodistill.tasks import load_dataset
@@ -142,7 +142,7 @@ class LiveData(TrialData):
         found = view.outputs
         nothing = Plan((), self._taps.kinds, found.plan.bytes, "")
         live = TeacherOutputs(found.folder, found.teacher, found.inputs, found.shape, nothing, found.device, found.entries)
-        return TrainView(view.inputs, live, view.mean, view.scale)
+        return TrainView(view.inputs, live, view.scaling)
 
 
 def synchronise(device: torch.device) -> None:

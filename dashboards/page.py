@@ -22,14 +22,13 @@ from autodistill.recipe import Recipe
 from autodistill.records import TrialRecord
 from autodistill.report import measures, texts
 from autodistill.report.answer import answer
-from autodistill.report.leaderboard import Row, failures, rows, verdict
+from autodistill.report.leaderboard import Row, data_reading, failures, rows, verdict
 from autodistill.settings import SearchSettings
 
 from . import FIGURES, costs, style
 
 if TYPE_CHECKING:
     from autodistill.recommend.library import RecordedStudy
-    from autodistill.tuning.study import Study
 
 _AIR = 14
 """Pixels above a plot on the page."""
@@ -57,13 +56,6 @@ class Subject:
     recipe: str
 
 
-def render(study: Study) -> str:
-    """The page of a study."""
-    recipe = study.folder / "recommended.yaml"
-    text = recipe.read_text(encoding="utf-8") if recipe.exists() else ""
-    return render_subject(Subject(study.name, study.trial_records, study.limits, study.settings, study.about, text))
-
-
 def render_recorded(study: RecordedStudy) -> str:
     """The page of a recorded study."""
     settings = SearchSettings.from_dict({"dataset": study.dataset, "study": study.name, **study.about.get("settings", {})})
@@ -89,7 +81,7 @@ def render_subject(study: Subject) -> str:
         study=study,
         asked=_asked(study),
         answer=answer(records, limits),
-        verdict=verdict(records, limits),
+        verdict=f"{verdict(records, limits)} {data_reading(records, study.about['dataset'].get('unlabelled_rows', 0))}".rstrip(),
         facts=_facts(best, records, teacher),
         rows=[_cells(row) for row in found],
         metric=texts.clean(records[0].metric) if records else "score",
@@ -149,12 +141,12 @@ def _cells(row: Row) -> dict[str, Any]:
 
 def _asked(study: Subject) -> dict[str, str]:
     settings, data, epochs = study.settings, study.about["dataset"], study_epochs(study.about)
+    at_most = f", of at most {texts.plural(epochs, 'epoch')} each" if epochs else ""
     asked = {
         "dataset": f"{data['name']}: {data['task']}, {data['train_rows']:,} training rows",
         "teacher": _teacher(study.about),
         "limits on the student": _limits(study),
-        "trials": f"{settings.trials} beside the three baselines"
-        + (f", of at most {texts.plural(epochs, 'epoch')} each" if epochs else ""),
+        "trials": f"{settings.trials} beside the three baselines{at_most}",
     }
     given = [str(record.trial) for record in study.records if record.role == "given"]
     if given:

@@ -40,6 +40,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from autodistill.recipe import Recipe
+from autodistill.tasks.unlabelled import Unlabelled
 '''
 
 

@@ -19,16 +19,17 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 from autodistill.errors import AutodistillError, StudyError
 from autodistill.facts import DatasetFacts, TeacherRef, study_epochs, study_limits
 from autodistill.limits import Limits
+from autodistill.optuna_storage.open import close_storage, open_storage
 from autodistill.recipe import Recipe
 from autodistill.recommend.library import RecordedStudy, load
-from autodistill.recommend.table import modality
 from autodistill.records import TrialRecord, write_records
 from autodistill.settings import SearchSettings
 from autodistill.space import Space
+from autodistill.study import Study
+from autodistill.study_folder import default_storage, write_about
+from autodistill.task_types import modality_name
 from autodistill.tuning.run import about_search
 from autodistill.tuning.sampler import chooser
-from autodistill.tuning.storage import close_storage, open_storage
-from autodistill.tuning.study import Study, default_storage, write_about
 from autodistill.tuning.translate import Plan
 
 RECORDED = Path(__file__).resolve().parent / "recorded"
@@ -42,11 +43,10 @@ def restore(entry: RecordedStudy, work: Path) -> Study:
         StudyError: there is a study of that name, or the space has another teacher by now.
     """
     epochs, limits = study_epochs(entry.about), study_limits(entry.about)
-    assert epochs is not None
-    space = Space.load(modality(entry.task), entry.task).fixed("training.epochs", epochs)
-    settings = SearchSettings.from_dict(
-        {**entry.about["settings"], "dataset": entry.dataset, "study": entry.dataset, "studies_dir": str(work)}
-    )
+    assert epochs is not None, "every recorded study says how many"
+    space = Space.load(modality_name(entry.task), entry.task).fixed("training.epochs", epochs)
+    place = {"dataset": entry.dataset, "study": entry.dataset, "studies_dir": str(work)}
+    settings = SearchSettings.from_dict({**entry.about["settings"], **place})
     teacher = Recipe.parse(entry.records[0].recipe).teacher
     if teacher not in space.teachers():
         raise StudyError(f"{entry.name} was recorded with another teacher than the space has now ({teacher}); record it anew")

@@ -18,7 +18,8 @@ from autodistill.events import (
 )
 from autodistill.records import Point, TrialRecord, write_records
 from autodistill.settings import SearchSettings
-from autodistill.tuning.study import SCHEMA, Study, default_storage, write_about
+from autodistill.study import Study
+from autodistill.study_folder import SCHEMA, default_storage, write_about
 
 BERT = {"family": "bert", "layers": 3, "hidden_size": 192}
 CNN = {"family": "cnn", "channels": 128}

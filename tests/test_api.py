@@ -24,6 +24,7 @@ from autodistill.models.fitting import evaluate
 from autodistill.recipe import Recipe
 from autodistill.settings import SearchSettings
 from autodistill.space import Space
+from autodistill.study_folder import SCHEMA, write_about
 from autodistill.tasks import load_dataset
 from autodistill.teacher.load import load_teacher
 from autodistill.train.assignment import Assignment
@@ -31,7 +32,6 @@ from autodistill.train.cost import count_parameters
 from autodistill.train.data import open_inputs
 from autodistill.train.students import load_student
 from autodistill.train.trial import run_trial
-from autodistill.tuning.study import SCHEMA, write_about
 
 SPACE = """\
 version: 1

@@ -65,5 +65,5 @@ def read_options(args: argparse.Namespace, model: type[Read]) -> Read:
     Raises:
         UsageError: something is missing, or the file holds what cannot be meant.
     """
-    asked = {name: value for name, value in vars(args).items() if name in model.model_fields}
+    asked = {name: tuple(value) if isinstance(value, list) else value for name, value in vars(args).items() if name in model.model_fields}
     return model.read(asked, args.config)

@@ -23,13 +23,12 @@ from autodistill.errors import RunError
 from autodistill.events import Stage
 from autodistill.option import KEPT, setting
 from autodistill.records import TrialRecord, read_records
-from autodistill.report.html import write_report
 from autodistill.report.importance import component_importance, sentence
-from autodistill.report.leaderboard import failures, rows, short_path, summary, table, verdict
+from autodistill.report.leaderboard import data_reading, failures, rows, short_path, table, verdict
 from autodistill.report.track import TRACKERS, check_tracker, tracked
 from autodistill.settings import SearchSettings
-from autodistill.tuning.settings import check_existence
-from autodistill.tuning.study import Study
+from autodistill.study import Study
+from autodistill.study_report import summary, write_report
 from autodistill.values import FLAG, one_of
 
 STAGES: tuple[Stage, ...] = ("teacher", "outputs", "trials")
@@ -70,7 +69,6 @@ def run(args: argparse.Namespace) -> int:
     if asked.track is not None:
         check_tracker(asked.track)
     asked.check()
-    check_existence(asked)
     progress = Progress(_earlier)
     study: Study | None = None
     failure: RunError | None = None
@@ -135,6 +133,9 @@ def _show(asked: SearchSettings, study: Study, progress: Progress, out: TextIO) 
     console.print(table(found, records[0].metric, console.width))
     console.print()
     console.print(Text(verdict(records, study.limits), style="bold"))
+    reading = data_reading(records, study.about["dataset"].get("unlabelled_rows", 0))
+    if reading:
+        console.print(Text(reading))
     console.print(Text(sentence(component_importance(records))))
     more = go_on(asked, trials=max(2 * asked.trials, 10))
     if progress.ended is not None and progress.ended.why is not None:

@@ -24,7 +24,6 @@ from autodistill.export.student import Student, given_rows, load_student
 from autodistill.keywords import DistillKeywords
 from autodistill.models.base import StudentModule, pick_device, to_device
 from autodistill.models.fitting import all_logits
-from autodistill.models.image import EncodedImages
 from autodistill.option import takes
 from autodistill.prepare import open_taught, read_data, teach
 from autodistill.recipe import Recipe
@@ -37,7 +36,7 @@ from autodistill.tasks.metrics import evaluate_predictions
 from autodistill.teacher.load import encode, load_teacher, teacher_fingerprint
 from autodistill.train.assignment import Assignment
 from autodistill.train.cost import count_parameters
-from autodistill.train.data import Inputs, Opened, median_row
+from autodistill.train.data import Opened, median_row
 from autodistill.train.students import load_student as load_trained
 from autodistill.train.taps import recipe_taps
 
@@ -99,10 +98,15 @@ def distill(
         RunError: the training failed, or the folder cannot be written.
     """
     tell: Listen = listen or (lambda event: None)
-    asked = DistillSettings(recipe=recipe, dataset=dataset, out=out, **settings)
+    asked = DistillSettings.read({"recipe": recipe, "dataset": dataset, "out": out, **settings})
     recipe = asked.load_recipe()
     target = check_target(Path(asked.out), asked.overwrite)
     data = read_data(asked, tell, with_test=True)
+    if recipe.training.unlabelled_share > 0 and data.unlabelled is None:
+        raise RecipeError(
+            f"the recipe {recipe.id} learns on unlabelled rows too ({recipe.training.unlabelled_share:.0%} of each batch), "
+            f"and {data.name} has none; give them with --unlabelled"
+        )
     if recipe.task != data.task:
         raise RecipeError(f"the recipe is for {recipe.task}, and {data.name} is {data.task}; give a recipe or a dataset of the same task")
 
@@ -125,7 +129,8 @@ def distill(
         with Stage(tell, "test", "opening the test split, this once") as stage:
             facts = _facts(data, opened, distilled, controls, best, teacher.score)
             stage.end(_verdict(facts))
-        facts |= {"given": dataclasses.asdict(data.ref), "command": command}
+        asked_rows = {name: value for name, value in dataclasses.asdict(data.ref).items() if name != "teacher_scores"}
+        facts |= {"given": asked_rows, "command": command}
         with Stage(tell, "folder", f"writing {target}") as stage:
             _write(target, opened, best, facts)
             stage.end(str(target))
@@ -159,12 +164,14 @@ def check_target(out: Path, overwrite: bool) -> Path:
 
 def hard_labels_alone(recipe: Recipe) -> Recipe:
     """The same student, start, training and augmentation, with the hard labels alone: no KD."""
+    data = recipe.model_dump()
     hard = {"hard_label_weight": 1.0, "label_smoothing": recipe.objective.label_smoothing}
-    return Recipe.parse(recipe.model_dump() | {"objective": hard})
+    training = data["training"] | {"unlabelled_share": 0.0, "unlabelled_choice": "all", "unlabelled_keep": 1.0, "stages": "mixed"}
+    return Recipe.parse(data | {"objective": hard, "training": training})
 
 
 def _work_folder(data: Dataset, teacher: str) -> Path:
-    key = digest("distilling-1", data.fingerprint, data.metric, str(data.ref), teacher_fingerprint(teacher), _version())
+    key = digest("distilling-1", data.rows_fingerprint, data.metric, str(data.ref), teacher_fingerprint(teacher), _version())
     return cache_folder() / "distilling" / key
 
 
@@ -241,7 +248,7 @@ def _facts(
             "task": data.task,
             "metric": data.metric,
             "classes": data.classes,
-            "rows": {"train": len(data.train), "validation": len(data.validation), "test": len(test)},
+            "rows": {"train": len(data.train), "unlabelled": data.unlabelled_rows, "validation": len(data.validation), "test": len(test)},
             "test_rows_in_train": _in_train(data.train, test),
             "notes": list(data.notes),
         },
@@ -273,7 +280,7 @@ def _facts(
             "no_kd_mean": plain_mean,
             "distillation_ratio": (mean - plain_mean) / gap if plain_mean is not None and gap is not None and gap > 0 else None,
         },
-        "latency_of": f"one row of {_length(opened.validation, row)}, {'one CPU thread' if device.type == 'cpu' else device.type}",
+        "latency_of": f"one row of {opened.validation.describe_row(int(row))}, {'one CPU thread' if device.type == 'cpu' else device.type}",
         "environment": describe_environment(),
     }
 
@@ -282,12 +289,6 @@ def _ran(model: StudentModule, batch: Any) -> None:
     model(batch)
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-
-
-def _length(inputs: Inputs, row: torch.Tensor) -> str:
-    if isinstance(inputs, EncodedImages):
-        return f"{inputs.images.shape[1]} × {inputs.images.shape[2]} pixels"
-    return f"{int(inputs.lengths[row])} tokens"
 
 
 def _in_train(train: Split, test: Split) -> int:
@@ -332,4 +333,4 @@ def _write(target: Path, opened: Opened, best: Trained, facts: dict[str, Any]) -
         if not apart <= TOLERANCE * max(1.0, float(np.abs(meant).max())):
             raise RunError(f"the written student's answers differ from the trained one's by {apart:.2g}; nothing is kept of it")
         card.write_facts(aside / FACTS, facts)
-        (aside / "README.md").write_text(card.model_card(facts, saved.recipe, target.name), encoding="utf-8")
+        (aside / "README.md").write_text(card.model_card(facts, saved.recipe, about, target.name), encoding="utf-8")

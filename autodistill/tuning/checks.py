@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from autodistill.facts import study_epochs
+from autodistill.optuna_storage.open import close_storage, open_storage
 from autodistill.settings import SearchSettings
+from autodistill.study_folder import lock_study, read_about
 from autodistill.tuning.ray_backend import check_resources
 from autodistill.tuning.run import refuse, storage_url
-from autodistill.tuning.settings import check_existence
-from autodistill.tuning.storage import close_storage, open_storage
-from autodistill.tuning.study import lock_study, read_about
 
 
 def check_search(settings: SearchSettings) -> None:
@@ -18,7 +17,6 @@ def check_search(settings: SearchSettings) -> None:
         UserError, RunError: the search would fail on one of them, hours later.
     """
     settings.check()
-    check_existence(settings)
     check_resources(settings)
     before = read_about(settings.folder) if settings.resume else None
     if before is not None:
@@ -26,5 +24,5 @@ def check_search(settings: SearchSettings) -> None:
         epochs = study_epochs(before)
         refuse(settings.study, [("seed", before["settings"]["seed"], settings.seed), ("max_epochs", epochs, settings.max_epochs or epochs)])
     url = storage_url(settings, before)
-    if settings.storage is not None or before is not None:
+    if settings.storage is not None:
         close_storage(open_storage(url))

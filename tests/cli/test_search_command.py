@@ -20,7 +20,7 @@ from autodistill.cli.search import SearchCommand, go_on
 from autodistill.errors import DataError, RunError
 from autodistill.records import TrialRecord
 from autodistill.space import Space
-from autodistill.tuning.study import Study
+from autodistill.study import Study
 
 Api = Callable[..., Study]
 SPACES = Path(__file__).parents[2] / "search_spaces"
