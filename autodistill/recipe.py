@@ -22,8 +22,9 @@ import yaml
 from pydantic import Discriminator, Field, SerializeAsAny, Tag, ValidationError, create_model, model_validator
 from pydantic.fields import FieldInfo
 
-from autodistill.components import specs
+from autodistill.components import Spec, check, refuse, specs
 from autodistill.errors import RecipeError
+from autodistill.families import fitting_families
 from autodistill.parts import Component, Part, TokenReading, Weighted, bases
 from autodistill.task_types import TaskType, modality_of, target_of
 from autodistill.yamlfile import YamlFile, load_yaml
@@ -34,6 +35,13 @@ SLOTS = ("prediction", "intermediate", "contrastive", "attention", "relation")
 
 ADDED: dict[tuple[str, str], Any] = {
     ("teacher", "min_steps"): 0,
+    ("teacher", "pooling"): "model",
+    ("teacher", "head_init"): "random",
+    ("teacher", "max_steps"): None,
+    ("teacher", "patience"): 100,
+    ("teacher", "head_learning_rate"): None,
+    ("teacher", "calibration"): "none",
+    ("teacher", "image_size"): None,
     ("teacher", "scores"): None,
     ("student", "vocabulary"): "full",
     ("objective.intermediate", "layers"): None,
@@ -88,13 +96,11 @@ def _union(slot: str, tag: str = "kind", none: bool = True) -> Any:
     shared = SHARED[slot]
     choices: list[Any] = []
     for kind, spec in specs(slot).items():
-        kept = {name: field for name, field in shared.items() if name not in spec.options.get("drop", ())}
-        if "weight" in shared and "weight" not in kept:
-            raise TypeError(f"{slot} {kind!r} drops its weight, which every term of an objective has")
-        own = {name: (_annotation(info), info.default) for name, info in spec.fields.model_fields.items()}
-        named = (Annotated[str, Field(pattern=f"^{kind}:.+")], ...) if "variant" in spec.inputs else (Literal[kind], kind)
-        model = create_model(f"{slot} {kind}", __base__=bases(kept), __doc__=spec.summary, **{tag: named, **own, **kept})
-        model.slot, model.tag, model.own_names = slot, tag, tuple(own)
+        try:
+            model = _model(spec, tag, shared)
+        except (TypeError, ValueError, NameError) as cause:
+            refuse(spec, cause)
+            continue
         choices.append(Annotated[model, Tag(kind)])
     if none:
         rest = {name: shared[name] for name in ("mixup", "mixing") if name in shared}  # they work without another augmentation
@@ -111,25 +117,65 @@ def _union(slot: str, tag: str = "kind", none: bool = True) -> Any:
     return serialize[Annotated[union, Discriminator(tell)]] if choices else Any
 
 
+def _model(spec: Spec, tag: str, shared: Mapping[str, Any]) -> type[Component]:
+    """The type of a component's part of a recipe.
+
+    Raises:
+        TypeError: its fields do not go with those that every component of the slot has.
+    """
+    slot, kind = spec.slot, spec.kind
+    kept = {name: field for name, field in shared.items() if name not in spec.options.get("drop", ())}
+    if "weight" in shared and "weight" not in kept:
+        raise TypeError(f"{slot} {kind!r} drops its weight, which every term of an objective has")
+    own = {name: (_annotation(info), info.default) for name, info in spec.fields.model_fields.items()}
+    for name in own:
+        if name in kept or name == tag:
+            raise TypeError(f"its field {name!r} is one that every component of the slot has")
+    named = (Annotated[str, Field(pattern=f"^{kind}:.+")], ...) if "variant" in spec.inputs else (Literal[kind], kind)
+    fields: dict[str, Any] = {tag: named, **own, **kept}
+    model = create_model(f"{slot} {kind}", __base__=bases(kept), __doc__=spec.summary, **fields)
+    model.slot, model.tag, model.own_names = slot, tag, tuple(own)
+    return model
+
+
 def _annotation(info: FieldInfo) -> Any:
     return Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
 
 
 class Teacher(Part):
-    """The teacher: a transformers encoder or `timm:<name>`, fine-tuned once on the dataset."""
+    """The teacher: a transformers encoder or `timm:<name>`, trained once on the dataset."""
 
     model: Annotated[str, Field(min_length=1)]
     """A hub id or a folder for text; a timm name for images."""
     init: Literal["pretrained", "scratch", "random"] = "pretrained"
     """`scratch` trains from random weights, where none are to be had or none are wanted. `random` keeps random weights and trains nothing
-    (its epochs and learning rate say nothing then): a control, for what a student gains from such a teacher is not knowledge."""
+    (what is said of training and calibration means nothing then): a control, for what a student gains from such a teacher is not
+    knowledge."""
+    pooling: Literal["model", "cls", "mean", "auto"] = "model"
+    """What the head reads. `model`: whatever the model's own classification head reads (of BERT the first token, through a tanh layer; of
+    images always). `cls` and `mean`: the first token, or the mean of all, read by one linear layer. `auto`: what the model's own files
+    say (sentence-transformers' do), else the better of the two on the validation split."""
+    head_init: Literal["random", "probe"] = "random"
+    """`probe`: a regularised linear model of the frozen encoder's vectors. Fine-tuning starts there, and never ends below it."""
     epochs: Annotated[int, Field(ge=0)] = 2
     min_steps: Annotated[int, Field(ge=0)] = 0
     """Where `epochs` make up fewer steps, as on a few hundred rows, there are more epochs until they do (Mosbach et al. 2021)."""
+    max_steps: Annotated[int, Field(ge=0)] | None = None
+    """In place of `epochs` and `min_steps`: at most so many steps, fewer where the validation split gains nothing any more. 0 leaves the
+    encoder frozen: the probe is the teacher."""
+    patience: Count = 100
+    """How many steps fine-tuning goes on without a gain on the validation split; without meaning where there is no `max_steps`."""
     batch_size: Count = 32
     learning_rate: Positive = 5e-5
+    head_learning_rate: Positive | None = None
+    """Of the head's last layer; None for the same as the encoder's."""
+    calibration: Literal["none", "temperature"] = "none"
+    """`temperature`: the logits are divided by what makes them most likely on the validation split (Guo et al. 2017)."""
     max_length: Annotated[int, Field(ge=8)] = 128
     """Tokens that a text is cut to; the student reads the same ones. Without meaning for images."""
+    image_size: Annotated[int, Field(ge=8, le=1024)] | None = None
+    """Images of fewer pixels a side are enlarged to so many, for the teacher alone; None leaves them as they are. Without meaning for
+    texts."""
     scores: str | None = None
     """The fingerprint of a file of scores that stands for the teacher: then no network is trained or run, and `model` is only where the
     students have their tokenizer and their start from."""
@@ -215,9 +261,11 @@ class Recipe(Part):
             if self.task not in part.spec.tasks:
                 fitting = sorted(specs(part.slot, self.task))
                 raise ValueError(f"{path}: {part.name!r} does not fit {self.task}; fitting ones: {', '.join(fitting) or 'none'}")
-            families = part.spec.options.get("families")
-            if families and family not in families:
+            families = fitting_families(part.spec, self.task)
+            if families is not None and family not in families:
                 raise ValueError(f"{path}: {part.name!r} needs a student of family {' or '.join(families)}, and this one is {family!r}")
+        if (pooling := self.teacher.pooling) not in ("model", "auto", *modality.poolings):
+            raise ValueError(f"teacher.pooling is {pooling!r}, and images have no tokens; set it to 'auto' or 'model'")
         if self.augmentation.mixing not in modality.mixings:
             raise ValueError(f"augmentation.mixing is 'cutmix', which cuts images; for {self.task} only 'mixup' is allowed")
         intermediate = self.objective.intermediate
@@ -272,6 +320,7 @@ class Recipe(Part):
 
         Raises:
             RecipeError: what does not validate, each with its key path and value.
+            ComponentError: an installed package has components that cannot be used.
         """
         return _validate(cls, YamlFile("recipe", data, {}))
 
@@ -281,6 +330,7 @@ class Recipe(Part):
 
         Raises:
             RecipeError: what cannot be read or does not validate, each with its file, line, key path and value.
+            ComponentError: an installed package has components that cannot be used.
         """
         path = Path(path).expanduser()
         return _validate(cls, load_yaml(path / "recommended.yaml" if path.is_dir() else path, RecipeError))
@@ -306,6 +356,7 @@ def migrate(data: Mapping[str, Any], steps: Mapping[int, Migration] = MIGRATIONS
 
 
 def _validate(cls: type[Recipe], file: YamlFile) -> Recipe:
+    check()
     if not isinstance(file.data, Mapping):
         raise RecipeError(f"{file.source} should be a mapping with the keys task, teacher, student, …; it is {type(file.data).__name__}")
     try:

@@ -21,14 +21,11 @@ UNCONVERTED = {
     "export/asking.py",
     "export/card.py",
     "export/distill.py",
-    "export/folder.py",
     "export/onnx.py",
     "export/student.py",
     "models/bilstm.py",
     "models/cnn.py",
     "tasks/base.py",
-    "teacher/finetune.py",
-    "teacher/load.py",
 }
 """Files that still ask. This list only ever gets shorter."""
 
