@@ -182,9 +182,9 @@ def _init(ray: Any, settings: SearchSettings, temporary: Path, workers_env: dict
         _knock(settings.address)
         ray.init(address=settings.address, runtime_env={"env_vars": workers_env | _QUIET}, **quiet)
         return
-    from ray._private import ray_constants
+    from autodistill.tuning.ray_inside import stay_on_loopback
 
-    ray_constants.ENABLE_RAY_CLUSTER = False  # it read the environment when it was imported, perhaps before this search
+    stay_on_loopback()
     gpus = len(gpu_names())
     workers = count_workers(settings, cores(), gpus)
     ray.init(
