@@ -12,6 +12,7 @@ PLAN = [
     "autodistill.recipe",
     "autodistill.space",
     "autodistill.records",
+    "autodistill.models.pretrained",
     "autodistill.tasks.base",
     "autodistill.train.assignment",
     "autodistill.recommend.evaluate",
