@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from autodistill.limits import Limits
-from autodistill.records import TrialRecord
+from autodistill.records import FOLLOWING, TrialRecord
 
 INTERRUPTED = "interrupted"
 """What the reason of such a trial begins with."""
@@ -30,7 +30,7 @@ def rank(records: list[TrialRecord], limits: Limits) -> list[TrialRecord]:
     def order(item: TrialRecord) -> tuple[float, float, int]:
         return -(item.score or 0.0), item.params if item.params is not None else math.inf, item.trial
 
-    ranked = sorted((item for item in complete if item.role != "repeat"), key=order)
+    ranked = sorted((item for item in complete if item.role not in FOLLOWING), key=order)
     best = max(
         (item for item in ranked if item.recipe_id in means and means[item.recipe_id][1] > 1),
         key=lambda item: means[item.recipe_id][0],

@@ -142,7 +142,7 @@ class LiveData(TrialData):
         found = view.outputs
         nothing = Plan((), self._taps.kinds, found.plan.bytes, "")
         live = TeacherOutputs(found.folder, found.teacher, found.inputs, found.shape, nothing, found.device, found.entries)
-        return TrainView(view.inputs, live, view.mean, view.scale)
+        return TrainView(view.inputs, live, view.scaling)
 
 
 def synchronise(device: torch.device) -> None:

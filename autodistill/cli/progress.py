@@ -146,7 +146,8 @@ class Progress:
         if not known:
             return budget
         mean = sum(known) / len(known)
-        baselines = len(BASELINES) - len({record.role for record in self.shown if record.role in BASELINES and not was_interrupted(record)})
+        ended = {record.role for record in self.shown if record.role in BASELINES and not was_interrupted(record)}
+        baselines = max(0, self.search.baselines - len(ended))
         work = mean * (max(0, self.search.trials - self.searched) + baselines)
         work -= sum(min(now - trial.began, mean) for trial in self.running.values())
         left = max(0.0, work) / max(1, self.search.workers)
