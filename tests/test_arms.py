@@ -154,6 +154,7 @@ PLAN = [
     "autodistill.recipe",
     "autodistill.space",
     "autodistill.records",
+    "autodistill.models.pretrained",
     "autodistill.target",
     "autodistill.modality",
     "autodistill.task_types",
