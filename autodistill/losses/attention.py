@@ -16,7 +16,7 @@ from torch import Tensor
 
 from autodistill.components import IMAGE, TEXT, component
 from autodistill.errors import RecipeError
-from autodistill.losses.tensors import full_precision
+from autodistill.losses.tensors import SHORTEST, full_precision, unit
 
 VECTOR = 16
 """Shorter rows the CPU's softmax takes one number at a time: up to ten times as long as for a row of so many."""
@@ -36,7 +36,7 @@ def at(student_maps: Tensor, teacher_maps: Tensor, *, exponent: Annotated[float,
     """
     grid = min(student_maps.shape[2], teacher_maps.shape[2]), min(student_maps.shape[3], teacher_maps.shape[3])
     student, teacher = (
-        F.normalize(F.adaptive_avg_pool2d(full_precision(maps).abs().pow(exponent).sum(dim=1), grid).flatten(1), dim=1)
+        unit(F.adaptive_avg_pool2d(full_precision(maps).abs().pow(exponent).sum(dim=1), grid).flatten(1), shortest=SHORTEST**exponent)
         for maps in (student_maps, teacher_maps.detach())
     )
     return torch.linalg.vector_norm(student - teacher, dim=1).mean()

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from autodistill.components import component
-from autodistill.losses.tensors import full_precision, positions, spread
+from autodistill.losses.tensors import centred, full_precision, positions, spread, unit
 
 MAX_POSITIONS = 256
 """With tokens: tokens, how many positions of a batch are scored against each other (the matrix has its square)."""
@@ -58,9 +58,12 @@ def mutual_information_bound(scores: Tensor, mi_alpha: float, log_baseline: Tens
     return 1 + joint - independent
 
 
-def _norm(width: int) -> nn.Module:
+class Standardise(nn.Module):
     """A layer norm without parameters: what a critic with biases sees does not depend on the states' scale."""
-    return nn.LayerNorm(width, eps=1e-12, elementwise_affine=False)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """States (…, D) at mean 0 and variance 1; a state of equal numbers is left as it is, less its mean."""
+        return (centred(states, -1) * math.sqrt(states.shape[-1])).to(states.dtype)
 
 
 class Separable(nn.Module):
@@ -74,8 +77,7 @@ class Separable(nn.Module):
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Scores (K, K): a row for each student vector, a column for each teacher vector."""
-        left = F.normalize(full_precision(self.student_side(student)), dim=-1)
-        right = F.normalize(full_precision(self.teacher_side(teacher)), dim=-1)
+        left, right = unit(self.student_side(student)), unit(self.teacher_side(teacher))
         return self.log_scale.exp().clamp(max=MAX_SCALE) * (left @ right.T) + self.offset
 
 
@@ -84,7 +86,7 @@ class Joint(nn.Module):
 
     def __init__(self, student_width: int, teacher_width: int, width: int) -> None:
         super().__init__()
-        self.student_side = nn.Sequential(_norm(student_width), nn.Linear(student_width, width))
+        self.student_side = nn.Sequential(Standardise(), nn.Linear(student_width, width))
         self.teacher_side = nn.Sequential(
             nn.LayerNorm(teacher_width, elementwise_affine=False), nn.Linear(teacher_width, width, bias=False)
         )
@@ -117,12 +119,12 @@ def build_scorer(student_width: int, teacher_width: int, *, critic: str, critic_
     """The module of `mi`: the critic, and the baseline where it is learned."""
 
     def mlp(width: int) -> nn.Module:
-        return nn.Sequential(_norm(width), nn.Linear(width, critic_width), nn.ReLU(), nn.Linear(critic_width, critic_width))
+        return nn.Sequential(Standardise(), nn.Linear(width, critic_width), nn.ReLU(), nn.Linear(critic_width, critic_width))
 
     module: nn.Module
     match critic:
         case "inner":
-            student_side = nn.Sequential(_norm(student_width), nn.Linear(student_width, teacher_width))
+            student_side = nn.Sequential(Standardise(), nn.Linear(student_width, teacher_width))
             module = Separable(student_side, nn.Identity(), teacher_width)
         case "bilinear":
             sides = [nn.Linear(width, critic_width, bias=False) for width in (student_width, teacher_width)]
@@ -136,7 +138,7 @@ def build_scorer(student_width: int, teacher_width: int, *, critic: str, critic_
     log_q = nn.Linear(student_width, 1)
     nn.init.zeros_(log_q.weight)
     nn.init.ones_(log_q.bias)
-    return Scorer(module, nn.Sequential(_norm(student_width), log_q))
+    return Scorer(module, nn.Sequential(Standardise(), log_q))
 
 
 @component("objective.intermediate", drop=("projection",), modules={"scorer": build_scorer})
