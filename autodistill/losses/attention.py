@@ -29,8 +29,8 @@ def at(student_maps: Tensor, teacher_maps: Tensor, *, exponent: Annotated[float,
     Shapes: student_maps (B, C_s, H, W), teacher_maps (B, C_t, H', W') → scalar.
     Formula: mean_b ‖ Q_s/‖Q_s‖₂ − Q_t/‖Q_t‖₂ ‖₂, Q = vec(Σ_c |A_c|^exponent). Where the sizes differ, both maps Σ_c |A_c|^exponent are
         first average-pooled to the smaller height and width.
-    Scale: between 0 and √2. The paper's norm is not squared; its authors' code takes the mean of the squares, which is H·W times less.
-        The gradient is about 0.6 times cross-entropy's.
+    Scale: between 0 and √2. The paper's norm is not squared. Its authors' code takes the mean over places of the squares, which is
+        ‖ … ‖₂²/(H·W). The gradient is about 0.6 times cross-entropy's.
     Source: Zagoruyko, Komodakis 2017, "Paying More Attention to Attention", eq. 2 (its ½ is part of the weight).
     When: convolutional networks of like kind; maps of 1 × 1 say nothing, so not the last stage of a 32 × 32 image.
     """

@@ -2,7 +2,7 @@
 
 Each is called once for a layer pair, and no gradient goes to the teacher's side. student_state is already projected to the
 teacher's width, except where `drop` names the projection. States are (B, D), or (B, T, D) with mask (B, T): then every kept
-position counts as one vector.
+position counts as one vector. Of several layer pairs the trial takes the mean, where PKD and TinyBERT sum them.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def cosine(student_state: Tensor, teacher_state: Tensor, mask: Tensor | None = N
     """Cosine distance of the states: their direction counts, their length does not.
 
     Shapes: student_state, teacher_state (B, D) or (B, T, D); mask (B, T) bool or None → scalar.
-    Formula: mean over kept positions n of 1 − ⟨s_n, t_n⟩ / (‖s_n‖ ‖t_n‖).
+    Formula: mean over kept positions n of 1 − ⟨s_n, t_n⟩ / (‖s_n‖ ‖t_n‖); a vector shorter than 1e-4 is not divided by its length.
     Scale: between 0 and 2; at random initialisation gradient 0.05 × cross-entropy's (D = 384; it goes with 1/‖s_n‖). Search the
         weight on a log scale around 1.
     Source: Sanh et al. 2019, "DistilBERT, a distilled version of BERT: smaller, faster, cheaper and lighter", L_cos.
@@ -69,11 +69,13 @@ def pkd(student_state: Tensor, teacher_state: Tensor, mask: Tensor | None = None
     """Patient knowledge distillation: squared distance of the states after each is scaled to unit length.
 
     Shapes: student_state, teacher_state (B, D) or (B, T, D); mask (B, T) bool or None → scalar.
-    Formula: mean over kept positions n of ‖ s_n/‖s_n‖ − t_n/‖t_n‖ ‖²  (= 2 · cosine).
+    Formula: mean over kept positions n of ‖ s_n/‖s_n‖ − t_n/‖t_n‖ ‖²  (= 2 · cosine); a vector shorter than 1e-4 is not divided by its
+        length.
     Scale: between 0 and 4; at random initialisation gradient 0.1 × cross-entropy's (D = 384; it goes with 1/‖s_n‖). The equation sums
         over dimensions; the authors' code takes the mean, which is D times less. Search the weight on a log scale around 1.
     Source: Sun et al. 2019, "Patient Knowledge Distillation for BERT Model Compression", section 3.2, L_PT (on CLS states: tokens cls).
-    When: several CLS states of a BERT teacher, with layer_map skip (PKD-Skip) or last (PKD-Last).
+        The paper's two maps, PKD-Skip and PKD-Last, leave out the last layer of each model; layer_map skip and last take it.
+    When: several CLS states of a BERT teacher, with layer_map skip or last.
     """
     student, teacher = unit(positions(student_state, mask)), unit(positions(teacher_state.detach(), mask))
     return average((student - teacher).square().sum(dim=-1))

@@ -76,8 +76,9 @@ def sp(student_embedding: Tensor, teacher_embedding: Tensor) -> Tensor:
 
     Shapes: student_embedding (B, D_s), teacher_embedding (B, D_t) → scalar.
     Formula: 1/B² ‖ G_t − G_s ‖²_F, G = X Xᵀ with every row scaled to length 1.
-    Scale: at most 2/B, so it falls with the batch: its gradient is about 0.03 times cross-entropy's at B = 16, 0.01 times at B = 64.
-        Search the weight on a log scale around 100.
+    Scale: at most 4(B − 1)/B², where one row is far longer than the others; about 2/B where the student's rows are as often opposite as
+        alike for the teacher's equal rows. So it falls with the batch: its gradient is about 0.03 times cross-entropy's at B = 16, 0.01
+        times at B = 64. Search the weight on a log scale around 100.
     Source: Tung, Mori 2019, "Similarity-Preserving Knowledge Distillation", eqs. 2–4.
     When: large batches, classes that repeat in them; activations that are not negative (convolutional networks) tell most.
     """

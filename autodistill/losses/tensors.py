@@ -36,14 +36,15 @@ def unit(vectors: Tensor, dim: int = -1, shortest: float | Tensor = SHORTEST) ->
     return vectors / length.masked_fill(length <= shortest, 1.0)
 
 
-def centred(vectors: Tensor, dim: int) -> Tensor:
-    """The vectors along `dim` less their mean, at length 1, in full precision; left as they are where the mean is all there is.
+def centred(vectors: Tensor, dim: int, shortest: float = 0.0) -> Tensor:
+    """The vectors along `dim` less their mean, at length 1, in full precision.
 
-    What is left of equal numbers is rounding noise: less than SHORTEST of the vector's length before.
+    One that is then not longer than `shortest`, or than SHORTEST of its length before, is left so: what equal numbers leave is noise.
+    Shapes: vectors (…, D, …) → as vectors.
     """
     vectors = full_precision(vectors)
     length = torch.linalg.vector_norm(vectors.detach(), dim=dim, keepdim=True)
-    return unit(vectors - vectors.mean(dim=dim, keepdim=True), dim, SHORTEST * length)
+    return unit(vectors - vectors.mean(dim=dim, keepdim=True), dim, (SHORTEST * length).clamp(min=shortest))
 
 
 def average(values: Tensor) -> Tensor:

@@ -15,7 +15,6 @@ from autodistill.components import component
 from autodistill.losses.heads import StudentHead
 from autodistill.losses.tensors import full_precision
 
-
 LEAST_COST = 1e-4
 """Of a teacher whose vectors are nearly all equal: the mean cost that the blur is measured in. Costs have rounding errors of 1e-7."""
 
@@ -72,9 +71,10 @@ def wcord(
         L_primal = W(t, s) − ½ W(t, t) − ½ W(s, s), the Sinkhorn divergence of the two batches (see sinkhorn_divergence), with the cost
         1 − cos(t_i, s_j) and ε = sinkhorn_epsilon · the mean cost between two of the batch's teacher vectors: the part of the teacher's
         spread that is blurred. The gradient goes through the `sinkhorn_iterations` rounds.
-    Scale: |L_dual| below 2. L_primal is 0 where both batches are the same set of vectors, and otherwise above; where all of the student's
-        vectors are equal it is at least about half of the teacher's mean cost. The gradient at the start is about 0.02 (dual) and 0.05
-        (primal) times cross-entropy's. Search the weight on a log scale around 10.
+    Scale: |L_dual| below 2. L_primal is 0 where both batches are the same set of vectors (which row is which, L_dual alone sees), and
+        otherwise above. Where all of the student's vectors are equal it is more than a third of the teacher's mean cost, at the defaults.
+        The gradient at the start is about 0.01 (dual) and 0.01 to 0.05 (primal; more where the teacher's vectors are close together)
+        times cross-entropy's. Search the weight on a log scale around 10.
     Source: Chen et al. 2021, "Wasserstein Contrastive Representation Distillation", sections "Global Contrastive Knowledge Transfer"
         and "Local Contrastive Knowledge Transfer"; Feydy et al. 2019, "Interpolating between Optimal Transport and MMD using Sinkhorn
         Divergences", eq. 3. Adapted: negatives are the batch's other rows, not a memory's, and their mean is not multiplied by their
@@ -110,9 +110,9 @@ def sinkhorn_divergence(left: Tensor, right: Tensor, relative_epsilon: float, it
 
 
 def transport_value(cost: Tensor, epsilon: Tensor | float, iterations: int) -> Tensor:
-    """min over plans π with uniform marginals of Σ_ij π_ij cost_ij + ε KL(π ‖ 1/(N M)), by Sinkhorn's rounds in the log domain.
+    """The minimum over plans π with uniform marginals of Σ_ij π_ij cost_ij + ε KL(π ‖ 1/(N M)), by Sinkhorn's rounds.
 
-    A round fits the rows first and the columns last. The value is the dual's, so it comes from below as the rounds converge.
+    In the log domain; a round fits the rows first and the columns last. The value is the dual's, so it comes from below as the rounds converge.
     Shapes: cost (…, N, M) → (…).
     """
     kernel = -cost / epsilon

@@ -128,7 +128,7 @@ class Term(nn.Module):
         return student.outputs.embedding.shape[-1], teacher.outputs.embedding.shape[-1]
 
     def forward(self, student: Side, teacher: Side, targets: Targets) -> Tensor:
-        """The term's value, unweighted."""
+        """The term's value, unweighted: the mean over layer pairs, or what emd and all weigh them by. PKD and TinyBERT sum over pairs."""
         if not self.per_pair:
             return self._value(self.pairs[0], student, teacher, targets)
         values = torch.stack([self._value(pair, student, teacher, targets) for pair in self.pairs])

@@ -78,9 +78,7 @@ def test_the_divergence_is_pots(similarity: float, blur: float) -> None:
     epsilon = blur * (1 - teacher @ teacher.T).mean().item()
     for student in (collapse(teacher), cloud(similarity), unit(teacher + 0.1 * math.sqrt(1 - similarity) * torch.randn_like(teacher))):
         expected = (
-            pot_value(teacher, student, epsilon)
-            - 0.5 * pot_value(teacher, teacher, epsilon)
-            - 0.5 * pot_value(student, student, epsilon)
+            pot_value(teacher, student, epsilon) - 0.5 * pot_value(teacher, teacher, epsilon) - 0.5 * pot_value(student, student, epsilon)
         )
         assert sinkhorn_divergence(teacher, student, blur, 200).item() == pytest.approx(expected, rel=1e-5, abs=1e-8)
         assert sinkhorn_divergence(teacher, student, blur, 20).item() == pytest.approx(expected, rel=0.01, abs=1e-6), "20 rounds are enough"
