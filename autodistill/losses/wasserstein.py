@@ -112,7 +112,7 @@ def sinkhorn_divergence(left: Tensor, right: Tensor, relative_epsilon: float, it
 def transport_value(cost: Tensor, epsilon: Tensor | float, iterations: int) -> Tensor:
     """The minimum over plans π with uniform marginals of Σ_ij π_ij cost_ij + ε KL(π ‖ 1/(N M)), by Sinkhorn's rounds.
 
-    In the log domain; a round fits the rows first and the columns last. The value is the dual's, so it comes from below as the rounds converge.
+    In the log domain; a round fits the rows first and the columns last. The value is the dual's, so it rises as the rounds converge.
     Shapes: cost (…, N, M) → (…).
     """
     kernel = -cost / epsilon
