@@ -10,25 +10,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from autodistill.errors import RecipeError, StudyError, UsageError
+from autodistill.events import Listen, SearchMessage, StageFinished, StageStarted
+from autodistill.facts import DatasetFacts
 from autodistill.limits import Feasible, Limits, ratio
 from autodistill.recipe import Recipe
 from autodistill.recommend_api import warm_recipes
 from autodistill.records import Role
-from autodistill.report.html import write_report
 from autodistill.space import Space
-from autodistill.stages import Stage, store_outputs, train_teacher
+from autodistill.stages import Stage, match_scores, read_teacher_scores, store_outputs, tell_of_rows, train_teacher
+from autodistill.study import Study
+from autodistill.study_folder import read_about
+from autodistill.study_report import write_report
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import DatasetRef
+from autodistill.tasks.unlabelled import Unlabelled, places_of
 from autodistill.teacher.load import load_teacher
 from autodistill.train.data import open_inputs
 from autodistill.train.feasible import Feasibilities, model_cost
 from autodistill.train.taps import space_taps
 from autodistill.train.trial import run_trial
-from autodistill.tuning.events import Listen, SearchMessage, StageFinished, StageStarted
 from autodistill.tuning.run import SearchInterrupted, run_search
-from autodistill.tuning.settings import DatasetFacts, SearchSettings, check_existence, default_name
+from autodistill.tuning.settings import SearchSettings, check_existence, default_name
 from autodistill.tuning.stage_times import StageTimes
-from autodistill.tuning.study import Study, read_about
 
 _STUDENTS_TRIED = 200
 
@@ -38,12 +41,15 @@ def search(
     *,
     space: str | None = None,
     teacher: str | None = None,
+    teacher_scores: str | None = None,
     trials: int = 20,
     time_budget: float | None = None,
     max_epochs: int | None = None,
     max_params: int | str | None = None,
     max_latency_ms: float | str | None = None,
     limit_train: int | None = None,
+    unlabelled: Unlabelled = (),
+    limit_unlabelled: int | None = None,
     workers: int | None = None,
     cpus_per_trial: int = 1,
     gpus_per_trial: float | None = None,
@@ -54,6 +60,7 @@ def search(
     seed: int = 0,
     explore: bool = False,
     repeats: int = 1,
+    data_curve: bool = False,
     recipes: Sequence[str | Path | Recipe] = (),
     cold: bool = False,
     storage: str | None = None,
@@ -68,12 +75,18 @@ def search(
         space: a shipped space (`autodistill spaces`) or a space file; by default the one for the dataset's modality.
         teacher: a transformers encoder or `timm:<name>`, in place of the space's; `random` for the space's with random weights, a
             control: what its students gain is not knowledge.
-        trials: how many, the three baselines on top.
+        teacher_scores: a file of scores in place of a teacher network: a column of texts, and a column for each class (probabilities or
+            logits), or `label` with an optional `confidence`. Texts of it that stand in no split are unlabelled rows.
+        trials: how many, the baselines on top.
         time_budget: seconds for the trials; the teacher's training is not in it.
         max_epochs: of a trial, in place of the space's.
         max_params, max_latency_ms: limits on the student: numbers, or a share of the teacher's own, `"1/7.5"`. Latency is for one row
             of median length.
         limit_train: use at most so many training rows (a seeded, stratified subset).
+        unlabelled: rows without labels, on which students learn from the teacher: a path, a list of texts or of pairs, a DataFrame, or
+            several of these in a tuple; "rest" is the training rows that limit_train leaves out. What lies in the dataset's folder under
+            the name `unlabelled` is read by itself.
+        limit_unlabelled: use at most so many of them (a seeded subset).
         workers: trials at once; by default as many as there are cores or GPUs for.
         cpus_per_trial, gpus_per_trial: what a trial gets; a GPU may be shared, 0.25.
         address: of a running Ray cluster; by default Ray is started on this machine, on loopback alone.
@@ -82,12 +95,13 @@ def search(
         seed: of the splits, the subset, the teacher, the trials and the sampler.
         explore: spread the trials evenly over the whole space and stop none early, to record what works where.
         repeats: train the baselines and the best five recipes with so many seeds each; the best mean wins.
+        data_curve: train the best recipe with a quarter and with half of the unlabelled rows too, to see what more of them would give.
         recipes: of your own (a Recipe, a file, or a study's folder), to stand beside the baselines: trained in full, and on top of the
             trials. Their teacher is the search's. A resumed search has those that it was given before.
         cold: do not begin with the recipes that recorded studies recommend.
         storage: an Optuna storage URL; by default a SQLite file in the study's folder.
         text_columns, label_column: names of a file's columns, where they cannot be guessed.
-        listen: is told what happens while it runs (autodistill.tuning.events).
+        listen: is told what happens while it runs (autodistill.events).
 
     Returns:
         The study: `.best`, `.records` (pandas), `.recommended` (a Recipe), `.folder`.
@@ -99,7 +113,7 @@ def search(
     """
     tell = StageTimes(listen or (lambda event: None))
     own = [recipe if isinstance(recipe, Recipe) else Recipe.load(recipe) for recipe in recipes]
-    ref = DatasetRef(dataset, limit_train, seed, text_columns, label_column)
+    ref = DatasetRef(dataset, limit_train, seed, text_columns, label_column, places_of(unlabelled), limit_unlabelled, teacher_scores)
     settings = SearchSettings(
         dataset=ref,
         study=study or default_name(dataset),
@@ -119,46 +133,60 @@ def search(
         seed=seed,
         explore=explore,
         repeats=repeats,
+        data_curve=data_curve,
         storage=storage,
         resume=resume,
         **({} if max_epochs is None else {"max_epochs": max_epochs}),
     )
     check_existence(settings)
+    if teacher_scores is not None and (settings.params_ratio or settings.latency_ratio):
+        raise UsageError("a limit is a share of the teacher's, and a file of scores has no size; give limits as numbers")
 
     with Stage(tell, "data", f"reading {dataset}") as stage:
         data = load_dataset(ref)
         stage.end(f"{data.name}: {data.task}, {len(data.train):,} training and {len(data.validation):,} validation rows, {data.metric}")
-    for note in data.notes:
-        tell(SearchMessage(note))
+    tell_of_rows(data, tell)
     points = Space.load(space or ("image" if data.is_image else "text"), data.task)
+    if data.unlabelled is None:
+        points = points.without_unlabelled()
     if teacher == "random":
         points = points.with_random_teacher()
     elif teacher is not None:
         points = points.fixed("teacher.model", teacher)
     if max_epochs is not None:
         points = points.fixed("training.epochs", max_epochs)
+    scores = None if teacher_scores is None else read_teacher_scores(data, teacher_scores, tell)
+    if scores is not None:
+        left_out = points.needing_states()
+        points = points.with_teacher_scores(scores.fingerprint)
+        tell(SearchMessage(f"left out, as they read a teacher's states, which a file of scores does not have: {', '.join(left_out)}"))
     settings = dataclasses.replace(settings, max_epochs=_longest(points))
 
-    teachers = {part: train_teacher(data, part, seed, tell) for part in points.teachers()}
+    if scores is None:
+        teachers = {part: train_teacher(data, part, seed, tell) for part in points.teachers()}
+    else:
+        teachers = {part: match_scores(data, part, scores, tell) for part in points.teachers()}
     opened = {part: open_inputs(data, part, found.folder) for part, found in teachers.items()}
-    for part in opened:
-        store_outputs(opened[part], part, space_taps(points), tell)
-    costs = {part: model_cost(load_teacher(found.folder)[0], opened[part]) for part, found in teachers.items()}
-    teachers = {part: dataclasses.replace(found, params=costs[part][0], latency_ms=costs[part][1]) for part, found in teachers.items()}
+    costs = {}
+    if scores is None:  # a file of scores is stored, and has no size
+        for part in opened:
+            store_outputs(opened[part], part, space_taps(points), tell)
+        costs = {part: model_cost(load_teacher(found.folder)[0], opened[part]) for part, found in teachers.items()}
+        teachers = {part: dataclasses.replace(found, params=costs[part][0], latency_ms=costs[part][1]) for part, found in teachers.items()}
     limits = Limits.asked(max_params, _measured_before(settings) or max_latency_ms, list(costs.values()))
     settings = dataclasses.replace(settings, max_params=limits.max_params, max_latency_ms=limits.max_latency_ms)
     if settings.params_ratio or settings.latency_ratio:
         tell(SearchMessage(f"limits on the student: {limits.text()}"))
     feasible = Feasibilities(limits, opened)
-    facts = DatasetFacts(data.name, data.fingerprint, data.task, data.metric, len(data.train))
+    facts = DatasetFacts(data.name, data.rows_fingerprint, data.task, data.metric, len(data.train), data.unlabelled_rows)
     baselines = feasible_baselines(points, feasible, settings)
-    given = [check_given(recipe, points, feasible, limits) for recipe in own]
+    given = [check_given(recipe, points, feasible, limits, data.unlabelled_rows) for recipe in own]
     if explore:
         warm = spread_recipes(points, feasible, settings)
     else:  # a resumed search has its recommendations in its queue
         warm = [] if cold or resume else warm_recipes(data, points, feasible, trials, seed, tell)
     began = time.monotonic()
-    tell(StageStarted("trials", f"{trials} trials and 3 baselines"))
+    tell(StageStarted("trials", f"{trials} trials and {len(baselines)} baselines"))
     try:
         result = run_search(
             settings,
@@ -214,15 +242,17 @@ def feasible_baselines(space: Space, feasible: Feasible, settings: SearchSetting
     return space.baselines(student=max(fitting, key=lambda student: costs[student].params or 0))
 
 
-def check_given(recipe: Recipe, space: Space, feasible: Feasible, limits: Limits) -> Recipe:
+def check_given(recipe: Recipe, space: Space, feasible: Feasible, limits: Limits, unlabelled_rows: int = 0) -> Recipe:
     """A recipe of the user's, with the search's teacher.
 
     Raises:
-        RecipeError: it is for another task, or does not go with this teacher.
+        RecipeError: it is for another task, does not go with this teacher, or uses unlabelled rows where there are none.
         UsageError: its student is over a limit.
     """
     if recipe.task != space.task:
         raise RecipeError(f"the recipe {recipe.id} is for {recipe.task}, and the search is of {space.task}; leave it out")
+    if recipe.training.unlabelled_share > 0 and not unlabelled_rows:
+        raise RecipeError(f"the recipe {recipe.id} uses unlabelled rows, and the dataset has none; give some with --unlabelled")
     if recipe.teacher not in space.teachers():
         recipe = Recipe.parse(recipe.model_dump() | {"teacher": space.defaults().teacher.model_dump()})
     cost = feasible(recipe)

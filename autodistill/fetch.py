@@ -19,7 +19,7 @@ from typing import Any
 from filelock import FileLock
 
 from autodistill.errors import DataError, UserError
-from autodistill.tasks.base import cache_folder
+from autodistill.storage import cache_folder
 
 PYPI = "https://pypi.org/simple/"
 TIMEOUT = 10.0

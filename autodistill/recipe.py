@@ -16,14 +16,17 @@ import json
 import operator
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, SerializeAsAny, Tag, ValidationError, create_model, model_validator
+from pydantic import Discriminator, Field, SerializeAsAny, Tag, ValidationError, create_model, model_validator
 from pydantic.fields import FieldInfo
 
-from autodistill.components import Spec, specs
+from autodistill.components import Spec, check, refuse, specs
 from autodistill.errors import RecipeError
+from autodistill.families import fitting_families
+from autodistill.parts import Component, Part, TokenReading, Weighted, bases
+from autodistill.task_types import TaskType, modality_of, target_of
 from autodistill.yamlfile import YamlFile, load_yaml
 
 VERSION = 1
@@ -32,14 +35,26 @@ SLOTS = ("prediction", "intermediate", "contrastive", "attention", "relation")
 
 ADDED: dict[tuple[str, str], Any] = {
     ("teacher", "min_steps"): 0,
+    ("teacher", "pooling"): "model",
+    ("teacher", "head_init"): "random",
+    ("teacher", "max_steps"): None,
+    ("teacher", "patience"): 100,
+    ("teacher", "head_learning_rate"): None,
+    ("teacher", "calibration"): "none",
+    ("teacher", "image_size"): None,
+    ("teacher", "scores"): None,
     ("student", "vocabulary"): "full",
     ("objective.intermediate", "layers"): None,
     ("objective.attention", "layers"): None,
+    ("training", "steps"): 0,
+    ("training", "unlabelled_share"): 0.0,
+    ("training", "unlabelled_choice"): "all",
+    ("training", "unlabelled_keep"): 1.0,
+    ("training", "stages"): "mixed",
 }
 """Fields that came later, by part and name, with the value that recipes from before them mean. At that value a field is left out of the
 canonical text, so that a recipe keeps its id when fields are added."""
 
-TaskType = Literal["text-classification", "text-pair-classification", "text-regression", "text-pair-regression", "image-classification"]
 Weight = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -48,11 +63,13 @@ LayerMap = Literal["skip", "last", "first", "emd", "all"]
 Layers = Annotated[int, Field(ge=1)] | None
 Tokens = Literal["cls", "mean", "tokens"]
 Projection = Literal["linear", "mlp", "orthogonal", "none"]
-Mixing = Literal["mixup", "cutmix"]
+MixingKind = Literal["mixup", "cutmix"]
+UnlabelledChoice = Literal["all", "confident", "uncertain", "diverse", "random"]
+Stages = Literal["mixed", "unlabelled-labelled"]
 
 SHARED: dict[str, dict[str, Any]] = {
     "student": {},
-    "augmentation": {"copies": (Annotated[int, Field(ge=1, le=16)], 1), "mixup": (Fraction, 0.0), "mixing": (Mixing, "mixup")},
+    "augmentation": {"copies": (Annotated[int, Field(ge=1, le=16)], 1), "mixup": (Fraction, 0.0), "mixing": (MixingKind, "mixup")},
     "objective.prediction": {"weight": (Weight, 1.0)},
     "objective.intermediate": {
         "weight": (Weight, 1.0),
@@ -74,59 +91,20 @@ SHARED: dict[str, dict[str, Any]] = {
 mixing; `mixing` is how rows are mixed: all over, or for images a box of the partner pasted in (CutMix, Yun et al. 2019)."""
 
 
-class Part(BaseModel):
-    """Base of a recipe's parts: frozen, and no key beyond the declared ones."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Component(Part):
-    """A part whose fields depend on its kind."""
-
-    slot: ClassVar[str] = ""
-    tag: ClassVar[str] = "kind"
-    own_names: ClassVar[tuple[str, ...]] = ()
-
-    @property
-    def name(self) -> str:
-        """The kind (a student's family), as the recipe says it."""
-        return str(getattr(self, self.tag))
-
-    @property
-    def active(self) -> bool:
-        """Whether there is something to do: a kind, and a weight above zero where it has one."""
-        return self.name != "none" and getattr(self, "weight", 1.0) > 0
-
-    @property
-    def own(self) -> dict[str, Any]:
-        """The component's own fields: the keyword arguments of its function."""
-        return {name: getattr(self, name) for name in self.own_names}
-
-    @property
-    def variant(self) -> str:
-        """What stands behind the colon of `timm:resnet10t`; empty where there is none."""
-        return self.name.partition(":")[2]
-
-    @property
-    def spec(self) -> Spec:
-        """The component that this part names (not for `none`)."""
-        return specs(self.slot)[self.name.partition(":")[0]]
-
-
 def _union(slot: str, tag: str = "kind", none: bool = True) -> Any:
     """The type of a slot: one model for each of its components, told apart by the tag."""
     shared = SHARED[slot]
     choices: list[Any] = []
     for kind, spec in specs(slot).items():
-        kept = {name: field for name, field in shared.items() if name not in spec.options.get("drop", ())}
-        own = {name: (_annotation(info), info.default) for name, info in spec.fields.model_fields.items()}
-        named = (Annotated[str, Field(pattern=f"^{kind}:.+")], ...) if "variant" in spec.inputs else (Literal[kind], kind)
-        model = create_model(f"{slot} {kind}", __base__=Component, __doc__=spec.summary, **{tag: named, **own, **kept})
-        model.slot, model.tag, model.own_names = slot, tag, tuple(own)
+        try:
+            model = _model(spec, tag, shared)
+        except (TypeError, ValueError, NameError) as cause:
+            refuse(spec, cause)
+            continue
         choices.append(Annotated[model, Tag(kind)])
     if none:
         rest = {name: shared[name] for name in ("mixup", "mixing") if name in shared}  # they work without another augmentation
-        model = create_model(f"{slot} none", __base__=Component, **{tag: (Literal["none"], "none")}, **rest)  # type: ignore[call-overload]
+        model = create_model(f"{slot} none", __base__=bases(rest), **{tag: (Literal["none"], "none")}, **rest)  # type: ignore[call-overload]
         model.slot = slot
         choices.append(Annotated[model, Tag("none")])
 
@@ -139,25 +117,68 @@ def _union(slot: str, tag: str = "kind", none: bool = True) -> Any:
     return serialize[Annotated[union, Discriminator(tell)]] if choices else Any
 
 
+def _model(spec: Spec, tag: str, shared: Mapping[str, Any]) -> type[Component]:
+    """The type of a component's part of a recipe.
+
+    Raises:
+        TypeError: its fields do not go with those that every component of the slot has.
+    """
+    slot, kind = spec.slot, spec.kind
+    kept = {name: field for name, field in shared.items() if name not in spec.options.get("drop", ())}
+    if "weight" in shared and "weight" not in kept:
+        raise TypeError(f"{slot} {kind!r} drops its weight, which every term of an objective has")
+    own = {name: (_annotation(info), info.default) for name, info in spec.fields.model_fields.items()}
+    for name in own:
+        if name in kept or name == tag:
+            raise TypeError(f"its field {name!r} is one that every component of the slot has")
+    named = (Annotated[str, Field(pattern=f"^{kind}:.+")], ...) if "variant" in spec.inputs else (Literal[kind], kind)
+    fields: dict[str, Any] = {tag: named, **own, **kept}
+    model = create_model(f"{slot} {kind}", __base__=bases(kept), __doc__=spec.summary, **fields)
+    model.slot, model.tag, model.own_names = slot, tag, tuple(own)
+    return model
+
+
 def _annotation(info: FieldInfo) -> Any:
     return Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
 
 
 class Teacher(Part):
-    """The teacher: a transformers encoder or `timm:<name>`, fine-tuned once on the dataset."""
+    """The teacher: a transformers encoder or `timm:<name>`, trained once on the dataset."""
 
     model: Annotated[str, Field(min_length=1)]
     """A hub id or a folder for text; a timm name for images."""
     init: Literal["pretrained", "scratch", "random"] = "pretrained"
     """`scratch` trains from random weights, where none are to be had or none are wanted. `random` keeps random weights and trains nothing
-    (its epochs and learning rate say nothing then): a control, for what a student gains from such a teacher is not knowledge."""
+    (what is said of training and calibration means nothing then): a control, for what a student gains from such a teacher is not
+    knowledge."""
+    pooling: Literal["model", "cls", "mean", "auto"] = "model"
+    """What the head reads. `model`: whatever the model's own classification head reads (of BERT the first token, through a tanh layer; of
+    images always). `cls` and `mean`: the first token, or the mean of all, read by one linear layer. `auto`: what the model's own files
+    say (sentence-transformers' do), else the better of the two on the validation split."""
+    head_init: Literal["random", "probe"] = "random"
+    """`probe`: a regularised linear model of the frozen encoder's vectors. Fine-tuning starts there, and never ends below it."""
     epochs: Annotated[int, Field(ge=0)] = 2
     min_steps: Annotated[int, Field(ge=0)] = 0
     """Where `epochs` make up fewer steps, as on a few hundred rows, there are more epochs until they do (Mosbach et al. 2021)."""
+    max_steps: Annotated[int, Field(ge=0)] | None = None
+    """In place of `epochs` and `min_steps`: at most so many steps, fewer where the validation split gains nothing any more. 0 leaves the
+    encoder frozen: the probe is the teacher."""
+    patience: Count = 100
+    """How many steps fine-tuning goes on without a gain on the validation split; without meaning where there is no `max_steps`."""
     batch_size: Count = 32
     learning_rate: Positive = 5e-5
+    head_learning_rate: Positive | None = None
+    """Of the head's last layer; None for the same as the encoder's."""
+    calibration: Literal["none", "temperature"] = "none"
+    """`temperature`: the logits are divided by what makes them most likely on the validation split (Guo et al. 2017)."""
     max_length: Annotated[int, Field(ge=8)] = 128
     """Tokens that a text is cut to; the student reads the same ones. Without meaning for images."""
+    image_size: Annotated[int, Field(ge=8, le=1024)] | None = None
+    """Images of fewer pixels a side are enlarged to so many, for the teacher alone; None leaves them as they are. Without meaning for
+    texts."""
+    scores: str | None = None
+    """The fingerprint of a file of scores that stands for the teacher: then no network is trained or run, and `model` is only where the
+    students have their tokenizer and their start from."""
 
 
 NONE: dict[str, Any] = {"kind": "none"}
@@ -182,9 +203,14 @@ class Objective(Part):
     relation: Relation = Field(default=NONE, validate_default=True)
 
     @property
-    def terms(self) -> dict[str, Component]:
+    def slots(self) -> dict[str, Component]:
+        """What stands in each slot."""
+        return {slot: getattr(self, slot) for slot in SLOTS}
+
+    @property
+    def terms(self) -> dict[str, Weighted]:
         """The objectives at work, by slot."""
-        return {slot: getattr(self, slot) for slot in SLOTS if getattr(self, slot).active}
+        return {slot: part for slot, part in self.slots.items() if isinstance(part, Weighted) and part.active}
 
 
 class Training(Part):
@@ -196,6 +222,20 @@ class Training(Part):
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.01
     warmup: Fraction = 0.1
     """Share of the steps over which the learning rate rises from zero."""
+    steps: Annotated[int, Field(ge=0)] = 0
+    """Of the optimizer, in `epochs` equal parts with an evaluation after each, so that trials on few rows and on many cost the same.
+    0: as many as make `epochs` passes over the labelled rows."""
+    unlabelled_share: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Share of each batch that is rows without labels, on which the student learns from the teacher alone. 0: they are not used."""
+    unlabelled_choice: UnlabelledChoice = "all"
+    """Which unlabelled rows are kept: `confident` and `uncertain` go by the largest probability that the teacher gives a row (of each
+    predicted class the same share), `diverse` by its embeddings (Sener, Savarese 2018, greedy k-centre), `random` by nothing: what fewer
+    rows would give."""
+    unlabelled_keep: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Share of the unlabelled rows that a choice keeps; `all` keeps all of them."""
+    stages: Stages = "mixed"
+    """`mixed`: hard labels and teacher together from the first step on. `unlabelled-labelled`: four fifths of the steps on all rows
+    without hard labels, then the rest on the labelled rows alone, as the objective says."""
 
 
 class Recipe(Part):
@@ -212,7 +252,8 @@ class Recipe(Part):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         parts: dict[str, Component] = {"student": self.student, "augmentation": self.augmentation}
-        parts |= {f"objective.{slot}": getattr(self.objective, slot) for slot in SLOTS}
+        parts |= {f"objective.{slot}": part for slot, part in self.objective.slots.items()}
+        modality, target = modality_of(self.task), target_of(self.task)
         family = self.student.name.partition(":")[0]
         for path, part in parts.items():
             if part.name == "none":
@@ -220,16 +261,34 @@ class Recipe(Part):
             if self.task not in part.spec.tasks:
                 fitting = sorted(specs(part.slot, self.task))
                 raise ValueError(f"{path}: {part.name!r} does not fit {self.task}; fitting ones: {', '.join(fitting) or 'none'}")
-            families = part.spec.options.get("families")
-            if families and family not in families:
+            families = fitting_families(part.spec, self.task)
+            if families is not None and family not in families:
                 raise ValueError(f"{path}: {part.name!r} needs a student of family {' or '.join(families)}, and this one is {family!r}")
-        if self.augmentation.mixing == "cutmix" and not self.task.startswith("image"):
+        if (pooling := self.teacher.pooling) not in ("model", "auto", *modality.poolings):
+            raise ValueError(f"teacher.pooling is {pooling!r}, and images have no tokens; set it to 'auto' or 'model'")
+        if self.augmentation.mixing not in modality.mixings:
             raise ValueError(f"augmentation.mixing is 'cutmix', which cuts images; for {self.task} only 'mixup' is allowed")
-        if self.task.startswith("image") and getattr(self.objective.intermediate, "tokens", None) == "cls":
+        intermediate = self.objective.intermediate
+        if isinstance(intermediate, TokenReading) and intermediate.tokens not in modality.token_forms:
             raise ValueError("objective.intermediate.tokens is 'cls', its default, which images do not have; set it to 'mean' or 'tokens'")
+        training = self.training
+        if training.unlabelled_share > 0 and not self.objective.terms:
+            raise ValueError(
+                f"training.unlabelled_share is {training.unlabelled_share}, and no objective has a teacher in it: from it alone a student "
+                "learns on rows without labels; give an objective a weight above 0, or set unlabelled_share to 0"
+            )
+        if training.unlabelled_share == 0 and (training.unlabelled_choice != "all" or training.stages != "mixed"):
+            raise ValueError("training.unlabelled_choice and training.stages say how unlabelled rows are used; unlabelled_share is 0")
+        if training.unlabelled_choice == "all" and training.unlabelled_keep < 1:
+            raise ValueError("training.unlabelled_keep is below 1, and unlabelled_choice 'all' keeps every row; set it to 1, or choose")
+        if training.unlabelled_choice not in target.row_choices:
+            allowed = ", ".join(target.row_choices)
+            raise ValueError(f"training.unlabelled_choice is {training.unlabelled_choice!r}; for {self.task} allowed: {allowed}")
+        if training.stages != "mixed" and self.objective.hard_label_weight == 0:
+            raise ValueError("training.stages ends on the labelled rows with hard labels; objective.hard_label_weight is 0; raise it")
         if self.objective.hard_label_weight == 0 and not self.objective.terms:
             raise ValueError("objective: the student has nothing to learn from; give hard_label_weight or an objective a weight above 0")
-        if self.task.endswith("regression") and self.objective.label_smoothing > 0:
+        if self.objective.label_smoothing > 0 and not target.has_label_smoothing:
             raise ValueError(f"objective.label_smoothing has no meaning for {self.task}; remove it or set it to 0")
         return self
 
@@ -261,6 +320,7 @@ class Recipe(Part):
 
         Raises:
             RecipeError: what does not validate, each with its key path and value.
+            ComponentError: an installed package has components that cannot be used.
         """
         return _validate(cls, YamlFile("recipe", data, {}))
 
@@ -270,6 +330,7 @@ class Recipe(Part):
 
         Raises:
             RecipeError: what cannot be read or does not validate, each with its file, line, key path and value.
+            ComponentError: an installed package has components that cannot be used.
         """
         path = Path(path).expanduser()
         return _validate(cls, load_yaml(path / "recommended.yaml" if path.is_dir() else path, RecipeError))
@@ -295,6 +356,7 @@ def migrate(data: Mapping[str, Any], steps: Mapping[int, Migration] = MIGRATIONS
 
 
 def _validate(cls: type[Recipe], file: YamlFile) -> Recipe:
+    check()
     if not isinstance(file.data, Mapping):
         raise RecipeError(f"{file.source} should be a mapping with the keys task, teacher, student, …; it is {type(file.data).__name__}")
     try:

@@ -7,31 +7,29 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 import torch
 
 from autodistill.errors import AutodistillError
+from autodistill.events import Listen, SearchMessage
 from autodistill.features import dataset_features
 from autodistill.limits import Feasible, Limits, ratio
-from autodistill.models import build_student
+from autodistill.models import build_student, untrained
 from autodistill.models.base import pick_device, to_device
 from autodistill.models.fitting import cpu_threads, make_optimizer, training_batches
-from autodistill.models.sources import source_folder
-from autodistill.models.text import EncodedText
 from autodistill.recipe import Recipe
 from autodistill.recommend.library import RecordedStudy, library
 from autodistill.recommend.recommender import Recommendation, Recommender
-from autodistill.recommend.table import Target
+from autodistill.recommend.table import NewDataset
 from autodistill.space import Space
 from autodistill.stages import Stage
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import Dataset, DatasetRef
+from autodistill.tasks.unlabelled import Unlabelled, places_of
 from autodistill.teacher.load import untrained_teacher
 from autodistill.train.data import Opened, open_inputs
 from autodistill.train.feasible import Feasibilities, model_cost
-from autodistill.tuning.events import Listen, SearchMessage
 
 TIMED_STEPS = 4
 WARM = 8
@@ -66,6 +64,8 @@ def recommend(
     max_latency_ms: float | str | None = None,
     top: int = 5,
     limit_train: int | None = None,
+    unlabelled: Unlabelled = (),
+    limit_unlabelled: int | None = None,
     seed: int = 0,
     text_columns: tuple[str, ...] | None = None,
     label_column: str | None = None,
@@ -81,6 +81,7 @@ def recommend(
             of median length, on this machine.
         top: how many recipes.
         limit_train: as for a search: the recommendation is for so many training rows.
+        unlabelled, limit_unlabelled: rows without labels, as for a search.
         seed: of the splits, the subset and the recipes drawn from the space.
         text_columns, label_column: names of a file's columns, where they cannot be guessed.
         studies: what to learn from; by default the shipped ones and the user's own.
@@ -88,12 +89,14 @@ def recommend(
     Raises:
         UserError: the dataset, the space or the limits cannot work, or nothing fitting is recorded.
     """
-    data = load_dataset(DatasetRef(dataset, limit_train, seed, text_columns, label_column))
-    points = Space.load(space or ("image" if data.is_image else "text"), data.task)
+    data = load_dataset(DatasetRef(dataset, limit_train, seed, text_columns, label_column, places_of(unlabelled), limit_unlabelled))
+    points = Space.load(space or data.modality.name, data.task)
+    if data.unlabelled is None:
+        points = points.without_unlabelled()
     if teacher is not None:
         points = points.fixed("teacher.model", teacher)
     recommender = Recommender(studies)
-    opened = {part: open_inputs(data, part, _source(data, part.model, part.init)) for part in points.teachers()}
+    opened = {part: open_inputs(data, part, data.modality.source(part)) for part in points.teachers()}
     shares = ratio(max_params, "max_params") or ratio(max_latency_ms, "max_latency_ms")
     costs = [model_cost(untrained_teacher(data, part)[0], opened[part]) for part in opened] if shares else []
     feasible = Feasibilities(Limits.asked(max_params, max_latency_ms, costs), opened)
@@ -107,11 +110,6 @@ def recommend(
     return Advice(data.name, data.task, data.metric, len(data.train), found.recipes, seconds, timing, found.warnings, found.learnt_from)
 
 
-def _source(data: Dataset, model: str, init: str) -> Path:
-    """The folder of a teacher's files as they are before fine-tuning; an image student asks for none."""
-    return Path() if data.is_image else source_folder(model, weights=init == "pretrained")
-
-
 def training_seconds(recipe: Recipe, opened: Opened, device: str = "auto") -> float:
     """Seconds that a training of the recipe will take here with one CPU thread (or the GPU), from a few steps of its student.
 
@@ -119,12 +117,10 @@ def training_seconds(recipe: Recipe, opened: Opened, device: str = "auto") -> fl
     a student's passes, the teacher's outputs being stored.
     """
     place = pick_device(device)
-    blank = recipe.model_copy(update={"student": recipe.student.model_copy(update={"init": "random"})})
     rows, size = len(opened.dataset.train), recipe.training.batch_size
-    lengths = opened.validation.lengths if isinstance(opened.validation, EncodedText) else None
-    batches = training_batches(lengths, len(opened.validation), size, torch.Generator().manual_seed(0))
+    batches = training_batches(opened.validation.lengths, len(opened.validation), size, torch.Generator().manual_seed(0))
     with cpu_threads(1):
-        model = build_student(blank, opened.context).to(place).train()
+        model = build_student(untrained(recipe), opened.context).to(place).train()
         optimizer = make_optimizer([model], 1e-4, 0.0)
         times = []
         for turn in range(TIMED_STEPS + 1):
@@ -137,7 +133,7 @@ def training_seconds(recipe: Recipe, opened: Opened, device: str = "auto") -> fl
             if place.type == "cuda":
                 torch.cuda.synchronize(place)
             times.append(time.perf_counter() - began)
-    return statistics.fmean(times[1:]) * math.ceil(rows / size) * recipe.training.epochs
+    return statistics.fmean(times[1:]) * (recipe.training.steps or math.ceil(rows / size) * recipe.training.epochs)
 
 
 def warm_recipes(data: Dataset, space: Space, feasible: Feasible, trials: int, seed: int, tell: Listen) -> list[Recipe]:
@@ -152,7 +148,7 @@ def warm_recipes(data: Dataset, space: Space, feasible: Feasible, trials: int, s
         return []
     with Stage(tell, "warm", f"measuring the dataset, to start where {len(recorded)} recorded studies point") as stage:
         try:
-            target = Target(data.task, pd.Series(dataset_features(data)))
+            target = NewDataset(data.task, pd.Series(dataset_features(data)))
             recommender = Recommender(studies)
             warnings, _ = recommender.unlike(target, len(data.train), space.defaults().training.epochs)
             recipes = recommender.first_recipes(target, space, count, feasible=feasible, seed=seed)

@@ -10,18 +10,19 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from autodistill.components import TASKS, specs
+from autodistill.components import check, specs
 from autodistill.domain import NONE, SOME, Scalar, holds, questions
 from autodistill.domain import Domain as Domain
 from autodistill.errors import RecipeError, SpaceError, not_allowed
-from autodistill.recipe import Component, Recipe, Teacher
+from autodistill.recipe import SLOTS, Component, Recipe, Teacher
 from autodistill.records import Role
+from autodistill.task_types import TASKS, target_of
 from autodistill.yamlfile import Key, YamlFile, load_yaml, parse_yaml
 
 VERSION = 1
@@ -45,7 +46,9 @@ class Space:
 
         Raises:
             SpaceError: no such space, a file that does not validate, or a task that it is not for.
+            ComponentError: an installed package has components that cannot be used.
         """
+        check()
         if task not in TASKS:
             raise SpaceError(not_allowed("the task type", task, TASKS))
         shipped = shipped_spaces()
@@ -154,6 +157,33 @@ class Space:
         """A copy of the space whose teachers keep random weights: the control for gains that come from regularisation alone."""
         return replace(self, parameters={**self.parameters, "teacher.init": (Domain("value", "random"),)})
 
+    def without_unlabelled(self) -> Space:
+        """A copy of the space for a dataset that has no unlabelled rows."""
+        paths = ("training.unlabelled_share", "training.unlabelled_choice", "training.unlabelled_keep", "training.stages")
+        return replace(self, parameters={path: domains for path, domains in self.parameters.items() if path not in paths})
+
+    def with_teacher_scores(self, fingerprint: str) -> Space:
+        """A copy of the space whose teacher is a file of scores: logits alone, so that nothing is proposed that reads its states."""
+        parameters = {**self.parameters, "teacher.scores": (Domain("value", fingerprint),)}
+        for path, domains in self.parameters.items():
+            slot, _, tag = path.rpartition(".")
+            if slot in LEARNED and tag == "kind":
+                kept = [[kind for kind in domain.choices if _reads_logits_alone(slot, kind)] for domain in domains]
+            elif path == "training.unlabelled_choice":
+                kept = [[choice for choice in domain.choices if choice != "diverse"] for domain in domains]
+            else:
+                continue
+            parameters[path] = tuple(_of_choices(domain, choices) for domain, choices in zip(domains, kept, strict=True))
+        return replace(self, parameters=parameters)
+
+    def needing_states(self) -> list[str]:
+        """The objectives that its recipes can have and that read more of a teacher than its logits, by name, sorted."""
+        found = set()
+        for slot in LEARNED:
+            kinds = {kind for domain in self.parameters.get(f"{slot}.kind", ()) for kind in (domain.choices or (domain.default,))}
+            found |= {f"{slot.removeprefix('objective.')} {kind}" for kind in kinds if not _reads_logits_alone(slot, kind)}
+        return sorted(found)
+
     def teachers(self) -> list[Teacher]:
         """Every teacher that the space can ask for.
 
@@ -171,19 +201,30 @@ class Space:
         return [Teacher.model_validate(dict(zip(names, values, strict=True))) for values in itertools.product(*options)]
 
     def baselines(self, student: Component | None = None) -> dict[Role, Recipe]:
-        """What a search must beat, all with one student (the defaults' own): no teacher; plain KD (Hinton 2015); the defaults."""
+        """What a search must beat, all with one student (the defaults' own).
+
+        No teacher; plain KD (Hinton 2015) on the labelled rows; where the space's recipes use unlabelled rows, the teacher's decisions as
+        labels (Lee 2013) and plain KD, both on all rows; the defaults.
+        """
         defaults = self.defaults()
         if student is not None:
             defaults = Recipe.parse(defaults.model_dump() | {"student": student.model_dump()})
         data = defaults.model_dump() | {"augmentation": {"kind": "none"}}
+        all_rows = data["training"] | {"unlabelled_choice": "all", "unlabelled_keep": 1.0, "stages": "mixed"}
+        data["training"] = all_rows | {"unlabelled_share": 0.0}
         hard = {"hard_label_weight": 1.0}
-        soft = {"kind": "mse"} if self.task.endswith("regression") else {"kind": "kl", "temperature": 2.0}
-        plain = {"hard_label_weight": 0.5, "prediction": {**soft, "weight": 0.5}}
-        return {
+        target = target_of(self.task)
+        plain = {"hard_label_weight": 0.5, "prediction": {**target.soft_loss, "weight": 0.5}}
+        baselines: dict[Role, Recipe] = {
             "no_kd": Recipe.parse(data | {"objective": hard}),
             "plain_kd": Recipe.parse(data | {"objective": plain}),
-            "defaults": defaults,
         }
+        if all_rows["unlabelled_share"] > 0:
+            if target.decision_loss is not None:
+                decisions = {"hard_label_weight": 0.5, "prediction": {**target.decision_loss, "weight": 0.5}}
+                baselines["pseudo_labels"] = Recipe.parse(data | {"objective": decisions, "training": all_rows})
+            baselines["plain_kd_all"] = Recipe.parse(data | {"objective": plain, "training": all_rows})
+        return baselines | {"defaults": defaults}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data: equal spaces have equal ones."""
@@ -321,6 +362,25 @@ def _fits(file: YamlFile, key: Key, path: str, choice: Any, task: str) -> bool:
     if name not in known:
         raise SpaceError(f"{file.where(key)}: {path}: {not_allowed('a choice', choice, ['none', *known])}")
     return task in known[name].tasks
+
+
+LEARNED = tuple(f"objective.{slot}" for slot in SLOTS)
+"""The slots of a recipe whose objectives compare the student with its teacher."""
+
+
+def _reads_logits_alone(slot: str, kind: Scalar) -> bool:
+    """Whether an objective wants nothing of the teacher but its logits."""
+    if kind == NONE:
+        return True
+    return {name for name in specs(slot)[str(kind)].inputs if name.startswith("teacher_")} <= {"teacher_logits"}
+
+
+def _of_choices(domain: Domain, choices: Sequence[Scalar]) -> Domain:
+    """A domain with these of its choices; fixed to the only one that is left."""
+    default = domain.default if domain.default in choices else choices[0]
+    if len(choices) == 1:
+        return Domain("value", default, when=domain.when)
+    return replace(domain, choices=tuple(choices), default=default)
 
 
 def _strata(rng: random.Random, number: int = 12) -> Iterator[float]:

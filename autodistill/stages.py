@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import time
 
+from autodistill import events
+from autodistill.errors import DataError
+from autodistill.events import Listen, SearchMessage, StageFinished, StageProgress, StageStarted
+from autodistill.facts import TeacherRef
 from autodistill.recipe import Teacher
 from autodistill.tasks.base import Dataset
-from autodistill.teacher.finetune import TeacherProgress, finetune_teacher
+from autodistill.tasks.scores import TeacherScores, read_scores
+from autodistill.teacher.finetune import ProbeProgress, TeacherProgress, finetune_teacher
 from autodistill.teacher.outputs import OutputsProgress
 from autodistill.teacher.plan import Taps
+from autodistill.teacher.scored import scored_teacher
+from autodistill.teacher_verdict import teacher_warning
 from autodistill.train.data import Opened, prepare_outputs
-from autodistill.tuning import events
-from autodistill.tuning.events import Listen, StageFinished, StageProgress, StageStarted
-from autodistill.tuning.settings import TeacherRef
 
 
 class Stage:
@@ -35,18 +39,68 @@ class Stage:
             self.tell(StageFinished(self.stage, time.monotonic() - self.began, self.text))
 
 
-def train_teacher(data: Dataset, part: Teacher, seed: int, tell: Listen) -> TeacherRef:
-    """Fine-tune a teacher, or find it, telling how far it is."""
+def tell_of_rows(data: Dataset, tell: Listen) -> None:
+    """Tell what was decided about the rows, and what people should look at."""
+    for note in data.notes:
+        tell(SearchMessage(note))
+    for warning in data.warnings:
+        tell(SearchMessage(warning, "warning"))
 
-    def progress(now: TeacherProgress) -> None:
+
+def train_teacher(data: Dataset, part: Teacher, seed: int, tell: Listen) -> TeacherRef:
+    """Train a teacher, or find it, telling how far it is, and whether it has anything to teach."""
+
+    def progress(now: TeacherProgress | ProbeProgress) -> None:
+        if isinstance(now, ProbeProgress):
+            tell(StageProgress("teacher", now.done, now.rows, "rows read by the frozen encoder, for its probe"))
+            return
         score = "" if now.score is None else f", {data.metric} {now.score:.4f}"
         tell(StageProgress("teacher", now.step, now.steps, f"epoch {now.epoch} of {now.epochs}, loss {now.loss:.3f}{score}"))
 
     trains = part.init != "random"
     with Stage(tell, "teacher", f"fine-tuning {part.model}" if trains else f"{part.model} with random weights") as stage:
         found = finetune_teacher(data, part, seed, progress=progress)
-        how = "found in the cache" if found.reused else "fine-tuned" if trains else "left with random weights"
-        stage.end(f"{part.model} {how}, {data.metric} {found.score:.4f}")
+        done = ("probed" if part.max_steps == 0 else "fine-tuned") if trains else "left with random weights"
+        beside = {"its frozen probe": found.probe_score, "a linear model without it": found.linear_score}
+        listing = ", ".join(f"{name} {score:.4f}" for name, score in beside.items() if score is not None)
+        stage.end(
+            f"{part.model} {'found in the cache' if found.reused else done}, {data.metric} {found.score:.4f}"
+            f"{f' ({listing})' if listing else ''}"
+        )
+    ref = TeacherRef(
+        str(found.folder),
+        found.score,
+        probe_score=found.probe_score,
+        linear_score=found.linear_score,
+        temperature=found.temperature,
+        calibration_error=found.calibration_error,
+        calibration_error_before=found.calibration_error_before,
+    )
+    if warning := teacher_warning(data.metric, ref):
+        tell(SearchMessage(warning, "warning"))
+    return ref
+
+
+def read_teacher_scores(data: Dataset, path: str, tell: Listen) -> TeacherScores:
+    """Read a file of a black-box teacher's scores, and tell what it holds.
+
+    Raises:
+        DataError: it cannot be read, or does not fit the dataset.
+    """
+    if not data.modality.texts:
+        raise DataError(f"teacher scores are matched with rows by their text, and {data.name} has none; give a teacher network")
+    scores = read_scores(path, data.target, per_row=data.modality.texts, text_columns=data.ref.text_columns)
+    for note in (*scores.notes, f"teacher scores: {scores.kind} of {len(scores.rows):,} texts"):
+        tell(SearchMessage(note))
+    return scores
+
+
+def match_scores(data: Dataset, part: Teacher, scores: TeacherScores, tell: Listen) -> TeacherRef:
+    """Make a file of scores the teacher of a dataset, telling how many rows have some."""
+    with Stage(tell, "teacher", "matching the teacher's scores with the rows") as stage:
+        found = scored_teacher(data, part, scores)
+        score = "too few validation rows have scores to judge it" if found.score is None else f"{data.metric} {found.score:.4f}"
+        stage.end(f"a file of scores: {found.coverage}; {score}")
     return TeacherRef(str(found.folder), found.score)
 
 

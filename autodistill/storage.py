@@ -128,3 +128,30 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def digest(*parts: bytes | str) -> str:
+    """Sixteen hexadecimal digits that name the parts, in order."""
+    sha = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        sha.update(len(data).to_bytes(8, "little"))
+        sha.update(data)
+    return sha.hexdigest()[:16]
+
+
+def cache_folder() -> Path:
+    """Where downloads, encoded splits, teachers and their outputs are kept: AUTODISTILL_CACHE or ~/.cache/autodistill."""
+    import os
+
+    return Path(os.environ.get("AUTODISTILL_CACHE", "~/.cache/autodistill")).expanduser()
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file aside, then put it in place: it is there in full or not at all."""
+    aside = path.with_name(path.name + ".part")
+    with aside.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)

@@ -27,17 +27,18 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from autodistill.events import Event, SearchStarted
+from autodistill.facts import DatasetFacts, TeacherRef
 from autodistill.limits import Feasibility, Limits
 from autodistill.recipe import Recipe
 from autodistill.records import Point, read_records
 from autodistill.space import Space
+from autodistill.study import Study
 from autodistill.tasks.base import DatasetRef
 from autodistill.train.assignment import Assignment, Report, TrialResult
-from autodistill.tuning.events import Event, SearchStarted
 from autodistill.tuning.ray_backend import ray_running
 from autodistill.tuning.run import SearchInterrupted, run_search
-from autodistill.tuning.settings import DatasetFacts, SearchSettings, TeacherRef
-from autodistill.tuning.study import Study
+from autodistill.tuning.settings import SearchSettings
 
 RECORDED = Path(__file__).parent.parent / "studies" / "recorded"
 EPOCHS = 8

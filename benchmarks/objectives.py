@@ -27,8 +27,10 @@ from scipy import stats
 
 from autodistill.components import specs
 from autodistill.errors import AutodistillError, RunError, UsageError
+from autodistill.families import fitting_families
 from autodistill.recipe import SLOTS, Recipe, Teacher
 from autodistill.space import Space
+from autodistill.task_types import IMAGE, target_of
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import Dataset, DatasetRef
 from autodistill.train.assignment import Assignment
@@ -78,30 +80,26 @@ class Arm:
 
 def arms(task: str) -> list[Arm]:
     """The arms of a task type: controls, then every objective that fits it."""
-    student = "timm" if task.startswith("image") else "cnn"
+    student = "timm" if task in IMAGE else "cnn"
     found = controls(task, student)
     for slot in SLOTS:
-        families = {kind: spec.options.get("families", (student,)) for kind, spec in specs(f"objective.{slot}", task).items()}
+        families = {kind: fitting_families(spec, task) or (student,) for kind, spec in specs(f"objective.{slot}", task).items()}
         if "bert" in {family for allowed in families.values() for family in allowed}:
-            found += [*controls(task, "bert"), Arm("kl" if student_learns_classes(task) else "mse", "bert", "prediction", soft(task))]
+            found += [*controls(task, "bert"), Arm(soft(task)["prediction"]["kind"], "bert", "prediction", soft(task))]
         for kind, allowed in sorted(families.items()):
             found += [Arm(name, allowed[0], slot, objective) for name, objective in variants(slot, kind)]
     return found
 
 
-def student_learns_classes(task: str) -> bool:
-    return not task.endswith("regression")
-
-
 def soft(task: str) -> dict[str, Any]:
     """Plain distillation: of classes kl, of scores mse."""
-    return {"prediction": {"kind": "kl" if student_learns_classes(task) else "mse"}}
+    return {"prediction": {"kind": target_of(task).soft_loss["kind"]}}
 
 
 def controls(task: str, student: str) -> list[Arm]:
     """No KD, label smoothing, and plain distillation from a random teacher."""
     found = [Arm(NO_KD, student, "controls", {})]
-    if student_learns_classes(task):
+    if target_of(task).has_label_smoothing:
         found.append(Arm(SMOOTHING, student, "controls", {"label_smoothing": 0.1}))
     kind = soft(task)["prediction"]["kind"]
     return [*found, Arm(f"{kind}, {RANDOM_TEACHER}", student, "controls", soft(task), random_teacher=True)]
@@ -154,7 +152,7 @@ def run_dataset(name: str, args: argparse.Namespace, path: Path) -> list[str]:
 
     ref = DatasetRef(name, args.limit_train)
     dataset = load_dataset(ref)
-    (teacher,) = Space.load("image" if dataset.is_image else "text", dataset.task).teachers()
+    (teacher,) = Space.load(dataset.modality.name, dataset.task).teachers()
     if args.teacher is not None:
         teacher = teacher.model_copy(update={"model": args.teacher})
     before = [row for row in recorded(path) if row["dataset"] == dataset.name]

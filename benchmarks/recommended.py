@@ -26,6 +26,7 @@ from rich.table import Table as Grid
 from threadpoolctl import threadpool_limits
 
 from autodistill.errors import AutodistillError
+from autodistill.events import Event, StageFinished
 from autodistill.features import dataset_features
 from autodistill.limits import Limits
 from autodistill.recipe import Recipe
@@ -33,7 +34,7 @@ from autodistill.recommend.defaults import default_recipes
 from autodistill.recommend.library import shipped
 from autodistill.recommend.methods import METHODS, SHIPPED
 from autodistill.recommend.recommender import Recommender
-from autodistill.recommend.table import Target
+from autodistill.recommend.table import NewDataset
 from autodistill.space import Space
 from autodistill.stages import store_outputs, train_teacher
 from autodistill.tasks import load_dataset
@@ -44,7 +45,6 @@ from autodistill.train.data import Opened, open_inputs
 from autodistill.train.feasible import Feasibilities
 from autodistill.train.taps import space_taps
 from autodistill.train.trial import run_trial
-from autodistill.tuning.events import Event, StageFinished
 
 ROWS, PARAMS = 1500, 6_000_000
 EPOCHS = {"text": 3, "image": 8}
@@ -59,7 +59,7 @@ def listed(data: Dataset, space: Space, opened: Opened, top: int) -> Lists:
     """What each method recommends, and what it is compared with."""
     group = dataset_group(data.name)
     studies = [study for study in shipped() if study.group != group]
-    target = Target(space.task, pd.Series(dataset_features(data), dtype=float))
+    target = NewDataset(space.task, pd.Series(dataset_features(data), dtype=float))
     feasible = Feasibilities(Limits(PARAMS, None), {space.defaults().teacher: opened})
     found: Lists = {}
     with threadpool_limits(1, user_api="openmp"):
@@ -75,9 +75,9 @@ def listed(data: Dataset, space: Space, opened: Opened, top: int) -> Lists:
 def train(dataset: str, top: int, kept: dict[str, dict[str, float]], keep: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     """Train all that is listed for a dataset and has not been trained yet; returns each list's scores, and the teacher's."""
     data = load_dataset(DatasetRef(dataset, ROWS))
-    epochs = EPOCHS["image" if data.is_image else "text"]
-    space = Space.load("image" if data.is_image else "text", data.task).fixed("training.epochs", epochs)
-    if not data.is_image:
+    epochs = EPOCHS[data.modality.name]
+    space = Space.load(data.modality.name, data.task).fixed("training.epochs", epochs)
+    if "teacher.min_steps" in space.parameters:
         space = space.fixed("teacher.min_steps", 0)  # as the teachers of most recorded studies
     part = space.defaults().teacher
     teacher = train_teacher(data, part, 0, tell)

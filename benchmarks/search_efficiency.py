@@ -36,9 +36,10 @@ from autodistill.recipe import Recipe
 from autodistill.recommend.library import RecordedStudy, find, shipped
 from autodistill.recommend.recommender import Recommender
 from autodistill.recommend.replay import Blackbox
-from autodistill.recommend.table import Target, recipe_frame
+from autodistill.recommend.table import NewDataset, recipe_frame
 from autodistill.records import Point
 from autodistill.space import Space
+from autodistill.task_types import modality_of
 from autodistill.tuning.sampler import Halving, chooser, enter_rung, make_sampler, rungs
 
 WAYS = ("random", "tpe", "tpe_asha", "warm", "warm_prior")
@@ -67,14 +68,14 @@ class Replay:
     def __init__(self, study: RecordedStudy, others: list[RecordedStudy]) -> None:
         self.study, self.blackbox = study, Blackbox(study)
         recorded = study.records[0].recipe
-        self.space = Space.load("image" if study.task.startswith("image") else "text", study.task)
+        self.space = Space.load(modality_of(study.task).name, study.task)
         for name, value in recorded["teacher"].items():  # the study's own teacher: nothing hangs on it within a study
             if f"teacher.{name}" in self.space.parameters:
                 self.space = self.space.fixed(f"teacher.{name}", value)
         self.space = self.space.fixed("training.epochs", recorded["training"]["epochs"])
         self.rungs = rungs(self.blackbox.epochs)
         self.recommender = Recommender([other for other in others if other.group != study.group])
-        self.target = Target(study.task, pd.Series(study.features, dtype=float))
+        self.target = NewDataset(study.task, pd.Series(study.features, dtype=float))
 
     def search(self, way: str, seed: int, goal: float, first: list[Recipe]) -> Reached:
         if way == "random":

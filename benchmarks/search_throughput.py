@@ -72,7 +72,7 @@ def spread(seconds: list[float], trials: int) -> float:
 def run_ours(asked: dict[str, Any]) -> dict[str, Any]:
     """Search, in this process, and tell what took how long."""
     import autodistill
-    from autodistill.tuning.events import Event, SearchStarted, StageFinished, StageStarted, TrialFinished, TrialStarted
+    from autodistill.events import Event, SearchStarted, StageFinished, StageStarted, TrialFinished, TrialStarted
 
     moments: dict[str, float] = {"imported": time.perf_counter()}
     stages: dict[str, float] = {}

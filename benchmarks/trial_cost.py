@@ -36,7 +36,6 @@ from trial_world import STUDENTS, TEACHERS, World, as_in_a_worker, forget_peak, 
 
 from autodistill.models.base import pick_device
 from autodistill.models.fitting import cpu_threads, training_batches
-from autodistill.models.text import EncodedText
 
 RATIOS = {
     "stored_over_plain": ("stored", "plain"),
@@ -95,8 +94,9 @@ def _peak(told: Any, *arm: Any) -> None:
 def _two_steps(name: str, world: World, student: dict[str, Any], device: torch.device, threads: int) -> None:
     inputs = world.opened.train
     batches = _batches(world)
-    if isinstance(inputs, EncodedText):
-        batches = sorted(batches, key=lambda rows: -int(inputs.lengths[rows].max()))
+    lengths = inputs.lengths
+    if lengths is not None:
+        batches = sorted(batches, key=lambda rows: -int(lengths[rows].max()))
     arm = build_arm(name, world, student, BATCH[world.modality], str(device), threads)
     for rows in batches[:2]:
         arm.step(rows)
@@ -105,8 +105,7 @@ def _two_steps(name: str, world: World, student: dict[str, Any], device: torch.d
 
 def _batches(world: World) -> list[Tensor]:
     inputs, size = world.opened.train, BATCH[world.modality]
-    lengths = inputs.lengths if isinstance(inputs, EncodedText) else None
-    return [rows for rows in training_batches(lengths, len(inputs), size, torch.Generator().manual_seed(0)) if len(rows) == size]
+    return [rows for rows in training_batches(inputs.lengths, len(inputs), size, torch.Generator().manual_seed(0)) if len(rows) == size]
 
 
 def measure(

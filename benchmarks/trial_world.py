@@ -14,16 +14,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autodistill.models.sources import MINILM
+from autodistill.environment import KEEP_MEMORY
+from autodistill.models.pretrained import MINILM
 from autodistill.recipe import Recipe, Teacher
-from autodistill.storage import lock, new_folder
+from autodistill.storage import cache_folder, digest, lock, new_folder
 from autodistill.tasks import load_dataset
-from autodistill.tasks.base import Dataset, DatasetRef, cache_folder, digest
+from autodistill.tasks.base import Dataset, DatasetRef
 from autodistill.teacher.load import save_teacher, untrained_teacher
 from autodistill.teacher.outputs import TeacherOutputs
 from autodistill.teacher.plan import Plan
 from autodistill.train.data import Opened, TrainView, TrialData, open_inputs
-from autodistill.tuning.environment import KEEP_MEMORY
 
 TEXT_STUDENTS: dict[str, dict[str, Any]] = {
     "bert 3×192": {"family": "bert", "layers": 3, "hidden_size": 192, "heads": 6},
@@ -142,7 +142,7 @@ class LiveData(TrialData):
         found = view.outputs
         nothing = Plan((), self._taps.kinds, found.plan.bytes, "")
         live = TeacherOutputs(found.folder, found.teacher, found.inputs, found.shape, nothing, found.device, found.entries)
-        return TrainView(view.inputs, live, view.mean, view.scale)
+        return TrainView(view.inputs, live, view.scaling)
 
 
 def synchronise(device: torch.device) -> None:

@@ -12,10 +12,10 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
 from autodistill.limits import Limits
-from autodistill.records import TrialRecord
+from autodistill.ranking import rank
+from autodistill.records import FOLLOWING, TrialRecord
 from autodistill.report import measures, texts
 from autodistill.report.importance import component_importance
-from autodistill.tuning.study import rank
 
 from . import style
 
@@ -79,7 +79,7 @@ def importance(records: Sequence[TrialRecord], limits: Limits = Limits()) -> go.
 def values(records: Sequence[TrialRecord], limits: Limits = Limits()) -> go.Figure:  # noqa: B008 — frozen
     """For each choice in the pipeline, the scores of the completed trials that made it: median, middle half, and extremes."""
     title = "Scores by the choices that were made"
-    done = [item for item in measures.completed(records) if item.role != "repeat"]
+    done = [item for item in measures.completed(records) if item.role not in FOLLOWING]
     best = next(iter(rank(list(records), limits)), None)
     groups: list[tuple[str, list[tuple[str, list[float]]]]] = []
     for path in sorted(measures.varying(done), key=lambda path: _worth(path) > 0):
@@ -282,7 +282,7 @@ def _as_number(name: str) -> float:
 def loss_mix(records: Sequence[TrialRecord], limits: Limits = Limits()) -> go.Figure:  # noqa: B008
     """The weight of every term of the loss in every completed trial, coloured by score."""
     title = "The loss mix"
-    done = [item for item in measures.completed(records) if item.role != "repeat"]
+    done = [item for item in measures.completed(records) if item.role not in FOLLOWING]
     if not done:
         return style.nothing(title, "No trial was trained to its end, so there is no loss mix to show.")
     done.sort(key=lambda item: item.score or 0.0)

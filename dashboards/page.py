@@ -15,21 +15,21 @@ import jinja2
 import plotly.graph_objects as go
 from markupsafe import Markup
 
+from autodistill.facts import TeacherRef, best_teacher
 from autodistill.limits import Limits
+from autodistill.ranking import count, rank, was_interrupted
 from autodistill.recipe import Recipe
 from autodistill.records import TrialRecord
 from autodistill.report import measures, texts
 from autodistill.report.answer import answer
-from autodistill.report.leaderboard import Row, failures, rows, verdict
+from autodistill.report.leaderboard import Row, data_reading, failures, rows, verdict
 from autodistill.tasks.base import DatasetRef
-from autodistill.tuning.settings import SearchSettings, TeacherRef
-from autodistill.tuning.study import best_teacher, count, rank, was_interrupted
+from autodistill.tuning.settings import SearchSettings
 
 from . import FIGURES, costs, style
 
 if TYPE_CHECKING:
     from autodistill.recommend.library import RecordedStudy
-    from autodistill.tuning.study import Study
 
 _AIR = 14
 """Pixels above a plot on the page."""
@@ -55,13 +55,6 @@ class Subject:
     settings: SearchSettings
     about: Mapping[str, Any]
     recipe: str
-
-
-def render(study: Study) -> str:
-    """The page of a study."""
-    recipe = study.folder / "recommended.yaml"
-    text = recipe.read_text(encoding="utf-8") if recipe.exists() else ""
-    return render_subject(Subject(study.name, study.trial_records, study.limits, study.settings, study.about, text))
 
 
 def render_recorded(study: RecordedStudy) -> str:
@@ -92,7 +85,7 @@ def render_subject(study: Subject) -> str:
         study=study,
         asked=_asked(study),
         answer=answer(records, limits),
-        verdict=verdict(records, limits),
+        verdict=f"{verdict(records, limits)} {data_reading(records, study.about['dataset'].get('unlabelled_rows', 0))}".rstrip(),
         facts=_facts(best, records, teacher),
         rows=[_cells(row) for row in found],
         metric=texts.clean(records[0].metric) if records else "score",
@@ -243,6 +236,7 @@ def _reproduce(settings: SearchSettings) -> str:
         ("--max-params", shares.get("parameters", settings.max_params)), ("--max-latency", shares.get("latency", latency)),
         ("--seed", settings.seed),
         ("--repeats", settings.repeats if settings.repeats > 1 else None),
+        *(("--unlabelled", place) for place in settings.dataset.unlabelled), ("--limit-unlabelled", settings.dataset.limit_unlabelled),
         ("--study", f"{settings.study}-again"),
     ]  # fmt: skip
     options[1:1] = [("--text-column", name) for name in settings.dataset.text_columns or ()]

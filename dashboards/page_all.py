@@ -57,10 +57,10 @@ def headline(studies: Sequence[RecordedStudy]) -> str:
 
 def recommender_table(studies: Sequence[RecordedStudy]) -> tuple[list[dict[str, Any]], str]:
     """How good each way of recommending is, leaving one group of datasets out; and why there is no such table, if there is none."""
+    from autodistill.environment import cores
     from autodistill.recommend.evaluate import DEPTHS, evaluate
     from autodistill.recommend.methods import SHIPPED
     from autodistill.recommend.table import from_studies
-    from autodistill.tuning.environment import cores
 
     try:
         found = evaluate(from_studies(studies), methods=("portfolio", SHIPPED), jobs=cores())

@@ -10,9 +10,9 @@ import numpy as np
 import plotly.graph_objects as go
 
 from autodistill.limits import Limits
-from autodistill.records import BASELINES, Role, TrialRecord
+from autodistill.ranking import rank
+from autodistill.records import BASELINES, FOLLOWING, Role, TrialRecord
 from autodistill.report import measures, texts
-from autodistill.tuning.study import rank
 
 from . import style
 
@@ -35,7 +35,7 @@ def latency(records: Sequence[TrialRecord], limits: Limits = Limits()) -> go.Fig
 def _against(records: Sequence[TrialRecord], limits: Limits, cost: Cost, title: str) -> go.Figure:
     words = texts.params if cost == "params" else texts.latency
     seeds = {item.record.trial: item for item in measures.by_recipe(records)}
-    drawn = [item for item in records if item.role != "repeat" or item.trial in seeds]
+    drawn = [item for item in records if item.role not in FOLLOWING or item.trial in seeds]
     drawn = [item for item in drawn if measures.score_of(item) is not None and (getattr(item, cost) or 0) > 0]
     if not drawn:
         return style.nothing(title, _NO_SCORE if cost == "params" else "No trial has both a score and a measured latency.")
@@ -64,7 +64,7 @@ def _against(records: Sequence[TrialRecord], limits: Limits, cost: Cost, title: 
     able = [item for item in drawn if item.trial in allowed]
     place("stopped early", [item for item in able if item.state == "pruned"], style.LINE, "circle-open", 7, faint + 0.15, 1.2)
     place("over a limit", [item for item in drawn if item.trial not in allowed], style.LINE, "x-thin", 7, 1.0, 1.4)
-    for role in ("explore", "search", "repeat", "recommended", "given", "no_kd", "plain_kd", "defaults"):
+    for role in ("explore", "search", "repeat", "recommended", "given", *BASELINES):
         found = [item for item in able if item.role == role and item.state == "complete"]
         colour, symbol = style.ROLES[role]
         place(_role(role), found, colour, symbol, *((11, 1.0) if role in BASELINES else (8, faint)))
@@ -158,7 +158,7 @@ def curves(records: Sequence[TrialRecord], limits: Limits = Limits()) -> go.Figu
     figure = style.make(title, 440)
     best = next((item.trial for item in rank(list(records), limits) if item.curve), None)
     special = [item for item in with_points if item.trial == best or (item.role in BASELINES and item.trial != best)]
-    others = [item for item in with_points if item not in special and item.role != "repeat"]
+    others = [item for item in with_points if item not in special and item.role not in FOLLOWING]
     opacity = 0.55 if len(others) < 40 else 0.3 if len(others) < 400 else 0.12
     stopped = [item for item in others if item.state == "pruned"]
     ran = [item for item in others if item.state != "pruned"]

@@ -23,12 +23,15 @@ SCALE: list[list[float | str]] = [[0.0, "#d6e3ee"], [0.35, "#8fbbd9"], [0.7, "#2
 ROLES: dict[Role, tuple[str, str]] = {
     "no_kd": (BLACK, "square"),
     "plain_kd": (ORANGE, "diamond"),
+    "pseudo_labels": (YELLOW, "diamond-wide"),
+    "plain_kd_all": (ORANGE, "diamond-tall"),
     "defaults": (GREEN, "triangle-up"),
     "given": (VERMILION, "star"),
     "recommended": (PURPLE, "circle"),
     "explore": (SKY, "circle"),
     "search": (BLUE, "circle"),
     "repeat": (MUTED, "circle"),
+    "fewer_rows": (MUTED, "circle-open"),
 }
 """Colour and marker of a trial by its role: baselines differ in shape too."""
 

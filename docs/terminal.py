@@ -20,7 +20,7 @@ from rich.text import Text
 import autodistill
 from autodistill.cli.live import LiveView
 from autodistill.cli.progress import Progress
-from autodistill.tuning.events import Event, TrialFinished, TrialReported
+from autodistill.events import Event, TrialFinished, TrialReported
 
 WIDTH, HEIGHT = 100, 24
 

@@ -48,7 +48,7 @@ def commands(dataset: str, work: Path) -> list[list[str]]:
 def usual_recipes(dataset: str, work: Path) -> list[Path]:
     """Files of the default recipes for a dataset."""
     data = load_dataset(DatasetRef(dataset, ROWS))
-    kind = "image" if data.is_image else "text"
+    kind = data.modality.name
     base = Space.load(kind, data.task).fixed("training.epochs", EPOCHS[kind]).defaults()
     files = []
     for name, recipe in default_recipes(base).items():

@@ -17,18 +17,20 @@ import optuna
 from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
 from autodistill.errors import AutodistillError, StudyError
+from autodistill.facts import DatasetFacts, TeacherRef
 from autodistill.limits import Limits
+from autodistill.optuna_storage.open import close_storage, open_storage
 from autodistill.recipe import Recipe
 from autodistill.recommend.library import RecordedStudy, load
-from autodistill.recommend.table import modality
 from autodistill.records import TrialRecord, write_records
 from autodistill.space import Space
+from autodistill.study import Study
+from autodistill.study_folder import default_storage, write_about
+from autodistill.task_types import modality_name
 from autodistill.tasks.base import DatasetRef
 from autodistill.tuning.run import about_search
 from autodistill.tuning.sampler import chooser
-from autodistill.tuning.settings import DatasetFacts, SearchSettings, TeacherRef
-from autodistill.tuning.storage import close_storage, open_storage
-from autodistill.tuning.study import Study, default_storage, write_about
+from autodistill.tuning.settings import SearchSettings
 from autodistill.tuning.translate import Plan
 
 RECORDED = Path(__file__).resolve().parent / "recorded"
@@ -42,7 +44,7 @@ def restore(entry: RecordedStudy, work: Path) -> Study:
         StudyError: there is a study of that name, or the space has another teacher by now.
     """
     asked = entry.about["settings"]
-    space = Space.load(modality(entry.task), entry.task).fixed("training.epochs", asked["max_epochs"])
+    space = Space.load(modality_name(entry.task), entry.task).fixed("training.epochs", asked["max_epochs"])
     settings = SearchSettings(
         dataset=DatasetRef(entry.dataset, asked["limit_train"], asked["seed"]),
         study=entry.dataset,

@@ -19,10 +19,12 @@ from tiny_teacher import save_bert, text_dataset
 import autodistill
 from autodistill.api import _measured_before, check_given
 from autodistill.errors import RecipeError, UsageError
+from autodistill.events import StageFinished
 from autodistill.limits import Limits
 from autodistill.models.fitting import evaluate
 from autodistill.recipe import Recipe
 from autodistill.space import Space
+from autodistill.study_folder import SCHEMA, write_about
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import DatasetRef
 from autodistill.teacher.load import load_teacher
@@ -31,9 +33,7 @@ from autodistill.train.cost import count_parameters
 from autodistill.train.data import open_inputs
 from autodistill.train.students import load_student
 from autodistill.train.trial import run_trial
-from autodistill.tuning.events import StageFinished
 from autodistill.tuning.settings import SearchSettings
-from autodistill.tuning.study import SCHEMA, write_about
 
 SPACE = """\
 version: 1

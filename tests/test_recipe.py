@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from autodistill.errors import RecipeError
+from autodistill.parts import FORMS, Component, LayerMapped, Mixing, Projected, TokenReading, Viewed, Weighted, bases
 from autodistill.recipe import Recipe
 
 TEXT = """\
@@ -148,3 +149,33 @@ def test_recipes_do_not_change() -> None:
     recipe = Recipe.parse(_data())
     with pytest.raises(ValueError, match="frozen"):
         recipe.task = "text-regression"
+
+
+@pytest.mark.parametrize(
+    ("slot", "part", "forms"),
+    [
+        ("prediction", {"kind": "kl"}, {Weighted}),
+        ("intermediate", {"kind": "mse"}, {Weighted, LayerMapped, TokenReading, Projected}),
+        ("intermediate", {"kind": "cka"}, {Weighted, LayerMapped, TokenReading}),  # it drops the projection
+        ("attention", {"kind": "mse"}, {Weighted, LayerMapped}),
+        ("attention", {"kind": "minilm"}, {Weighted}),  # it drops the layer map
+        ("relation", {"kind": "none"}, set()),
+    ],
+)
+def test_a_part_is_of_the_classes_whose_fields_it_has(slot: str, part: dict[str, object], forms: set[type[Component]]) -> None:
+    found = Recipe.parse(_data(student={"family": "bert"}, objective={slot: part})).objective.slots[slot]
+    assert {form for form in FORMS if isinstance(found, form)} == forms
+    assert {form for form, names in FORMS.items() if names <= set(type(found).model_fields)} == forms
+
+
+def test_augmentations_have_views_and_all_can_mix() -> None:
+    none, words = (Recipe.parse(_data(augmentation={"kind": kind})).augmentation for kind in ("none", "random"))
+    assert isinstance(none, Mixing)
+    assert not isinstance(none, Viewed)
+    assert isinstance(words, Mixing)
+    assert isinstance(words, Viewed)
+
+
+def test_fields_that_come_together_are_dropped_together() -> None:
+    with pytest.raises(TypeError, match="layer_map, layers come together"):
+        bases(["weight", "layers"])

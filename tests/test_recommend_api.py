@@ -12,6 +12,7 @@ from tiny_teacher import save_bert, text_dataset
 import autodistill
 from autodistill import recommend_api
 from autodistill.errors import ModelError
+from autodistill.events import SearchMessage, StageFinished
 from autodistill.limits import Feasibility, Limits
 from autodistill.models import count_params
 from autodistill.models.sources import source_folder
@@ -20,7 +21,6 @@ from autodistill.space import Space
 from autodistill.teacher.load import untrained_teacher
 from autodistill.train.cost import count_parameters
 from autodistill.train.data import open_inputs
-from autodistill.tuning.events import SearchMessage, StageFinished
 
 sys.path.insert(0, str(Path(__file__).parent / "recommend"))
 from recorded import dataset_facts, study

@@ -119,7 +119,11 @@ def test_baselines_share_the_defaults_student() -> None:
     for name, task in SHIPPED:
         space = Space.load(name, task)
         baselines = space.baselines()
-        assert list(baselines) == ["no_kd", "plain_kd", "defaults"]
+        hard = [] if task.endswith("regression") else ["pseudo_labels"]
+        assert list(baselines) == ["no_kd", "plain_kd", *hard, "plain_kd_all", "defaults"]
+        shares = {role: recipe.training.unlabelled_share > 0 for role, recipe in baselines.items()}
+        assert [role for role, uses_them in shares.items() if not uses_them] == ["no_kd", "plain_kd"]
+        assert list(space.without_unlabelled().baselines()) == ["no_kd", "plain_kd", "defaults"]
         assert {recipe.student for recipe in baselines.values()} == {space.defaults().student}
         assert baselines["no_kd"].objective.terms == {}
         assert set(baselines["plain_kd"].objective.terms) == {"prediction"}

@@ -17,8 +17,7 @@ from autodistill.errors import ModelError
 from autodistill.models.base import pick_device
 from autodistill.models.sources import quiet, source_folder, weight_files
 from autodistill.models.text import load_tokenizer
-from autodistill.storage import file_fingerprint, lock, new_tensors
-from autodistill.tasks.base import cache_folder, digest
+from autodistill.storage import cache_folder, digest, file_fingerprint, lock, new_tensors
 
 _LOGITS_AT_ONCE = 2**26
 _LONGEST = 512

@@ -12,10 +12,11 @@ up by the share: it stands for what the teacher would say of the mixed row, from
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -25,39 +26,14 @@ from autodistill.models.base import Batch, ImageBatch, Outputs, TextBatch
 
 
 @dataclass(frozen=True)
-class Mix:
-    """How a batch is mixed: row i becomes share · row i + (1 − share) · row partner[i]. partner: (B,) int64.
-
-    box: top, bottom, left, right in pixels; within them an image is its partner's, elsewhere its own, and `share` is its own part of
-    the area. None for images added up.
-    """
+class Mix(ABC):
+    """How a batch is mixed: row i becomes share · row i + (1 − share) · row partner[i]. partner: (B,) int64."""
 
     partner: Tensor
     share: float
-    box: tuple[int, int, int, int] | None = None
 
     @classmethod
-    def of(cls, batch: Batch, mixing: str, concentration: float, rng: np.random.Generator) -> Mix:
-        """A mix of a batch. mixing: `mixup` or, of images, `cutmix`."""
-        if isinstance(batch, TextBatch):
-            return cls.draw(concentration, len(batch.ids), rng)
-        rows, _, height, width = batch.pixels.shape
-        return cls.cut(concentration, rows, height, width, rng) if mixing == "cutmix" else cls.draw(concentration, rows, rng)
-
-    @classmethod
-    def cut(cls, concentration: float, rows: int, height: int, width: int, rng: np.random.Generator) -> Mix:
-        """A mix by a box: its area 1 − share of `draw`, its centre anywhere; what is beyond the edge is cut off and the share set right."""
-        mix = cls.draw(concentration, rows, rng)
-        side = math.sqrt(1.0 - mix.share)
-        centre_y, centre_x = int(rng.integers(height)), int(rng.integers(width))
-        tall, wide = round(side * height), round(side * width)
-        top, left = centre_y - tall // 2, centre_x - wide // 2
-        box = max(top, 0), min(top + tall, height), max(left, 0), min(left + wide, width)
-        area = (box[1] - box[0]) * (box[3] - box[2])
-        return cls(mix.partner, 1.0 - area / (height * width), box)
-
-    @classmethod
-    def draw(cls, concentration: float, rows: int, rng: np.random.Generator) -> Mix:
+    def draw(cls, concentration: float, rows: int, rng: np.random.Generator) -> Self:
         """A share from Beta(concentration, concentration), folded to ≥ 1/2 so that a row stays the larger part, and a permutation."""
         share = float(rng.beta(concentration, concentration))
         return cls(torch.from_numpy(rng.permutation(rows)), max(share, 1.0 - share))
@@ -66,17 +42,9 @@ class Mix:
         """Mix the rows of a float tensor (B, …)."""
         return self.share * values + (1.0 - self.share) * values[self.partner]
 
-    def batch(self, batch: Batch) -> Batch:
-        """Mix the pixels; of texts, only the masks: the rest is mixed where they are embedded (`embeddings`)."""
-        if isinstance(batch, ImageBatch) and self.box is not None:
-            top, bottom, left, right = self.box
-            pixels = batch.pixels.clone()
-            pixels[:, :, top:bottom, left:right] = batch.pixels[self.partner, :, top:bottom, left:right]
-            return ImageBatch(pixels)
-        if isinstance(batch, ImageBatch):
-            return ImageBatch(self.tensor(batch.pixels))
-        segments = torch.where(batch.mask, batch.segments, batch.segments[self.partner])
-        return TextBatch(batch.ids, batch.mask | batch.mask[self.partner], segments)
+    @abstractmethod
+    def batch(self, batch: Any) -> Batch:
+        """Mix the rows of a batch, as far as that is done before the student reads them."""
 
     def outputs(self, outputs: Outputs) -> Outputs:
         """Mix all of a teacher's outputs, which stands for running it on the mixed rows."""
@@ -88,7 +56,7 @@ class Mix:
 
     @contextmanager
     def embeddings(self, table: nn.Module | None) -> Iterator[None]:
-        """While the block runs, mix what a text student's word embeddings give."""
+        """While the block runs, mix what a text student's word embeddings give; a student without any has mixed inputs already."""
         if table is None:
             yield
             return
@@ -97,3 +65,51 @@ class Mix:
             yield
         finally:
             handle.remove()
+
+
+@dataclass(frozen=True)
+class TextMix(Mix):
+    """Of texts, whose word embeddings are mixed (`embeddings`)."""
+
+    def batch(self, batch: TextBatch) -> TextBatch:
+        """Mix the masks alone: a mixed row has the tokens of both."""
+        segments = torch.where(batch.mask, batch.segments, batch.segments[self.partner])
+        return TextBatch(batch.ids, batch.mask | batch.mask[self.partner], segments)
+
+
+@dataclass(frozen=True)
+class ImageMix(Mix):
+    """Of images.
+
+    box: top, bottom, left, right in pixels; within them an image is its partner's, elsewhere its own, and `share` is its own part of
+    the area. None for images added up.
+    """
+
+    box: tuple[int, int, int, int] | None = None
+
+    @classmethod
+    def of(cls, batch: ImageBatch, mixing: str, concentration: float, rng: np.random.Generator) -> Self:
+        """A mix of a batch. mixing: `mixup` or `cutmix`."""
+        rows, _, height, width = batch.pixels.shape
+        return cls.cut(concentration, rows, height, width, rng) if mixing == "cutmix" else cls.draw(concentration, rows, rng)
+
+    @classmethod
+    def cut(cls, concentration: float, rows: int, height: int, width: int, rng: np.random.Generator) -> Self:
+        """A mix by a box: its area 1 − share of `draw`, its centre anywhere; what is beyond the edge is cut off and the share set right."""
+        mix = cls.draw(concentration, rows, rng)
+        side = math.sqrt(1.0 - mix.share)
+        centre_y, centre_x = int(rng.integers(height)), int(rng.integers(width))
+        tall, wide = round(side * height), round(side * width)
+        top, left = centre_y - tall // 2, centre_x - wide // 2
+        box = max(top, 0), min(top + tall, height), max(left, 0), min(left + wide, width)
+        area = (box[1] - box[0]) * (box[3] - box[2])
+        return cls(mix.partner, 1.0 - area / (height * width), box)
+
+    def batch(self, batch: ImageBatch) -> ImageBatch:
+        """Add the pixels up, or paste the partner's box."""
+        if self.box is None:
+            return ImageBatch(self.tensor(batch.pixels))
+        top, bottom, left, right = self.box
+        pixels = batch.pixels.clone()
+        pixels[:, :, top:bottom, left:right] = batch.pixels[self.partner, :, top:bottom, left:right]
+        return ImageBatch(pixels)

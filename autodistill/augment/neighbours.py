@@ -14,8 +14,7 @@ from torch import Tensor
 
 from autodistill.errors import ModelError
 from autodistill.models.sources import quiet, weight_files
-from autodistill.storage import file_fingerprint, lock, new_tensors
-from autodistill.tasks.base import cache_folder, digest
+from autodistill.storage import cache_folder, digest, file_fingerprint, lock, new_tensors
 
 _SOURCES_AT_ONCE = 512
 _BEFORE_WORDS = ("Ġ", "▁")  # byte-level BPE's and SentencePiece's mark of a space

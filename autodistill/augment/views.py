@@ -15,9 +15,9 @@ import torch
 
 from autodistill.models.image import EncodedImages
 from autodistill.models.text import EncodedText, encode_split
-from autodistill.recipe import Component
-from autodistill.storage import lock, new_folder
-from autodistill.tasks.base import Split, cache_folder, digest
+from autodistill.parts import Component, Viewed
+from autodistill.storage import cache_folder, digest, lock, new_folder
+from autodistill.tasks.base import Split
 
 ORIGINAL = "original"
 
@@ -39,7 +39,7 @@ class Reader:
 
 def view_count(augmentation: Component) -> int:
     """How many views the epochs of a recipe take turns with."""
-    return 1 if augmentation.name == "none" else 1 + int(getattr(augmentation, "copies", 1))
+    return 1 + augmentation.copies if isinstance(augmentation, Viewed) else 1
 
 
 def view_key(augmentation: Component, copy: int, seed: int) -> str:

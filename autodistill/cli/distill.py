@@ -67,6 +67,8 @@ def run(args: argparse.Namespace) -> int:
                 seeds=args.seeds,
                 seed=args.seed,
                 limit_train=args.limit_train,
+                unlabelled=tuple(args.unlabelled),
+                limit_unlabelled=args.limit_unlabelled,
                 text_columns=None if args.text_column is None else tuple(args.text_column),
                 label_column=args.label_column,
                 control=not args.no_control,
@@ -93,9 +95,11 @@ def _told_that_finished_seeds_are_kept() -> Iterator[None]:
 def command_line(args: argparse.Namespace) -> str:
     """The command, as it can be pasted into a shell."""
     words = ["autodistill", "distill", args.recipe, "--dataset", args.dataset, "--out", args.out, "--seeds", str(args.seeds)]
-    for name in ("seed", "limit_train", "label_column"):
+    for name in ("seed", "limit_train", "limit_unlabelled", "label_column"):
         value = getattr(args, name)
         words += [f"--{name.replace('_', '-')}", str(value)] if value else []
+    for place in args.unlabelled:
+        words += ["--unlabelled", place]
     for column in args.text_column or []:
         words += ["--text-column", column]
     return shlex.join([*words, *(["--no-control"] if args.no_control else [])])

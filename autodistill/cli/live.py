@@ -14,9 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autodistill.cli.progress import Progress, StageState, TrialState, best_line, count_line, state_word, time_line
-from autodistill.records import TrialRecord
-from autodistill.report import texts
-from autodistill.tuning.events import (
+from autodistill.events import (
     Event,
     SearchFinished,
     SearchMessage,
@@ -28,6 +26,8 @@ from autodistill.tuning.events import (
     TrialFinished,
     TrialStarted,
 )
+from autodistill.records import TrialRecord
+from autodistill.report import texts
 
 STYLES = {"running": "cyan", "complete": "green", "pruned": "yellow", "failed": "red", "interrupted": "magenta"}
 STAGES: tuple[Stage, ...] = ("data", "teacher", "outputs", "warm")

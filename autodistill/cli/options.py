@@ -96,6 +96,12 @@ def add_dataset(place: Options) -> None:
         "--dataset", metavar="NAME|PATH", required=True, help="a name (see `autodistill datasets`), a hub id, a file or folder"
     )
     place.add_argument("--limit-train", metavar="N", type=count, help="train on N rows of it: a seeded, stratified subset")
+    place.add_argument(
+        "--unlabelled", metavar="PATH", action="append", default=[],
+        help="rows without labels: csv, tsv, jsonl, parquet, txt (a text a line), a folder of images; several times; "
+        "`rest` for the training rows beyond --limit-train",
+    )  # fmt: skip
+    place.add_argument("--limit-unlabelled", metavar="N", type=count, help="use N of them: a seeded subset")
     place.add_argument("--text-column", metavar="NAME", action="append", help="the column of texts; twice for pairs of texts")
     place.add_argument("--label-column", metavar="NAME", help="the column of labels")
 

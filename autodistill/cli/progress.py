@@ -6,10 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from autodistill.limits import Limits
-from autodistill.records import BASELINES, UNCOUNTED, Role, TrialRecord
-from autodistill.report import texts
-from autodistill.tuning.events import (
+from autodistill.events import (
     Event,
     SearchFinished,
     SearchStarted,
@@ -21,7 +18,10 @@ from autodistill.tuning.events import (
     TrialReported,
     TrialStarted,
 )
-from autodistill.tuning.study import count, rank, was_interrupted
+from autodistill.limits import Limits
+from autodistill.ranking import count, rank, was_interrupted
+from autodistill.records import BASELINES, UNCOUNTED, Role, TrialRecord
+from autodistill.report import texts
 
 
 @dataclass
@@ -146,7 +146,8 @@ class Progress:
         if not known:
             return budget
         mean = sum(known) / len(known)
-        baselines = len(BASELINES) - len({record.role for record in self.shown if record.role in BASELINES and not was_interrupted(record)})
+        ended = {record.role for record in self.shown if record.role in BASELINES and not was_interrupted(record)}
+        baselines = max(0, self.search.baselines - len(ended))
         work = mean * (max(0, self.search.trials - self.searched) + baselines)
         work -= sum(min(now - trial.began, mean) for trial in self.running.values())
         left = max(0.0, work) / max(1, self.search.workers)

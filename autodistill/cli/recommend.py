@@ -62,6 +62,8 @@ def run(args: argparse.Namespace) -> int:
             max_latency_ms=args.max_latency,
             top=args.top,
             limit_train=args.limit_train,
+            unlabelled=tuple(args.unlabelled),
+            limit_unlabelled=args.limit_unlabelled,
             seed=args.seed,
             text_columns=None if args.text_column is None else tuple(args.text_column),
             label_column=args.label_column,

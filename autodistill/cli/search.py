@@ -20,17 +20,17 @@ from autodistill.cli.progress import Progress
 from autodistill.cli.stages import all_to_stderr
 from autodistill.components import TASKS
 from autodistill.errors import RunError, UsageError
+from autodistill.events import Listen, Stage
 from autodistill.recipe import Recipe
 from autodistill.records import TrialRecord, read_records
-from autodistill.report.html import write_report
 from autodistill.report.importance import component_importance, sentence
-from autodistill.report.leaderboard import failures, rows, short_path, summary, table, verdict
+from autodistill.report.leaderboard import data_reading, failures, rows, short_path, table, verdict
 from autodistill.report.track import TRACKERS, check_tracker, tracked
 from autodistill.space import Space, shipped_spaces
+from autodistill.study import Study
+from autodistill.study_report import summary, write_report
 from autodistill.tasks.base import DatasetRef
-from autodistill.tuning.events import Listen, Stage
 from autodistill.tuning.settings import SearchSettings, check_existence, default_name, without_password
-from autodistill.tuning.study import Study
 
 STAGES: tuple[Stage, ...] = ("teacher", "outputs", "trials")
 
@@ -71,6 +71,9 @@ def add_options(command: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help="a transformers model (hub id or folder), timm:NAME for images, or `random`: a control, not trained",
     )
+    what.add_argument(
+        "--teacher-scores", metavar="FILE", help="a file of a teacher's scores of texts, in place of a network: see docs/data.md"
+    )
     options.add_limits(what)
 
     much = command.add_argument_group("how much")
@@ -80,6 +83,9 @@ def add_options(command: argparse.ArgumentParser) -> None:
     )
     much.add_argument("--max-epochs", metavar="E", type=options.whole(1), help="epochs of a trial at most (default: the space's)")
     much.add_argument("--repeats", metavar="N", type=options.whole(1), default=1, help="seeds of baselines and best five (default: 1)")
+    much.add_argument(
+        "--data-curve", action="store_true", help="then train the best recipe on parts of the unlabelled rows: would more help?"
+    )
     much.add_argument(
         "--recipe",
         metavar="FILE",
@@ -105,7 +111,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     kept.add_argument("--study", metavar="NAME", help="name of the study, and of its folder (default: the dataset's name)")
     kept.add_argument("--studies-dir", metavar="DIR", default="studies", help="where studies lie (default: studies)")
     kept.add_argument("--resume", action="store_true", help="go on with the study of that name")
-    kept.add_argument("--storage", metavar="URL", help="an Optuna storage (default: a SQLite file in the study's folder)")
+    kept.add_argument("--storage", metavar="URL", help="URL of a database for the Optuna study (default: a journal in the study's folder)")
     kept.add_argument("--track", metavar="WHERE", choices=list(TRACKERS), help=f"tell each trial to {', '.join(TRACKERS)} as well")
     kept.add_argument("--json", action="store_true", help="one JSON object on stdout at the end; all else goes to stderr")
 
@@ -156,6 +162,9 @@ def _search(args: argparse.Namespace, listen: Listen) -> Study:
         max_params=args.max_params,
         max_latency_ms=args.max_latency,
         limit_train=args.limit_train,
+        unlabelled=tuple(args.unlabelled),
+        teacher_scores=args.teacher_scores,
+        limit_unlabelled=args.limit_unlabelled,
         workers=args.workers,
         cpus_per_trial=args.cpus_per_trial,
         gpus_per_trial=args.gpus_per_trial,
@@ -166,6 +175,7 @@ def _search(args: argparse.Namespace, listen: Listen) -> Study:
         seed=args.seed,
         explore=args.explore,
         repeats=args.repeats,
+        data_curve=args.data_curve,
         recipes=args.recipe,
         cold=args.cold,
         storage=args.storage,
@@ -254,6 +264,9 @@ def _show(args: argparse.Namespace, study: Study, progress: Progress, out: TextI
     console.print(table(found, records[0].metric, console.width))
     console.print()
     console.print(Text(verdict(records, study.limits), style="bold"))
+    reading = data_reading(records, study.about["dataset"].get("unlabelled_rows", 0))
+    if reading:
+        console.print(Text(reading))
     console.print(Text(sentence(component_importance(records))))
     more = command(args, study.name, trials=max(2 * args.trials, 10))
     if progress.ended is not None and progress.ended.why is not None:

@@ -12,8 +12,8 @@ from typing import TextIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from autodistill.events import Event, Listen, SearchMessage, StageFinished, StageProgress, StageStarted
 from autodistill.report import texts
-from autodistill.tuning.events import Event, Listen, SearchMessage, StageFinished, StageProgress, StageStarted
 
 QUIET = 60.0
 """Seconds between two plain lines of a stage's progress."""

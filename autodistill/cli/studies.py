@@ -9,10 +9,10 @@ from pathlib import Path
 
 from autodistill.cli.tables import listing, open_console
 from autodistill.limits import Limits
+from autodistill.ranking import rank
 from autodistill.recommend import library
 from autodistill.recommend.library import RecordedStudy
 from autodistill.report import texts
-from autodistill.tuning.study import rank
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from autodistill.errors import DataError, UsageError, not_allowed
 from autodistill.export.student import Prediction, Row, Student
 from autodistill.tasks.columns import choose_inputs
-from autodistill.tasks.files import IMAGE_SUFFIXES, looks_like_path
+from autodistill.tasks.files import IMAGE_SUFFIXES, looks_like_path, read_texts
 from autodistill.tasks.tables import SUFFIXES, read_table
 
 OUT = (".csv", ".tsv", ".jsonl", ".parquet")
@@ -60,10 +60,7 @@ def _file(student: Student, path: Path, text_columns: tuple[str, ...] | None) ->
             raise DataError(f"{path} has one text a line, and this student reads pairs; give a csv with the columns text and text_b")
         if not path.is_file():
             raise DataError(f"there is no file {path}")
-        try:
-            return [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-        except UnicodeDecodeError as cause:
-            raise DataError(f"{path} is not UTF-8 text (byte {cause.start}); save it with the encoding UTF-8") from None
+        return [line for line in read_texts(path) if line.strip()]
     table = read_table(path)
     columns = choose_inputs(table, text_columns)
     if isinstance(columns, str) or len(columns) != (2 if student.is_pair else 1):

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from autodistill.environment import cores, describe_environment
 from autodistill.errors import RecipeError, RunError, UsageError
+from autodistill.events import Listen, StageProgress
 from autodistill.export import card
 from autodistill.export.folder import ABOUT, write_student
 from autodistill.export.latency import paired_latency
@@ -20,22 +22,20 @@ from autodistill.export.seeds import Trained, assignment_folder, forget, train_a
 from autodistill.export.student import Student, given_rows, load_student
 from autodistill.models.base import StudentModule, pick_device, to_device
 from autodistill.models.fitting import all_logits
-from autodistill.models.image import EncodedImages
 from autodistill.recipe import Recipe
 from autodistill.records import Point
-from autodistill.stages import Stage, store_outputs, train_teacher
-from autodistill.storage import lock, new_folder
+from autodistill.stages import Stage, store_outputs, tell_of_rows, train_teacher
+from autodistill.storage import cache_folder, digest, lock, new_folder
 from autodistill.tasks import load_dataset
-from autodistill.tasks.base import Dataset, DatasetRef, Split, cache_folder, digest
+from autodistill.tasks.base import Dataset, DatasetRef, Split
 from autodistill.tasks.metrics import evaluate_predictions
+from autodistill.tasks.unlabelled import Unlabelled, places_of
 from autodistill.teacher.load import encode, load_teacher, teacher_fingerprint
 from autodistill.train.assignment import Assignment
 from autodistill.train.cost import count_parameters
-from autodistill.train.data import Inputs, Opened, median_row, open_inputs
+from autodistill.train.data import Opened, median_row, open_inputs
 from autodistill.train.students import load_student as load_trained
 from autodistill.train.taps import recipe_taps
-from autodistill.tuning.environment import cores, describe_environment
-from autodistill.tuning.events import Listen, SearchMessage, StageProgress
 
 FACTS = "distillation.json"
 SCHEMA = 1
@@ -75,6 +75,8 @@ def distill(
     seeds: int = 3,
     seed: int = 0,
     limit_train: int | None = None,
+    unlabelled: Unlabelled = (),
+    limit_unlabelled: int | None = None,
     text_columns: tuple[str, ...] | None = None,
     label_column: str | None = None,
     control: bool = True,
@@ -90,7 +92,8 @@ def distill(
 
     Args:
         recipe: a Recipe, a recipe's file, or a study's folder (its recommended.yaml).
-        dataset: a name, a Hugging Face id or a path, as for `search`; also limit_train, text_columns and label_column.
+        dataset: a name, a Hugging Face id or a path, as for `search`; also limit_train, unlabelled, limit_unlabelled, text_columns and
+            label_column.
         out: the folder to write; it may not exist.
         seeds: how many students to train, with the seeds `seed`, `seed` + 1, …
         seed: also of the splits and the teacher, as for `search`.
@@ -98,7 +101,7 @@ def distill(
         workers: trainings at once, in processes of their own. In a script, more than one needs `if __name__ == "__main__":`.
         overwrite: replace the folder, if it is one that distill wrote.
         command: how it was made, for the model card.
-        listen: is told what happens while it runs (autodistill.tuning.events).
+        listen: is told what happens while it runs (autodistill.events).
 
     Raises:
         UserError: something that was asked or given cannot work: see its subclasses.
@@ -110,12 +113,16 @@ def distill(
     for name, value in (("seeds", seeds), ("workers", workers)):
         if value < 1:
             raise UsageError(f"{name} is {value}; it should be a whole number from 1")
-    ref = DatasetRef(dataset, limit_train, seed, text_columns, label_column)
+    ref = DatasetRef(dataset, limit_train, seed, text_columns, label_column, places_of(unlabelled), limit_unlabelled)
     with Stage(tell, "data", f"reading {dataset}") as stage:
         data = load_dataset(ref, with_test=True)  # bad rows of the test split too are told of before anything is trained
         stage.end(f"{data.name}: {data.task}, {len(data.train):,} training and {len(data.validation):,} validation rows, {data.metric}")
-    for note in data.notes:
-        tell(SearchMessage(note))
+    tell_of_rows(data, tell)
+    if recipe.training.unlabelled_share > 0 and data.unlabelled is None:
+        raise RecipeError(
+            f"the recipe {recipe.id} learns on unlabelled rows too ({recipe.training.unlabelled_share:.0%} of each batch), "
+            f"and {data.name} has none; give them with --unlabelled"
+        )
     if recipe.task != data.task:
         raise RecipeError(f"the recipe is for {recipe.task}, and {data.name} is {data.task}; give a recipe or a dataset of the same task")
 
@@ -139,7 +146,15 @@ def distill(
         with Stage(tell, "test", "opening the test split, this once") as stage:
             facts = _facts(data, opened, distilled, controls, best, teacher.score)
             stage.end(_verdict(facts))
-        given = {"name": dataset, "limit_train": limit_train, "seed": seed, "text_columns": text_columns, "label_column": label_column}
+        given = {
+            "name": dataset,
+            "limit_train": limit_train,
+            "unlabelled": ref.unlabelled,
+            "limit_unlabelled": limit_unlabelled,
+            "seed": seed,
+            "text_columns": text_columns,
+            "label_column": label_column,
+        }
         facts |= {"given": given, "command": command}
         with Stage(tell, "folder", f"writing {target}") as stage:
             _write(target, opened, best, facts)
@@ -174,12 +189,14 @@ def check_target(out: Path, overwrite: bool) -> Path:
 
 def hard_labels_alone(recipe: Recipe) -> Recipe:
     """The same student, start, training and augmentation, with the hard labels alone: no KD."""
+    data = recipe.model_dump()
     hard = {"hard_label_weight": 1.0, "label_smoothing": recipe.objective.label_smoothing}
-    return Recipe.parse(recipe.model_dump() | {"objective": hard})
+    training = data["training"] | {"unlabelled_share": 0.0, "unlabelled_choice": "all", "unlabelled_keep": 1.0, "stages": "mixed"}
+    return Recipe.parse(data | {"objective": hard, "training": training})
 
 
 def _work_folder(data: Dataset, teacher: str) -> Path:
-    key = digest("distilling-1", data.fingerprint, data.metric, str(data.ref), teacher_fingerprint(teacher), _version())
+    key = digest("distilling-1", data.rows_fingerprint, data.metric, str(data.ref), teacher_fingerprint(teacher), _version())
     return cache_folder() / "distilling" / key
 
 
@@ -256,7 +273,7 @@ def _facts(
             "task": data.task,
             "metric": data.metric,
             "classes": data.classes,
-            "rows": {"train": len(data.train), "validation": len(data.validation), "test": len(test)},
+            "rows": {"train": len(data.train), "unlabelled": data.unlabelled_rows, "validation": len(data.validation), "test": len(test)},
             "test_rows_in_train": _in_train(data.train, test),
             "notes": list(data.notes),
         },
@@ -288,7 +305,7 @@ def _facts(
             "no_kd_mean": plain_mean,
             "distillation_ratio": (mean - plain_mean) / gap if plain_mean is not None and gap is not None and gap > 0 else None,
         },
-        "latency_of": f"one row of {_length(opened.validation, row)}, {'one CPU thread' if device.type == 'cpu' else device.type}",
+        "latency_of": f"one row of {opened.validation.describe_row(int(row))}, {'one CPU thread' if device.type == 'cpu' else device.type}",
         "environment": describe_environment(),
     }
 
@@ -297,12 +314,6 @@ def _ran(model: StudentModule, batch: Any) -> None:
     model(batch)
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-
-
-def _length(inputs: Inputs, row: torch.Tensor) -> str:
-    if isinstance(inputs, EncodedImages):
-        return f"{inputs.images.shape[1]} × {inputs.images.shape[2]} pixels"
-    return f"{int(inputs.lengths[row])} tokens"
 
 
 def _in_train(train: Split, test: Split) -> int:
@@ -347,4 +358,4 @@ def _write(target: Path, opened: Opened, best: Trained, facts: dict[str, Any]) -
         if not apart <= TOLERANCE * max(1.0, float(np.abs(meant).max())):
             raise RunError(f"the written student's answers differ from the trained one's by {apart:.2g}; nothing is kept of it")
         card.write_facts(aside / FACTS, facts)
-        (aside / "README.md").write_text(card.model_card(facts, saved.recipe, target.name), encoding="utf-8")
+        (aside / "README.md").write_text(card.model_card(facts, saved.recipe, about, target.name), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Features that are counted: labels, words, pixels."""
+"""Features that are counted: words, pixels. Those of labels are the target's (target.py)."""
 
 from __future__ import annotations
 
@@ -8,32 +8,10 @@ import re
 
 import numpy as np
 
-from autodistill.tasks.base import Dataset, Split
+from autodistill.tasks.base import Split
 
 WORD = r"\w+"
 _TOKENS = 5000
-_TARGET_BINS = 10
-
-
-def label_features(data: Dataset) -> dict[str, float]:
-    """Sizes and the balance of the classes, from all training labels."""
-    labels = data.train.labels
-    if data.is_regression:
-        counts = np.histogram(labels, bins=_TARGET_BINS)[0]
-        classes, most = 0.0, _TARGET_BINS
-    else:
-        counts = np.bincount(labels, minlength=data.outputs)
-        classes, most = math.log2(data.outputs), data.outputs
-    present = counts[counts > 0]
-    shares = present / present.sum()
-    return {
-        "log_rows": math.log10(len(labels)),
-        "log_rows_per_class": math.log10(len(labels) / data.outputs),
-        "log_classes": classes,
-        "imbalance": 0.0 if data.is_regression else math.log10(present.max() / present.min()),
-        "majority_share": 0.0 if data.is_regression else float(shares.max()),
-        "label_entropy": float(-(shares * np.log(shares)).sum() / math.log(most)) if most > 1 else 0.0,
-    }
 
 
 def text_features(sample: Split, pieces: np.ndarray) -> dict[str, float]:
@@ -58,8 +36,8 @@ def text_features(sample: Split, pieces: np.ndarray) -> dict[str, float]:
     }
 
 
-def image_features(sample: Split, side: int) -> dict[str, float]:
+def image_features(sample: Split) -> dict[str, float]:
     """Size and contrast of the sampled images."""
     assert sample.images is not None
     grey = sample.images.mean(axis=3) / 255
-    return {"log_image_side": math.log2(side), "image_contrast": float(grey.std(axis=(1, 2)).mean())}
+    return {"log_image_side": math.log2(sample.images.shape[1]), "image_contrast": float(grey.std(axis=(1, 2)).mean())}

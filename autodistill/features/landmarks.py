@@ -1,6 +1,6 @@
 """Landmarks: how far simple learners get, and the shape of the cloud of frozen features.
 
-`features` is a (N, D) array, dense or (for `linear_score`) sparse; `labels` are class indices or numbers, see `Split`.
+`features` is a (N, D) array, dense or (for `linear`) sparse; `wanted` (N, C) is what labels are regressed on, see `Target.regressed`.
 """
 
 from __future__ import annotations
@@ -14,13 +14,6 @@ from autodistill.tasks.metrics import evaluate_predictions
 NEIGHBOURS = 10
 _PENALTIES = np.logspace(-1, 5, 7)
 _KEPT = 0.9
-
-
-def targets(labels: np.ndarray, outputs: int, regression: bool) -> np.ndarray:
-    """What is regressed on: a column of numbers, or a column for each class with 1 and −1."""
-    if regression:
-        return labels.astype(np.float64)[:, None]
-    return np.where(labels[:, None] == np.arange(outputs)[None, :], 1.0, -1.0)
 
 
 def score(metric: str, predicted: np.ndarray, labels: np.ndarray) -> float:

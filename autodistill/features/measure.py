@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from autodistill.errors import RunError, UsageError
 from autodistill.features.names import FEATURES, VERSION
-from autodistill.models.sources import MINILM
-from autodistill.storage import lock, new_folder
-from autodistill.tasks.base import Dataset, Split, cache_folder, digest
-from autodistill.tasks.splits import strata, stratified
+from autodistill.models.pretrained import MINILM
+from autodistill.storage import cache_folder, digest, lock, new_folder
+from autodistill.target import Target
+from autodistill.tasks.base import Dataset, Split
+from autodistill.tasks.splits import stratified
 
 LEAST = 20
 _FIT, _HELD, _HALF = 11, 12, 13  # separate random streams
-_SURFACE_SIDE = 8
 
 
 def dataset_features(data: Dataset, *, rows: int = 2000, seed: int = 0, encoder: str = MINILM) -> dict[str, float]:
@@ -55,38 +53,28 @@ def dataset_features(data: Dataset, *, rows: int = 2000, seed: int = 0, encoder:
 
 
 def _measure(data: Dataset, rows: int, seed: int, encoder: str) -> dict[str, float]:
-    from autodistill.features.counts import image_features, label_features, text_features
-    from autodistill.features.frozen import gradients
-    from autodistill.features.landmarks import intrinsic_dimension, linear, majority, neighbours, score, separability, targets
+    from autodistill.features.landmarks import intrinsic_dimension, linear, majority, neighbours, score, separability
 
-    fit = _sample(data.train, rows, data.is_regression, np.random.default_rng([seed, _FIT]))
-    held = _sample(data.validation, max(rows // 2, 1), data.is_regression, np.random.default_rng([seed, _HELD]))
-    if data.image_size is not None:
-        assert fit.images is not None
-        assert held.images is not None
-        seen = image_features(fit, data.image_size)
-        x, x_held = gradients(fit.images), gradients(held.images)
-    else:
-        x, x_held, pieces = _embedded(fit, held, encoder)
-        seen = text_features(fit, pieces)
-    surface, surface_held = _surface(fit, held)
+    target = data.target
+    fit = _sample(data.train, rows, target, np.random.default_rng([seed, _FIT]))
+    held = _sample(data.validation, max(rows // 2, 1), target, np.random.default_rng([seed, _HELD]))
+    seen = data.modality.look(fit, held, encoder)
+    x, x_held = seen.frozen
 
-    keys = strata(fit.labels, data.is_regression)
+    keys = target.strata(fit.labels)
     half = stratified(keys, (len(fit) + 1) // 2, np.random.default_rng([seed, _HALF]), leave_one=False)
-    wanted = targets(fit.labels, data.outputs, data.is_regression)
+    wanted = target.regressed(fit.labels)
 
     def scored(predicted: np.ndarray) -> float:
         return score(data.metric, predicted, held.labels)
 
-    base = 0.0 if data.is_regression else majority(data.metric, wanted, held.labels)
+    base = majority(data.metric, wanted, held.labels)
     probe = scored(linear(x, wanted, x_held))
-    plain = scored(linear(surface, wanted, surface_held)) if surface.shape[1] else base
+    plain = scored(linear(seen.surface[0], wanted, seen.surface[1])) if seen.surface[0].shape[1] else base
     found: dict[str, float] = {
-        "is_image": float(data.is_image),
-        "is_pair": float(fit.text_pairs is not None),
-        "is_regression": float(data.is_regression),
-        **label_features(data),
-        **seen,
+        **data.modality.flags,
+        **target.features(data.train.labels),
+        **seen.counted,
         "majority_score": base,
         "probe_score": probe,
         "probe_gain": probe - base,
@@ -103,63 +91,9 @@ def _measure(data: Dataset, rows: int, seed: int, encoder: str) -> dict[str, flo
     return {name: found.get(name, 0.0) for name in FEATURES}
 
 
-def _sample(split: Split, rows: int, regression: bool, rng: np.random.Generator) -> Split:
+def _sample(split: Split, rows: int, target: Target, rng: np.random.Generator) -> Split:
     """At most so many rows, stratified, in a random order."""
     kept = np.arange(len(split))
     if rows < len(split):
-        kept = stratified(strata(split.labels, regression), rows, rng, leave_one=False)
-    kept = rng.permutation(kept)
-
-    def taken(texts: list[str] | None) -> list[str] | None:
-        return None if texts is None else [texts[row] for row in kept]
-
-    images = None if split.images is None else split.images[kept]
-    return replace(split, labels=split.labels[kept], texts=taken(split.texts), text_pairs=taken(split.text_pairs), images=images)
-
-
-def _embedded(fit: Split, held: Split, encoder: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Frozen features of both samples, and the word pieces of the rows to fit."""
-    from autodistill.features.frozen import Encoder, combined
-
-    assert fit.texts is not None
-    assert held.texts is not None
-    model = Encoder(encoder)
-    texts, pieces = [*fit.texts, *held.texts], model.pieces(fit.texts)
-    if fit.text_pairs is None or held.text_pairs is None:
-        rows = model.embed(texts)
-    else:
-        pieces = pieces + model.pieces(fit.text_pairs)
-        both = model.embed([*texts, *fit.text_pairs, *held.text_pairs])
-        rows = combined(both[: len(texts)], both[len(texts) :])
-    return rows[: len(fit)], rows[len(fit) :], pieces
-
-
-def _surface(fit: Split, held: Split) -> tuple[Any, Any]:
-    """The plain input as features: the pixels of small images, or TF-IDF, put together for pairs as embeddings are."""
-    from autodistill.features.counts import WORD
-
-    if fit.images is not None and held.images is not None:
-        return _pixels(fit.images), _pixels(held.images)
-    from scipy.sparse import csr_matrix, hstack
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    words = TfidfVectorizer(token_pattern=WORD, ngram_range=(1, 2), sublinear_tf=True)
-    try:
-        words.fit([*(fit.texts or ()), *(fit.text_pairs or ())])
-    except ValueError:  # there is no word in any text
-        return csr_matrix((len(fit), 0)), csr_matrix((len(held), 0))
-
-    def columns(split: Split) -> Any:
-        first = words.transform(split.texts)
-        if split.text_pairs is None:
-            return first
-        second = words.transform(split.text_pairs)
-        return hstack([first, second, abs(first - second), first.multiply(second)], format="csr")
-
-    return columns(fit), columns(held)
-
-
-def _pixels(images: np.ndarray) -> np.ndarray:
-    from autodistill.features.frozen import shrunk
-
-    return shrunk(images, _SURFACE_SIDE).reshape(len(images), -1)
+        kept = stratified(target.strata(split.labels), rows, rng, leave_one=False)
+    return split.take(rng.permutation(kept))

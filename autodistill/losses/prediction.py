@@ -50,6 +50,19 @@ def soft_ce(student_logits: Tensor, teacher_logits: Tensor, *, temperature: Anno
     return -(teacher.softmax(-1) * student.log_softmax(-1)).sum(-1).mean() * temperature**2
 
 
+@component("objective.prediction", tasks=CLASSIFICATION)
+def pseudo_label(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
+    """Cross-entropy with the teacher's likeliest class as a hard label.
+
+    Shapes: student_logits, teacher_logits (B, C) → scalar.
+    Formula: −mean_b log q_b,k, with q = softmax(student), k = argmax_c of the teacher's logits of row b.
+    Scale: that of cross-entropy with labels.
+    Source: Lee 2013, "Pseudo-Label: The Simple and Efficient Semi-Supervised Learning Method for Deep Neural Networks", eq. 15.
+    When: as a baseline with unlabelled rows: what soft predictions gain over it is what the teacher knows beside its decisions.
+    """
+    return F.cross_entropy(full_precision(student_logits), teacher_logits.argmax(-1))
+
+
 @component("objective.prediction")
 def mse(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
     """Mean squared error of the logits; for regression, of the predictions.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -13,8 +14,20 @@ from torch import Tensor, nn
 from autodistill.errors import UsageError
 
 
+class Batch(ABC):
+    """Some rows as a model reads them: dataclasses whose fields are tensors."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """The number of rows, B."""
+
+    @abstractmethod
+    def mean(self, state: Tensor) -> Tensor:
+        """The mean of a layer's state over the tokens or positions of each row, (B, D)."""
+
+
 @dataclass
-class TextBatch:
+class TextBatch(Batch):
     """A batch of token ids, padded on the right to its longest row.
 
     ids: (B, T) int64, the teacher tokenizer's ids. mask: (B, T) bool, True on tokens. segments: (B, T) int64, 1 on the
@@ -25,15 +38,77 @@ class TextBatch:
     mask: Tensor
     segments: Tensor
 
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def mean(self, state: Tensor) -> Tensor:
+        """Over the tokens: (B, T, D) → (B, D)."""
+        weights = (self.mask / self.mask.sum(dim=1, keepdim=True)).unsqueeze(-1)
+        return (state * weights).sum(dim=1)
+
 
 @dataclass
-class ImageBatch:
+class ImageBatch(Batch):
     """A batch of images. pixels: (B, 3, H, W) float, normalised as the teacher wants it."""
 
     pixels: Tensor
 
+    def __len__(self) -> int:
+        return len(self.pixels)
 
-Batch = TextBatch | ImageBatch
+    def mean(self, state: Tensor) -> Tensor:
+        """Over the positions: (B, C, H, W) → (B, C)."""
+        return state.mean(dim=(2, 3))
+
+
+class Inputs(Protocol):
+    """A split's rows, encoded once: what batches are made of."""
+
+    def __len__(self) -> int:
+        """The number of rows, N."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the rows and how they are read."""
+        ...
+
+    @property
+    def lengths(self) -> Tensor | None:
+        """What rows of like size are put into batches by, (N,) int64; None where all have the same size."""
+        ...
+
+    @property
+    def ids(self) -> Tensor:
+        """The token ids of all rows, one row after the other, (tokens,) int32; empty where rows have no tokens."""
+        ...
+
+    def batch(self, rows: Tensor) -> Batch:
+        """Some rows as a batch. rows: (B,) int64."""
+        ...
+
+    def token_index(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Where the tokens of some rows (B,) stand among all tokens.
+
+        Returns:
+            index (B, T) int64, on padding the row's first position; mask (B, T) bool, True on tokens.
+
+        Raises:
+            TypeError: rows have no tokens.
+        """
+        ...
+
+    def even_batches(self, rows: int, tokens: int) -> Iterator[Tensor]:
+        """Every row once, in batches of at most so many rows and tokens, the largest first, so that memory runs out at once or never."""
+        ...
+
+    def median_row(self) -> Tensor:
+        """The row of median size, as a batch of one row number (1,)."""
+        ...
+
+    def describe_row(self, row: int) -> str:
+        """The size of a row, for people."""
+        ...
 
 
 @dataclass
@@ -70,6 +145,16 @@ class Model(Protocol):
 
 class StudentModule(nn.Module):
     """Base class of students and wrapped teachers, so that a checker sees `Outputs` come out."""
+
+    @property
+    def attention_layers(self) -> int:
+        """The number of layers whose queries, keys and values can be tapped."""
+        return 0
+
+    @property
+    def output_layer(self) -> Any:
+        """The layer that gives the logits: linear, or of some image models a convolution of one pixel."""
+        raise NotImplementedError(f"{type(self).__name__} does not say which layer gives its logits")
 
     def __call__(self, batch: Batch, *, taps: frozenset[str] = frozenset()) -> Outputs:
         return super().__call__(batch, taps=taps)
@@ -113,7 +198,7 @@ def pick_device(device: str = "auto") -> torch.device:
     return found
 
 
-Tensors = TypeVar("Tensors", bound=TextBatch | ImageBatch | Outputs)
+Tensors = TypeVar("Tensors", bound=Batch | Outputs)
 
 
 def each_tensor(tensors: Tensors, change: Callable[[Tensor], Tensor]) -> Tensors:

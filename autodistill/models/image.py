@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from autodistill.models.base import ImageBatch
-from autodistill.tasks.base import digest
+from autodistill.storage import digest
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -18,7 +19,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class EncodedImages:
-    """A split's images. images: (N, H, W, 3) uint8. mean, std: of the RGB channels in 0 … 1, as the teacher wants them."""
+    """A split's images: `Inputs`. images: (N, H, W, 3) uint8. mean, std: of the RGB channels in 0 … 1, as the teacher wants them."""
 
     images: np.ndarray
     mean: tuple[float, float, float] = IMAGENET_MEAN
@@ -32,9 +33,40 @@ class EncodedImages:
         """Of the pixels and the normalisation."""
         return digest("images-1", str(self.images.shape), str((self.mean, self.std)), np.ascontiguousarray(self.images).tobytes())
 
+    @property
+    def image_size(self) -> int:
+        """Height and width in pixels."""
+        return int(self.images.shape[1])
+
+    @property
+    def lengths(self) -> None:
+        """All images have the same size."""
+        return None
+
+    @property
+    def ids(self) -> Tensor:
+        """Images have no tokens: empty."""
+        return torch.empty(0, dtype=torch.int32)
+
     def batch(self, rows: Tensor) -> ImageBatch:
         """The rows as a batch, (B, 3, H, W) float32. rows: (B,) int64."""
         return normalise(self.images[rows.numpy()], self.mean, self.std)
+
+    def token_index(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Images have no tokens."""
+        raise TypeError("images have no tokens")
+
+    def even_batches(self, rows: int, tokens: int) -> Iterator[Tensor]:
+        """In the order of the split."""
+        yield from torch.arange(len(self)).split(rows)
+
+    def median_row(self) -> Tensor:
+        """The first."""
+        return torch.tensor([0])
+
+    def describe_row(self, row: int) -> str:
+        """Height and width."""
+        return f"{self.images.shape[1]} × {self.images.shape[2]} pixels"
 
 
 def normalise(images: np.ndarray, mean: tuple[float, ...] = IMAGENET_MEAN, std: tuple[float, ...] = IMAGENET_STD) -> ImageBatch:

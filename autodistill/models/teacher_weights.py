@@ -13,8 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from autodistill.errors import RecipeError
-from autodistill.storage import file_fingerprint, lock, new_tensors
-from autodistill.tasks.base import cache_folder, digest
+from autodistill.storage import cache_folder, digest, file_fingerprint, lock, new_tensors
 
 # How families name what BERT calls … (DistilBERT is the odd one out; RoBERTa, XLM-R, CamemBERT and ELECTRA say it as BERT does).
 _DISTILBERT = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,14 @@ from torch import Tensor
 from autodistill.errors import DataError, ModelError
 from autodistill.models.base import TextBatch
 from autodistill.models.sources import source_folder
-from autodistill.storage import lock, new_tensors
-from autodistill.tasks.base import cache_folder, digest
+from autodistill.storage import cache_folder, digest, lock, new_tensors
 
 _CHUNK = 2000
 
 
 @dataclass(frozen=True)
 class EncodedText:
-    """A split's token ids, row after row, special tokens included.
+    """A split's token ids, row after row, special tokens included: `Inputs`.
 
     ids: (total,) int32. segments: (total,) uint8, the tokenizer's token types: 1 on the second text of a pair where the model
     knows them. offsets: (N + 1,) int64, row i being ids[offsets[i]:offsets[i + 1]]. fingerprint: of the texts, the tokenizer and
@@ -46,22 +45,35 @@ class EncodedText:
 
     def batch(self, rows: Tensor) -> TextBatch:
         """The rows as a batch, padded on the right to the longest of them. rows: (B,) int64."""
-        index, mask = ragged_index(self.offsets, rows)
+        index, mask = self.token_index(rows)
         ids = self.ids[index].long().masked_fill_(~mask, self.pad_id)
         return TextBatch(ids, mask, self.segments[index].long().masked_fill_(~mask, 0))
 
+    def token_index(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Where the tokens of some rows stand in `ids`, see `Inputs`."""
+        start = self.offsets[rows][:, None]
+        lengths = self.offsets[rows + 1][:, None] - start
+        position = torch.arange(int(lengths.max()))[None, :]
+        mask = position < lengths
+        return start + position * mask, mask
 
-def ragged_index(offsets: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Where the tokens of some rows stand in a ragged array.
+    def even_batches(self, rows: int, tokens: int) -> Iterator[Tensor]:
+        """Rows of like length together, longest first."""
+        lengths = self.lengths
+        order = torch.argsort(lengths, descending=True)
+        at = 0
+        while at < len(order):
+            count = max(1, min(rows, tokens // int(lengths[order[at]])))
+            yield order[at : at + count]
+            at += count
 
-    Returns:
-        index (B, T) int64, on padding the row's first position; mask (B, T) bool, True on tokens.
-    """
-    start = offsets[rows][:, None]
-    lengths = offsets[rows + 1][:, None] - start
-    position = torch.arange(int(lengths.max()))[None, :]
-    mask = position < lengths
-    return start + position * mask, mask
+    def median_row(self) -> Tensor:
+        """By length."""
+        return torch.argsort(self.lengths, stable=True)[len(self) // 2 : len(self) // 2 + 1]
+
+    def describe_row(self, row: int) -> str:
+        """The number of tokens, special ones included."""
+        return f"{int(self.lengths[row])} tokens"
 
 
 def load_tokenizer(model: str | Path) -> Any:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from autodistill.errors import RecipeError
+from autodistill.families import usual_student
 from autodistill.recipe import Recipe
-
-_BERT = {"family": "bert", "layers": 4, "hidden_size": 128, "heads": 4, "init": "teacher"}
-"""4.7 M parameters with the default teacher's vocabulary: within the limit of the recorded studies."""
-_BERT_LEARNING_RATE = 3.0e-4
+from autodistill.task_types import modality_of, target_of
 
 
 def default_recipes(base: Recipe) -> dict[str, Recipe]:
@@ -23,11 +21,11 @@ def default_recipes(base: Recipe) -> dict[str, Recipe]:
     Args:
         base: its teacher and training are taken, and its student for plain KD and for images; else texts have a transformer.
     """
-    is_image = base.task.startswith("image")
-    soft = {"kind": "mse"} if base.task.endswith("regression") else {"kind": "kl", "temperature": 2.0}
+    pooled = modality_of(base.task).pooled_forms[0]
+    usual = usual_student(base.task)
     mixes: dict[str, dict[str, Any]] = {
         "plain KD": {},
-        "PKD": {"intermediate": {"kind": "pkd", "layer_map": "skip", "tokens": "mean" if is_image else "cls"}},
+        "PKD": {"intermediate": {"kind": "pkd", "layer_map": "skip", "tokens": pooled}},
         "TinyBERT-like": {
             "intermediate": {"kind": "mse", "layer_map": "skip", "tokens": "tokens"},
             "attention": {"kind": "mse", "layer_map": "skip"},
@@ -36,10 +34,10 @@ def default_recipes(base: Recipe) -> dict[str, Recipe]:
     }
     found: dict[str, Recipe] = {}
     for name, mix in mixes.items():
-        objective = {"hard_label_weight": 0.5, "prediction": soft | {"weight": 0.5}, **mix}
+        objective = {"hard_label_weight": 0.5, "prediction": {**target_of(base.task).soft_loss, "weight": 0.5}, **mix}
         data = base.model_dump() | {"objective": objective, "augmentation": {"kind": "none"}}
-        if name != "plain KD" and not is_image:
-            data |= {"student": _BERT, "training": data["training"] | {"learning_rate": _BERT_LEARNING_RATE}}
+        if name != "plain KD" and usual is not None:
+            data |= {"student": usual.part, "training": data["training"] | {"learning_rate": usual.learning_rate}}
         try:
             found[name] = Recipe.parse(data)
         except RecipeError:  # the task has no such objective

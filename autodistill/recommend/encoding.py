@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from autodistill.recommend.table import Table, Target, modality
+from autodistill.recommend.table import NewDataset, Table
+from autodistill.task_types import modality_name
 
 _LOG_RATIO = 10.0
 """A positive field that spans this factor is compared on a log scale, as learning rates and weights are."""
@@ -102,7 +103,7 @@ class DatasetEncoder:
     def _standard(self, features: pd.DataFrame) -> np.ndarray:
         return ((features - self.center) / self.scale).to_numpy(float)
 
-    def encode(self, target: Target) -> np.ndarray:
+    def encode(self, target: NewDataset) -> np.ndarray:
         """(columns,) standardised features, 0 (the mean) where missing, and one column for each task type."""
         values = np.nan_to_num(self._features(target))
         return np.concatenate([values, [float(target.task == task) for task in self.tasks]])
@@ -112,11 +113,11 @@ class DatasetEncoder:
         tasks = np.array([[float(own == task) for task in self.tasks] for own in self.recorded_tasks])
         return np.hstack([np.nan_to_num(self.recorded), tasks])
 
-    def _features(self, target: Target) -> np.ndarray:
+    def _features(self, target: NewDataset) -> np.ndarray:
         given = target.features.reindex(self.center.index).astype(float)
         return np.clip(self._standard(given.to_frame().T)[0], -4, 4)
 
-    def distances(self, target: Target) -> np.ndarray:
+    def distances(self, target: NewDataset) -> np.ndarray:
         """(datasets,) how unlike each recorded dataset is.
 
         The root mean square over the features that both have, in standard deviations; another task type adds 1. Another modality has other
@@ -124,10 +125,10 @@ class DatasetEncoder:
         """
         return self.feature_distances(target) + np.array([_task_gap(task, target.task) for task in self.recorded_tasks])
 
-    def feature_distances(self, target: Target) -> np.ndarray:
+    def feature_distances(self, target: NewDataset) -> np.ndarray:
         """(datasets,) the same by features alone; infinite for another modality."""
         apart = _rms(self.recorded - self._features(target)[None, :])
-        return np.where([modality(task) == target.modality for task in self.recorded_tasks], apart, np.inf)
+        return np.where([modality_name(task) == target.modality_name for task in self.recorded_tasks], apart, np.inf)
 
     def usual_distance(self) -> float:
         """The largest distance from a recorded dataset to the nearest recorded one of another group and the same task type.
@@ -154,4 +155,4 @@ def _rms(differences: np.ndarray) -> np.ndarray:
 def _task_gap(task: str, other: str) -> float:
     if task == other:
         return 0.0
-    return 1.0 if modality(task) == modality(other) else np.inf
+    return 1.0 if modality_name(task) == modality_name(other) else np.inf

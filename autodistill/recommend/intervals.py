@@ -9,7 +9,7 @@ import numpy as np
 
 from autodistill.recommend.encoding import DatasetEncoder
 from autodistill.recommend.methods import Fit, Units, dataset_weights
-from autodistill.recommend.table import Table, Target
+from autodistill.recommend.table import NewDataset, Table
 
 FOLDS = 5
 NEIGHBOURS = 0.35
@@ -32,7 +32,7 @@ class Scale:
         self.levels, self.spreads = units.levels / divisor, units.spreads / divisor
         self.datasets = DatasetEncoder(table)
 
-    def values(self, merit: np.ndarray, target: Target) -> np.ndarray:
+    def values(self, merit: np.ndarray, target: NewDataset) -> np.ndarray:
         """(N,) merits as retentions (or scores)."""
         weights = np.where(self.kept, dataset_weights(self.datasets, target), 0.0)
         if weights.sum() < 1e-9:
@@ -91,7 +91,7 @@ class Predictor:
         """The held-out errors; found when an interval is first asked for, as they take several fits."""
         return held_out_residuals(self.table, self.fit, self.seed)
 
-    def intervals(self, merit: np.ndarray, target: Target, coverage: float = 0.8) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def intervals(self, merit: np.ndarray, target: NewDataset, coverage: float = 0.8) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(N,) each: value, lower and upper end. Infinite ends where nothing could be held out.
 
         The ends are quantiles of the held-out errors at similar predicted merits: the bad recipes are less predictable than the good

@@ -14,7 +14,8 @@ import pandas as pd
 from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
 
 from autodistill.recommend.encoding import DatasetEncoder, RecipeEncoder
-from autodistill.recommend.table import Table, Target, modality
+from autodistill.recommend.table import NewDataset, Table
+from autodistill.task_types import modality_name
 
 WORST = -2.0
 """What a recipe is worth at least, in units: how bad a bad one is teaches nothing about the good ones."""
@@ -46,11 +47,11 @@ def _spread(scores: np.ndarray) -> float:
 class Method(Protocol):
     """Fitted, it says what recipes (a frame, a row each) are worth on a dataset, in units, and in which order to try them."""
 
-    def merit(self, recipes: pd.DataFrame, target: Target) -> np.ndarray:
+    def merit(self, recipes: pd.DataFrame, target: NewDataset) -> np.ndarray:
         """(N,) what each recipe is worth, in units; higher is better."""
         ...
 
-    def order(self, recipes: pd.DataFrame, target: Target) -> np.ndarray:
+    def order(self, recipes: pd.DataFrame, target: NewDataset) -> np.ndarray:
         """(N,) the places of the recipes, the one to try first in front."""
         ...
 
@@ -62,11 +63,11 @@ Fit = Callable[[Table], Method]
 class ByMerit:
     """Base of the methods whose order is that of the merits."""
 
-    def merit(self, recipes: pd.DataFrame, target: Target) -> np.ndarray:
+    def merit(self, recipes: pd.DataFrame, target: NewDataset) -> np.ndarray:
         """Said by the method."""
         raise NotImplementedError
 
-    def order(self, recipes: pd.DataFrame, target: Target) -> np.ndarray:
+    def order(self, recipes: pd.DataFrame, target: NewDataset) -> np.ndarray:
         """The best first; equal ones as they stand."""
         return np.argsort(-self.merit(recipes, target), kind="stable")
 
@@ -82,7 +83,7 @@ class Nearest(ByMerit):
         self.table, self.recipe_width, self.units = table, recipe_width, Units(table)
         self.recipes, self.datasets = RecipeEncoder(table.recipes), DatasetEncoder(table)
 
-    def merit(self, recipes: pd.DataFrame, target: Target) -> np.ndarray:
+    def merit(self, recipes: pd.DataFrame, target: NewDataset) -> np.ndarray:
         """The weighted means."""
         apart = self.recipes.distances(recipes, self.table.recipes)
         apart = apart - apart.min(axis=1, keepdims=True)  # the nearest recorded recipe always counts in full
@@ -91,7 +92,7 @@ class Nearest(ByMerit):
         return (weights @ self.units.values) / weights.sum(axis=1)
 
 
-def dataset_weights(datasets: DatasetEncoder, target: Target) -> np.ndarray:
+def dataset_weights(datasets: DatasetEncoder, target: NewDataset) -> np.ndarray:
     """(datasets,) a Gaussian kernel of their distances from the target; the nearest has weight 1."""
     apart = datasets.distances(target)
     if not np.isfinite(apart).any():
@@ -115,7 +116,7 @@ class Portfolio:
         self.identity = identity
         self.known = {(place, key): value for place, key, value in zip(table.index, _keys(table.recipes), self.units.values, strict=True)}
 
-    def worth(self, recipes: pd.DataFrame, target: Target) -> np.ndarray:
+    def worth(self, recipes: pd.DataFrame, target: NewDataset) -> np.ndarray:
         """(N, datasets) each recipe on each recorded dataset of the target's task type, or where none is, of its modality, or any."""
         kept = fitting(self.table, target)
         encoded = self.recipes.encode(recipes)
@@ -126,11 +127,11 @@ class Portfolio:
                 worth[row, column] = self.known.get((place, key), worth[row, column])
         return worth
 
-    def merit(self, recipes: pd.DataFrame, target: Target) -> np.ndarray:
+    def merit(self, recipes: pd.DataFrame, target: NewDataset) -> np.ndarray:
         """The mean over datasets."""
         return self.worth(recipes, target).mean(axis=1)
 
-    def order(self, recipes: pd.DataFrame, target: Target) -> np.ndarray:
+    def order(self, recipes: pd.DataFrame, target: NewDataset) -> np.ndarray:
         """The greedy portfolio, then the others by merit."""
         worth = self.worth(recipes, target)
         best = np.full(worth.shape[1], WORST)
@@ -151,12 +152,12 @@ def _keys(recipes: pd.DataFrame) -> list[tuple[object, ...]]:
     return list(zip(*columns, strict=True)) if columns else [()] * len(recipes)
 
 
-def fitting(table: Table, target: Target) -> np.ndarray:
+def fitting(table: Table, target: NewDataset) -> np.ndarray:
     """The places of the datasets of the target's task type; of its modality where none is; all where none is either."""
     tasks = np.array([str(task) for task in table.about["task"]])
     same = np.flatnonzero(tasks == target.task)
     if not same.size:
-        same = np.flatnonzero([modality(task) == target.modality for task in tasks])
+        same = np.flatnonzero([modality_name(task) == target.modality_name for task in tasks])
     return same if same.size else np.arange(len(tasks))
 
 
@@ -168,7 +169,7 @@ class Surrogate(ByMerit):
         inputs = np.hstack([self.recipes.encode(table.recipes), self.datasets.encode_recorded()[table.index]])
         self.model = model.fit(inputs, self.units.values, sample_weight=self.units.weights)
 
-    def merit(self, recipes: pd.DataFrame, target: Target) -> np.ndarray:
+    def merit(self, recipes: pd.DataFrame, target: NewDataset) -> np.ndarray:
         """What the model says."""
         encoded = self.recipes.encode(recipes)
         said: np.ndarray = self.model.predict(np.hstack([encoded, np.tile(self.datasets.encode(target), (len(recipes), 1))]))
@@ -201,7 +202,7 @@ class Committee(ByMerit):
     def __init__(self, table: Table, members: tuple[Fit, ...] = (Portfolio, boosting)) -> None:
         self.members = [fit(table) for fit in members]
 
-    def merit(self, recipes: pd.DataFrame, target: Target) -> np.ndarray:
+    def merit(self, recipes: pd.DataFrame, target: NewDataset) -> np.ndarray:
         """The members' mean."""
         said: np.ndarray = np.mean([member.merit(recipes, target) for member in self.members], axis=0)
         return said

@@ -18,8 +18,9 @@ from autodistill.recommend.encoding import RecipeEncoder
 from autodistill.recommend.intervals import Predictor
 from autodistill.recommend.library import RecordedStudy, library
 from autodistill.recommend.methods import METHODS, SHIPPED
-from autodistill.recommend.table import Table, Target, from_studies, modality, recipe_frame
+from autodistill.recommend.table import NewDataset, Table, from_studies, recipe_frame
 from autodistill.space import Space
+from autodistill.task_types import modality_name
 
 SAMPLED = 1500
 """Recipes drawn from the space, beside the recorded ones."""
@@ -104,25 +105,30 @@ class Recommender:
         return list(found.values())
 
     def _recorded(self, space: Space) -> Counter[Recipe]:
-        """The recorded recipes that fit the space's task, with its teacher and epochs: how many studies of its modality hold each."""
-        teacher = space.defaults().teacher.model_dump()
-        epochs = space.defaults().training.epochs
+        """The recorded recipes that fit the space's task, with its teacher, budget and use of unlabelled rows: how many studies of its
+        modality hold each.
+        """
+        defaults = space.defaults().model_dump()
+        budget = {name: defaults["training"][name] for name in ("epochs", "steps")}
+        unlabelled = {name: value for name, value in defaults["training"].items() if name.startswith("unlabelled") or name == "stages"}
         found: Counter[Recipe] = Counter()
         for study in self.studies:
-            if modality(study.task) != modality(space.task):
+            if modality_name(study.task) != modality_name(space.task):
                 continue
             own = set()
             for record in study.records:
-                training = record.recipe["training"] | {"epochs": epochs}
+                training = record.recipe["training"] | budget
+                if record.recipe["objective"]["prediction"]["kind"] != "none":
+                    training |= unlabelled
                 with suppress(RecipeError):  # a kind that does not fit this task
-                    own.add(Recipe.parse(record.recipe | {"task": space.task, "teacher": teacher, "training": training}))
+                    own.add(Recipe.parse(record.recipe | {"task": space.task, "teacher": defaults["teacher"], "training": training}))
             found.update(sorted(own, key=lambda recipe: recipe.id))
         return found
 
-    def _order(self, found: Sequence[Recipe], frame: pd.DataFrame, target: Target, recorded: Counter[Recipe]) -> np.ndarray:
+    def _order(self, found: Sequence[Recipe], frame: pd.DataFrame, target: NewDataset, recorded: Counter[Recipe]) -> np.ndarray:
         """The places of the candidates, the first to try in front: in turn the best of those proven to be above the median, and of all."""
         order = self.predictor.method.order(frame, target)
-        studies = sum(modality(study.task) == target.modality for study in self.studies)
+        studies = sum(modality_name(study.task) == target.modality_name for study in self.studies)
         proven = np.array([recorded[recipe] >= min(PROVEN, studies) for recipe in found])
         proven &= self.predictor.method.merit(frame, target) > 0
         first = order[proven[order]]
@@ -154,7 +160,7 @@ class Recommender:
         Raises:
             StudyError: nothing of this modality is recorded, or no candidate keeps the limits.
         """
-        target = Target(space.task, pd.Series(features, dtype=float))
+        target = NewDataset(space.task, pd.Series(features, dtype=float))
         warnings, widening = self.unlike(target, rows, space.defaults().training.epochs)
         chosen = self.choose(target, space, top=top, feasible=feasible, inside=inside, seed=seed)
         merit = self.predictor.method.merit(recipe_frame(recipe.model_dump() for recipe, _ in chosen), target)
@@ -168,7 +174,7 @@ class Recommender:
         return Recommendations(picked, warnings, f"{recorded}, {int((self.table.about['task'] == space.task).sum())} of them {space.task}")
 
     def choose(
-        self, target: Target, space: Space, *, top: int, feasible: Feasible | None = None, inside: bool = True, seed: int = 0
+        self, target: NewDataset, space: Space, *, top: int, feasible: Feasible | None = None, inside: bool = True, seed: int = 0
     ) -> list[tuple[Recipe, Feasibility]]:
         """The recipes alone, best first, with what their students cost; see `recommend`."""
         recorded = self._recorded(space)
@@ -176,7 +182,9 @@ class Recommender:
         frame = recipe_frame(recipe.model_dump() for recipe in found)
         return self._choose(found, frame, self._order(found, frame, target, recorded), top, feasible)
 
-    def first_recipes(self, target: Target, space: Space, count: int, *, feasible: Feasible | None = None, seed: int = 0) -> list[Recipe]:
+    def first_recipes(
+        self, target: NewDataset, space: Space, count: int, *, feasible: Feasible | None = None, seed: int = 0
+    ) -> list[Recipe]:
         """What a search begins with: the first `count` of `choose` without the baselines, which a search runs anyhow."""
         baselines = {recipe.id for recipe in space.baselines().values()}
         chosen = self.choose(target, space, top=count + len(baselines), feasible=feasible, seed=seed)
@@ -206,7 +214,7 @@ class Recommender:
             raise StudyError(f"none of {len(costs)} recipes keeps the limits{seen}; raise them, or give another --space")
         return [(found[row], costs[row]) for row in chosen]
 
-    def unlike(self, target: Target, rows: int | None = None, epochs: int = 0) -> tuple[list[str], float]:
+    def unlike(self, target: NewDataset, rows: int | None = None, epochs: int = 0) -> tuple[list[str], float]:
         """What sets the dataset apart from all recorded ones, for people, and the factor on its intervals.
 
         Raises:
@@ -214,9 +222,9 @@ class Recommender:
         """
         datasets = self.predictor.scale.datasets
         tasks = sorted(set(datasets.recorded_tasks))
-        if target.modality not in {modality(task) for task in tasks}:
+        if target.modality_name not in {modality_name(task) for task in tasks}:
             raise StudyError(
-                f"no recorded study is of {target.modality} data, so there is nothing to learn from for {target.task} "
+                f"no recorded study is of {target.modality_name} data, so there is nothing to learn from for {target.task} "
                 f"(recorded: {', '.join(tasks)}); search first, and add the study with `autodistill studies add FOLDER`"
             )
         warnings, factor = [], 1.0
@@ -239,12 +247,12 @@ class Recommender:
             factor *= UNLIKE_TRAINING
         return warnings, factor
 
-    def nearest(self, target: Target, number: int = 3) -> tuple[str, ...]:
+    def nearest(self, target: NewDataset, number: int = 3) -> tuple[str, ...]:
         """The recorded datasets most like it, the most alike first."""
         apart = self.predictor.scale.datasets.distances(target)
         return tuple(self.table.names[place] for place in np.argsort(apart, kind="stable")[:number])
 
-    def _drivers(self, recipe: Recipe, space: Space, target: Target, retention: float) -> tuple[tuple[str, float], ...]:
+    def _drivers(self, recipe: Recipe, space: Space, target: NewDataset, retention: float) -> tuple[tuple[str, float], ...]:
         """What each part adds to the predicted retention: the prediction less that of the recipe with the default's part instead."""
         swapped: dict[str, Recipe] = {}
         data, default = recipe.model_dump(), space.defaults().model_dump()

@@ -10,14 +10,16 @@ import numpy as np
 import pandas as pd
 
 from autodistill.errors import DataError
+from autodistill.recipe import ADDED
+from autodistill.task_types import modality_name
 
 if TYPE_CHECKING:
     from autodistill.recommend.library import RecordedStudy
 
 KEYS = ("dataset", "group", "task", "score", "teacher_score")
 """The columns of a long frame that are no recipe fields."""
-_NOT_FIELDS = ("version", "task", "teacher.epochs", "teacher.min_steps")
-"""How long a teacher was trained shows in its score, and a candidate's has a new dataset's rows to be trained on."""
+_NOT_FIELDS = ("version", "task", "teacher.epochs", *(f"{part}.{name}" for part, name in ADDED if part == "teacher"))
+"""How a teacher was trained shows in its score, and a candidate's has a new dataset's rows to be trained on."""
 
 
 @dataclass(frozen=True)
@@ -71,27 +73,22 @@ class Table:
         """The rows of all other groups."""
         return self.select([name for name in self.names if self.about["group"][name] not in groups])
 
-    def target(self, dataset: str) -> Target:
+    def target(self, dataset: str) -> NewDataset:
         """One of the datasets, as a new one would be asked for."""
-        return Target(str(self.about["task"][dataset]), self.features.T[dataset])
+        return NewDataset(str(self.about["task"][dataset]), self.features.T[dataset])
 
 
 @dataclass(frozen=True)
-class Target:
+class NewDataset:
     """The dataset that recipes are wanted for: its task type, and its features by name (none, some or all of the recorded ones)."""
 
     task: str
     features: pd.Series
 
     @property
-    def modality(self) -> str:
+    def modality_name(self) -> str:
         """The first word of the task type: text or image."""
-        return modality(self.task)
-
-
-def modality(task: str) -> str:
-    """The first word of a task type."""
-    return task.partition("-")[0]
+        return modality_name(self.task)
 
 
 def make_table(rows: pd.DataFrame, fields: Sequence[str], features: pd.DataFrame | None = None) -> Table:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from autodistill.limits import Limits
 from autodistill.recipe import SLOTS
-from autodistill.records import BASELINES, TrialRecord
+from autodistill.records import BASELINES, FOLLOWING, TrialRecord
 
 Cost = Literal["params", "latency_ms"]
 
@@ -55,7 +55,7 @@ def by_recipe(records: Sequence[TrialRecord]) -> list[Seeds]:
     """Each completed recipe once, with its score for every seed; the record is the recipe's first trial, not a repeat of it."""
     runs: dict[str, dict[int, float]] = {}
     first: dict[str, TrialRecord] = {}
-    for record in sorted(completed(records), key=lambda item: (item.role == "repeat", item.trial)):
+    for record in sorted(completed(records), key=lambda item: (item.role in FOLLOWING, item.trial)):
         first.setdefault(record.recipe_id, record)
         runs.setdefault(record.recipe_id, {}).setdefault(record.seed, record.score or 0.0)
     return [Seeds(first[recipe], tuple(scores.values())) for recipe, scores in runs.items()]
@@ -151,7 +151,7 @@ def hours(records: Sequence[TrialRecord]) -> dict[Kind, float]:
             kind = "failed"
         elif record.role in BASELINES:
             kind = "baselines"
-        elif record.role == "repeat":
+        elif record.role in FOLLOWING:
             kind = "repeats"
         elif record.state == "pruned":
             kind = "stopped early"

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from autodistill import families
 from autodistill.recipe import SLOTS
 from autodistill.records import Role
 
@@ -16,12 +17,15 @@ UNDISTILLED = "hard labels"
 ROLES: dict[Role, str] = {
     "no_kd": "no KD",
     "plain_kd": "plain KD",
+    "pseudo_labels": "pseudo-labels",
+    "plain_kd_all": "plain KD, all rows",
     "defaults": "defaults",
     "given": "given",
     "recommended": "recommended",
     "search": "search",
     "explore": "explore",
     "repeat": "repeat",
+    "fewer_rows": "fewer unlabelled rows",
 }
 """A trial's role, for people."""
 
@@ -80,10 +84,7 @@ def student(recipe: Mapping[str, Any]) -> str:
 
     Takes plain data, as records keep it: they outlive the recipe's schema.
     """
-    part = recipe.get("student", {})
-    width = part.get("hidden_size", part.get("channels"))
-    size = "×".join(str(item) for item in (part.get("layers"), width) if item is not None)
-    return clean(f"{part.get('family', '?')} {size}".strip())
+    return clean(families.short(recipe.get("student", {})))
 
 
 def objective(recipe: Mapping[str, Any]) -> str:

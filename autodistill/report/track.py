@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from autodistill.errors import UsageError, not_allowed
+from autodistill.events import Event, Listen, SearchFinished, SearchMessage, SearchStarted, TrialFinished, TrialReported
 from autodistill.records import TrialRecord
-from autodistill.tuning.events import Event, Listen, SearchFinished, SearchMessage, SearchStarted, TrialFinished, TrialReported
 
 Values = dict[str, float]
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from autodistill.errors import RunError
-from autodistill.recipe import TaskType
+from autodistill.modality import Modality
+from autodistill.storage import digest
+from autodistill.target import Target
+from autodistill.task_types import TaskType, modality_of, target_of
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,9 @@ class DatasetRef:
     """Plain data that names a dataset, so that a worker can open what the driver opened.
 
     name: a catalog name, a hub id, or a path. limit_train: at most so many training rows (a seeded, stratified
-    subset), or None. seed: of the splits that are made here and of the subset; not of training.
+    subset), or None. seed: of the splits that are made here and of the subset; not of training. unlabelled: files and folders of rows
+    without labels, or `rest`, the training rows that limit_train leaves out. limit_unlabelled: at most so many of them (a seeded subset).
+    teacher_scores: a file of a teacher's scores; its texts that stand in no split are unlabelled rows too.
     """
 
     name: str
@@ -25,13 +29,16 @@ class DatasetRef:
     seed: int = 0
     text_columns: tuple[str, ...] | None = None
     label_column: str | None = None
+    unlabelled: tuple[str, ...] = ()
+    limit_unlabelled: int | None = None
+    teacher_scores: str | None = None
 
 
 @dataclass(frozen=True)
 class Split:
     """One split's columns, equally long. A text task has texts (and text_pairs), an image task has images.
 
-    labels: (N,) int64 class indices, or float32 targets for regression.
+    labels: (N,), as the dataset's target says: int64 class indices, or float32 scores; its `no_label` for rows without one.
     images: (N, H, W, 3) uint8, all of the dataset's image size.
     """
 
@@ -43,14 +50,39 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def take(self, rows: np.ndarray) -> Split:
+        """Some of the rows, in the order given. rows: (M,) int64."""
+        return Split(**{name: _taken(column, rows) for name, column in vars(self).items()})
+
+    def joined(self, other: Split | None) -> Split:
+        """These rows, then the others'; these alone where there are no others."""
+        if other is None:
+            return self
+        return Split(**{name: _joined(column, getattr(other, name)) for name, column in vars(self).items()})
+
+
+def _taken(column: Any, rows: np.ndarray) -> Any:
+    """Some rows of an array or a list; None where there is no such column."""
+    if isinstance(column, list):
+        return [column[row] for row in rows]
+    return None if column is None else column[rows]
+
+
+def _joined(column: Any, other: Any) -> Any:
+    """An array or a list with another's rows after its own; None where there is no such column."""
+    if isinstance(column, list):
+        return column + other
+    return None if column is None else np.concatenate([column, other])
+
 
 @dataclass(frozen=True)
 class Dataset:
     """A dataset: three splits and what to make of them.
 
-    metric: accuracy, matthews_correlation, macro_f1 or spearman. classes: their names by index, None for regression.
+    metric: one of the target's. classes: their names by index, None where the target has none.
     fingerprint: of every row of the splits, in order; what depends on the data is keyed by it.
-    notes: what was decided on the way ("the benchmark hides its test labels: …"), for people.
+    notes: what was decided on the way ("the benchmark hides its test labels: …"), for people. warnings: what they should look at.
+    unlabelled: rows without labels, none of which stands in another split; unlabelled_fingerprint: of every one of them, in order.
     """
 
     name: str
@@ -63,7 +95,20 @@ class Dataset:
     ref: DatasetRef
     image_size: int | None = None
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    unlabelled: Split | None = None
+    unlabelled_fingerprint: str = ""
     _test: Split | None = field(default=None, repr=False)
+
+    @property
+    def target(self) -> Target:
+        """What is predicted of a row."""
+        return target_of(self.task, self.classes)
+
+    @property
+    def modality(self) -> Modality:
+        """What the rows are."""
+        return modality_of(self.task)
 
     @property
     def is_regression(self) -> bool:
@@ -77,28 +122,26 @@ class Dataset:
 
     @property
     def outputs(self) -> int:
-        """Width of the logits: the number of classes, 1 for regression."""
-        return 1 if self.classes is None else len(self.classes)
+        """Width of the logits."""
+        return self.target.width
+
+    @property
+    def unlabelled_rows(self) -> int:
+        """How many rows without labels there are."""
+        return 0 if self.unlabelled is None else len(self.unlabelled)
+
+    @property
+    def rows_fingerprint(self) -> str:
+        """Of every row that a trial can read, the unlabelled ones included."""
+        return digest(self.fingerprint, self.unlabelled_fingerprint) if self.unlabelled is not None else self.fingerprint
+
+    @property
+    def all_training_rows(self) -> Split:
+        """The training rows, then the unlabelled ones."""
+        return self.train.joined(self.unlabelled)
 
     def open_test(self) -> Split:
         """The test split. Only `distill` calls this, once, for the final figures; trials never do."""
         if self._test is None:
             raise RunError(f"dataset {self.name!r} was opened without its test split; open it with load_dataset(..., with_test=True)")
         return self._test
-
-
-def digest(*parts: bytes | str) -> str:
-    """Sixteen hexadecimal digits that name the parts, in order."""
-    sha = hashlib.sha256()
-    for part in parts:
-        data = part.encode() if isinstance(part, str) else part
-        sha.update(len(data).to_bytes(8, "little"))
-        sha.update(data)
-    return sha.hexdigest()[:16]
-
-
-def cache_folder() -> Path:
-    """Where downloads, encoded splits, teachers and their outputs are kept: AUTODISTILL_CACHE or ~/.cache/autodistill."""
-    import os
-
-    return Path(os.environ.get("AUTODISTILL_CACHE", "~/.cache/autodistill")).expanduser()

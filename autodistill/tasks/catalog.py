@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from autodistill.errors import DataError
+from autodistill.modality import modality_of_columns
+from autodistill.target import TARGETS
 from autodistill.tasks.files import SPLITS
 from autodistill.tasks.source import Info, read_info
 
@@ -138,7 +140,7 @@ def catalog() -> list[CatalogEntry]:
     found = dict(OFFLINE)
     for name, entry in HUB.items():
         info = entry.info
-        what = "image" if info.text_columns is None else "text pair" if len(info.text_columns) == 2 else "text"
+        what = modality_of_columns(info.text_columns or ()).words.replace("-", " ")
         source = f"hub ({entry.repo}{f', {entry.config}' if entry.config else ''})"
         found[name] = CatalogEntry(name, f"{what} {info.kind}", str(info.metric), source, info.about)
     seen: set[str] = set()
@@ -152,6 +154,6 @@ def catalog() -> list[CatalogEntry]:
                 info = read_info(file, name)
             except DataError as cause:
                 info = Info(name, about=f"cannot be used: {cause}")
-            metric = info.metric or {"regression": "spearman", "classification": "accuracy"}.get(info.kind or "", "")
+            metric = info.metric or next((target.metrics[0] for target in TARGETS if target.kind == info.kind), "")
             found[name] = CatalogEntry(name, info.kind or "", metric, f"local ({file.parent})", info.about)
     return [found[name] for name in sorted(found)]

@@ -15,6 +15,8 @@ SPLITS = {
     "test": "test", "testing": "test",
 }  # fmt: skip
 """What files and folders of a split may be called."""
+UNLABELLED = ("unlabelled", "unlabeled")
+"""What a file or folder of rows without labels may be called, beside train."""
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 
 
@@ -36,16 +38,38 @@ def open_path(path: Path, *, own: bool = True) -> Source:
     info = read_info(path / "dataset.json", path.name) if (path / "dataset.json").is_file() else Info(path.name)
     own = own and not info.about
     files = sorted(item for folder in (path, path / "data") if folder.is_dir() for item in folder.iterdir()
-                   if item.is_file() and item.suffix.lower() in SUFFIXES and not item.name.startswith((".", "_")))  # fmt: skip
+                   if item.is_file() and item.suffix.lower() in SUFFIXES and not item.name.startswith((".", "_"))
+                   and item.stem.lower() not in UNLABELLED)  # fmt: skip
     if files:
-        return Source(info, _by_split(path, files), own)
+        return Source(info, _by_split(path, files), own, unlabelled=_unlabelled(path))
     tables = _images(path)
     if tables:
-        return Source(info, tables, own)
+        return Source(info, tables, own, unlabelled=_unlabelled(path))
     raise DataError(
         f"folder {path} holds no dataset; allowed: train/validation/test files ({', '.join(SUFFIXES)}), one such file, "
         f"or a folder of images for each class ({path.name}/CLASS/*.png, or {path.name}/train/CLASS/*.png and so on)"
     )
+
+
+def _unlabelled(path: Path) -> tuple[str, ...]:
+    """The files and folders of a dataset's folder that hold rows without labels."""
+    kinds = (*SUFFIXES, ".txt")
+    places = [item for folder in (path, path / "data") if folder.is_dir() for item in sorted(folder.iterdir())]
+    return tuple(
+        str(item.absolute()) for item in places if item.stem.lower() in UNLABELLED and (item.is_dir() or item.suffix.lower() in kinds)
+    )
+
+
+def read_texts(path: Path) -> list[str]:
+    """The lines of a txt file.
+
+    Raises:
+        DataError: it is not UTF-8 text.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as cause:
+        raise DataError(f"{path} is not UTF-8 text (byte {cause.start}); save it with the encoding UTF-8") from None
 
 
 def _by_split(path: Path, files: Sequence[Path]) -> dict[str, Table]:
@@ -77,7 +101,9 @@ def _by_split(path: Path, files: Sequence[Path]) -> dict[str, Table]:
 
 
 def _images(path: Path) -> dict[str, Table]:
-    folders = sorted(item for item in path.iterdir() if item.is_dir() and not item.name.startswith("."))
+    folders = sorted(
+        item for item in path.iterdir() if item.is_dir() and not item.name.startswith(".") and item.name.lower() not in UNLABELLED
+    )
     splits: dict[str, Path] = {}
     for folder in folders:
         split = SPLITS.get(folder.name.lower())
@@ -95,7 +121,8 @@ def _images(path: Path) -> dict[str, Table]:
 
 
 def _class_folders(path: Path) -> Table | None:
-    files = sorted(file for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith(".")
+    files = sorted(file for folder in path.iterdir()
+                   if folder.is_dir() and not folder.name.startswith(".") and folder.name.lower() not in UNLABELLED
                    for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith("."))  # fmt: skip
     if not files:
         return None

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from autodistill.tasks.base import cache_folder, digest
+from autodistill.storage import cache_folder, digest
 from autodistill.tasks.problems import Problems
 from autodistill.tasks.tables import Table, file_stamp
 

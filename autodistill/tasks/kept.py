@@ -13,7 +13,7 @@ from typing import Any
 from filelock import FileLock
 
 from autodistill.errors import DataError
-from autodistill.tasks.base import cache_folder, digest
+from autodistill.storage import cache_folder, digest
 
 
 def kept(name: str, fill: Callable[[Path], None]) -> Path:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from autodistill.target import Classes, Scores, Target
 from autodistill.tasks.problems import SHOWN, Problems
 from autodistill.tasks.source import Info
 from autodistill.tasks.tables import Table
@@ -24,9 +25,9 @@ _NOT_FINITE = {"nan", "inf", "-inf", "+inf", "infinity", "-infinity"}
 
 @dataclass(frozen=True)
 class Labels:
-    """The labels of each table: class indices (int64), or float32 targets where classes is None."""
+    """The labels of each table as the target wants them, (rows,)."""
 
-    classes: tuple[str, ...] | None
+    target: Target
     arrays: dict[str, np.ndarray]
 
 
@@ -61,14 +62,14 @@ def encode(tables: dict[str, Table], column: str, info: Info, own: bool, problem
         problems.rows(table, column, found.get("other", []), "with a label that is no word, number or true/false",
                       "Write it as one; several labels a row are not supported", True)  # fmt: skip
     together = {kind for found in kinds.values() for kind in found} & {"text", "whole", "number", "bool"}
-    fractional = "number" in together and _is_regression([value for items in values.values() for value in items])
-    if info.kind == "regression" or (info.kind is None and fractional):
+    fractional = "number" in together and _are_scores([value for items in values.values() for value in items])
+    if info.kind == Scores.kind or (info.kind is None and fractional):
         _not_numeric(tables, column, kinds, problems)
         return _targets(tables, column, values, problems)
     if len(together - {"number"} | ({"whole"} if "number" in together else set())) > 1:
         _mixed(tables, column, kinds, values, problems)
     if problems.lines:
-        return Labels((), {})
+        return Labels(Classes(), {})
     return _classes(tables, column, values, info, own, problems, notes)
 
 
@@ -101,7 +102,7 @@ def _kind(value: Any) -> str:
     return "other"
 
 
-def _is_regression(values: list[Any]) -> bool:
+def _are_scores(values: list[Any]) -> bool:
     """Numbers are targets where some are fractions, or where there are more whole ones in a fractional type than a few."""
     numbers = {value for value in values if _kind(value) in ("whole", "number")}
     return len(numbers) > FEW or any(value != int(value) for value in numbers)
@@ -115,12 +116,12 @@ def _not_numeric(tables: dict[str, Table], column: str, kinds: dict[str, dict[st
 
 def _targets(tables: dict[str, Table], column: str, values: dict[str, list[Any]], problems: Problems) -> Labels:
     if problems.lines:
-        return Labels(None, {})
+        return Labels(Scores(), {})
     arrays = {split: np.array(items, dtype=np.float32) for split, items in values.items()}
     for split, array in arrays.items():
         if len(np.unique(array)) < 2 and split in ("train", "all"):
             problems.add(f"{tables[split].name}, column {column!r}: every label is {array[0]:g}; there is nothing to learn")
-    return Labels(None, arrays)
+    return Labels(Scores(), arrays)
 
 
 def _mixed(
@@ -188,9 +189,11 @@ def _classes(
             problems.rows(table, column, rows, f"with classes that {base} does not have ({lacking})",
                           f"Add such rows to {base}, or remove these", True)  # fmt: skip
     if problems.lines:
-        return Labels(names, {})
+        return Labels(Classes(names), {})
     index = {item: number for number, item in enumerate(order)}
-    return Labels(tuple(names), {split: np.array([index[item] for item in items], dtype=np.int64) for split, items in cleaned.items()})
+    return Labels(
+        Classes(tuple(names)), {split: np.array([index[item] for item in items], dtype=np.int64) for split, items in cleaned.items()}
+    )
 
 
 def _class(value: Any) -> Any:

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from autodistill.errors import DataError
-from autodistill.recipe import TaskType
-from autodistill.tasks.base import Dataset, DatasetRef, Split, digest
+from autodistill.modality import modality_of_columns
+from autodistill.storage import digest
+from autodistill.task_types import TASKS, task_type
+from autodistill.tasks.base import Dataset, DatasetRef
 from autodistill.tasks.columns import Columns, choose
 from autodistill.tasks.find import find
-from autodistill.tasks.images import Images, decoded
-from autodistill.tasks.labels import Labels, are_hidden, encode
+from autodistill.tasks.labels import are_hidden, encode
 from autodistill.tasks.problems import Problems
 from autodistill.tasks.source import Source
-from autodistill.tasks.splits import Part, plan, strata
+from autodistill.tasks.splits import Part, plan
 from autodistill.tasks.tables import Table
+from autodistill.tasks.unlabelled import check_places
 
 
 def load_dataset(ref: DatasetRef, *, with_test: bool = False) -> Dataset:
@@ -33,6 +34,9 @@ def load_dataset(ref: DatasetRef, *, with_test: bool = False) -> Dataset:
     """
     if ref.limit_train is not None and ref.limit_train < 2:
         raise DataError(f"limit_train is {ref.limit_train}; allowed: 2 or more, or none for all rows")
+    if ref.limit_unlabelled is not None and ref.limit_unlabelled < 1:
+        raise DataError(f"limit_unlabelled is {ref.limit_unlabelled}; allowed: 1 or more, or none for all rows")
+    check_places(ref.unlabelled, ref.limit_train)
     source = find(ref.name)
     info = source.info
     problems = Problems()
@@ -51,16 +55,45 @@ def load_dataset(ref: DatasetRef, *, with_test: bool = False) -> Dataset:
     keep = {split: _with_text(table, columns, source, problems, notes) for split, table in tables.items()}
     problems.check(info.name)
 
-    regression = labels.classes is None
-    keys = {split: strata(labels.arrays[split][rows], regression) for split, rows in keep.items()}
+    target = labels.target
+    keys = {split: target.strata(labels.arrays[split][rows]) for split, rows in keep.items()}
     parts, decisions = plan(keys, ref.seed, ref.limit_train, info.name)
     notes += decisions
     parts = {split: Part(part.table, keep[part.table][part.rows]) for split, part in parts.items()}
-    metric = info.metric or ("spearman" if regression else "accuracy")
     wanted = ("train", "validation", "test") if with_test else ("train", "validation")
-    if columns.image is None:
-        return _text(ref, source, tables, columns, labels, {split: parts[split] for split in wanted}, metric, notes)
-    return _image(ref, source, tables, columns.image, labels, {split: parts[split] for split in wanted}, metric, notes)
+    modality = modality_of_columns(columns.texts)
+    task: Any = task_type(modality, target)
+    if task not in TASKS:
+        raise DataError(f"dataset {info.name!r} has images with fractional labels; allowed: classes (image regression is not supported)")
+    read = modality.read(tables, columns, {split: parts[split] for split in wanted}, info.name)
+    splits = {split: replace(rows, labels=labels.arrays[parts[split].table][parts[split].rows]) for split, rows in read.splits.items()}
+    train = set(read.keys["train"])
+    twice = sum(row in train for row in read.keys["validation"])
+    if twice:
+        notes.append(f"{twice} of {len(splits['validation'])} validation rows stand in train too")
+    own_labels = (splits[split].labels.tobytes() for split in ("train", "validation"))
+    places = (*source.unlabelled, *ref.unlabelled, *([ref.teacher_scores] if ref.teacher_scores else []))
+    more = modality.read_unlabelled(places, tables, columns, parts, ref, read.image_size, info.name, target.outputs) if places else None
+    if more is not None and not more.count:
+        if source.unlabelled or ref.unlabelled:
+            raise DataError(f"no unlabelled row can be used ({more.notes[-1]}); give other ones")
+        more = None  # a file of scores need not have more texts than the splits
+    return Dataset(
+        name=info.name,
+        task=task,
+        metric=info.metric or target.metrics[0],
+        classes=target.classes,
+        train=splits["train"],
+        validation=splits["validation"],
+        fingerprint=digest(task, "\n".join(target.classes or ()), *own_labels, *read.contents),
+        ref=replace(ref, name=source.place or ref.name),
+        image_size=read.image_size,
+        notes=(*notes, *(more.notes if more else ())),
+        warnings=more.warnings if more else (),
+        unlabelled=replace(more.rows, labels=np.repeat(target.no_label, more.count)) if more else None,
+        unlabelled_fingerprint=more.fingerprint if more else "",
+        _test=splits.get("test"),
+    )
 
 
 def _same_columns(tables: dict[str, Table], columns: Columns, base: str) -> None:
@@ -98,79 +131,3 @@ def _half_characters(values: list[Any]) -> list[int]:
         "".join(texts).encode()
         return []
     return [row for row, text in enumerate(texts) if any("\ud800" <= letter <= "\udfff" for letter in text)]
-
-
-def _text(
-    ref: DatasetRef, source: Source, tables: dict[str, Table], columns: Columns, labels: Labels, parts: dict[str, Part], metric: str,
-    notes: list[str],
-) -> Dataset:  # fmt: skip
-    splits: dict[str, Split] = {}
-    for split, part in parts.items():
-        texts = [tables[part.table].take(column, part.rows) for column in columns.texts]
-        pairs = texts[1] if len(texts) == 2 else None
-        splits[split] = Split(labels.arrays[part.table][part.rows], texts=texts[0], text_pairs=pairs)
-    rows: dict[str, Iterable[Any]] = {
-        split: item.texts if item.text_pairs is None else zip(item.texts or (), item.text_pairs, strict=True)  # type: ignore[misc]
-        for split, item in splits.items()
-        if split != "test"
-    }
-    contents = [_joined(texts) for split in ("train", "validation") for texts in (splits[split].texts, splits[split].text_pairs)]
-    kind = "regression" if labels.classes is None else "classification"
-    task: Any = f"text{'-pair' if len(columns.texts) == 2 else ''}-{kind}"
-    return _dataset(ref, source, task, metric, labels, splits, contents, rows, None, notes)
-
-
-def _image(
-    ref: DatasetRef, source: Source, tables: dict[str, Table], column: str, labels: Labels, parts: dict[str, Part], metric: str,
-    notes: list[str],
-) -> Dataset:  # fmt: skip
-    if labels.classes is None:
-        raise DataError(
-            f"dataset {source.info.name!r} has images with fractional labels; allowed: classes (image regression is not supported)"
-        )
-    problems = Problems()
-    found: dict[str, Images] = {}
-    size: int | None = None
-    for split, part in parts.items():
-        images = decoded(tables[part.table], column, part.rows, size, problems)
-        if images is not None:
-            found[split] = images
-            size = size or images.pixels.shape[1]
-    problems.check(source.info.name)
-    splits = {split: Split(labels.arrays[part.table][part.rows], images=found[split].pixels) for split, part in parts.items()}
-    rows: dict[str, Iterable[Any]] = {split: found[split].digests.tolist() for split in ("train", "validation")}
-    contents = [found[split].digests.tobytes() for split in ("train", "validation")]
-    return _dataset(ref, source, "image-classification", metric, labels, splits, contents, rows, size, notes)
-
-
-def _joined(texts: list[str] | None) -> bytes:
-    """Texts as bytes, with their lengths, so that two ways to cut the same letters differ."""
-    if texts is None:
-        return b""
-    return np.array([len(text) for text in texts], dtype=np.int64).tobytes() + "".join(texts).encode()
-
-
-def _dataset(
-    ref: DatasetRef, source: Source, task: TaskType, metric: str, labels: Labels, splits: dict[str, Split], contents: list[bytes],
-    rows: dict[str, Iterable[Any]], size: int | None, notes: list[str],
-) -> Dataset:  # fmt: skip
-    train = set(rows["train"])
-    twice = sum(row in train for row in rows["validation"])
-    if twice:
-        notes.append(f"{twice} of {len(splits['validation'])} validation rows stand in train too")
-    fingerprint = digest(
-        task, "\n".join(labels.classes or ()), *(splits[split].labels.tobytes() for split in ("train", "validation")), *contents
-    )
-    return Dataset(
-        name=source.info.name,
-        task=task,
-        metric=metric,
-        classes=labels.classes,
-        train=splits["train"],
-        validation=splits["validation"],
-        fingerprint=fingerprint,
-        ref=replace(ref, name=source.place or ref.name),
-        image_size=size,
-        notes=tuple(notes),
-        _test=splits.get("test"),
-    )

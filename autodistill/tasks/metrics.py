@@ -2,49 +2,67 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-CLASSIFICATION_METRICS = ("accuracy", "matthews_correlation", "macro_f1")
-REGRESSION_METRICS = ("spearman", "pearson")
+from autodistill.target import TARGETS
 
 
 def evaluate_predictions(metric: str, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """The dataset's metric, and beside it accuracy (classes) or Pearson's correlation (numbers).
+    """The metric and the second one of its kind of target, where only the metric's name is at hand: see `Target.evaluate`.
 
-    Higher is better in all of them. A prediction that is no finite number makes every score NaN; a constant prediction has
-    correlation 0.
-
-    Args:
-        metric: accuracy, matthews_correlation, macro_f1, spearman or pearson.
-        logits: (N, C) for classes, (N, 1) or (N,) for numbers.
-        labels: (N,) class indices or numbers.
+    Raises:
+        ValueError: no target has such a metric.
     """
-    if metric not in CLASSIFICATION_METRICS + REGRESSION_METRICS:
-        raise ValueError(f"metric is {metric!r}; allowed: {', '.join(CLASSIFICATION_METRICS + REGRESSION_METRICS)}")
-    names = dict.fromkeys((metric, "accuracy" if metric in CLASSIFICATION_METRICS else "pearson"))
-    logits = np.asarray(logits, dtype=np.float64)
-    if not np.isfinite(logits).all():
-        return dict.fromkeys(names, float("nan"))
-    if metric in CLASSIFICATION_METRICS:
-        predicted = logits.argmax(axis=1)
-        return {name: _classification(name, labels, predicted) for name in names}
-    predicted = logits.reshape(len(labels))
-    return {name: _correlation(name, labels, predicted) for name in names}
+    kinds = {name: kind for kind in TARGETS for name in (*kind.metrics, kind.second_metric)}
+    if metric not in kinds:
+        raise ValueError(f"metric is {metric!r}; allowed: {', '.join(kinds)}")
+    return kinds[metric].of(None).evaluate(metric, logits, labels)
 
 
-def _classification(name: str, labels: np.ndarray, predicted: np.ndarray) -> float:
-    if name == "accuracy":
-        return float((labels == predicted).mean())
-    from sklearn import metrics as sk  # scikit-learn and SciPy take seconds to import, in every worker
-
-    if name == "matthews_correlation":
-        return float(sk.matthews_corrcoef(labels, predicted))
-    return float(sk.f1_score(labels, predicted, average="macro", zero_division=0.0))
+def accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:
+    """The share of right classes. labels, predicted: (N,) class indices."""
+    return float((labels == predicted).mean())
 
 
-def _correlation(name: str, labels: np.ndarray, predicted: np.ndarray) -> float:
-    if np.ptp(predicted) == 0 or np.ptp(labels) == 0:
-        return 0.0  # it knows nothing of the order, and the formula would be 0 / 0
-    from scipy import stats
+# scikit-learn and SciPy take seconds to import, in every worker
 
-    return float((stats.spearmanr if name == "spearman" else stats.pearsonr)(labels, predicted).statistic)
+
+def macro_f1(labels: np.ndarray, predicted: np.ndarray) -> float:
+    """The mean over the classes of F1, 0 for a class that is never right."""
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(labels, predicted, average="macro", zero_division=0.0))
+
+
+def matthews_correlation(labels: np.ndarray, predicted: np.ndarray) -> float:
+    """The correlation of predicted and true classes (Matthews 1975; for several classes Gorodkin 2004)."""
+    from sklearn.metrics import matthews_corrcoef
+
+    return float(matthews_corrcoef(labels, predicted))
+
+
+def spearman(labels: np.ndarray, predicted: np.ndarray) -> float:
+    """The correlation of the ranks. labels, predicted: (N,) numbers."""
+    from scipy.stats import spearmanr
+
+    return 0.0 if _constant(labels, predicted) else float(spearmanr(labels, predicted).statistic)
+
+
+def pearson(labels: np.ndarray, predicted: np.ndarray) -> float:
+    """The linear correlation. labels, predicted: (N,) numbers."""
+    from scipy.stats import pearsonr
+
+    return 0.0 if _constant(labels, predicted) else float(pearsonr(labels, predicted).statistic)
+
+
+def _constant(labels: np.ndarray, predicted: np.ndarray) -> bool:
+    """Whether one of them says nothing of the order, so that the formula would be 0 / 0."""
+    return bool(np.ptp(predicted) == 0 or np.ptp(labels) == 0)
+
+
+SCORES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    function.__name__: function for function in (accuracy, macro_f1, matthews_correlation, spearman, pearson)
+}
+"""Every metric by its name: of labels and predictions, both (N,); higher is better."""

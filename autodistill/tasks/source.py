@@ -8,18 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from autodistill.errors import DataError, not_allowed
+from autodistill.target import TARGETS, Classes
 from autodistill.tasks.tables import Table
 
-CLASSIFICATION_METRICS = ("accuracy", "macro_f1", "matthews_correlation")
-REGRESSION_METRICS = ("spearman",)
-TASK_KINDS = ("classification", "regression")
+TASK_KINDS = tuple(kind.kind for kind in TARGETS)
 
 
 @dataclass(frozen=True)
 class Info:
     """What is known of a dataset beside its rows: a folder's dataset.json, or an entry of the catalog.
 
-    kind: classification or regression; classes: names by index. None: to be found out from the rows.
+    kind: of the target; classes: names by index. None: to be found out from the rows.
     """
 
     name: str
@@ -38,6 +37,7 @@ class Source:
     own: the user's own files, whose errors the user can mend. A published set (its dataset.json names its source) is taken
     as it is: rows without text are left out, classes that train lacks may stand in the other splits, both with a note.
     place: the name by which other processes find it too, whatever their working folder; None where the given name does.
+    unlabelled: files and folders of rows without labels that lie beside the others.
     """
 
     info: Info
@@ -45,6 +45,7 @@ class Source:
     own: bool = True
     notes: tuple[str, ...] = field(default=())
     place: str | None = None
+    unlabelled: tuple[str, ...] = ()
 
 
 def read_info(path: Path, name: str) -> Info:
@@ -62,18 +63,16 @@ def read_info(path: Path, name: str) -> Info:
     kind, metric, classes = data.get("task"), data.get("metric"), data.get("classes")
     if kind is not None and kind not in TASK_KINDS:
         raise DataError(f"{path}: " + not_allowed("task", kind, TASK_KINDS))
-    metrics = {"classification": CLASSIFICATION_METRICS, "regression": REGRESSION_METRICS}.get(
-        str(kind), CLASSIFICATION_METRICS + REGRESSION_METRICS
-    )
+    metrics = [name for target in TARGETS if kind in (None, target.kind) for name in target.metrics]
     if metric is not None and metric not in metrics:
         raise DataError(f"{path}: " + not_allowed("metric", metric, metrics))
-    if classes is not None:
+    if data.get("classes") is not None:
         if not isinstance(classes, list) or not all(isinstance(item, str) for item in classes) or len(set(classes)) < len(classes):
             raise DataError(f"{path}: classes should be a list of different names, by index; it is {str(classes)[:80]}")
-        if kind == "regression":
-            raise DataError(f"{path}: a regression has no classes; remove them, or set task to classification")
-        kind = "classification"
-    return Info(name, kind, metric, tuple(classes) if classes is not None else None, about=str(data.get("source", "")))
+        if kind not in (None, Classes.kind):
+            raise DataError(f"{path}: a {kind} has no classes; remove them, or set task to {Classes.kind}")
+        kind = Classes.kind
+    return Info(name, kind, metric, tuple(classes) if classes else None, about=str(data.get("source", "")))
 
 
 def renamed(source: Source, name: str) -> Source:

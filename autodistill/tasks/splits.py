@@ -8,10 +8,10 @@ import numpy as np
 
 from autodistill.errors import DataError
 
-BINS = 10
-"""Bins of equal size that the targets of a regression are stratified by."""
 LEAST = 10
 """Rows without which there is nothing to split."""
+REST = "rest"
+"""The training rows that a limit leaves out."""
 _TEST, _VALIDATION, _LIMIT = 1, 2, 3  # separate random streams, so that one decision does not move another
 
 
@@ -21,15 +21,6 @@ class Part:
 
     table: str
     rows: np.ndarray
-
-
-def strata(labels: np.ndarray, regression: bool) -> np.ndarray:
-    """The stratum of each row: its class, or the bin of its target by rank."""
-    if not regression:
-        return labels
-    ranks = np.empty(len(labels), dtype=np.int64)
-    ranks[np.argsort(labels, kind="stable")] = np.arange(len(labels))
-    return ranks * BINS // max(len(labels), 1)
 
 
 def stratified(keys: np.ndarray, count: int, rng: np.random.Generator, *, leave_one: bool) -> np.ndarray:
@@ -64,7 +55,8 @@ def held_out(rows: int) -> int:
 def plan(keys: dict[str, np.ndarray], seed: int, limit_train: int | None, name: str) -> tuple[dict[str, Part], list[str]]:
     """Which rows of which tables make up train, validation and test, and the notes on it.
 
-    keys: the strata of each labelled table: train, with or without validation and test, or "all" alone.
+    keys: the strata of each labelled table: train, with or without validation and test, or "all" alone. Where a limit leaves training
+    rows out, they are the part `rest`.
 
     Raises:
         DataError: there are too few rows.
@@ -100,6 +92,8 @@ def plan(keys: dict[str, np.ndarray], seed: int, limit_train: int | None, name: 
     if limit_train is not None and limit_train < len(kept):
         rng = np.random.default_rng([seed, _LIMIT])
         notes.append(f"train: {limit_train} of {len(kept)} rows, stratified, seed {seed}; validation and test are whole")
-        kept = kept[stratified(keys[base][kept], limit_train, rng, leave_one=False)]
+        taken = stratified(keys[base][kept], limit_train, rng, leave_one=False)
+        parts[REST] = Part(base, np.delete(kept, taken))
+        kept = kept[taken]
     parts["train"] = Part(base, kept)
     return parts, notes

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from autodistill.errors import DataError, not_allowed
-from autodistill.tasks.base import digest
+from autodistill.storage import digest
 
 SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl")
 """The kinds of files that are read."""

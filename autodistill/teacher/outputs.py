@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +22,21 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from autodistill.errors import RunError
-from autodistill.models.base import Outputs, StudentModule, TextBatch, pick_device, to_device
+from autodistill.modality import Modality
+from autodistill.models.base import Batch, Inputs, Outputs, StudentModule, pick_device, to_device
 from autodistill.models.fitting import cpu_threads
-from autodistill.models.image import EncodedImages
-from autodistill.models.text import EncodedText, ragged_index
-from autodistill.models.transformer import Transformer
-from autodistill.storage import disk_errors, lock, new_tensors
-from autodistill.tasks.base import Dataset, cache_folder, digest
+from autodistill.storage import cache_folder, digest, disk_errors, lock, new_tensors
+from autodistill.tasks.base import Dataset
 from autodistill.teacher.load import load_teacher, teacher_fingerprint
 from autodistill.teacher.plan import Plan, Taps, TeacherShape, arrays_of, plan_outputs, store_budget
 
-Inputs = EncodedText | EncodedImages
 ORIGINAL = "original"
+_BY_TOKEN = ("tokens-", "attention-")
+"""How kinds begin that are stored token by token, without padding."""
 
-_TOKENS_AT_ONCE = 8192
-_ROWS_AT_ONCE = 128
+TOKENS_AT_ONCE = 8192
+ROWS_AT_ONCE = 128
+"""What the teacher is given at once, at most."""
 _HALF_MAX = 65504.0
 
 
@@ -83,11 +83,10 @@ class TeacherOutputs:
         padded with zeros to the longest of the rows, as `inputs.batch(rows)` is.
         """
         parts: dict[str, dict[str, Tensor]] = {}
-        index, mask = ragged_index(self.inputs.offsets, rows) if isinstance(self.inputs, EncodedText) else (None, None)
+        tokens = _token_index(self.inputs, rows, self._stored)
         for kind, arrays in self._stored.items():
-            if kind.startswith(("tokens-", "attention-")):
-                assert index is not None
-                assert mask is not None
+            if kind in tokens:
+                index, mask = tokens[kind]
                 parts[kind] = {name: array[index].float().masked_fill_(~mask[..., None], 0.0) for name, array in arrays.items()}
             else:
                 parts[kind] = {name: array[rows].float() for name, array in arrays.items()}
@@ -102,23 +101,19 @@ class TeacherOutputs:
         """
         if name in self._stored:
             return self._stored[name][name].float()
-        rows = torch.arange(len(self)).split(_ROWS_AT_ONCE)
+        rows = torch.arange(len(self)).split(ROWS_AT_ONCE)
         return torch.cat([getattr(self.batch(part), name) for part in rows])
 
     def _run_live(self, rows: Tensor) -> dict[str, dict[str, Tensor]]:
         if self._model is None:
             self._model = load_teacher(self.teacher)[0].to(self.device)
         batch = to_device(self.inputs.batch(rows), self.device)
-        mask = batch.mask if isinstance(batch, TextBatch) else None
         with torch.no_grad():
             said = self._model(batch, taps=_taps_for(self.plan.live))
-            found = {kind: _take(said, kind, mask) for kind in self.plan.live}
-        return {
-            kind: {
-                name: (part if mask is None or part.dim() != 3 else part * mask[..., None]).float().cpu() for name, part in arrays.items()
-            }
-            for kind, arrays in found.items()
-        }
+            found = {kind: _take(said, kind, batch) for kind in self.plan.live}
+        for kind, (_, mask) in _token_index(self.inputs, rows, found).items():
+            found[kind] = {name: part * mask[..., None].to(part.device) for name, part in found[kind].items()}
+        return {kind: {name: part.float().cpu() for name, part in arrays.items()} for kind, arrays in found.items()}
 
     def _assemble(self, parts: dict[str, dict[str, Tensor]]) -> Outputs:
         out = Outputs(parts["logits"]["logits"], parts["embedding"]["embedding"])
@@ -175,18 +170,18 @@ def ensure_outputs(
     budget = store_budget(budget_bytes)
     group = cache_folder() / "outputs" / digest("outputs-1", teacher_fingerprint(teacher), dataset.fingerprint)
     folder = group / f"{split}-{digest(split, view, inputs.fingerprint)}"
-    shape = _read_shape(folder)
+    shape = _read_shape(folder, dataset.modality)
     if shape is None or _missing(folder, taps):
         with lock(folder):  # of two processes one computes, and the other finds it done
             with disk_errors(folder):
                 folder.mkdir(parents=True, exist_ok=True)
                 for left in folder.glob("*.part-*"):  # of a process that was killed: nobody else writes while we hold the lock
                     left.unlink()
-            shape = _read_shape(folder)
+            shape = _read_shape(folder, dataset.modality)
             if shape is None or _missing(folder, taps):
-                shape = _fill(folder, group, teacher, inputs, taps, budget, where, threads, progress)
+                shape = _fill(folder, group, teacher, dataset.modality, inputs, taps, budget, where, threads, progress)
     # What is not there by now is over the budget.
-    plan = plan_outputs(len(inputs), _tokens(inputs), taps, shape, budget, taken=budget + 1, present=_present(folder, taps))
+    plan = plan_outputs(len(inputs), len(inputs.ids), taps, shape, budget, taken=budget + 1, present=_present(folder, taps))
     return TeacherOutputs(folder, teacher, inputs, shape, plan, where, taps.entries)
 
 
@@ -198,10 +193,6 @@ def _missing(folder: Path, taps: Taps) -> bool:
     return len(_present(folder, taps)) < len(taps.kinds)
 
 
-def _tokens(inputs: Inputs) -> int:
-    return len(inputs.ids) if isinstance(inputs, EncodedText) else 0
-
-
 def _taken(group: Path) -> int:
     taken = 0
     for file in group.rglob("*.safetensors*"):
@@ -210,34 +201,39 @@ def _taken(group: Path) -> int:
     return taken
 
 
-def _read_shape(folder: Path) -> TeacherShape | None:
+def _read_shape(folder: Path, modality: Modality) -> TeacherShape | None:
     """The shapes, of a folder that has any outputs."""
     try:
         data = json.loads((folder / "teacher.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     states, attention = (tuple(tuple(item) for item in data[name]) for name in ("states", "attention"))
-    return TeacherShape(data["outputs"], data["embedding"], states, attention)
+    return TeacherShape(modality, data["outputs"], data["embedding"], states, attention)
 
 
-def _measure(model: StudentModule, inputs: Inputs, device: torch.device) -> TeacherShape:
+def _write_shape(folder: Path, shape: TeacherShape) -> None:
+    data = {"outputs": shape.outputs, "embedding": shape.embedding, "states": shape.states, "attention": shape.attention}
+    with disk_errors(folder):
+        aside = folder / "teacher.json.part-new"
+        aside.write_text(json.dumps(data), encoding="utf-8")
+        aside.rename(folder / "teacher.json")
+
+
+def _measure(model: StudentModule, modality: Modality, inputs: Inputs, device: torch.device) -> TeacherShape:
     """The shapes of what a teacher says, from a run on one row."""
     batch = to_device(inputs.batch(torch.tensor([0])), device)
-    taps = {"states"}
-    if isinstance(model, Transformer) and model.attention_layers:
-        taps.add("attention")
     with torch.inference_mode():
-        said = model(batch, taps=frozenset(taps))
-    text = isinstance(inputs, EncodedText)
-    states = tuple((state.shape[-1],) if text else tuple(state.shape[1:]) for state in said.states)
+        said = model(batch, taps=frozenset({"states", "attention"} if model.attention_layers else {"states"}))
+    states = tuple(modality.state_shape(tuple(state.shape)) for state in said.states)
     attention = tuple((part.shape[1], part.shape[3]) for part in said.queries)
-    return TeacherShape(said.logits.shape[1], said.embedding.shape[1], states, attention)
+    return TeacherShape(modality, said.logits.shape[1], said.embedding.shape[1], states, attention)
 
 
 def _fill(
     folder: Path,
     group: Path,
     teacher: Path,
+    modality: Modality,
     inputs: Inputs,
     taps: Taps,
     budget: int,
@@ -248,16 +244,13 @@ def _fill(
     """Run the teacher once over all rows and store every missing kind that the budget allows."""
     with cpu_threads(threads):
         model: StudentModule | None = None
-        shape = _read_shape(folder)
+        shape = _read_shape(folder, modality)
         if shape is None:
             model = load_teacher(teacher)[0].to(device)
-            shape = _measure(model, inputs, device)
-            with disk_errors(folder):
-                aside = folder / "teacher.json.part-new"
-                aside.write_text(json.dumps(asdict(shape)), encoding="utf-8")
-                aside.rename(folder / "teacher.json")
+            shape = _measure(model, modality, inputs, device)
+            _write_shape(folder, shape)
         present = _present(folder, taps)
-        plan = plan_outputs(len(inputs), _tokens(inputs), taps, shape, budget, _taken(group), present)
+        plan = plan_outputs(len(inputs), len(inputs.ids), taps, shape, budget, _taken(group), present)
         kinds = tuple(kind for kind in plan.stored if kind not in present)
         if kinds:
             _store(folder, model or load_teacher(teacher)[0].to(device), inputs, kinds, shape, device, progress)
@@ -276,43 +269,33 @@ def _store(
     start, done, wanted = time.perf_counter(), 0, _taps_for(kinds)
     with ExitStack() as stack, torch.inference_mode():
         files = {
-            kind: stack.enter_context(new_tensors(folder / f"{kind}.safetensors", arrays_of(kind, len(inputs), _tokens(inputs), shape)))
+            kind: stack.enter_context(new_tensors(folder / f"{kind}.safetensors", arrays_of(kind, len(inputs), len(inputs.ids), shape)))
             for kind in kinds
         }
-        for rows in _even_batches(inputs):
+        for rows in inputs.even_batches(ROWS_AT_ONCE, TOKENS_AT_ONCE):
             batch = to_device(inputs.batch(rows), device)
-            mask = batch.mask if isinstance(batch, TextBatch) else None
             said = model(batch, taps=wanted)
             if not bool(said.logits.isfinite().all()):
                 raise RunError(
                     f"the teacher's logits are not finite numbers, in row {int(rows[0])} or near; fine-tune it with a lower learning rate"
                 )
-            place = None
-            if isinstance(inputs, EncodedText):
-                index, filled = ragged_index(inputs.offsets, rows)
-                place = index[filled].numpy()
+            tokens = _token_index(inputs, rows, kinds)
             for kind, arrays in files.items():
-                for name, part in _take(said, kind, mask).items():
-                    ragged = part.dim() == 3 and mask is not None
-                    values = part[mask] if ragged else part
-                    arrays[name][place if ragged else rows.numpy()] = _to_stored(values, arrays[name].dtype)
+                places = rows
+                for name, values in _take(said, kind, batch).items():
+                    if kind in tokens:
+                        index, mask = tokens[kind]
+                        places, values = index[mask], values[mask.to(values.device)]
+                    arrays[name][places.numpy()] = _to_stored(values, arrays[name].dtype)
             done += len(rows)
             if progress:
                 progress(OutputsProgress(len(inputs), done, kinds, time.perf_counter() - start))
 
 
-def _even_batches(inputs: Inputs) -> Iterator[Tensor]:
-    """Rows of like length together, longest first, so that memory runs out at once or never."""
-    if isinstance(inputs, EncodedImages):
-        yield from torch.arange(len(inputs)).split(_ROWS_AT_ONCE)
-        return
-    lengths = inputs.lengths
-    order = torch.argsort(lengths, descending=True)
-    at = 0
-    while at < len(order):
-        rows = max(1, min(_ROWS_AT_ONCE, _TOKENS_AT_ONCE // int(lengths[order[at]])))
-        yield order[at : at + rows]
-        at += rows
+def _token_index(inputs: Inputs, rows: Tensor, kinds: Iterable[str]) -> dict[str, tuple[Tensor, Tensor]]:
+    """For those of the kinds that are stored token by token: where the tokens of the rows stand, as `Inputs.token_index` says it."""
+    by_token = [kind for kind in kinds if kind.startswith(_BY_TOKEN)]
+    return dict.fromkeys(by_token, inputs.token_index(rows)) if by_token else {}
 
 
 def _taps_for(kinds: tuple[str, ...]) -> frozenset[str]:
@@ -320,7 +303,7 @@ def _taps_for(kinds: tuple[str, ...]) -> frozenset[str]:
     return frozenset(taps)
 
 
-def _take(said: Outputs, kind: str, mask: Tensor | None) -> dict[str, Tensor]:
+def _take(said: Outputs, kind: str, batch: Batch) -> dict[str, Tensor]:
     """The arrays of a kind, out of a forward pass: (B, …), and (B, T, D) token by token."""
     name, _, number = kind.partition("-")
     if name == "logits":
@@ -330,10 +313,7 @@ def _take(said: Outputs, kind: str, mask: Tensor | None) -> dict[str, Tensor]:
     if name == "cls":
         return {str(layer): state for layer, state in enumerate(said.sentences)}
     if name == "mean":
-        if mask is None:
-            return {str(layer): state.mean(dim=(2, 3)) for layer, state in enumerate(said.states)}
-        weights = (mask / mask.sum(dim=1, keepdim=True)).unsqueeze(-1)
-        return {str(layer): (state * weights).sum(dim=1) for layer, state in enumerate(said.states)}
+        return {str(layer): batch.mean(state) for layer, state in enumerate(said.states)}
     if name in ("tokens", "maps"):
         return {name: said.states[int(number)]}
     layer = int(number)

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 
 from autodistill.errors import RunError, UsageError
+from autodistill.modality import Modality
 
 BUDGET = 4_000_000_000
 BUDGET_VARIABLE = "AUTODISTILL_STORE_BYTES"
@@ -40,27 +41,24 @@ class Taps:
     @property
     def kinds(self) -> tuple[str, ...]:
         """The files that hold them, by name."""
-        layers = [f"{name}-{layer}" for name in ("tokens", "attention", "maps") for layer in getattr(self, name)]
+        wanted = {"tokens": self.tokens, "attention": self.attention, "maps": self.maps}
+        layers = [f"{name}-{layer}" for name, numbers in wanted.items() for layer in numbers]
         return ("logits", "embedding", *sorted(self.pooled), *layers)
 
 
 @dataclass(frozen=True)
 class TeacherShape:
-    """What one row of a teacher's outputs looks like.
+    """What one row of a teacher's outputs looks like. modality: of the row.
 
     outputs, embedding: widths. states: for each entry (D,), or of an image model (C, H, W). attention: (heads, D_head) for
     each layer, empty where they cannot be tapped.
     """
 
+    modality: Modality
     outputs: int
     embedding: int
     states: tuple[tuple[int, ...], ...]
     attention: tuple[tuple[int, int], ...] = ()
-
-    @property
-    def is_image(self) -> bool:
-        """Whether the states are feature maps."""
-        return len(self.states[0]) == 3
 
 
 Arrays = dict[str, tuple[str, tuple[int, ...]]]
@@ -77,14 +75,14 @@ def arrays_of(kind: str, rows: int, tokens: int, shape: TeacherShape) -> Arrays:
         return {"logits": ("float32", (rows, shape.outputs))}
     if name == "embedding":
         return {"embedding": ("float16", (rows, shape.embedding))}
-    if name == "mean" or (name == "cls" and not shape.is_image):
+    if name in shape.modality.pooled_forms:
         return {str(layer): ("float16", (rows, state[0])) for layer, state in enumerate(shape.states)}
     layers = shape.attention if name == "attention" else shape.states
     layer = int(number) if number else -1
-    if name == "cls" or shape.is_image != (name == "maps") or not 0 <= layer < len(layers):
-        has = f"{len(shape.states)} states" + ("" if shape.is_image else f" and {len(shape.attention)} attention layers")
+    if name not in (shape.modality.whole_form, "attention") or not 0 <= layer < len(layers):
         raise RunError(
-            f"teacher output {kind!r} is wanted, but this {'image' if shape.is_image else 'text'} teacher has {has}, counted from 0"
+            f"teacher output {kind!r} is wanted, but this {shape.modality.name} teacher has {len(shape.states)} states and "
+            f"{len(shape.attention)} attention layers, counted from 0"
         )
     if name == "tokens":
         return {"tokens": ("float16", (tokens, shape.states[layer][0]))}

@@ -9,34 +9,30 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from autodistill.augment.views import Reader, image_view, text_view, view_count, view_key
+from autodistill.augment.views import Reader, view_count, view_key
 from autodistill.errors import RecipeError
-from autodistill.models.base import Batch, Outputs, StudentContext
-from autodistill.models.image import EncodedImages
-from autodistill.models.text import EncodedText, load_tokenizer
-from autodistill.models.vocabulary import TrimmedEmbedding, keep_pieces
+from autodistill.models.base import Batch, Inputs, Outputs, StudentContext
+from autodistill.models.sides import Side
 from autodistill.recipe import Recipe, Teacher
+from autodistill.target import Scaling
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import Dataset, DatasetRef
-from autodistill.teacher.load import encode
 from autodistill.teacher.outputs import OutputsProgress, TeacherOutputs, ensure_outputs
 from autodistill.teacher.plan import Taps
+from autodistill.teacher.scored import ScoredOutputs, has_scores
 from autodistill.train.assignment import Assignment
+from autodistill.train.choice import chosen_rows
 from autodistill.train.objective import Known
-
-Inputs = EncodedText | EncodedImages
 
 
 @dataclass(frozen=True)
 class Opened:
     """A dataset as one teacher reads it. A worker keeps it from trial to trial.
 
-    mean, scale: of the training targets of a regression, which students learn standardised; 0 and 1 for classes.
+    train: the labelled rows, then the unlabelled ones. scaling: on which students learn the training targets.
     """
 
     dataset: Dataset
@@ -45,31 +41,22 @@ class Opened:
     validation: Inputs
     context: StudentContext
     folder: Path
-    mean: float = 0.0
-    scale: float = 1.0
+    scaling: Scaling
 
 
 def open_inputs(dataset: Dataset, teacher: Teacher, folder: str | Path) -> Opened:
     """Encode a dataset's splits for a fine-tuned teacher, or find them encoded."""
-    folder = Path(folder)
-    tokenizer = None if dataset.is_image else load_tokenizer(folder)
-    train, validation = (encode(dataset, split, tokenizer, teacher) for split in (dataset.train, dataset.validation))
-    kept, pieces = keep_pieces(train, tokenizer) if isinstance(train, EncodedText) else (0, None)
+    folder, modality = Path(folder), dataset.modality
+    tokenizer = modality.open_tokenizer(folder)
+    train, validation = (modality.encode(split, teacher, tokenizer) for split in (dataset.all_training_rows, dataset.validation))
     context = StudentContext(
         task=dataset.task,
         outputs=dataset.outputs,
-        vocab_size=0 if tokenizer is None else len(tokenizer),
-        pad_id=train.pad_id if isinstance(train, EncodedText) else 0,
         max_length=teacher.max_length,
-        image_size=dataset.image_size or 0,
-        kept_pieces=kept,
         teacher=folder,
-        pieces=pieces,
+        **modality.student_fields(train, tokenizer),
     )
-    opened = Opened(dataset, tokenizer, train, validation, context, folder)
-    if not dataset.is_regression:
-        return opened
-    return replace(opened, mean=float(dataset.train.labels.mean()), scale=float(dataset.train.labels.std()) or 1.0)
+    return Opened(dataset, tokenizer, train, validation, context, folder, dataset.target.scaling(dataset.train.labels))
 
 
 @functools.lru_cache(maxsize=2)
@@ -84,23 +71,25 @@ class TrialData:
         self.opened, self.recipe, self.device, self.threads = opened, recipe, device, threads
         self.dataset, self.context = opened.dataset, opened.context
         self.rows, self.metric, self.classes = len(self.dataset.train), self.dataset.metric, self.dataset.classes
+        self.all_rows = len(opened.train)
         self.outputs = self.dataset.outputs
-        self.train_labels, self.validation_labels = (self._targets(split.labels) for split in (self.dataset.train, self.dataset.validation))
+        self.train_labels, self.validation_labels = (
+            self.dataset.target.to_learn(split.labels, opened.scaling)
+            for split in (self.dataset.all_training_rows, self.dataset.validation)
+        )
         self.validation = opened.validation
-        self.typical_row = median_row(self.validation)
+        self.typical_row = self.validation.median_row()
         self.outputs_seconds = 0.0
         self._views: dict[int, TrainView] = {}
         self._taps = Taps()
 
-    def _targets(self, labels: np.ndarray) -> Tensor:
-        found = torch.from_numpy(np.ascontiguousarray(labels))
-        return (found.float() - self.opened.mean) / self.opened.scale if self.dataset.is_regression else found.long()
+    def side(self, outputs: Outputs, batch: Batch) -> Side:
+        """A model's outputs on a batch, as objectives read them."""
+        return self.dataset.modality.side(outputs, batch)
 
     def validation_loss(self, logits: Tensor) -> float:
-        """Mean cross-entropy of the labels, or squared error of the standardised scores; logits (N, outputs)."""
-        if self.dataset.is_regression:
-            return float(F.mse_loss(logits.squeeze(-1), self.validation_labels))
-        return float(F.cross_entropy(logits, self.validation_labels))
+        """The target's loss on the validation labels; logits (N, outputs), on the scale that is learned."""
+        return float(self.dataset.target.loss(logits, self.validation_labels))
 
     def view(self, epoch: int, taps: Taps | None = None) -> TrainView:
         """The view that an epoch reads, counted from 0. `taps`: what the recipe wants of the teacher, remembered for later epochs."""
@@ -116,14 +105,12 @@ class TrialData:
 
     def _make(self, copy: int) -> TrainView:
         opened, augmentation, seed = self.opened, self.recipe.augmentation, self.dataset.ref.seed
-        inputs: Inputs
-        if isinstance(opened.train, EncodedImages):
-            inputs = image_view(opened.train, augmentation, copy, seed)
-        else:
-            reader = Reader(opened.tokenizer, self.context.max_length, opened.folder, self.recipe.teacher.model, self.device)
-            inputs = text_view(self.dataset.train, opened.train, reader, augmentation, copy, seed)
+        reader = Reader(opened.tokenizer, self.context.max_length, opened.folder, self.recipe.teacher.model, self.device)
+        inputs = self.dataset.modality.view(self.dataset.all_training_rows, opened.train, reader, augmentation, copy, seed)
         if not self.recipe.objective.terms:
-            return TrainView(inputs, None, opened.mean, opened.scale)
+            return TrainView(inputs, None, opened.scaling)
+        if has_scores(opened.folder):
+            return TrainView(inputs, ScoredOutputs(opened.folder, inputs, self.dataset.modality), opened.scaling)
         outputs = ensure_outputs(
             self.dataset,
             "train",
@@ -134,41 +121,83 @@ class TrialData:
             device=self.device,
             threads=self.threads,
         )
-        return TrainView(inputs, outputs, opened.mean, opened.scale)
+        return TrainView(inputs, outputs, opened.scaling)
+
+    def token_ids(self) -> tuple[Tensor, ...] | None:
+        """The token ids of all rows that the student reads; None where rows have none, and where they change from view to view."""
+        lengths = self.opened.train.lengths
+        if lengths is None or self.recipe.augmentation.name != "none":
+            return None
+        read = self.all_rows if self.recipe.training.unlabelled_share > 0 else self.rows
+        return self.opened.train.ids[: int(lengths[:read].sum())], self.validation.ids
+
+    def unlabelled_rows(self, view: TrainView) -> Tensor:
+        """The numbers of the unlabelled rows that the recipe uses, (K,) int64.
+
+        Raises:
+            RecipeError: it uses some, and the dataset has none.
+        """
+        training = self.recipe.training
+        if training.unlabelled_share == 0:
+            return torch.arange(0)
+        if self.all_rows == self.rows:
+            raise RecipeError(
+                f"training.unlabelled_share is {training.unlabelled_share}, and the dataset {self.dataset.name!r} has no unlabelled rows; "
+                "give some with --unlabelled, or set it to 0"
+            )
+        assert view.outputs is not None, "a recipe that uses unlabelled rows has objectives"
+        rows = torch.arange(self.rows, self.all_rows)
+        scored = self.scored(rows)
+        if scored is not None:
+            rows = rows[scored]
+        if training.unlabelled_choice == "all":
+            return rows
+        logits, embeddings = (view.outputs.column(name)[rows] for name in ("logits", "embedding"))
+        seed = self.dataset.ref.seed
+        return rows[chosen_rows(training.unlabelled_choice, training.unlabelled_keep, logits, embeddings, seed)]
+
+    def scored(self, rows: Tensor) -> Tensor | None:
+        """Which rows a file of teacher scores has, (B,) bool; None where the teacher is a network, which says something of every row."""
+        outputs = self.view(0).outputs
+        if not isinstance(outputs, ScoredOutputs) or bool(outputs.is_scored[rows].all()):
+            return None
+        return outputs.is_scored[rows]
 
     def known(self, view: TrainView) -> Known:
-        """What the modules of objectives may ask about the training split, as the view shows it."""
+        """What the modules of objectives may ask about the training split, as the view shows it: its labelled rows, and how many there are
+        with the unlabelled ones.
+        """
 
         def said(name: str) -> Tensor:
             assert view.outputs is not None, "only a recipe with objectives asks"
-            return view.outputs.column(name)
+            return view.outputs.column(name)[: self.rows]
 
         return {
             "classes": lambda: self.outputs,
-            "rows": lambda: self.rows,
-            "labels": lambda: self.train_labels,
+            "rows": lambda: self.all_rows,
+            "labels": lambda: self.train_labels[: self.rows],
             "teacher_embeddings": lambda: said("embedding"),
-            "teacher_logits": lambda: (said("logits") - self.opened.mean) / self.opened.scale,
+            "teacher_logits": lambda: self.opened.scaling.apply(said("logits")),
         }
 
 
 class TrainView:
     """One view of the training rows, and what the teacher says of it (None where the recipe has no use for a teacher)."""
 
-    def __init__(self, inputs: Inputs, outputs: TeacherOutputs | None, mean: float, scale: float) -> None:
-        self.inputs, self.outputs, self.mean, self.scale = inputs, outputs, mean, scale
-        self.lengths = inputs.lengths if isinstance(inputs, EncodedText) else None
+    def __init__(self, inputs: Inputs, outputs: TeacherOutputs | ScoredOutputs | None, scaling: Scaling) -> None:
+        self.inputs, self.outputs, self.scaling = inputs, outputs, scaling
+        self.lengths = inputs.lengths
 
     def batch(self, rows: Tensor) -> Batch:
         """The rows as the student reads them."""
         return self.inputs.batch(rows)
 
     def teacher_batch(self, rows: Tensor) -> Outputs | None:
-        """What the teacher says of the rows; scores on the standardised scale that the student learns."""
+        """What the teacher says of the rows, on the scale that the student learns."""
         if self.outputs is None:
             return None
         said = self.outputs.batch(rows)
-        return said if self.scale == 1.0 and self.mean == 0.0 else replace(said, logits=(said.logits - self.mean) / self.scale)
+        return replace(said, logits=self.scaling.apply(said.logits))
 
 
 def open_data(assignment: Assignment) -> TrialData:
@@ -191,16 +220,6 @@ def prepare_outputs(opened: Opened, taps: Taps, progress: Callable[[OutputsProgr
     return f"{text}; {said.plan.message}" if said.plan.message else text
 
 
-def word_table(student: nn.Module, vocabulary: int) -> nn.Embedding | None:
-    """A text student's word embeddings, None for an image student."""
-    for module in student.modules():
-        if isinstance(module, TrimmedEmbedding) or (isinstance(module, nn.Embedding) and module.num_embeddings == vocabulary):
-            return module
-    return None
-
-
 def median_row(inputs: Inputs) -> Tensor:
     """The row of median length, as a batch of one row number."""
-    if isinstance(inputs, EncodedImages):
-        return torch.tensor([0])
-    return torch.argsort(inputs.lengths, stable=True)[len(inputs) // 2 : len(inputs) // 2 + 1]
+    return inputs.median_row()

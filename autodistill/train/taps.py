@@ -4,31 +4,30 @@ from __future__ import annotations
 
 from autodistill.components import Spec, specs
 from autodistill.losses.layer_map import layer_pairs
-from autodistill.recipe import SHARED, SLOTS, Component, Recipe
+from autodistill.modality import Modality
+from autodistill.parts import Component, LayerMapped, TokenReading
+from autodistill.recipe import SHARED, SLOTS, Recipe
 from autodistill.space import Space
+from autodistill.task_types import modality_of
 from autodistill.teacher.plan import Taps, TeacherShape
 
 STATES = {"state", "states", "maps"}
 ATTENTION = {"queries", "keys", "values"}
 
 
-def term_tokens(part: Component, is_image: bool) -> str:
-    """Which form of the states a term reads: its own `tokens`, else single tokens for a relation between tokens, else sentence vectors."""
-    if hasattr(part, "tokens"):
-        return str(part.tokens)
-    return _default_tokens(part.spec, is_image)
+def term_tokens(part: Component, modality: Modality) -> str:
+    """Which form of the states a term reads: its own `tokens`, else single tokens for a relation between tokens, else pooled ones."""
+    return part.tokens if isinstance(part, TokenReading) else _default_tokens(part.spec, modality)
 
 
-def _default_tokens(spec: Spec, is_image: bool) -> str:
-    if "student_state" in spec.inputs:
-        return "tokens"
-    return "mean" if is_image else "cls"
+def _default_tokens(spec: Spec, modality: Modality) -> str:
+    return "tokens" if "student_state" in spec.inputs else modality.pooled_forms[0]
 
 
 def term_layers(part: Component, student_layers: int, teacher_layers: int) -> list[tuple[int, int]]:
     """The layer pairs of a term: its layer map's; without one, all by `skip` for a list of states, else the last pair."""
-    if hasattr(part, "layer_map"):
-        return layer_pairs(part.layer_map, student_layers, teacher_layers, getattr(part, "layers", None))
+    if isinstance(part, LayerMapped):
+        return layer_pairs(part.layer_map, student_layers, teacher_layers, part.layers)
     if "student_states" in part.spec.inputs:
         return layer_pairs("skip", student_layers, teacher_layers)
     return [(student_layers, teacher_layers)]
@@ -48,41 +47,43 @@ def student_taps(recipe: Recipe) -> frozenset[str]:
 def reads_single_tokens(recipe: Recipe) -> bool:
     """Whether a term reads states of other tokens than a text's first, one by one or in a mean."""
     parts = [part for part in recipe.objective.terms.values() if _wanted(part.spec) & STATES]
-    return any(term_tokens(part, recipe.task.startswith("image")) != "cls" for part in parts)
+    return any(term_tokens(part, modality_of(recipe.task)) != "cls" for part in parts)
 
 
 def teacher_taps(recipe: Recipe, student_layers: int, student_attention: int, shape: TeacherShape) -> Taps:
     """What a trial needs of the teacher, layer by layer."""
     taps = Taps()
+    modality = shape.modality
     for part in recipe.objective.terms.values():
         wanted = _wanted(part.spec)
-        tokens = term_tokens(part, shape.is_image)
+        tokens = term_tokens(part, modality)
         if wanted & ATTENTION:
             pairs = term_layers(part, student_attention, len(shape.attention))
             taps |= Taps(attention=tuple(sorted({layer - 1 for _, layer in pairs})))
         if not wanted & STATES:
             continue
-        layers = len(shape.states) if shape.is_image else len(shape.states) - 1
-        entries = tuple(sorted({layer - 1 if shape.is_image else layer for _, layer in term_layers(part, student_layers, layers)}))
+        pairs = term_layers(part, student_layers, modality.layers(len(shape.states)))
+        entries = tuple(sorted({modality.entry(layer) for _, layer in pairs}))
         if tokens != "tokens" and "maps" not in wanted:
             taps |= Taps(pooled=frozenset({tokens}), entries=entries)
         else:
-            taps |= Taps(maps=entries) if shape.is_image else Taps(tokens=entries)
+            taps |= modality.whole_states(entries)
     return taps
 
 
 def recipe_taps(recipe: Recipe) -> Taps:
     """What a recipe needs of all layers at once: pooled states. As in `space_taps`, the rest depends on its student."""
+    modality = modality_of(recipe.task)
     parts = [part for part in recipe.objective.terms.values() if _wanted(part.spec) & STATES]
-    tokens = {term_tokens(part, recipe.task.startswith("image")) for part in parts if "maps" not in _wanted(part.spec)}
-    return Taps(pooled=frozenset(tokens & {"cls", "mean"}))
+    tokens = {term_tokens(part, modality) for part in parts if "maps" not in _wanted(part.spec)}
+    return Taps(pooled=frozenset(tokens & set(modality.pooled_forms)))
 
 
 def space_taps(space: Space) -> Taps:
     """What any recipe of a space can need of all layers at once: pooled states. Single tokens, attention and maps are stored when a
     trial first asks for a layer of them: which layers depends on its student.
     """
-    is_image = space.task.startswith("image")
+    modality = modality_of(space.task)
     pooled: set[str] = set()
     for slot in SLOTS:
         kinds = {kind for domain in space.parameters.get(f"objective.{slot}.kind", ()) for kind in (domain.choices or (domain.default,))}
@@ -93,5 +94,5 @@ def space_taps(space: Space) -> Taps:
             asked = space.parameters.get(f"objective.{slot}.tokens", ())
             values = {str(value) for domain in asked for value in (domain.choices or (domain.default,))}
             own = SHARED[f"objective.{slot}"].get("tokens")  # the recipe's default, where its slot has the field
-            pooled |= values or {str(own[1]) if own else _default_tokens(spec, is_image)}
-    return Taps(pooled=frozenset(pooled & {"cls", "mean"}))
+            pooled |= values or {str(own[1]) if own else _default_tokens(spec, modality)}
+    return Taps(pooled=frozenset(pooled & set(modality.pooled_forms)))

@@ -11,23 +11,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from autodistill.augment.mixup import Mix
 from autodistill.errors import DivergedError
-from autodistill.models import build_student
-from autodistill.models.base import StudentModule, TextBatch, full_precision, pick_device, to_device
-from autodistill.models.fitting import cpu_threads, make_optimizer, training_batches, validation_logits, warmup_and_decay
+from autodistill.models import build_student, family_of
+from autodistill.models.base import StudentModule, full_precision, pick_device, to_device
+from autodistill.models.fitting import cpu_threads, make_optimizer, validation_logits, warmup_and_decay
+from autodistill.models.form import TrialReads
 from autodistill.recipe import Recipe
 from autodistill.records import Point
-from autodistill.tasks.metrics import evaluate_predictions
 from autodistill.train.assignment import Assignment, Report, TrialResult
+from autodistill.train.batches import Batches
 from autodistill.train.cost import count_flops, count_parameters
-from autodistill.train.data import TrialData, open_data, word_table
-from autodistill.train.first_token import FirstToken
-from autodistill.train.objective import Objective, Side, Targets
+from autodistill.train.data import TrialData, open_data
+from autodistill.train.objective import BatchLabels, Objective
 from autodistill.train.reading import Given, read_batches
 from autodistill.train.students import save_student
-from autodistill.train.taps import student_taps, teacher_taps
-from autodistill.train.used_rows import UsedRows
+from autodistill.train.taps import reads_single_tokens, student_taps, teacher_taps
 
 GRADIENT_NORM = 1.0
 
@@ -62,7 +60,7 @@ def _run(assignment: Assignment, report: Report) -> TrialResult:
         losses = trainer.train_epoch(epoch)
         trained = time.perf_counter()
         logits = validation_logits(student, data.validation, data.outputs, device)
-        metrics = evaluate_predictions(data.metric, logits.numpy(), data.dataset.validation.labels)
+        metrics = data.dataset.target.evaluate(data.metric, logits.numpy(), data.dataset.validation.labels)
         validation_loss = data.validation_loss(logits)
         now = time.perf_counter()
         seconds["training"] += trained - turn
@@ -76,17 +74,16 @@ def _run(assignment: Assignment, report: Report) -> TrialResult:
             losses=losses,
         )
         if best is None or point.score > best[0].score:
-            best = point, metrics, trainer.words.copy_weights()
+            best = point, metrics, trainer.form.copy_weights()
         report(point)
-    trainer.words.restore()
-    trainer.last_layer.restore()
+    trainer.form.restore()
     seconds["outputs"] = data.outputs_seconds
     assert best is not None, "a recipe has at least one epoch"
 
     point, metrics, weights = best
     if assignment.student_folder is not None:
         facts = {"score": point.score, "metric": data.metric, "classes": data.classes, "task": recipe.task, "seed": assignment.seed}
-        facts |= {"target_mean": data.opened.mean, "target_scale": data.opened.scale}
+        facts |= {"target_mean": data.opened.scaling.mean, "target_scale": data.opened.scaling.scale}
         save_student(Path(assignment.student_folder), weights, recipe, data.context, facts)
     flops = count_flops(student, to_device(data.validation.batch(data.typical_row), device))
     return TrialResult(point.score, point.epoch, metrics, count_parameters(student), flops, seconds)
@@ -97,14 +94,16 @@ class Trainer:
 
     def __init__(self, recipe: Recipe, student: StudentModule, data: TrialData, device: torch.device, epochs: int, seed: int) -> None:
         self.recipe, self.student, self.data, self.device, self.epochs = recipe, student, data, device, epochs
-        self.words = UsedRows(student, data)
-        self.last_layer = FirstToken(student, recipe)
         self.taps = student_taps(recipe)
+        self.family = family_of(recipe.student)
+        reads = TrialReads(data.token_ids(), data.context.pad_id, self.taps, reads_single_tokens(recipe))
+        self.form = self.family.training_form(student, reads)
         self.order = torch.Generator().manual_seed(seed)
         self.mixing = np.random.default_rng(seed)
         self.objective = self._objective().to(device)
         self.optimizer = make_optimizer([student, self.objective], recipe.training.learning_rate, recipe.training.weight_decay)
-        steps = epochs * math.ceil(data.rows / recipe.training.batch_size)
+        self.batches = Batches(data, epochs, self.order)
+        steps = epochs * self.batches.per_epoch
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, warmup_and_decay(steps, recipe.training.warmup))
 
     def _objective(self) -> Objective:
@@ -112,15 +111,14 @@ class Trainer:
         rows = torch.arange(min(2, self.data.rows))
         view = self.data.view(0)
         batch = to_device(view.batch(rows), self.device)
-        mask = batch.mask if isinstance(batch, TextBatch) else None
         self.student.eval()
         with torch.no_grad():
-            student = Side(self.student(batch, taps=self.taps), mask)
+            student = self.data.side(self.student(batch, taps=self.taps), batch)
         if view.outputs is not None:
             shape = view.outputs.shape
             view = self.data.view(0, teacher_taps(self.recipe, student.layers, student.attention_layers, shape))
         spoken = view.teacher_batch(rows)
-        teacher = None if spoken is None else Side(to_device(spoken, self.device), mask)
+        teacher = None if spoken is None else self.data.side(to_device(spoken, self.device), batch)
         return Objective(self.recipe, student, teacher, self.data.known(view))
 
     def train_epoch(self, epoch: int) -> dict[str, float]:
@@ -129,9 +127,9 @@ class Trainer:
         self.student.train()
         self.objective.train()
         totals: dict[str, Tensor] = {}
-        batches = training_batches(view.lengths, self.data.rows, self.recipe.training.batch_size, self.order)
-        for given in read_batches(lambda rows: self.read(rows, epoch), batches, self.device):
-            for name, value in self.learn(given).items():
+        batches = self.batches.of_epoch(epoch, view)
+        for step, given in enumerate(read_batches(lambda rows: self.read(rows, epoch), batches, self.device)):
+            for name, value in self.learn(given, self.batches.has_hard_labels(epoch, step)).items():
                 totals[name] = totals[name] + value if name in totals else value
         losses = {name: float(value) / len(batches) for name, value in totals.items()}
         if not math.isfinite(sum(losses.values())):
@@ -141,34 +139,40 @@ class Trainer:
 
     def step(self, rows: Tensor, epoch: int) -> dict[str, Tensor]:
         """One optimizer step on a batch of rows, as an epoch reads them; returns each weighted term."""
-        return self.learn(self.read(rows, epoch))
+        return self.learn(self.read(rows, epoch), self.batches.has_hard_labels(epoch, 0))
 
     def read(self, rows: Tensor, epoch: int) -> Given:
         """The rows, on the CPU."""
         view = self.data.view(epoch - 1)
         return Given(rows, self.data.train_labels[rows], view.batch(rows), view.teacher_batch(rows))
 
-    def learn(self, given: Given) -> dict[str, Tensor]:
-        """One optimizer step on a batch; returns each weighted term."""
+    def learn(self, given: Given, hard_labels: bool = True) -> dict[str, Tensor]:
+        """One optimizer step on a batch; returns each weighted term. hard_labels: whether they count in this step."""
         batch, spoken, labels = given.batch, given.said, given.labels
-        targets = Targets(labels.to(self.device, non_blocking=True), given.rows.to(self.device, non_blocking=True))
+        batch_labels = BatchLabels(labels.to(self.device, non_blocking=True), given.rows.to(self.device, non_blocking=True))
+        labelled = given.rows < self.data.rows
+        if not bool(labelled.all()):
+            batch_labels.labelled = labelled.to(self.device, non_blocking=True)
+        scored = self.data.scored(given.rows)
         mixed: AbstractContextManager[None] = nullcontext()
         augmentation = self.recipe.augmentation
         if augmentation.mixup > 0:
-            mix = Mix.of(batch, augmentation.mixing, augmentation.mixup, self.mixing)
+            mix = self.data.dataset.modality.mix(batch, augmentation.mixing, augmentation.mixup, self.mixing)
             batch, spoken = mix.batch(batch), None if spoken is None else mix.outputs(spoken)
-            targets.partner_labels, targets.share = labels[mix.partner].to(self.device), mix.share
-            mixed = mix.embeddings(word_table(self.student, self.data.context.vocab_size))
+            batch_labels.partner_labels, batch_labels.share = labels[mix.partner].to(self.device), mix.share
+            scored = None if scored is None else scored & scored[mix.partner]
+            batch_labels.partner_labelled = None if batch_labels.labelled is None else labelled[mix.partner].to(self.device)
+            mixed = mix.embeddings(self.family.word_table(self.student))
+        batch_labels.scored = None if scored is None else scored.to(self.device)
         batch = to_device(batch, self.device)
-        mask = batch.mask if isinstance(batch, TextBatch) else None
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"), mixed:
             said = self.student(batch, taps=self.taps)
-        teacher = None if spoken is None else Side(to_device(spoken, self.device), mask)
-        loss, parts = self.objective(Side(full_precision(said), mask), teacher, targets)
+        teacher = None if spoken is None else self.data.side(to_device(spoken, self.device), batch)
+        loss, parts = self.objective(self.data.side(full_precision(said), batch), teacher, batch_labels, hard_labels)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.student.parameters(), GRADIENT_NORM)
         self.optimizer.step()
-        self.words.stepped(self.optimizer)
+        self.form.stepped(self.optimizer)
         self.schedule.step()
         return parts

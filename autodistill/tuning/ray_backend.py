@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autodistill.environment import KEEP_MEMORY, cores, gpu_names
 from autodistill.errors import RunError, UsageError
 from autodistill.train.assignment import Runner
-from autodistill.tuning.environment import KEEP_MEMORY, cores, gpu_names
 from autodistill.tuning.round import Round
 from autodistill.tuning.settings import SearchSettings
 from autodistill.tuning.worker import run_assignment

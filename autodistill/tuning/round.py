@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from autodistill.errors import RunError
+from autodistill.events import Event, TrialStarted
 from autodistill.records import Point
 from autodistill.train.assignment import TrialResult
-from autodistill.tuning.events import Event, TrialStarted
 from autodistill.tuning.ledger import Ledger
 
 SLICE = 1.0

@@ -16,25 +16,26 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import RDBStorage
 
+from autodistill import study_folder
+from autodistill.environment import describe_environment
 from autodistill.errors import RunError, StudyError
+from autodistill.events import Event, Listen, SearchFinished, SearchMessage, SearchStarted
+from autodistill.facts import DatasetFacts, TeacherRef
 from autodistill.limits import Feasible
+from autodistill.optuna_storage.open import SavedStorage, close_storage, is_journal, open_to_search, study_exists
+from autodistill.ranking import count, was_interrupted
 from autodistill.recipe import Recipe, Teacher
 from autodistill.records import Role
 from autodistill.space import Space
+from autodistill.storage import write_whole
+from autodistill.study import Study
 from autodistill.train.assignment import Runner
-from autodistill.tuning import study as folders
-from autodistill.tuning.environment import describe_environment
-from autodistill.tuning.events import Event, Listen, SearchFinished, SearchMessage, SearchStarted
 from autodistill.tuning.ledger import Ledger
-from autodistill.tuning.mirror import open_study
 from autodistill.tuning.ray_backend import RunningRay, ray_running, run_round
 from autodistill.tuning.round import Halt, Round
 from autodistill.tuning.sampler import Halving, make_sampler
-from autodistill.tuning.settings import DatasetFacts, SearchSettings, TeacherRef, check_existence, no_study, without_password
-from autodistill.tuning.storage import close_storage, open_storage, study_exists
-from autodistill.tuning.study import Study
+from autodistill.tuning.settings import SearchSettings, check_existence, no_study, without_password
 from autodistill.tuning.translate import Plan
 
 
@@ -90,20 +91,20 @@ def run_search(
         check_existence(settings)
     elif not folder.is_dir():
         raise StudyError(no_study(settings))
-    lock = folders.lock_study(folder)
-    storage: RDBStorage | None = None
+    lock = study_folder.lock_study(folder)
+    storage: SavedStorage | None = None
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
-        before = folders.read_about(folder)
+        before = study_folder.read_about(folder)
         if before is not None:
             if not settings.resume:
                 check_existence(settings)
             _refuse_differences(before, about)
             about["sessions"] = before["sessions"] + about["sessions"]
         url = _storage_url(settings, before)
-        about["settings"]["storage"] = None if url == folders.default_storage(folder) else without_password(url)
-        storage = open_storage(url)
+        about["settings"]["storage"] = None if url == study_folder.default_storage(folder) else without_password(url)
+        storage = open_to_search(url, settings.study)
         held = study_exists(storage, settings.study)
         if before is None and held and settings.storage:
             raise StudyError(
@@ -114,11 +115,12 @@ def run_search(
                 f"the study {folder} cannot be resumed: its storage {without_password(url)!r} does not hold it any more. "
                 "Its trials can still be read from trials.parquet; start another with --study NAME"
             )
-        folders.write_about(folder, about)
-        optuna_study = open_study(storage, settings.study)
-        optuna_study.pruner = Halving()
+        study_folder.write_about(folder, about)
+        optuna_study = optuna.create_study(
+            study_name=settings.study, storage=storage, direction="maximize", load_if_exists=True, pruner=Halving()
+        )
         emit = _emitter(listen, folder)
-        ledger = Ledger(optuna_study, plan, space, feasible, folder, emit)
+        ledger = Ledger(optuna_study, storage, plan, space, feasible, folder, emit)
         optuna_study.sampler = make_sampler(settings.seed, ledger.finished)
         ledger.sweep("the search was killed")
         for role, recipe in baselines.items():
@@ -128,7 +130,7 @@ def run_search(
         known |= {recipe.id for recipe in given}
         first = [recipe for recipe in warm if recipe.id not in known]
         ledger.enqueue("explore" if settings.explore else "recommended", first[: settings.trials])
-        why = _run(ledger, settings, runner, emit, began)
+        why = _run(ledger, settings, runner, emit, began, len(baselines))
         found = Study(folder, about, url)
         emit(SearchFinished(found.counts, time.monotonic() - began, why))
         if why == "interrupted":
@@ -143,7 +145,7 @@ def run_search(
         lock.release()
 
 
-def _run(ledger: Ledger, settings: SearchSettings, runner: Runner, emit: Listen, began: float) -> str | None:
+def _run(ledger: Ledger, settings: SearchSettings, runner: Runner, emit: Listen, began: float, baselines: int) -> str | None:
     """Run rounds of Ray Tune until the ledger wants no more. Says why where it ends earlier."""
     deadline = None if settings.time_budget is None else began + settings.time_budget
 
@@ -156,14 +158,16 @@ def _run(ledger: Ledger, settings: SearchSettings, runner: Runner, emit: Listen,
             try:
                 if not ledger.wants_more():
                     ledger.repeat()
+                    ledger.fewer_rows()
                 if ledger.wants_more() and not late():
                     with ray_running(settings) as ray:
-                        asked = settings.trials, ledger.searched, ray.workers, settings.time_budget, ledger.limits
+                        asked = settings.trials, ledger.searched, ray.workers, settings.time_budget, ledger.limits, baselines
                         emit(SearchStarted(settings.study, str(ledger.folder), *asked))
                         try:
                             for _ in range(2):
                                 _rounds(ledger, settings, ray, runner, emit, lambda: interrupted.is_set() or late())
                                 ledger.repeat()  # the best are only known now
+                                ledger.fewer_rows()
                         finally:
                             ledger.sweep("the search was stopped")  # first tell, then kill: a second Ctrl-C must find it told
             except Halt:
@@ -229,7 +233,7 @@ def _recommend(ledger: Ledger) -> None:
         f"# The best recipe of study {best.study} on {best.dataset}: trial {best.trial} ({best.role}).\n"
         f"# Validation {best.metric} {best.score:.4f}{retention}; seed {best.seed}, at most {best.max_epochs} epochs.\n"
     )
-    folders.write_whole(ledger.folder / "recommended.yaml", head + Recipe.parse(best.recipe).to_yaml())
+    write_whole(ledger.folder / "recommended.yaml", head + Recipe.parse(best.recipe).to_yaml())
     student, place = ledger.folder / "students" / str(best.trial), ledger.folder / "best"
     if student.is_dir():
         aside = ledger.folder / "best.part"
@@ -241,7 +245,7 @@ def _recommend(ledger: Ledger) -> None:
 
 def _no_best(ledger: Ledger, why: str | None) -> str:
     records = list(ledger.records.values())
-    failed = [record for record in records if record.state == "fail" and not folders.was_interrupted(record)]
+    failed = [record for record in records if record.state == "fail" and not was_interrupted(record)]
     if why == "time budget":
         budget = ledger.settings.time_budget
         return f"no trial completed within the time budget of {budget:g} s; go on with --resume and a longer --time-budget"
@@ -249,7 +253,7 @@ def _no_best(ledger: Ledger, why: str | None) -> str:
         return "trials completed, but none within --max-params and --max-latency; raise them, or give a space with smaller students"
     if failed:
         return f"no trial completed: {len(failed)} failed, the first with {failed[0].reason!r}; see {ledger.folder / 'search.log'}"
-    return f"no trial completed ({folders.count(records)}); ask for more than {ledger.settings.trials} --trials"
+    return f"no trial completed ({count(records)}); ask for more than {ledger.settings.trials} --trials"
 
 
 def about_search(plan: Plan, space: Space) -> dict[str, Any]:
@@ -257,7 +261,7 @@ def about_search(plan: Plan, space: Space) -> dict[str, Any]:
     settings = plan.settings
     scores = [teacher.score for teacher in plan.teachers.values() if teacher.score is not None]
     return {
-        "schema": folders.SCHEMA,
+        "schema": study_folder.SCHEMA,
         "study": settings.study,
         "settings": settings.to_dict() | {"resume": False},
         "dataset": {name: getattr(plan.dataset, name) for name in DatasetFacts.__dataclass_fields__},
@@ -269,7 +273,12 @@ def about_search(plan: Plan, space: Space) -> dict[str, Any]:
 
 
 def _storage_url(settings: SearchSettings, before: dict[str, Any] | None) -> str:
-    default = folders.default_storage(settings.folder)
+    default = study_folder.default_storage(settings.folder)
+    if settings.storage is not None and settings.storage != default and is_journal(settings.storage):
+        raise StudyError(
+            f"the storage is {settings.storage!r}; allowed: the URL of a database, such as sqlite:///trials.db or "
+            "postgresql://user:password@host/database. A journal is for one search alone, in its study's folder: leave --storage out"
+        )
     if before is None:
         return settings.storage or default
     was = before["settings"]["storage"]

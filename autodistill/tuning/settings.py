@@ -10,28 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from autodistill.errors import StudyError, UsageError
+from autodistill.study_folder import study_names
 from autodistill.tasks.base import DatasetRef
-
-
-@dataclass(frozen=True)
-class DatasetFacts:
-    """What a search has to know of its dataset: no rows."""
-
-    name: str
-    fingerprint: str
-    task: str
-    metric: str
-    train_rows: int
-
-
-@dataclass(frozen=True)
-class TeacherRef:
-    """A fine-tuned teacher: its folder, its score on the validation split, its parameters and milliseconds for one row."""
-
-    folder: str
-    score: float | None
-    params: int | None = None
-    latency_ms: float | None = None
 
 
 @dataclass(frozen=True)
@@ -45,7 +25,8 @@ class SearchSettings:
     once. gpus_per_trial: may be a fraction; None is one GPU where there is one. address: of a Ray cluster; None starts
     Ray on this machine, on loopback alone. keep: students kept on disk. storage: an Optuna storage URL; None is a SQLite
     file in the study's folder. resume: go on with a study that exists. explore: spread the trials over the whole space, and
-    stop none early, in place of optimising. repeats: seeds of the baselines and of the best few recipes.
+    stop none early, in place of optimising. repeats: seeds of the baselines and of the best few recipes. data_curve: train
+    the best recipe on a quarter and on half of the unlabelled rows too.
 
     Raises:
         UsageError: a value that cannot be meant.
@@ -73,6 +54,7 @@ class SearchSettings:
     resume: bool = False
     explore: bool = False
     repeats: int = 1
+    data_curve: bool = False
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[\w][\w.+@ -]*", self.study):
@@ -106,8 +88,9 @@ class SearchSettings:
     def from_dict(cls, data: dict[str, Any]) -> SearchSettings:
         """The settings that `to_dict` wrote down."""
         dataset = dict(data["dataset"])
-        if dataset.get("text_columns") is not None:
-            dataset["text_columns"] = tuple(dataset["text_columns"])
+        for name in ("text_columns", "unlabelled"):
+            if dataset.get(name) is not None:
+                dataset[name] = tuple(dataset[name])
         return cls(**{**data, "dataset": DatasetRef(**dataset)})
 
 
@@ -134,11 +117,6 @@ def no_study(settings: SearchSettings) -> str:
     """The sentence for a study that is not there to be resumed, with those that are."""
     there = study_names(settings.folder.parent)
     return f"there is no study {settings.study!r} in {settings.folder.parent} to resume; studies there: {', '.join(there) or 'none'}"
-
-
-def study_names(folder: Path) -> list[str]:
-    """The studies in a folder."""
-    return sorted(item.parent.name for item in folder.glob("*/study.json"))
 
 
 def without_password(url: str) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from autodistill.tuning.events import Event, Listen, StageFinished, StageProgress
-from autodistill.tuning.study import Study, write_about
+from autodistill.events import Event, Listen, StageFinished, StageProgress
+from autodistill.study import Study
+from autodistill.study_folder import write_about
 
 
 class StageTimes:

@@ -18,9 +18,10 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from autodistill.facts import DatasetFacts, TeacherRef
 from autodistill.recipe import Teacher
 from autodistill.records import UNCOUNTED, State, TrialRecord
-from autodistill.tuning.settings import DatasetFacts, SearchSettings, TeacherRef
+from autodistill.tuning.settings import SearchSettings
 
 INFEASIBLE, REPEAT, INVALID, INTERRUPTED = "infeasible", "repeat", "invalid", "interrupted"
 """Verdicts. Interrupted trials are FAIL in the storage, the other three PRUNED without an epoch: TPE keeps away from them."""

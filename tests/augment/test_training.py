@@ -11,7 +11,7 @@ import pytest
 import torch
 from tiny_teacher import image_dataset, save_bert, save_masked_lm, text_dataset
 
-from autodistill.augment.mixup import Mix
+from autodistill.augment.mixup import ImageMix
 from autodistill.models import build_student
 from autodistill.models.base import ImageBatch
 from autodistill.recipe import Recipe
@@ -71,15 +71,15 @@ def test_students_train_on_cut_images_whose_targets_are_mixed_by_area(monkeypatc
         }
     )
     trainer = _trainer(dataset, finetune_teacher(dataset, recipe.teacher, 0, device="cpu").folder, recipe)
-    mixes: list[tuple[Mix, ImageBatch]] = []
+    mixes: list[tuple[ImageMix, ImageBatch]] = []
     given: list[Any] = []
-    cut = Mix.batch
+    cut = ImageMix.batch
 
-    def batch(mix: Mix, rows: ImageBatch) -> Any:
+    def batch(mix: ImageMix, rows: ImageBatch) -> Any:
         mixes.append((mix, rows))
         return cut(mix, rows)
 
-    monkeypatch.setattr(Mix, "batch", batch)
+    monkeypatch.setattr(ImageMix, "batch", batch)
     trainer.objective.register_forward_pre_hook(lambda _, inputs: given.append(inputs))
     rows = torch.arange(12)
     parts = trainer.step(rows, 2)

@@ -10,9 +10,7 @@ from rich.console import Console
 
 from autodistill.cli.live import LiveView, PlainView, open_view
 from autodistill.cli.progress import Progress, best_line, count_line
-from autodistill.limits import Limits
-from autodistill.records import read_records
-from autodistill.tuning.events import (
+from autodistill.events import (
     Event,
     SearchMessage,
     StageFinished,
@@ -21,6 +19,8 @@ from autodistill.tuning.events import (
     TrialFinished,
     TrialReported,
 )
+from autodistill.limits import Limits
+from autodistill.records import read_records
 
 
 class Clock:

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from autodistill.features.landmarks import intrinsic_dimension, linear, majority, neighbours, score, separability, targets
+from autodistill.features.landmarks import intrinsic_dimension, linear, majority, neighbours, score, separability
+from autodistill.target import Classes, Scores
+
+CLASSES = {2: Classes(("a", "b")), 3: Classes(("a", "b", "c"))}
 
 
 def cloud(rows: int, dimension: int, columns: int, seed: int = 0) -> np.ndarray:
@@ -51,11 +54,11 @@ def blobs(rows: int, classes: int, apart: float, seed: int = 0) -> tuple[np.ndar
 
 def test_learners_tell_distant_blobs_apart_and_shuffled_ones_not() -> None:
     x, labels = blobs(900, 3, apart=12)
-    wanted = targets(labels[:600], 3, regression=False)
+    wanted = CLASSES[3].regressed(labels[:600])
     for learner in (linear, neighbours):
         assert score("accuracy", learner(x[:600], wanted, x[600:]), labels[600:]) == 1.0
     shuffled = np.random.default_rng(1).permutation(labels)
-    wanted = targets(shuffled[:600], 3, regression=False)
+    wanted = CLASSES[3].regressed(shuffled[:600])
     for learner in (linear, neighbours):
         chance = 3.5 * math.sqrt(1 / 3 * 2 / 3 / 300)
         assert score("accuracy", learner(x[:600], wanted, x[600:]), shuffled[600:]) == pytest.approx(1 / 3, abs=chance)
@@ -64,7 +67,7 @@ def test_learners_tell_distant_blobs_apart_and_shuffled_ones_not() -> None:
 def test_the_probe_is_a_ridge_regression_in_closed_form() -> None:
     rng = np.random.default_rng(0)
     x, labels = rng.normal(size=(300, 5)), rng.integers(0, 3, 300)
-    wanted = targets(labels, 3, regression=False)
+    wanted = CLASSES[3].regressed(labels)
     said = linear(x, wanted, x)
     z = (x - x.mean(0)) / x.std(0)
     nearest = [
@@ -85,20 +88,20 @@ def test_sparse_and_dense_input_say_the_same_of_a_plain_ridge() -> None:
 def test_a_monotone_target_is_ranked() -> None:
     x = cloud(800, 6, 6)
     numbers = np.exp(x @ np.arange(1.0, 7.0) / 4)
-    wanted = targets(np.log(numbers[:500]), 1, regression=True)
+    wanted = Scores().regressed(np.log(numbers[:500]))
     assert score("spearman", linear(x[:500], wanted, x[500:]), numbers[500:]) > 0.999
     assert majority("spearman", wanted, numbers[500:]) == 0.0
 
 
 def test_majority_is_the_share_of_the_largest_training_class() -> None:
-    wanted = targets(np.array([0, 1, 1, 2]), 3, regression=False)
+    wanted = CLASSES[3].regressed(np.array([0, 1, 1, 2]))
     assert majority("accuracy", wanted, np.array([0, 1, 1, 1, 2])) == pytest.approx(3 / 5)
     assert majority("matthews_correlation", wanted, np.array([0, 1, 1, 1, 2])) == 0.0
 
 
 def test_neighbours_against_brute_force() -> None:
     x, labels = blobs(120, 2, apart=1)
-    wanted = targets(labels, 2, regression=False)
+    wanted = CLASSES[2].regressed(labels)
     unit = x / np.linalg.norm(x, axis=1, keepdims=True)
     nearest = np.argsort(-(unit[100:] @ unit[:100].T), axis=1)[:, :10]
     np.testing.assert_allclose(neighbours(x[:100], wanted[:100], x[100:]), wanted[:100][nearest].mean(1))

@@ -15,7 +15,8 @@ from tiny_teacher import image_dataset, save_bert, text_dataset
 
 from autodistill.errors import ModelError, UsageError
 from autodistill.features import FEATURES, dataset_features, measure
-from autodistill.features.counts import label_features, text_features
+from autodistill.features.counts import text_features
+from autodistill.target import Classes, Scores
 from autodistill.tasks.base import Dataset, DatasetRef, Split
 
 
@@ -51,18 +52,18 @@ def test_every_task_has_every_feature_and_no_other(tmp_path: Path) -> None:
 def test_labels() -> None:
     images = np.zeros((120, 8, 8, 3), dtype=np.uint8)
     balanced = made(Split(np.arange(120) % 4, images=images), Split(np.arange(4), images=images[:4]), 4)
-    found = label_features(balanced)
+    found = balanced.target.features(balanced.train.labels)
     assert found == pytest.approx(
         {
             "log_rows": math.log10(120), "log_rows_per_class": math.log10(30), "log_classes": 2.0, "imbalance": 0.0,
-            "majority_share": 0.25, "label_entropy": 1.0,
+            "majority_share": 0.25, "label_entropy": 1.0, "is_regression": 0.0,
         }
     )  # fmt: skip
-    skewed = label_features(replace(balanced, train=Split(np.repeat([0, 1], [90, 30]), images=images)))  # and no row of two classes
+    skewed = balanced.target.features(np.repeat([0, 1], [90, 30]))  # and no row of two classes
     assert skewed["imbalance"] == pytest.approx(math.log10(3))
     assert skewed["majority_share"] == 0.75
     assert skewed["label_entropy"] == pytest.approx(-(0.75 * math.log(0.75) + 0.25 * math.log(0.25)) / math.log(4))
-    even = label_features(made(Split(np.linspace(0, 5, 120, dtype=np.float32), texts=["a"] * 120), balanced.validation, None))
+    even = Scores().features(np.linspace(0, 5, 120, dtype=np.float32))
     assert (even["label_entropy"], even["log_classes"], even["imbalance"]) == (pytest.approx(1.0), 0.0, 0.0)
 
 
@@ -134,7 +135,7 @@ def test_the_sample_is_stratified_and_never_of_the_test_split(monkeypatch: pytes
     data = image_dataset(rows=400)
     monkeypatch.setattr(Dataset, "open_test", lambda self: pytest.fail("the test split was opened"))
     labels = np.repeat([0, 1], [360, 40])
-    kept = measure._sample(replace(data.train, labels=labels), 100, False, np.random.default_rng(0))
+    kept = measure._sample(replace(data.train, labels=labels), 100, Classes(), np.random.default_rng(0))
     assert np.bincount(kept.labels).tolist() == [90, 10]
     assert dataset_features(data, rows=100)["probe_score"] == 1.0
 

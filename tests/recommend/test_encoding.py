@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from autodistill.recommend.encoding import DatasetEncoder, RecipeEncoder
-from autodistill.recommend.table import Target, make_table
+from autodistill.recommend.table import NewDataset, make_table
 
 RECIPES = pd.DataFrame(
     {"kind": ["a", "b", "b"], "rate": [1e-4, 1e-3, 1e-2], "depth": [np.nan, 1.0, 3.0], "fixed": ["same"] * 3, "none": [None] * 3}
@@ -41,15 +41,15 @@ def datasets(**features: list[float]) -> DatasetEncoder:
 def test_dataset_distances_are_in_standard_deviations_and_never_cross_modalities() -> None:
     encoder = datasets(size=[0.0, 3.0, 6.0], constant=[1.0, 1.0, 1.0])
     deviation = np.std([0, 3, 6])
-    target = Target("text-classification", pd.Series({"size": 3.0, "unheard of": 5.0}))
+    target = NewDataset("text-classification", pd.Series({"size": 3.0, "unheard of": 5.0}))
     assert encoder.distances(target)[:2].tolist() == pytest.approx([3 / deviation, 0.0])
     assert np.isinf(encoder.distances(target)[2])
-    pair = Target("text-pair-classification", pd.Series({"size": 3.0}))
+    pair = NewDataset("text-pair-classification", pd.Series({"size": 3.0}))
     assert encoder.distances(pair)[1] == pytest.approx(1.0)
     assert encoder.usual_distance() == pytest.approx(3 / deviation)
 
 
 def test_without_features_only_tasks_tell_datasets_apart() -> None:
     encoder = datasets()
-    assert encoder.distances(Target("text-classification", pd.Series(dtype=float))).tolist() == [0.0, 0.0, np.inf]
+    assert encoder.distances(NewDataset("text-classification", pd.Series(dtype=float))).tolist() == [0.0, 0.0, np.inf]
     assert encoder.usual_distance() == 0.0

@@ -13,7 +13,7 @@ from autodistill.recipe import Recipe
 from autodistill.recommend.defaults import default_recipes
 from autodistill.recommend.encoding import RecipeEncoder
 from autodistill.recommend.recommender import APART, Recommender
-from autodistill.recommend.table import Target, recipe_frame
+from autodistill.recommend.table import NewDataset, recipe_frame
 from autodistill.space import Space
 
 SPACE = Space.load("text", "text-classification")
@@ -52,7 +52,7 @@ def test_drivers_are_the_swaps_to_the_defaults_part(recommender: Recommender) ->
     best = recommender.recommend(dataset_facts(7), SPACE, top=1).recipes[0]
     for name, gain in best.drivers:
         assert abs(gain) >= 0.001, name
-    target = Target(SPACE.task, pd.Series(dataset_facts(7)))
+    target = NewDataset(SPACE.task, pd.Series(dataset_facts(7)))
     data = SPACE.defaults().model_dump()
     random_start = Recipe.parse(data | {"student": data["student"] | {"init": "random"}})
     both = recipe_frame(item.model_dump() for item in (random_start, SPACE.defaults()))
@@ -84,15 +84,15 @@ def test_another_task_gets_valid_recipes_a_warning_and_wider_intervals(recommend
 
 
 def test_unlike_data_are_told_and_widen_the_interval(recommender: Recommender) -> None:
-    usual, factor = recommender.unlike(Target(SPACE.task, pd.Series(dataset_facts(3))))
+    usual, factor = recommender.unlike(NewDataset(SPACE.task, pd.Series(dataset_facts(3))))
     assert (usual, factor) == ([], 1.0)
-    (warning,), factor = recommender.unlike(Target(SPACE.task, pd.Series(dataset_facts(3) | {"log_rows": 12.0})))
+    (warning,), factor = recommender.unlike(NewDataset(SPACE.task, pd.Series(dataset_facts(3) | {"log_rows": 12.0})))
     assert "unlike anything recorded" in warning
     assert factor > 1
 
 
 def test_a_much_longer_training_than_any_recorded_is_told(recommender: Recommender) -> None:
-    target = Target(SPACE.task, pd.Series(dataset_facts(3)))
+    target = NewDataset(SPACE.task, pd.Series(dataset_facts(3)))
     assert recommender.unlike(target, 3000, 8) == ([], 1.0)  # recorded: 8 epochs on 1,000 rows
     (warning,), factor = recommender.unlike(target, 3001, 8)
     assert "8 epochs on 1,000 rows, this would be 8 epochs on 3,001" in warning
@@ -137,7 +137,7 @@ def test_what_many_datasets_have_recorded_and_what_a_search_found_on_one_take_tu
         records = [trial(made.name, 100, common, 0.85), trial(made.name, 101, bad, 0.1)]
         records += [trial(made.name, 102, lucky, 0.99, role="search")] if number == 0 else []
         studies.append(dataclasses.replace(made, records=[*made.records, *records]))
-    target = Target(SPACE.task, pd.Series(dataset_facts(7)))
+    target = NewDataset(SPACE.task, pd.Series(dataset_facts(7)))
     chosen = [recipe.id for recipe, _ in Recommender(studies, method="forest").choose(target, SPACE, top=20)]
     proven = {recipe.id for recipe in SPACE.baselines().values()} | {common.id}
     assert chosen[0] in proven

@@ -11,9 +11,9 @@ import pytest
 from optuna.trial import TrialState
 
 from autodistill.errors import StudyError
+from autodistill.facts import DatasetFacts, TeacherRef
 from autodistill.recipe import Recipe, Teacher
 from autodistill.recommend.library import find, shipped
-from autodistill.tuning.settings import DatasetFacts, TeacherRef
 from autodistill.tuning.translate import Plan, record_of
 
 

@@ -7,9 +7,9 @@ import pytest
 from made import a_search, failed, point, record, search_started
 
 from autodistill.errors import UsageError
+from autodistill.events import Event, SearchMessage, TrialFinished, TrialReported
 from autodistill.records import TrialRecord
 from autodistill.report.track import TRACKERS, Told, check_tracker, parameters, results, tracked
-from autodistill.tuning.events import Event, SearchMessage, TrialFinished, TrialReported
 
 DONE = record(4, score=0.87, metrics={"accuracy": 0.87}, flops=1e6)
 EVENTS: list[Event] = [

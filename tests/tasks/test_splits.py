@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autodistill.errors import DataError, RunError
+from autodistill.target import Scores
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import Dataset, DatasetRef
-from autodistill.tasks.splits import held_out, plan, strata, stratified
+from autodistill.tasks.splits import held_out, plan, stratified
 
 
 def write(path: Path, rows: int, start: int = 0, label: object = None) -> None:
@@ -172,6 +173,6 @@ def test_stratified_picks_shares(classes: list[int], share: float, leave_one: bo
         assert np.all(np.abs(taken - sizes * count / len(keys)) < 1 + 1e-9)
 
 
-def test_strata_of_a_regression_are_equal_bins() -> None:
-    bins = strata(np.random.default_rng(0).normal(size=200), regression=True)
+def test_strata_of_scores_are_equal_bins() -> None:
+    bins = Scores().strata(np.random.default_rng(0).normal(size=200))
     assert np.bincount(bins).tolist() == [20] * 10

@@ -10,26 +10,27 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from autodistill.augment.mixup import Mix
+from autodistill.augment.mixup import TextMix
 from autodistill.models.base import Outputs, TextBatch
 from autodistill.models.fitting import evaluation_batches, make_optimizer, training_batches, warmup_and_decay
+from autodistill.models.sides import TextSide, masked_mean
 from autodistill.recipe import Recipe
 from autodistill.train.cost import count_flops, count_parameters, measure_latency
-from autodistill.train.objective import Objective, Side, Targets, masked_mean
+from autodistill.train.objective import BatchLabels, Objective
 
 
 def _recipe(task: str = "text-classification", **objective: object) -> Recipe:
     return Recipe.parse({"task": task, "teacher": {"model": "m"}, "student": {"family": "cnn"}, "objective": objective})
 
 
-def _side(outputs: int = 3, seed: int = 0) -> Side:
+def _side(outputs: int = 3, seed: int = 0) -> TextSide:
     torch.manual_seed(seed)
     states = [torch.randn(4, 5, 8) for _ in range(3)]
     mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 0, 0, 0, 0], [1, 1, 0, 0, 0]]).bool()
-    return Side(Outputs(torch.randn(4, outputs), torch.randn(4, 8), states, [state[:, 0] for state in states]), mask)
+    return TextSide(Outputs(torch.randn(4, outputs), torch.randn(4, 8), states, [state[:, 0] for state in states]), mask)
 
 
-TARGETS = Targets(torch.tensor([0, 2, 1, 1]), torch.arange(4))
+LABELS = BatchLabels(torch.tensor([0, 2, 1, 1]), torch.arange(4))
 KNOWN = {"classes": lambda: 3, "rows": lambda: 4}
 
 
@@ -41,8 +42,8 @@ def test_the_objective_is_the_weighted_sum_of_its_terms() -> None:
         prediction={"kind": "kl", "weight": 0.7, "temperature": 3.0},
         intermediate={"kind": "mse", "weight": 2.0, "projection": "none", "layer_map": "last", "tokens": "mean"},
     )
-    total, parts = Objective(recipe, student, teacher, KNOWN)(student, teacher, TARGETS)
-    hard = F.cross_entropy(student.outputs.logits, TARGETS.labels, label_smoothing=0.1)
+    total, parts = Objective(recipe, student, teacher, KNOWN)(student, teacher, LABELS)
+    hard = F.cross_entropy(student.outputs.logits, LABELS.labels, label_smoothing=0.1)
     p, q = (F.softmax(side.outputs.logits.double() / 3, dim=-1) for side in (teacher, student))
     soft = 9 * (p * (p / q).log()).sum(-1).mean()
     means = [[masked_mean(side.outputs.states[layer], side.mask) for layer in (1, 2)] for side in (student, teacher)]
@@ -54,32 +55,32 @@ def test_the_objective_is_the_weighted_sum_of_its_terms() -> None:
 
 def test_a_weight_of_zero_is_no_term() -> None:
     recipe = _recipe(prediction={"kind": "kl", "weight": 0.0})
-    _, parts = Objective(recipe, _side(), None, KNOWN)(_side(), None, TARGETS)
+    _, parts = Objective(recipe, _side(), None, KNOWN)(_side(), None, LABELS)
     assert set(parts) == {"hard_label"}
 
 
 def test_mixed_rows_count_for_both_labels() -> None:
     student = _side()
-    targets = Targets(TARGETS.labels, TARGETS.index, partner_labels=TARGETS.labels.flip(0), share=0.7)
-    total, _ = Objective(_recipe(), student, None, KNOWN)(student, None, targets)
+    labels = BatchLabels(LABELS.labels, LABELS.index, partner_labels=LABELS.labels.flip(0), share=0.7)
+    total, _ = Objective(_recipe(), student, None, KNOWN)(student, None, labels)
     logits = student.outputs.logits
-    expected = 0.7 * F.cross_entropy(logits, TARGETS.labels) + 0.3 * F.cross_entropy(logits, TARGETS.labels.flip(0))
+    expected = 0.7 * F.cross_entropy(logits, LABELS.labels) + 0.3 * F.cross_entropy(logits, LABELS.labels.flip(0))
     assert total.item() == pytest.approx(expected.item(), rel=1e-6)
 
 
 def test_scores_are_learned_by_squared_error() -> None:
     student = _side(outputs=1)
     scores = torch.tensor([0.5, -1.0, 2.0, 0.0])
-    total, _ = Objective(_recipe("text-regression"), student, None, KNOWN)(student, None, Targets(scores, TARGETS.index))
+    total, _ = Objective(_recipe("text-regression"), student, None, KNOWN)(student, None, BatchLabels(scores, LABELS.index))
     assert total.item() == pytest.approx((student.outputs.logits[:, 0] - scores).square().mean().item(), rel=1e-6)
 
 
 def test_mix_is_linear_in_rows_and_keeps_the_larger_part() -> None:
     rng = np.random.default_rng(0)
-    shares = [Mix.draw(0.2, 8, rng).share for _ in range(200)]
+    shares = [TextMix.draw(0.2, 8, rng).share for _ in range(200)]
     assert min(shares) >= 0.5
     assert max(shares) <= 1.0
-    mix = Mix(torch.tensor([1, 0, 2]), 0.75)
+    mix = TextMix(torch.tensor([1, 0, 2]), 0.75)
     values = torch.tensor([[4.0], [8.0], [1.0]])
     assert mix.tensor(values).tolist() == [[5.0], [7.0], [1.0]]
     table = nn.Embedding(5, 2)

@@ -69,7 +69,7 @@ def a_dataset(folder: Path, task: str) -> DatasetRef:
 def a_teacher(folder: Path, ref: DatasetRef) -> str:
     """A random teacher of the shape of the space's own: all-MiniLM-L6-v2's, with a few words; the images' is small itself."""
     dataset = load_dataset(ref)
-    if dataset.is_image:
+    if dataset.modality.name == "image":
         teacher = Teacher(model="timm:regnetx_002", init="random")
     else:
         source = save_bert(folder / "source", layers=6, width=384, heads=12, outputs=dataset.outputs)

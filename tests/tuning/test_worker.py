@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from autodistill.tuning.environment import KEEP_MEMORY
+from autodistill.environment import KEEP_MEMORY
 
 SCATTERED = """
 from autodistill.tuning.worker import _free_memory

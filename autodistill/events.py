@@ -41,7 +41,10 @@ class StageFinished:
 
 @dataclass(frozen=True)
 class SearchStarted:
-    """Ray is up and the first trial will be asked for. `done` counts finished search trials of earlier sessions; limits: on students."""
+    """Ray is up and the first trial will be asked for. `done` counts finished search trials of earlier sessions.
+
+    limits: on students. baselines: how many there are, on top of the trials.
+    """
 
     study: str
     folder: str
@@ -50,6 +53,7 @@ class SearchStarted:
     workers: int
     time_budget: float | None
     limits: Limits = field(default_factory=Limits)
+    baselines: int = 3
 
 
 @dataclass(frozen=True)

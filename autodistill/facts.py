@@ -1,0 +1,49 @@
+"""What a search has to know of its dataset and its teachers: plain data, no rows and no weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """What a search has to know of its dataset: no rows."""
+
+    name: str
+    fingerprint: str
+    task: str
+    metric: str
+    train_rows: int
+    unlabelled_rows: int = 0
+
+
+@dataclass(frozen=True)
+class TeacherRef:
+    """A fine-tuned teacher: its folder, its score on the validation split, its parameters and milliseconds for one row.
+
+    probe_score, linear_score: of its frozen encoder with a linear probe, and of a linear model without an encoder, on the same rows.
+    temperature: by which its logits were divided so that it is as sure as it is right. calibration_error, calibration_error_before: the
+    expected calibration error with and without that. None where they were not measured.
+    """
+
+    folder: str
+    score: float | None
+    params: int | None = None
+    latency_ms: float | None = None
+    probe_score: float | None = None
+    linear_score: float | None = None
+    temperature: float | None = None
+    calibration_error: float | None = None
+    calibration_error_before: float | None = None
+
+
+def best_teacher(about: Mapping[str, Any]) -> TeacherRef:
+    """The teacher of the highest score that a study's description names; its costs are None where it was recorded without them."""
+    known = {field.name for field in dataclasses.fields(TeacherRef)}
+    blank: dict[str, Any] = {"folder": "", "score": about.get("teacher_score")}
+    found = [TeacherRef(**blank | {name: item[name] for name in known & set(item)}) for item in about.get("teachers") or [{}]]
+    return max(found, key=lambda item: -math.inf if item.score is None else item.score)

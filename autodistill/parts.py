@@ -1,0 +1,125 @@
+"""The parts of a recipe that name a component, and the classes that say which fields they have beside the component's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from autodistill.components import Spec, specs
+
+
+class Part(BaseModel):
+    """Base of a recipe's parts: frozen, and no key beyond the declared ones."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Component(Part):
+    """A part whose fields depend on its kind."""
+
+    slot: ClassVar[str] = ""
+    tag: ClassVar[str] = "kind"
+    own_names: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def name(self) -> str:
+        """The kind (a student's family), as the recipe says it."""
+        return str(getattr(self, self.tag))
+
+    @property
+    def active(self) -> bool:
+        """Whether there is something to do."""
+        return self.name != "none"
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """The component's own fields: the keyword arguments of its function."""
+        return {name: getattr(self, name) for name in self.own_names}
+
+    @property
+    def variant(self) -> str:
+        """What stands behind the colon of `timm:resnet10t`; empty where there is none."""
+        return self.name.partition(":")[2]
+
+    @property
+    def spec(self) -> Spec:
+        """The component that this part names (not for `none`)."""
+        return specs(self.slot)[self.name.partition(":")[0]]
+
+
+# What a component has beside its own fields depends on its slot, and on what the component drops. Each class here stands for fields that
+# come together: a part that has them is one of it. The fields themselves are declared in recipe.SHARED, which also orders them.
+
+
+class Weighted(Component):
+    """A term of the objective's sum."""
+
+    if TYPE_CHECKING:
+        weight: float
+
+    @property
+    def active(self) -> bool:
+        """Whether there is something to do: a kind, and a weight above zero."""
+        return super().active and self.weight > 0
+
+
+class LayerMapped(Component):
+    """Taken over pairs of the student's and the teacher's layers."""
+
+    if TYPE_CHECKING:
+        layer_map: str
+        layers: int | None
+
+
+class TokenReading(Component):
+    """Reads the layers' states in one of several forms."""
+
+    if TYPE_CHECKING:
+        tokens: str
+
+
+class Projected(Component):
+    """Maps the student's states to the teacher's width."""
+
+    if TYPE_CHECKING:
+        projection: str
+
+
+class Viewed(Component):
+    """Shows the rows in several views."""
+
+    if TYPE_CHECKING:
+        copies: int
+
+
+class Mixing(Component):
+    """May mix rows."""
+
+    if TYPE_CHECKING:
+        mixup: float
+        mixing: str
+
+
+FORMS: dict[type[Component], set[str]] = {
+    Weighted: {"weight"},
+    LayerMapped: {"layer_map", "layers"},
+    TokenReading: {"tokens"},
+    Projected: {"projection"},
+    Viewed: {"copies"},
+    Mixing: {"mixup", "mixing"},
+}
+
+
+def bases(fields: Iterable[str]) -> tuple[type[Component], ...]:
+    """The classes of a part with these fields beside its own.
+
+    Raises:
+        TypeError: it has some of the fields that come together, and lacks others.
+    """
+    present = set(fields)
+    for names in FORMS.values():
+        if names & present and not names <= present:
+            raise TypeError(f"the fields {', '.join(sorted(names))} come together; a component drops all of them or none")
+    return tuple(form for form, names in FORMS.items() if names <= present) or (Component,)

@@ -1,0 +1,152 @@
+"""A study: the folder that a search leaves behind, as an object to read. What lies in it is said in `study_folder`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from autodistill.errors import StudyError, not_allowed
+from autodistill.facts import TeacherRef, best_teacher
+from autodistill.limits import Limits
+from autodistill.ranking import best_of, count, was_interrupted
+from autodistill.recipe import Recipe
+from autodistill.records import BASELINES, Role, TrialRecord, read_records, to_frame
+from autodistill.study_folder import default_storage, read_about, study_names
+from autodistill.tuning.settings import SearchSettings
+
+if TYPE_CHECKING:
+    import optuna
+    import plotly.graph_objects as go
+
+
+class Study:
+    """A study's folder, read only. `open` it, or get it from a search."""
+
+    def __init__(self, folder: Path, about: dict[str, Any], storage: str | None = None) -> None:
+        self.folder = folder
+        self.about = about
+        self._storage = storage
+
+    @classmethod
+    def open(cls, folder: str | Path, storage: str | None = None) -> Study:
+        """Open a study; `storage` where its URL has a password, which a study's folder does not keep.
+
+        Raises:
+            StudyError: the folder is not a study's.
+        """
+        place = Path(folder).expanduser().resolve()
+        about = read_about(place)
+        if about is None:
+            raise StudyError(f"{place} is not a study: it has no study.json. A study is a folder that `autodistill search` made.")
+        return cls(place, about, storage)
+
+    @classmethod
+    def find(cls, name: str, studies_dir: str | Path = "studies", storage: str | None = None) -> Study:
+        """Open a study by its name in a folder of studies, or by its own folder.
+
+        Raises:
+            StudyError: there is no such study; says which there are.
+        """
+        home = Path(studies_dir).expanduser()
+        if name and (home / name / "study.json").exists():
+            return cls.open(home / name, storage)
+        if name and (Path(name).expanduser() / "study.json").exists():
+            return cls.open(name, storage)
+        way_out = f"They are those in {home.absolute()}; --studies-dir names another folder."
+        raise StudyError(not_allowed("the study", name, study_names(home), way_out))
+
+    @property
+    def name(self) -> str:
+        """The study's name."""
+        return str(self.about["study"])
+
+    @property
+    def settings(self) -> SearchSettings:
+        """What was asked, in the last session."""
+        return SearchSettings.from_dict(self.about["settings"])
+
+    @property
+    def teacher_score(self) -> float | None:
+        """The best teacher's score on the validation split."""
+        return self.about["teacher_score"]
+
+    @property
+    def teacher(self) -> TeacherRef:
+        """The best teacher."""
+        return best_teacher(self.about)
+
+    @property
+    def storage(self) -> str:
+        """The Optuna storage: a journal's path, or a database's URL."""
+        return self._storage or self.settings.storage or default_storage(self.folder)
+
+    @property
+    def trial_records(self) -> list[TrialRecord]:
+        """Every trial that has ended, by number."""
+        path = self.folder / "trials.parquet"
+        return read_records(path) if path.exists() else []
+
+    @property
+    def records(self) -> pd.DataFrame:
+        """Every trial that has ended, a row each."""
+        return to_frame(self.trial_records)
+
+    @property
+    def best(self) -> TrialRecord | None:
+        """The best complete trial within the limits, a baseline where that is best; the smaller student where scores are equal."""
+        return best_of(self.trial_records, self.limits)
+
+    @property
+    def limits(self) -> Limits:
+        """The limits on students."""
+        settings = self.settings
+        return Limits(settings.max_params, settings.max_latency_ms)
+
+    @property
+    def baselines(self) -> dict[Role, TrialRecord]:
+        """The baselines that have ended, by role."""
+        return {record.role: record for record in self.trial_records if record.role in BASELINES and not was_interrupted(record)}
+
+    @property
+    def recommended(self) -> Recipe:
+        """The recipe in recommended.yaml.
+
+        Raises:
+            RecipeError: there is none, no trial being complete.
+        """
+        return Recipe.load(self.folder / "recommended.yaml")
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many trials ended complete, pruned, fail, infeasible and interrupted."""
+        return count(self.trial_records)
+
+    @property
+    def best_folder(self) -> Path | None:
+        """The best student's folder, None where no student was kept."""
+        folder = self.folder / "best"
+        return folder if folder.is_dir() else None
+
+    def plot(self, figure: str) -> go.Figure:
+        """A figure of the study, to be shown in a notebook: pareto, latency, curves, importance and others.
+
+        Raises:
+            StudyError: there is no figure of that name; says which there are.
+        """
+        from autodistill.dashboards import FIGURES
+
+        if figure not in FIGURES:
+            raise StudyError(not_allowed("the figure", figure, FIGURES))
+        return FIGURES[figure](self.trial_records, self.limits)
+
+    def optuna_study(self) -> optuna.Study:
+        """The Optuna study, from the storage.
+
+        Raises:
+            StudyError: the storage cannot be reached or does not hold the study.
+        """
+        from autodistill.optuna_storage.open import load_study  # Optuna: half a second
+
+        return load_study(self.folder, self.name, self.storage)

@@ -1,0 +1,393 @@
+"""What the labels of a dataset are, and all that follows from it: one class for each kind of target.
+
+A task type ends in the `kind` of its target (task_types.py): `text-pair-regression` has `Scores`. Nothing else asks which kind it
+is; it asks the target for what it needs. torch is imported where a method computes with tensors, so that plans can be made without it.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from autodistill.tasks.scores import Kind
+    from autodistill.tasks.tables import Table
+    from autodistill.teacher.calibration import Calibration
+
+BINS = 10
+"""Bins that scores are stratified by (equally full ones), and whose entropy is a dataset feature (equally wide ones)."""
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """The scale on which targets are learned: (value − mean) / scale. The default changes nothing."""
+
+    mean: float = 0.0
+    scale: float = 1.0
+
+    def apply(self, values: Tensor) -> Tensor:
+        """Values in the dataset's units, on the scale that is learned."""
+        return values if self == Scaling() else (values - self.mean) / self.scale
+
+    def fold_into(self, head: nn.Linear) -> None:
+        """Let a model that has learned on this scale answer in the dataset's units, by its last layer's weight and bias."""
+        import torch
+
+        if self == Scaling():
+            return
+        with torch.no_grad():
+            head.weight.mul_(self.scale)
+            if head.bias is not None or self.mean:
+                head.bias.mul_(self.scale).add_(self.mean)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A model's answer for one row. label: the likeliest class. probabilities: of every class. score: of Scores, in their units."""
+
+    label: str | None = None
+    probability: float | None = None
+    probabilities: dict[str, float] | None = None
+    score: float | None = None
+
+
+class Target(ABC):
+    """What is predicted of a row."""
+
+    kind: ClassVar[str]
+    """How the task type ends, and what `task` says in a dataset.json."""
+    metrics: ClassVar[tuple[str, ...]]
+    """Metrics that a dataset may be scored by; the first is the default. All are better when higher."""
+    second_metric: ClassVar[str]
+    """Reported beside the dataset's metric."""
+    soft_loss: ClassVar[Mapping[str, Any]]
+    """The objective of plain distillation, without its weight: `objective.prediction` of a recipe."""
+    decision_loss: ClassVar[Mapping[str, Any] | None]
+    """The objective of learning the teacher's decisions alone, as labels; None where it decides nothing."""
+    row_choices: ClassVar[tuple[str, ...]]
+    """By what unlabelled rows can be chosen (`training.unlabelled_choice` of a recipe)."""
+    no_label: ClassVar[np.generic]
+    """What stands in the labels for a row without one."""
+    has_label_smoothing: ClassVar[bool]
+    problem_type: ClassVar[str]
+    """What transformers calls it in a model's configuration."""
+    classes: tuple[str, ...] | None
+    """The names of the classes by index; None where the target has none."""
+
+    @classmethod
+    @abstractmethod
+    def of(cls, classes: Sequence[str] | None) -> Self:
+        """The target of a dataset that has these classes, or none."""
+
+    @property
+    @abstractmethod
+    def outputs(self) -> tuple[str, ...]:
+        """The names of a model's outputs."""
+
+    @property
+    def width(self) -> int:
+        """The number of a model's outputs: C of logits (N, C)."""
+        return len(self.outputs)
+
+    @abstractmethod
+    def strata(self, labels: np.ndarray) -> np.ndarray:
+        """The stratum that each row is drawn from when a split is made, (N,) int64. labels: (N,)."""
+
+    @abstractmethod
+    def scaling(self, labels: np.ndarray) -> Scaling:
+        """The scale that these training labels (N,) are learned on."""
+
+    @abstractmethod
+    def to_learn(self, labels: np.ndarray, scaling: Scaling) -> Tensor:
+        """Labels (N,) as `loss` wants them: a tensor (N,)."""
+
+    @abstractmethod
+    def loss(self, logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+        """The loss on the labels alone, a mean over the rows. logits (B, C), labels (B,) of `to_learn` → scalar."""
+
+    def loss_of_labelled(self, logits: Tensor, labels: Tensor, labelled: Tensor | None, *, label_smoothing: float = 0.0) -> Tensor:
+        """The loss, a mean over the rows that have a label; 0 where none has. labelled: (B,) bool, None where all have one."""
+        if labelled is None:
+            return self.loss(logits, labels, label_smoothing=label_smoothing)
+        if not bool(labelled.any()):
+            return logits.sum() * 0.0
+        return self.loss(logits[labelled], labels[labelled], label_smoothing=label_smoothing)
+
+    def mixed_loss(
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        partner_labels: Tensor | None,
+        share: float,
+        *,
+        labelled: Tensor | None = None,
+        partner_labelled: Tensor | None = None,
+        label_smoothing: float = 0.0,
+    ) -> Tensor:
+        """The loss of rows that are mixed with partners: share · loss(labels) + (1 − share) · loss(partner_labels).
+
+        Without partners it is the loss on the labels. labelled, partner_labelled: as for `loss_of_labelled`.
+        Source: Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization".
+        """
+        own = self.loss_of_labelled(logits, labels, labelled, label_smoothing=label_smoothing)
+        if partner_labels is None:
+            return own
+        partner = self.loss_of_labelled(logits, partner_labels, partner_labelled, label_smoothing=label_smoothing)
+        return share * own + (1.0 - share) * partner
+
+    def evaluate(self, metric: str, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        """The metric, and beside it the target's second one. logits: (N, C) or, of one output, (N,); labels: (N,).
+
+        A prediction that is not a finite number makes every score NaN; a constant prediction has correlation 0.
+
+        Raises:
+            ValueError: the metric is not one of this kind of target.
+        """
+        from autodistill.tasks.metrics import SCORES
+
+        known = dict.fromkeys((*self.metrics, self.second_metric))
+        if metric not in known:
+            raise ValueError(f"metric is {metric!r}; allowed for {self.kind}: {', '.join(known)}")
+        names = dict.fromkeys((metric, self.second_metric))
+        logits = np.asarray(logits, dtype=np.float64)
+        if not np.isfinite(logits).all():
+            return dict.fromkeys(names, float("nan"))
+        predicted = self.decided(logits)
+        return {name: SCORES[name](labels, predicted) for name in names}
+
+    @abstractmethod
+    def teacher_scores(self, table: Table, texts: tuple[str, ...]) -> tuple[Kind, np.ndarray, list[str]]:
+        """What a file of a teacher's scores holds: its kind, logits (N, C) float32, and notes. texts: the columns of texts.
+
+        Raises:
+            DataError: it does not hold what this target needs.
+        """
+
+    @abstractmethod
+    def decided(self, logits: np.ndarray) -> np.ndarray:
+        """The predicted labels, (N,), of logits (N, C)."""
+
+    @abstractmethod
+    def predictions(self, logits: np.ndarray) -> Iterator[Prediction]:
+        """Each row's answer as it is shown. logits: (N, C), in the dataset's units."""
+
+    @abstractmethod
+    def linear_models(self, features: np.ndarray, learned: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Linear models of dense features (N, D) to choose from, each penalised less than the one before: weights (C, D), biases (C,).
+
+        learned: (N,), labels of `to_learn`.
+        """
+
+    @abstractmethod
+    def calibrated(self, logits: np.ndarray, labels: np.ndarray) -> Calibration | None:
+        """How sure logits (N, C) should be of labels (N,); None where a prediction has no probability."""
+
+    @abstractmethod
+    def regressed(self, labels: np.ndarray) -> np.ndarray:
+        """What a linear model is fitted to by squared error, (N, C) float64. labels: (N,)."""
+
+    @abstractmethod
+    def features(self, labels: np.ndarray) -> dict[str, float]:
+        """The dataset features (features/names.py) that all training labels (N,) give."""
+
+
+@dataclass(frozen=True)
+class Classes(Target):
+    """One of several classes. labels: (N,) int64, their indices.
+
+    classes: may be empty where only the kind of target matters, as for a recipe's losses.
+    """
+
+    kind = "classification"
+    metrics = ("accuracy", "macro_f1", "matthews_correlation")
+    second_metric = "accuracy"
+    soft_loss = {"kind": "kl", "temperature": 2.0}  # noqa: RUF012 — nobody changes it
+    decision_loss = {"kind": "pseudo_label"}  # noqa: RUF012
+    row_choices = ("all", "confident", "uncertain", "diverse", "random")
+    no_label = np.int64(-1)
+    has_label_smoothing = True
+    problem_type = "single_label_classification"
+
+    classes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, classes: Sequence[str] | None) -> Self:
+        """See `Target`."""
+        return cls(tuple(classes or ()))
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """One logit for each class."""
+        return self.classes
+
+    def strata(self, labels: np.ndarray) -> np.ndarray:
+        """The classes."""
+        return labels
+
+    def scaling(self, labels: np.ndarray) -> Scaling:
+        """Classes have no scale."""
+        return Scaling()
+
+    def to_learn(self, labels: np.ndarray, scaling: Scaling) -> Tensor:
+        """Class indices, int64."""
+        import torch
+
+        return torch.from_numpy(np.ascontiguousarray(labels)).long()
+
+    def loss(self, logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+        """Cross-entropy in float32, the labels smoothed (Szegedy et al. 2016)."""
+        import torch.nn.functional as F
+
+        return F.cross_entropy(logits.float(), labels, label_smoothing=label_smoothing)
+
+    def teacher_scores(self, table: Table, texts: tuple[str, ...]) -> tuple[Kind, np.ndarray, list[str]]:
+        """Probabilities or logits of each class, or labels with a confidence."""
+        from autodistill.tasks.scores import scores_of_classes
+
+        return scores_of_classes(table, self.classes, texts)
+
+    def decided(self, logits: np.ndarray) -> np.ndarray:
+        """The classes of the largest logits."""
+        return logits.argmax(axis=1)
+
+    def predictions(self, logits: np.ndarray) -> Iterator[Prediction]:
+        """The likeliest class, and the softmax of the logits."""
+        for row in logits.astype(np.float64):
+            shares = np.exp(row - row.max())
+            shares /= shares.sum()
+            best = int(shares.argmax())
+            named = {name: float(share) for name, share in zip(self.classes, shares, strict=True)}
+            yield Prediction(self.classes[best], float(shares[best]), named)
+
+    def linear_models(self, features: np.ndarray, learned: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Logistic regressions."""
+        from autodistill.features.linear import logistic_regressions
+
+        return logistic_regressions(features, learned, self.width)
+
+    def calibrated(self, logits: np.ndarray, labels: np.ndarray) -> Calibration | None:
+        """By a temperature."""
+        from autodistill.teacher.calibration import calibrate
+
+        return calibrate(logits, labels)
+
+    def regressed(self, labels: np.ndarray) -> np.ndarray:
+        """A column for each class, with 1 and −1."""
+        return np.where(labels[:, None] == np.arange(self.width)[None, :], 1.0, -1.0)
+
+    def features(self, labels: np.ndarray) -> dict[str, float]:
+        """Sizes and the balance of the classes."""
+        counts = np.bincount(labels, minlength=self.width)
+        present = counts[counts > 0]
+        return {
+            "is_regression": 0.0,
+            "log_rows": math.log10(len(labels)),
+            "log_rows_per_class": math.log10(len(labels) / self.width),
+            "log_classes": math.log2(self.width),
+            "imbalance": math.log10(present.max() / present.min()),
+            "majority_share": float((present / present.sum()).max()),
+            "label_entropy": _relative_entropy(counts, self.width),
+        }
+
+
+@dataclass(frozen=True)
+class Scores(Target):
+    """One number, which is learned standardised. labels: (N,) float32."""
+
+    kind = "regression"
+    metrics = ("spearman",)
+    second_metric = "pearson"
+    soft_loss = {"kind": "mse"}  # noqa: RUF012 — nobody changes it
+    decision_loss = None
+    row_choices = ("all", "diverse", "random")
+    no_label = np.float32(np.nan)
+    has_label_smoothing = False
+    problem_type = "regression"
+    classes = None
+    outputs = ("score",)
+
+    @classmethod
+    def of(cls, classes: Sequence[str] | None) -> Self:
+        """See `Target`."""
+        return cls()
+
+    def strata(self, labels: np.ndarray) -> np.ndarray:
+        """Ten bins by rank, equally full."""
+        ranks = np.empty(len(labels), dtype=np.int64)
+        ranks[np.argsort(labels, kind="stable")] = np.arange(len(labels))
+        return ranks * BINS // max(len(labels), 1)
+
+    def scaling(self, labels: np.ndarray) -> Scaling:
+        """Mean 0 and standard deviation 1; a constant is only moved."""
+        return Scaling(float(labels.mean()), float(labels.std()) or 1.0)
+
+    def to_learn(self, labels: np.ndarray, scaling: Scaling) -> Tensor:
+        """The scaled scores, float32."""
+        import torch
+
+        return scaling.apply(torch.from_numpy(np.ascontiguousarray(labels)).float())
+
+    def loss(self, logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+        """Squared error in float32; labels have nothing to be smoothed to."""
+        import torch.nn.functional as F
+
+        return F.mse_loss(logits.squeeze(-1).float(), labels.float())
+
+    def teacher_scores(self, table: Table, texts: tuple[str, ...]) -> tuple[Kind, np.ndarray, list[str]]:
+        """A column of scores."""
+        from autodistill.tasks.scores import scores_of_numbers
+
+        return scores_of_numbers(table)
+
+    def decided(self, logits: np.ndarray) -> np.ndarray:
+        """The scores themselves."""
+        return logits.reshape(len(logits))
+
+    def predictions(self, logits: np.ndarray) -> Iterator[Prediction]:
+        """The score."""
+        for row in logits.astype(np.float64):
+            yield Prediction(score=float(row[0]))
+
+    def linear_models(self, features: np.ndarray, learned: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Ridge regressions."""
+        from autodistill.features.linear import ridge_regressions
+
+        return ridge_regressions(features, learned)
+
+    def calibrated(self, logits: np.ndarray, labels: np.ndarray) -> Calibration | None:
+        """A score has no probability."""
+        return None
+
+    def regressed(self, labels: np.ndarray) -> np.ndarray:
+        """The scores as a column."""
+        return labels.astype(np.float64)[:, None]
+
+    def features(self, labels: np.ndarray) -> dict[str, float]:
+        """Sizes, and how evenly the scores are spread over ten equally wide bins."""
+        rows = math.log10(len(labels))
+        return {
+            "is_regression": 1.0,
+            "log_rows": rows,
+            "log_rows_per_class": rows,
+            "log_classes": 0.0,
+            "imbalance": 0.0,
+            "majority_share": 0.0,
+            "label_entropy": _relative_entropy(np.histogram(labels, bins=BINS)[0], BINS),
+        }
+
+
+TARGETS: tuple[type[Target], ...] = (Classes, Scores)
+"""Every kind of target."""
+
+
+def _relative_entropy(counts: np.ndarray, most: int) -> float:
+    """The entropy of the shares over that of `most` equal ones; 0 where there is only one."""
+    shares = counts[counts > 0] / counts.sum()
+    return float(-(shares * np.log(shares)).sum() / math.log(most)) if most > 1 else 0.0

@@ -1,0 +1,58 @@
+"""Task types: the names that recipes, spaces and records give a task, and the modality and target that a name stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+from autodistill.errors import RecipeError, not_allowed
+from autodistill.modality import Image, Modality, Text
+from autodistill.target import TARGETS, Classes, Scores, Target
+
+TaskType = Literal["text-classification", "text-pair-classification", "text-regression", "text-pair-regression", "image-classification"]
+TASKS: tuple[str, ...] = get_args(TaskType)
+"""Every task type that a recipe can be for."""
+_MODALITIES = {modality.words: modality for modality in (Text(), Text(pair=True), Image())}
+
+
+def task_type(modality: Modality, target: Target) -> str:
+    """The name of a task; whether there is such a task, `TASKS` says."""
+    return f"{modality.words}-{target.kind}"
+
+
+def modality_of(task: str) -> Modality:
+    """What a task's rows are.
+
+    Raises:
+        RecipeError: there is no such task.
+    """
+    return _MODALITIES[_parts(task)[0]]
+
+
+def target_of(task: str, classes: Sequence[str] | None = None) -> Target:
+    """What a task predicts. classes: the dataset's, where it has any; without them the target only knows its kind.
+
+    Raises:
+        RecipeError: there is no such task.
+    """
+    kinds = {kind.kind: kind for kind in TARGETS}
+    return kinds[_parts(task)[1]].of(classes)
+
+
+def modality_name(task: str) -> str:
+    """The modality's name of any task type, also of one that only a newer or another library knows: the first word."""
+    return task.partition("-")[0]
+
+
+def _parts(task: str) -> tuple[str, str]:
+    if task not in TASKS:
+        raise RecipeError(not_allowed("the task type", task, TASKS))
+    words, _, kind = task.rpartition("-")
+    return words, kind
+
+
+TEXT = tuple(task for task in TASKS if modality_of(task).name == Text.name)
+IMAGE = tuple(task for task in TASKS if modality_of(task).name == Image.name)
+CLASSIFICATION = tuple(task for task in TASKS if target_of(task).kind == Classes.kind)
+TEXT_CLASSIFICATION = tuple(task for task in TEXT if task in CLASSIFICATION)
+TEXT_REGRESSION = tuple(task for task in TEXT if target_of(task).kind == Scores.kind)

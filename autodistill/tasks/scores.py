@@ -1,0 +1,183 @@
+"""A file of a black-box teacher's scores: what a large model, an API or annotators gave to texts, matched by text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from autodistill.errors import DataError, not_allowed
+from autodistill.storage import digest
+from autodistill.target import Target
+from autodistill.tasks.tables import Table, read_table
+from autodistill.tasks.unlabelled import Row, columns_of_texts, is_blank, row_key
+
+SUM_TOLERANCE = 1e-3
+"""How far the probabilities of a row may be from 1 in all."""
+ROUNDING = 1e-3
+"""By how much the scores of a text that stands twice may differ."""
+LEAST_PROBABILITY = 1e-5
+"""What stands for a probability of 0: its logarithm has to be finite. A class that is all that a file names has the rest."""
+_SHOWN = 5
+
+Kind = Literal["probabilities", "logits", "labels", "scores"]
+
+
+@dataclass(frozen=True)
+class TeacherScores:
+    """Scores by text. logits: (N, C) float32, normalised log-probabilities, or (N, 1) scores in the target's units.
+
+    rows: the place of each text, by `row_key`. texts, text_pairs: as they stand in the file. kind: what the file holds.
+    """
+
+    logits: np.ndarray
+    rows: dict[Row, int]
+    texts: list[str]
+    text_pairs: list[str] | None
+    kind: Kind
+    notes: tuple[str, ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all texts and scores."""
+        joined = "\x00".join(self.texts + (self.text_pairs or []))
+        return digest("scores-1", self.logits.tobytes(), joined)
+
+    def of(self, texts: Sequence[str], text_pairs: Sequence[str] | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """The scores of some texts: (M, C) float32, zeros where a text has none, and (M,) bool, which have some."""
+        pairs: Sequence[str | None] = text_pairs or [None] * len(texts)
+        places = np.array([self.rows.get(row_key(text, pair), -1) for text, pair in zip(texts, pairs, strict=True)], dtype=np.int64)
+        logits = np.zeros((len(texts), self.logits.shape[1]), dtype=np.float32)
+        logits[places >= 0] = self.logits[places[places >= 0]]
+        return logits, places >= 0
+
+
+def read_scores(path: str | Path, target: Target, *, per_row: int, text_columns: tuple[str, ...] | None) -> TeacherScores:
+    """Read a file of scores.
+
+    It has a column of texts (two for pairs) and, for classes, either a column for each class, of probabilities or of logits, or `label`
+    with an optional `confidence`; for a regression `score` or `label`. Values all from 0 to 1 are probabilities.
+
+    Args:
+        path: csv, tsv, jsonl or parquet.
+        target: the dataset's.
+        per_row: texts of a row, 1 or 2.
+        text_columns: their names, where they cannot be guessed (a class may be called `text`).
+
+    Raises:
+        DataError: the file cannot be read, names an unknown class or lacks one, a text stands in it twice with other scores, or
+            probabilities do not add up; each with its rows.
+    """
+    table = read_table(Path(path).expanduser())
+    columns = columns_of_texts(table, text_columns, per_row, target.outputs)
+    kind, logits, notes = target.teacher_scores(table, columns)
+    texts = [table.values(name) for name in columns]
+    bad = [row for row, values in enumerate(zip(*texts, strict=True)) if not all(isinstance(v, str) and not is_blank(v) for v in values)]
+    _refuse(table, bad, "without a text", "Fill it in or remove them")
+    rows: dict[Row, int] = {}
+    twice: list[int] = []
+    for row, values in enumerate(zip(*texts, strict=True)):
+        first = rows.setdefault(row_key(*values), row)
+        if first != row and np.abs(np.exp(logits[first]) - np.exp(logits[row])).max() > ROUNDING:
+            twice.append(row)
+    _refuse(table, twice, "whose text stands further up with other scores", "Keep one of each")
+    return TeacherScores(logits, rows, texts[0], texts[1] if per_row > 1 else None, kind, tuple(notes))
+
+
+def scores_of_classes(table: Table, classes: Sequence[str], texts: tuple[str, ...]) -> tuple[Kind, np.ndarray, list[str]]:
+    """Log-probabilities (N, C) float32 from a column for each class or from labels. texts: the columns of texts.
+
+    Raises:
+        DataError: a class is unknown or missing, or a row's numbers are no probabilities.
+    """
+    classes = list(classes)
+    names = [name for name in table.names if name not in texts]
+    missing = [name for name in classes if name not in names]
+    if missing and "label" in names:
+        return "labels", _from_labels(table, classes), _unused(names, ["label", "confidence"])
+    if missing:
+        unknown = [name for name in names if name not in classes]
+        seen = f"; columns that are no class: {', '.join(unknown)}" if unknown else ""
+        way_out = "Give a column for each class, or a column `label` (and `confidence`)"
+        raise DataError(f"{table.name} has no column for the classes {_listed(missing)} of {_listed(classes)}{seen}. {way_out}")
+    columns = [_floats(table, name) for name in classes]
+    values = np.stack(columns, axis=1)
+    notes = _unused(names, classes)
+    if (values < 0).any() or (values > 1).any():
+        shifted = values - values.max(axis=1, keepdims=True)
+        return "logits", (shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))).astype(np.float32), notes
+    totals = values.sum(axis=1)
+    off = np.flatnonzero(np.abs(totals - 1) > SUM_TOLERANCE).tolist()
+    example = f" ({totals[off[0]]:.4g} in the first of them)" if off else ""
+    _refuse(table, off, f"whose probabilities do not sum to 1 within {SUM_TOLERANCE:g}{example}", "Normalise them, or give logits")
+    return "probabilities", _log(values), notes
+
+
+def _from_labels(table: Table, classes: list[str]) -> np.ndarray:
+    labels = [_name(value) for value in table.values("label")]
+    unknown = [row for row, label in enumerate(labels) if label not in classes]
+    if unknown:
+        nearest = not_allowed("the first of them", labels[unknown[0]], classes)
+        _refuse(table, unknown, "with a class that the dataset does not have", f"{nearest}")
+    confidence = _floats(table, "confidence") if "confidence" in table.names else np.ones(len(labels))
+    off = np.flatnonzero((confidence < 0) | (confidence > 1)).tolist()
+    _refuse(table, off, "whose confidence is not from 0 to 1", "Give the probability of the label")
+    values = np.repeat(((1 - confidence) / (len(classes) - 1))[:, None], len(classes), axis=1)
+    values[np.arange(len(labels)), [classes.index(label) for label in labels]] = confidence
+    return _log(values)
+
+
+def scores_of_numbers(table: Table) -> tuple[Kind, np.ndarray, list[str]]:
+    """Scores (N, 1) float32, in the target's units.
+
+    Raises:
+        DataError: there is no column of them, or a row has none.
+    """
+    name = next((name for name in ("score", "label") if name in table.names), None)
+    if name is None:
+        raise DataError(f"{table.name} has no column score or label for the teacher's scores; its columns are {', '.join(table.names)}")
+    return "scores", _floats(table, name)[:, None].astype(np.float32), []
+
+
+def _floats(table: Table, column: str) -> np.ndarray:
+    values = []
+    bad: list[int] = []
+    for row, value in enumerate(table.values(column)):
+        try:
+            number = math.nan if isinstance(value, bool) else float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if not math.isfinite(number):
+            bad.append(row)
+        values.append(number)
+    _refuse(table, bad, f"whose {column!r} is no finite number", "Fill it in or remove them")
+    return np.array(values, dtype=np.float64)
+
+
+def _log(probabilities: np.ndarray) -> np.ndarray:
+    """Their logarithms, none below that of LEAST_PROBABILITY, normalised again."""
+    kept = np.maximum(probabilities, LEAST_PROBABILITY)
+    return np.log(kept / kept.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def _name(value: Any) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
+
+
+def _unused(names: Sequence[str], used: Sequence[str]) -> list[str]:
+    unused = [name for name in names if name not in used and not name.startswith("__index")]  # pandas writes its own
+    return [f"teacher scores: columns not used: {', '.join(unused)}"] if unused else []
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:_SHOWN])) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+
+
+def _refuse(table: Table, rows: Sequence[int], what: str, way_out: str) -> None:
+    if rows:
+        shown = ", ".join(table.place(row) for row in rows[:_SHOWN]) + (", …" if len(rows) > _SHOWN else "")
+        raise DataError(f"{table.name}: {len(rows)} row{'s' if len(rows) > 1 else ''} {what}: {shown}. {way_out}")

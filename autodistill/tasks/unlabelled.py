@@ -1,0 +1,338 @@
+"""Rows without labels: read from files, cleaned, and kept apart from what students are judged on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from autodistill.errors import DataError, UsageError, not_allowed
+from autodistill.storage import cache_folder, digest, disk_errors
+from autodistill.tasks.base import DatasetRef, Split
+from autodistill.tasks.columns import LABELS, Columns, choose_inputs
+from autodistill.tasks.files import IMAGE_SUFFIXES, read_texts
+from autodistill.tasks.images import decoded
+from autodistill.tasks.problems import Problems
+from autodistill.tasks.splits import REST, Part
+from autodistill.tasks.tables import SUFFIXES, Table, read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FOREIGN_SHARE = 0.1
+"""From this share on, rows that have no word in common with the labelled ones are a warning."""
+_FEWEST_WORDS = 3
+_STREAM = 4
+"""Of the random numbers that a limited number of rows is drawn with (splits.py has the others)."""
+_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|\w+")
+"""A word; where words are written without spaces between them, a character."""
+
+Row = str | tuple[str, str] | bytes
+"""What tells rows apart: a text, a pair of texts, or the digest of an image's pixels."""
+
+
+@dataclass(frozen=True)
+class UnlabelledRows:
+    """What was read. rows: without labels. fingerprint: of every row, in order. notes, warnings: for people."""
+
+    rows: Split
+    count: int
+    fingerprint: str
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def row_key(text: str, pair: str | None = None) -> Row:
+    """A text row without regard to case and white space: a copy that differs in nothing else is the same row."""
+    first = " ".join(text.split()).casefold()
+    return first if pair is None else (first, " ".join(pair.split()).casefold())
+
+
+def words_of(texts: Iterable[str]) -> frozenset[str]:
+    """All words of some texts, in lower case."""
+    return frozenset(word for text in texts for word in _WORD.findall(text.casefold()))
+
+
+def is_blank(text: str) -> bool:
+    """Whether a text has nothing to read: white space, control and zero-width characters alone."""
+    return not any(letter.isprintable() and not letter.isspace() for letter in text)
+
+
+def keep_rows(rows: str | Path | Sequence[Any] | pd.DataFrame) -> str:
+    """The path of some unlabelled rows, as Python users give them: a path is taken as it is, other rows are written to the cache.
+
+    Args:
+        rows: a path, a list of texts, a list of pairs of texts, or a DataFrame with the columns that a file would have.
+
+    Raises:
+        UsageError: it is none of these.
+        RunError: the cache cannot be written.
+    """
+    import pandas as pd
+
+    if isinstance(rows, str | Path):
+        return str(rows)
+    if isinstance(rows, pd.DataFrame):
+        frame = rows.reset_index(drop=True)
+    elif isinstance(rows, Sequence) and all(isinstance(row, str) for row in rows):
+        frame = pd.DataFrame({"text": list(rows)})
+    elif isinstance(rows, Sequence) and all(isinstance(row, tuple | list) and len(row) == 2 for row in rows):
+        frame = pd.DataFrame(list(rows), columns=["text", "text_b"])
+    else:
+        raise UsageError(f"unlabelled is a {type(rows).__name__}; allowed: a path, a list of texts or of pairs of texts, a DataFrame")
+    frame.columns = frame.columns.map(str)
+    path = cache_folder() / "unlabelled" / f"{digest(frame.to_json(orient='split'))}.parquet"
+    if not path.exists():
+        with disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            aside = path.with_suffix(".part")
+            frame.to_parquet(aside, index=False)
+            aside.replace(path)
+    return str(path)
+
+
+Unlabelled = str | Path | Sequence[Any] | Any
+"""Rows without labels as Python users give them: see `keep_rows`; a tuple holds several."""
+
+
+def places_of(unlabelled: Unlabelled) -> tuple[str, ...]:
+    """The paths of unlabelled rows, absolute: workers run in other folders.
+
+    Raises:
+        UsageError: something that is neither a path nor rows.
+    """
+    several = unlabelled if isinstance(unlabelled, tuple) else (unlabelled,)
+    return tuple(place if place == REST else str(Path(place).expanduser().absolute()) for place in map(keep_rows, several))
+
+
+def check_places(places: Sequence[str], limit_train: int | None) -> None:
+    """Refuse what cannot be unlabelled rows, before anything is read.
+
+    Raises:
+        DataError: there is no such file, or `rest` without a limit.
+    """
+    for place in places:
+        if place == REST and limit_train is None:
+            raise DataError("unlabelled is 'rest', the training rows beyond the limit, and there is no limit; give --limit-train N too")
+        if place != REST and not Path(place).expanduser().exists():
+            raise DataError(f"unlabelled: there is no file or folder {place}; give a path, or 'rest' with --limit-train N")
+
+
+def _read(
+    places: Sequence[str], text_columns: tuple[str, ...] | None, per_row: int, outputs: Sequence[str]
+) -> tuple[list[str], list[str], list[str]]:
+    """The texts of some files (or of all files in a folder), row after row; the second texts, for pairs; and notes.
+
+    Raises:
+        DataError: a file cannot be read, or does not hold the texts that the task has.
+    """
+    firsts: list[str] = []
+    seconds: list[str] = []
+    notes: list[str] = []
+    for place in places:
+        for path in _files(Path(place).expanduser()):
+            if path.suffix.lower() == ".txt":
+                if per_row > 1:
+                    raise DataError(f"{path} has one text a line, and this task reads pairs; give a csv with the columns text and text_b")
+                firsts += read_texts(path)
+                continue
+            table = read_table(path)
+            columns = columns_of_texts(table, text_columns, per_row, outputs)
+            texts = [[_text(value) for value in table.values(name)] for name in columns]
+            firsts += texts[0]
+            seconds += texts[1] if per_row > 1 else []
+            ignored = [name for name in table.names if name not in (*columns, *outputs) and not name.startswith("__index")]
+            if ignored:
+                notes.append(f"unlabelled {path.name}: columns not used: {', '.join(ignored)}")
+    return firsts, seconds, notes
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    kinds = (*SUFFIXES, ".txt")
+    files = sorted(item for item in path.rglob("*") if item.suffix.lower() in kinds and not item.name.startswith((".", "_")))
+    if not files:
+        raise DataError(f"unlabelled: the folder {path} holds no file of texts; allowed: {', '.join(kinds)}")
+    return files
+
+
+def columns_of_texts(table: Table, asked: tuple[str, ...] | None, per_row: int, outputs: Sequence[str]) -> tuple[str, ...]:
+    """The columns of texts of a table without labels.
+
+    Args:
+        table: a file's.
+        asked: names that were given; where the table lacks one of them, the columns are guessed.
+        per_row: texts of a row, 1 or 2.
+        outputs: names of a model's outputs. Where the table has a column for each of them, these hold a teacher's scores.
+
+    Raises:
+        DataError: none can be found, more than one could be meant, or they are not as many as the task has.
+    """
+    if asked is not None and set(asked) <= set(table.names):
+        return asked
+    scores = set(outputs) if set(outputs) <= set(table.names) else set()
+    free = [name for name in table.names if name not in scores]
+    label = next((name for name in free if name.lower() in LABELS), None)
+    columns = choose_inputs(Table(table.name, {name: table.values(name) for name in free}), None, label)
+    if isinstance(columns, str):
+        raise DataError(f"{table.name} holds images, and this task reads texts")
+    if len(columns) != per_row:
+        wanted = "pairs of texts" if per_row > 1 else "single texts"
+        raise DataError(
+            f"{table.name}: the input is {' + '.join(columns)}, and this task reads {wanted}; name the columns with --text-column"
+        )
+    return columns
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def unlabelled_texts(
+    places: Sequence[str],
+    tables: Mapping[str, Table],
+    columns: Columns,
+    parts: Mapping[str, Part],
+    ref: DatasetRef,
+    outputs: Sequence[str],
+) -> UnlabelledRows:
+    """The texts, or pairs of texts, that a student may learn from: each once, with something to read, and none among the labelled rows.
+
+    Args:
+        places: files, folders of files, and `rest`.
+        tables, columns, parts: of the labelled rows, the test split's too.
+        ref: what was asked.
+        outputs: the names of a model's outputs: a file of a teacher's scores has columns of these names, which are no texts.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    files, rest = _places(places, parts)
+    firsts, seconds, notes = _read(files, ref.text_columns, len(columns.texts), outputs)
+    for column, values in zip(columns.texts, (firsts, seconds), strict=False):
+        values += [] if rest is None else tables[rest.table].take(column, rest.rows)
+    held: dict[str, set[Row]] = {}
+    for split in ("test", "validation", "train"):
+        part = parts[split]
+        held[split] = {row_key(*row) for row in zip(*(tables[part.table].take(name, part.rows) for name in columns.texts), strict=True)}
+    known_words = words_of(tables[parts["train"].table].take(columns.texts[0], parts["train"].rows))
+    keys: list[Row | None] = []
+    foreign: list[str] = []
+    for texts in zip(*([firsts, seconds][: len(columns.texts)]), strict=True):
+        blank = any(map(is_blank, texts))
+        keys.append(None if blank else row_key(*texts))
+        words = _WORD.findall(texts[0].casefold())
+        if not blank and len(words) >= _FEWEST_WORDS and known_words.isdisjoint(words):
+            foreign.append(texts[0])
+    kept, note = _kept(keys, held, "rows")
+    warnings = []
+    if foreign and len(foreign) / len(keys) >= FOREIGN_SHARE:
+        warnings.append(
+            f"{len(foreign) / len(keys):.0%} of the unlabelled rows have no word in common with the labelled ones (another language, or no "
+            f"text?), such as {foreign[0][:60]!r}; the student learns from them too, so look whether they belong to this task"
+        )
+    kept, more = _limited(kept, ref)
+    rows = Split(np.empty(0), texts=[firsts[row] for row in kept], text_pairs=[seconds[row] for row in kept] if seconds else None)
+    fingerprint = digest("unlabelled-1", "\x00".join((rows.texts or []) + (rows.text_pairs or [])))
+    return UnlabelledRows(rows, len(kept), fingerprint, (*notes, note, *more), tuple(warnings))
+
+
+def unlabelled_images(
+    places: Sequence[str], tables: Mapping[str, Table], column: str, parts: Mapping[str, Part], ref: DatasetRef, size: int, name: str
+) -> UnlabelledRows:
+    """The images that a student may learn from: each once, and none among the labelled ones.
+
+    Args:
+        places: folders (without classes), single images, tables with a column of images, and `rest`.
+        tables, column, parts: of the labelled rows, the test split's too.
+        ref: what was asked.
+        size: side of the square that images of this dataset have.
+        name: the dataset's, for errors.
+
+    Raises:
+        DataError: an image cannot be read.
+    """
+    files, rest = _places(places, parts)
+    sources = [_image_table(Path(file).expanduser()) for file in files]
+    wanted = [(table, name_of, np.arange(table.rows)) for table, name_of in sources]
+    if rest is not None:
+        wanted.append((tables[rest.table], column, rest.rows))
+    problems = Problems()
+    labelled = [(tables[parts[split].table], column, parts[split].rows) for split in ("test", "validation", "train")]
+    read = [decoded(table, name_of, rows, size, problems) for table, name_of, rows in labelled + wanted]
+    problems.check(name)
+    images = [item for item in read if item is not None]
+    held: dict[str, set[Row]] = {
+        split: set(item.digests.tolist()) for split, item in zip(("test", "validation", "train"), images, strict=False)
+    }
+    found = images[len(labelled) :]
+    digests = np.concatenate([item.digests for item in found])
+    kept, note = _kept(digests.tolist(), held, "images")
+    kept, more = _limited(kept, ref)
+    pixels = np.concatenate([item.pixels for item in found])[kept] if len(found) > 1 else found[0].pixels[kept]
+    fingerprint = digest("unlabelled-1", digests[kept].tobytes())
+    return UnlabelledRows(Split(np.empty(0), images=pixels), len(kept), fingerprint, (note, *more))
+
+
+def _places(places: Sequence[str], parts: Mapping[str, Part]) -> tuple[list[str], Part | None]:
+    """The files and folders, and the rest of the training rows where it is asked for.
+
+    Raises:
+        DataError: the rest alone is asked for, and there is none.
+    """
+    files = [place for place in places if place != REST]
+    if not files and REST not in parts:
+        raise DataError("unlabelled is 'rest', and no training row is beyond the limit; lower --limit-train, or give files")
+    return files, parts.get(REST) if REST in places else None
+
+
+def _kept(keys: Sequence[Row | None], held: Mapping[str, set[Row]], what: str) -> tuple[np.ndarray, str]:
+    """The rows that are kept, ascending, and a note with what was left out. keys: None for a row with nothing to read."""
+    counts = {"without text": 0} | {f"that stand in {split}": 0 for split in held} | {"twice": 0}
+    seen: set[Row] = set()
+    kept = []
+    for number, key in enumerate(keys):
+        if key is None:
+            counts["without text"] += 1
+            continue
+        split = next((split for split, rows in held.items() if key in rows), None)
+        if split is not None:
+            counts[f"that stand in {split}"] += 1
+        elif key in seen:
+            counts["twice"] += 1
+        else:
+            seen.add(key)
+            kept.append(number)
+    removed = ", ".join(f"{count:,} {reason}" for reason, count in counts.items() if count)
+    return np.array(kept, dtype=np.int64), f"unlabelled: {len(kept):,} of {len(keys):,} {what}" + (
+        f"; left out: {removed}" if removed else ""
+    )
+
+
+def _limited(kept: np.ndarray, ref: DatasetRef) -> tuple[np.ndarray, list[str]]:
+    """At most as many rows as were asked for, at random, and a note where that is fewer."""
+    limit = ref.limit_unlabelled
+    if limit is None or limit >= len(kept):
+        return kept, []
+    chosen = np.sort(np.random.default_rng([ref.seed, _STREAM]).permutation(len(kept))[:limit])
+    return kept[chosen], [f"unlabelled: {limit:,} of {len(kept):,} rows, at random, seed {ref.seed}"]
+
+
+def _image_table(path: Path) -> tuple[Table, str]:
+    if path.is_file() and path.suffix.lower() in SUFFIXES:
+        table = read_table(path)
+        label = next((name for name in table.names if name.lower() in LABELS), None)
+        columns = choose_inputs(table, None, label)
+        if not isinstance(columns, str):
+            raise DataError(f"{path} holds texts, and this task reads images")
+        return table, columns
+    files = [path] if path.is_file() else sorted(path.rglob("*"))
+    images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith((".", "_"))]
+    if not images:
+        raise DataError(not_allowed(f"unlabelled images {path}: the kinds of files", "none of them", IMAGE_SUFFIXES))
+    return Table(str(path), {"image": [str(file) for file in images]}, folder=path), "image"

@@ -1,0 +1,112 @@
+"""A black-box teacher: no network, a file of its scores. What it says of a row is what the file says of that text."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.numpy import save_file
+from safetensors.torch import load_file
+from torch import Tensor
+
+from autodistill.modality import Modality
+from autodistill.models.base import Inputs, Outputs
+from autodistill.recipe import Teacher
+from autodistill.storage import cache_folder, digest, lock, new_folder
+from autodistill.tasks.base import Dataset
+from autodistill.tasks.scores import TeacherScores
+from autodistill.teacher.load import save_teacher, source_fingerprint, untrained_teacher
+from autodistill.teacher.plan import TeacherShape
+
+SCORES = "scores.safetensors"
+ABOUT = "teacher.json"
+LEAST_JUDGED = 50
+"""Validation rows with scores, from which on they say how good the teacher is."""
+
+
+@dataclass(frozen=True)
+class ScoredTeacher:
+    """What a file of scores comes to for a dataset.
+
+    folder: the files of the encoder whose tokenizer and start the students have, and the scores of every training row. score: of the file
+    on the validation rows that it has, None where these are fewer than LEAST_JUDGED. train, unlabelled, validation: the share of the rows
+    that have scores, None where there are no such rows.
+    """
+
+    folder: Path
+    score: float | None
+    train: float
+    unlabelled: float | None
+    validation: float
+
+    @property
+    def coverage(self) -> str:
+        """The shares in words."""
+        parts = {"labelled": self.train, "unlabelled": self.unlabelled, "validation": self.validation}
+        return ", ".join(f"{share:.1%} of the {name} rows" for name, share in parts.items() if share is not None)
+
+
+def scored_teacher(dataset: Dataset, teacher: Teacher, scores: TeacherScores) -> ScoredTeacher:
+    """Match a file's scores with the rows of a dataset, and keep them as a teacher's folder.
+
+    No teacher is trained or run. teacher.model names the encoder from which the students have their tokenizer, and those that start from a
+    teacher their start.
+
+    Raises:
+        ModelError: the encoder cannot be had.
+        RunError: the cache cannot be written.
+    """
+    key = digest("scored-1", dataset.rows_fingerprint, dataset.metric, scores.fingerprint, source_fingerprint(dataset, teacher))
+    folder = cache_folder() / "teachers" / key
+    with lock(folder):
+        if not folder.exists():
+            rows = dataset.all_training_rows
+            logits, is_scored = scores.of(rows.texts or [], rows.text_pairs)
+            held, is_held = scores.of(dataset.validation.texts or [], dataset.validation.text_pairs)
+            judged = int(is_held.sum()) >= LEAST_JUDGED
+            metrics = dataset.target.evaluate(dataset.metric, held[is_held], dataset.validation.labels[is_held]) if judged else {}
+            labelled, others = is_scored[: len(dataset.train)], is_scored[len(dataset.train) :]
+            about = {
+                "score": metrics.get(dataset.metric),
+                "train": float(labelled.mean()),
+                "unlabelled": float(others.mean()) if len(others) else None,
+                "validation": float(is_held.mean()),
+            }
+            model, tokenizer = untrained_teacher(dataset, teacher)
+            with new_folder(folder) as aside:
+                save_teacher(model, tokenizer, dataset, teacher, aside)
+                save_file({"logits": logits, "is_scored": is_scored.astype(np.uint8)}, aside / SCORES)
+                (aside / ABOUT).write_text(json.dumps(about), encoding="utf-8")
+    return ScoredTeacher(folder, **json.loads((folder / ABOUT).read_text(encoding="utf-8")))
+
+
+class ScoredOutputs:
+    """The scores of the training rows as teacher outputs: logits alone. Augmented copies have those of their original rows.
+
+    is_scored: (N,) bool, which rows have scores; the logits of the others are 0 and mean nothing.
+    """
+
+    def __init__(self, folder: Path, inputs: Inputs, modality: Modality) -> None:
+        stored = load_file(folder / SCORES)
+        self.logits, self.is_scored = stored["logits"], stored["is_scored"].bool()
+        self.shape = TeacherShape(modality, self.logits.shape[1], 0, ())
+        assert len(self.logits) == len(inputs), "the scores are of other rows"
+
+    def __len__(self) -> int:
+        return len(self.logits)
+
+    def batch(self, rows: Tensor) -> Outputs:
+        """The scores of some rows. rows: (B,) int64."""
+        return Outputs(self.logits[rows], torch.empty(len(rows), 0))
+
+    def column(self, name: str) -> Tensor:
+        """One output of every row, (N, …) float32. name: `logits` or `embedding`, which is empty."""
+        return self.logits if name == "logits" else torch.empty(len(self), 0)
+
+
+def has_scores(folder: Path) -> bool:
+    """Whether a teacher's folder is that of a file of scores."""
+    return (folder / SCORES).exists()

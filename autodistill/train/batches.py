@@ -1,0 +1,56 @@
+"""Which rows each step of a trial reads, and whether their hard labels count: the recipe's budget and its use of unlabelled rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from autodistill.models.fitting import training_batches
+from autodistill.train.data import TrainView, TrialData
+from autodistill.train.order import MixedBatches
+
+FIRST_STAGE = 0.8
+"""Share of the steps that the first of two stages takes."""
+
+
+class Batches:
+    """The batches of a trial, epoch by epoch.
+
+    An epoch is a pass over the labelled rows, or where the recipe has a number of steps, its equal share of them; per_epoch: its steps.
+    Unlabelled rows make an epoch no longer: their share of each batch takes the place of labelled rows.
+    """
+
+    def __init__(self, data: TrialData, epochs: int, generator: torch.Generator) -> None:
+        self.data, self.generator = data, generator
+        self.training = data.recipe.training
+        size = self.training.batch_size
+        by_steps = math.ceil(self.training.steps / self.training.epochs)
+        self.per_epoch = by_steps or math.ceil(data.rows / size)
+        self.first_stage = math.ceil(FIRST_STAGE * epochs * self.per_epoch) if self.training.stages != "mixed" else 0
+        self._streams: dict[bool, Iterator[Tensor]] = {}
+
+    def of_epoch(self, epoch: int, view: TrainView) -> list[Tensor]:
+        """The row numbers of each batch of an epoch, counted from 1."""
+        if not self.training.steps and not self.training.unlabelled_share:
+            return training_batches(view.lengths, self.data.rows, self.training.batch_size, self.generator)
+        places = range((epoch - 1) * self.per_epoch, epoch * self.per_epoch)
+        last_stage = sum(place >= self.first_stage for place in places) if self.first_stage else 0
+        first = list(islice(self._stream(True, view), len(places) - last_stage))
+        return first + list(islice(self._stream(False, view), last_stage))
+
+    def has_hard_labels(self, epoch: int, step: int) -> bool:
+        """Whether hard labels count in a step (from 0) of an epoch (from 1): in the first of two stages the teacher alone does."""
+        return (epoch - 1) * self.per_epoch + step >= self.first_stage
+
+    def _stream(self, with_unlabelled: bool, view: TrainView) -> Iterator[Tensor]:
+        if with_unlabelled not in self._streams:
+            labelled = torch.arange(self.data.rows)
+            unlabelled = self.data.unlabelled_rows(view) if with_unlabelled else torch.arange(0)
+            share = self.training.unlabelled_share
+            mixed = MixedBatches(labelled, unlabelled, self.training.batch_size, share, view.lengths, self.generator)
+            self._streams[with_unlabelled] = iter(mixed)
+        return self._streams[with_unlabelled]

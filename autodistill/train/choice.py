@@ -1,0 +1,58 @@
+"""Which unlabelled rows a student learns on, by what the teacher says of them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+REDUCED = 32
+"""Principal directions of the embeddings in which distances are measured."""
+
+
+def chosen_rows(choice: str, keep: float, logits: Tensor, embeddings: Tensor, seed: int) -> Tensor:
+    """The rows that a choice keeps, ascending, (K,) int64 with K = max(1, round(keep · N)), to the nearest row of each class.
+
+    Args:
+        choice: `all`; `random`; `confident` and `uncertain`, the rows with the largest and the smallest probability of their likeliest
+            class, of each predicted class the same share, because a teacher's confidence differs from class to class; `diverse`, see
+            `spread_rows`.
+        keep: share of the rows, above 0 to 1.
+        logits: the teacher's, (N, C).
+        embeddings: the teacher's, (N, D).
+        seed: of `random`, and of the first row of `diverse`.
+    """
+    if choice == "all":
+        return torch.arange(len(logits))
+    count = max(1, round(keep * len(logits)))
+    if choice == "random":
+        return torch.randperm(len(logits), generator=torch.Generator().manual_seed(seed))[:count].sort().values
+    if choice == "diverse":
+        return spread_rows(embeddings, count, seed)
+    confidence, predicted = logits.float().softmax(-1).max(-1)
+    order = torch.argsort(confidence, descending=choice == "confident", stable=True)
+    kept = []
+    for label in predicted.unique():
+        rows = order[predicted[order] == label]
+        kept.append(rows[: max(1, round(keep * len(rows)))])
+    return torch.cat(kept).sort().values
+
+
+def spread_rows(embeddings: Tensor, count: int, seed: int) -> Tensor:
+    """Rows that cover all others: each is the one farthest from those taken before it (greedy k-centre). (count,) int64, ascending.
+
+    Distances are Euclidean, between embeddings (N, D) in their first principal directions.
+    Source: Sener, Savarese 2018, "Active Learning for Convolutional Neural Networks: A Core-Set Approach", algorithm 1.
+    """
+    points = embeddings.float() - embeddings.float().mean(dim=0)
+    if points.shape[1] > REDUCED:
+        directions = torch.linalg.eigh(points.T @ points).eigenvectors[:, -REDUCED:]
+        points = points @ directions
+    first = int(torch.randint(len(points), (1,), generator=torch.Generator().manual_seed(seed)))
+    taken, apart = [first], (points - points[first]).square().sum(dim=1)
+    apart[first] = -1.0  # below every distance, so that no row is taken twice
+    while len(taken) < count:
+        row = int(apart.argmax())
+        taken.append(row)
+        apart = torch.minimum(apart, (points - points[row]).square().sum(dim=1))
+        apart[row] = -1.0
+    return torch.tensor(taken).sort().values

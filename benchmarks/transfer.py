@@ -1,0 +1,251 @@
+"""What distillation gives on few labels with unlabelled text beside: each way to train one small student, on the test split.
+
+python benchmarks/transfer.py [--sets sst2 trec …] [--teacher MODEL] [--seeds 3] [--trials 12] --kept FILE [--json]
+
+For each dataset, with few of its training labels and the rest of its training rows without theirs (at most UNLABELLED of them): the
+teacher, its frozen probe, TF-IDF with a linear model; and one student (the space's default) without a teacher, distilled on the labelled
+rows, taught the teacher's decisions on all rows, distilled on all rows, and as the space's defaults say. Last, with --trials, the best
+recipe of a search of so many trials. Each student is trained with every seed; all figures are on the test split, which chooses nothing.
+
+FILE keeps every training (jsonl): a run that was stopped goes on, and the figures of all datasets in it are shown together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table as Grid
+
+import autodistill
+from autodistill.errors import AutodistillError
+from autodistill.events import Event, StageFinished
+from autodistill.models.base import StudentModule
+from autodistill.models.fitting import all_logits
+from autodistill.recipe import Recipe
+from autodistill.space import Space
+from autodistill.stages import store_outputs, train_teacher
+from autodistill.tasks import load_dataset
+from autodistill.tasks.base import Dataset, DatasetRef
+from autodistill.teacher.load import load_teacher
+from autodistill.train.assignment import Assignment
+from autodistill.train.data import Opened, open_inputs
+from autodistill.train.students import load_student
+from autodistill.train.taps import space_taps
+from autodistill.train.trial import run_trial
+
+SETS = {
+    "sst2": 2000,
+    "trec": 500,
+    "clinc150": 1500,
+    "hate_offensive": 2000,
+    "snips": 300,
+    "mpqa": 500,
+    "movie-reviews": 1000,
+    "cifar10": 2000,
+}
+"""Labelled rows of each dataset."""
+UNLABELLED = 6000
+SEARCHED = "search"
+ARMS = ("no_kd", "plain_kd", "pseudo_labels", "plain_kd_all", "defaults", SEARCHED)
+Keep = Callable[[dict[str, Any]], None]
+
+
+class Bench:
+    """One dataset with one teacher."""
+
+    def __init__(self, name: str, model: str | None, keep: Keep) -> None:
+        self.name, self.model, self.keep = name, model, keep
+        self.ref = DatasetRef(name, SETS[name], unlabelled=("rest",), limit_unlabelled=UNLABELLED)
+        self.data = load_dataset(self.ref, with_test=True)
+        self.test = self.data.open_test()
+        self.space = Space.load(self.data.modality.name, self.data.task)
+        if model is not None:
+            self.space = self.space.fixed("teacher.model", model)
+        self.part = self.space.defaults().teacher
+        self.opened: Opened | None = None
+
+    def row(self, arm: str, seed: int, score: float, seconds: float, **more: Any) -> dict[str, Any]:
+        asked = {"dataset": self.name, "teacher": self.part.model, "arm": arm, "seed": seed, "metric": self.data.metric}
+        return asked | {"test": score, "seconds": round(seconds, 1)} | more
+
+    def teach(self) -> None:
+        """Train the teacher, test it, and store what it says of all rows."""
+        began = time.perf_counter()
+        teacher = train_teacher(self.data, self.part, 0, tell)
+        seconds = time.perf_counter() - began
+        self.folder = teacher.folder
+        self.opened = open_inputs(self.data, self.part, teacher.folder)
+        store_outputs(self.opened, self.part, space_taps(self.space), tell)
+        model, _ = load_teacher(teacher.folder)
+        params = sum(parameter.numel() for parameter in model.parameters())
+        self.keep(self.row("teacher", 0, self.tested(model), seconds, params=params))
+
+    def tested(self, model: StudentModule) -> float:
+        assert self.opened is not None
+        inputs = self.data.modality.encode(self.test, self.part, self.opened.tokenizer)
+        logits = all_logits(model, inputs, self.data.outputs, torch.device("cpu"))
+        return self.data.target.evaluate(self.data.metric, logits.numpy(), self.test.labels)[self.data.metric]
+
+    def train(self, arm: str, recipe: Recipe, seed: int) -> None:
+        """Train a recipe's student with a seed, and test it."""
+        began = time.perf_counter()
+        with tempfile.TemporaryDirectory() as folder:
+            place = Path(folder) / "student"
+            assignment = Assignment(recipe, self.ref, seed, recipe.training.epochs, self.folder, torch.get_num_threads(), "cpu", str(place))
+            result = run_trial(assignment, lambda point: None)
+            score = self.tested(load_student(place).model)
+        seconds = time.perf_counter() - began
+        self.keep(self.row(arm, seed, score, seconds, validation=result.score, params=result.params, recipe=recipe.model_dump()))
+
+    def search(self, trials: int, folder: Path) -> Recipe:
+        """The best recipe of a search."""
+        name = f"{self.name}-{self.part.model.rpartition('/')[2]}"
+        study = autodistill.search(
+            self.name,
+            limit_train=SETS[self.name],
+            unlabelled="rest",
+            limit_unlabelled=UNLABELLED,
+            teacher=self.model,
+            trials=trials,
+            study=name,
+            studies_dir=str(folder),
+            resume=(folder / name / "study.json").exists(),
+            listen=tell,
+        )
+        return study.recommended
+
+
+def linear_rival(data: Dataset) -> float:
+    """TF-IDF of words and pairs of words with a linear model; of images, a logistic regression of their pixels."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    test = data.open_test()
+    if data.train.texts is None:
+        assert data.train.images is not None
+        assert test.images is not None
+        train_rows: Any = data.train.images.reshape(len(data.train), -1) / 255.0
+        test_rows: Any = test.images.reshape(len(test), -1) / 255.0
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=1e-3, max_iter=300))
+    else:
+        train_rows, test_rows = data.train.texts, test.texts
+        model = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LogisticRegression(C=30.0, max_iter=1000))
+    scores = model.fit(train_rows, data.train.labels).decision_function(test_rows)
+    logits = scores if scores.ndim == 2 else np.stack([-scores, scores], axis=1)
+    return data.target.evaluate(data.metric, logits, test.labels)[data.metric]
+
+
+def tell(event: Event) -> None:
+    """Say how a stage ended, on stderr."""
+    if isinstance(event, StageFinished):
+        print(f"{event.stage} done in {event.seconds:.1f}s: {event.text}", file=sys.stderr, flush=True)
+
+
+def run(name: str, model: str | None, seeds: int, trials: int, rows: list[dict[str, Any]], keep: Keep, folder: Path) -> None:
+    """Train what is not kept yet."""
+    bench = Bench(name, model, keep)
+    done = {(row["arm"], row["seed"]) for row in rows if row["dataset"] == name and row["teacher"] == bench.part.model}
+    if ("tf-idf", 0) not in done:
+        keep(bench.row("tf-idf", 0, linear_rival(bench.data), 0.0))
+    if ("probe", 0) not in done and "teacher.max_steps" in bench.space.parameters:
+        probe = train_teacher(bench.data, bench.part.model_copy(update={"max_steps": 0}), 0, tell)
+        bench.opened = open_inputs(bench.data, bench.part, probe.folder)
+        keep(bench.row("probe", 0, bench.tested(load_teacher(probe.folder)[0]), 0.0))
+    bench.teach()
+    recipes: dict[str, Recipe] = {str(role): recipe for role, recipe in bench.space.baselines().items()}
+    for seed in range(seeds):
+        for arm, recipe in recipes.items():
+            if (arm, seed) not in done:
+                bench.train(arm, recipe, seed)
+    if trials:
+        best = bench.search(trials, folder)
+        for seed in range(seeds):
+            if (SEARCHED, seed) not in done:
+                bench.train(SEARCHED, best, seed)
+
+
+def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A line for each dataset and teacher: the figures, mean and standard deviation over the seeds."""
+    lines = []
+    for dataset, teacher in dict.fromkeys((row["dataset"], row["teacher"]) for row in rows):
+        own = [row for row in rows if (row["dataset"], row["teacher"]) == (dataset, teacher)]
+        line: dict[str, Any] = {"dataset": dataset, "teacher": teacher, "metric": own[0]["metric"], "labelled": SETS[dataset]}
+        for arm in ("teacher", "probe", "tf-idf", *ARMS):
+            by_seed = {row["seed"]: row["test"] for row in own if row["arm"] == arm}
+            if by_seed:
+                values = list(by_seed.values())
+                spread = statistics.stdev(values) if len(values) > 1 else None
+                line[arm] = {"mean": statistics.fmean(values), "sd": spread, "seeds": len(values)}
+        students = [line[arm]["mean"] for arm in ARMS if arm in line]
+        if "teacher" in line and "no_kd" in line:
+            line["best"] = max(students)
+            line["gain"] = line["best"] - line["no_kd"]["mean"]
+            line["retention"] = line["best"] / line["teacher"]["mean"]
+        lines.append(line)
+    return lines
+
+
+def show(lines: list[dict[str, Any]]) -> None:
+    """The table for people."""
+    columns = ("teacher", "probe", "tf-idf", *ARMS)
+    grid = Grid("dataset", "teacher model", *columns, "best − no KD", "best / teacher", title="test split, mean ± sd over seeds")
+    for line in lines:
+        cells = []
+        for arm in columns:
+            cell = line.get(arm)
+            cells.append("" if cell is None else f"{cell['mean']:.3f}" + ("" if cell["sd"] is None else f" ± {cell['sd']:.3f}"))
+        ends = [f"{line['gain']:+.3f}", f"{line['retention']:.1%}"] if "gain" in line else ["", ""]
+        grid.add_row(f"{line['dataset']} ({line['labelled']:,})", line["teacher"].rpartition("/")[2], *cells, *ends)
+    Console(width=None if sys.stdout.isatty() else 200).print(grid)
+
+
+def main() -> int:
+    """Train, and show."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sets", nargs="*", default=[], choices=list(SETS), metavar="NAME", help="none: show what is kept")
+    parser.add_argument("--teacher", metavar="MODEL", help="in place of the space's")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--trials", type=int, default=12, help="of the search; 0 for none")
+    parser.add_argument("--kept", type=Path, required=True, metavar="FILE", help="jsonl: where trainings are kept, and found again")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    args = parser.parse_args()
+    kept: Path = args.kept
+    rows = [json.loads(line) for line in kept.read_text(encoding="utf-8").splitlines()] if kept.exists() else []
+
+    def keep(row: dict[str, Any]) -> None:
+        rows.append(row)
+        with kept.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        print(f"{row['dataset']}: {row['arm']}, seed {row['seed']}: {row['test']:.4f} ({row['seconds']} s)", file=sys.stderr, flush=True)
+
+    try:
+        for name in args.sets:
+            run(name, args.teacher, args.seeds, args.trials, rows, keep, kept.parent / f"{kept.stem}-studies")
+    except AutodistillError as error:
+        print(f"transfer: {error}", file=sys.stderr)
+        return error.exit_code
+    if not rows:
+        parser.error(f"nothing is kept in {kept}; name --sets")
+    lines = summary(rows)
+    if args.json:
+        print(json.dumps({"sets": lines}, indent=2, allow_nan=False))
+    else:
+        show(lines)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,222 @@
+"""Unlabelled rows: read from every kind of file, cleaned, and kept apart from the rows that students are judged on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from autodistill.errors import DataError, UsageError
+from autodistill.tasks import load_dataset
+from autodistill.tasks.base import Dataset, DatasetRef
+from autodistill.tasks.unlabelled import is_blank, keep_rows, row_key
+
+WORDS = ["apple", "river", "stone", "cloud", "green", "seven", "quiet", "music"]
+
+
+def sentence(number: int) -> str:
+    return f"the {WORDS[number % 8]} and the {WORDS[number // 8 % 8]} number {number}"
+
+
+def write(folder: Path, pairs: bool = False) -> Path:
+    """A dataset's folder: 60 training, 20 validation and 20 test rows."""
+    folder.mkdir()
+    for split, start, rows in (("train", 0, 60), ("validation", 100, 20), ("test", 200, 20)):
+        items = [{"text": sentence(row), "label": ["no", "yes"][row % 2]} for row in range(start, start + rows)]
+        if pairs:
+            items = [item | {"text_b": sentence(row + 7)} for item, row in zip(items, range(start, start + rows), strict=True)]
+        (folder / f"{split}.jsonl").write_text("\n".join(json.dumps(item) for item in items))
+    return folder
+
+
+def load(folder: Path, *places: object, **options: object) -> Dataset:
+    return load_dataset(DatasetRef(str(folder), unlabelled=tuple(map(str, places)), **options))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet", "txt"])
+def test_every_kind_of_file(tmp_path: Path, kind: str) -> None:
+    texts = [sentence(row) for row in range(300, 330)]
+    file = tmp_path / f"more.{kind}"
+    if kind == "txt":
+        file.write_text("\n".join(texts))
+    elif kind == "jsonl":
+        pd.DataFrame({"text": texts}).to_json(file, orient="records", lines=True)
+    elif kind == "parquet":
+        pd.DataFrame({"text": texts}).to_parquet(file)
+    else:
+        pd.DataFrame({"text": texts}).to_csv(file, index=False, sep="\t" if kind == "tsv" else ",")
+    dataset = load(write(tmp_path / "data"), file)
+    assert dataset.unlabelled is not None
+    assert dataset.unlabelled.texts == texts
+    assert (dataset.unlabelled.labels == -1).all()
+
+
+def test_several_places_and_a_folder_of_files(tmp_path: Path) -> None:
+    more = tmp_path / "more"
+    more.mkdir()
+    (more / "a.txt").write_text(sentence(300))
+    (more / "b.txt").write_text(sentence(301))
+    (tmp_path / "c.txt").write_text(sentence(302))
+    dataset = load(write(tmp_path / "data"), more, tmp_path / "c.txt")
+    assert dataset.unlabelled is not None
+    assert dataset.unlabelled.texts == [sentence(300), sentence(301), sentence(302)]
+
+
+def test_a_file_beside_train_is_found_and_is_no_split(tmp_path: Path) -> None:
+    folder = write(tmp_path / "data")
+    (folder / "unlabelled.txt").write_text(sentence(300))
+    dataset = load(folder)
+    assert dataset.unlabelled is not None
+    assert dataset.unlabelled.texts == [sentence(300)]
+    assert len(dataset.train) == 60
+
+
+def test_a_column_of_labels_is_not_used_and_that_is_noted(tmp_path: Path) -> None:
+    pd.DataFrame({"text": [sentence(300)], "label": ["yes"]}).to_csv(tmp_path / "more.csv", index=False)
+    dataset = load(write(tmp_path / "data"), tmp_path / "more.csv")
+    assert dataset.unlabelled is not None
+    assert dataset.unlabelled.labels.tolist() == [-1]
+    assert "unlabelled more.csv: columns not used: label" in dataset.notes
+
+
+def test_rows_of_other_splits_copies_and_blank_ones_are_left_out_and_counted(tmp_path: Path) -> None:
+    rows = [
+        sentence(5),
+        sentence(100),
+        sentence(101).upper(),
+        f"  {sentence(200)} ",
+        "\u200b\u0007",
+        "",
+        sentence(300),
+        sentence(300) + " ",
+    ]
+    pd.DataFrame({"text": rows}).to_json(tmp_path / "more.jsonl", orient="records", lines=True)
+    dataset = load(write(tmp_path / "data"), tmp_path / "more.jsonl")
+    assert dataset.unlabelled is not None
+    assert dataset.unlabelled.texts == [sentence(300)]
+    counts = "2 without text, 1 that stand in test, 2 that stand in validation, 1 that stand in train, 1 twice"
+    assert f"unlabelled: 1 of 8 rows; left out: {counts}" in dataset.notes
+
+
+def test_rows_of_the_test_split_are_left_out_though_trials_do_not_open_it(tmp_path: Path) -> None:
+    (tmp_path / "more.txt").write_text("\n".join([sentence(200), sentence(300)]))
+    dataset = load(write(tmp_path / "data"), tmp_path / "more.txt")
+    assert dataset._test is None
+    assert dataset.unlabelled is not None
+    assert dataset.unlabelled.texts == [sentence(300)]
+
+
+def test_pairs(tmp_path: Path) -> None:
+    rows = [(sentence(300), sentence(301)), (sentence(100), sentence(107)), (sentence(100), sentence(301))]
+    pd.DataFrame(rows, columns=["text", "text_b"]).to_csv(tmp_path / "more.csv", index=False)
+    dataset = load(write(tmp_path / "data", pairs=True), tmp_path / "more.csv")
+    assert dataset.unlabelled is not None
+    # The first text of the last row stands in validation, its pair does not.
+    assert list(zip(dataset.unlabelled.texts or [], dataset.unlabelled.text_pairs or [], strict=True)) == [rows[0], rows[2]]
+
+
+def test_single_texts_for_a_task_of_pairs_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "more.txt").write_text(sentence(300))
+    with pytest.raises(DataError, match="this task reads pairs"):
+        load(write(tmp_path / "data", pairs=True), tmp_path / "more.txt")
+
+
+def test_the_rest_of_the_training_rows(tmp_path: Path) -> None:
+    dataset = load(write(tmp_path / "data"), "rest", limit_train=10)
+    assert dataset.unlabelled is not None
+    assert len(dataset.train) == 10
+    assert len(dataset.unlabelled) == 50
+    assert set(dataset.train.texts or []) | set(dataset.unlabelled.texts or []) == {sentence(row) for row in range(60)}
+    whole = load(write(tmp_path / "again"), limit_train=10)
+    assert (dataset.train.texts, dataset.fingerprint) == (whole.train.texts, whole.fingerprint)  # unlabelled rows move no labelled one
+
+
+def test_the_rest_without_a_limit_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="--limit-train N"):
+        load(write(tmp_path / "data"), "rest")
+
+
+def test_at_most_so_many_unlabelled_rows(tmp_path: Path) -> None:
+    folder = write(tmp_path / "data")
+    one, again, other = (load(folder, "rest", limit_train=10, limit_unlabelled=20, seed=seed) for seed in (0, 0, 1))
+    assert one.unlabelled is not None
+    assert again.unlabelled is not None
+    assert len(one.unlabelled) == 20
+    assert one.unlabelled_fingerprint == again.unlabelled_fingerprint != other.unlabelled_fingerprint
+    with pytest.raises(DataError, match="limit_unlabelled is 0"):
+        load(folder, "rest", limit_train=10, limit_unlabelled=0)
+
+
+def test_text_of_another_language_is_a_warning_with_its_share(tmp_path: Path) -> None:
+    french = [f"un fleuve tranquille coule vers sa mer {'abcdefgh'[row]}" for row in range(3)]
+    (tmp_path / "more.txt").write_text("\n".join([*french, *(sentence(row) for row in range(300, 307))]))
+    dataset = load(write(tmp_path / "data"), tmp_path / "more.txt")
+    (warning,) = dataset.warnings
+    assert warning.startswith("30% of the unlabelled rows have no word in common")
+    (tmp_path / "more.txt").write_text("\n".join(sentence(row) for row in range(300, 310)))
+    assert load(write(tmp_path / "other"), tmp_path / "more.txt").warnings == ()
+
+
+def test_nothing_left_and_no_file_are_errors(tmp_path: Path) -> None:
+    folder = write(tmp_path / "data")
+    (tmp_path / "more.txt").write_text(sentence(100))
+    with pytest.raises(DataError, match="no unlabelled row can be used .*left out: 1 that stand in validation"):
+        load(folder, tmp_path / "more.txt")
+    with pytest.raises(DataError, match="there is no file or folder"):
+        load(folder, tmp_path / "nowhere.txt")
+    (tmp_path / "latin.txt").write_bytes("café".encode("latin-1"))
+    with pytest.raises(DataError, match="not UTF-8"):
+        load(folder, tmp_path / "latin.txt")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="holds no file of texts"):
+        load(folder, tmp_path / "empty")
+
+
+def image(path: Path, value: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(value).integers(0, 255, (16, 16, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+def test_a_folder_of_images_without_classes(tmp_path: Path) -> None:
+    for number in range(40):
+        image(tmp_path / "data" / "train" / ["cat", "dog"][number % 2] / f"{number}.png", number)
+    for number in range(10):
+        image(tmp_path / "data" / "validation" / ["cat", "dog"][number % 2] / f"{number}.png", 100 + number)
+        image(tmp_path / "data" / "test" / ["cat", "dog"][number % 2] / f"{number}.png", 200 + number)
+    for number in (300, 301, 300, 100, 200, 5):
+        image(tmp_path / "more" / "deep" / f"{number}.png", number)
+    image(tmp_path / "more" / "copy.png", 300)
+    image(tmp_path / "data" / "unlabelled" / "one.png", 400)
+    dataset = load(tmp_path / "data", tmp_path / "more")
+    assert dataset.unlabelled is not None
+    assert dataset.unlabelled.images is not None
+    assert dataset.classes == ("cat", "dog")
+    assert len(dataset.unlabelled) == 3
+    start = "unlabelled: 3 of 7 images; left out: 1 that stand in test, 1 that stand in validation, 1 that stand in train, 1 twice"
+    assert start in dataset.notes
+
+
+def test_rows_given_from_python(tmp_path: Path) -> None:
+    folder = write(tmp_path / "data")
+    texts = [sentence(300), sentence(301)]
+    for rows in (texts, pd.DataFrame({"text": texts}), pd.DataFrame({"text": texts}, index=[5, 9])):
+        dataset = load(folder, keep_rows(rows))
+        assert dataset.unlabelled is not None
+        assert dataset.unlabelled.texts == texts
+    assert keep_rows(texts) == keep_rows(list(texts))
+    assert keep_rows(tmp_path / "a.csv") == str(tmp_path / "a.csv")
+    for bad in (5, [1, 2], {"text": texts}):
+        with pytest.raises(UsageError, match="allowed: a path, a list of texts"):
+            keep_rows(bad)  # type: ignore[arg-type]
+
+
+def test_keys_and_blank_texts() -> None:
+    assert row_key("A  b\tc") == row_key("a b c ") != row_key("a b")
+    assert row_key("a", "b") != row_key("a b")
+    assert all(map(is_blank, ["", " \n", "\u200b\ufeff", "\x00\x07"]))
+    assert not any(map(is_blank, ["a", ".", "日本"]))
