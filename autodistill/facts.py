@@ -23,12 +23,22 @@ class DatasetFacts:
 
 @dataclass(frozen=True)
 class TeacherRef:
-    """A fine-tuned teacher: its folder, its score on the validation split, its parameters and milliseconds for one row."""
+    """A fine-tuned teacher: its folder, its score on the validation split, its parameters and milliseconds for one row.
+
+    probe_score, linear_score: of its frozen encoder with a linear probe, and of a linear model without an encoder, on the same rows.
+    temperature: by which its logits were divided so that it is as sure as it is right. calibration_error, calibration_error_before: the
+    expected calibration error with and without that. None where they were not measured.
+    """
 
     folder: str
     score: float | None
     params: int | None = None
     latency_ms: float | None = None
+    probe_score: float | None = None
+    linear_score: float | None = None
+    temperature: float | None = None
+    calibration_error: float | None = None
+    calibration_error_before: float | None = None
 
 
 def best_teacher(about: Mapping[str, Any]) -> TeacherRef:

@@ -8,7 +8,7 @@ are imported where a method needs them, so that plans can be made without torch.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
@@ -16,15 +16,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 import numpy as np
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from autodistill.augment.mixup import Mix
     from autodistill.augment.views import Reader
     from autodistill.features.seen import Seen
-    from autodistill.models.base import ImageBatch, Outputs, TextBatch
+    from autodistill.models.base import ImageBatch, Outputs, StudentModule, TextBatch
     from autodistill.models.image import EncodedImages
     from autodistill.models.sides import Side
     from autodistill.models.text import EncodedText
     from autodistill.recipe import Component, Teacher
-    from autodistill.tasks.base import DatasetRef, Split
+    from autodistill.tasks.base import Dataset, DatasetRef, Split
     from autodistill.tasks.columns import Columns
     from autodistill.tasks.rows import Rows
     from autodistill.tasks.splits import Part
@@ -48,6 +50,8 @@ class Modality(ABC, Generic[Inputs, Batch]):
     """The forms in which an objective can read a layer's states (`tokens` of a recipe): pooled ones, the usual one first, then `tokens`."""
     mixings: ClassVar[tuple[str, ...]]
     """The ways in which rows can be mixed (`augmentation.mixing` of a recipe)."""
+    poolings: ClassVar[tuple[str, ...]]
+    """The poolings of an encoder's last states that a teacher can have (`teacher.pooling` of a recipe), beside the model's own."""
 
     @property
     def words(self) -> str:
@@ -130,6 +134,22 @@ class Modality(ABC, Generic[Inputs, Batch]):
         """
 
     @abstractmethod
+    def weights_fingerprint(self, teacher: Teacher) -> str:
+        """Names the weights that a teacher's training starts from.
+
+        Raises:
+            ModelError: they are not to be had.
+        """
+
+    @abstractmethod
+    def build_teacher(self, dataset: Dataset, teacher: Teacher) -> StudentModule:
+        """The module to train, with a head for the dataset. Of pooling `auto` where the model's files say nothing, the first of `poolings`.
+
+        Raises:
+            ModelError: the model is not to be had or does not fit.
+        """
+
+    @abstractmethod
     def encode(self, split: Split, teacher: Teacher, tokenizer: Any) -> Inputs:
         """A split as its teacher and its students read it.
 
@@ -157,6 +177,10 @@ class Modality(ABC, Generic[Inputs, Batch]):
         """
 
     @abstractmethod
+    def training_batch(self, inputs: Inputs, rows: Tensor, rng: np.random.Generator) -> Batch:
+        """Rows (B,) as a teacher reads them in its training: images are flipped and cropped at random."""
+
+    @abstractmethod
     def mix(self, batch: Batch, mixing: str, concentration: float, rng: np.random.Generator) -> Mix:
         """Draw how a batch is mixed. mixing: one of `mixings`; concentration: both parameters of the Beta distribution of the share."""
 
@@ -166,6 +190,13 @@ class Modality(ABC, Generic[Inputs, Batch]):
     @abstractmethod
     def flags(self) -> dict[str, float]:
         """The dataset features that say what the rows are."""
+
+    @abstractmethod
+    def plain_features(self, fit: Split) -> Callable[[Split], Any]:
+        """What can be seen of rows without an encoder, for a linear model: features (N, D) of any split, dense or sparse; D may be 0.
+
+        fit: the rows from which is learned what there is to be seen.
+        """
 
     @abstractmethod
     def look(self, fit: Split, held: Split, encoder: str) -> Seen:
@@ -183,6 +214,7 @@ class Text(Modality["EncodedText", "TextBatch"]):
     name = "text"
     token_forms = ("cls", "mean", "tokens")
     mixings = ("mixup",)
+    poolings = ("mean", "cls")
     whole_form = "tokens"
 
     pair: bool = False
@@ -243,6 +275,17 @@ class Text(Modality["EncodedText", "TextBatch"]):
 
         return load_tokenizer(folder)
 
+    def weights_fingerprint(self, teacher: Teacher) -> str:
+        from autodistill.teacher.text import weights_fingerprint
+
+        return weights_fingerprint(teacher)
+
+    def build_teacher(self, dataset: Dataset, teacher: Teacher) -> StudentModule:
+        """See `teacher.text.build`."""
+        from autodistill.teacher.text import build
+
+        return build(dataset.target, teacher)
+
     def encode(self, split: Split, teacher: Teacher, tokenizer: Any) -> EncodedText:
         """Token ids, cut to the teacher's max_length."""
         from autodistill.models.text import encode_split
@@ -269,6 +312,10 @@ class Text(Modality["EncodedText", "TextBatch"]):
 
         return text_view(split, original, reader, augmentation, copy, seed)
 
+    def training_batch(self, inputs: EncodedText, rows: Tensor, rng: np.random.Generator) -> TextBatch:
+        """The rows as they are."""
+        return inputs.batch(rows)
+
     def mix(self, batch: TextBatch, mixing: str, concentration: float, rng: np.random.Generator) -> Mix:
         """See `augment.mixup.TextMix`."""
         from autodistill.augment.mixup import TextMix
@@ -278,6 +325,12 @@ class Text(Modality["EncodedText", "TextBatch"]):
     @property
     def flags(self) -> dict[str, float]:
         return {"is_image": 0.0, "is_pair": float(self.pair)}
+
+    def plain_features(self, fit: Split) -> Callable[[Split], Any]:
+        """TF-IDF of words."""
+        from autodistill.features.seen import words_of
+
+        return words_of(fit)
 
     def look(self, fit: Split, held: Split, encoder: str) -> Seen:
         """Lengths and words, embeddings of a frozen encoder, TF-IDF."""
@@ -293,6 +346,7 @@ class Image(Modality["EncodedImages", "ImageBatch"]):
     name = "image"
     token_forms = ("mean", "tokens")
     mixings = ("mixup", "cutmix")
+    poolings = ()
     whole_form = "maps"
 
     def layers(self, entries: int) -> int:
@@ -340,6 +394,18 @@ class Image(Modality["EncodedImages", "ImageBatch"]):
         """None."""
         return None
 
+    def weights_fingerprint(self, teacher: Teacher) -> str:
+        from autodistill.teacher.image import weights_fingerprint
+
+        return weights_fingerprint(teacher)
+
+    def build_teacher(self, dataset: Dataset, teacher: Teacher) -> StudentModule:
+        """See `teacher.image.build`."""
+        from autodistill.teacher.image import build
+
+        assert dataset.image_size is not None
+        return build(dataset.outputs, dataset.image_size, teacher)
+
     def encode(self, split: Split, teacher: Teacher, tokenizer: Any) -> EncodedImages:
         """Pixels, normalised as the teacher's timm model wants them."""
         from autodistill.models.image import EncodedImages
@@ -363,6 +429,13 @@ class Image(Modality["EncodedImages", "ImageBatch"]):
 
         return image_view(original, augmentation, copy, seed)
 
+    def training_batch(self, inputs: EncodedImages, rows: Tensor, rng: np.random.Generator) -> ImageBatch:
+        """The rows flipped and cropped at random."""
+        from autodistill.augment.image import flip_crop
+        from autodistill.models.image import normalise
+
+        return normalise(flip_crop(inputs.images[rows.numpy()], rng), inputs.mean, inputs.std)
+
     def mix(self, batch: ImageBatch, mixing: str, concentration: float, rng: np.random.Generator) -> Mix:
         """See `augment.mixup.ImageMix`."""
         from autodistill.augment.mixup import ImageMix
@@ -372,6 +445,12 @@ class Image(Modality["EncodedImages", "ImageBatch"]):
     @property
     def flags(self) -> dict[str, float]:
         return {"is_image": 1.0, "is_pair": 0.0}
+
+    def plain_features(self, fit: Split) -> Callable[[Split], Any]:
+        """Histograms of oriented gradients, and mean colours."""
+        from autodistill.features.seen import outlines
+
+        return outlines
 
     def look(self, fit: Split, held: Split, encoder: str) -> Seen:
         """Size and contrast, histograms of oriented gradients, pixels."""

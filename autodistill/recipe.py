@@ -35,6 +35,13 @@ SLOTS = ("prediction", "intermediate", "contrastive", "attention", "relation")
 
 ADDED: dict[tuple[str, str], Any] = {
     ("teacher", "min_steps"): 0,
+    ("teacher", "pooling"): "model",
+    ("teacher", "head_init"): "random",
+    ("teacher", "max_steps"): None,
+    ("teacher", "patience"): 100,
+    ("teacher", "head_learning_rate"): None,
+    ("teacher", "calibration"): "none",
+    ("teacher", "image_size"): None,
     ("teacher", "scores"): None,
     ("student", "vocabulary"): "full",
     ("objective.intermediate", "layers"): None,
@@ -136,20 +143,39 @@ def _annotation(info: FieldInfo) -> Any:
 
 
 class Teacher(Part):
-    """The teacher: a transformers encoder or `timm:<name>`, fine-tuned once on the dataset."""
+    """The teacher: a transformers encoder or `timm:<name>`, trained once on the dataset."""
 
     model: Annotated[str, Field(min_length=1)]
     """A hub id or a folder for text; a timm name for images."""
     init: Literal["pretrained", "scratch", "random"] = "pretrained"
     """`scratch` trains from random weights, where none are to be had or none are wanted. `random` keeps random weights and trains nothing
-    (its epochs and learning rate say nothing then): a control, for what a student gains from such a teacher is not knowledge."""
+    (what is said of training and calibration means nothing then): a control, for what a student gains from such a teacher is not
+    knowledge."""
+    pooling: Literal["model", "cls", "mean", "auto"] = "model"
+    """What the head reads. `model`: whatever the model's own classification head reads (of BERT the first token, through a tanh layer; of
+    images always). `cls` and `mean`: the first token, or the mean of all, read by one linear layer. `auto`: what the model's own files
+    say (sentence-transformers' do), else the better of the two on the validation split."""
+    head_init: Literal["random", "probe"] = "random"
+    """`probe`: a regularised linear model of the frozen encoder's vectors. Fine-tuning starts there, and never ends below it."""
     epochs: Annotated[int, Field(ge=0)] = 2
     min_steps: Annotated[int, Field(ge=0)] = 0
     """Where `epochs` make up fewer steps, as on a few hundred rows, there are more epochs until they do (Mosbach et al. 2021)."""
+    max_steps: Annotated[int, Field(ge=0)] | None = None
+    """In place of `epochs` and `min_steps`: at most so many steps, fewer where the validation split gains nothing any more. 0 leaves the
+    encoder frozen: the probe is the teacher."""
+    patience: Count = 100
+    """How many steps fine-tuning goes on without a gain on the validation split; without meaning where there is no `max_steps`."""
     batch_size: Count = 32
     learning_rate: Positive = 5e-5
+    head_learning_rate: Positive | None = None
+    """Of the head's last layer; None for the same as the encoder's."""
+    calibration: Literal["none", "temperature"] = "none"
+    """`temperature`: the logits are divided by what makes them most likely on the validation split (Guo et al. 2017)."""
     max_length: Annotated[int, Field(ge=8)] = 128
     """Tokens that a text is cut to; the student reads the same ones. Without meaning for images."""
+    image_size: Annotated[int, Field(ge=8, le=1024)] | None = None
+    """Images of fewer pixels a side are enlarged to so many, for the teacher alone; None leaves them as they are. Without meaning for
+    texts."""
     scores: str | None = None
     """The fingerprint of a file of scores that stands for the teacher: then no network is trained or run, and `model` is only where the
     students have their tokenizer and their start from."""
@@ -238,6 +264,8 @@ class Recipe(Part):
             families = fitting_families(part.spec, self.task)
             if families is not None and family not in families:
                 raise ValueError(f"{path}: {part.name!r} needs a student of family {' or '.join(families)}, and this one is {family!r}")
+        if (pooling := self.teacher.pooling) not in ("model", "auto", *modality.poolings):
+            raise ValueError(f"teacher.pooling is {pooling!r}, and images have no tokens; set it to 'auto' or 'model'")
         if self.augmentation.mixing not in modality.mixings:
             raise ValueError(f"augmentation.mixing is 'cutmix', which cuts images; for {self.task} only 'mixup' is allowed")
         intermediate = self.objective.intermediate

@@ -11,10 +11,11 @@ from autodistill.facts import TeacherRef
 from autodistill.recipe import Teacher
 from autodistill.tasks.base import Dataset
 from autodistill.tasks.scores import TeacherScores, read_scores
-from autodistill.teacher.finetune import TeacherProgress, finetune_teacher
+from autodistill.teacher.finetune import ProbeProgress, TeacherProgress, finetune_teacher
 from autodistill.teacher.outputs import OutputsProgress
 from autodistill.teacher.plan import Taps
 from autodistill.teacher.scored import scored_teacher
+from autodistill.teacher_verdict import teacher_warning
 from autodistill.train.data import Opened, prepare_outputs
 
 
@@ -47,18 +48,37 @@ def tell_of_rows(data: Dataset, tell: Listen) -> None:
 
 
 def train_teacher(data: Dataset, part: Teacher, seed: int, tell: Listen) -> TeacherRef:
-    """Fine-tune a teacher, or find it, telling how far it is."""
+    """Train a teacher, or find it, telling how far it is, and whether it has anything to teach."""
 
-    def progress(now: TeacherProgress) -> None:
+    def progress(now: TeacherProgress | ProbeProgress) -> None:
+        if isinstance(now, ProbeProgress):
+            tell(StageProgress("teacher", now.done, now.rows, "rows read by the frozen encoder, for its probe"))
+            return
         score = "" if now.score is None else f", {data.metric} {now.score:.4f}"
         tell(StageProgress("teacher", now.step, now.steps, f"epoch {now.epoch} of {now.epochs}, loss {now.loss:.3f}{score}"))
 
     trains = part.init != "random"
     with Stage(tell, "teacher", f"fine-tuning {part.model}" if trains else f"{part.model} with random weights") as stage:
         found = finetune_teacher(data, part, seed, progress=progress)
-        how = "found in the cache" if found.reused else "fine-tuned" if trains else "left with random weights"
-        stage.end(f"{part.model} {how}, {data.metric} {found.score:.4f}")
-    return TeacherRef(str(found.folder), found.score)
+        done = ("probed" if part.max_steps == 0 else "fine-tuned") if trains else "left with random weights"
+        beside = {"its frozen probe": found.probe_score, "a linear model without it": found.linear_score}
+        listing = ", ".join(f"{name} {score:.4f}" for name, score in beside.items() if score is not None)
+        stage.end(
+            f"{part.model} {'found in the cache' if found.reused else done}, {data.metric} {found.score:.4f}"
+            f"{f' ({listing})' if listing else ''}"
+        )
+    ref = TeacherRef(
+        str(found.folder),
+        found.score,
+        probe_score=found.probe_score,
+        linear_score=found.linear_score,
+        temperature=found.temperature,
+        calibration_error=found.calibration_error,
+        calibration_error_before=found.calibration_error_before,
+    )
+    if warning := teacher_warning(data.metric, ref):
+        tell(SearchMessage(warning, "warning"))
+    return ref
 
 
 def read_teacher_scores(data: Dataset, path: str, tell: Listen) -> TeacherScores:

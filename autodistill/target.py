@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from autodistill.tasks.scores import Kind
     from autodistill.tasks.tables import Table
+    from autodistill.teacher.calibration import Calibration
 
 BINS = 10
 """Bins that scores are stratified by (equally full ones), and whose entropy is a dataset feature (equally wide ones)."""
@@ -43,7 +44,8 @@ class Scaling:
             return
         with torch.no_grad():
             head.weight.mul_(self.scale)
-            head.bias.mul_(self.scale).add_(self.mean)
+            if head.bias is not None or self.mean:
+                head.bias.mul_(self.scale).add_(self.mean)
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,17 @@ class Target(ABC):
         """Each row's answer as it is shown. logits: (N, C), in the dataset's units."""
 
     @abstractmethod
+    def linear_models(self, features: np.ndarray, learned: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Linear models of dense features (N, D) to choose from, each penalised less than the one before: weights (C, D), biases (C,).
+
+        learned: (N,), labels of `to_learn`.
+        """
+
+    @abstractmethod
+    def calibrated(self, logits: np.ndarray, labels: np.ndarray) -> Calibration | None:
+        """How sure logits (N, C) should be of labels (N,); None where a prediction has no probability."""
+
+    @abstractmethod
     def regressed(self, labels: np.ndarray) -> np.ndarray:
         """What a linear model is fitted to by squared error, (N, C) float64. labels: (N,)."""
 
@@ -252,6 +265,18 @@ class Classes(Target):
             best = int(shares.argmax())
             named = {name: float(share) for name, share in zip(self.classes, shares, strict=True)}
             yield Prediction(self.classes[best], float(shares[best]), named)
+
+    def linear_models(self, features: np.ndarray, learned: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Logistic regressions."""
+        from autodistill.features.linear import logistic_regressions
+
+        return logistic_regressions(features, learned, self.width)
+
+    def calibrated(self, logits: np.ndarray, labels: np.ndarray) -> Calibration | None:
+        """By a temperature."""
+        from autodistill.teacher.calibration import calibrate
+
+        return calibrate(logits, labels)
 
     def regressed(self, labels: np.ndarray) -> np.ndarray:
         """A column for each class, with 1 and −1."""
@@ -329,6 +354,16 @@ class Scores(Target):
         """The score."""
         for row in logits.astype(np.float64):
             yield Prediction(score=float(row[0]))
+
+    def linear_models(self, features: np.ndarray, learned: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Ridge regressions."""
+        from autodistill.features.linear import ridge_regressions
+
+        return ridge_regressions(features, learned)
+
+    def calibrated(self, logits: np.ndarray, labels: np.ndarray) -> Calibration | None:
+        """A score has no probability."""
+        return None
 
     def regressed(self, labels: np.ndarray) -> np.ndarray:
         """The scores as a column."""

@@ -26,8 +26,6 @@ UNCONVERTED = {
     "models/bilstm.py",
     "models/cnn.py",
     "tasks/base.py",
-    "teacher/finetune.py",
-    "teacher/load.py",
 }
 """Files that still ask. This list only ever gets shorter."""
 

@@ -148,3 +148,44 @@ def _fingerprint(*splits: Split) -> str:
     for split in splits:
         sha.update(split.labels.tobytes() + repr(split.texts).encode() + (b"" if split.images is None else split.images.tobytes()))
     return sha.hexdigest()[:16]
+
+
+def save_encoder(folder: Path, family: str) -> Path:
+    """A random encoder of a family of transformers, of two layers, with the tests' words."""
+    import transformers
+
+    tokenizer = save_tokenizer(folder)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64, "max_position_embeddings": 66}
+    own = {
+        "Bert": sizes,
+        "Roberta": sizes,
+        "XLMRoberta": sizes,
+        "DistilBert": {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64, "max_position_embeddings": 66},
+        "Electra": sizes | {"embedding_size": 16},
+        "MPNet": sizes,
+        "DebertaV2": sizes | {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "type_vocab_size": 0},
+        "ModernBert": sizes | {"global_attn_every_n_layers": 2, "local_attention": 16},
+    }[family]
+    fields = {"vocab_size": len(tokenizer), "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3, "cls_token_id": 2, "sep_token_id": 3}
+    config = getattr(transformers, f"{family}Config")(**own, **fields, initializer_range=0.2)
+    torch.manual_seed(0)
+    getattr(transformers, f"{family}Model")(config).save_pretrained(folder)
+    return folder
+
+
+ENCODERS = ("Bert", "Roberta", "XLMRoberta", "DistilBert", "Electra", "MPNet", "DebertaV2", "ModernBert")
+
+
+def as_sentence_transformer(folder: Path, pooling: str) -> Path:
+    """Put beside a model what sentence-transformers puts there. pooling: cls, mean or max."""
+    import json
+
+    modules = [
+        {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+        {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+    ]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "1_Pooling").mkdir()
+    modes = {f"pooling_mode_{name}": name.startswith(pooling) for name in ("cls_token", "mean_tokens", "max_tokens")}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"word_embedding_dimension": 32, **modes}))
+    return folder

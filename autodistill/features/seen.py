@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,8 +32,7 @@ def see_images(fit: Split, held: Split) -> Seen:
     """Histograms of oriented gradients; the pixels of small images."""
     assert fit.images is not None
     assert held.images is not None
-    frozen = gradients(fit.images), gradients(held.images)
-    return Seen(image_features(fit), frozen, (_pixels(fit.images), _pixels(held.images)))
+    return Seen(image_features(fit), (outlines(fit), outlines(held)), (_pixels(fit.images), _pixels(held.images)))
 
 
 def see_texts(fit: Split, held: Split, encoder: str) -> Seen:
@@ -42,7 +42,8 @@ def see_texts(fit: Split, held: Split, encoder: str) -> Seen:
         ModelError: the encoder is not to be had.
     """
     *frozen, pieces = _embedded(fit, held, encoder)
-    return Seen(text_features(fit, pieces), (frozen[0], frozen[1]), _words(fit, held))
+    words = words_of(fit)
+    return Seen(text_features(fit, pieces), (frozen[0], frozen[1]), (words(fit), words(held)))
 
 
 def _embedded(fit: Split, held: Split, encoder: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -60,8 +61,11 @@ def _embedded(fit: Split, held: Split, encoder: str) -> tuple[np.ndarray, np.nda
     return rows[: len(fit)], rows[len(fit) :], pieces
 
 
-def _words(fit: Split, held: Split) -> tuple[Any, Any]:
-    """TF-IDF, put together for pairs as embeddings are."""
+def words_of(fit: Split) -> Callable[[Split], Any]:
+    """TF-IDF of the words and word pairs of these rows: sparse features (N, D) of any split; D is 0 where no text has a word.
+
+    For pairs they are put together as embeddings are.
+    """
     from scipy.sparse import csr_matrix, hstack
     from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -69,7 +73,7 @@ def _words(fit: Split, held: Split) -> tuple[Any, Any]:
     try:
         words.fit([*(fit.texts or ()), *(fit.text_pairs or ())])
     except ValueError:  # there is no word in any text
-        return csr_matrix((len(fit), 0)), csr_matrix((len(held), 0))
+        return lambda split: csr_matrix((len(split), 0))
 
     def columns(split: Split) -> Any:
         first = words.transform(split.texts)
@@ -78,7 +82,13 @@ def _words(fit: Split, held: Split) -> tuple[Any, Any]:
         second = words.transform(split.text_pairs)
         return hstack([first, second, abs(first - second), first.multiply(second)], format="csr")
 
-    return columns(fit), columns(held)
+    return columns
+
+
+def outlines(split: Split) -> np.ndarray:
+    """Histograms of oriented gradients, and mean colours, (N, D)."""
+    assert split.images is not None
+    return gradients(split.images)
 
 
 def _pixels(images: np.ndarray) -> np.ndarray:

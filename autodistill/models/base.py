@@ -151,6 +151,11 @@ class StudentModule(nn.Module):
         """The number of layers whose queries, keys and values can be tapped."""
         return 0
 
+    @property
+    def last_layer(self) -> Any:
+        """The layer that gives the logits: linear, or of some image models a convolution of one pixel."""
+        raise NotImplementedError(f"{type(self).__name__} does not say which layer gives its logits")
+
     def __call__(self, batch: Batch, *, taps: frozenset[str] = frozenset()) -> Outputs:
         return super().__call__(batch, taps=taps)
 

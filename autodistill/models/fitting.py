@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -40,30 +41,36 @@ def evaluate(model: StudentModule, inputs: Inputs, dataset: Dataset, device: tor
     return dataset.target.evaluate(dataset.metric, logits.numpy(), dataset.validation.labels)
 
 
-def validation_logits(model: StudentModule, inputs: Inputs, outputs: int, device: torch.device) -> Tensor:
-    """What a model in training says of every row, in the precision of its training."""
+def validation_logits(model: StudentModule, inputs: Inputs, outputs: int, device: torch.device, rows: Tensor | None = None) -> Tensor:
+    """What a model in training says of every row, or of `rows`, in the precision of its training."""
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
-        return all_logits(model, inputs, outputs, device)
+        return all_logits(model, inputs, outputs, device, rows)
 
 
-def all_logits(model: StudentModule, inputs: Inputs, outputs: int, device: torch.device) -> Tensor:
-    """What a model says of every row, (N, outputs) float32 on the CPU."""
+def all_logits(model: StudentModule, inputs: Inputs, outputs: int, device: torch.device, rows: Tensor | None = None) -> Tensor:
+    """What a model says of every row, (N, outputs) float32 on the CPU; or of `rows` (R,) alone, (R, outputs)."""
     model.eval()
-    logits = torch.empty(len(inputs), outputs)
+    asked = torch.arange(len(inputs)) if rows is None else rows
+    lengths = None if inputs.lengths is None else inputs.lengths[asked]
+    logits = torch.empty(len(asked), outputs)
     with torch.inference_mode():
-        for rows in evaluation_batches(inputs.lengths, len(inputs), EVALUATION_BATCH):
-            logits[rows] = model(to_device(inputs.batch(rows), device)).logits.float().cpu()
+        for places in evaluation_batches(lengths, len(asked), EVALUATION_BATCH):
+            logits[places] = model(to_device(inputs.batch(asked[places]), device)).logits.float().cpu()
     return logits
 
 
 def make_optimizer(modules: Iterable[nn.Module], learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
     """AdamW (Loshchilov, Hutter 2019), fused; matrices decay, biases and norms do not."""
     parameters = [parameter for module in modules for parameter in module.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [item for item in parameters if item.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [item for item in parameters if item.ndim < 2], "weight_decay": 0.0},
+    return torch.optim.AdamW(parameter_groups(parameters, learning_rate, weight_decay), lr=learning_rate, fused=True)
+
+
+def parameter_groups(parameters: list[nn.Parameter], learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
+    """Groups for an optimizer: matrices decay, biases and norms do not."""
+    return [
+        {"params": [item for item in parameters if item.ndim >= 2], "weight_decay": weight_decay, "lr": learning_rate},
+        {"params": [item for item in parameters if item.ndim < 2], "weight_decay": 0.0, "lr": learning_rate},
     ]
-    return torch.optim.AdamW(groups, lr=learning_rate, fused=True)
 
 
 def warmup_and_decay(steps: int, warmup: float) -> Callable[[int], float]:

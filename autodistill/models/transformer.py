@@ -34,6 +34,11 @@ class Transformer(StudentModule):
         """The number of layers whose queries, keys and values can be tapped."""
         return len(self._projections[0])
 
+    @property
+    def last_layer(self) -> nn.Module:
+        """The head's last linear layer."""
+        return self.model.get_submodule(self._head)
+
     def forward(self, batch: TextBatch, *, taps: frozenset[str] = frozenset()) -> Outputs:
         """See `Model`."""
         read: list[Tensor] = []

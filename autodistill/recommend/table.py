@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from autodistill.errors import DataError
+from autodistill.recipe import ADDED
 from autodistill.task_types import modality_name
 
 if TYPE_CHECKING:
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
 KEYS = ("dataset", "group", "task", "score", "teacher_score")
 """The columns of a long frame that are no recipe fields."""
-_NOT_FIELDS = ("version", "task", "teacher.epochs", "teacher.min_steps")
-"""How long a teacher was trained shows in its score, and a candidate's has a new dataset's rows to be trained on."""
+_NOT_FIELDS = ("version", "task", "teacher.epochs", *(f"{part}.{name}" for part, name in ADDED if part == "teacher"))
+"""How a teacher was trained shows in its score, and a candidate's has a new dataset's rows to be trained on."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
-"""The teacher, fine-tuned once for a dataset and kept."""
+"""The teacher, trained once for a dataset and kept: the probe, fine-tuning, calibration, and what is said of it."""
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import json
 import math
@@ -10,47 +11,39 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
 
-from autodistill.augment.image import flip_crop
-from autodistill.errors import DivergedError, ModelError
-from autodistill.models.base import Batch, StudentModule, pick_device, to_device
-from autodistill.models.fitting import cpu_threads, evaluate, make_optimizer, training_batches, warmup_and_decay
-from autodistill.models.image import EncodedImages, normalise
-from autodistill.models.text import EncodedText
-from autodistill.models.transformer import head_layer
-from autodistill.recipe import Teacher
+from autodistill.errors import ModelError
+from autodistill.models.base import StudentModule, pick_device
+from autodistill.models.fitting import cpu_threads
+from autodistill.recipe import ADDED, Teacher
 from autodistill.storage import cache_folder, digest, lock, new_folder
+from autodistill.target import Scaling
 from autodistill.tasks.base import Dataset
+from autodistill.teacher.head import pooling_of, set_head, set_pooling
 from autodistill.teacher.load import encode, save_teacher, source_fingerprint, untrained_teacher
+from autodistill.teacher.probe import Probe, ProbeProgress, best_probe
+from autodistill.teacher.rivals import linear_score
+from autodistill.teacher.text import pooling_of_files
+from autodistill.teacher.training import Judged, Rows, TeacherProgress, Training
 
-WARMUP = 0.1
-WEIGHT_DECAY = 0.01
-CLIP = 1.0
+__all__ = ["FinetunedTeacher", "ProbeProgress", "TeacherProgress", "finetune_teacher"]
 
-
-@dataclass(frozen=True)
-class TeacherProgress:
-    """How far fine-tuning is. score: on the validation split after the last whole epoch, None before. seconds: since the start."""
-
-    step: int
-    steps: int
-    epoch: int
-    epochs: int
-    loss: float
-    score: float | None
-    seconds: float
+Progress = Callable[[TeacherProgress | ProbeProgress], None]
+"""Is told after every batch how far a training is: the probe's first, then the steps of fine-tuning."""
 
 
 @dataclass(frozen=True)
 class FinetunedTeacher:
-    """A teacher on the disk. score: its best epoch's, on the validation split, in the dataset's metric; metrics: with the others.
+    """A teacher on the disk. score: on the validation split, in the dataset's metric; metrics: with the others.
 
-    seconds: what the fine-tuning took, at the time. reused: whether it was found, and not trained now.
+    seconds: what its training took, at the time. reused: whether it was found, and not trained now.
+    step: after how many steps it had the weights that it has, 0 where they are the start's; None where whole epochs were asked for.
+    probe_score: of the frozen encoder's probe; None where the recipe asks for none. linear_score: of a linear model without an encoder
+    (rivals.py); None of a random teacher. temperature: by which its logits were divided. calibration_error, calibration_error_before: the
+    expected calibration error on the validation split, with and without that; None for scores.
     """
 
     folder: Path
@@ -58,6 +51,13 @@ class FinetunedTeacher:
     metrics: dict[str, float]
     seconds: float
     reused: bool
+    pooling: str = "model"
+    step: int | None = None
+    probe_score: float | None = None
+    linear_score: float | None = None
+    temperature: float = 1.0
+    calibration_error: float | None = None
+    calibration_error_before: float | None = None
 
 
 def finetune_teacher(
@@ -67,13 +67,14 @@ def finetune_teacher(
     *,
     device: str = "auto",
     threads: int | None = None,
-    progress: Callable[[TeacherProgress], None] | None = None,
+    progress: Progress | None = None,
 ) -> FinetunedTeacher:
-    """Fine-tune the teacher on the train split, or find it in the cache.
+    """Train the teacher on the train split, or find it in the cache.
 
-    AdamW, linear warm-up over a tenth of the steps and linear decay, batches of texts of like length; random crops and flips for
-    images. Every epoch is scored on the validation split and the best one is kept. With 0 epochs the model is kept as it comes. A few
-    rows are trained on for as many epochs as make up teacher.min_steps.
+    With head_init `probe` the head starts as a linear model of the frozen encoder. Then AdamW, linear warm-up over a tenth of the steps and
+    linear decay, batches of texts of like length; random crops and flips for images. What is best on the validation split is kept: of the
+    epochs, or (max_steps) of the looks taken every few steps, the probe among them. With 0 steps or epochs nothing is fine-tuned.
+    A few rows are trained on for as many epochs as make up teacher.min_steps.
     Regression: one output in the target's own units (it learns standardised targets, and their scale is folded into the head).
     With teacher.init `random` nothing is trained: the random weights are scored and kept.
 
@@ -84,8 +85,8 @@ def finetune_teacher(
         DivergedError: the loss is not finite.
         RunError: the cache cannot be written.
     """
-    teacher = _whole_epochs(teacher, len(dataset.train))
-    fields = json.dumps(teacher.model_dump(exclude={"min_steps"}), sort_keys=True)
+    teacher = _in_full(teacher, len(dataset.train))
+    fields = json.dumps(_fields(teacher), sort_keys=True)
     key = digest("teacher-1", dataset.fingerprint, dataset.metric, fields, str(seed), source_fingerprint(dataset, teacher))
     folder = cache_folder() / "teachers" / key
     found = _kept(folder)
@@ -99,131 +100,104 @@ def finetune_teacher(
         where = pick_device(device)
         with _seeded(seed, where), cpu_threads(threads):
             model, tokenizer = untrained_teacher(dataset, teacher)
-            train, validation = (encode(dataset, split, tokenizer, teacher) for split in (dataset.train, dataset.validation))
-            metrics = _Run(dataset, teacher, model, train, validation, seed, where, progress).train()
+            made = _train(dataset, teacher, model.to(where), tokenizer, seed, where, progress)
         about = {
             "dataset": dataset.name,
             "dataset_fingerprint": dataset.fingerprint,
             "teacher": teacher.model_dump(),
             "seed": seed,
             "metric": dataset.metric,
-            "score": metrics[dataset.metric],
-            "metrics": metrics,
+            **made,
             "seconds": round(time.perf_counter() - start, 3),
-            "versions": {name: importlib.metadata.version(name) for name in ("torch", "transformers", "timm")},
+            "versions": {name: importlib.metadata.version(name) for name in ("torch", "transformers", "timm", "scikit-learn")},
         }
         with new_folder(folder) as aside:
             save_teacher(model.cpu(), tokenizer, dataset, teacher, aside)
             (aside / "teacher.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
-    return FinetunedTeacher(folder, metrics[dataset.metric], metrics, float(about["seconds"]), reused=False)  # type: ignore[arg-type]
-
-
-def _whole_epochs(teacher: Teacher, rows: int) -> Teacher:
-    """The teacher with the epochs that its min_steps ask for on so many rows: equal trainings are one teacher."""
-    needed = math.ceil(teacher.min_steps / math.ceil(rows / teacher.batch_size))
-    epochs = max(teacher.epochs, needed) if teacher.epochs else 0
-    return teacher.model_copy(update={"epochs": epochs, "min_steps": 0})
+    return _described(folder, about, reused=False)
 
 
 def _kept(folder: Path) -> FinetunedTeacher | None:
     if not folder.exists():
         return None
-    about = json.loads((folder / "teacher.json").read_text(encoding="utf-8"))
-    return FinetunedTeacher(folder, about["score"], about["metrics"], about["seconds"], reused=True)
+    return _described(folder, json.loads((folder / "teacher.json").read_text(encoding="utf-8")), reused=True)
 
 
-@dataclass
-class _Run:
-    """One fine-tuning: what it needs, so that its steps can be read one by one."""
+def _described(folder: Path, about: dict[str, Any], reused: bool) -> FinetunedTeacher:
+    """What teacher.json says; teachers from before a field was added have its default."""
+    names = {field.name for field in dataclasses.fields(FinetunedTeacher)} - {"folder", "reused"}
+    return FinetunedTeacher(folder, reused=reused, **{name: about[name] for name in names & set(about)})
 
-    dataset: Dataset
-    teacher: Teacher
-    model: StudentModule
-    inputs: EncodedText | EncodedImages
-    validation: EncodedText | EncodedImages
-    seed: int
-    device: torch.device
-    progress: Callable[[TeacherProgress], None] | None
 
-    def train(self) -> dict[str, float]:
-        """Train the model in place and leave the best epoch's weights in it; give that epoch's metrics."""
-        if not self.dataset.is_image:
-            head_layer(self.model, self.dataset.outputs)
-        self.model.to(self.device)
-        labels, mean, std = self._targets()
-        epochs = self.teacher.epochs
-        if self.teacher.init == "random":
-            self._to_target_units(mean, std)
-        if epochs == 0 or self.teacher.init == "random":
-            return evaluate(self.model, self.validation, self.dataset, self.device)
-        generator = torch.Generator().manual_seed(self.seed)
-        steps = epochs * math.ceil(len(self.inputs) / self.teacher.batch_size)
-        optimizer = make_optimizer([self.model], self.teacher.learning_rate, WEIGHT_DECAY)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warmup_and_decay(steps, WARMUP))
-        lengths = self.inputs.lengths if isinstance(self.inputs, EncodedText) else None
-        cropping = np.random.default_rng(self.seed)
-        best: tuple[float, dict[str, float], dict[str, Tensor]] | None = None
-        score, step, start = None, 0, time.perf_counter()
-        for epoch in range(1, epochs + 1):
-            self.model.train()
-            for rows in training_batches(lengths, len(self.inputs), self.teacher.batch_size, generator):
-                loss = self._loss(rows, labels[rows].to(self.device), cropping)
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
-                optimizer.step()
-                schedule.step()
-                step += 1
-                if self.progress or step % 20 == 0:  # reading the loss waits for a GPU, so not at every step for nothing
-                    value = loss.item()
-                    if not math.isfinite(value):
-                        raise DivergedError(
-                            f"the teacher's loss is {value} at step {step}; lower teacher.learning_rate ({self.teacher.learning_rate})"
-                        )
-                    if self.progress:
-                        self.progress(TeacherProgress(step, steps, epoch, epochs, value, score, time.perf_counter() - start))
-            metrics = evaluate(self.model, self.validation, self.dataset, self.device)
-            score = metrics[self.dataset.metric]
-            if not math.isfinite(score):
-                raise DivergedError(f"the teacher gives no finite numbers after epoch {epoch}; lower teacher.learning_rate")
-            if best is None or score > best[0]:
-                best = score, metrics, {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
-            if self.progress:
-                self.progress(TeacherProgress(step, steps, epoch, epochs, loss.item(), score, time.perf_counter() - start))
-        assert best is not None
-        self.model.load_state_dict(best[2])
-        self._to_target_units(mean, std)
-        return best[1]
+def _in_full(teacher: Teacher, rows: int) -> Teacher:
+    """The teacher as it is trained on so many rows: equal trainings are one teacher."""
+    if teacher.max_steps is not None:
+        return teacher.model_copy(update={"epochs": 0, "min_steps": 0})
+    needed = math.ceil(teacher.min_steps / math.ceil(rows / teacher.batch_size))
+    epochs = max(teacher.epochs, needed) if teacher.epochs else 0
+    return teacher.model_copy(update={"epochs": epochs, "min_steps": 0})
 
-    def _to_target_units(self, mean: float, std: float) -> None:
-        """Fold the scale of a regression's targets, which are learned standardised, into the head."""
-        if self.dataset.is_regression:
-            _, head = head_layer(self.model, 1)
-            with torch.no_grad():
-                head.weight.mul_(std)
-                head.bias.mul_(std).add_(mean)
 
-    def _targets(self) -> tuple[Tensor, float, float]:
-        labels = torch.from_numpy(np.ascontiguousarray(self.dataset.train.labels))
-        if not self.dataset.is_regression:
-            return labels.long(), 0.0, 1.0
-        if head_layer(self.model, 1)[1].bias is None:
-            raise ModelError(f"teacher {self.teacher.model!r} has a head without bias, which regression needs; choose another teacher")
-        labels = labels.float()
-        mean, std = float(labels.mean()), float(labels.std(correction=0)) or 1.0
-        return (labels - mean) / std, mean, std
+def _fields(teacher: Teacher) -> dict[str, Any]:
+    """What names a training; fields that came later only where they say something new."""
+    before = {name: value for (part, name), value in ADDED.items() if part == "teacher"}
+    return {name: value for name, value in teacher.model_dump().items() if before.get(name, ...) != value}
 
-    def _loss(self, rows: Tensor, labels: Tensor, cropping: np.random.Generator) -> Tensor:
-        batch: Batch
-        if isinstance(self.inputs, EncodedImages):
-            batch = normalise(flip_crop(self.inputs.images[rows.numpy()], cropping), self.inputs.mean, self.inputs.std)
-        else:
-            batch = self.inputs.batch(rows)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
-            logits = self.model(to_device(batch, self.device)).logits.float()
-        if self.dataset.is_regression:
-            return F.mse_loss(logits.squeeze(1), labels)
-        return F.cross_entropy(logits, labels)
+
+def _train(
+    dataset: Dataset,
+    teacher: Teacher,
+    model: StudentModule,
+    tokenizer: Any,
+    seed: int,
+    device: torch.device,
+    progress: Progress | None,
+) -> dict[str, Any]:
+    """Train the model in place, from its probe to its temperature; gives what is recorded of it."""
+    scaling = dataset.target.scaling(dataset.train.labels)
+    if scaling != Scaling() and model.last_layer.bias is None:
+        raise ModelError(f"teacher {teacher.model!r} has a head without bias, which scores need; choose another teacher")
+    train, validation = (
+        Rows(encode(dataset, split, tokenizer, teacher), split.labels, dataset.target.to_learn(split.labels, scaling))
+        for split in (dataset.train, dataset.validation)
+    )
+    training = Training(dataset, teacher, model, train, validation, seed, device, progress)
+    found: dict[str, Any] = {}
+    if teacher.init == "random":
+        said = training.judge()
+    else:
+        undecided = _undecided(dataset, teacher)
+        probe = best_probe(training, undecided or (pooling_of(model),)) if teacher.head_init == "probe" or undecided else None
+        said, step = _fine_tuned(training, probe)
+        found = {"step": step, "probe_score": probe.said.score if probe else None, "linear_score": linear_score(dataset)}
+        calibration = dataset.target.calibrated(said.logits.numpy(), validation.labels)
+        if calibration is not None and teacher.calibration == "temperature":
+            Scaling(scale=1 / calibration.temperature).fold_into(model.last_layer)
+            found |= {"temperature": calibration.temperature, "calibration_error": calibration.error}
+        if calibration is not None:
+            found["calibration_error_before"] = calibration.error_before
+    scaling.fold_into(model.last_layer)
+    return found | {"score": said.score, "metrics": said.metrics, "pooling": pooling_of(model)}
+
+
+def _undecided(dataset: Dataset, teacher: Teacher) -> tuple[str, ...]:
+    """The poolings of which validation has to choose one; empty where the recipe or the model's files do."""
+    if teacher.pooling != "auto" or not dataset.modality.poolings:
+        return ()
+    return () if pooling_of_files(dataset.modality.source(teacher)) else dataset.modality.poolings
+
+
+def _fine_tuned(training: Training, probe: Probe | None) -> tuple[Judged, int]:
+    """Fine-tune as the recipe says, from the probe where it says so."""
+    teacher, start = training.teacher, None
+    if probe is not None:
+        set_pooling(training.model, probe.pooling)
+    if probe is not None and teacher.head_init == "probe":
+        set_head(training.model, probe.weight, probe.bias)
+        start = probe.said
+    if training.steps == 0:
+        return start or training.judge(), 0
+    return training.whole_epochs(start) if teacher.max_steps is None else training.until_no_gain(start)
 
 
 @contextmanager

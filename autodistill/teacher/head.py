@@ -1,0 +1,36 @@
+"""A teacher's head: its pooling, and its last layer."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from autodistill.errors import ModelError
+from autodistill.models.base import StudentModule
+from autodistill.models.pooled import PooledClassifier
+
+
+def set_head(model: StudentModule, weight: Tensor, bias: Tensor) -> None:
+    """Give the last layer these weights (C, D) and biases (C,).
+
+    Raises:
+        ModelError: it has no bias, or reads vectors of another width.
+    """
+    head = model.last_layer
+    if head.bias is None or head.weight.numel() != weight.numel():
+        raise ModelError("the teacher's head has no bias, or reads vectors of another width; give teacher.head_init: random")
+    with torch.no_grad():
+        head.weight.copy_(weight.reshape(head.weight.shape))
+        head.bias.copy_(bias)
+
+
+def pooling_of(model: StudentModule) -> str:
+    """`cls` or `mean` of an encoder that we pool; else "model"."""
+    inner = model.model
+    return inner.pooling if isinstance(inner, PooledClassifier) else "model"
+
+
+def set_pooling(model: StudentModule, pooling: str) -> None:
+    """Pool so from now on; a model that has its own way keeps it."""
+    if isinstance(model.model, PooledClassifier):
+        model.model.pooling = pooling

@@ -1,0 +1,62 @@
+"""Image teachers: timm models, which may read images larger than the students do. They are kept as timm.json and model.safetensors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from safetensors.torch import load_model, save_model
+
+from autodistill.models.timm import ScaledTimm, TimmModel, build_timm, normalisation
+from autodistill.recipe import Teacher
+from autodistill.storage import digest
+
+TIMM_FILE = "timm.json"
+
+
+def timm_name(teacher: Teacher) -> str:
+    """The timm name that an image teacher's `model` says, with or without `timm:` before it."""
+    return teacher.model.removeprefix("timm:")
+
+
+def weights_fingerprint(teacher: Teacher) -> str:
+    """Names the weights that training starts from."""
+    import timm
+
+    return digest("timm", timm.__version__, timm_name(teacher), teacher.init)
+
+
+def build(outputs: int, image_size: int, teacher: Teacher) -> TimmModel:
+    """The module to train, for images of image_size × image_size.
+
+    Raises:
+        ModelError: timm has no such model, it does not fit, or its weights cannot be had.
+    """
+    size = max(teacher.image_size or 0, image_size)
+    return _scaled(build_timm(timm_name(teacher), outputs, size, pretrained=teacher.init == "pretrained"), size, image_size)
+
+
+def _scaled(model: TimmModel, size: int, image_size: int) -> TimmModel:
+    return model if size == image_size else ScaledTimm(model.model, size)
+
+
+def save(model: TimmModel, classes: tuple[str, ...] | None, outputs: int, image_size: int | None, teacher: Teacher, folder: Path) -> None:
+    """Write a trained teacher."""
+    mean, std = normalisation(timm_name(teacher))
+    about = {"name": timm_name(teacher), "outputs": outputs, "image_size": image_size, "mean": mean, "std": std}
+    scaled = {"scaled_to": model.size} if isinstance(model, ScaledTimm) else {}
+    (folder / TIMM_FILE).write_text(json.dumps(about | scaled | {"classes": classes}, indent=1), encoding="utf-8")
+    save_model(model.model, str(folder / "model.safetensors"))
+
+
+def load(folder: Path) -> TimmModel:
+    """Open what `save` wrote.
+
+    Raises:
+        OSError, ValueError, KeyError, RuntimeError, ModelError: the folder holds none.
+    """
+    about = json.loads((folder / TIMM_FILE).read_text(encoding="utf-8"))
+    size = about.get("scaled_to", about["image_size"])
+    model = build_timm(about["name"], about["outputs"], size, pretrained=False)
+    load_model(model.model, folder / "model.safetensors")
+    return _scaled(model, size, about["image_size"])

@@ -1,0 +1,120 @@
+"""The probe: a regularised linear model of what the frozen encoder gives, which a teacher's head can start as."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from autodistill.models.base import Batch, Inputs, StudentModule, TextBatch, to_device
+from autodistill.models.fitting import EVALUATION_BATCH, evaluation_batches
+from autodistill.models.pooled import PooledClassifier, pool
+from autodistill.teacher.head import pooling_of
+from autodistill.teacher.training import Judged, Training
+
+
+@dataclass(frozen=True)
+class ProbeProgress:
+    """How many of the rows the frozen encoder has read."""
+
+    rows: int
+    done: int
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A linear model of frozen vectors. weight: (C, D); bias: (C,). pooling: how its vectors were pooled.
+
+    said: what it says of the validation rows.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    pooling: str
+    said: Judged
+
+
+def best_probe(training: Training, poolings: Sequence[str]) -> Probe:
+    """The probe that is best on the validation split, of these poolings of the model that is to be trained.
+
+    poolings: other ones than the model's own only of a `PooledClassifier`.
+    """
+    total, done = len(training.train) + len(training.validation), 0
+
+    def read(rows: int) -> None:
+        nonlocal done
+        done += rows
+        if training.progress:
+            training.progress(ProbeProgress(total, done))
+
+    vectors, held = (
+        frozen_vectors(training.model, rows.inputs, poolings, training.device, read) for rows in (training.train, training.validation)
+    )
+    return _best(fit_probe(training, vectors[name], held[name], name) for name in poolings)
+
+
+def frozen_vectors(
+    model: StudentModule, inputs: Inputs, poolings: Sequence[str], device: torch.device, progress: Callable[[int], None] = lambda _: None
+) -> dict[str, Tensor]:
+    """What the head reads of every row, (N, D) float32 on the CPU, for each of the poolings, in one pass.
+
+    progress: is told after each batch how many rows it had.
+    """
+    model.eval()
+    found: dict[str, list[Tensor]] = {pooling: [] for pooling in poolings}
+    order = []
+    with torch.inference_mode():
+        for rows in evaluation_batches(inputs.lengths, len(inputs), EVALUATION_BATCH):
+            batch = to_device(inputs.batch(rows), device)
+            for pooling, vectors in _pooled(model, batch, poolings).items():
+                found[pooling].append(vectors.float().cpu())
+            order.append(rows)
+            progress(len(rows))
+    place = torch.argsort(torch.cat(order))
+    return {pooling: torch.cat(parts)[place] for pooling, parts in found.items()}
+
+
+def _pooled(model: StudentModule, batch: Batch, poolings: Sequence[str]) -> dict[str, Tensor]:
+    """What the head of a model reads of a batch, (B, D), or would read if it were pooled in another way."""
+    if tuple(poolings) == (pooling_of(model),):
+        return {poolings[0]: model(batch).embedding}
+    inner, states = model.model, list[Tensor]()
+    assert isinstance(inner, PooledClassifier)
+    assert isinstance(batch, TextBatch)
+    handle = inner.encoder.register_forward_hook(lambda _, __, read: states.append(read.last_hidden_state))
+    try:
+        model(batch)
+    finally:
+        handle.remove()
+    return {pooling: pool(states[0], batch.mask, pooling) for pooling in poolings}
+
+
+def fit_probe(training: Training, vectors: Tensor, held: Tensor, pooling: str) -> Probe:
+    """Fit linear models of a few penalties, and keep the one that is best on the validation rows; of equal ones the likelier.
+
+    The vectors are standardised, which is folded into the weights. Source: Alain, Bengio 2016, "Understanding intermediate layers using
+    linear classifier probes".
+
+    Args:
+        training: whose rows they are.
+        vectors: (N, D) of the training rows.
+        held: (M, D) of the validation rows.
+        pooling: how they were pooled.
+    """
+    from sklearn.preprocessing import StandardScaler
+
+    scaler = StandardScaler().fit(vectors.double().numpy())
+    ready = scaler.transform(vectors.double().numpy())
+    probes = []
+    for coefficients, intercepts in training.dataset.target.linear_models(ready, training.train.learned.numpy()):
+        unscaled = coefficients / scaler.scale_
+        weight, bias = torch.from_numpy(unscaled).float(), torch.from_numpy(intercepts - unscaled @ scaler.mean_).float()
+        probes.append(Probe(weight, bias, pooling, training.judged(F.linear(held, weight, bias))))
+    return _best(probes)
+
+
+def _best(probes: Iterable[Probe]) -> Probe:
+    return max(probes, key=lambda probe: (probe.said.score, probe.said.likelihood))

@@ -1,0 +1,131 @@
+"""Text teachers: a transformers model with a head of its own, or an encoder that we pool and read by one linear layer.
+
+They are kept as transformers keeps models. Of an encoder that we pool the head lies beside it: head.safetensors, and head.json with the
+pooling.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from autodistill.errors import ModelError
+from autodistill.models.pooled import PooledClassifier
+from autodistill.models.sources import quiet, source_folder, weight_files
+from autodistill.models.transformer import Transformer
+from autodistill.recipe import Teacher
+from autodistill.storage import digest, file_fingerprint
+from autodistill.target import Target
+
+HEAD_FILE, HEAD_WEIGHTS = "head.json", "head.safetensors"
+USUAL = "mean"
+"""The pooling where neither recipe, files nor validation have chosen one."""
+
+
+def weights_fingerprint(teacher: Teacher) -> str:
+    """Names the weights that training starts from.
+
+    Raises:
+        ModelError: the model is not to be had.
+    """
+    folder = source_folder(teacher.model, weights=teacher.init == "pretrained")
+    files = [folder / "config.json", *sorted(folder.glob("tokenizer.json"))]
+    files += weight_files(folder) if teacher.init == "pretrained" else []
+    return digest(*(file_fingerprint(file) for file in files))
+
+
+def build(target: Target, teacher: Teacher) -> Transformer:
+    """The module to train, with a head for the target.
+
+    Raises:
+        ModelError: the model is not to be had or does not fit.
+    """
+    from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
+
+    folder = source_folder(teacher.model, weights=teacher.init == "pretrained")
+    names = dict(enumerate(target.outputs))
+    pooling = teacher.pooling if teacher.pooling != "auto" else pooling_of_files(folder) or USUAL
+    kind: Any = AutoModelForSequenceClassification if pooling == "model" else AutoModel
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, id2label=names, label2id={name: i for i, name in names.items()})
+        config.problem_type = target.problem_type
+        _check(config, teacher, pooling)
+        with quiet():
+            if teacher.init != "pretrained":
+                model = kind.from_config(config)
+            else:
+                model = kind.from_pretrained(
+                    folder, config=config, local_files_only=True, ignore_mismatched_sizes=True, dtype=torch.float32
+                )
+    except (OSError, ValueError, KeyError, RuntimeError) as cause:
+        raise ModelError(f"teacher {teacher.model!r} cannot be loaded as a text classifier: {cause}") from None
+    return Transformer(model if pooling == "model" else PooledClassifier(model, pooling, target.width))
+
+
+def _check(config: Any, teacher: Teacher, pooling: str) -> None:
+    if pooling != "model" and (config.is_encoder_decoder or not hasattr(config, "hidden_size")):
+        raise ModelError(
+            f"teacher {teacher.model!r} ({config.model_type}) is no plain encoder, so its tokens cannot be pooled; "
+            "give teacher.pooling: model, or another model"
+        )
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions is not None and config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet"):
+        positions -= (config.pad_token_id or 0) + 1
+    if positions is not None and teacher.max_length > positions:
+        raise ModelError(f"teacher.max_length is {teacher.max_length}, but {teacher.model!r} has {positions} positions; lower it to that")
+
+
+def pooling_of_files(folder: Path) -> str | None:
+    """The pooling that sentence-transformers' files in a model's folder ask for: `cls` or `mean`; None where they ask for neither.
+
+    `modules.json` names the folder of the pooling, whose `config.json` says which one it is.
+    """
+    try:
+        modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+        path = next(item["path"] for item in modules if item["type"].endswith(".Pooling"))
+        about = json.loads((folder / path / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, KeyError, TypeError, StopIteration):
+        return None
+    asked = {name for name, key in (("cls", "pooling_mode_cls_token"), ("mean", "pooling_mode_mean_tokens")) if about.get(key)}
+    return asked.pop() if len(asked) == 1 else None
+
+
+def save(model: Transformer, tokenizer: Any, folder: Path) -> None:
+    """Write a trained teacher and its tokenizer."""
+    pooled = model.model if isinstance(model.model, PooledClassifier) else None
+    with quiet():
+        (pooled.encoder if pooled else model.model).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    if pooled is not None:
+        save_file({name: tensor.contiguous() for name, tensor in pooled.head.state_dict().items()}, folder / HEAD_WEIGHTS)
+        (folder / HEAD_FILE).write_text(json.dumps({"pooling": pooled.pooling}), encoding="utf-8")
+
+
+def load(folder: Path) -> Transformer:
+    """Open what `save` wrote, or any transformers folder of a text classifier.
+
+    Raises:
+        OSError, ValueError, KeyError, RuntimeError: the folder holds none.
+    """
+    from transformers import AutoModel, AutoModelForSequenceClassification
+
+    is_pooled = (folder / HEAD_FILE).exists()
+    kind: Any = AutoModel if is_pooled else AutoModelForSequenceClassification
+    with quiet():
+        model = kind.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
+    if not is_pooled:
+        return Transformer(model)
+    head = load_file(folder / HEAD_WEIGHTS)
+    pooled = PooledClassifier(model, json.loads((folder / HEAD_FILE).read_text(encoding="utf-8"))["pooling"], len(head["weight"]))
+    pooled.head.load_state_dict(head)
+    return Transformer(pooled)
+
+
+def files_of(folder: Path) -> list[Path]:
+    """The files that make a trained teacher the one that it is, beside its weights."""
+    head = [folder / HEAD_WEIGHTS, folder / HEAD_FILE]
+    return [folder / "config.json", *(head if head[1].exists() else [])]

@@ -1,0 +1,204 @@
+"""A teacher's fine-tuning, step by step: from the weights it starts with to the best ones that the validation split saw."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from autodistill.errors import DivergedError
+from autodistill.models.base import Batch, Inputs, StudentModule, to_device
+from autodistill.models.fitting import parameter_groups, training_batches, validation_logits, warmup_and_decay
+from autodistill.recipe import Teacher
+from autodistill.tasks.base import Dataset
+
+WARMUP = 0.1
+WEIGHT_DECAY = 0.01
+CLIP = 1.0
+WATCHED = 1000
+"""Validation rows that are looked at while training goes on; at its end all of them are."""
+
+
+@dataclass(frozen=True)
+class TeacherProgress:
+    """How far fine-tuning is. score: on the validation split when it was last looked at, None before. seconds: since the start."""
+
+    step: int
+    steps: int
+    epoch: int
+    epochs: int
+    loss: float
+    score: float | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a model says of the validation rows. logits: (N, C), on the scale that is learned; score: the dataset's own metric of them.
+
+    likelihood: minus the loss; of two equal scores the likelier is the better one.
+    """
+
+    logits: Tensor
+    metrics: dict[str, float]
+    score: float
+    likelihood: float
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows as a teacher reads them. labels: (N,), the dataset's; learned: (N,), of `Target.to_learn`."""
+
+    inputs: Inputs
+    labels: np.ndarray
+    learned: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass
+class Training:
+    """One fine-tuning: what it needs, so that its steps can be read one by one."""
+
+    dataset: Dataset
+    teacher: Teacher
+    model: StudentModule
+    train: Rows
+    validation: Rows
+    seed: int
+    device: torch.device
+    progress: Callable[[Any], None] | None = None
+
+    def __post_init__(self) -> None:
+        self.per_epoch = math.ceil(len(self.train) / self.teacher.batch_size)
+        self.cropping = np.random.default_rng(self.seed)
+        self.steps = self.teacher.epochs * self.per_epoch if self.teacher.max_steps is None else self.teacher.max_steps
+
+    def judge(self, rows: Tensor | None = None) -> Judged:
+        """What the model says of the validation rows, or of some of them."""
+        return self.judged(validation_logits(self.model, self.validation.inputs, self.dataset.outputs, self.device, rows), rows)
+
+    def judged(self, logits: Tensor, rows: Tensor | None = None) -> Judged:
+        """Compare what is said of the validation rows, or of some of them, with their labels. logits: (N, C)."""
+        labels, learned = self.validation.labels, self.validation.learned
+        if rows is not None:
+            labels, learned = labels[rows.numpy()], learned[rows]
+        metrics = self.dataset.target.evaluate(self.dataset.metric, logits.numpy(), labels)
+        return Judged(logits, metrics, metrics[self.dataset.metric], -float(self.dataset.target.loss(logits, learned)))
+
+    def whole_epochs(self, start: Judged | None) -> tuple[Judged, int]:
+        """Train for the recipe's epochs, and leave the best one's weights in the model. See `until_no_gain`."""
+        best, weights, at = start, _copy(self.model), 0
+        for epoch, said in enumerate(self._looks(self.per_epoch, None), 1):
+            if best is None or said.score > best.score:
+                best, weights, at = said, _copy(self.model), epoch * self.per_epoch
+        self.model.load_state_dict(weights)
+        return best or self.judge(), at
+
+    def until_no_gain(self, start: Judged | None) -> tuple[Judged, int]:
+        """Train until the validation split gains nothing any more, and leave the best weights in the model.
+
+        start: what the model says as it is, if that is worth keeping: then it is kept where nothing better comes.
+
+        Returns:
+            What the best weights say of all validation rows, and after how many steps they were had (0: those of the start).
+
+        Raises:
+            DivergedError: the loss, or what the model says, is not finite.
+        """
+        watched = self._watched()
+        first = _copy(self.model)
+        best = None if start is None else self.judged(start.logits[watched], watched)
+        weights, at = first, 0
+        every = self._interval(len(watched))
+        for look, said in enumerate(self._looks(every, watched), 1):
+            step = min(look * every, self.steps)
+            if best is None or (said.score, said.likelihood) > (best.score, best.likelihood):
+                best, weights, at = said, _copy(self.model), step
+            if step - at >= self.teacher.patience:
+                break
+        self.model.load_state_dict(weights)
+        if start is not None and at == 0:
+            return start, 0
+        found = self.judge()
+        if start is not None and found.score < start.score:  # it was only better on the rows that were watched
+            self.model.load_state_dict(first)
+            return start, 0
+        return found, at
+
+    def _looks(self, every: int, rows: Tensor | None) -> Iterator[Judged]:
+        """Take the steps, and say after each `every` of them, and after the last, what the model says of the validation rows."""
+        optimizer = self._optimizer()
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warmup_and_decay(self.steps, WARMUP))
+        score, began = None, time.perf_counter()
+        for step, batch in enumerate(self._batches(), 1):
+            self.model.train()
+            loss = self._loss(batch)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
+            optimizer.step()
+            schedule.step()
+            if self.progress or step % 20 == 0:  # reading the loss waits for a GPU, so not at every step for nothing
+                self._tell(step, loss.item(), score, began)
+            if step % every == 0 or step == self.steps:
+                said = self.judge(rows)
+                score = said.score
+                if not math.isfinite(score):
+                    raise DivergedError(f"the teacher gives no finite numbers after step {step}; lower teacher.learning_rate")
+                if self.progress:
+                    self._tell(step, loss.item(), score, began)
+                yield said
+
+    def _batches(self) -> Iterator[Tensor]:
+        generator = torch.Generator().manual_seed(self.seed)
+        left = self.steps
+        while left > 0:
+            batches = training_batches(self.train.inputs.lengths, len(self.train), self.teacher.batch_size, generator)[:left]
+            left -= len(batches)
+            yield from batches
+
+    def _tell(self, step: int, loss: float, score: float | None, began: float) -> None:
+        if not math.isfinite(loss):
+            raise DivergedError(f"the teacher's loss is {loss} at step {step}; lower teacher.learning_rate ({self.teacher.learning_rate})")
+        if self.progress:
+            epoch, epochs = (math.ceil(count / self.per_epoch) for count in (step, self.steps))
+            self.progress(TeacherProgress(step, self.steps, epoch, epochs, loss, score, time.perf_counter() - began))
+
+    def _watched(self) -> Tensor:
+        """The validation rows that are looked at in between."""
+        rows = torch.randperm(len(self.validation), generator=torch.Generator().manual_seed(self.seed))[:WATCHED]
+        return rows.sort().values
+
+    def _interval(self, watched: int) -> int:
+        """Steps between two looks: four in the time of the patience, but no more than a third of the time for looking."""
+        patience = self.teacher.patience
+        return min(patience, max(1, patience // 4, math.ceil(watched / self.teacher.batch_size)))
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        """AdamW (Loshchilov, Hutter 2019), the head's last layer with its own learning rate where it has one."""
+        rate, of_head = self.teacher.learning_rate, self.teacher.head_learning_rate
+        apart = [] if of_head is None else list(self.model.last_layer.parameters())
+        places = {id(item) for item in apart}
+        rest = [item for item in self.model.parameters() if item.requires_grad and id(item) not in places]
+        groups = parameter_groups(rest, rate, WEIGHT_DECAY)
+        if of_head is not None:
+            groups += parameter_groups(apart, of_head, WEIGHT_DECAY)
+        return torch.optim.AdamW(groups, lr=rate, fused=True)
+
+    def _loss(self, rows: Tensor) -> Tensor:
+        batch: Batch = self.dataset.modality.training_batch(self.train.inputs, rows, self.cropping)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
+            logits = self.model(to_device(batch, self.device)).logits
+        return self.dataset.target.loss(logits, self.train.learned[rows].to(self.device))
+
+
+def _copy(model: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
