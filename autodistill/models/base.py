@@ -152,7 +152,7 @@ class StudentModule(nn.Module):
         return 0
 
     @property
-    def last_layer(self) -> Any:
+    def output_layer(self) -> Any:
         """The layer that gives the logits: linear, or of some image models a convolution of one pixel."""
         raise NotImplementedError(f"{type(self).__name__} does not say which layer gives its logits")
 

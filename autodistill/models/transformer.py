@@ -35,7 +35,7 @@ class Transformer(StudentModule):
         return len(self._projections[0])
 
     @property
-    def last_layer(self) -> nn.Module:
+    def output_layer(self) -> nn.Module:
         """The head's last linear layer."""
         return self.model.get_submodule(self._head)
 

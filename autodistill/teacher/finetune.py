@@ -155,7 +155,7 @@ def _train(
 ) -> dict[str, Any]:
     """Train the model in place, from its probe to its temperature; gives what is recorded of it."""
     scaling = dataset.target.scaling(dataset.train.labels)
-    if scaling != Scaling() and model.last_layer.bias is None:
+    if scaling != Scaling() and model.output_layer.bias is None:
         raise ModelError(f"teacher {teacher.model!r} has a head without bias, which scores need; choose another teacher")
     train, validation = (
         Rows(encode(dataset, split, tokenizer, teacher), split.labels, dataset.target.to_learn(split.labels, scaling))
@@ -164,6 +164,7 @@ def _train(
     training = Training(dataset, teacher, model, train, validation, seed, device, progress)
     found: dict[str, Any] = {}
     if teacher.init == "random":
+        scaling.fold_into(model.output_layer)
         said = training.judge()
     else:
         undecided = _undecided(dataset, teacher)
@@ -172,11 +173,11 @@ def _train(
         found = {"step": step, "probe_score": probe.said.score if probe else None, "linear_score": linear_score(dataset)}
         calibration = dataset.target.calibrated(said.logits.numpy(), validation.labels)
         if calibration is not None and teacher.calibration == "temperature":
-            Scaling(scale=1 / calibration.temperature).fold_into(model.last_layer)
+            Scaling(scale=1 / calibration.temperature).fold_into(model.output_layer)
             found |= {"temperature": calibration.temperature, "calibration_error": calibration.error}
         if calibration is not None:
             found["calibration_error_before"] = calibration.error_before
-    scaling.fold_into(model.last_layer)
+        scaling.fold_into(model.output_layer)
     return found | {"score": said.score, "metrics": said.metrics, "pooling": pooling_of(model)}
 
 

@@ -16,7 +16,7 @@ def set_head(model: StudentModule, weight: Tensor, bias: Tensor) -> None:
     Raises:
         ModelError: it has no bias, or reads vectors of another width.
     """
-    head = model.last_layer
+    head = model.output_layer
     if head.bias is None or head.weight.numel() != weight.numel():
         raise ModelError("the teacher's head has no bias, or reads vectors of another width; give teacher.head_init: random")
     with torch.no_grad():

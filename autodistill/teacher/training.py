@@ -185,7 +185,7 @@ class Training:
     def _optimizer(self) -> torch.optim.Optimizer:
         """AdamW (Loshchilov, Hutter 2019), the head's last layer with its own learning rate where it has one."""
         rate, of_head = self.teacher.learning_rate, self.teacher.head_learning_rate
-        apart = [] if of_head is None else list(self.model.last_layer.parameters())
+        apart = [] if of_head is None else list(self.model.output_layer.parameters())
         places = {id(item) for item in apart}
         rest = [item for item in self.model.parameters() if item.requires_grad and id(item) not in places]
         groups = parameter_groups(rest, rate, WEIGHT_DECAY)
