@@ -99,7 +99,7 @@ def test_a_search_with_components_of_a_package(tmp_path: Path) -> None:
     pd.DataFrame({"text": made.train.texts, "label": made.train.labels}).to_parquet(tmp_path / "rows.parquet")
     (tmp_path / "extras.yaml").write_text(SPACE.format(teacher=save_bert(tmp_path / "bert")))
     asked = ["--dataset", str(tmp_path / "rows.parquet"), "--space", str(tmp_path / "extras.yaml"), "--study", "s", "--cold"]
-    done = autodistill(site, "search", *asked, "--studies-dir", str(studies), "--trials", "2", "--workers", "1", "--repeats", "0")
+    done = autodistill(site, "search", *asked, "--studies-dir", str(studies), "--trials", "2", "--workers", "1", "--repeats", "1")
     assert done.returncode == 0, done.stderr
     assert "A bag of words with" in (studies / "s" / "report.html").read_text(encoding="utf-8")  # the family's name for people
 

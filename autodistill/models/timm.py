@@ -83,11 +83,6 @@ class TimmFamily(StudentFamily):
         """
         return build_timm(variant, context.outputs, context.image_size, pretrained=init == "pretrained" and not context.shapes_only)
 
-    def last_layer(self, student: TimmModel) -> nn.Linear:
-        """What timm calls the classifier."""
-        layer: nn.Linear = student.model.get_classifier()
-        return layer
-
     def write(self, folder: Path, saved: SavedStudent, names: dict[int, str]) -> dict[str, Any]:
         """As timm reads it; with a load.py where the stem is another one than timm's."""
         assert isinstance(saved.model, TimmModel)
