@@ -213,14 +213,6 @@ def normalisation(name: str) -> tuple[tuple[float, float, float], tuple[float, f
     return (tuple(config.mean), tuple(config.std)) if config else (IMAGENET_MEAN, IMAGENET_STD)  # type: ignore[return-value]
 
 
-def input_size(name: str) -> int:
-    """The side of the square images, in pixels, that a timm model was pretrained on; 224 where it says none."""
-    from timm import get_pretrained_cfg
-
-    config = get_pretrained_cfg(name)
-    return int(config.input_size[-1]) if config else 224
-
-
 def pretrained_file(name: str) -> Path | None:
     """The weights of a timm model that needs no hub (`known_teachers`), a safetensors file; None of any other model.
 

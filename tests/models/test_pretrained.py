@@ -27,7 +27,7 @@ from autodistill.models import pretrained
 from autodistill.models.image import normalise
 from autodistill.models.pretrained import MINILM, MPNET, PRETRAINED, Pretrained, Wheel, known_teachers, pretrained_entry
 from autodistill.models.sources import source_folder
-from autodistill.models.timm import build_timm, input_size, normalisation, pretrained_file
+from autodistill.models.timm import build_timm, normalisation, pretrained_file
 
 LITE = "tf_efficientnet_lite0"
 POOLING = {
@@ -368,9 +368,11 @@ def test_image_weights_from_the_hub(tmp_path: Path, hub_at: POINT, isolated_cach
 
 
 def test_timms_own_configuration_says_what_the_images_are_like() -> None:
-    for number, side in enumerate((224, 240, 260)):
-        assert normalisation(f"tf_efficientnet_lite{number}") == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-        assert input_size(f"tf_efficientnet_lite{number}") == side
+    text = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+    for entry in known_teachers("image"):
+        assert normalisation(entry.name) == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+        config = timm.get_pretrained_cfg(entry.name)
+        assert re.search(rf"^\| `{entry.model}`.* at {config.input_size[-1]} pixels", text, re.MULTILINE)
 
 
 @pytest.mark.slow
