@@ -14,7 +14,7 @@ from autodistill.events import Listen, SearchMessage, StageFinished, StageStarte
 from autodistill.facts import DatasetFacts
 from autodistill.limits import Feasible, Limits, ratio
 from autodistill.recipe import Recipe
-from autodistill.recommend_api import warm_recipes
+from autodistill.recommending import warm_recipes
 from autodistill.records import Role
 from autodistill.space import Space
 from autodistill.stages import Stage, match_scores, read_teacher_scores, store_outputs, tell_of_rows, train_teacher

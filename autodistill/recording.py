@@ -7,7 +7,7 @@ from pathlib import Path
 from autodistill.errors import DataError, StudyError
 from autodistill.features import dataset_features
 from autodistill.ranking import was_interrupted
-from autodistill.recommend.library import own_library, write
+from autodistill.recommender.library import own_library, write
 from autodistill.records import TrialRecord
 from autodistill.study import Study
 from autodistill.tasks import load_dataset

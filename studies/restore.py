@@ -21,7 +21,7 @@ from autodistill.facts import DatasetFacts, TeacherRef
 from autodistill.limits import Limits
 from autodistill.optuna_storage.open import close_storage, open_storage
 from autodistill.recipe import Recipe
-from autodistill.recommend.library import RecordedStudy, load
+from autodistill.recommender.library import RecordedStudy, load
 from autodistill.records import TrialRecord, write_records
 from autodistill.space import Space
 from autodistill.study import Study

@@ -159,10 +159,10 @@ PLAN = [
     "autodistill.task_types",
     "autodistill.tasks.base",
     "autodistill.train.assignment",
-    "autodistill.recommend.evaluate",
-    "autodistill.recommend.foreign",
-    "autodistill.recommend.recommender",
-    "autodistill.recommend.replay",
+    "autodistill.recommender.evaluate",
+    "autodistill.recommender.foreign",
+    "autodistill.recommender.recommender",
+    "autodistill.recommender.replay",
     "autodistill.report.importance",
 ]
 HEAVY = ["torch", "ray", "optuna", "transformers", "timm"]

@@ -17,8 +17,8 @@ from autodistill.errors import UsageError
 from autodistill.report import texts
 
 if TYPE_CHECKING:
-    from autodistill.recommend.recommender import Recommendation
-    from autodistill.recommend_api import Advice
+    from autodistill.recommender.recommender import Recommendation
+    from autodistill.recommending import Advice
 
 EPILOG = """examples:
   autodistill recommend --dataset sst2
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     if args.out is not None and (args.out.is_dir() or not args.out.parent.is_dir()):
         raise UsageError(f"--out is {str(args.out)!r}; it should be a file's name in a folder that exists, like recipe.yaml")
     with all_to_stderr():
-        from autodistill.recommend_api import recommend  # torch: seconds
+        from autodistill.recommending import recommend  # torch: seconds
 
         advice = recommend(
             args.dataset,

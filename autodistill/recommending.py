@@ -19,9 +19,9 @@ from autodistill.models import build_student, untrained
 from autodistill.models.base import pick_device, to_device
 from autodistill.models.fitting import cpu_threads, make_optimizer, training_batches
 from autodistill.recipe import Recipe
-from autodistill.recommend.library import RecordedStudy, library
-from autodistill.recommend.recommender import Recommendation, Recommender
-from autodistill.recommend.table import NewDataset
+from autodistill.recommender.library import RecordedStudy, library
+from autodistill.recommender.recommender import Recommendation, Recommender
+from autodistill.recommender.table import NewDataset
 from autodistill.space import Space
 from autodistill.stages import Stage
 from autodistill.tasks import load_dataset
