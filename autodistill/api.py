@@ -15,7 +15,7 @@ from autodistill.limits import Feasible, Limits
 from autodistill.option import takes
 from autodistill.prepare import Prepared, prepare
 from autodistill.recipe import Recipe
-from autodistill.recommend_api import warm_recipes
+from autodistill.recommending import warm_recipes
 from autodistill.records import Role
 from autodistill.settings import SearchSettings
 from autodistill.space import Space

@@ -10,7 +10,7 @@ from autodistill.facts import study_epochs
 from autodistill.features import dataset_features
 from autodistill.option import QUESTION
 from autodistill.ranking import was_interrupted
-from autodistill.recommend.library import own_library, write
+from autodistill.recommender.library import own_library, write
 from autodistill.records import TrialRecord
 from autodistill.study import Study
 from autodistill.tasks import load_dataset

@@ -9,7 +9,7 @@ from typing import Any
 
 from autodistill.errors import StudyError
 from autodistill.ranking import rank, was_interrupted
-from autodistill.recommend.library import library
+from autodistill.recommender.library import library
 from autodistill.records import BASELINES
 from autodistill.report.importance import component_importance
 from autodistill.report.leaderboard import counted_score, finite

@@ -28,7 +28,7 @@ from autodistill.settings import SearchSettings
 from . import FIGURES, costs, style
 
 if TYPE_CHECKING:
-    from autodistill.recommend.library import RecordedStudy
+    from autodistill.recommender.library import RecordedStudy
 
 _AIR = 14
 """Pixels above a plot on the page."""

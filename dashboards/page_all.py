@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from autodistill.errors import DataError, StudyError
-from autodistill.recommend.library import RecordedStudy
+from autodistill.recommender.library import RecordedStudy
 from autodistill.report import measures, texts
 
 from .across import dataset_map, winners
@@ -58,9 +58,9 @@ def headline(studies: Sequence[RecordedStudy]) -> str:
 def recommender_table(studies: Sequence[RecordedStudy]) -> tuple[list[dict[str, Any]], str]:
     """How good each way of recommending is, leaving one group of datasets out; and why there is no such table, if there is none."""
     from autodistill.environment import cores
-    from autodistill.recommend.evaluate import DEPTHS, evaluate
-    from autodistill.recommend.methods import SHIPPED
-    from autodistill.recommend.table import from_studies
+    from autodistill.recommender.evaluate import DEPTHS, evaluate
+    from autodistill.recommender.methods import SHIPPED
+    from autodistill.recommender.table import from_studies
 
     try:
         found = evaluate(from_studies(studies), methods=("portfolio", SHIPPED), jobs=cores())

@@ -21,7 +21,7 @@ from autodistill.facts import DatasetFacts, TeacherRef, study_epochs, study_limi
 from autodistill.limits import Limits
 from autodistill.optuna_storage.open import close_storage, open_storage
 from autodistill.recipe import Recipe
-from autodistill.recommend.library import RecordedStudy, load
+from autodistill.recommender.library import RecordedStudy, load
 from autodistill.records import TrialRecord, write_records
 from autodistill.settings import SearchSettings
 from autodistill.space import Space

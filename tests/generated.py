@@ -11,7 +11,7 @@ from typing import Any
 from made import make_study
 
 from autodistill.recipe import SLOTS, Recipe
-from autodistill.recommend.library import RecordedStudy
+from autodistill.recommender.library import RecordedStudy
 from autodistill.records import Point, Role, TrialRecord
 from autodistill.space import Space
 from autodistill.study import Study

@@ -161,10 +161,10 @@ PLAN = [
     "autodistill.settings",
     "autodistill.tasks.base",
     "autodistill.train.assignment",
-    "autodistill.recommend.evaluate",
-    "autodistill.recommend.foreign",
-    "autodistill.recommend.recommender",
-    "autodistill.recommend.replay",
+    "autodistill.recommender.evaluate",
+    "autodistill.recommender.foreign",
+    "autodistill.recommender.recommender",
+    "autodistill.recommender.replay",
     "autodistill.report.importance",
 ]
 HEAVY = ["torch", "ray", "optuna", "transformers", "timm"]

@@ -39,9 +39,12 @@ EXTRAS = {name(item) for extra, items in PROJECT["optional-dependencies"].items(
 DEV = {name(item) for item in PROJECT["optional-dependencies"]["dev"]}
 
 
+INSTALLED = packages_distributions()
+
+
 def providers(package: str) -> set[str]:
     """The distributions that install a package; its own name where it is not installed here."""
-    return {name(item) for item in packages_distributions().get(package, [package])}
+    return {name(item) for item in INSTALLED.get(package, [package])}
 
 
 def test_what_is_imported_is_declared() -> None:
@@ -57,3 +60,12 @@ def test_what_is_imported_is_declared() -> None:
 def test_what_is_declared_is_imported() -> None:
     used = {item for path in FILES for package in imported(path) for item in providers(package)}
     assert sorted((ALWAYS | EXTRAS) - used - set(NOT_IMPORTED)) == []
+
+
+def test_every_package_is_installed() -> None:
+    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    folders = {folder: package for package, folder in setuptools["package-dir"].items()}
+    there = set(folders.values())
+    for path in (ROOT / "autodistill").rglob("__init__.py"):
+        there.add(".".join(path.parent.relative_to(ROOT).parts))
+    assert sorted(setuptools["packages"]) == sorted(there)

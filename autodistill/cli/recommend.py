@@ -19,8 +19,8 @@ from autodistill.settings import RecommendSettings, SearchSettings
 from autodistill.values import FLAG, TEXT
 
 if TYPE_CHECKING:
-    from autodistill.recommend.recommender import Recommendation
-    from autodistill.recommend_api import Advice
+    from autodistill.recommender.recommender import Recommendation
+    from autodistill.recommending import Advice
 
 EPILOG = """examples:
   autodistill recommend --dataset sst2
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--out is {str(out)!r}; it should be a file's name in a folder that exists, like recipe.yaml")
     asked.check()
     with all_to_stderr():
-        from autodistill.recommend_api import recommend  # torch: seconds
+        from autodistill.recommending import recommend  # torch: seconds
 
         advice = recommend(**asked.part(RecommendSettings))
     written = [] if out is None else write(advice, out)

@@ -10,10 +10,10 @@ from recorded import dataset_facts, study, trial, true_retention
 from autodistill.errors import StudyError
 from autodistill.limits import Feasibility, Limits
 from autodistill.recipe import Recipe
-from autodistill.recommend.defaults import default_recipes
-from autodistill.recommend.encoding import RecipeEncoder
-from autodistill.recommend.recommender import APART, Recommender
-from autodistill.recommend.table import NewDataset, recipe_frame
+from autodistill.recommender.defaults import default_recipes
+from autodistill.recommender.encoding import RecipeEncoder
+from autodistill.recommender.recommender import APART, Recommender
+from autodistill.recommender.table import NewDataset, recipe_frame
 from autodistill.space import Space
 
 SPACE = Space.load("text", "text-classification")

@@ -10,7 +10,7 @@ from made import failed, make_study, record
 from autodistill import recording
 from autodistill.cli.main import main
 from autodistill.errors import DataError, StudyError
-from autodistill.recommend.library import load
+from autodistill.recommender.library import load
 from autodistill.space import Space
 from autodistill.study import Study
 from autodistill.study_folder import write_about

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from autodistill.errors import StudyError
 from autodistill.facts import DatasetFacts, TeacherRef
 from autodistill.recipe import Recipe, Teacher
-from autodistill.recommend.library import find, shipped
+from autodistill.recommender.library import find, shipped
 from autodistill.tuning.translate import Plan, record_of
 
 

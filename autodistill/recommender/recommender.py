@@ -14,11 +14,11 @@ import pandas as pd
 from autodistill.errors import RecipeError, StudyError
 from autodistill.limits import Feasibility, Feasible
 from autodistill.recipe import Recipe
-from autodistill.recommend.encoding import RecipeEncoder
-from autodistill.recommend.intervals import Predictor
-from autodistill.recommend.library import RecordedStudy, library
-from autodistill.recommend.methods import METHODS, SHIPPED
-from autodistill.recommend.table import NewDataset, Table, from_studies, recipe_frame
+from autodistill.recommender.encoding import RecipeEncoder
+from autodistill.recommender.intervals import Predictor
+from autodistill.recommender.library import RecordedStudy, library
+from autodistill.recommender.methods import METHODS, SHIPPED
+from autodistill.recommender.table import NewDataset, Table, from_studies, recipe_frame
 from autodistill.space import Space
 from autodistill.task_types import modality_name
 
