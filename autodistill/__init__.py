@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from autodistill.export.distill import distill
     from autodistill.export.student import load_student
     from autodistill.recommend_api import recommend
-    from autodistill.tuning.study import Study
+    from autodistill.study import Study
 
 __all__ = ["Recipe", "Space", "Study", "distill", "load_student", "recommend", "search"]
 
 _LATER = {
     "search": "autodistill.api",
-    "Study": "autodistill.tuning.study",
+    "Study": "autodistill.study",
     "distill": "autodistill.export.distill",
     "load_student": "autodistill.export.student",
     "recommend": "autodistill.recommend_api",

@@ -16,9 +16,11 @@ from autodistill.limits import Feasible, Limits, ratio
 from autodistill.recipe import Recipe
 from autodistill.recommend_api import warm_recipes
 from autodistill.records import Role
-from autodistill.report.html import write_report
 from autodistill.space import Space
 from autodistill.stages import Stage, match_scores, read_teacher_scores, store_outputs, tell_of_rows, train_teacher
+from autodistill.study import Study
+from autodistill.study_folder import read_about
+from autodistill.study_report import write_report
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import DatasetRef
 from autodistill.tasks.unlabelled import Unlabelled, places_of
@@ -30,7 +32,6 @@ from autodistill.train.trial import run_trial
 from autodistill.tuning.run import SearchInterrupted, run_search
 from autodistill.tuning.settings import SearchSettings, check_existence, default_name
 from autodistill.tuning.stage_times import StageTimes
-from autodistill.tuning.study import Study, read_about
 
 _STUDENTS_TRIED = 200
 

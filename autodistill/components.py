@@ -1,61 +1,39 @@
-"""Components: the objectives, students and augmentations that a recipe can name.
+"""Components: the objectives, students and augmentations that a recipe can name, of ours and of installed packages.
 
-A component is a plain function marked with `@component(slot)`. Its name is the recipe's `kind` (or `family`), its
-keyword-only parameters are the recipe's fields, its positional parameters name the tensors and modules it is given:
+A component is marked with `@component(slot)`: a plain function, or for students a class (models/family.py). Its name is the
+recipe's `kind` (or `family`), its keyword-only parameters (of a class, those of its method `build`) are the recipe's fields, its
+positional parameters name the tensors and modules it is given:
 
     @component("objective.prediction", tasks=CLASSIFICATION)
     def kl(student_logits, teacher_logits, *, temperature: Annotated[float, Field(gt=0)] = 2.0): ...
 
-So the signature is the schema, and a new component is one function in one file. Recipes must be read where torch is not
-wanted (spaces, records, recommendations), so the signatures are read from the source files, not by importing them.
+So the signature is the schema, and a new component is one function or class in one file. Recipes must be read where torch is not
+wanted (spaces, records, recommendations), so the signatures are read from the source files, not by importing them (signatures.py).
+Other packages name their modules with components in an entry point (extensions.py).
 """
 
 from __future__ import annotations
 
-import ast
 import functools
-import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
-
-from autodistill.task_types import CLASSIFICATION, IMAGE, TASKS, TEXT, TEXT_CLASSIFICATION, TEXT_REGRESSION
+from autodistill.errors import ComponentError, not_allowed
+from autodistill.extensions import Extension, extensions
+from autodistill.signatures import SignatureError, read_components
+from autodistill.signatures import Spec as Spec
+from autodistill.task_types import CLASSIFICATION as CLASSIFICATION
+from autodistill.task_types import IMAGE as IMAGE
+from autodistill.task_types import TASKS as TASKS
+from autodistill.task_types import TEXT as TEXT
+from autodistill.task_types import TEXT_CLASSIFICATION as TEXT_CLASSIFICATION
+from autodistill.task_types import TEXT_REGRESSION as TEXT_REGRESSION
 
 _SCANNED = ("losses", "models", "augment")
-_NAMES = {
-    "Annotated": Annotated, "Literal": Literal, "Field": Field, "float": float, "int": int, "bool": bool, "str": str,
-    "TEXT_CLASSIFICATION": TEXT_CLASSIFICATION, "TEXT_REGRESSION": TEXT_REGRESSION, "IMAGE": IMAGE, "TEXT": TEXT,
-    "CLASSIFICATION": CLASSIFICATION, "TASKS": TASKS,
-}  # fmt: skip
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-@dataclass(frozen=True)
-class Spec:
-    """What is known of a component without importing it."""
-
-    slot: str
-    kind: str
-    tasks: tuple[str, ...]
-    inputs: tuple[str, ...]
-    fields: type[BaseModel]
-    summary: str
-    module: str
-    function: str
-    options: dict[str, Any]
-
-    def load(self) -> Callable[..., Any]:
-        """Import the component's module and return its function."""
-        return getattr(importlib.import_module(self.module), self.function)
-
-    def builders(self) -> dict[str, Callable[..., Any]]:
-        """Import the component's module and return what builds those of its inputs that are torch modules, by name."""
-        found: dict[str, Callable[..., Any]] = self.load().modules  # type: ignore[attr-defined]
-        return found
+Marked = TypeVar("Marked", bound=Callable[..., Any])
 
 
 def component(
@@ -65,8 +43,8 @@ def component(
     tasks: tuple[str, ...] = TASKS,
     modules: dict[str, Callable[..., Any]] | None = None,
     **options: Any,
-) -> Callable[[Function], Function]:
-    """Mark a function as a component.
+) -> Callable[[Marked], Marked]:
+    """Mark a function or a class as a component.
 
     Args:
         slot: where a recipe names it: `objective.prediction`, `objective.intermediate`, …, `student`, `augmentation`.
@@ -76,61 +54,98 @@ def component(
         options: literal facts for whoever uses the slot, read back from `Spec.options`.
     """
 
-    def mark(function: Function) -> Function:
-        function.modules = modules or {}  # type: ignore[attr-defined]
-        return function
+    def mark(marked: Marked) -> Marked:
+        marked.modules = modules or {}  # type: ignore[attr-defined]
+        return marked
 
     return mark
 
 
+@dataclass
+class _Registry:
+    """specs: by slot and kind. problems: of packages whose components were left out."""
+
+    specs: dict[str, dict[str, Spec]] = field(default_factory=dict)
+    problems: list[ComponentError] = field(default_factory=list)
+
+    def add(self, spec: Spec) -> None:
+        """Take a component in.
+
+        Raises:
+            SignatureError: there is one of its name.
+        """
+        slot = self.specs.setdefault(spec.slot, {})
+        if spec.kind in slot:
+            other = slot[spec.kind]
+            where = other.module if other.extension is None else f"{other.module} of {other.extension.distribution}"
+            raise SignatureError(f"{spec.slot} {spec.kind!r} is defined in both {where} and {spec.module}")
+        slot[spec.kind] = spec
+
+    def extend(self, extension: Extension) -> None:
+        """Take the components of another package in, all of them or none.
+
+        Raises:
+            ComponentError: one of them cannot be used.
+        """
+        before = {slot: dict(kinds) for slot, kinds in self.specs.items()}
+        try:
+            found = [spec for module, path in extension.sources() for spec in read_components(path, module, extension)]
+            if not found:
+                raise SignatureError("nothing in it is marked with @component")
+            for spec in found:
+                if spec.slot not in before:
+                    raise SignatureError(f"{spec.function}: {not_allowed('the slot', spec.slot, sorted(before))}")
+                self.add(spec)
+        except (SignatureError, SyntaxError, UnicodeDecodeError, OSError) as cause:
+            self.specs = before
+            raise extension.error(str(cause)) from None
+
+
 @functools.cache
-def _all_specs() -> dict[str, dict[str, Spec]]:
-    found: dict[str, dict[str, Spec]] = {}
+def _registry() -> _Registry:
+    registry = _Registry()
     root = Path(__file__).parent
     for package in _SCANNED:
         for path in sorted((root / package).rglob("*.py")):
-            module = ".".join(("autodistill", *path.relative_to(root).with_suffix("").parts))
-            for node in ast.parse(path.read_text(encoding="utf-8"), str(path)).body:
-                spec = _spec(node, module) if isinstance(node, ast.FunctionDef) else None
-                if spec is None:
-                    continue
-                slot = found.setdefault(spec.slot, {})
-                if spec.kind in slot:
-                    raise TypeError(f"{spec.slot} {spec.kind!r} is defined in both {slot[spec.kind].module} and {module}")
-                slot[spec.kind] = spec
-    return found
+            for spec in read_components(path, ".".join(("autodistill", *path.relative_to(root).with_suffix("").parts))):
+                registry.add(spec)
+    for extension in extensions():
+        try:
+            registry.extend(extension)
+        except ComponentError as problem:  # told by `check`, so that what needs no recipe goes on working
+            registry.problems.append(problem)
+    return registry
 
 
-def _spec(node: ast.FunctionDef, module: str) -> Spec | None:
-    for mark in node.decorator_list:
-        if isinstance(mark, ast.Call) and isinstance(mark.func, ast.Name) and mark.func.id == "component":
-            break
-    else:
-        return None
-    given = {word.arg: _value(word.value) for word in mark.keywords if word.arg and word.arg != "modules"}
-    slot = _value(mark.args[0])
-    kind = given.pop("kind", node.name)
-    tasks = given.pop("tasks", TASKS)
-    fields: dict[str, Any] = {}
-    for argument, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True):
-        if argument.annotation is None:
-            raise TypeError(f"{module}.{node.name}: parameter {argument.arg} needs an annotation, it is a recipe field")
-        fields[argument.arg] = (_value(argument.annotation), ... if default is None else _value(default))
-    model = create_model(f"{slot}.{kind}", __config__=ConfigDict(extra="forbid", frozen=True), **fields)
-    inputs = tuple(item.arg for item in node.args.args)
-    summary = (ast.get_docstring(node) or "").split("\n")[0]
-    return Spec(slot, kind, tuple(tasks), inputs, model, summary, module, node.name, given)
+def check() -> None:
+    """Refuse to go on where an installed package has components that cannot be used: whoever reads a recipe or a space asks.
+
+    Raises:
+        ComponentError: says which package, where and why.
+    """
+    problems = _registry().problems
+    if problems:
+        raise ComponentError("\n".join(map(str, problems)))
 
 
-def _value(node: ast.expr) -> Any:
-    return eval(compile(ast.Expression(node), "<component>", "eval"), {"__builtins__": {}}, dict(_NAMES))  # our own source
+def refuse(spec: Spec, why: Exception) -> None:
+    """Take a component of another package out, for a reason that `check` tells.
+
+    Raises:
+        Exception: `why` itself, of a component of our own.
+    """
+    if spec.extension is None:
+        raise why
+    registry = _registry()
+    del registry.specs[spec.slot][spec.kind]
+    registry.problems.append(spec.extension.error(f"{spec.slot} {spec.kind!r} makes no recipe: {why}"))
 
 
 def slots() -> tuple[str, ...]:
     """The slots that have components, sorted."""
-    return tuple(sorted(_all_specs()))
+    return tuple(sorted(_registry().specs))
 
 
 def specs(slot: str, task: str | None = None) -> dict[str, Spec]:
     """The components of a slot by kind, all or those that fit a task type."""
-    return {kind: spec for kind, spec in _all_specs().get(slot, {}).items() if task is None or task in spec.tasks}
+    return {kind: spec for kind, spec in _registry().specs.get(slot, {}).items() if task is None or task in spec.tasks}

@@ -7,7 +7,8 @@ AutodistillError
 │   ├── RecipeError      a recipe
 │   ├── SpaceError       a search space
 │   ├── ModelError       a teacher or student that cannot be had or built
-│   └── StudyError       a study folder or its storage
+│   ├── StudyError       a study folder or its storage
+│   └── ComponentError   an installed package whose components cannot be used
 └── RunError             the run itself failed: exit code 1
     └── DivergedError    a loss or score that is not a finite number
 
@@ -54,6 +55,10 @@ class ModelError(UserError):
 
 class StudyError(UserError):
     """A study folder or its storage."""
+
+
+class ComponentError(UserError):
+    """An installed package whose components cannot be used."""
 
 
 class RunError(AutodistillError):

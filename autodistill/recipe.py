@@ -22,8 +22,9 @@ import yaml
 from pydantic import Discriminator, Field, SerializeAsAny, Tag, ValidationError, create_model, model_validator
 from pydantic.fields import FieldInfo
 
-from autodistill.components import specs
+from autodistill.components import Spec, check, refuse, specs
 from autodistill.errors import RecipeError
+from autodistill.families import fitting_families
 from autodistill.parts import Component, Part, TokenReading, Weighted, bases
 from autodistill.task_types import TaskType, modality_of, target_of
 from autodistill.yamlfile import YamlFile, load_yaml
@@ -95,13 +96,11 @@ def _union(slot: str, tag: str = "kind", none: bool = True) -> Any:
     shared = SHARED[slot]
     choices: list[Any] = []
     for kind, spec in specs(slot).items():
-        kept = {name: field for name, field in shared.items() if name not in spec.options.get("drop", ())}
-        if "weight" in shared and "weight" not in kept:
-            raise TypeError(f"{slot} {kind!r} drops its weight, which every term of an objective has")
-        own = {name: (_annotation(info), info.default) for name, info in spec.fields.model_fields.items()}
-        named = (Annotated[str, Field(pattern=f"^{kind}:.+")], ...) if "variant" in spec.inputs else (Literal[kind], kind)
-        model = create_model(f"{slot} {kind}", __base__=bases(kept), __doc__=spec.summary, **{tag: named, **own, **kept})
-        model.slot, model.tag, model.own_names = slot, tag, tuple(own)
+        try:
+            model = _model(spec, tag, shared)
+        except (TypeError, ValueError, NameError) as cause:
+            refuse(spec, cause)
+            continue
         choices.append(Annotated[model, Tag(kind)])
     if none:
         rest = {name: shared[name] for name in ("mixup", "mixing") if name in shared}  # they work without another augmentation
@@ -116,6 +115,27 @@ def _union(slot: str, tag: str = "kind", none: bool = True) -> Any:
     union: Any = functools.reduce(operator.or_, choices) if choices else Any
     serialize: Any = SerializeAsAny
     return serialize[Annotated[union, Discriminator(tell)]] if choices else Any
+
+
+def _model(spec: Spec, tag: str, shared: Mapping[str, Any]) -> type[Component]:
+    """The type of a component's part of a recipe.
+
+    Raises:
+        TypeError: its fields do not go with those that every component of the slot has.
+    """
+    slot, kind = spec.slot, spec.kind
+    kept = {name: field for name, field in shared.items() if name not in spec.options.get("drop", ())}
+    if "weight" in shared and "weight" not in kept:
+        raise TypeError(f"{slot} {kind!r} drops its weight, which every term of an objective has")
+    own = {name: (_annotation(info), info.default) for name, info in spec.fields.model_fields.items()}
+    for name in own:
+        if name in kept or name == tag:
+            raise TypeError(f"its field {name!r} is one that every component of the slot has")
+    named = (Annotated[str, Field(pattern=f"^{kind}:.+")], ...) if "variant" in spec.inputs else (Literal[kind], kind)
+    fields: dict[str, Any] = {tag: named, **own, **kept}
+    model = create_model(f"{slot} {kind}", __base__=bases(kept), __doc__=spec.summary, **fields)
+    model.slot, model.tag, model.own_names = slot, tag, tuple(own)
+    return model
 
 
 def _annotation(info: FieldInfo) -> Any:
@@ -241,8 +261,8 @@ class Recipe(Part):
             if self.task not in part.spec.tasks:
                 fitting = sorted(specs(part.slot, self.task))
                 raise ValueError(f"{path}: {part.name!r} does not fit {self.task}; fitting ones: {', '.join(fitting) or 'none'}")
-            families = part.spec.options.get("families")
-            if families and family not in families:
+            families = fitting_families(part.spec, self.task)
+            if families is not None and family not in families:
                 raise ValueError(f"{path}: {part.name!r} needs a student of family {' or '.join(families)}, and this one is {family!r}")
         if (pooling := self.teacher.pooling) not in ("model", "auto", *modality.poolings):
             raise ValueError(f"teacher.pooling is {pooling!r}, and images have no tokens; set it to 'auto' or 'model'")
@@ -300,6 +320,7 @@ class Recipe(Part):
 
         Raises:
             RecipeError: what does not validate, each with its key path and value.
+            ComponentError: an installed package has components that cannot be used.
         """
         return _validate(cls, YamlFile("recipe", data, {}))
 
@@ -309,6 +330,7 @@ class Recipe(Part):
 
         Raises:
             RecipeError: what cannot be read or does not validate, each with its file, line, key path and value.
+            ComponentError: an installed package has components that cannot be used.
         """
         path = Path(path).expanduser()
         return _validate(cls, load_yaml(path / "recommended.yaml" if path.is_dir() else path, RecipeError))
@@ -334,6 +356,7 @@ def migrate(data: Mapping[str, Any], steps: Mapping[int, Migration] = MIGRATIONS
 
 
 def _validate(cls: type[Recipe], file: YamlFile) -> Recipe:
+    check()
     if not isinstance(file.data, Mapping):
         raise RecipeError(f"{file.source} should be a mapping with the keys task, teacher, student, …; it is {type(file.data).__name__}")
     try:

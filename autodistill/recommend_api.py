@@ -15,7 +15,7 @@ from autodistill.errors import AutodistillError
 from autodistill.events import Listen, SearchMessage
 from autodistill.features import dataset_features
 from autodistill.limits import Feasible, Limits, ratio
-from autodistill.models import build_student
+from autodistill.models import build_student, untrained
 from autodistill.models.base import pick_device, to_device
 from autodistill.models.fitting import cpu_threads, make_optimizer, training_batches
 from autodistill.recipe import Recipe
@@ -117,11 +117,10 @@ def training_seconds(recipe: Recipe, opened: Opened, device: str = "auto") -> fl
     a student's passes, the teacher's outputs being stored.
     """
     place = pick_device(device)
-    blank = recipe.model_copy(update={"student": recipe.student.model_copy(update={"init": "random"})})
     rows, size = len(opened.dataset.train), recipe.training.batch_size
     batches = training_batches(opened.validation.lengths, len(opened.validation), size, torch.Generator().manual_seed(0))
     with cpu_threads(1):
-        model = build_student(blank, opened.context).to(place).train()
+        model = build_student(untrained(recipe), opened.context).to(place).train()
         optimizer = make_optimizer([model], 1e-4, 0.0)
         times = []
         for turn in range(TIMED_STEPS + 1):

@@ -9,9 +9,9 @@ from autodistill.features import dataset_features
 from autodistill.ranking import was_interrupted
 from autodistill.recommend.library import own_library, write
 from autodistill.records import TrialRecord
+from autodistill.study import Study
 from autodistill.tasks import load_dataset
 from autodistill.tasks.catalog import dataset_group
-from autodistill.tuning.study import Study
 
 _KEPT = (
     "space", "teacher", "trials", "max_epochs", "max_params", "max_latency_ms", "params_ratio", "latency_ratio", "seed", "explore",

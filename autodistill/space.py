@@ -16,7 +16,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from autodistill.components import specs
+from autodistill.components import check, specs
 from autodistill.domain import NONE, SOME, Scalar, holds, questions
 from autodistill.domain import Domain as Domain
 from autodistill.errors import RecipeError, SpaceError, not_allowed
@@ -46,7 +46,9 @@ class Space:
 
         Raises:
             SpaceError: no such space, a file that does not validate, or a task that it is not for.
+            ComponentError: an installed package has components that cannot be used.
         """
+        check()
         if task not in TASKS:
             raise SpaceError(not_allowed("the task type", task, TASKS))
         shipped = shipped_spaces()

@@ -33,12 +33,12 @@ from autodistill.limits import Feasibility, Limits
 from autodistill.recipe import Recipe
 from autodistill.records import Point, read_records
 from autodistill.space import Space
+from autodistill.study import Study
 from autodistill.tasks.base import DatasetRef
 from autodistill.train.assignment import Assignment, Report, TrialResult
 from autodistill.tuning.ray_backend import ray_running
 from autodistill.tuning.run import SearchInterrupted, run_search
 from autodistill.tuning.settings import SearchSettings
-from autodistill.tuning.study import Study
 
 RECORDED = Path(__file__).parent.parent / "studies" / "recorded"
 EPOCHS = 8

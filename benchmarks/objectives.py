@@ -27,6 +27,7 @@ from scipy import stats
 
 from autodistill.components import specs
 from autodistill.errors import AutodistillError, RunError, UsageError
+from autodistill.families import fitting_families
 from autodistill.recipe import SLOTS, Recipe, Teacher
 from autodistill.space import Space
 from autodistill.task_types import IMAGE, target_of
@@ -82,7 +83,7 @@ def arms(task: str) -> list[Arm]:
     student = "timm" if task in IMAGE else "cnn"
     found = controls(task, student)
     for slot in SLOTS:
-        families = {kind: spec.options.get("families", (student,)) for kind, spec in specs(f"objective.{slot}", task).items()}
+        families = {kind: fitting_families(spec, task) or (student,) for kind, spec in specs(f"objective.{slot}", task).items()}
         if "bert" in {family for allowed in families.values() for family in allowed}:
             found += [*controls(task, "bert"), Arm(soft(task)["prediction"]["kind"], "bert", "prediction", soft(task))]
         for kind, allowed in sorted(families.items()):

@@ -27,10 +27,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from generated import generate, generated_study
 from made import make_study
 
+from autodistill.optuna_storage.open import close_storage, open_storage
 from autodistill.records import TrialRecord, write_records
-from autodistill.report.html import write_report
-from autodistill.tuning.storage import close_storage, open_storage
-from autodistill.tuning.study import Study
+from autodistill.study import Study
+from autodistill.study_report import write_report
 
 EPOCHS = 8
 ROUNDS = 3

@@ -18,7 +18,7 @@ from autodistill.models.fitting import training_batches
 from autodistill.models.text import EncodedText
 from autodistill.space import Space
 from autodistill.teacher.load import load_teacher
-from autodistill.teacher.outputs import TeacherOutputs, _even_batches, ensure_outputs
+from autodistill.teacher.outputs import ROWS_AT_ONCE, TOKENS_AT_ONCE, TeacherOutputs, ensure_outputs
 from autodistill.teacher.plan import Taps, plan_outputs, store_budget
 from autodistill.train.taps import space_taps
 from autodistill.train.trial import Trainer
@@ -80,7 +80,7 @@ def _written(world: World, taps: Taps, device: torch.device, threads: int) -> di
     teacher = load_teacher(opened.folder)[0].to(device)
     wanted = STATES_AND_ATTENTION if taps.attention else frozenset({"states"})
     with torch.inference_mode():
-        for rows in _even_batches(opened.train):
+        for rows in opened.train.even_batches(ROWS_AT_ONCE, TOKENS_AT_ONCE):
             teacher(to_device(opened.train.batch(rows), device), taps=wanted)
     synchronise(device)
     forward = time.perf_counter() - began

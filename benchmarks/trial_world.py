@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from autodistill.environment import KEEP_MEMORY
-from autodistill.models.sources import MINILM
+from autodistill.models.pretrained import MINILM
 from autodistill.recipe import Recipe, Teacher
 from autodistill.storage import cache_folder, digest, lock, new_folder
 from autodistill.tasks import load_dataset

@@ -175,8 +175,8 @@ def winners(studies: Sequence[RecordedStudy]) -> go.Figure:
 
 
 def _short(choice: str) -> str:
-    """A choice's name cut in its middle: timm's names differ at their ends."""
-    name = choice.removeprefix("timm:")
+    """A choice's name, of a family's variant that alone, cut in its middle: the names of variants differ at their ends."""
+    name = choice.rpartition(":")[2]
     return name if len(name) <= 14 else f"{name[:7]}…{name[-4:]}"
 
 

@@ -8,11 +8,13 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from socketserver import ThreadingMixIn
+from typing import Protocol
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from autodistill.errors import StudyError, UsageError
-from autodistill.tuning.settings import study_names
-from autodistill.tuning.study import Study
+from autodistill.limits import Limits
+from autodistill.records import read_records
+from autodistill.study_folder import default_storage, has_default_storage, read_about, study_names
 
 from . import FIGURES, style
 from .storage import ShownStudies
@@ -25,6 +27,26 @@ EVERY = 3.0
 """Seconds between two looks at whether a study has news."""
 
 
+class Shown(Protocol):
+    """What is to be known of a study: a `Study` is one."""
+
+    @property
+    def folder(self) -> Path:
+        """Its folder."""
+
+    @property
+    def name(self) -> str:
+        """Its name in its storage."""
+
+    @property
+    def storage(self) -> str:
+        """A journal's path or a database's URL."""
+
+    @property
+    def limits(self) -> Limits:
+        """The limits on students."""
+
+
 class Live:
     """Studies on show, and their figures, drawn again where a trial has ended since.
 
@@ -32,20 +54,20 @@ class Live:
     costs nothing, and the search is asked nothing.
     """
 
-    def __init__(self, studies: Sequence[Study], say: Callable[[str], None] = lambda text: None) -> None:
+    def __init__(self, studies: Sequence[Shown], say: Callable[[str], None] = lambda text: None) -> None:
         self.storage = ShownStudies()
         self.say = say
         self._drawn: dict[int, int] = {}
-        self._studies: dict[int, Study] = {}
+        self._studies: dict[int, Shown] = {}
         self._folders: set[Path] = set()
         for study in studies:
             self.add(study)
 
-    def add(self, study: Study) -> None:
+    def add(self, study: Shown) -> None:
         """Show one more study; where its storage cannot be read, that is said."""
         self._folders.add(study.folder)
         try:
-            self._studies[self.storage.add(study)] = study
+            self._studies[self.storage.add(study.folder, study.name, study.storage)] = study
         except StudyError as cause:
             self.say(f"{study.name} is not shown: {cause}")
 
@@ -57,8 +79,8 @@ class Live:
     def look_for_more(self, studies_dir: Path) -> None:
         """Show the studies that have been started since."""
         for folder in ((studies_dir / name).resolve() for name in study_names(studies_dir)):
-            if folder not in self._folders and (folder / "optuna.db").exists():
-                self.add(Study.open(folder))
+            if folder not in self._folders and has_default_storage(folder):
+                self.add(_InFolder(folder))
 
     def refresh(self) -> int:
         """Draw the figures of the studies that have news. Returns how many there were."""
@@ -68,7 +90,7 @@ class Live:
             stamp = path.stat().st_mtime_ns if path.exists() else 0
             if self._drawn.get(study_id) == stamp:
                 continue
-            records, limits = study.trial_records, study.limits
+            records, limits = read_records(path) if path.exists() else [], study.limits
             drawn = {f"autodistill_{name}": FIGURES[name](records, limits) for name in SHOWN}
             figures = {name: figure for name, figure in drawn.items() if figure.data}
             for figure in figures.values():  # cards are half as wide as a report: room for a legend of three lines
@@ -79,6 +101,17 @@ class Live:
             self._drawn[study_id] = stamp
             news += 1
         return news
+
+
+class _InFolder:
+    """A study that has its storage in its folder, from its study.json."""
+
+    def __init__(self, folder: Path) -> None:
+        about = read_about(folder)
+        if about is None:
+            raise StudyError(f"{folder} has no study.json any more")
+        self.folder, self.name, self.storage = folder, str(about["study"]), default_storage(folder)
+        self.limits = Limits(about["settings"]["max_params"], about["settings"]["max_latency_ms"])
 
 
 class Server:

@@ -30,7 +30,6 @@ from . import FIGURES, costs, style
 
 if TYPE_CHECKING:
     from autodistill.recommend.library import RecordedStudy
-    from autodistill.tuning.study import Study
 
 _AIR = 14
 """Pixels above a plot on the page."""
@@ -56,13 +55,6 @@ class Subject:
     settings: SearchSettings
     about: Mapping[str, Any]
     recipe: str
-
-
-def render(study: Study) -> str:
-    """The page of a study."""
-    recipe = study.folder / "recommended.yaml"
-    text = recipe.read_text(encoding="utf-8") if recipe.exists() else ""
-    return render_subject(Subject(study.name, study.trial_records, study.limits, study.settings, study.about, text))
 
 
 def render_recorded(study: RecordedStudy) -> str:

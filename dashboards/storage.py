@@ -1,119 +1,114 @@
 """One Optuna storage that shows several studies, each in a storage of its own, and keeps our figures in memory.
 
 optuna-dashboard takes one storage, and saves figures into it, in hundreds of small transactions. A search writes to the same
-database, so here they stay in this process: the search's database is only read, but for notes that people write on the page.
+storage, so here they stay in this process: the search's storage is only read, but for notes that people write on the page.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Container, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import optuna
 import plotly.graph_objects as go
 from optuna.distributions import BaseDistribution
-from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage, get_storage
+from optuna.exceptions import DuplicatedStudyError
+from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
-from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
 from autodistill.errors import StudyError
-from autodistill.tuning.storage import open_storage
-from autodistill.tuning.study import Study
+from autodistill.optuna_storage.open import load_study, open_storage
 
 _MANY = 10_000
-"""A trial is known by its own storage's number times this, plus its study's number here."""
+"""A trial's id is its number times this, plus its study's id."""
 
 
-class ShownStudies(BaseStorage):
-    """Studies in the order in which they were added; their ids count from 1."""
+class ShownStudies(InMemoryStorage):
+    """Studies in the order in which they were added; trials and attributes are those of their own storages at the time of asking."""
 
     def __init__(self) -> None:
-        self._sources: list[tuple[BaseStorage, int]] = []
+        super().__init__()
+        self._sources: dict[int, tuple[optuna.Study, BaseStorage, int]] = {}  # by id here; the last is its id there
         self._figures: dict[int, dict[str, Any]] = {}
 
-    def add(self, study: Study) -> int:
+    def add(self, folder: Path, name: str, url: str) -> int:
         """Show a study; returns its id here.
 
         Raises:
-            StudyError: its storage cannot be reached or does not hold it.
+            StudyError: its storage cannot be reached or does not hold it, or another study of its name is shown.
         """
-        study.optuna_study()  # raises what can be said of a storage that is lost
-        storage = open_storage(study.storage)
-        reader = get_storage(storage) if isinstance(storage, RDBStorage) else storage  # keeps ended trials, so they are read once
-        self._sources.append((reader, reader.get_study_id_from_name(study.name)))
-        return len(self._sources)
+        study = load_study(folder, name, url)  # it reads ended trials of a database once
+        storage = open_storage(url)
+        try:
+            shown = super().create_new_study(study.directions, name)
+        except DuplicatedStudyError:
+            raise StudyError(f"a study of the name {name!r} is shown already") from None
+        self._sources[shown] = study, storage, storage.get_study_id_from_name(name)
+        return shown
 
     def show(self, study_id: int, figures: Mapping[str, go.Figure]) -> None:
         """Put figures on a study's page, by id, in place of those that were there: all at once, for pages are read meanwhile."""
         from optuna_dashboard import save_plotly_graph_object
 
         storage = InMemoryStorage()
-        storage.create_new_study([StudyDirection.MAXIMIZE], "figures")
-        scratch = optuna.study.Study("figures", storage)
+        scratch = storage.create_new_study([StudyDirection.MAXIMIZE], "figures")
+        study = optuna.load_study(study_name="figures", storage=storage)
         for name, figure in figures.items():
-            save_plotly_graph_object(scratch, figure, graph_object_id=name)
-        self._figures[study_id] = storage.get_study_system_attrs(scratch._study_id)
+            save_plotly_graph_object(study, figure, graph_object_id=name)
+        self._figures[study_id] = storage.get_study_system_attrs(scratch)
 
-    def _source(self, study_id: int) -> tuple[BaseStorage, int]:
-        if not 1 <= study_id <= len(self._sources):
+    def _source(self, study_id: int) -> tuple[optuna.Study, BaseStorage, int]:
+        if study_id not in self._sources:
             raise KeyError(f"there is no study {study_id}")
-        return self._sources[study_id - 1]
+        return self._sources[study_id]
 
-    def _trial(self, trial_id: int) -> tuple[BaseStorage, int]:
-        return self._source(trial_id % _MANY)[0], trial_id // _MANY
+    # Reading; names and directions do not change, and are kept
 
-    def _seen(self, trial: FrozenTrial, study_id: int) -> FrozenTrial:
-        seen = copy.copy(trial)
-        seen._trial_id = trial._trial_id * _MANY + study_id
-        return seen
-
-    # Reading
-
-    def get_all_studies(self) -> list[FrozenStudy]:
-        found = []
-        for study_id in range(1, len(self._sources) + 1):
-            name, directions = self.get_study_name_from_id(study_id), self.get_study_directions(study_id)
-            attributes = self.get_study_user_attrs(study_id), self.get_study_system_attrs(study_id)
-            found.append(FrozenStudy(name, None, *attributes, study_id, directions=directions))
-        return found
-
-    def get_study_id_from_name(self, study_name: str) -> int:
-        for study_id in range(1, len(self._sources) + 1):
-            if self.get_study_name_from_id(study_id) == study_name:
-                return study_id
-        raise KeyError(study_name)
-
-    def get_study_name_from_id(self, study_id: int) -> str:
-        storage, known = self._source(study_id)
-        return storage.get_study_name_from_id(known)
-
-    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
-        storage, known = self._source(study_id)
-        return storage.get_study_directions(known)
+    def get_all_studies(self) -> list[Any]:
+        studies = super().get_all_studies()
+        for study_id, study in zip(self._sources, studies, strict=True):
+            study.user_attrs, study.system_attrs = self.get_study_user_attrs(study_id), self.get_study_system_attrs(study_id)
+        return studies
 
     def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
-        storage, known = self._source(study_id)
-        return storage.get_study_user_attrs(known)
+        _, storage, there = self._source(study_id)
+        return storage.get_study_user_attrs(there)
 
     def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
-        storage, known = self._source(study_id)
-        return storage.get_study_system_attrs(known) | self._figures.get(study_id, {})
+        _, storage, there = self._source(study_id)
+        return storage.get_study_system_attrs(there) | self._figures.get(study_id, {})
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
-        storage, known = self._trial(trial_id)
-        return self._seen(storage.get_trial(known), trial_id % _MANY)
+        number, study_id = divmod(trial_id, _MANY)
+        trials = self.get_all_trials(study_id, deepcopy=False)
+        if number >= len(trials):
+            raise KeyError(f"there is no trial {number} in study {study_id}")
+        return trials[number]
 
     def get_all_trials(self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None) -> list[FrozenTrial]:
-        storage, known = self._source(study_id)
-        return [self._seen(trial, study_id) for trial in storage.get_all_trials(known, deepcopy, states)]
+        study, _, _ = self._source(study_id)
+        return [_shown(trial, study_id) for trial in study.get_trials(deepcopy, states)]
+
+    def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
+        return trial_number * _MANY + study_id
+
+    def get_trial_number_from_id(self, trial_id: int) -> int:
+        return trial_id // _MANY
+
+    def get_trial_param(self, trial_id: int, param_name: str) -> float:
+        trial = self.get_trial(trial_id)
+        return trial.distributions[param_name].to_internal_repr(trial.params[param_name])
+
+    def get_best_trial(self, study_id: int) -> FrozenTrial:
+        return BaseStorage.get_best_trial(self, study_id)
 
     # Writing: notes into the study; nothing else
 
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
-        storage, known = self._source(study_id)
-        storage.set_study_system_attr(known, key, value)
+        _, storage, there = self._source(study_id)
+        storage.set_study_system_attr(there, key, value)
 
     def _refuse(self) -> NoReturn:
         raise StudyError(
@@ -146,3 +141,21 @@ class ShownStudies(BaseStorage):
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         self._refuse()
+
+
+def _shown(trial: FrozenTrial, study_id: int) -> FrozenTrial:
+    """A trial under its id here."""
+    return FrozenTrial(
+        trial.number,
+        trial.state,
+        None,
+        trial.datetime_start,
+        trial.datetime_complete,
+        trial.params,
+        trial.distributions,
+        trial.user_attrs,
+        trial.system_attrs,
+        trial.intermediate_values,
+        trial.number * _MANY + study_id,
+        values=trial.values,
+    )

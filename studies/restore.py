@@ -19,17 +19,18 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 from autodistill.errors import AutodistillError, StudyError
 from autodistill.facts import DatasetFacts, TeacherRef
 from autodistill.limits import Limits
+from autodistill.optuna_storage.open import close_storage, open_storage
 from autodistill.recipe import Recipe
 from autodistill.recommend.library import RecordedStudy, load
 from autodistill.records import TrialRecord, write_records
 from autodistill.space import Space
+from autodistill.study import Study
+from autodistill.study_folder import default_storage, write_about
 from autodistill.task_types import modality_name
 from autodistill.tasks.base import DatasetRef
 from autodistill.tuning.run import about_search
 from autodistill.tuning.sampler import chooser
 from autodistill.tuning.settings import SearchSettings
-from autodistill.tuning.storage import close_storage, open_storage
-from autodistill.tuning.study import Study, default_storage, write_about
 from autodistill.tuning.translate import Plan
 
 RECORDED = Path(__file__).resolve().parent / "recorded"

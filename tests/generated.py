@@ -14,7 +14,8 @@ from autodistill.recipe import SLOTS, Recipe
 from autodistill.recommend.library import RecordedStudy
 from autodistill.records import Point, Role, TrialRecord
 from autodistill.space import Space
-from autodistill.tuning.study import Study, write_about
+from autodistill.study import Study
+from autodistill.study_folder import write_about
 
 TASK = "text-classification"
 FAMILY = {"bert": 0.05, "cnn": 0.03, "bilstm": 0.0}

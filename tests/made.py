@@ -17,9 +17,10 @@ from autodistill.events import (
     TrialStarted,
 )
 from autodistill.records import Point, TrialRecord, write_records
+from autodistill.study import Study
+from autodistill.study_folder import SCHEMA, default_storage, write_about
 from autodistill.tasks.base import DatasetRef
 from autodistill.tuning.settings import SearchSettings
-from autodistill.tuning.study import SCHEMA, Study, default_storage, write_about
 
 BERT = {"family": "bert", "layers": 3, "hidden_size": 192}
 CNN = {"family": "cnn", "channels": 128}

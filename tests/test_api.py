@@ -24,6 +24,7 @@ from autodistill.limits import Limits
 from autodistill.models.fitting import evaluate
 from autodistill.recipe import Recipe
 from autodistill.space import Space
+from autodistill.study_folder import SCHEMA, write_about
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import DatasetRef
 from autodistill.teacher.load import load_teacher
@@ -33,7 +34,6 @@ from autodistill.train.data import open_inputs
 from autodistill.train.students import load_student
 from autodistill.train.trial import run_trial
 from autodistill.tuning.settings import SearchSettings
-from autodistill.tuning.study import SCHEMA, write_about
 
 SPACE = """\
 version: 1

@@ -21,7 +21,6 @@ UNCONVERTED = {
     "export/asking.py",
     "export/card.py",
     "export/distill.py",
-    "export/folder.py",
     "export/onnx.py",
     "export/student.py",
     "models/bilstm.py",

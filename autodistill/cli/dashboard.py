@@ -10,8 +10,8 @@ from pathlib import Path
 from autodistill.cli import options
 from autodistill.errors import StudyError, UsageError
 from autodistill.report import texts
-from autodistill.tuning.settings import study_names
-from autodistill.tuning.study import Study
+from autodistill.study import Study
+from autodistill.study_folder import study_names
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

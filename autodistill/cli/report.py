@@ -7,7 +7,7 @@ from pathlib import Path
 
 from autodistill.errors import StudyError, UsageError
 from autodistill.report.leaderboard import short_path
-from autodistill.tuning.study import Study
+from autodistill.study import Study
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -29,11 +29,11 @@ def run(args: argparse.Namespace) -> int:
     if args.out is not None and not args.out.absolute().parent.is_dir():
         raise StudyError(f"--out is {str(args.out)!r}, and there is no folder {args.out.absolute().parent}; make it, or give another file")
     if args.all:
-        from autodistill.report.html import write_report_of_all
+        from autodistill.study_report import write_report_of_all
 
         place = write_report_of_all(args.out or Path("report.html"))
     else:
-        from autodistill.report.html import write_report
+        from autodistill.study_report import write_report
 
         place = write_report(Study.find(args.study, args.studies_dir), args.out)
     print(short_path(place.absolute()))

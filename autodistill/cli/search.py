@@ -23,14 +23,14 @@ from autodistill.errors import RunError, UsageError
 from autodistill.events import Listen, Stage
 from autodistill.recipe import Recipe
 from autodistill.records import TrialRecord, read_records
-from autodistill.report.html import write_report
 from autodistill.report.importance import component_importance, sentence
-from autodistill.report.leaderboard import data_reading, failures, rows, short_path, summary, table, verdict
+from autodistill.report.leaderboard import data_reading, failures, rows, short_path, table, verdict
 from autodistill.report.track import TRACKERS, check_tracker, tracked
 from autodistill.space import Space, shipped_spaces
+from autodistill.study import Study
+from autodistill.study_report import summary, write_report
 from autodistill.tasks.base import DatasetRef
 from autodistill.tuning.settings import SearchSettings, check_existence, default_name, without_password
-from autodistill.tuning.study import Study
 
 STAGES: tuple[Stage, ...] = ("teacher", "outputs", "trials")
 
@@ -111,7 +111,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     kept.add_argument("--study", metavar="NAME", help="name of the study, and of its folder (default: the dataset's name)")
     kept.add_argument("--studies-dir", metavar="DIR", default="studies", help="where studies lie (default: studies)")
     kept.add_argument("--resume", action="store_true", help="go on with the study of that name")
-    kept.add_argument("--storage", metavar="URL", help="an Optuna storage (default: a SQLite file in the study's folder)")
+    kept.add_argument("--storage", metavar="URL", help="URL of a database for the Optuna study (default: a journal in the study's folder)")
     kept.add_argument("--track", metavar="WHERE", choices=list(TRACKERS), help=f"tell each trial to {', '.join(TRACKERS)} as well")
     kept.add_argument("--json", action="store_true", help="one JSON object on stdout at the end; all else goes to stderr")
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from autodistill.models import family_of
 from autodistill.recipe import Recipe
 from autodistill.report import texts
 from autodistill.report.leaderboard import finite
 
-_LIBRARY = {"transformers": "transformers", "timm": "timm", "torch": "pytorch"}
 _PIPELINE = {"text": "text-classification", "image": "image-classification"}
 
 
@@ -21,17 +21,17 @@ def write_facts(path: Path, facts: dict[str, Any]) -> None:
     path.write_text(json.dumps(finite(facts), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def model_card(facts: dict[str, Any], recipe: Recipe, name: str) -> str:
-    """The card as Markdown, with the metadata that the Hugging Face hub reads on top. name: of the folder."""
-    about, teacher, student = facts["dataset"], facts["teacher"], facts["student"]
+def model_card(facts: dict[str, Any], recipe: Recipe, about: dict[str, Any], name: str) -> str:
+    """The card as Markdown, with the metadata that the Hugging Face hub reads on top. about: student.json. name: of the folder."""
+    data, teacher, student = facts["dataset"], facts["teacher"], facts["student"]
     parts = [
         f"---\n{_metadata(facts, recipe, name)}\n---",
         f"# {texts.clean(name)}",
         f"A {texts.student(recipe.model_dump())} student with {texts.params(student['params'])} parameters, distilled from "
-        f"`{texts.clean(teacher['model'])}` on *{texts.clean(about['name'])}* ({about['task']}) with autodistill.",
+        f"`{texts.clean(teacher['model'])}` on *{texts.clean(data['name'])}* ({data['task']}) with autodistill.",
         f"## Scores\n{_scores(facts)}",
-        f"## Size and latency\n{_costs(facts)}",
-        f"## Use\n{_use(recipe, facts)}",
+        f"## Size and latency\n{_costs(recipe, facts)}",
+        f"## Use\n{_use(recipe, facts, about)}",
         f"## Data\n{_data(facts)}",
         f"## Limits\n{_limits(facts)}",
         f"## How it was made\n{_making(facts)}\n\n```yaml\n{recipe.to_yaml().strip()}\n```",
@@ -54,7 +54,7 @@ def _metadata(facts: dict[str, Any], recipe: Recipe, name: str) -> str:
     base = model if model.count("/") == 1 and not Path(model).exists() else f"timm/{model[5:]}" if model.startswith("timm:") else None
     data = ModelCardData(
         model_name=texts.clean(name),
-        library_name=_LIBRARY[facts["format"]],
+        library_name=family_of(recipe.student).library,
         pipeline_tag=_PIPELINE[modality],
         tags=["knowledge-distillation", "autodistill"],
         base_model=base,
@@ -95,7 +95,7 @@ def _ratio(facts: dict[str, Any]) -> str:
     return f"Distillation ratio, {how}: **{test['distillation_ratio']:.2f}**."
 
 
-def _costs(facts: dict[str, Any]) -> str:
+def _costs(recipe: Recipe, facts: dict[str, Any]) -> str:
     teacher, student = facts["teacher"], facts["student"]
     lines = ["| | parameters | latency |", "| --- | --- | --- |"]
     lines += [f"| {who} | {of['params']:,} | {of['latency_ms']:.3g} ms |" for who, of in (("teacher", teacher), ("this student", student))]
@@ -103,41 +103,13 @@ def _costs(facts: dict[str, Any]) -> str:
     text = "\n".join([*lines, ratio])
     text += f"\n\nLatency: medians of paired rounds in one run, {facts['latency_of']}. The weights take {student['bytes'] / 1e6:.2f} MB."
     if facts["written_params"] != student["params"]:
-        text += (
-            f" The student has word embeddings for the pieces of its training rows only; transformers wants one for every token, so they "
-            f"are written out, {facts['written_params']:,} parameters in all. `autodistill export` to ONNX keeps them shared."
-        )
+        text += f" {family_of(recipe.student).written_note(facts['written_params'])}"
     return text
 
 
-def _use(recipe: Recipe, facts: dict[str, Any]) -> str:
+def _use(recipe: Recipe, facts: dict[str, Any], about: dict[str, Any]) -> str:
     pair = "pair" in recipe.task
-    given = '"a text", "the other"' if pair else '"a text"'
-    match facts["format"]:
-        case "transformers":
-            code = (
-                "from transformers import AutoModelForSequenceClassification, AutoTokenizer\n\n"
-                "tokenizer = AutoTokenizer.from_pretrained(FOLDER)\n"
-                "model = AutoModelForSequenceClassification.from_pretrained(FOLDER)\n"
-                f'logits = model(**tokenizer({given}, truncation=True, return_tensors="pt")).logits\n'
-            )
-        case "torch":
-            rows = '[("a text", "the other")]' if pair else '["a text"]'
-            code = (
-                "from load import encode, load  # load.py in this folder; needs torch, safetensors and tokenizers\n\n"
-                f"model, tokenizer = load(FOLDER)\nlogits = model(*encode(tokenizer, {rows}))\n"
-            )
-        case _ if facts["strided"]:
-            code = (
-                'import timm\n\nmodel = timm.create_model("local-dir:FOLDER", pretrained=True).eval()\n'
-                "transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))\n"
-                'logits = model(transform(image.convert("RGB")).unsqueeze(0))\n'
-            )
-        case _:
-            code = (
-                "from load import load  # load.py in this folder: a timm network whose first convolution has stride 1\n\n"
-                'model, transform = load(FOLDER)\nlogits = model(transform(image.convert("RGB")).unsqueeze(0))\n'
-            )
+    code = family_of(recipe.student).usage(about, pair)
     what = "The logit is the score, in the units of the data." if recipe.task.endswith("regression") else _labels(facts)
     say = '"a text" "the other"' if pair else "image.png" if recipe.task.startswith("image") else '"a text"'
     return f"```python\n{code}```\n\n{what} On the command line: `autodistill predict FOLDER {say}`."
@@ -165,7 +137,7 @@ def _limits(facts: dict[str, Any]) -> str:
         "- It learned from its teacher, and has that one's mistakes and biases beside its own and those of the data.",
         "- Its probabilities are not calibrated.",
     ]
-    if facts["format"] != "timm":
+    if facts["max_length"] is not None:
         lines.append(f"- It reads the first {facts['max_length']} tokens of a row; the rest is cut off.")
     if facts["dataset"]["rows"]["test"] < 500:
         lines.append(f"- The test split has {facts['dataset']['rows']['test']} rows: the scores above are uncertain.")

@@ -358,4 +358,4 @@ def _write(target: Path, opened: Opened, best: Trained, facts: dict[str, Any]) -
         if not apart <= TOLERANCE * max(1.0, float(np.abs(meant).max())):
             raise RunError(f"the written student's answers differ from the trained one's by {apart:.2g}; nothing is kept of it")
         card.write_facts(aside / FACTS, facts)
-        (aside / "README.md").write_text(card.model_card(facts, saved.recipe, target.name), encoding="utf-8")
+        (aside / "README.md").write_text(card.model_card(facts, saved.recipe, about, target.name), encoding="utf-8")

@@ -16,7 +16,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
 from autodistill.errors import DataError, ModelError, RunError, UsageError, not_allowed
 from autodistill.events import Listen
@@ -24,6 +23,7 @@ from autodistill.export.card import write_facts
 from autodistill.export.folder import ABOUT
 from autodistill.export.latency import paired_latency
 from autodistill.export.student import Student, given_rows, load_student, onnx_run
+from autodistill.models import family_named
 from autodistill.stages import Stage
 from autodistill.storage import new_folder
 from autodistill.tasks import load_dataset
@@ -124,35 +124,11 @@ def _dataset(folder: Path, student: Student, name: str | None) -> Dataset:
     return data
 
 
-class _SharedRows(nn.Module):
-    """An embedding in which many ids have the same row: each row once, and which one an id has."""
-
-    rows: Tensor
-
-    def __init__(self, weight: Tensor, rows: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("rows", rows)
-        self.weight = nn.Parameter(weight, requires_grad=False)
-
-    def forward(self, ids: Tensor) -> Tensor:
-        """(…) int64 → (…, width)."""
-        return nn.functional.embedding(self.rows[ids], self.weight)
-
-
-def _share_rows(model: nn.Module) -> None:
-    """Undo what transformers' format made of a trimmed vocabulary."""
-    for path, table in list(model.named_modules()):
-        if isinstance(table, nn.Embedding) and path.endswith("word_embeddings"):
-            weight, rows = table.weight.detach().unique(dim=0, return_inverse=True)
-            if len(weight) < 0.9 * len(rows):
-                model.set_submodule(path, _SharedRows(weight, rows))
-
-
 def write_onnx(student: Student, data: Dataset, path: Path) -> None:
     """Trace the student with free batch and length, and write it as one file."""
-    fresh = load_student(student.folder).module
-    assert fresh is not None
-    _share_rows(fresh)
+    opened = load_student(student.folder).module
+    assert opened is not None
+    fresh = family_named(student.about["family"]).ready_for_onnx(opened)
     arrays = student.encode(given_rows(data.validation, _spread(data, 3)))
     free = torch.export.Dim.DYNAMIC
     shapes = tuple({0: free} if student.is_image else {0: free, 1: free} for _ in arrays)

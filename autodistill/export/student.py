@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -16,8 +15,8 @@ from torch import nn
 
 from autodistill.errors import DataError, ModelError, UsageError
 from autodistill.export.folder import ABOUT, SCHEMA, write_student
+from autodistill.models import family_named
 from autodistill.models.image import normalise
-from autodistill.models.sources import quiet
 from autodistill.tasks.base import Split
 from autodistill.tasks.images import decode
 
@@ -140,7 +139,7 @@ def load_student(folder: str | Path) -> Student:
             raise ModelError(f"{folder} was written by a newer autodistill (schema {about['schema']}, this one reads {SCHEMA}); upgrade it")
         if about["format"] == "onnx":
             return Student(folder, about, onnx_run(folder / "model.onnx"), None)
-        module = _MODULES[about["format"]](folder, about)
+        module = family_named(about["family"]).open(folder, about)
         return Student(folder, about, torch_run(module), module)
     except (OSError, ValueError, KeyError, RuntimeError) as cause:
         raise ModelError(f"the student in {folder} cannot be opened: {type(cause).__name__}: {cause}") from None
@@ -165,47 +164,6 @@ def given_rows(split: Split, places: np.ndarray) -> list[Row]:
     if split.text_pairs is None:
         return [split.texts[place] for place in places]
     return [(split.texts[place], split.text_pairs[place]) for place in places]
-
-
-class _Logits(nn.Module):
-    """A transformers model that gives its logits alone."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor) -> torch.Tensor:
-        """(B, T) int64 each → logits (B, C)."""
-        logits: torch.Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids).logits
-        return logits
-
-
-def _transformers(folder: Path, about: dict[str, Any]) -> nn.Module:
-    from transformers import AutoModelForSequenceClassification
-
-    with quiet():
-        model = AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
-    return _Logits(model).eval()
-
-
-def _timm(folder: Path, about: dict[str, Any]) -> nn.Module:
-    if not about["strided"]:
-        return _positional("small_images", folder)
-    from timm import create_model
-
-    return create_model(f"local-dir:{folder}", pretrained=True).eval()
-
-
-def _torch(folder: Path, about: dict[str, Any]) -> nn.Module:
-    return _positional(about["family"], folder)
-
-
-def _positional(loader: str, folder: Path) -> nn.Module:
-    module: nn.Module = importlib.import_module(f"autodistill.export.loaders.{loader}").load(folder)[0]
-    return module
-
-
-_MODULES: dict[str, Callable[[Path, dict[str, Any]], nn.Module]] = {"transformers": _transformers, "timm": _timm, "torch": _torch}
 
 
 def torch_run(module: nn.Module) -> Callable[[Arrays], np.ndarray]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from autodistill.errors import RunError, UsageError
 from autodistill.features.names import FEATURES, VERSION
-from autodistill.models.sources import MINILM
+from autodistill.models.pretrained import MINILM
 from autodistill.storage import cache_folder, digest, lock, new_folder
 from autodistill.target import Target
 from autodistill.tasks.base import Dataset, Split

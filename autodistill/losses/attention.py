@@ -42,7 +42,7 @@ def at(student_maps: Tensor, teacher_maps: Tensor, *, exponent: Annotated[float,
     return torch.linalg.vector_norm(student - teacher, dim=1).mean()
 
 
-@component("objective.attention", tasks=TEXT, families=("bert",))
+@component("objective.attention", tasks=TEXT)
 def mse(student_queries: Tensor, student_keys: Tensor, teacher_queries: Tensor, teacher_keys: Tensor, mask: Tensor) -> Tensor:
     """Mean squared error of the attention scores, before the softmax: TinyBERT's attention loss.
 
@@ -60,7 +60,7 @@ def mse(student_queries: Tensor, student_keys: Tensor, teacher_queries: Tensor, 
     return token_mean(token_mean((student - teacher).square(), mask), mask).mean()
 
 
-@component("objective.attention", tasks=TEXT, families=("bert",))
+@component("objective.attention", tasks=TEXT)
 def kl(student_queries: Tensor, student_keys: Tensor, teacher_queries: Tensor, teacher_keys: Tensor, mask: Tensor) -> Tensor:
     """Kullback-Leibler divergence of the attention distributions, head by head.
 
@@ -77,7 +77,7 @@ def kl(student_queries: Tensor, student_keys: Tensor, teacher_queries: Tensor, t
     )
 
 
-@component("objective.attention", tasks=TEXT, families=("bert",), drop=("layer_map", "layers"))
+@component("objective.attention", tasks=TEXT, drop=("layer_map", "layers"))
 def minilm(
     student_queries: Tensor,
     student_keys: Tensor,
@@ -103,7 +103,7 @@ def minilm(
     return attention + kl(student_values, student_values, teacher_values, teacher_values, mask)
 
 
-@component("objective.attention", tasks=TEXT, families=("bert",), drop=("layer_map", "layers"))
+@component("objective.attention", tasks=TEXT, drop=("layer_map", "layers"))
 def minilmv2(
     student_queries: Tensor,
     student_keys: Tensor,

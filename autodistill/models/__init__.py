@@ -6,9 +6,53 @@ import functools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from autodistill.components import Spec, specs
+from autodistill.errors import ModelError, not_allowed
+
 if TYPE_CHECKING:
     from autodistill.models.base import StudentContext, StudentModule
-    from autodistill.recipe import Component, Recipe
+    from autodistill.models.family import StudentFamily
+    from autodistill.parts import Component
+    from autodistill.recipe import Recipe
+
+
+def family_of(student: Component) -> StudentFamily:
+    """The family of a recipe's student.
+
+    Raises:
+        ComponentError: the package that has it cannot be imported, or has something else by its name.
+    """
+    return _family(student.spec.kind)
+
+
+def family_named(name: str) -> StudentFamily:
+    """A family by the name that a student's folder says: `cnn`, `timm:resnet10t`.
+
+    Raises:
+        ModelError: no such family is installed.
+        ComponentError: the package that has it cannot be imported, or has something else by its name.
+    """
+    kind = name.partition(":")[0]
+    if kind not in specs("student"):
+        raise ModelError(not_allowed("the student's family", kind, specs("student"), "Install the package that has it."))
+    return _family(kind)
+
+
+@functools.cache
+def _family(kind: str) -> StudentFamily:
+    from autodistill.models.family import StudentFamily
+
+    spec: Spec = specs("student")[kind]
+    family = spec.load()
+    if not (isinstance(family, type) and issubclass(family, StudentFamily)):
+        problem = f"{spec.module}.{spec.function} is no class that derives from autodistill.models.family.StudentFamily"
+        raise TypeError(problem) if spec.extension is None else spec.extension.error(problem)
+    try:
+        return family()
+    except TypeError as cause:  # abstract methods are left
+        if spec.extension is None:
+            raise
+        raise spec.extension.error(str(cause)) from None
 
 
 def build_student(recipe: Recipe, context: StudentContext) -> StudentModule:
@@ -39,7 +83,11 @@ def count_params(recipe: Recipe, context: StudentContext) -> int:
     return _count(recipe.student, replace(context, teacher=None))
 
 
+def untrained(recipe: Recipe) -> Recipe:
+    """The recipe, its student with the start that costs least: where it is to be measured, or filled with saved weights."""
+    return recipe.model_copy(update={"student": family_of(recipe.student).untrained(recipe.student)})
+
+
 def _build(student: Component, context: StudentContext) -> StudentModule:
     variant = (student.variant,) if "variant" in student.spec.inputs else ()
-    built: StudentModule = student.spec.load()(context, *variant, **student.own)
-    return built
+    return family_of(student).build(context, *variant, **student.own)

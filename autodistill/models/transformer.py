@@ -37,7 +37,7 @@ class Transformer(StudentModule):
     @property
     def output_layer(self) -> nn.Module:
         """The head's last linear layer."""
-        return self.model.get_submodule(self._head)  # type: ignore[no-any-return]
+        return self.model.get_submodule(self._head)
 
     def forward(self, batch: TextBatch, *, taps: frozenset[str] = frozenset()) -> Outputs:
         """See `Model`."""

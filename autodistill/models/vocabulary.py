@@ -15,11 +15,13 @@ from torch import Tensor, nn
 
 from autodistill.errors import RecipeError
 from autodistill.models.base import StudentContext
-from autodistill.models.teacher_weights import TeacherWeights
+from autodistill.models.teacher_weights import TeacherWeights, reduced_words, teacher_folder
 from autodistill.models.text import EncodedText
 from autodistill.storage import cache_folder, digest, file_fingerprint, lock, new_tensors
 
 Vocabulary = Literal["full", "trimmed"]
+EMBEDDING_STD = 0.1
+"""Of a word embedding's entries at the start; small, so that training can move them."""
 _ROWS_AT_ONCE = 2048
 
 
@@ -96,6 +98,19 @@ def trimmed_embedding(table: nn.Embedding, context: StudentContext) -> TrimmedEm
     known = context.pieces is not None and not context.shapes_only
     rows = piece_rows(context) if known else torch.zeros(context.vocab_size, dtype=torch.int32)  # zeros until weights are loaded
     return TrimmedEmbedding(table.weight.detach(), rows)
+
+
+def word_embedding(context: StudentContext, width: int, init: str, vocabulary: Vocabulary) -> nn.Embedding:
+    """Word embeddings (pieces, width), random or the teacher's in reduced form."""
+    size = vocabulary_size(context, vocabulary)
+    padding = padding_row(context, vocabulary)
+    if init == "teacher" and not context.shapes_only:
+        start = reduced_words(teacher_folder(context.teacher), context.vocab_size, width, EMBEDDING_STD)
+        embedding = nn.Embedding.from_pretrained(start[taken_pieces(context, vocabulary)], freeze=False, padding_idx=padding)
+    else:
+        embedding = nn.Embedding(size, width, padding_idx=padding)
+        nn.init.normal_(embedding.weight, std=EMBEDDING_STD)
+    return trimmed_embedding(embedding, context) if vocabulary == "trimmed" else embedding
 
 
 def piece_rows(context: StudentContext) -> Tensor:

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from autodistill.components import specs
 from autodistill.errors import RecipeError
+from autodistill.families import usual_student
 from autodistill.recipe import Recipe
 from autodistill.task_types import modality_of, target_of
-
-_BERT = {"family": "bert", "layers": 4, "hidden_size": 128, "heads": 4, "init": "teacher"}
-"""4.7 M parameters with the default teacher's vocabulary: within the limit of the recorded studies."""
-_BERT_LEARNING_RATE = 3.0e-4
 
 
 def default_recipes(base: Recipe) -> dict[str, Recipe]:
@@ -26,7 +22,7 @@ def default_recipes(base: Recipe) -> dict[str, Recipe]:
         base: its teacher and training are taken, and its student for plain KD and for images; else texts have a transformer.
     """
     pooled = modality_of(base.task).pooled_forms[0]
-    has_transformer = base.task in specs("student")["bert"].tasks
+    usual = usual_student(base.task)
     mixes: dict[str, dict[str, Any]] = {
         "plain KD": {},
         "PKD": {"intermediate": {"kind": "pkd", "layer_map": "skip", "tokens": pooled}},
@@ -40,8 +36,8 @@ def default_recipes(base: Recipe) -> dict[str, Recipe]:
     for name, mix in mixes.items():
         objective = {"hard_label_weight": 0.5, "prediction": {**target_of(base.task).soft_loss, "weight": 0.5}, **mix}
         data = base.model_dump() | {"objective": objective, "augmentation": {"kind": "none"}}
-        if name != "plain KD" and has_transformer:
-            data |= {"student": _BERT, "training": data["training"] | {"learning_rate": _BERT_LEARNING_RATE}}
+        if name != "plain KD" and usual is not None:
+            data |= {"student": usual.part, "training": data["training"] | {"learning_rate": usual.learning_rate}}
         try:
             found[name] = Recipe.parse(data)
         except RecipeError:  # the task has no such objective

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from autodistill import families
 from autodistill.limits import Limits
 from autodistill.ranking import rank
 from autodistill.records import TrialRecord
 from autodistill.report import measures, texts
-
-_FAMILIES = {"bert": "transformer", "cnn": "CNN", "bilstm": "BiLSTM"}
 
 
 def answer(records: Sequence[TrialRecord], limits: Limits) -> str:
@@ -22,8 +21,7 @@ def answer(records: Sequence[TrialRecord], limits: Limits) -> str:
         why = f"; {texts.plural(failed, 'trial')} failed" if failed else ""
         return f"There is no student to take: none of the {texts.plural(len(records), 'trial')} came to a score within the limits{why}."
     best = ranked[0]
-    family = texts.clean(str(best.recipe.get("student", {}).get("family", "student")))
-    name = _FAMILIES.get(family, family.removeprefix("timm:"))
+    name = texts.clean(families.title(best.recipe.get("student", {})))
     size = "" if best.params is None else f" with {texts.params(best.params)} parameters"
     seeds = next(item for item in measures.by_recipe(records) if item.record.recipe_id == best.recipe_id)
     spread = "" if seeds.spread is None else f" ± {seeds.spread:.4f} over {len(seeds.scores)} seeds"

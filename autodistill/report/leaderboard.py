@@ -1,13 +1,13 @@
-"""What a search came to: the leaderboard, the sentence beside it, and the JSON summary. Pure functions of a study's records."""
+"""What a search came to: the leaderboard, and the sentence beside it. Pure functions of a study's records."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
@@ -17,11 +17,6 @@ from autodistill.limits import Limits
 from autodistill.ranking import rank, was_interrupted
 from autodistill.records import BASELINES, TrialRecord
 from autodistill.report import texts
-from autodistill.report.importance import component_importance
-from autodistill.tuning.settings import without_password
-
-if TYPE_CHECKING:
-    from autodistill.tuning.study import Study
 
 SHOWN = 5
 """How many trials stand beside the baselines and the teacher."""
@@ -52,9 +47,9 @@ def rows(records: Sequence[TrialRecord], limits: Limits, teacher: TeacherRef, te
     trials = [record for record in ranked if record.role not in BASELINES][:SHOWN]
     baselines = [record for record in records if record.role in BASELINES and not was_interrupted(record)]
     scored = sorted(
-        [*trials, *(item for item in baselines if _score(item) is not None)], key=lambda item: (-(item.score or 0.0), item.trial)
+        [*trials, *(item for item in baselines if counted_score(item) is not None)], key=lambda item: (-(item.score or 0.0), item.trial)
     )
-    listed = scored + [item for item in baselines if _score(item) is None]
+    listed = scored + [item for item in baselines if counted_score(item) is None]
     found = [_row(record, bool(ranked) and record.trial == ranked[0].trial, limits) for record in listed]
     share = 1.0 if teacher.score is not None and math.isfinite(teacher.score) and teacher.score > 0 else None
     model = str(records[0].recipe.get("teacher", {}).get("model", "")) if records else ""
@@ -70,7 +65,7 @@ def _row(record: TrialRecord, is_best: bool, limits: Limits) -> Row:
         name += " (over the limit)"
     student, objective = texts.student(record.recipe), texts.objective(record.recipe)
     costs = record.params, record.latency_ms, record.seconds
-    value = _score(record)
+    value = counted_score(record)
     return Row(name, record.trial, value, record.retention if value is not None else None, *costs, student, objective, is_best)
 
 
@@ -100,7 +95,7 @@ def _gain(records: Sequence[TrialRecord], limits: Limits) -> str:
     ranked = rank(list(records), limits)
     distilled = next((record for record in ranked if record.role != "no_kd"), None)
     bare = next((record for record in records if record.role == "no_kd" and not was_interrupted(record)), None)
-    bare_score = None if bare is None else _score(bare)
+    bare_score = None if bare is None else counted_score(bare)
     if distilled is None or distilled.score is None:
         return "No distilled student completed, so there is nothing to hold against the student without a teacher (no KD)."
     metric, value = texts.clean(distilled.metric), distilled.score
@@ -133,7 +128,7 @@ def _gain(records: Sequence[TrialRecord], limits: Limits) -> str:
 
 def unlabelled_worth(records: Sequence[TrialRecord]) -> str:
     """What the unlabelled rows are worth to the plain student; empty where no baseline has used any."""
-    scores = {record.role: _score(record) for record in records if record.role in BASELINES and not was_interrupted(record)}
+    scores = {record.role: counted_score(record) for record in records if record.role in BASELINES and not was_interrupted(record)}
     without, with_them, pseudo = (scores.get(role) for role in ("plain_kd", "plain_kd_all", "pseudo_labels"))
     if without is None or with_them is None:
         return ""
@@ -148,7 +143,7 @@ def data_curve(records: Sequence[TrialRecord], rows: int) -> list[tuple[int, flo
     """Numbers of unlabelled rows, and the best recipe's score with so many, fewest first. rows: how many there are."""
     found: dict[float, float] = {}
     for record in records:
-        value = _score(record)
+        value = counted_score(record)
         if record.role == "fewer_rows" and value is not None:
             found[record.recipe["training"]["unlabelled_keep"]] = value
     return [(round(keep * rows), found[keep]) for keep in sorted(found)]
@@ -177,38 +172,6 @@ def failures(records: Sequence[TrialRecord]) -> list[str]:
     return [f"{number} × {reason}" for reason, number in reasons.most_common()]
 
 
-def summary(study: Study, seconds: Mapping[str, float]) -> dict[str, Any]:
-    """The JSON object of `--json`. seconds: by stage, and `total`. Numbers that are not finite become None."""
-    records = study.trial_records
-    ranked = rank(records, study.limits)
-    best = ranked[0] if ranked else None
-    scores = {record.role: _score(record) for record in records if record.role in BASELINES and not was_interrupted(record)}
-    recommended = study.folder / "recommended.yaml"
-    found = {
-        "study": study.name,
-        "folder": str(study.folder),
-        "storage": without_password(study.storage),
-        "teacher_score": study.teacher_score,
-        "teacher_params": study.teacher.params,
-        "teacher_latency_ms": study.teacher.latency_ms,
-        "baselines": {role: scores.get(role) for role in BASELINES},
-        "best": None
-        if best is None
-        else {
-            "score": best.score,
-            "recipe": best.recipe,
-            "params": best.params,
-            "latency_ms": best.latency_ms,
-            "retention": best.retention,
-        },
-        "importance": asdict(component_importance(records)),
-        "counts": {state: study.counts[state] for state in ("complete", "pruned", "fail")},
-        "recommended": str(recommended) if best is not None and recommended.exists() else None,
-        "seconds": {stage: round(seconds.get(stage, 0.0), 3) for stage in ("teacher", "outputs", "trials", "total")},
-    }
-    return {name: finite(value) for name, value in found.items()}
-
-
 def finite(value: Any) -> Any:
     """Plain data with None for what is not finite: JSON has no NaN."""
     if isinstance(value, Mapping):
@@ -224,7 +187,7 @@ def short_path(path: Path) -> str:
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
-def _score(record: TrialRecord) -> float | None:
+def counted_score(record: TrialRecord) -> float | None:
     """The score of a trial that counts: complete, and a number."""
     return record.score if record.state == "complete" and record.score is not None and math.isfinite(record.score) else None
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from autodistill import families
 from autodistill.recipe import SLOTS
 from autodistill.records import Role
 
@@ -83,10 +84,7 @@ def student(recipe: Mapping[str, Any]) -> str:
 
     Takes plain data, as records keep it: they outlive the recipe's schema.
     """
-    part = recipe.get("student", {})
-    width = part.get("hidden_size", part.get("channels"))
-    size = "×".join(str(item) for item in (part.get("layers"), width) if item is not None)
-    return clean(f"{part.get('family', '?')} {size}".strip())
+    return clean(families.short(recipe.get("student", {})))
 
 
 def objective(recipe: Mapping[str, Any]) -> str:

@@ -34,8 +34,9 @@ ORIGINAL = "original"
 _BY_TOKEN = ("tokens-", "attention-")
 """How kinds begin that are stored token by token, without padding."""
 
-_TOKENS_AT_ONCE = 8192
-_ROWS_AT_ONCE = 128
+TOKENS_AT_ONCE = 8192
+ROWS_AT_ONCE = 128
+"""What the teacher is given at once, at most."""
 _HALF_MAX = 65504.0
 
 
@@ -100,7 +101,7 @@ class TeacherOutputs:
         """
         if name in self._stored:
             return self._stored[name][name].float()
-        rows = torch.arange(len(self)).split(_ROWS_AT_ONCE)
+        rows = torch.arange(len(self)).split(ROWS_AT_ONCE)
         return torch.cat([getattr(self.batch(part), name) for part in rows])
 
     def _run_live(self, rows: Tensor) -> dict[str, dict[str, Tensor]]:
@@ -271,7 +272,7 @@ def _store(
             kind: stack.enter_context(new_tensors(folder / f"{kind}.safetensors", arrays_of(kind, len(inputs), len(inputs.ids), shape)))
             for kind in kinds
         }
-        for rows in inputs.even_batches(_ROWS_AT_ONCE, _TOKENS_AT_ONCE):
+        for rows in inputs.even_batches(ROWS_AT_ONCE, TOKENS_AT_ONCE):
             batch = to_device(inputs.batch(rows), device)
             said = model(batch, taps=wanted)
             if not bool(said.logits.isfinite().all()):

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from autodistill.augment.views import Reader, view_count, view_key
 from autodistill.errors import RecipeError
 from autodistill.models.base import Batch, Inputs, Outputs, StudentContext
 from autodistill.models.sides import Side
-from autodistill.models.vocabulary import TrimmedEmbedding
 from autodistill.recipe import Recipe, Teacher
 from autodistill.target import Scaling
 from autodistill.tasks import load_dataset
@@ -124,6 +123,14 @@ class TrialData:
         )
         return TrainView(inputs, outputs, opened.scaling)
 
+    def token_ids(self) -> tuple[Tensor, ...] | None:
+        """The token ids of all rows that the student reads; None where rows have none, and where they change from view to view."""
+        lengths = self.opened.train.lengths
+        if lengths is None or self.recipe.augmentation.name != "none":
+            return None
+        read = self.all_rows if self.recipe.training.unlabelled_share > 0 else self.rows
+        return self.opened.train.ids[: int(lengths[:read].sum())], self.validation.ids
+
     def unlabelled_rows(self, view: TrainView) -> Tensor:
         """The numbers of the unlabelled rows that the recipe uses, (K,) int64.
 
@@ -211,14 +218,6 @@ def prepare_outputs(opened: Opened, taps: Taps, progress: Callable[[OutputsProgr
     stored = sum(said.plan.bytes[kind] for kind in said.plan.stored)
     text = f"{', '.join(said.plan.stored)} of {len(said):,} rows stored ({stored / 1e6:,.1f} MB)"
     return f"{text}; {said.plan.message}" if said.plan.message else text
-
-
-def word_table(student: nn.Module, vocabulary: int) -> nn.Embedding | None:
-    """A text student's word embeddings, None for an image student."""
-    for module in student.modules():
-        if isinstance(module, TrimmedEmbedding) or (isinstance(module, nn.Embedding) and module.num_embeddings == vocabulary):
-            return module
-    return None
 
 
 def median_row(inputs: Inputs) -> Tensor:

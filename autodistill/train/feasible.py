@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from autodistill.limits import Feasibility, Limits
-from autodistill.models import build_student, count_params
+from autodistill.models import build_student, count_params, untrained
 from autodistill.models.base import StudentModule, pick_device, to_device
 from autodistill.recipe import Recipe, Teacher
 from autodistill.train.cost import count_parameters, measure_latency
@@ -41,9 +41,7 @@ class Feasibilities:
         params = count_params(recipe, opened.context)
         if self.limits.max_params is not None and params > self.limits.max_params:
             return self.limits.check(params, None)
-        blank = recipe.model_copy(
-            update={"student": recipe.student.model_copy(update={"init": "random"})}
-        )  # weights cost time, not latency
+        blank = untrained(recipe)  # weights cost time, not latency
         key = recipe.teacher, blank.student.model_dump_json()
         if key not in self._latencies:
             _, self._latencies[key] = model_cost(build_student(blank, opened.context), opened, self.device)

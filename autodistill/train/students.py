@@ -7,31 +7,21 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from autodistill.errors import ModelError
-from autodistill.models import build_student
-from autodistill.models.base import StudentContext, StudentModule
+from autodistill.models import build_student, untrained
+from autodistill.models.base import StudentContext
+from autodistill.models.family import SavedStudent
 from autodistill.recipe import Recipe
 from autodistill.storage import new_folder
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
-
-
-@dataclass(frozen=True)
-class SavedStudent:
-    """A student read back. facts: student.json. tokenizer: folder of its files, None for images."""
-
-    model: StudentModule
-    recipe: Recipe
-    facts: dict[str, Any]
-    tokenizer: Path | None
 
 
 def save_student(folder: Path, weights: dict[str, Tensor], recipe: Recipe, context: StudentContext, facts: dict[str, Any]) -> None:
@@ -57,16 +47,10 @@ def load_student(folder: str | Path) -> SavedStudent:
         raise ModelError(f"{folder} holds no student (student.safetensors); give a study's best/ folder or one that distill wrote")
     recipe = Recipe.load(folder / "recipe.yaml")
     facts = json.loads((folder / "student.json").read_text(encoding="utf-8"))
-    blank = recipe.model_copy(update={"student": recipe.student.model_copy(update={"init": "random"})})
-    model = build_student(blank, StudentContext(**facts["context"]))
+    model = build_student(untrained(recipe), StudentContext(**facts["context"]))
     try:
         model.load_state_dict(load_file(folder / "student.safetensors"))
     except RuntimeError as cause:
         raise ModelError(f"the weights in {folder} do not fit its recipe: {cause}") from None
     tokenizer = folder if (folder / "tokenizer.json").exists() else None
     return SavedStudent(model.eval(), recipe, facts, tokenizer)
-
-
-def copy_weights(model: torch.nn.Module) -> dict[str, Tensor]:
-    """The weights as they are now, on the CPU."""
-    return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}

@@ -12,21 +12,20 @@ import torch
 from torch import Tensor, nn
 
 from autodistill.errors import DivergedError
-from autodistill.models import build_student
+from autodistill.models import build_student, family_of
 from autodistill.models.base import StudentModule, full_precision, pick_device, to_device
 from autodistill.models.fitting import cpu_threads, make_optimizer, validation_logits, warmup_and_decay
+from autodistill.models.form import TrialReads
 from autodistill.recipe import Recipe
 from autodistill.records import Point
 from autodistill.train.assignment import Assignment, Report, TrialResult
 from autodistill.train.batches import Batches
 from autodistill.train.cost import count_flops, count_parameters
-from autodistill.train.data import TrialData, open_data, word_table
-from autodistill.train.first_token import FirstToken
+from autodistill.train.data import TrialData, open_data
 from autodistill.train.objective import BatchLabels, Objective
 from autodistill.train.reading import Given, read_batches
 from autodistill.train.students import save_student
-from autodistill.train.taps import student_taps, teacher_taps
-from autodistill.train.used_rows import UsedRows
+from autodistill.train.taps import reads_single_tokens, student_taps, teacher_taps
 
 GRADIENT_NORM = 1.0
 
@@ -75,10 +74,9 @@ def _run(assignment: Assignment, report: Report) -> TrialResult:
             losses=losses,
         )
         if best is None or point.score > best[0].score:
-            best = point, metrics, trainer.words.copy_weights()
+            best = point, metrics, trainer.form.copy_weights()
         report(point)
-    trainer.words.restore()
-    trainer.last_layer.restore()
+    trainer.form.restore()
     seconds["outputs"] = data.outputs_seconds
     assert best is not None, "a recipe has at least one epoch"
 
@@ -96,9 +94,10 @@ class Trainer:
 
     def __init__(self, recipe: Recipe, student: StudentModule, data: TrialData, device: torch.device, epochs: int, seed: int) -> None:
         self.recipe, self.student, self.data, self.device, self.epochs = recipe, student, data, device, epochs
-        self.words = UsedRows(student, data)
-        self.last_layer = FirstToken(student, recipe)
         self.taps = student_taps(recipe)
+        self.family = family_of(recipe.student)
+        reads = TrialReads(data.token_ids(), data.context.pad_id, self.taps, reads_single_tokens(recipe))
+        self.form = self.family.training_form(student, reads)
         self.order = torch.Generator().manual_seed(seed)
         self.mixing = np.random.default_rng(seed)
         self.objective = self._objective().to(device)
@@ -163,7 +162,7 @@ class Trainer:
             batch_labels.partner_labels, batch_labels.share = labels[mix.partner].to(self.device), mix.share
             scored = None if scored is None else scored & scored[mix.partner]
             batch_labels.partner_labelled = None if batch_labels.labelled is None else labelled[mix.partner].to(self.device)
-            mixed = mix.embeddings(word_table(self.student, self.data.context.vocab_size))
+            mixed = mix.embeddings(self.family.word_table(self.student))
         batch_labels.scored = None if scored is None else scored.to(self.device)
         batch = to_device(batch, self.device)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"), mixed:
@@ -174,6 +173,6 @@ class Trainer:
         loss.backward()
         nn.utils.clip_grad_norm_(self.student.parameters(), GRADIENT_NORM)
         self.optimizer.step()
-        self.words.stepped(self.optimizer)
+        self.form.stepped(self.optimizer)
         self.schedule.step()
         return parts

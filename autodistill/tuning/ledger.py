@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,9 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from autodistill.errors import RecipeError, RunError, SpaceError
-from autodistill.events import Event, SearchMessage, TrialFinished, TrialReported
+from autodistill.events import Listen, TrialFinished, TrialReported
 from autodistill.limits import Feasibility, Feasible, Limits
+from autodistill.optuna_storage.open import SavedStorage
 from autodistill.ranking import rank
 from autodistill.recipe import Recipe
 from autodistill.records import BASELINES, STOPPABLE, UNCOUNTED, Point, Role, TrialRecord, write_records
@@ -66,10 +67,11 @@ class Ledger:
     """Asks, tells, and keeps the study's folder in step."""
 
     def __init__(
-        self, study: optuna.Study, plan: Plan, space: Space, feasible: Feasible, folder: Path, emit: Callable[[Event], None]
+        self, study: optuna.Study, storage: SavedStorage, plan: Plan, space: Space, feasible: Feasible, folder: Path, emit: Listen
     ) -> None:
         self.study = study
-        self.save: Callable[[], None] = study._storage.save  # type: ignore[attr-defined]
+        self.storage = storage
+        self.save = storage.save
         self.plan = plan
         self.space = space
         self.feasible = feasible
@@ -302,7 +304,10 @@ class Ledger:
                 if trial.number not in queued:
                     self._enqueue(proposal["role"], Recipe.parse(proposal["recipe"]), proposal["seed"], self._again(proposal, trial.number))
                 outcome = {"verdict": INTERRUPTED, "reason": f"{INTERRUPTED}: {why}"}
-                self.study._storage.set_trial_user_attr(trial._trial_id, "outcome", outcome)  # another process's: no public way
+                # Its Trial is gone with the process that asked for it, so the storage is written to.
+                study_id = self.storage.get_study_id_from_name(self.study.study_name)
+                trial_id = self.storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
+                self.storage.set_trial_user_attr(trial_id, "outcome", outcome)
             self._enter(self.study.tell(trial.number, state=TrialState.FAIL))
         self.save()
         self.tidy()
@@ -357,10 +362,6 @@ class Ledger:
         self._changed = False
         now = time.monotonic()
         self._written = now + max(2.0, 100 * (now - began))  # a table of thousands takes a while: at most a hundredth of the time
-
-    def say(self, text: str) -> None:
-        """Tell people."""
-        self.emit(SearchMessage(text))
 
 
 def _least(first: Any, second: Any) -> Any:

@@ -16,28 +16,26 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import RDBStorage
 
+from autodistill import study_folder
 from autodistill.environment import describe_environment
 from autodistill.errors import RunError, StudyError
 from autodistill.events import Event, Listen, SearchFinished, SearchMessage, SearchStarted
 from autodistill.facts import DatasetFacts, TeacherRef
 from autodistill.limits import Feasible
+from autodistill.optuna_storage.open import SavedStorage, close_storage, is_journal, open_to_search, study_exists
 from autodistill.ranking import count, was_interrupted
 from autodistill.recipe import Recipe, Teacher
 from autodistill.records import Role
 from autodistill.space import Space
 from autodistill.storage import write_whole
+from autodistill.study import Study
 from autodistill.train.assignment import Runner
-from autodistill.tuning import study as folders
 from autodistill.tuning.ledger import Ledger
-from autodistill.tuning.mirror import open_study
 from autodistill.tuning.ray_backend import RunningRay, ray_running, run_round
 from autodistill.tuning.round import Halt, Round
 from autodistill.tuning.sampler import Halving, make_sampler
 from autodistill.tuning.settings import SearchSettings, check_existence, no_study, without_password
-from autodistill.tuning.storage import close_storage, open_storage, study_exists
-from autodistill.tuning.study import Study
 from autodistill.tuning.translate import Plan
 
 
@@ -93,20 +91,20 @@ def run_search(
         check_existence(settings)
     elif not folder.is_dir():
         raise StudyError(no_study(settings))
-    lock = folders.lock_study(folder)
-    storage: RDBStorage | None = None
+    lock = study_folder.lock_study(folder)
+    storage: SavedStorage | None = None
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
-        before = folders.read_about(folder)
+        before = study_folder.read_about(folder)
         if before is not None:
             if not settings.resume:
                 check_existence(settings)
             _refuse_differences(before, about)
             about["sessions"] = before["sessions"] + about["sessions"]
         url = _storage_url(settings, before)
-        about["settings"]["storage"] = None if url == folders.default_storage(folder) else without_password(url)
-        storage = open_storage(url)
+        about["settings"]["storage"] = None if url == study_folder.default_storage(folder) else without_password(url)
+        storage = open_to_search(url, settings.study)
         held = study_exists(storage, settings.study)
         if before is None and held and settings.storage:
             raise StudyError(
@@ -117,11 +115,12 @@ def run_search(
                 f"the study {folder} cannot be resumed: its storage {without_password(url)!r} does not hold it any more. "
                 "Its trials can still be read from trials.parquet; start another with --study NAME"
             )
-        folders.write_about(folder, about)
-        optuna_study = open_study(storage, settings.study)
-        optuna_study.pruner = Halving()
+        study_folder.write_about(folder, about)
+        optuna_study = optuna.create_study(
+            study_name=settings.study, storage=storage, direction="maximize", load_if_exists=True, pruner=Halving()
+        )
         emit = _emitter(listen, folder)
-        ledger = Ledger(optuna_study, plan, space, feasible, folder, emit)
+        ledger = Ledger(optuna_study, storage, plan, space, feasible, folder, emit)
         optuna_study.sampler = make_sampler(settings.seed, ledger.finished)
         ledger.sweep("the search was killed")
         for role, recipe in baselines.items():
@@ -262,7 +261,7 @@ def about_search(plan: Plan, space: Space) -> dict[str, Any]:
     settings = plan.settings
     scores = [teacher.score for teacher in plan.teachers.values() if teacher.score is not None]
     return {
-        "schema": folders.SCHEMA,
+        "schema": study_folder.SCHEMA,
         "study": settings.study,
         "settings": settings.to_dict() | {"resume": False},
         "dataset": {name: getattr(plan.dataset, name) for name in DatasetFacts.__dataclass_fields__},
@@ -274,7 +273,12 @@ def about_search(plan: Plan, space: Space) -> dict[str, Any]:
 
 
 def _storage_url(settings: SearchSettings, before: dict[str, Any] | None) -> str:
-    default = folders.default_storage(settings.folder)
+    default = study_folder.default_storage(settings.folder)
+    if settings.storage is not None and settings.storage != default and is_journal(settings.storage):
+        raise StudyError(
+            f"the storage is {settings.storage!r}; allowed: the URL of a database, such as sqlite:///trials.db or "
+            "postgresql://user:password@host/database. A journal is for one search alone, in its study's folder: leave --storage out"
+        )
     if before is None:
         return settings.storage or default
     was = before["settings"]["storage"]

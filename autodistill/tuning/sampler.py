@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 import warnings
-from itertools import compress
+from collections.abc import Container
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,9 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler, TPESampler
-from optuna.samplers._tpe.sampler import default_gamma
-from optuna.trial import FrozenTrial, TrialState
+from optuna.storages import InMemoryStorage
+from optuna.study import StudyDirection
+from optuna.trial import BaseTrial, FrozenTrial, TrialState
 
 from autodistill.records import Point
 from autodistill.space import Choose, Domain
@@ -40,48 +41,45 @@ class ConditionalTPE(BaseSampler):
     """Optuna's TPE, at a cost that grows neither with the study nor with the branches of the space.
 
     Optuna's own decomposition into groups draws from every group of parameters that ever appeared together, also in branches
-    that a proposal does not take, and ranks all trials anew for each: 0.4 s a proposal after some hundred trials. Here a group
-    is drawn from when the first of its parameters is asked for, and the trials are ranked once: the best and the latest of the
-    study, MODELLED in all. In a space without branches, and up to MODELLED trials, the proposals are Optuna's own.
+    that a proposal does not take, and ranks all trials of the study for each: 0.4 s a proposal after some hundred trials. Here
+    a group is drawn from when the first of its parameters is asked for, and Optuna's sampler is shown a study of MODELLED
+    trials, the best and the latest, which have their ranks for values. In a space without branches, and up to MODELLED trials,
+    the proposals are Optuna's own.
     """
 
     def __init__(self, seed: int) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            self._tpe = TPESampler(seed=seed, multivariate=True, constant_liar=True)
+            self._tpe = TPESampler(seed=seed, multivariate=True, constant_liar=True, n_startup_trials=STARTUP)
         self._ended: dict[int, tuple[tuple[float, ...], FrozenTrial]] = {}
+        self._shown = _Shown()
+        self._shown.create_new_study([StudyDirection.MAXIMIZE], _MODEL)
         self._number = -1  # of the trial that is being proposed
-        self._sides: tuple[list[FrozenTrial], list[FrozenTrial]] | None = None
         self._groups: dict[str, dict[str, BaseDistribution]] = {}
         self._drawn: dict[str, Any] = {}
 
+    def reseed_rng(self) -> None:
+        self._tpe.reseed_rng()
+
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        _refuse_several_objectives(study)
         return {}
 
     def sample_relative(self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
         return {}
 
     def sample_independent(self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution) -> Any:
+        _refuse_several_objectives(study)
         if trial.number != self._number:
             trials = self._modelled(study.get_trials(deepcopy=False))
-            self._number, self._sides, self._groups, self._drawn = trial.number, _sides(trials), _groups(trials), {}
+            self._number, self._shown.trials, self._groups, self._drawn = trial.number, trials, _groups(trials), {}
+            self._model = optuna.load_study(study_name=_MODEL, storage=self._shown, sampler=self._tpe)  # anew: a study keeps trials
         if param_name not in self._drawn:
-            if self._sides is None:
-                drawn = {param_name: self._tpe._random_sampler.sample_independent(study, trial, param_name, param_distribution)}
-            else:
-                drawn = self._draw(study, self._groups.get(param_name, {}) | {param_name: param_distribution}, *self._sides)
-            self._drawn |= drawn
+            group = self._groups.get(param_name, {}) | {param_name: param_distribution}
+            self._drawn |= self._tpe.sample_relative(self._model, trial, group)
+        if param_name not in self._drawn:  # too few trials to model
+            self._drawn[param_name] = self._tpe.sample_independent(self._model, trial, param_name, param_distribution)
         return self._drawn[param_name]
-
-    def _draw(
-        self, study: optuna.Study, group: dict[str, BaseDistribution], good: list[FrozenTrial], bad: list[FrozenTrial]
-    ) -> dict[str, Any]:
-        """A group's values, as TPESampler draws them once it has told good trials from bad, which it would do for each group."""
-        below = self._tpe._build_parzen_estimator(study, group, good, handle_below=True)
-        above = self._tpe._build_parzen_estimator(study, group, bad, handle_below=False)
-        samples = below.sample(self._tpe._rng.rng, self._tpe._n_ei_candidates)
-        best = self._tpe._compare(samples, self._tpe._compute_acquisition_func(samples, below, above))
-        return {name: distribution.to_external_repr(best[name]) for name, distribution in group.items()}
 
     def _modelled(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
         """What TPE needs of the trials that it models: where they were, and their rank for a value; those that run, it takes for bad."""
@@ -98,6 +96,28 @@ class ConditionalTPE(BaseSampler):
         return sorted([self._ended[number][1] for number in ended] + running, key=lambda trial: trial.number)
 
 
+def _refuse_several_objectives(study: optuna.Study) -> None:
+    if len(study.directions) > 1:
+        raise ValueError("ConditionalTPE proposes for one objective, and this study has several")
+
+
+_MODEL = "model"
+
+
+class _Shown(InMemoryStorage):
+    """A storage with the trials that Optuna's sampler is to see. What it writes to a trial, for others to see, goes nowhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trials: list[FrozenTrial] = []
+
+    def get_all_trials(self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None) -> list[FrozenTrial]:
+        return [trial for trial in self.trials if states is None or trial.state in states]
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        pass
+
+
 def _merit(trial: FrozenTrial) -> tuple[float, ...]:
     """Larger is better: complete trials by score, the stopped by how far they came, the infeasible by how near they are to the limits."""
     excess = sum(value for value in trial.constraints.values() if value > 0)
@@ -112,7 +132,7 @@ def _merit(trial: FrozenTrial) -> tuple[float, ...]:
 
 
 def _bare(trial: FrozenTrial, state: TrialState) -> FrozenTrial:
-    return FrozenTrial(trial.number, state, None, None, None, trial.params, trial.distributions, {}, {}, {}, trial._trial_id)
+    return FrozenTrial(trial.number, state, None, None, None, trial.params, trial.distributions, {}, {}, {}, trial.number)
 
 
 def _groups(trials: list[FrozenTrial]) -> dict[str, dict[str, BaseDistribution]]:
@@ -128,15 +148,6 @@ def _groups(trials: list[FrozenTrial]) -> dict[str, dict[str, BaseDistribution]]
     for name in sorted(name for name, distribution in distributions.items() if not distribution.single()):
         together.setdefault(tuple(seen[name]), {})[name] = distributions[name]
     return {name: group for group in together.values() for name in group}
-
-
-def _sides(trials: list[FrozenTrial]) -> tuple[list[FrozenTrial], list[FrozenTrial]] | None:
-    """The good trials and all others, each in the order of their numbers; None where there are too few to model."""
-    ranked = sum(trial.state == TrialState.COMPLETE for trial in trials)
-    if ranked < STARTUP:
-        return None
-    good = [trial.state == TrialState.COMPLETE and (trial.value or 0) >= ranked - default_gamma(ranked) for trial in trials]
-    return list(compress(trials, good)), [trial for trial, is_good in zip(trials, good, strict=True) if not is_good]
 
 
 def rungs(max_epochs: int) -> tuple[int, ...]:
@@ -181,7 +192,7 @@ def _standing(trial: FrozenTrial, rung: str) -> tuple[float, ...]:
     return tuple(-math.inf if value is None else value for value in trial.user_attrs[rung])
 
 
-def chooser(trial: optuna.Trial) -> Choose:
+def chooser(trial: BaseTrial) -> Choose:
     """The choices of a space, made by an Optuna trial."""
 
     def choose(name: str, domain: Domain) -> Any:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from autodistill.errors import StudyError, UsageError
+from autodistill.study_folder import study_names
 from autodistill.tasks.base import DatasetRef
 
 
@@ -116,11 +117,6 @@ def no_study(settings: SearchSettings) -> str:
     """The sentence for a study that is not there to be resumed, with those that are."""
     there = study_names(settings.folder.parent)
     return f"there is no study {settings.study!r} in {settings.folder.parent} to resume; studies there: {', '.join(there) or 'none'}"
-
-
-def study_names(folder: Path) -> list[str]:
-    """The studies in a folder."""
-    return sorted(item.parent.name for item in folder.glob("*/study.json"))
 
 
 def without_password(url: str) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from autodistill.events import Event, Listen, StageFinished, StageProgress
-from autodistill.tuning.study import Study, write_about
+from autodistill.study import Study
+from autodistill.study_folder import write_about
 
 
 class StageTimes:

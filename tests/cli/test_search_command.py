@@ -18,7 +18,7 @@ from autodistill.cli.search import command
 from autodistill.errors import DataError, RunError
 from autodistill.records import TrialRecord
 from autodistill.space import Space
-from autodistill.tuning.study import Study
+from autodistill.study import Study
 
 Api = Callable[..., Study]
 

@@ -11,13 +11,12 @@ from typing import Any
 
 import pytest
 from autodistill.dashboards import page_all
-from autodistill.dashboards.page import render
 from generated import TASK, generate, generated_study, library
 from made import failed, make_study, record
 
 from autodistill.components import TASKS
-from autodistill.report.html import write_report
-from autodistill.tuning.study import Study
+from autodistill.study import Study
+from autodistill.study_report import render, write_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

@@ -16,9 +16,9 @@ from made import make_study, record
 
 from autodistill.cli.main import main
 from autodistill.errors import StudyError, UsageError
+from autodistill.optuna_storage.open import open_storage
 from autodistill.records import TrialRecord, write_records
-from autodistill.tuning.storage import open_storage
-from autodistill.tuning.study import Study
+from autodistill.study import Study
 
 pytest.importorskip("optuna_dashboard", reason="optuna-dashboard is not installed")
 from autodistill.dashboards.live import Live, Server
@@ -77,7 +77,7 @@ def test_the_page_shows_our_figures_and_they_follow_the_search(tmp_path: Path, m
         assert {"autodistill_pareto", "autodistill_curves"} <= set(drawn)
         assert [len(get(detail)[name]) for name in ("trials", "best_trials")] == [2, 1]
 
-        held = optuna.load_study(study_name="s", storage=study.storage)  # the search goes on
+        held = optuna.load_study(study_name="s", storage=open_storage(study.storage))  # the search goes on
         held.add_trial(optuna.trial.create_trial(value=0.9, params={}, distributions={}))
         more = [*RECORDS, record(2, score=0.9)]
         write_records(more, study.folder / "trials.parquet")
@@ -95,33 +95,35 @@ def test_figures_are_drawn_again_only_where_there_is_news(tmp_path: Path) -> Non
     assert live.refresh() == 1
 
 
-def test_the_searchs_own_database_is_only_read(tmp_path: Path) -> None:
+def test_the_searchs_own_storage_is_only_read(tmp_path: Path) -> None:
     study = a_study(tmp_path, RECORDS)
-    before = optuna.load_study(study_name="s", storage=study.storage)
     live = Live([study])
     live.refresh()
-    attributes = before._storage.get_study_system_attrs(before._study_id)
-    assert not [name for name in attributes if name.startswith("dashboard")]
-    assert [name for name in live.storage.get_study_system_attrs(1) if name.startswith("dashboard:plot_data:autodistill_pareto")]
-    live.storage.set_study_system_attr(1, "dashboard:note", "a note that somebody wrote")
-    assert before._storage.get_study_system_attrs(before._study_id)["dashboard:note"] == "a note that somebody wrote"
+    shown = live.storage.get_study_id_from_name("s")
+    there = open_storage(study.storage)
+    own = there.get_study_id_from_name("s")
+    assert not [name for name in there.get_study_system_attrs(own) if name.startswith("dashboard")]
+    assert [name for name in live.storage.get_study_system_attrs(shown) if name.startswith("dashboard:plot_data:autodistill_pareto")]
+    live.storage.set_study_system_attr(shown, "dashboard:note", "a note that somebody wrote")
+    assert there.get_study_system_attrs(own)["dashboard:note"] == "a note that somebody wrote"
 
 
 def test_several_studies_are_one_storage(tmp_path: Path) -> None:
     shown = ShownStudies()
-    numbers = [shown.add(a_study(tmp_path, RECORDS[:count], name)) for name, count in (("one", 1), ("two", 2))]
+    studies = [a_study(tmp_path, RECORDS[:count], name) for name, count in (("one", 1), ("two", 2))]
+    numbers = [shown.add(study.folder, study.name, study.storage) for study in studies]
     assert [study.study_name for study in shown.get_all_studies()] == ["one", "two"]
     assert [len(shown.get_all_trials(number)) for number in numbers] == [1, 2]
     ids = [trial._trial_id for number in numbers for trial in shown.get_all_trials(number)]
     assert len(set(ids)) == 3
     assert [shown.get_trial(known).value for known in ids] == [0.8, 0.8, 0.85]
-    assert shown.get_best_trial(2).value == 0.85
+    assert shown.get_best_trial(numbers[1]).value == 0.85
     loaded = optuna.load_study(study_name="two", storage=shown)
     assert loaded.best_value == 0.85
     for refused in (
-        lambda: shown.delete_study(1),
+        lambda: shown.delete_study(numbers[0]),
         lambda: shown.create_new_study([optuna.study.StudyDirection.MAXIMIZE]),
-        lambda: shown.create_new_trial(1),
+        lambda: shown.create_new_trial(numbers[0]),
         lambda: shown.set_trial_user_attr(ids[0], "a", 1),
     ):
         with pytest.raises(StudyError, match="does not change them"):

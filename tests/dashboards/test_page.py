@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from autodistill.dashboards import page_all
-from autodistill.dashboards.page import render, render_recorded
+from autodistill.dashboards.page import render_recorded
 from generated import generated_study, library
 from made import failed, make_study, record
 
@@ -17,8 +17,8 @@ from autodistill.cli.main import main
 from autodistill.errors import StudyError
 from autodistill.records import TrialRecord
 from autodistill.report import measures
-from autodistill.report.html import write_report
-from autodistill.tuning.study import Study
+from autodistill.study import Study
+from autodistill.study_report import render, write_report
 
 RECORDS = [
     record(0, "no_kd", 0.81),

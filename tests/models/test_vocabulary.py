@@ -14,11 +14,10 @@ from tiny_teacher import BAD, WORDS, save_bert
 from torch import Tensor, nn
 
 from autodistill.errors import RecipeError
-from autodistill.models import build_student, count_params
+from autodistill.models import build_student, count_params, family_named
 from autodistill.models.base import StudentContext, StudentModule, TextBatch
 from autodistill.models.text import EncodedText, encode_split, load_tokenizer
 from autodistill.models.vocabulary import TrimmedEmbedding, keep_pieces
-from autodistill.train.data import word_table
 from autodistill.train.students import load_student, save_student
 
 TRAIN = ["the good film", "a bad plot", "un ##ly film", "great actor"]
@@ -91,7 +90,7 @@ def test_it_starts_from_the_teachers_rows(made: Trimmed, name: str) -> None:
     for vocabulary in ("full", "trimmed"):
         torch.manual_seed(0)
         built.append(build_student(recipe(student | {"vocabulary": vocabulary}), made.context).eval())
-    embedding = word_table(built[0], made.context.vocab_size)
+    embedding = family_named(name).word_table(built[0])
     assert embedding is not None
     for piece in [*SPECIAL, *HELD]:
         torch.testing.assert_close(table(built[1])(torch.tensor(made.id(piece))), embedding(torch.tensor(made.id(piece))))

@@ -12,9 +12,10 @@ from autodistill.cli.main import main
 from autodistill.errors import DataError, StudyError
 from autodistill.recommend.library import load
 from autodistill.space import Space
+from autodistill.study import Study
+from autodistill.study_folder import write_about
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import DatasetRef
-from autodistill.tuning.study import Study, write_about
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,8 @@ from autodistill.facts import TeacherRef
 from autodistill.limits import Limits
 from autodistill.ranking import rank
 from autodistill.records import BASELINES, TrialRecord
-from autodistill.report.leaderboard import Row, data_curve, data_reading, failures, finite, rows, short_path, summary, table, verdict
+from autodistill.report.leaderboard import Row, data_curve, data_reading, failures, finite, rows, short_path, table, verdict
+from autodistill.study_report import summary
 
 NONE = Limits()
 

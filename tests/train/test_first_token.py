@@ -11,13 +11,15 @@ from safetensors.torch import load_file
 from test_trial import World
 from torch import Tensor, nn
 
-from autodistill.models import build_student
+from autodistill.models import build_student, family_of, first_token
 from autodistill.models.base import TextBatch
+from autodistill.models.first_token import FirstToken
+from autodistill.models.form import TrialReads
 from autodistill.recipe import Recipe
 from autodistill.records import Point
-from autodistill.train import first_token, trial
+from autodistill.train import trial
 from autodistill.train.data import open_inputs
-from autodistill.train.first_token import FirstToken
+from autodistill.train.taps import reads_single_tokens, student_taps
 
 MI = {"kind": "mi", "weight": 0.5, "tokens": "cls", "layer_map": "skip"}
 MINILM = {"kind": "minilmv2", "relation_heads": 2}
@@ -69,7 +71,7 @@ def test_losses_and_weights_are_those_of_training_with_the_whole_layer(
     points, weights = trained(world, recipe, tmp_path / "narrow")
     assert (shortened > 0) == (objective in NARROW)
     shortened = 0
-    monkeypatch.setattr(first_token, "reads_single_tokens", lambda recipe: True)
+    monkeypatch.setattr(trial, "reads_single_tokens", lambda recipe: True)
     expected, whole = trained(world, recipe, tmp_path / "whole")
     assert shortened == 0
     assert [point.score for point in points] == [point.score for point in expected]
@@ -98,11 +100,13 @@ def test_what_is_read_and_its_gradient_are_the_whole_layers(world: World, implem
         return [said.logits, said.embedding, *said.sentences, *said.queries, *said.keys, *said.values, *gradients]
 
     whole = seen()
-    last_layer = FirstToken(student, recipe)
+    reads = TrialReads(taps=student_taps(recipe), single_tokens=reads_single_tokens(recipe))
+    form = family_of(recipe.student).training_form(student, reads)
+    assert isinstance(form, FirstToken)
     for found, expected in zip(seen(), whole, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     assert len(student(TextBatch(ids, mask, torch.zeros_like(ids)), taps=frozenset({"states"})).states[-1][0]) == 1
-    last_layer.restore()
+    form.restore()
     for found, expected in zip(seen(), whole, strict=True):
         torch.testing.assert_close(found, expected, rtol=0, atol=0)
     assert len(student(TextBatch(ids, mask, torch.zeros_like(ids)), taps=frozenset({"states"})).states[-1][0]) == 7

@@ -14,6 +14,7 @@ from tiny_teacher import save_bert, text_dataset
 
 from autodistill.components import specs
 from autodistill.errors import DivergedError, ModelError, RecipeError
+from autodistill.families import fitting_families
 from autodistill.models.base import TextBatch
 from autodistill.models.fitting import evaluate
 from autodistill.recipe import SLOTS, Recipe
@@ -87,8 +88,8 @@ KINDS = [(slot, kind) for slot in SLOTS for kind, spec in specs(f"objective.{slo
 def test_every_objective_trains_every_student_that_it_fits(world: World) -> None:
     for student in STUDENTS:
         for slot, kind in KINDS:
-            families = specs(f"objective.{slot}")[kind].options.get("families", (student,))
-            if student not in families:
+            families = fitting_families(specs(f"objective.{slot}")[kind], world.task)
+            if families is not None and student not in families:
                 continue
             recipe = world.recipe(student, epochs=1, objective={"hard_label_weight": 0.5, slot: {"kind": kind, "weight": 0.1}})
             result, points = world.run(recipe)

@@ -10,9 +10,11 @@ from safetensors.torch import load_file
 from test_trial import World
 from torch import Tensor
 
+from autodistill.models.family import StudentFamily
+from autodistill.models.form import TrainingForm
 from autodistill.models.text import EncodedText
 from autodistill.models.vocabulary import TrimmedEmbedding
-from autodistill.train import trial, used_rows
+from autodistill.train import trial
 from autodistill.train.assignment import TrialResult
 from autodistill.train.data import open_inputs
 from autodistill.train.trial import Trainer
@@ -48,7 +50,7 @@ def test_the_weights_are_those_of_training_the_whole_table(
     found, weights = trained(world, student, tmp_path / "few", augmentation=augmentation)
     assert len(set(seen)) == 1
     assert seen.count(seen[0]) == 3
-    monkeypatch.setattr(used_rows, "word_table", lambda student, vocabulary: None)
+    monkeypatch.setattr(StudentFamily, "training_form", lambda family, student, reads: TrainingForm(student))
     expected, whole = trained(world, student, tmp_path / "whole", augmentation=augmentation)
     assert len(seen) == 3  # the reference had its whole table
     assert weights.keys() == whole.keys()

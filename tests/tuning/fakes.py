@@ -16,14 +16,15 @@ from optuna.trial import FrozenTrial, TrialState
 from autodistill.environment import KEEP_MEMORY
 from autodistill.facts import DatasetFacts, TeacherRef
 from autodistill.limits import Feasibility, Limits
+from autodistill.optuna_storage.open import open_storage
 from autodistill.ranking import was_interrupted
 from autodistill.recipe import Recipe
 from autodistill.records import Point, TrialRecord, read_records
 from autodistill.space import Space
+from autodistill.study_folder import default_storage
 from autodistill.tasks.base import DatasetRef
 from autodistill.train.assignment import Assignment, Report, TrialResult
 from autodistill.tuning.settings import SearchSettings
-from autodistill.tuning.study import default_storage
 
 SPACE = """\
 version: 1
@@ -119,7 +120,7 @@ class FakeFeasible:
 
 def look(folder: Path) -> tuple[list[FrozenTrial], list[TrialRecord]]:
     """The storage's trials and the table's records, after a check that the two agree."""
-    trials = optuna.load_study(study_name=folder.name, storage=default_storage(folder)).get_trials()
+    trials = optuna.load_study(study_name=folder.name, storage=open_storage(default_storage(folder))).get_trials()
     records = {record.trial: record for record in read_records(folder / "trials.parquet")}
     told = [
         trial

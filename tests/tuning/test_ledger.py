@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from pathlib import Path
 
+import optuna
 import pytest
 from fakes import (
     ERROR,
@@ -27,17 +28,16 @@ from optuna.trial import TrialState
 
 from autodistill.errors import RunError, StudyError
 from autodistill.limits import Limits
+from autodistill.optuna_storage.open import open_storage, open_to_search
 from autodistill.ranking import best_of
 from autodistill.recipe import Recipe
 from autodistill.records import Point
 from autodistill.space import Space
+from autodistill.study_folder import default_storage, write_about
 from autodistill.train.assignment import TrialResult
 from autodistill.tuning import ledger as ledger_module
 from autodistill.tuning.ledger import Ledger
-from autodistill.tuning.mirror import open_study
 from autodistill.tuning.sampler import Halving, make_sampler, rungs
-from autodistill.tuning.storage import open_storage
-from autodistill.tuning.study import default_storage, write_about
 from autodistill.tuning.translate import Plan
 
 
@@ -60,9 +60,9 @@ class Bench:
                 self.ledger.enqueue(role, [recipe])
 
     def again(self) -> Ledger:
-        study = open_study(open_storage(default_storage(self.folder)), "s")
-        study.pruner = Halving()
-        self.ledger = Ledger(study, self.plan, self.space, self.feasible, self.folder, self.events.append)
+        storage = open_to_search(default_storage(self.folder), "s")
+        study = optuna.create_study(study_name="s", storage=storage, direction="maximize", load_if_exists=True, pruner=Halving())
+        self.ledger = Ledger(study, storage, self.plan, self.space, self.feasible, self.folder, self.events.append)
         study.sampler = make_sampler(self.settings.seed, self.ledger.finished)
         return self.ledger
 
@@ -360,17 +360,15 @@ def test_a_resumed_sampler_does_not_repeat_its_start(tmp_path):
     (tmp_path / "5").mkdir()
     start, later = first_points(0), first_points(5)
     assert not set(start) & set(later)
-    (tmp_path / "0" / "s" / "optuna.db").unlink()
+    (tmp_path / "0" / "s" / "optuna.journal").unlink()
     assert first_points(0) == start
 
 
-def test_the_storage_is_quick_and_refuses_what_it_cannot_open(tmp_path):
+def test_a_sqlite_storage_is_quick_and_refuses_what_it_cannot_open(tmp_path):
     storage = open_storage(f"sqlite:///{tmp_path / 'a.db'}")
     with storage.engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 1
-    with pytest.raises(StudyError, match=r"'nosuch://me:\*\*\*@host/db' cannot be opened"):
-        open_storage("nosuch://me:secret@host/db")
     with pytest.raises(StudyError, match="cannot be opened"):
         open_storage(f"sqlite:///{tmp_path / 'no' / 'folder.db'}")
 

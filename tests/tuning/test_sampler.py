@@ -1,22 +1,27 @@
-"""Proposals, held against Optuna's own."""
+"""Proposals, held against Optuna's own, and Optuna's own tests of a sampler."""
 
 from __future__ import annotations
 
-import copy
 import math
 import warnings
-from datetime import datetime
 
 import numpy as np
 import optuna
 import pytest
 from optuna.pruners import BasePruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler, TPESampler
+from optuna.testing.pytest_samplers import BasicSamplerTestCase, SingleOnlySamplerTestCase
 from optuna.trial import TrialState
 
 from autodistill.records import Point
 from autodistill.tuning import sampler as sampler_module
 from autodistill.tuning.sampler import ConditionalTPE, Halving, enter_rung, rungs
+
+
+class TestAsOptunaTestsSamplers(BasicSamplerTestCase, SingleOnlySamplerTestCase):
+    @pytest.fixture
+    def sampler(self):
+        return lambda: ConditionalTPE(0)
 
 
 def flat(trial: optuna.Trial) -> float:
@@ -70,28 +75,18 @@ def test_without_branches_proposals_are_optunas_own():
     assert [trial.params for trial in found.get_trials()] == [trial.params for trial in expected.get_trials()]
 
 
-def test_a_branch_is_drawn_from_as_a_whole_and_as_optuna_draws_from_the_same_trials(monkeypatch):
+def test_a_branch_is_drawn_from_as_a_whole():
+    sampler = ConditionalTPE(3)
     asked = []
-    original = ConditionalTPE._draw
+    draw = sampler._tpe.sample_relative
 
-    def watched(self, study, group, good, bad):
-        reference = tpe()
-        reference._rng = copy.deepcopy(self._tpe._rng)
-        same = optuna.create_study(direction="maximize")
-        for trial in sorted(good + bad, key=lambda trial: trial.number):
-            trial = copy.copy(trial)
-            trial.datetime_start = datetime.now()
-            trial.datetime_complete = datetime.now() if trial.state.is_finished() else None
-            same.add_trial(trial)
-        asking = same.ask().number
-        expected = reference.sample_relative(same, same.get_trials()[asking], group)
-        found = original(self, study, group, good, bad)
-        assert found == expected
-        asked.append((self._number, sorted(group)))
+    def watched(study, trial, group):
+        found = draw(study, trial, group)
+        asked.append((trial.number, sorted(found)))
         return found
 
-    monkeypatch.setattr(ConditionalTPE, "_draw", watched)
-    study = run(ConditionalTPE(3), branching, 60)
+    sampler._tpe.sample_relative = watched
+    study = run(sampler, branching, 60)
     for trial in study.get_trials()[20:]:
         groups = [names for number, names in asked if number == trial.number]
         branch = ["channels"] if trial.params["family"] == "cnn" else ["layers", "width"]

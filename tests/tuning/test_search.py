@@ -38,11 +38,13 @@ from ray.tune.utils.object_cache import _ObjectCache
 from autodistill.environment import KEEP_MEMORY
 from autodistill.errors import RunError, StudyError
 from autodistill.limits import Limits
+from autodistill.optuna_storage.open import open_storage
 from autodistill.recipe import Recipe
+from autodistill.study import Study
+from autodistill.study_folder import default_storage
 from autodistill.tuning import run as run_module
 from autodistill.tuning.ray_backend import ray_running
 from autodistill.tuning.run import run_search
-from autodistill.tuning.study import Study, default_storage
 from autodistill.tuning.tune_hooks import Messages
 
 pytestmark = pytest.mark.slow
@@ -274,10 +276,10 @@ class Driver:
 
     def trials(self) -> list[optuna.trial.FrozenTrial]:
         """What the storage says while the search runs."""
-        if not (self.study / "study.json").exists() or not (self.study / "optuna.db").exists():
+        if not (self.study / "study.json").exists() or not (self.study / "optuna.journal").exists():
             return []
         try:
-            return optuna.load_study(study_name="s", storage=default_storage(self.study)).get_trials()
+            return optuna.load_study(study_name="s", storage=open_storage(default_storage(self.study))).get_trials()
         except (KeyError, RuntimeError):
             return []  # it is being made
 

@@ -6,8 +6,8 @@ from autodistill.dashboards.page import stage_seconds
 from made import a_search, make_study, record
 
 from autodistill.events import Event, StageFinished, StageProgress, StageStarted
+from autodistill.study import Study
 from autodistill.tuning.stage_times import StageTimes
-from autodistill.tuning.study import Study
 
 
 def test_only_stages_that_had_work_to_do_are_timed_and_they_are_kept_with_the_session(tmp_path: Path) -> None:

@@ -9,15 +9,17 @@ import sys
 import types
 from pathlib import Path
 
+import optuna
 import pytest
 from fakes import FACTS, FakeFeasible, FakeRunner, make_settings, make_space, make_teachers
 from test_ledger import Bench
 
 from autodistill.environment import describe_environment
 from autodistill.errors import RecipeError, RunError, StudyError
+from autodistill.study import Study
+from autodistill.study_folder import lock_study, read_about, write_about
 from autodistill.tuning import ray_backend
 from autodistill.tuning.run import run_search
-from autodistill.tuning.study import Study, lock_study, read_about, write_about
 
 
 class Reached(Exception):
@@ -80,11 +82,11 @@ def test_another_storage_is_remembered_without_its_password(tmp_path, monkeypatc
     url = f"sqlite:///{tmp_path / 'elsewhere.db'}"
     with pytest.raises(Reached):
         ask(tmp_path, monkeypatch, storage=url)
-    assert not (tmp_path / "s" / "optuna.db").exists()
+    assert not (tmp_path / "s" / "optuna.journal").exists()
     assert Study.open(tmp_path / "s").storage == url
     with pytest.raises(Reached):
         ask(tmp_path, monkeypatch, resume=True)
-    assert not (tmp_path / "s" / "optuna.db").exists()
+    assert not (tmp_path / "s" / "optuna.journal").exists()
     with pytest.raises(StudyError, match=r"is in the storage .*elsewhere\.db', not in .*other\.db"):
         ask(tmp_path, monkeypatch, resume=True, storage=f"sqlite:///{tmp_path / 'other.db'}")
     with pytest.raises(StudyError, match="the storage already holds a study 's'"):
@@ -98,6 +100,32 @@ def test_another_storage_is_remembered_without_its_password(tmp_path, monkeypatc
         Study.open(tmp_path / "s").optuna_study()
 
 
+def test_a_study_of_an_older_version_goes_on_in_its_database(tmp_path, monkeypatch):
+    folder = tmp_path / "s"
+    with pytest.raises(Reached):
+        ask(tmp_path, monkeypatch)
+    queue = Study.open(folder).optuna_study().get_trials()
+    (folder / "optuna.journal").unlink()
+    older = optuna.create_study(study_name="s", storage=f"sqlite:///{folder / 'optuna.db'}", direction="maximize")
+    older.add_trials(queue[:2])
+    study = Study.open(folder)
+    assert study.storage == f"sqlite:///{folder / 'optuna.db'}"
+    assert len(study.optuna_study().get_trials()) == 2
+    with pytest.raises(Reached):
+        ask(tmp_path, monkeypatch, resume=True)
+    assert [trial.user_attrs["proposal"]["role"] for trial in older.get_trials()] == ["no_kd", "plain_kd", "defaults"]
+    assert not (folder / "optuna.journal").exists()
+    bench = Bench(tmp_path, enqueue=False)
+    bench.train(bench.propose())
+    assert older.get_trials()[0].state.is_finished()
+
+
+def test_a_journal_elsewhere_is_refused(tmp_path, monkeypatch):
+    with pytest.raises(StudyError, match=r"the storage is 'x\.journal'; allowed: the URL of a database.*leave --storage out"):
+        ask(tmp_path, monkeypatch, storage="x.journal")
+    assert not (tmp_path / "s" / "study.json").exists()
+
+
 def test_a_study_that_has_lost_its_storage_is_not_overwritten(tmp_path, monkeypatch):
     with pytest.raises(Reached):
         ask(tmp_path, monkeypatch)
@@ -105,13 +133,10 @@ def test_a_study_that_has_lost_its_storage_is_not_overwritten(tmp_path, monkeypa
     bench.train(bench.propose())
     bench.ledger.write(force=True)
     (tmp_path / "s" / "study.json").unlink()
-    (tmp_path / "s" / "optuna.db").rename(tmp_path / "kept.db")
-    for name in ("optuna.db-wal", "optuna.db-shm"):
-        (tmp_path / "s" / name).unlink(missing_ok=True)
+    (tmp_path / "s" / "optuna.journal").rename(tmp_path / "kept.journal")
     with pytest.raises(Reached):
         ask(tmp_path, monkeypatch)
-    for path in (tmp_path / "s").glob("optuna.db*"):
-        path.unlink()
+    (tmp_path / "s" / "optuna.journal").unlink()
     table = (tmp_path / "s" / "trials.parquet").read_bytes()
     with pytest.raises(StudyError, match="does not hold it any more"):
         ask(tmp_path, monkeypatch, resume=True)

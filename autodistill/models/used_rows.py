@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
+from autodistill.models.form import TrainingForm
 from autodistill.models.vocabulary import TrimmedEmbedding
-from autodistill.train.data import TrialData, word_table
-from autodistill.train.students import copy_weights
 
 
-class UsedRows:
+class UsedRows(TrainingForm):
     """Trains a student with the word embeddings of the pieces that its training and validation rows hold, and no others.
 
     A batch has some hundred pieces, and the optimizer goes over all 30,000, which is much of a small student's step. The rows of other
     pieces are multiplied, at the end, by what the decay of the steps so far has come to. So the weights are those of training the whole
-    table, but for rounding. Students of images and of trimmed vocabularies, and texts that an augmentation changes, are left alone.
+    table, but for rounding.
+
+    table: the student's. ids: of all tokens that are read, int32 tensors of any length. pad_id: of the tokenizer.
     """
 
-    def __init__(self, student: nn.Module, data: TrialData) -> None:
-        self.student, self.decayed = student, 1.0
-        self._path, self._whole, self._used = "", nn.Embedding(0, 0), torch.empty(0, dtype=torch.long)
-        table, train, validation = word_table(student, data.context.vocab_size), data.opened.train, data.validation
-        changed = data.recipe.augmentation.name != "none"
-        if table is None or isinstance(table, TrimmedEmbedding) or changed:
-            return
+    def __init__(self, student: nn.Module, table: nn.Embedding, ids: Sequence[Tensor], pad_id: int) -> None:
+        super().__init__(student)
+        self.decayed = 1.0
         held = torch.zeros(len(table.weight), dtype=torch.bool)
-        read = data.all_rows if data.recipe.training.unlabelled_share > 0 else data.rows
-        assert train.lengths is not None, "rows with tokens have lengths"
-        for ids in (train.ids[: int(train.lengths[:read].sum())], validation.ids):
-            held[ids.long()] = True
-        held[data.context.pad_id] = False  # it comes first
-        self._used = torch.cat([torch.tensor([data.context.pad_id]), held.nonzero()[:, 0]]).to(table.weight.device)
+        for part in ids:
+            held[part.long()] = True
+        held[pad_id] = False  # it comes first
+        self._used = torch.cat([torch.tensor([pad_id]), held.nonzero()[:, 0]]).to(table.weight.device)
         rows = torch.zeros(len(table.weight), dtype=torch.int32, device=table.weight.device)
         rows[self._used] = torch.arange(len(self._used), dtype=torch.int32, device=rows.device)
         few = TrimmedEmbedding(table.weight.detach()[self._used], rows)
@@ -47,7 +44,7 @@ class UsedRows:
 
     def copy_weights(self) -> dict[str, Tensor]:
         """The student's weights as they are now, with the whole table, on the CPU."""
-        weights = copy_weights(self.student)
+        weights = super().copy_weights()
         if self._path:
             del weights[f"{self._path}.rows"]
             table = self._whole.weight.detach().cpu() * self.decayed

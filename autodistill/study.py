@@ -1,21 +1,10 @@
-"""A study: the folder that a search leaves behind, and what can be read from it.
-
-study.json         what was asked, of which dataset, on which machines
-optuna.db          the Optuna study: the truth (unless another storage was asked for)
-trials.parquet     every trial as a TrialRecord
-recommended.yaml   the best recipe
-best/              the best student
-students/          the best few students, by trial number
-search.log         tracebacks of failed trials
-"""
+"""A study: the folder that a search leaves behind, as an object to read. What lies in it is said in `study_folder`."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import filelock
 import pandas as pd
 
 from autodistill.errors import StudyError, not_allowed
@@ -24,14 +13,12 @@ from autodistill.limits import Limits
 from autodistill.ranking import best_of, count, was_interrupted
 from autodistill.recipe import Recipe
 from autodistill.records import BASELINES, Role, TrialRecord, read_records, to_frame
-from autodistill.storage import write_whole
-from autodistill.tuning.settings import SearchSettings, study_names, without_password
+from autodistill.study_folder import default_storage, read_about, study_names
+from autodistill.tuning.settings import SearchSettings
 
 if TYPE_CHECKING:
     import optuna
     import plotly.graph_objects as go
-
-SCHEMA = 1
 
 
 class Study:
@@ -92,7 +79,7 @@ class Study:
 
     @property
     def storage(self) -> str:
-        """URL of the Optuna storage."""
+        """The Optuna storage: a journal's path, or a database's URL."""
         return self._storage or self.settings.storage or default_storage(self.folder)
 
     @property
@@ -160,61 +147,6 @@ class Study:
         Raises:
             StudyError: the storage cannot be reached or does not hold the study.
         """
-        import optuna
+        from autodistill.optuna_storage.open import load_study  # Optuna: half a second
 
-        from autodistill.tuning.storage import open_storage
-
-        if "***" in self.storage:
-            raise StudyError(f"the storage {self.storage!r} needs its password: give the whole URL, Study.open(folder, storage=URL)")
-        if self.storage == default_storage(self.folder) and not (self.folder / "optuna.db").exists():
-            raise StudyError(f"the study {self.folder} has lost its optuna.db; its trials can still be read from trials.parquet")
-        try:
-            return optuna.load_study(study_name=self.name, storage=open_storage(self.storage))
-        except KeyError:
-            raise StudyError(f"the storage {without_password(self.storage)!r} does not hold a study {self.name!r}") from None
-
-
-def default_storage(folder: Path) -> str:
-    """URL of the SQLite file in a study's folder."""
-    return f"sqlite:///{folder / 'optuna.db'}"
-
-
-def read_about(folder: Path) -> dict[str, Any] | None:
-    """study.json, None where there is none.
-
-    Raises:
-        StudyError: it cannot be read, or a newer autodistill wrote it.
-    """
-    path = folder / "study.json"
-    if not path.exists():
-        return None
-    try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-        schema = about["schema"]
-    except (OSError, ValueError, KeyError, TypeError) as cause:
-        raise StudyError(
-            f"{path} cannot be read ({type(cause).__name__}: {cause}); restore it, or start another study with --study"
-        ) from None
-    if schema > SCHEMA:
-        raise StudyError(f"{path} was written by a newer autodistill (schema {schema}, this one reads {SCHEMA}); upgrade autodistill")
-    return about
-
-
-def write_about(folder: Path, about: dict[str, Any]) -> None:
-    """Write study.json in one step."""
-    write_whole(folder / "study.json", json.dumps(about, indent=2, ensure_ascii=False) + "\n")
-
-
-def lock_study(folder: Path) -> filelock.FileLock:
-    """Take a study for this process; released by `.release()`, or by the system where the process is killed.
-
-    Raises:
-        StudyError: another search has it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(folder / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except filelock.Timeout:
-        raise StudyError(f"a search is running on the study {folder}; wait for it, or start another with --study") from None
-    return lock
+        return load_study(self.folder, self.name, self.storage)

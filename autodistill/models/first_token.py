@@ -1,37 +1,42 @@
-"""The last layer of a bert student, computed for the first token alone where nothing else of it is read."""
+"""The last layer of a transformer of transformers' BERT kind, computed for the first token alone where nothing else of it is read."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import Any
 
+import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from autodistill.models.transformer import Transformer
-from autodistill.recipe import Recipe
-from autodistill.train.taps import reads_single_tokens, student_taps
+from autodistill.models.form import TrainingForm
 
 
-class FirstToken:
-    """Trains a bert student without those states of its last layer that neither its head nor an objective reads.
+class FirstToken(TrainingForm):
+    """Trains a student without those states of its last layer that neither its head nor an objective reads.
 
     The head reads the first token. Of the last layer the others only need keys and values (and queries, where an objective on attention
     reads them), so its remaining work, at the usual widths 10/12 of the multiplications, is done for one token of each text. The
-    outputs are the same; the last entry of their states has one token. Other students are left alone.
+    outputs are the same; the last entry of their states has one token.
+
+    inner: the form of the rest of the student. last_layer: a BertLayer of transformers. all_queries: whether an objective reads them.
     """
 
-    def __init__(self, student: nn.Module, recipe: Recipe) -> None:
-        self._layer: Any = None
-        if isinstance(student, Transformer) and not reads_single_tokens(recipe):
-            self._layer = student.model.bert.encoder.layer[-1]
-            self._layer.forward = partial(_forward, self._layer, "attention" in student_taps(recipe))
+    def __init__(self, inner: TrainingForm, last_layer: Any, all_queries: bool) -> None:
+        super().__init__(inner.student)
+        self._inner, self._layer = inner, last_layer
+        last_layer.forward = partial(_forward, last_layer, all_queries)
+
+    def stepped(self, optimizer: torch.optim.Optimizer) -> None:
+        self._inner.stepped(optimizer)
+
+    def copy_weights(self) -> dict[str, Tensor]:
+        return self._inner.copy_weights()
 
     def restore(self) -> None:
-        """Give the student its whole layer back."""
-        if self._layer is not None:
-            del self._layer.forward
-            self._layer = None
+        """Give the student its whole layer back, and what else was changed of it."""
+        self._inner.restore()
+        vars(self._layer).pop("forward", None)
 
 
 def _forward(layer: Any, all_queries: bool, states: Tensor, mask: Tensor | None = None, *_: Any, **__: Any) -> Tensor:

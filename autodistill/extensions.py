@@ -1,0 +1,84 @@
+"""Packages that bring components of their own: found through their entry points and read as source, without being imported.
+
+A package says in its metadata (pyproject.toml) which of its modules or subpackages have components:
+
+    [project.entry-points."autodistill.components"]
+    extras = "kd_extras"
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+
+from autodistill.errors import ComponentError
+
+GROUP = "autodistill.components"
+"""The group of the entry points."""
+
+
+@dataclass(frozen=True)
+class Extension:
+    """An entry point. distribution: name and version of the installed package that has it. module: what it points to."""
+
+    distribution: str
+    module: str
+    attribute: str = ""
+
+    def error(self, problem: str) -> ComponentError:
+        """What is wrong with it, and the way out."""
+        name = self.distribution.partition(" ")[0]
+        return ComponentError(
+            f"the package {self.distribution} says that {self.module} has components of autodistill, and {problem}. "
+            f"Install a version that is right, or take it away: pip uninstall {name}"
+        )
+
+    def sources(self) -> Iterator[tuple[str, Path]]:
+        """The name and the file of the module, or of every module of the package.
+
+        Raises:
+            ComponentError: there is no such module, or it is no Python source.
+        """
+        if self.attribute:
+            raise self.error(f"it points to {self.module}:{self.attribute}; it should point to a module or package")
+        spec = _find(self.module)
+        if spec is None:
+            raise self.error("there is no such module")
+        if not spec.submodule_search_locations:
+            if spec.origin is None or not Path(spec.origin).is_file() or not spec.origin.endswith(".py"):
+                raise self.error(f"it is no Python file ({spec.origin})")
+            yield self.module, Path(spec.origin)
+            return
+        for folder in map(Path, spec.submodule_search_locations):
+            if not folder.is_dir():
+                raise self.error(f"{folder} is no folder; packages in zip files are not read")
+            for path in sorted(folder.rglob("*.py")):
+                inside = path.relative_to(folder).with_suffix("").parts
+                yield ".".join((self.module, *(part for part in inside if part != "__init__"))), path
+
+
+def extensions() -> list[Extension]:
+    """Every entry point of the group, sorted."""
+    found = []
+    for point in importlib.metadata.entry_points(group=GROUP):
+        name = f"{point.dist.name} {point.dist.version}" if point.dist is not None else point.name
+        found.append(Extension(name, point.module, point.attr))
+    return sorted(found, key=lambda item: (item.distribution, item.module))
+
+
+def _find(module: str) -> ModuleSpec | None:
+    """Where a module is. `importlib.util.find_spec` would import the packages that it lies in."""
+    places, name, spec = None, "", None
+    for part in module.split("."):
+        name = f"{name}.{part}".strip(".")
+        spec = next((found for finder in sys.meta_path if (found := finder.find_spec(name, places)) is not None), None)
+        if spec is None:
+            return None
+        places = spec.submodule_search_locations
+        if places is None and name != module:
+            return None
+    return spec

@@ -1,0 +1,184 @@
+"""A family of students: how they are built, trained, exported, opened and described. One object, in one file, for each family.
+
+A family is a class that is marked as a component. Its method `build` has the fields of the student's recipe as keyword-only parameters:
+
+    @component("student", kind="cnn", tasks=TEXT, title="CNN", size=("channels",))
+    class CnnFamily(TorchTextFamily):
+        def build(self, context: StudentContext, *, channels: Annotated[int, Field(ge=4)] = 128) -> Cnn: ...
+
+Its name is what recipes and spaces say (`student.family`); one that asks for `variant` has many members, named after a colon
+(`timm:resnet10t`). What the mark says beside the tasks is for those who know students by their records (families.py).
+"""
+
+from __future__ import annotations
+
+import importlib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from autodistill.models.base import StudentModule
+from autodistill.models.form import TrainingForm, TrialReads
+from autodistill.models.used_rows import UsedRows
+from autodistill.models.vocabulary import TrimmedEmbedding
+from autodistill.models.writing import write_json, write_loader, write_tokenizer, write_weights
+
+if TYPE_CHECKING:
+    from autodistill.parts import Component
+    from autodistill.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class SavedStudent:
+    """A trained student, read back. facts: student.json (train/students.py). tokenizer: folder of its files, None where it has none."""
+
+    model: StudentModule
+    recipe: Recipe
+    facts: dict[str, Any]
+    tokenizer: Path | None
+
+
+class StudentFamily(ABC):
+    """What there is to know about the students of one family. It has no state: what a method needs is in its arguments."""
+
+    library: ClassVar[str]
+    """The library that opens an exported student, as the Hugging Face hub names it."""
+
+    # building and training
+
+    @abstractmethod
+    def build(self, *args: Any, **fields: Any) -> StudentModule:
+        """A student ready to train; its random weights are drawn from torch's generator.
+
+        Args:
+            args: the StudentContext, and the variant where the method asks for it.
+            fields: the fields of the recipe.
+
+        Raises:
+            RecipeError: the fields do not go together, or the student cannot start from this teacher.
+            ModelError: the model does not exist, or its weights cannot be had.
+        """
+
+    def untrained(self, part: Component) -> Component:
+        """The recipe's student with the start that costs least: for students to be measured, or to be filled with saved weights."""
+        return part.model_copy(update={"init": "random"}) if "init" in part.own_names else part
+
+    def word_table(self, student: Any) -> nn.Embedding | None:
+        """The word embeddings, whose outputs are mixed where rows are (mixup); None where there are none."""
+        return None
+
+    def training_form(self, student: Any, reads: TrialReads) -> TrainingForm:
+        """The form that the student is trained in; it may change the student until it is restored."""
+        table = self.word_table(student)
+        if table is None or reads.ids is None or isinstance(table, TrimmedEmbedding):
+            return TrainingForm(student)
+        return UsedRows(student, table, reads.ids, reads.pad_id)
+
+    # the exported folder
+
+    @abstractmethod
+    def last_layer(self, student: Any) -> nn.Linear:
+        """The layer that gives the logits: its weight (C, D) and bias (C,) take in the scale that targets were learned on."""
+
+    @abstractmethod
+    def write(self, folder: Path, saved: SavedStudent, names: dict[int, str]) -> dict[str, Any]:
+        """Write the folder's weights (model.safetensors), configuration, and tokenizer or transform; names are those of the outputs.
+
+        Returns:
+            what stands in the folder's student.json: `format`, `inputs` (the names of what the model reads, in its order), for texts
+            `max_length`, for images `image_size`, `mean` and `std`, and what `open` and `usage` need.
+        """
+
+    @abstractmethod
+    def open(self, folder: Path, about: dict[str, Any]) -> nn.Module:
+        """A written student in evaluation mode: from its inputs, tensors in their order, to logits (B, C). about: its student.json."""
+
+    @abstractmethod
+    def usage(self, about: dict[str, Any], pairs: bool) -> str:
+        """Lines of Python that open the folder `FOLDER` and ask the student, for the model card.
+
+        about: its student.json. pairs: whether rows are pairs of texts.
+        """
+
+    def written_note(self, params: int) -> str:
+        """Why a written student has another number of parameters, `params`, for the model card."""
+        return f"It is written with {params:,} parameters in all."
+
+    def ready_for_onnx(self, module: nn.Module) -> nn.Module:
+        """What should be traced of a student that `open` has opened; may change it."""
+        return module
+
+
+class TextFamily(StudentFamily):
+    """Students that read texts with their teacher's tokenizer, which is written beside them."""
+
+    def write_tokenizer(self, folder: Path, saved: SavedStudent, inputs: list[str]) -> None:
+        """Write the tokenizer. inputs: what the model reads of it."""
+        assert saved.tokenizer is not None
+        write_tokenizer(folder, saved.tokenizer, inputs, saved.facts["context"])
+
+
+class TorchTextFamily(TextFamily):
+    """Text students that no library knows: written with a load.py that needs torch, safetensors and tokenizers.
+
+    Their modules have `embedding` (an nn.Embedding), `pairs` and `classifier`. loader: the module whose source is load.py. It has
+    `load(folder)`, which returns the model and the tokenizer, and `encode(tokenizer, rows)`; its model takes `sizes` as keywords, and
+    `rows`, a buffer with the embedding that stands for each token id.
+    """
+
+    library = "pytorch"
+    loader: ClassVar[str]
+
+    @abstractmethod
+    def sizes(self, student: Any) -> dict[str, Any]:
+        """The keyword arguments of the model in load.py, beside those of the word embeddings and `pairs`."""
+
+    def weight_name(self, name: str) -> str:
+        """The name in load.py of one of the student's weights."""
+        return name
+
+    def word_table(self, student: Any) -> nn.Embedding | None:
+        """The embedding."""
+        table: nn.Embedding = student.embedding
+        return table
+
+    def last_layer(self, student: Any) -> nn.Linear:
+        """The classifier."""
+        layer: nn.Linear = student.classifier
+        return layer
+
+    def write(self, folder: Path, saved: SavedStudent, names: dict[int, str]) -> dict[str, Any]:
+        """See `StudentFamily`."""
+        student: Any = saved.model
+        context, words = saved.facts["context"], student.embedding
+        weights: dict[str, Tensor] = {
+            self.weight_name(name): value for name, value in student.state_dict().items() if not name.startswith("embedding.")
+        }
+        weights["embedding.weight"] = words.weight
+        weights["rows"] = words.rows.long() if isinstance(words, TrimmedEmbedding) else torch.arange(len(words.weight))
+        sizes = {"vocabulary": context["vocab_size"], "pieces": len(words.weight), "embedding_size": words.embedding_dim}
+        sizes |= self.sizes(student) | {"pairs": student.pairs}
+        write_weights(folder, weights)
+        config = {"architecture": saved.recipe.student.name, "model": sizes, "id2label": names, "max_length": context["max_length"]}
+        write_json(folder / "config.json", config)
+        inputs = ["input_ids", "attention_mask", *(["token_type_ids"] if student.pairs else [])]
+        self.write_tokenizer(folder, saved, inputs)
+        write_loader(folder, self.loader)
+        return {"format": "torch", "inputs": inputs, "max_length": context["max_length"]}
+
+    def open(self, folder: Path, about: dict[str, Any]) -> nn.Module:
+        """As load.py does."""
+        module: nn.Module = importlib.import_module(self.loader).load(folder)[0]
+        return module
+
+    def usage(self, about: dict[str, Any], pairs: bool) -> str:
+        """By load.py."""
+        rows = '[("a text", "the other")]' if pairs else '["a text"]'
+        return (
+            "from load import encode, load  # load.py in this folder; needs torch, safetensors and tokenizers\n\n"
+            f"model, tokenizer = load(FOLDER)\nlogits = model(*encode(tokenizer, {rows}))\n"
+        )

@@ -1,0 +1,110 @@
+"""What families of transformers models have in common: how they are exported and opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from autodistill.models.family import SavedStudent, TextFamily
+from autodistill.models.sources import quiet
+from autodistill.models.transformer import Transformer, head_layer
+from autodistill.models.vocabulary import TrimmedEmbedding
+from autodistill.task_types import target_of
+
+_INPUTS = ["input_ids", "attention_mask", "token_type_ids"]
+
+
+class TransformersFamily(TextFamily):
+    """Students that are a `Transformer`: written as a folder of transformers."""
+
+    library = "transformers"
+
+    def word_table(self, student: Transformer) -> nn.Embedding:
+        """The model's input embeddings."""
+        table: nn.Embedding = student.model.get_input_embeddings()
+        return table
+
+    def last_layer(self, student: Transformer) -> nn.Linear:
+        """The last linear layer of the head."""
+        return head_layer(student.model, student.model.config.num_labels)[1]
+
+    def write(self, folder: Path, saved: SavedStudent, names: dict[int, str]) -> dict[str, Any]:
+        """See `StudentFamily`."""
+        assert isinstance(saved.model, Transformer)
+        model, context = saved.model.model, saved.facts["context"]
+        config = model.config
+        config.id2label, config.label2id = names, {name: number for number, name in names.items()}
+        config.problem_type = target_of(saved.recipe.task).problem_type
+        words = model.get_input_embeddings()
+        if isinstance(words, TrimmedEmbedding):  # transformers knows one row for each id, so the rows that pieces share are written out
+            model.set_input_embeddings(words.expanded())
+            config.vocab_size, config.pad_token_id = context["vocab_size"], context["pad_id"]
+        with quiet():
+            model.save_pretrained(folder)
+        self.write_tokenizer(folder, saved, ["input_ids", "token_type_ids", "attention_mask"])
+        return {"format": "transformers", "inputs": _INPUTS, "max_length": context["max_length"]}
+
+    def open(self, folder: Path, about: dict[str, Any]) -> nn.Module:
+        """With transformers."""
+        from transformers import AutoModelForSequenceClassification
+
+        with quiet():
+            model = AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
+        return _Logits(model).eval()
+
+    def usage(self, about: dict[str, Any], pairs: bool) -> str:
+        """With transformers."""
+        row = '"a text", "the other"' if pairs else '"a text"'
+        return (
+            "from transformers import AutoModelForSequenceClassification, AutoTokenizer\n\n"
+            "tokenizer = AutoTokenizer.from_pretrained(FOLDER)\n"
+            "model = AutoModelForSequenceClassification.from_pretrained(FOLDER)\n"
+            f'logits = model(**tokenizer({row}, truncation=True, return_tensors="pt")).logits\n'
+        )
+
+    def written_note(self, params: int) -> str:
+        """A trimmed vocabulary is written out."""
+        return (
+            "The student has word embeddings for the pieces of its training rows only; transformers wants one for every token, so they "
+            f"are written out, {params:,} parameters in all. `autodistill export` to ONNX keeps them shared."
+        )
+
+    def ready_for_onnx(self, module: nn.Module) -> nn.Module:
+        """Undo what transformers' format makes of a trimmed vocabulary."""
+        for path, table in list(module.named_modules()):
+            if isinstance(table, nn.Embedding) and path.endswith("word_embeddings"):
+                weight, rows = table.weight.detach().unique(dim=0, return_inverse=True)
+                if len(weight) < 0.9 * len(rows):
+                    module.set_submodule(path, _SharedRows(weight, rows))
+        return module
+
+
+class _Logits(nn.Module):
+    """A transformers model that gives its logits alone."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
+        """(B, T) int64 each → logits (B, C)."""
+        logits: Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids).logits
+        return logits
+
+
+class _SharedRows(nn.Module):
+    """An embedding in which many ids have the same row: each row once, and which one an id has."""
+
+    rows: Tensor
+
+    def __init__(self, weight: Tensor, rows: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("rows", rows)
+        self.weight = nn.Parameter(weight, requires_grad=False)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """(…) int64 → (…, width)."""
+        return nn.functional.embedding(self.rows[ids], self.weight)

@@ -1,0 +1,1 @@
+"""The Optuna storages of studies: journals, databases, and how a search writes to them."""

@@ -1,0 +1,103 @@
+"""The Optuna storage of a study: a journal in its folder, or a database by its URL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import optuna
+from optuna.storages import BaseStorage, RDBStorage
+from sqlalchemy import event
+
+from autodistill.errors import StudyError
+from autodistill.optuna_storage.journal import BufferedJournal, open_journal
+from autodistill.optuna_storage.mirror import Mirror
+from autodistill.study_folder import JOURNAL, default_storage, has_default_storage
+from autodistill.tuning.settings import without_password
+
+SavedStorage: TypeAlias = BufferedJournal | Mirror
+"""An Optuna storage for the one process that writes a study: it answers from memory, and `save` writes what is new."""
+
+
+def open_storage(url: str) -> BaseStorage:
+    """Open a study's storage to read it, also while a search writes to it, or to write a few things to it.
+
+    Args:
+        url: a journal's path, NAME.journal, or a database's URL. SQLite is made quick (a write-ahead log) and patient with readers.
+
+    Raises:
+        StudyError: it cannot be opened.
+    """
+    try:
+        return open_journal(Path(url)) if is_journal(url) else _open_database(url)
+    except Exception as cause:  # a broken file's, SQLAlchemy's own, its drivers', missing drivers
+        raise _not_opened(url, cause) from None
+
+
+def open_to_search(url: str, study_name: str) -> SavedStorage:
+    """Open a study's storage for the search that alone writes to this study, whether the storage holds it already or not.
+
+    Raises:
+        StudyError: it cannot be opened.
+    """
+    try:
+        return BufferedJournal(Path(url)) if is_journal(url) else Mirror(_open_database(url), study_name)
+    except Exception as cause:
+        raise _not_opened(url, cause) from None
+
+
+def is_journal(url: str) -> bool:
+    """Whether a storage is a journal's path, and no database's URL."""
+    return url.endswith(".journal") and "://" not in url
+
+
+def _open_database(url: str) -> RDBStorage:
+    if not url.startswith("sqlite"):
+        return RDBStorage(url)
+    storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
+    event.listen(storage.engine, "connect", _quicken)
+    storage.engine.dispose()
+    return storage
+
+
+def _quicken(connection: Any, _: Any) -> None:
+    # With a write-ahead log and NORMAL, a killed process loses nothing, and a commit need not wait for the disk.
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def _not_opened(url: str, cause: Exception) -> StudyError:
+    first_line = str(cause).strip().partition("\n")[0]
+    return StudyError(
+        f"the storage {without_password(url)!r} cannot be opened ({type(cause).__name__}: {first_line}). Give the URL of a database, "
+        "such as sqlite:///trials.db or postgresql://user:password@host/database, or leave it out."
+    )
+
+
+def close_storage(storage: BaseStorage) -> None:
+    """Let go of a database's files."""
+    database = storage.database if isinstance(storage, Mirror) else storage
+    if isinstance(database, RDBStorage):
+        database.remove_session()
+        database.engine.dispose()
+
+
+def study_exists(storage: BaseStorage, name: str) -> bool:
+    """Whether the storage holds a study of this name."""
+    return any(study.study_name == name for study in storage.get_all_studies())
+
+
+def load_study(folder: Path, name: str, storage: str) -> optuna.Study:
+    """The Optuna study of a study's folder, from its storage.
+
+    Raises:
+        StudyError: the storage cannot be reached or does not hold the study.
+    """
+    if "***" in storage:
+        raise StudyError(f"the storage {storage!r} needs its password: give the whole URL, Study.open(folder, storage=URL)")
+    if storage == default_storage(folder) and not has_default_storage(folder):
+        raise StudyError(f"the study {folder} has lost its {JOURNAL}; its trials can still be read from trials.parquet")
+    try:
+        return optuna.load_study(study_name=name, storage=open_storage(storage))
+    except KeyError:
+        raise StudyError(f"the storage {without_password(storage)!r} does not hold a study {name!r}") from None

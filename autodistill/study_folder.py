@@ -1,0 +1,81 @@
+"""A study's folder: what lies where in it, and how it is written.
+
+study.json         what was asked, of which dataset, on which machines
+optuna.journal     the Optuna study: the truth (unless another storage was asked for; studies of older versions have an optuna.db)
+trials.parquet     every trial as a TrialRecord
+recommended.yaml   the best recipe
+best/              the best student
+students/          the best few students, by trial number
+search.log         tracebacks of failed trials
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from autodistill.errors import StudyError
+from autodistill.storage import write_whole
+
+SCHEMA = 1
+JOURNAL = "optuna.journal"
+
+
+def default_storage(folder: Path) -> str:
+    """The Optuna storage in a study's folder: a journal's path; the URL of a SQLite file where an older version has made the study."""
+    database = folder / "optuna.db"
+    return f"sqlite:///{database}" if database.exists() and not (folder / JOURNAL).exists() else str(folder / JOURNAL)
+
+
+def has_default_storage(folder: Path) -> bool:
+    """Whether a study's folder holds its Optuna storage."""
+    return (folder / JOURNAL).exists() or (folder / "optuna.db").exists()
+
+
+def read_about(folder: Path) -> dict[str, Any] | None:
+    """study.json, None where there is none.
+
+    Raises:
+        StudyError: it cannot be read, or a newer autodistill wrote it.
+    """
+    path = folder / "study.json"
+    if not path.exists():
+        return None
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+        schema = about["schema"]
+    except (OSError, ValueError, KeyError, TypeError) as cause:
+        raise StudyError(
+            f"{path} cannot be read ({type(cause).__name__}: {cause}); restore it, or start another study with --study"
+        ) from None
+    if schema > SCHEMA:
+        raise StudyError(f"{path} was written by a newer autodistill (schema {schema}, this one reads {SCHEMA}); upgrade autodistill")
+    return about
+
+
+def write_about(folder: Path, about: dict[str, Any]) -> None:
+    """Write study.json in one step."""
+    write_whole(folder / "study.json", json.dumps(about, indent=2, ensure_ascii=False) + "\n")
+
+
+def lock_study(folder: Path) -> filelock.FileLock:
+    """Take a study for this process; released by `.release()`, or by the system where the process is killed.
+
+    Raises:
+        StudyError: another search has it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise StudyError(f"a search is running on the study {folder}; wait for it, or start another with --study") from None
+    return lock
+
+
+def study_names(folder: Path) -> list[str]:
+    """The studies in a folder."""
+    return sorted(item.parent.name for item in folder.glob("*/study.json"))

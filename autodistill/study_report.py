@@ -1,0 +1,87 @@
+"""A study for others: report.html, one file that needs no network, and the JSON object of `--json`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from autodistill.errors import StudyError
+from autodistill.ranking import rank, was_interrupted
+from autodistill.recommend.library import library
+from autodistill.records import BASELINES
+from autodistill.report.importance import component_importance
+from autodistill.report.leaderboard import counted_score, finite
+from autodistill.storage import write_whole
+from autodistill.study import Study
+from autodistill.tuning.settings import without_password
+
+
+def render(study: Study) -> str:
+    """The page of a study."""
+    from autodistill.dashboards.page import Subject, render_subject  # Plotly: a second
+
+    recipe = study.folder / "recommended.yaml"
+    text = recipe.read_text(encoding="utf-8") if recipe.exists() else ""
+    return render_subject(Subject(study.name, study.trial_records, study.limits, study.settings, study.about, text))
+
+
+def write_report(study: Study, path: Path | None = None) -> Path:
+    """Write a study's report: report.html in its folder, or the file that is asked for. Returns where it is.
+
+    Raises:
+        StudyError: the file cannot be written.
+    """
+    return _write(path or study.folder / "report.html", render(study))
+
+
+def write_report_of_all(path: Path) -> Path:
+    """Write the report across all recorded studies. Returns where it is.
+
+    Raises:
+        StudyError: there are no recorded studies, or the file cannot be written.
+    """
+    from autodistill.dashboards.page_all import render_all
+
+    return _write(path, render_all(library()))
+
+
+def _write(place: Path, page: str) -> Path:
+    try:
+        write_whole(place, page)
+    except OSError as cause:
+        raise StudyError(f"the report cannot be written to {place} ({cause}); give another file with --out") from None
+    return place
+
+
+def summary(study: Study, seconds: Mapping[str, float]) -> dict[str, Any]:
+    """The JSON object of `--json`. seconds: by stage, and `total`. Numbers that are not finite become None."""
+    records = study.trial_records
+    ranked = rank(records, study.limits)
+    best = ranked[0] if ranked else None
+    scores = {record.role: counted_score(record) for record in records if record.role in BASELINES and not was_interrupted(record)}
+    recommended = study.folder / "recommended.yaml"
+    found = {
+        "study": study.name,
+        "folder": str(study.folder),
+        "storage": without_password(study.storage),
+        "teacher_score": study.teacher_score,
+        "teacher_params": study.teacher.params,
+        "teacher_latency_ms": study.teacher.latency_ms,
+        "baselines": {role: scores.get(role) for role in BASELINES},
+        "best": None
+        if best is None
+        else {
+            "score": best.score,
+            "recipe": best.recipe,
+            "params": best.params,
+            "latency_ms": best.latency_ms,
+            "retention": best.retention,
+        },
+        "importance": asdict(component_importance(records)),
+        "counts": {state: study.counts[state] for state in ("complete", "pruned", "fail")},
+        "recommended": str(recommended) if best is not None and recommended.exists() else None,
+        "seconds": {stage: round(seconds.get(stage, 0.0), 3) for stage in ("teacher", "outputs", "trials", "total")},
+    }
+    return {name: finite(value) for name, value in found.items()}

@@ -1,0 +1,1 @@
+"""What autodistill reads: every file here."""
