@@ -25,7 +25,7 @@ from autodistill.facts import DatasetFacts, TeacherRef
 from autodistill.limits import Feasible
 from autodistill.optuna_storage.open import SavedStorage, close_storage, is_journal, open_to_search, study_exists
 from autodistill.ranking import count, was_interrupted
-from autodistill.recipe import Recipe, Teacher
+from autodistill.recipe import ADDED, Recipe, Teacher
 from autodistill.records import Role
 from autodistill.space import Space
 from autodistill.storage import write_whole
@@ -297,10 +297,7 @@ def _refuse_differences(before: dict[str, Any], now: dict[str, Any]) -> None:
     old, new = before["settings"], now["settings"]
     same = [(name, old[name], new[name]) for name in ("seed", "max_epochs", "max_params", "max_latency_ms")]
     same += [(f"dataset {name}", before["dataset"][name], now["dataset"][name]) for name in ("task", "metric", "fingerprint")]
-    measured = {field.name for field in dataclasses.fields(TeacherRef)}
-    parts, parts_now = (
-        [{name: value for name, value in item.items() if name not in measured} for item in about["teachers"]] for about in (before, now)
-    )
+    parts, parts_now = ([_asked(item) for item in about["teachers"]] for about in (before, now))
     same += [("teachers", parts, parts_now), ("space name", before["space"]["name"], now["space"]["name"])]
     parameters, parameters_now = before["space"]["parameters"], now["space"]["parameters"]
     same += [(f"space: {path}", parameters.get(path), parameters_now.get(path)) for path in {**parameters, **parameters_now}]
@@ -310,6 +307,13 @@ def _refuse_differences(before: dict[str, Any], now: dict[str, Any]) -> None:
             f"the study {before['study']!r} was asked something else: {'; '.join(found[:3])}. "
             "Resume it with what it was asked, or start another with --study NAME"
         )
+
+
+def _asked(teacher: dict[str, Any]) -> dict[str, Any]:
+    """What of a teacher was asked: what was measured is left out, and so are fields that came later and say nothing new."""
+    measured = {field.name for field in dataclasses.fields(TeacherRef)}
+    before = {name: value for (part, name), value in ADDED.items() if part == "teacher"}
+    return {name: value for name, value in teacher.items() if name not in measured and before.get(name, ...) != value}
 
 
 def _emitter(listen: Listen, folder: Path) -> Listen:

@@ -24,7 +24,7 @@ from autodistill.teacher.text import pooling_of_files
 
 
 def asked(folder: Path, **fields: Any) -> Teacher:
-    given = {"model": str(folder), "pooling": "mean", "head_init": "probe", "max_steps": 4, "patience": 4, "max_length": 32}
+    given = {"model": str(folder), "pooling": "mean", "head_init": "probe", "epochs": 9, "max_steps": 4, "patience": 4, "max_length": 32}
     return Teacher(**given | {"batch_size": 16, "learning_rate": 1e-3} | fields)
 
 

@@ -31,7 +31,7 @@ def source(tmp_path: Path) -> Path:
 
 
 def asked(folder: Path, **fields: Any) -> Teacher:
-    given = {"model": str(folder), "pooling": "mean", "head_init": "probe", "max_steps": 40, "patience": 10, "max_length": 32}
+    given = {"model": str(folder), "pooling": "mean", "head_init": "probe", "epochs": 99, "max_steps": 40, "patience": 10, "max_length": 32}
     return Teacher(**given | {"batch_size": 16, "learning_rate": 3e-3, "head_learning_rate": 1e-2} | fields)
 
 
@@ -125,6 +125,25 @@ def test_whole_epochs_have_the_floor_too(source: Path) -> None:
     assert run.whole_epochs(start(run, 24))[1] == 2 * run.per_epoch
 
 
+@pytest.mark.parametrize(
+    ("fields", "steps"),
+    [
+        ({"epochs": 2, "max_steps": 100}, 4),  # two steps an epoch
+        ({"epochs": 2, "max_steps": 3}, 3),
+        ({"epochs": 2, "min_steps": 7, "max_steps": 100}, 7),
+        ({"epochs": 2, "min_steps": 7, "max_steps": 5}, 5),
+        ({"epochs": 0, "max_steps": 5}, 0),
+    ],
+)
+def test_how_many_steps_there_are(source: Path, fields: dict[str, Any], steps: int) -> None:
+    dataset, seen = text_dataset(32), list[Any]()
+    kept = finetune_teacher(dataset, asked(source, patience=100, **fields), 0, device="cpu", progress=seen.append)
+    taken = [now for now in seen if isinstance(now, TeacherProgress)]
+    assert [now.step for now in taken[-1:]] == ([steps] if steps else [])
+    same = asked(source, patience=100, epochs=50, max_steps=steps)
+    assert finetune_teacher(dataset, same, 0, device="cpu") == replace(kept, reused=True)
+
+
 def test_the_probe_is_the_head_that_training_starts_from(source: Path) -> None:
     dataset, teacher = text_dataset(96), asked(source, max_steps=0)
     kept = finetune_teacher(dataset, teacher, 0, device="cpu")
@@ -201,7 +220,14 @@ def test_a_random_teacher_is_neither_probed_nor_calibrated(source: Path) -> None
 def test_images_are_probed_fine_tuned_and_calibrated() -> None:
     dataset = image_dataset()
     teacher = Teacher(
-        model="timm:resnet10t", init="scratch", head_init="probe", max_steps=8, patience=8, batch_size=16, calibration="temperature"
+        model="timm:resnet10t",
+        init="scratch",
+        head_init="probe",
+        epochs=2,
+        max_steps=8,
+        patience=8,
+        batch_size=16,
+        calibration="temperature",
     )
     kept = finetune_teacher(dataset, teacher, 0, device="cpu")
     assert kept.probe_score is not None
