@@ -23,16 +23,10 @@ from autodistill.models.fitting import cpu_threads, make_optimizer, training_bat
 from autodistill.option import takes
 from autodistill.prepare import prepare
 from autodistill.recipe import Recipe
-<<<<<<< HEAD:autodistill/recommend_api.py
-from autodistill.recommend.library import RecordedStudy, library
-from autodistill.recommend.recommender import Recommendation, Recommender
-from autodistill.recommend.table import NewDataset
-from autodistill.settings import RecommendSettings
-=======
 from autodistill.recommender.library import RecordedStudy, library
 from autodistill.recommender.recommender import Recommendation, Recommender
 from autodistill.recommender.table import NewDataset
->>>>>>> rooms:autodistill/recommending.py
+from autodistill.settings import RecommendSettings
 from autodistill.space import Space
 from autodistill.stages import Stage
 from autodistill.tasks.base import Dataset

@@ -23,7 +23,7 @@ from autodistill.errors import RecipeError, SpaceError, UsageError
 from autodistill.export.distill import distill
 from autodistill.option import QUESTION, Settings, setting
 from autodistill.recipe import Recipe
-from autodistill.recommend_api import recommend
+from autodistill.recommending import recommend
 from autodistill.settings import DatasetSettings, DistillSettings, RecommendSettings, SearchSettings, default_name
 from autodistill.space import Space
 from autodistill.values import TEXT, many

@@ -25,7 +25,7 @@ from autodistill.facts import DatasetFacts, TeacherRef, study_epochs, study_limi
 from autodistill.limits import Feasible, Limits
 from autodistill.optuna_storage.open import SavedStorage, close_storage, is_journal, open_to_search, study_exists
 from autodistill.ranking import count, was_interrupted
-from autodistill.recipe import Recipe, Teacher
+from autodistill.recipe import ADDED, Recipe, Teacher
 from autodistill.records import Role
 from autodistill.settings import SearchSettings
 from autodistill.space import Space
@@ -307,10 +307,7 @@ def _refuse_differences(before: dict[str, Any], now: dict[str, Any]) -> None:
     """A resume goes on with the same question: more trials are fine, other data or limits are another study."""
     same = list(zip(_ASKED, _asked(before), _asked(now), strict=True))
     same += [(f"dataset {name}", before["dataset"][name], now["dataset"][name]) for name in ("task", "metric", "fingerprint")]
-    measured = {field.name for field in dataclasses.fields(TeacherRef)}
-    parts, parts_now = (
-        [{name: value for name, value in item.items() if name not in measured} for item in about["teachers"]] for about in (before, now)
-    )
+    parts, parts_now = ([_asked_teacher(item) for item in about["teachers"]] for about in (before, now))
     same += [("teachers", parts, parts_now), ("space name", before["space"]["name"], now["space"]["name"])]
     parameters, parameters_now = before["space"]["parameters"], now["space"]["parameters"]
     same += [(f"space: {path}", parameters.get(path), parameters_now.get(path)) for path in {**parameters, **parameters_now}]
@@ -346,6 +343,13 @@ def longest(space: Space) -> int:
     if domains is None:
         return space.defaults().training.epochs
     return int(max(max(domain.choices) if domain.choices else domain.high or domain.default for domain in domains))
+
+
+def _asked_teacher(teacher: dict[str, Any]) -> dict[str, Any]:
+    """What of a teacher was asked: what was measured is left out, and so are fields that came later and say nothing new."""
+    measured = {field.name for field in dataclasses.fields(TeacherRef)}
+    before = {name: value for (part, name), value in ADDED.items() if part == "teacher"}
+    return {name: value for name, value in teacher.items() if name not in measured and before.get(name, ...) != value}
 
 
 def _emitter(listen: Listen, folder: Path) -> Listen:
