@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from autodistill.components import component
-from autodistill.losses.tensors import SHORTEST, centred, full_precision, positions, spread, unit
+from autodistill.losses.tensors import SHORTEST, full_precision, positions, spread, unit
 
 MAX_POSITIONS = 256
 """With tokens: tokens, how many positions of a batch are scored against each other (the matrix has its square). Larger batches
@@ -65,7 +65,10 @@ class Standardise(nn.Module):
 
     def forward(self, states: Tensor) -> Tensor:
         """States (…, D) at mean 0 and variance 1; one of equal numbers, or nearly 0, is left as it is, less its mean."""
-        return (centred(states, -1, SHORTEST) * math.sqrt(states.shape[-1])).to(states.dtype)
+        apart = states - states.mean(dim=-1, keepdim=True)
+        length, before = (torch.linalg.vector_norm(full_precision(part.detach()), dim=-1, keepdim=True) for part in (apart, states))
+        flat = length <= (SHORTEST * before).clamp(min=SHORTEST)
+        return torch.where(flat, apart, F.layer_norm(states, states.shape[-1:], eps=1e-12))
 
 
 class Separable(nn.Module):

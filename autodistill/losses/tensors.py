@@ -36,15 +36,15 @@ def unit(vectors: Tensor, dim: int = -1, shortest: float | Tensor = SHORTEST) ->
     return vectors / length.masked_fill(length <= shortest, 1.0)
 
 
-def centred(vectors: Tensor, dim: int, shortest: float = 0.0) -> Tensor:
+def centred(vectors: Tensor, dim: int) -> Tensor:
     """The vectors along `dim` less their mean, at length 1, in full precision.
 
-    One that is then not longer than `shortest`, or than SHORTEST of its length before, is left so: what equal numbers leave is noise.
+    One that is then not longer than SHORTEST of its length before is left so: what equal numbers leave is rounding noise.
     Shapes: vectors (…, D, …) → as vectors.
     """
     vectors = full_precision(vectors)
     length = torch.linalg.vector_norm(vectors.detach(), dim=dim, keepdim=True)
-    return unit(vectors - vectors.mean(dim=dim, keepdim=True), dim, (SHORTEST * length).clamp(min=shortest))
+    return unit(vectors - vectors.mean(dim=dim, keepdim=True), dim, SHORTEST * length)
 
 
 def average(values: Tensor) -> Tensor:

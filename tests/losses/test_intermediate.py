@@ -91,7 +91,6 @@ def test_unit_and_centred_on_what_has_a_direction_and_what_has_none() -> None:
     aside = math.sqrt(0.5)
     assert centred(rows, 1)[[0, 3]].tolist() == [pytest.approx([-aside, 0.0, aside], abs=1e-6)] * 2
     assert centred(rows, 1)[1:3].abs().max() < 1e-7
-    assert centred(rows, 1, shortest=1e-4)[3].abs().max() < 1e-6
 
 
 def test_vid_is_the_gaussian_likelihood_and_torchdistill(states: tuple[Tensor, Tensor, Tensor]) -> None:
