@@ -35,7 +35,7 @@ def setting(default: Any, about: str, metavar: str | None = None, group: str = M
         flag: the option, where it is not called as the field is; without dashes it is a positional argument.
         off: the option's help where the default is True, and the option takes it back.
     """
-    place = {"metavar": metavar, "group": group, "flag": flag, "off": off}
+    place: dict[str, Any] = {"metavar": metavar, "group": group, "flag": flag, "off": off}
     if callable(default):
         return Field(default_factory=default, description=about, json_schema_extra=place)
     return Field(default, description=about, json_schema_extra=place)
