@@ -136,7 +136,7 @@ def _first_task(space: str) -> str:
 
 def default_name(dataset: str) -> str:
     """A study's name from its dataset's: the last part of a path or id, with a dash for what a folder's name should not hold."""
-    name = re.sub(r"[^\w.+@-]+", "-", Path(dataset.rstrip("/")).name.partition(".")[0]).strip("-.")
+    name = re.sub(r"[^\w.+@-]+", "-", Path(dataset.rstrip("/")).name.partition(".")[0]).strip("-.+@")
     return name or "study"
 
 

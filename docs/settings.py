@@ -26,6 +26,7 @@ trials: 40
 ```
 - An option on the command line wins over the file: this search has 60 trials. A list, like `recipes`, is replaced whole.
 - A flag that the file sets is taken back by its opposite: `--no-cold` where the file says `cold: true`.
+- Flags and lists read as in Python: `cold: true`, `recipes: [one.yaml, two.yaml]`; one value alone is a list of one.
 - Paths are seen from the folder where the command runs, not from the file's.
 - A key that is no setting, or a value that cannot be meant, is an error that names the file's line.
 - Numbers may have units everywhere, also in Python: `5M`, `250k`; `30m`, `2h`; `2ms`, `500us`.

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
+import pandas as pd
 import pytest
 
 import autodistill
@@ -19,7 +20,7 @@ from autodistill import keywords
 from autodistill.api import search
 from autodistill.cli.main import parser
 from autodistill.cli.options import add_options, read_options
-from autodistill.errors import RecipeError, SpaceError, UsageError
+from autodistill.errors import DataError, RecipeError, SpaceError, UsageError
 from autodistill.export.distill import distill
 from autodistill.option import QUESTION, Settings, setting
 from autodistill.recipe import Recipe
@@ -107,6 +108,18 @@ def test_settings_survive_json_and_lose_passwords(tmp_path: Path) -> None:
     assert again.folder == tmp_path / "s"
     assert isinstance(again.recipes[1], Recipe)
     assert (data["time_budget"], data["max_params"], data["text_columns"]) == (3600.0, "1/7.5", ["body"])
+
+
+def test_a_list_is_rows_in_python_and_files_everywhere_else(tmp_path: Path, isolated_cache: Path) -> None:
+    rows = SearchSettings(dataset="d", unlabelled=["one text", "another"])
+    (place,) = rows.unlabelled
+    assert list(pd.read_parquet(place)["text"]) == ["one text", "another"]
+    files = SearchSettings(dataset="d", unlabelled=("a.txt", "b.txt"))
+    assert files.unlabelled == ("a.txt", "b.txt")
+    assert read(tmp_path, "dataset: d\nunlabelled: [a.txt, b.txt]\n") == files
+    assert read(tmp_path, "dataset: d\n", "--unlabelled", "a.txt", "--unlabelled", "b.txt") == files
+    assert SearchSettings.from_dict(json.loads(json.dumps(files.to_dict()))) == files
+    assert files.ref.unlabelled == (str(Path("a.txt").absolute()), str(Path("b.txt").absolute()))
 
 
 def test_a_study_of_an_older_version_is_read() -> None:
@@ -256,5 +269,13 @@ def test_files_that_are_named_are_checked_before_the_dataset_is_read(tmp_path: P
     (tmp_path / "own.yaml").write_text(head + "  teacher.model: {value: t}\n  student.family: {value: cnn}\n")
     with pytest.raises(SpaceError, match=r"the parameter is 'training\.epochs'; allowed: teacher\.model, student\.family"):
         SearchSettings(dataset="d", space=tmp_path / "own.yaml", max_epochs=3).check()
+    with pytest.raises(DataError, match=r"there is no file or folder .*more\.csv"):
+        DistillSettings(recipe="r.yaml", dataset="d", out="o", unlabelled=str(tmp_path / "more.csv")).check()
+    with pytest.raises(DataError, match="there is no limit"):
+        RecommendSettings(dataset="d", unlabelled="rest").check()
+    with pytest.raises(DataError, match=r"teacher_scores: there is no file .*scores\.csv"):
+        SearchSettings(dataset="d", teacher_scores=str(tmp_path / "scores.csv")).check()
+    with pytest.raises(UsageError, match="a file of scores has no size"):
+        SearchSettings(dataset="d", teacher_scores="scores.csv", max_params="1/7.5").check()
     with pytest.raises(RecipeError, match=r"there is no file .*mine\.yaml"):
         SearchSettings(dataset="d", recipes=str(tmp_path / "mine.yaml")).check()

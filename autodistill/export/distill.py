@@ -100,6 +100,7 @@ def distill(
     tell: Listen = listen or (lambda event: None)
     asked = DistillSettings.read({"recipe": recipe, "dataset": dataset, "out": out, **settings})
     recipe = asked.load_recipe()
+    asked.check()
     target = check_target(Path(asked.out), asked.overwrite)
     data = read_data(asked, tell, with_test=True)
     if recipe.training.unlabelled_share > 0 and data.unlabelled is None:
