@@ -183,10 +183,10 @@ class SearchSettings(SpaceSettings):
         """What a worker needs to open the same rows."""
         return dataclasses.replace(super().ref, teacher_scores=self.teacher_scores)
 
-    @property
-    def held(self) -> dict[str, Any]:
-        """The parameters of the space that are held at a value, by path."""
-        return super().held | ({} if self.max_epochs is None else {"training.epochs": self.max_epochs})
+    def open_space(self, shipped: str, task: str) -> Space:
+        """See `SpaceSettings`; with the epochs that were asked for."""
+        space = super().open_space(shipped, task)
+        return space if self.max_epochs is None else space.with_epochs(self.max_epochs)
 
     def check(self) -> None:
         """Check what can be checked before the dataset is read, also recipes, the teacher's scores, and whether the study is there.
