@@ -118,8 +118,9 @@ class Recommender:
             own = set()
             for record in study.records:
                 training = record.recipe["training"] | budget
-                if record.recipe["objective"]["prediction"]["kind"] != "none":
-                    training |= unlabelled
+                used_some = training.get("unlabelled_share", 0.0) > 0
+                if not unlabelled["unlabelled_share"] or (not used_some and record.recipe["objective"]["prediction"]["kind"] != "none"):
+                    training |= unlabelled  # one that was recorded with unlabelled rows has its own way with them
                 with suppress(RecipeError):  # a kind that does not fit this task
                     own.add(Recipe.parse(record.recipe | {"task": space.task, "teacher": defaults["teacher"], "training": training}))
             found.update(sorted(own, key=lambda recipe: recipe.id))

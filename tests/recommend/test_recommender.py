@@ -129,7 +129,7 @@ def test_default_recipes_fit_every_task(task: str, names: list[str]) -> None:
 
 
 def test_what_many_datasets_have_recorded_and_what_a_search_found_on_one_take_turns() -> None:
-    rng = random.Random(5)
+    rng = random.Random(6)
     common, bad, lucky = (SPACE.sample(rng) for _ in range(3))
     studies = []
     for number in range(4):
