@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from autodistill.api import search
     from autodistill.export.distill import distill
     from autodistill.export.student import load_student
-    from autodistill.recommend_api import recommend
+    from autodistill.recommending import recommend
     from autodistill.study import Study
 
 __all__ = ["Recipe", "Space", "Study", "distill", "load_student", "recommend", "search"]
@@ -22,7 +22,7 @@ _LATER = {
     "Study": "autodistill.study",
     "distill": "autodistill.export.distill",
     "load_student": "autodistill.export.student",
-    "recommend": "autodistill.recommend_api",
+    "recommend": "autodistill.recommending",
 }
 
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from autodistill.limits import Limits
+
 
 @dataclass(frozen=True)
 class DatasetFacts:
@@ -47,3 +49,15 @@ def best_teacher(about: Mapping[str, Any]) -> TeacherRef:
     blank: dict[str, Any] = {"folder": "", "score": about.get("teacher_score")}
     found = [TeacherRef(**blank | {name: item[name] for name in known & set(item)}) for item in about.get("teachers") or [{}]]
     return max(found, key=lambda item: -math.inf if item.score is None else item.score)
+
+
+def study_limits(about: Mapping[str, Any]) -> Limits:
+    """The limits in numbers that a study's description says were kept; older ones have them among the settings."""
+    names = [field.name for field in dataclasses.fields(Limits)]
+    kept = about.get("limits") or {name: about.get("settings", {}).get(name) for name in names}
+    return Limits(**{name: kept.get(name) for name in names})
+
+
+def study_epochs(about: Mapping[str, Any]) -> int | None:
+    """The epochs that a trial of a described study had at most; None where that is not recorded."""
+    return about.get("max_epochs") or about.get("settings", {}).get("max_epochs")

@@ -161,10 +161,10 @@ class Teacher(Part):
     min_steps: Annotated[int, Field(ge=0)] = 0
     """Where `epochs` make up fewer steps, as on a few hundred rows, there are more epochs until they do (Mosbach et al. 2021)."""
     max_steps: Annotated[int, Field(ge=0)] | None = None
-    """In place of `epochs` and `min_steps`: at most so many steps, fewer where the validation split gains nothing any more. 0 leaves the
-    encoder frozen: the probe is the teacher."""
+    """Where `epochs` or `min_steps` make up more steps there are only so many, and training ends before where the validation split gains
+    nothing for `patience` steps. 0 leaves the encoder frozen: the probe is the teacher. None: whole epochs, all of them."""
     patience: Count = 100
-    """How many steps fine-tuning goes on without a gain on the validation split; without meaning where there is no `max_steps`."""
+    """How many steps training goes on without a gain on the validation split; without meaning where `max_steps` is None."""
     batch_size: Count = 32
     learning_rate: Positive = 5e-5
     head_learning_rate: Positive | None = None

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from autodistill.errors import DataError, StudyError
+from autodistill.facts import study_epochs
 from autodistill.features import dataset_features
+from autodistill.option import QUESTION
 from autodistill.ranking import was_interrupted
-from autodistill.recommend.library import own_library, write
+from autodistill.recommender.library import own_library, write
 from autodistill.records import TrialRecord
 from autodistill.study import Study
 from autodistill.tasks import load_dataset
 from autodistill.tasks.catalog import dataset_group
 
-_KEPT = (
-    "space", "teacher", "trials", "max_epochs", "max_params", "max_latency_ms", "params_ratio", "latency_ratio", "seed", "explore",
-    "repeats",
-)  # fmt: skip
+_PERSONAL = {"dataset", "text_columns", "label_column", "recipes"}
+"""Settings that name a user's own files and columns."""
 
 
 def add_study(folder: str | Path, *, name: str | None = None, group: str | None = None, library: str | Path | None = None) -> Path:
@@ -42,7 +43,8 @@ def add_study(folder: str | Path, *, name: str | None = None, group: str | None 
     if not any(record.state == "complete" for record in records):
         raise StudyError(f"{study.folder} has no complete trial, so there is nothing to learn from it; search first")
     settings, facts = study.settings, study.about["dataset"]
-    data = load_dataset(settings.dataset)
+    asked = settings.to_dict()
+    data = load_dataset(settings.ref)
     if data.fingerprint != facts["fingerprint"]:
         raise DataError(f"the dataset {data.name!r} has changed since the study {study.name!r} was made; search again on what it is now")
     about = {
@@ -51,7 +53,11 @@ def add_study(folder: str | Path, *, name: str | None = None, group: str | None 
         "dataset": {**facts, "classes": list(data.classes or []), "validation_rows": len(data.validation)},
         "teachers": [{key: value for key, value in teacher.items() if key != "folder"} for teacher in study.about["teachers"]],
         "teacher_score": study.teacher_score,
-        "settings": {"limit_train": settings.dataset.limit_train} | {key: getattr(settings, key) for key in _KEPT},
+        "settings": {
+            name: asked[name] for name, option in settings.options().items() if option.group in QUESTION and name not in _PERSONAL
+        },
+        "limits": dataclasses.asdict(study.limits),
+        "max_epochs": study_epochs(study.about),
         "sessions": study.about["sessions"],
         "features": {key: round(value, 6) for key, value in dataset_features(data).items()},
     }

@@ -153,6 +153,12 @@ class Space:
         domains = tuple(Domain("value", value, when=domain.when) for domain in self.parameters[path])
         return replace(self, parameters={**self.parameters, path: domains})
 
+    def with_epochs(self, epochs: int) -> Space:
+        """A copy of the space whose trainings have so many epochs; where it has a number of steps, that changes in proportion."""
+        before = self.defaults().training
+        space = self.fixed("training.epochs", epochs)
+        return space.fixed("training.steps", max(1, round(before.steps * epochs / before.epochs))) if before.steps else space
+
     def with_random_teacher(self) -> Space:
         """A copy of the space whose teachers keep random weights: the control for gains that come from regularisation alone."""
         return replace(self, parameters={**self.parameters, "teacher.init": (Domain("value", "random"),)})

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from autodistill.errors import StudyError, not_allowed
-from autodistill.facts import TeacherRef, best_teacher
+from autodistill.facts import TeacherRef, best_teacher, study_limits
 from autodistill.limits import Limits
 from autodistill.ranking import best_of, count, was_interrupted
 from autodistill.recipe import Recipe
 from autodistill.records import BASELINES, Role, TrialRecord, read_records, to_frame
+from autodistill.settings import SearchSettings
 from autodistill.study_folder import default_storage, read_about, study_names
-from autodistill.tuning.settings import SearchSettings
 
 if TYPE_CHECKING:
     import optuna
@@ -101,8 +101,7 @@ class Study:
     @property
     def limits(self) -> Limits:
         """The limits on students."""
-        settings = self.settings
-        return Limits(settings.max_params, settings.max_latency_ms)
+        return study_limits(self.about)
 
     @property
     def baselines(self) -> dict[Role, TrialRecord]:

@@ -20,7 +20,7 @@ import filelock
 from autodistill.errors import StudyError
 from autodistill.storage import write_whole
 
-SCHEMA = 1
+SCHEMA = 2
 JOURNAL = "optuna.journal"
 
 

@@ -9,13 +9,13 @@ from typing import Any
 
 from autodistill.errors import StudyError
 from autodistill.ranking import rank, was_interrupted
-from autodistill.recommend.library import library
+from autodistill.recommender.library import library
 from autodistill.records import BASELINES
 from autodistill.report.importance import component_importance
 from autodistill.report.leaderboard import counted_score, finite
 from autodistill.storage import write_whole
 from autodistill.study import Study
-from autodistill.tuning.settings import without_password
+from autodistill.values import without_password
 
 
 def render(study: Study) -> str:

@@ -32,13 +32,12 @@ from autodistill.facts import DatasetFacts, TeacherRef
 from autodistill.limits import Feasibility, Limits
 from autodistill.recipe import Recipe
 from autodistill.records import Point, read_records
+from autodistill.settings import SearchSettings
 from autodistill.space import Space
 from autodistill.study import Study
-from autodistill.tasks.base import DatasetRef
 from autodistill.train.assignment import Assignment, Report, TrialResult
 from autodistill.tuning.ray_backend import ray_running
 from autodistill.tuning.run import SearchInterrupted, run_search
-from autodistill.tuning.settings import SearchSettings
 
 RECORDED = Path(__file__).parent.parent / "studies" / "recorded"
 EPOCHS = 8
@@ -96,7 +95,7 @@ def farm(folder: Path, runner: Replay, trials: int, workers: int) -> tuple[Study
     space = Space.load("text", "text-classification").fixed("training.epochs", EPOCHS)
     limits = Limits(max_params=3_686_000)  # nine in ten of what `Sizes` says
     settings = SearchSettings(
-        dataset=DatasetRef("replayed"),
+        dataset="replayed",
         study="farm",
         trials=trials,
         max_epochs=EPOCHS,
@@ -184,7 +183,7 @@ def main() -> None:
     curves = recorded_curves(asked.curves) or saturating_curves()
 
     def ray(workers: int) -> AbstractContextManager[object]:
-        return ray_running(SearchSettings(dataset=DatasetRef("replayed"), study="farm", workers=workers, gpus_per_trial=0))
+        return ray_running(SearchSettings(dataset="replayed", study="farm", workers=workers, gpus_per_trial=0))
 
     profile = cProfile.Profile() if asked.profile else None
     with ray(2):  # a Ray of its own, and no larger than a search would start it: free processors start worker processes that are not used

@@ -30,11 +30,11 @@ from autodistill.events import Event, StageFinished
 from autodistill.features import dataset_features
 from autodistill.limits import Limits
 from autodistill.recipe import Recipe
-from autodistill.recommend.defaults import default_recipes
-from autodistill.recommend.library import shipped
-from autodistill.recommend.methods import METHODS, SHIPPED
-from autodistill.recommend.recommender import Recommender
-from autodistill.recommend.table import NewDataset
+from autodistill.recommender.defaults import default_recipes
+from autodistill.recommender.library import shipped
+from autodistill.recommender.methods import METHODS, SHIPPED
+from autodistill.recommender.recommender import Recommender
+from autodistill.recommender.table import NewDataset
 from autodistill.space import Space
 from autodistill.stages import store_outputs, train_teacher
 from autodistill.tasks import load_dataset

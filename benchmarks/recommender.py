@@ -21,12 +21,12 @@ from rich.table import Table as Grid
 
 from autodistill.errors import AutodistillError, StudyError, UsageError
 from autodistill.recipe import Recipe
-from autodistill.recommend.defaults import default_recipes
-from autodistill.recommend.evaluate import DEPTHS, Evaluation, evaluate
-from autodistill.recommend.foreign import read_foreign
-from autodistill.recommend.library import RecordedStudy, shipped
-from autodistill.recommend.methods import SHIPPED
-from autodistill.recommend.table import Table, from_studies, recipe_frame
+from autodistill.recommender.defaults import default_recipes
+from autodistill.recommender.evaluate import DEPTHS, Evaluation, evaluate
+from autodistill.recommender.foreign import read_foreign
+from autodistill.recommender.library import RecordedStudy, shipped
+from autodistill.recommender.methods import SHIPPED
+from autodistill.recommender.table import Table, from_studies, recipe_frame
 
 
 def from_library(studies: Sequence[RecordedStudy]) -> tuple[Table, dict[str, pd.DataFrame]]:

@@ -1,6 +1,6 @@
 """How many trials, and how much training, a search needs to reach the best of 64 random recipes. Replays recorded studies, trains nothing.
 
-Each recorded study becomes an objective (autodistill/recommend/replay.py), each seed draws 64 random recipes of its space, and their best
+Each recorded study becomes an objective (autodistill/recommender/replay.py), each seed draws 64 random recipes of its space, and their best
 score is the target. Then each way to search runs until a trial's score after its last epoch reaches it:
 
 random      recipes drawn from the space, trained in full
@@ -33,10 +33,10 @@ from rich.table import Table as Grid
 
 from autodistill.errors import AutodistillError, StudyError, UsageError
 from autodistill.recipe import Recipe
-from autodistill.recommend.library import RecordedStudy, find, shipped
-from autodistill.recommend.recommender import Recommender
-from autodistill.recommend.replay import Blackbox
-from autodistill.recommend.table import NewDataset, recipe_frame
+from autodistill.recommender.library import RecordedStudy, find, shipped
+from autodistill.recommender.recommender import Recommender
+from autodistill.recommender.replay import Blackbox
+from autodistill.recommender.table import NewDataset, recipe_frame
 from autodistill.records import Point
 from autodistill.space import Space
 from autodistill.task_types import modality_of

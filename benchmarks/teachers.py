@@ -31,7 +31,7 @@ import torch
 
 from autodistill.errors import AutodistillError, UsageError
 from autodistill.models.fitting import all_logits
-from autodistill.models.sources import MINILM
+from autodistill.models.pretrained import MINILM
 from autodistill.recipe import Teacher
 from autodistill.space import Space
 from autodistill.tasks import load_dataset

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from autodistill.recommend.library import RecordedStudy
+from autodistill.recommender.library import RecordedStudy
 from autodistill.report import measures, texts
 
 from . import style

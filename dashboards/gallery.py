@@ -18,7 +18,7 @@ from autodistill.dashboards.page import render_recorded
 from autodistill.dashboards.page_all import render_all
 from plotly.offline import get_plotlyjs
 
-from autodistill.recommend.library import RecordedStudy, find, shipped
+from autodistill.recommender.library import RecordedStudy, find, shipped
 
 _WIDTHS = {"": 1280, "-phone": 390}
 

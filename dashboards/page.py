@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,21 +14,21 @@ import jinja2
 import plotly.graph_objects as go
 from markupsafe import Markup
 
-from autodistill.facts import TeacherRef, best_teacher
+from autodistill.facts import TeacherRef, best_teacher, study_epochs, study_limits
 from autodistill.limits import Limits
+from autodistill.option import QUESTION
 from autodistill.ranking import count, rank, was_interrupted
 from autodistill.recipe import Recipe
 from autodistill.records import TrialRecord
 from autodistill.report import measures, texts
 from autodistill.report.answer import answer
 from autodistill.report.leaderboard import Row, data_reading, failures, rows, verdict
-from autodistill.tasks.base import DatasetRef
-from autodistill.tuning.settings import SearchSettings
+from autodistill.settings import SearchSettings
 
 from . import FIGURES, costs, style
 
 if TYPE_CHECKING:
-    from autodistill.recommend.library import RecordedStudy
+    from autodistill.recommender.library import RecordedStudy
 
 _AIR = 14
 """The space above a plot on the page, in pixels."""
@@ -59,11 +58,8 @@ class Subject:
 
 def render_recorded(study: RecordedStudy) -> str:
     """The page of a recorded study."""
-    asked = study.about.get("settings", {})
-    known = {name: value for name, value in asked.items() if name != "limit_train" and value is not None}
-    ref = DatasetRef(study.dataset, asked.get("limit_train"), known.get("seed", 0))
-    settings = SearchSettings(dataset=ref, study=study.name, **known)
-    limits = Limits(settings.max_params, settings.max_latency_ms)
+    settings = SearchSettings.from_dict({"dataset": study.dataset, "study": study.name, **study.about.get("settings", {})})
+    limits = study_limits(study.about)
     best = next(iter(rank(study.records, limits)), None)
     recipe = "" if best is None else Recipe.parse(best.recipe).to_yaml()
     facts = {"name": study.dataset, "task": study.task, "train_rows": study.train_rows, "fingerprint": study.fingerprint}
@@ -144,12 +140,13 @@ def _cells(row: Row) -> dict[str, Any]:
 
 
 def _asked(study: Subject) -> dict[str, str]:
-    settings, data = study.settings, study.about["dataset"]
+    settings, data, epochs = study.settings, study.about["dataset"], study_epochs(study.about)
+    at_most = f", of at most {texts.plural(epochs, 'epoch')} each" if epochs else ""
     asked = {
         "dataset": f"{data['name']}: {data['task']}, {data['train_rows']:,} training rows",
         "teacher": _teacher(study.about),
         "limits on the student": _limits(study),
-        "trials": f"{settings.trials} beside the three baselines, of at most {texts.plural(settings.max_epochs, 'epoch')} each",
+        "trials": f"{settings.trials} beside the three baselines{at_most}",
     }
     given = [str(record.trial) for record in study.records if record.role == "given"]
     if given:
@@ -166,8 +163,8 @@ def _limits(study: Subject) -> str:
 
 def _shares(settings: SearchSettings) -> dict[str, str]:
     """The limits that were asked for as shares of the teacher's own, as the command line writes them."""
-    found = {"parameters": settings.params_ratio, "latency": settings.latency_ratio}
-    return {name: f"1/{ratio:g}" for name, ratio in found.items() if ratio is not None}
+    found = {"parameters": settings.max_params, "latency": settings.max_latency_ms}
+    return {name: asked for name, asked in found.items() if isinstance(asked, str)}
 
 
 def _teacher(about: Mapping[str, Any]) -> str:
@@ -228,21 +225,8 @@ def _time(records: Sequence[TrialRecord], stages: Mapping[str, float]) -> dict[s
 
 def _reproduce(settings: SearchSettings) -> str:
     """The command that asks the same again, into a study of another name."""
-    shares = _shares(settings)
-    latency = None if settings.max_latency_ms is None else f"{settings.max_latency_ms:g}ms"
-    options: list[tuple[str, Any]] = [
-        ("--dataset", settings.dataset.name), ("--limit-train", settings.dataset.limit_train), ("--space", settings.space),
-        ("--teacher", settings.teacher), ("--trials", settings.trials), ("--max-epochs", settings.max_epochs),
-        ("--max-params", shares.get("parameters", settings.max_params)), ("--max-latency", shares.get("latency", latency)),
-        ("--seed", settings.seed),
-        ("--repeats", settings.repeats if settings.repeats > 1 else None),
-        *(("--unlabelled", place) for place in settings.dataset.unlabelled), ("--limit-unlabelled", settings.dataset.limit_unlabelled),
-        ("--study", f"{settings.study}-again"),
-    ]  # fmt: skip
-    options[1:1] = [("--text-column", name) for name in settings.dataset.text_columns or ()]
-    options.append(("--label-column", settings.dataset.label_column))
-    words = [word for name, value in options if value is not None for word in (name, str(value))]
-    return texts.clean(shlex.join(["autodistill", "search", *words, *(["--explore"] if settings.explore else [])]))
+    again = settings.model_copy(update={"study": f"{settings.study}-again"})
+    return texts.clean(again.command_line(QUESTION, always=("study",)))
 
 
 def _environment(about: Mapping[str, Any]) -> dict[str, str]:

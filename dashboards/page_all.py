@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from autodistill.errors import DataError, StudyError
-from autodistill.recommend.library import RecordedStudy
+from autodistill.recommender.library import RecordedStudy
 from autodistill.report import measures, texts
 
 from .across import dataset_map, winners
@@ -58,9 +58,9 @@ def headline(studies: Sequence[RecordedStudy]) -> str:
 def recommender_table(studies: Sequence[RecordedStudy]) -> tuple[list[dict[str, Any]], str]:
     """The quality of each recommendation method with one group of datasets held out; or, without a table, the reason why there is none."""
     from autodistill.environment import cores
-    from autodistill.recommend.evaluate import DEPTHS, evaluate
-    from autodistill.recommend.methods import SHIPPED
-    from autodistill.recommend.table import from_studies
+    from autodistill.recommender.evaluate import DEPTHS, evaluate
+    from autodistill.recommender.methods import SHIPPED
+    from autodistill.recommender.table import from_studies
 
     try:
         evaluation = evaluate(from_studies(studies), methods=("portfolio", SHIPPED), jobs=cores())

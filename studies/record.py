@@ -1,6 +1,6 @@
 """Record the studies that are shipped: for each dataset a search that fills the space, then one that optimises, then more seeds.
 
-The recipes that people take without a search (recommend/defaults.py) are in each, beside the baselines.
+The recipes that people take without a search (recommender/defaults.py) are in each, beside the baselines.
 
     AUTODISTILL_DATA=DIR python studies/record.py --work DIR [DATASET ...]
 
@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from autodistill.recommend.defaults import default_recipes
+from autodistill.recommender.defaults import default_recipes
 from autodistill.space import Space
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import DatasetRef

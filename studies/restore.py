@@ -17,20 +17,19 @@ import optuna
 from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
 from autodistill.errors import AutodistillError, StudyError
-from autodistill.facts import DatasetFacts, TeacherRef
+from autodistill.facts import DatasetFacts, TeacherRef, study_epochs, study_limits
 from autodistill.limits import Limits
 from autodistill.optuna_storage.open import close_storage, open_storage
 from autodistill.recipe import Recipe
-from autodistill.recommend.library import RecordedStudy, load
+from autodistill.recommender.library import RecordedStudy, load
 from autodistill.records import TrialRecord, write_records
+from autodistill.settings import SearchSettings
 from autodistill.space import Space
 from autodistill.study import Study
 from autodistill.study_folder import default_storage, write_about
 from autodistill.task_types import modality_name
-from autodistill.tasks.base import DatasetRef
 from autodistill.tuning.run import about_search
 from autodistill.tuning.sampler import chooser
-from autodistill.tuning.settings import SearchSettings
 from autodistill.tuning.translate import Plan
 
 RECORDED = Path(__file__).resolve().parent / "recorded"
@@ -43,14 +42,11 @@ def restore(entry: RecordedStudy, work: Path) -> Study:
     Raises:
         StudyError: there is a study of that name, or the space has another teacher by now.
     """
-    asked = entry.about["settings"]
-    space = Space.load(modality_name(entry.task), entry.task).fixed("training.epochs", asked["max_epochs"])
-    settings = SearchSettings(
-        dataset=DatasetRef(entry.dataset, asked["limit_train"], asked["seed"]),
-        study=entry.dataset,
-        studies_dir=str(work),
-        **{name: asked[name] for name in ("trials", "max_epochs", "max_params", "max_latency_ms", "seed", "explore", "repeats")},
-    )
+    epochs, limits = study_epochs(entry.about), study_limits(entry.about)
+    assert epochs is not None, "every recorded study says how many"
+    space = Space.load(modality_name(entry.task), entry.task).fixed("training.epochs", epochs)
+    place = {"dataset": entry.dataset, "study": entry.dataset, "studies_dir": str(work)}
+    settings = SearchSettings.from_dict({**entry.about["settings"], **place})
     teacher = Recipe.parse(entry.records[0].recipe).teacher
     if teacher not in space.teachers():
         raise StudyError(f"{entry.name} was recorded with another teacher than the space has now ({teacher}); record it anew")
@@ -58,9 +54,8 @@ def restore(entry: RecordedStudy, work: Path) -> Study:
         raise StudyError(f"{settings.folder} exists; a study is only restored where there is none")
     facts = DatasetFacts(entry.dataset, entry.fingerprint, entry.task, entry.metric, entry.train_rows)
     known = {name: entry.about["teachers"][0].get(name) for name in ("score", "params", "latency_ms")}
-    plan = Plan(settings, facts, {teacher: TeacherRef("", **known)}, {})
+    plan = Plan(settings, facts, {teacher: TeacherRef("", **known)}, {}, limits, epochs)
     settings.folder.mkdir(parents=True)
-    limits = Limits(settings.max_params, settings.max_latency_ms)
     storage = open_storage(default_storage(settings.folder))
     study = optuna.create_study(study_name=settings.study, storage=storage, direction="maximize")
     study.add_trials([stored(record, space, limits) for record in entry.records])

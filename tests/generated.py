@@ -11,7 +11,7 @@ from typing import Any
 from made import make_study
 
 from autodistill.recipe import SLOTS, Recipe
-from autodistill.recommend.library import RecordedStudy
+from autodistill.recommender.library import RecordedStudy
 from autodistill.records import Point, Role, TrialRecord
 from autodistill.space import Space
 from autodistill.study import Study
@@ -48,7 +48,7 @@ def generate(trials: int, *, seed: int = 0, repeats: int = 3, **changes: Any) ->
 
     The baselines are repeated too, as a search does; `repeats` is how many of the best.
     """
-    space, rng = Space.load("text", TASK), random.Random(seed)
+    space, rng = Space.load("text", TASK).without_unlabelled(), random.Random(seed)
     planned: list[tuple[Role, Recipe, int]] = [(role, recipe, 0) for role, recipe in space.baselines().items()]
     planned += [("search", space.sample(rng), 0) for _ in range(trials)]
     records: list[TrialRecord] = []

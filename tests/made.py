@@ -17,10 +17,9 @@ from autodistill.events import (
     TrialStarted,
 )
 from autodistill.records import Point, TrialRecord, write_records
+from autodistill.settings import SearchSettings
 from autodistill.study import Study
 from autodistill.study_folder import SCHEMA, default_storage, write_about
-from autodistill.tasks.base import DatasetRef
-from autodistill.tuning.settings import SearchSettings
 
 BERT = {"family": "bert", "layers": 3, "hidden_size": 192}
 CNN = {"family": "cnn", "channels": 128}
@@ -94,7 +93,7 @@ def make_study(studies: Path, records: list[TrialRecord], name: str = "s", stora
     """A study's folder as a search leaves it, without its Optuna storage and weights."""
     folder = studies / name
     folder.mkdir(parents=True)
-    settings = SearchSettings(dataset=DatasetRef("d"), study=name, studies_dir=str(studies), storage=storage, **asked)
+    settings = SearchSettings(dataset="d", study=name, studies_dir=str(studies), storage=storage, **asked)
     about = {"schema": SCHEMA, "study": name, "settings": settings.to_dict(), "teacher_score": 0.9}
     about["dataset"] = {"name": "d", "task": "text-classification", "train_rows": 10}
     write_about(folder, about)

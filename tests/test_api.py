@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import subprocess
@@ -17,23 +16,22 @@ import torch
 from tiny_teacher import save_bert, text_dataset
 
 import autodistill
-from autodistill.api import _measured_before, check_given
+from autodistill.api import _limits_before, check_given
 from autodistill.errors import RecipeError, UsageError
 from autodistill.events import StageFinished
 from autodistill.limits import Limits
 from autodistill.models.fitting import evaluate
 from autodistill.recipe import Recipe
+from autodistill.settings import SearchSettings
 from autodistill.space import Space
 from autodistill.study_folder import SCHEMA, write_about
 from autodistill.tasks import load_dataset
-from autodistill.tasks.base import DatasetRef
 from autodistill.teacher.load import load_teacher
 from autodistill.train.assignment import Assignment
 from autodistill.train.cost import count_parameters
 from autodistill.train.data import open_inputs
 from autodistill.train.students import load_student
 from autodistill.train.trial import run_trial
-from autodistill.tuning.settings import SearchSettings
 
 SPACE = """\
 version: 1
@@ -97,7 +95,7 @@ def test_a_search_from_a_file_to_a_student(asked: dict[str, Any]) -> None:
     assert (study.folder / "report.html").exists()
 
     # The student that was kept says on the disk what it said in its trial, and its recipe trained again gives it again.
-    dataset = load_dataset(study.settings.dataset)
+    dataset = load_dataset(study.settings.ref)
     assert study.best_folder is not None
     saved = load_student(study.best_folder)
     teacher = study.about["teachers"][0]["folder"]
@@ -117,21 +115,29 @@ def test_a_search_from_a_file_to_a_student(asked: dict[str, Any]) -> None:
     )
     said = {stage.stage: stage for stage in stages}
     params = count_parameters(load_teacher(teacher)[0])
-    assert (second.teacher.params, second.settings.max_params, second.settings.params_ratio) == (params, params // 2, 2.0)
+    assert (second.teacher.params, second.limits.max_params, second.settings.max_params) == (params, params // 2, "1/2")
     assert "found in the cache" in said["teacher"].text
     assert said["outputs"].seconds < 5
     assert [record.score for record in second.trial_records] == [record.score for record in study.trial_records[:3]]  # equal seeds
 
 
 def test_a_resumed_search_keeps_what_its_share_of_the_teachers_latency_came_to(tmp_path: Path) -> None:
-    began = SearchSettings(DatasetRef("d"), "s", max_latency_ms=1.25, latency_ratio=9.4, studies_dir=str(tmp_path))
+    began = SearchSettings(dataset="d", study="s", max_latency_ms="1/9.4", studies_dir=str(tmp_path))
     began.folder.mkdir()
-    write_about(began.folder, {"schema": SCHEMA, "settings": began.to_dict()})
-    asked = dataclasses.replace(began, max_latency_ms=None, resume=True)
-    assert _measured_before(asked) == 1.25
-    assert _measured_before(dataclasses.replace(asked, latency_ratio=5.0)) is None
-    assert _measured_before(dataclasses.replace(asked, latency_ratio=None)) is None
-    assert _measured_before(dataclasses.replace(asked, study="another")) is None
+    write_about(began.folder, {"schema": SCHEMA, "settings": began.to_dict(), "limits": {"max_params": None, "max_latency_ms": 1.25}})
+
+    def before(**changes: Any) -> Limits | None:
+        return _limits_before(SearchSettings(**dict(began) | {"resume": True} | changes))
+
+    assert before() == Limits(max_latency_ms=1.25)
+    assert before(max_latency_ms="1/5") is None
+    assert before(max_latency_ms=1.5) is None
+    assert before(max_latency_ms=None) is None
+    assert before(study="another") is None
+    assert before(resume=False) is None
+    older = {"dataset": {"name": "d", "seed": 0}, "study": "s", "max_latency_ms": 1.25, "latency_ratio": 9.4}
+    write_about(began.folder, {"schema": 1, "settings": older})
+    assert before() == Limits(max_latency_ms=1.25)
 
 
 @pytest.mark.slow

@@ -99,7 +99,7 @@ def test_a_search_with_components_of_a_package(tmp_path: Path) -> None:
     pd.DataFrame({"text": made.train.texts, "label": made.train.labels}).to_parquet(tmp_path / "rows.parquet")
     (tmp_path / "extras.yaml").write_text(SPACE.format(teacher=save_bert(tmp_path / "bert")))
     asked = ["--dataset", str(tmp_path / "rows.parquet"), "--space", str(tmp_path / "extras.yaml"), "--study", "s", "--cold"]
-    done = autodistill(site, "search", *asked, "--studies-dir", str(studies), "--trials", "2", "--workers", "1", "--repeats", "0")
+    done = autodistill(site, "search", *asked, "--studies-dir", str(studies), "--trials", "2", "--workers", "1", "--repeats", "1")
     assert done.returncode == 0, done.stderr
     assert "A bag of words with" in (studies / "s" / "report.html").read_text(encoding="utf-8")  # the family's name for people
 
@@ -109,7 +109,8 @@ def test_a_search_with_components_of_a_package(tmp_path: Path) -> None:
     for record in searched:
         recipe = record.recipe
         kinds = recipe["student"]["family"], recipe["objective"]["prediction"]["kind"], recipe["augmentation"]["kind"]
-        assert (record.state, *kinds) == ("complete", "bag", "huber", "rotated"), record.reason
+        assert kinds == ("bag", "huber", "rotated")
+        assert record.state in ("complete", "pruned"), record.reason
         assert set(record.curve[0].losses) == {"hard_label", "prediction"}
     asked = [str(studies / "s"), "--dataset", str(tmp_path / "rows.parquet"), "--out", str(out), "--seeds", "1"]
     done = autodistill(site, "distill", *asked)
@@ -125,7 +126,7 @@ def test_a_search_with_components_of_a_package(tmp_path: Path) -> None:
     )
     shares = run(tmp_path, "-c", code)
     assert shares.returncode == 0, shares.stderr
-    said = [json.loads(line) for line in done.stdout.splitlines()]
+    said = json.loads(done.stdout)
     np.testing.assert_allclose([list(row["probabilities"].values()) for row in said], json.loads(shares.stdout), atol=1e-5)
     gone = autodistill(tmp_path, "predict", str(out), "a good film")
     assert gone.returncode == 2

@@ -17,7 +17,6 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "autodistill"
 OWNERS = {"target.py", "modality.py", "task_types.py"}
 UNCONVERTED = {
-    "api.py",
     "export/asking.py",
     "export/card.py",
     "export/distill.py",

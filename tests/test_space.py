@@ -272,3 +272,12 @@ def test_a_space_filling_sequence_takes_every_stratum_of_each_parameter(path: Pa
     assert len({recipe.id for recipe in recipes}) == 48
     assert [recipe.id for recipe in itertools.islice(space.spread(3), 48)] == [recipe.id for recipe in recipes]
     assert next(space.spread(4)).id != recipes[0].id
+
+
+def test_fewer_epochs_are_fewer_steps_too() -> None:
+    space = Space.load("text", "text-classification")
+    usual, short = (item.defaults().training for item in (space, space.with_epochs(2)))
+    assert (usual.epochs, usual.steps) == (8, 1000)
+    assert (short.epochs, short.steps) == (2, 250)
+    by_epochs = space.fixed("training.steps", 0).with_epochs(3).defaults().training
+    assert (by_epochs.epochs, by_epochs.steps) == (3, 0)

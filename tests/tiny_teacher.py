@@ -155,12 +155,12 @@ def save_encoder(folder: Path, family: str) -> Path:
     import transformers
 
     tokenizer = save_tokenizer(folder)
-    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64, "max_position_embeddings": 66}
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128, "max_position_embeddings": 66}
     own = {
         "Bert": sizes,
         "Roberta": sizes,
         "XLMRoberta": sizes,
-        "DistilBert": {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64, "max_position_embeddings": 66},
+        "DistilBert": {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 128, "max_position_embeddings": 66},
         "Electra": sizes | {"embedding_size": 16},
         "MPNet": sizes,
         "DebertaV2": sizes | {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "type_vocab_size": 0},

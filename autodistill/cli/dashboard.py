@@ -12,13 +12,14 @@ from autodistill.errors import StudyError, UsageError
 from autodistill.report import texts
 from autodistill.study import Study
 from autodistill.study_folder import study_names
+from autodistill.values import whole
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the subcommand."""
     command = commands.add_parser("dashboard", help="look at a study in the browser, also while it runs", description=__doc__)
     command.add_argument("study", metavar="STUDY", nargs="?", help="name of a study in --studies-dir, or its folder (default: the latest)")
-    command.add_argument("--port", type=options.whole(0), default=8080, help="(default: 8080)")
+    command.add_argument("--port", type=options.reader(whole(0)), default=8080, help="(default: 8080)")
     command.add_argument("--host", default="127.0.0.1", help="(default: 127.0.0.1, this machine alone)")
     command.add_argument("--studies-dir", metavar="DIR", default="studies", help="where studies lie (default: studies)")
     command.add_argument("--all", action="store_true", help="show every study of the folder, and those started later")

@@ -9,20 +9,28 @@ import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from autodistill.cli import options
+from autodistill.cli.options import JSON_AT_THE_END
 from autodistill.cli.stages import all_to_stderr, shown
-from autodistill.errors import UsageError
-from autodistill.recipe import Recipe
+from autodistill.option import KEPT, QUESTION, setting
 from autodistill.report import texts
 from autodistill.report.leaderboard import finite, short_path
+from autodistill.settings import DistillSettings
+from autodistill.values import FLAG
 
 EPILOG = """examples:
   autodistill distill studies/sst2/recommended.yaml --dataset sst2 --out sst2-student
   autodistill distill studies/sst2 --dataset sst2 --out sst2-student --seeds 5 --workers 2
   autodistill distill recipe.yaml --dataset my/reviews.csv --text-column body --label-column stars --out student --no-control
 """
+
+
+class DistillCommand(DistillSettings):
+    """What the command is asked: the settings, and how it answers."""
+
+    as_json: Annotated[bool, FLAG] = setting(False, JSON_AT_THE_END, None, KEPT, "--json")
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -36,49 +44,23 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    command.add_argument("recipe", metavar="RECIPE", help="a recipe's file, or a study's folder (its recommended.yaml)")
-    options.add_dataset(command)
-    command.add_argument("--out", metavar="DIR", required=True, help="the folder to write")
-    command.add_argument("--seeds", metavar="N", type=options.whole(1), default=3, help="students to train (default: 3)")
-    command.add_argument("--seed", metavar="S", type=options.whole(0), default=0, help="the first one; also of the splits and the teacher")
-    command.add_argument("--no-control", action="store_true", help="train no student without a teacher beside; no distillation ratio then")
-    command.add_argument(
-        "--workers", metavar="N", type=options.whole(1), default=1, help="trainings at a time (default: 1, with all cores)"
-    )
-    command.add_argument("--overwrite", action="store_true", help="replace DIR, if it holds a student")
-    command.add_argument("--json", action="store_true", help="one JSON object on stdout at the end; all else goes to stderr")
+    options.add_options(command, DistillCommand)
     command.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Distil, and say what came of it."""
-    if not args.dataset.strip():
-        raise UsageError("--dataset is empty; give a name (see `autodistill datasets`), a hub id or a path")
-    with all_to_stderr() if args.json else contextlib.nullcontext(sys.stdout) as out:
+    asked = options.read_options(args, DistillCommand)
+    with all_to_stderr() if asked.as_json else contextlib.nullcontext(sys.stdout) as out:
         with shown(out) as listen, _told_that_finished_seeds_are_kept():
             from autodistill.export.distill import check_target, distill  # torch: seconds
 
-            recipe = Recipe.load(args.recipe)
-            check_target(Path(args.out), args.overwrite)
-            done = distill(
-                recipe,
-                args.dataset,
-                args.out,
-                seeds=args.seeds,
-                seed=args.seed,
-                limit_train=args.limit_train,
-                unlabelled=tuple(args.unlabelled),
-                limit_unlabelled=args.limit_unlabelled,
-                text_columns=None if args.text_column is None else tuple(args.text_column),
-                label_column=args.label_column,
-                control=not args.no_control,
-                workers=args.workers,
-                overwrite=args.overwrite,
-                command=command_line(args),
-                listen=listen,
-            )
+            asked.load_recipe()
+            check_target(Path(asked.out), asked.overwrite)
+            command = asked.command_line(QUESTION, always=("out",))
+            done = distill(**asked.part(DistillSettings), command=command, listen=listen)
         out.write("\n" + report(done.facts, short_path(done.folder)) + "\n")
-    if args.json:
+    if asked.as_json:
         print(json.dumps(finite({"folder": str(done.folder), **done.facts}), indent=2, ensure_ascii=False, allow_nan=False))
     return 0
 
@@ -90,19 +72,6 @@ def _told_that_finished_seeds_are_kept() -> Iterator[None]:
     except KeyboardInterrupt:
         print("\nStopped. The same command goes on: a teacher and seeds that were finished are kept.", file=sys.stderr)
         raise
-
-
-def command_line(args: argparse.Namespace) -> str:
-    """The command, as it can be pasted into a shell."""
-    words = ["autodistill", "distill", args.recipe, "--dataset", args.dataset, "--out", args.out, "--seeds", str(args.seeds)]
-    for name in ("seed", "limit_train", "limit_unlabelled", "label_column"):
-        value = getattr(args, name)
-        words += [f"--{name.replace('_', '-')}", str(value)] if value else []
-    for place in args.unlabelled:
-        words += ["--unlabelled", place]
-    for column in args.text_column or []:
-        words += ["--text-column", column]
-    return shlex.join([*words, *(["--no-control"] if args.no_control else [])])
 
 
 def report(facts: dict[str, Any], folder: str) -> str:

@@ -5,25 +5,34 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from autodistill.cli import options
 from autodistill.cli.stages import all_to_stderr
 from autodistill.cli.tables import listing, open_console
 from autodistill.errors import UsageError
+from autodistill.option import KEPT, setting
 from autodistill.report import texts
+from autodistill.settings import RecommendSettings, SearchSettings
+from autodistill.values import FLAG, TEXT
 
 if TYPE_CHECKING:
-    from autodistill.recommend.recommender import Recommendation
-    from autodistill.recommend_api import Advice
+    from autodistill.recommender.recommender import Recommendation
+    from autodistill.recommending import Advice
 
 EPILOG = """examples:
   autodistill recommend --dataset sst2
   autodistill recommend --dataset my/reviews.csv --max-params 2M --out recipe.yaml
 """
+
+
+class RecommendCommand(RecommendSettings):
+    """What the command is asked: the settings, and how it answers."""
+
+    out: Annotated[str | None, TEXT] = setting(None, "write the first recipe there, and the others beside it as FILE-2, …", "FILE", KEPT)
+    as_json: Annotated[bool, FLAG] = setting(False, "one JSON object on stdout", None, KEPT, "--json")
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -36,43 +45,26 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    options.add_dataset(command)
-    command.add_argument("--space", metavar="NAME|PATH", help="the search space (default: the one shipped for the task)")
-    command.add_argument("--teacher", metavar="MODEL", help="a transformers model (hub id or folder), or timm:NAME for images")
-    options.add_limits(command)
-    command.add_argument("--top", metavar="N", type=options.whole(1), default=5, help="recipes (default: 5)")
-    command.add_argument("--seed", metavar="S", type=options.whole(0), default=0, help="of everything that is random (default: 0)")
-    command.add_argument("--out", metavar="FILE", type=Path, help="write the first recipe there, and the others beside it as FILE-2, …")
-    command.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    options.add_options(command, RecommendCommand)
     command.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Recommend, write the recipes, and say why these."""
-    if args.out is not None and (args.out.is_dir() or not args.out.parent.is_dir()):
-        raise UsageError(f"--out is {str(args.out)!r}; it should be a file's name in a folder that exists, like recipe.yaml")
+    asked = options.read_options(args, RecommendCommand)
+    out = None if asked.out is None else Path(asked.out)
+    if out is not None and (out.is_dir() or not out.parent.is_dir()):
+        raise UsageError(f"--out is {str(out)!r}; it should be a file's name in a folder that exists, like recipe.yaml")
+    asked.check()
     with all_to_stderr():
-        from autodistill.recommend_api import recommend  # torch: seconds
+        from autodistill.recommending import recommend  # torch: seconds
 
-        advice = recommend(
-            args.dataset,
-            space=args.space,
-            teacher=args.teacher,
-            max_params=args.max_params,
-            max_latency_ms=args.max_latency,
-            top=args.top,
-            limit_train=args.limit_train,
-            unlabelled=tuple(args.unlabelled),
-            limit_unlabelled=args.limit_unlabelled,
-            seed=args.seed,
-            text_columns=None if args.text_column is None else tuple(args.text_column),
-            label_column=args.label_column,
-        )
-    written = [] if args.out is None else write(advice, args.out)
-    if args.json:
+        advice = recommend(**asked.part(RecommendSettings))
+    written = [] if out is None else write(advice, out)
+    if asked.as_json:
         print(json.dumps(summary(advice, written), indent=2, allow_nan=False))
     else:
-        show(advice, written, args.dataset)
+        show(advice, written, asked)
     return 0
 
 
@@ -121,7 +113,7 @@ def summary(advice: Advice, written: list[Path]) -> dict[str, Any]:
     return facts | {"recipes": recipes, "timing": advice.timing, "warnings": advice.warnings, "learnt_from": advice.learnt_from}
 
 
-def show(advice: Advice, written: list[Path], dataset: str) -> None:
+def show(advice: Advice, written: list[Path], asked: RecommendSettings) -> None:
     """The recipes for people."""
     console = open_console()
     console.print(f"{advice.dataset}: {advice.task}, {advice.train_rows:,} training rows, {advice.metric}", markup=False, highlight=False)
@@ -140,7 +132,8 @@ def show(advice: Advice, written: list[Path], dataset: str) -> None:
     console.print("\n".join(notes), style="dim", markup=False, highlight=False)
     for path in written:
         console.print(f"recipe   {path}", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"search from here   autodistill search --dataset {shlex.quote(dataset)}", markup=False, highlight=False, soft_wrap=True)
+    search = SearchSettings(**asked.part(SearchSettings)).command_line()
+    console.print(f"search from here   {search}", markup=False, highlight=False, soft_wrap=True)
     sys.stdout.flush()
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from autodistill.cli.tables import listing, open_console
 from autodistill.limits import Limits
 from autodistill.ranking import rank
-from autodistill.recommend import library
-from autodistill.recommend.library import RecordedStudy
+from autodistill.recommender import library
+from autodistill.recommender.library import RecordedStudy
 from autodistill.report import texts
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -20,20 +21,22 @@ from autodistill.export.folder import ABOUT, write_student
 from autodistill.export.latency import paired_latency
 from autodistill.export.seeds import Trained, assignment_folder, forget, train_all
 from autodistill.export.student import Student, given_rows, load_student
+from autodistill.keywords import DistillKeywords
 from autodistill.models.base import StudentModule, pick_device, to_device
 from autodistill.models.fitting import all_logits
+from autodistill.option import takes
+from autodistill.prepare import open_taught, read_data, teach
 from autodistill.recipe import Recipe
 from autodistill.records import Point
-from autodistill.stages import Stage, store_outputs, tell_of_rows, train_teacher
+from autodistill.settings import DistillSettings
+from autodistill.stages import Stage
 from autodistill.storage import cache_folder, digest, lock, new_folder
-from autodistill.tasks import load_dataset
-from autodistill.tasks.base import Dataset, DatasetRef, Split
+from autodistill.tasks.base import Dataset, Split
 from autodistill.tasks.metrics import evaluate_predictions
-from autodistill.tasks.unlabelled import Unlabelled, places_of
 from autodistill.teacher.load import encode, load_teacher, teacher_fingerprint
 from autodistill.train.assignment import Assignment
 from autodistill.train.cost import count_parameters
-from autodistill.train.data import Opened, median_row, open_inputs
+from autodistill.train.data import Opened, median_row
 from autodistill.train.students import load_student as load_trained
 from autodistill.train.taps import recipe_taps
 
@@ -67,57 +70,39 @@ class Distilled:
         return load_student(self.folder)
 
 
+@takes(DistillSettings)
 def distill(
     recipe: str | Path | Recipe,
     dataset: str,
     out: str | Path,
     *,
-    seeds: int = 3,
-    seed: int = 0,
-    limit_train: int | None = None,
-    unlabelled: Unlabelled = (),
-    limit_unlabelled: int | None = None,
-    text_columns: tuple[str, ...] | None = None,
-    label_column: str | None = None,
-    control: bool = True,
-    workers: int = 1,
-    overwrite: bool = False,
     command: str | None = None,
     listen: Listen | None = None,
+    **settings: Unpack[DistillKeywords],
 ) -> Distilled:
     """Train a recipe's student in full and write the best one into a folder that other libraries open.
 
     Every seed's student is tested, and the one that is kept is chosen by the validation split alone. What a run that was stopped had
-    finished is found again by the next one.
+    finished is found again by the next one. In a script, more than one worker needs `if __name__ == "__main__":`.
 
     Args:
         recipe: a Recipe, a recipe's file, or a study's folder (its recommended.yaml).
-        dataset: a name, a Hugging Face id or a path, as for `search`; also limit_train, unlabelled, limit_unlabelled, text_columns and
-            label_column.
+        dataset: a name, a Hugging Face id or a path, as for `search`.
         out: the folder to write; it may not exist.
-        seeds: how many students to train, with the seeds `seed`, `seed` + 1, …
-        seed: also of the splits and the teacher, as for `search`.
-        control: also train the same student without a teacher, which the distillation ratio needs.
-        workers: trainings at once, in processes of their own. In a script, more than one needs `if __name__ == "__main__":`.
-        overwrite: replace the folder, if it is one that distill wrote.
         command: how it was made, for the model card.
         listen: is told what happens while it runs (autodistill.events).
+        {settings}
 
     Raises:
-        UserError: something that was asked or given cannot work: see its subclasses.
+        UserError: something that was asked cannot work: see its subclasses.
         RunError: the training failed, or the folder cannot be written.
     """
     tell: Listen = listen or (lambda event: None)
-    recipe = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
-    target = check_target(Path(out), overwrite)
-    for name, value in (("seeds", seeds), ("workers", workers)):
-        if value < 1:
-            raise UsageError(f"{name} is {value}; it should be a whole number from 1")
-    ref = DatasetRef(dataset, limit_train, seed, text_columns, label_column, places_of(unlabelled), limit_unlabelled)
-    with Stage(tell, "data", f"reading {dataset}") as stage:
-        data = load_dataset(ref, with_test=True)  # bad rows of the test split too are told of before anything is trained
-        stage.end(f"{data.name}: {data.task}, {len(data.train):,} training and {len(data.validation):,} validation rows, {data.metric}")
-    tell_of_rows(data, tell)
+    asked = DistillSettings.read({"recipe": recipe, "dataset": dataset, "out": out, **settings})
+    recipe = asked.load_recipe()
+    asked.check()
+    target = check_target(Path(asked.out), asked.overwrite)
+    data = read_data(asked, tell, with_test=True)
     if recipe.training.unlabelled_share > 0 and data.unlabelled is None:
         raise RecipeError(
             f"the recipe {recipe.id} learns on unlabelled rows too ({recipe.training.unlabelled_share:.0%} of each batch), "
@@ -126,14 +111,13 @@ def distill(
     if recipe.task != data.task:
         raise RecipeError(f"the recipe is for {recipe.task}, and {data.name} is {data.task}; give a recipe or a dataset of the same task")
 
-    teacher = train_teacher(data, recipe.teacher, seed, tell)
-    opened = open_inputs(data, recipe.teacher, teacher.folder)
-    if recipe.objective.terms:
-        store_outputs(opened, recipe.teacher, recipe_taps(recipe), tell)
-    plain = hard_labels_alone(recipe) if control and recipe.objective.terms else None
+    teachers = teach(data, [recipe.teacher], asked.seed, tell)
+    opened = open_taught(data, teachers, recipe_taps(recipe) if recipe.objective.terms else None, tell)[recipe.teacher]
+    teacher, workers, seeds = teachers[recipe.teacher], asked.workers, asked.seeds
+    plain = hard_labels_alone(recipe) if asked.control and recipe.objective.terms else None
     threads = torch.get_num_threads() if workers == 1 else max(1, cores() // workers)
     assignments = [
-        Assignment(each, data.ref, seed + turn, each.training.epochs, teacher.folder, threads)
+        Assignment(each, data.ref, asked.seed + turn, each.training.epochs, teacher.folder, threads)
         for each in (recipe, plain)
         if each is not None
         for turn in range(seeds)
@@ -146,16 +130,8 @@ def distill(
         with Stage(tell, "test", "opening the test split, this once") as stage:
             facts = _facts(data, opened, distilled, controls, best, teacher.score)
             stage.end(_verdict(facts))
-        given = {
-            "name": dataset,
-            "limit_train": limit_train,
-            "unlabelled": ref.unlabelled,
-            "limit_unlabelled": limit_unlabelled,
-            "seed": seed,
-            "text_columns": text_columns,
-            "label_column": label_column,
-        }
-        facts |= {"given": given, "command": command}
+        asked_rows = {name: value for name, value in dataclasses.asdict(data.ref).items() if name != "teacher_scores"}
+        facts |= {"given": asked_rows, "command": command}
         with Stage(tell, "folder", f"writing {target}") as stage:
             _write(target, opened, best, facts)
             stage.end(str(target))

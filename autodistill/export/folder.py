@@ -26,7 +26,7 @@ def write_student(folder: Path, saved: SavedStudent) -> dict[str, Any]:
     into its last layer, in `saved.model` too.
     """
     family, facts = family_of(saved.recipe.student), saved.facts
-    Scaling(float(facts.get("target_mean", 0.0)), float(facts.get("target_scale", 1.0))).fold_into(family.last_layer(saved.model))
+    Scaling(float(facts.get("target_mean", 0.0)), float(facts.get("target_scale", 1.0))).fold_into(saved.model.output_layer)
     facts.update(target_mean=0.0, target_scale=1.0)
     about: dict[str, Any] = {
         "schema": SCHEMA,

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from autodistill.components import IMAGE, TEXT, component
 from autodistill.errors import RecipeError
-from autodistill.losses.tensors import full_precision
+from autodistill.losses.tensors import SHORTEST, full_precision, unit
 
 VECTOR = 16
 """Shorter rows the CPU's softmax takes one number at a time: up to ten times as long as for a row of so many."""
@@ -29,14 +29,14 @@ def at(student_maps: Tensor, teacher_maps: Tensor, *, exponent: Annotated[float,
     Shapes: student_maps (B, C_s, H, W), teacher_maps (B, C_t, H', W') → scalar.
     Formula: mean_b ‖ Q_s/‖Q_s‖₂ − Q_t/‖Q_t‖₂ ‖₂, Q = vec(Σ_c |A_c|^exponent). Where the sizes differ, both maps Σ_c |A_c|^exponent are
         first average-pooled to the smaller height and width.
-    Scale: between 0 and √2. The paper's norm is not squared; its authors' code takes the mean of the squares, which is H·W times less.
-        The gradient is about 0.6 times cross-entropy's.
+    Scale: between 0 and √2. The paper's norm is not squared. Its authors' code takes the mean over places of the squares, which is
+        ‖ … ‖₂²/(H·W). The gradient is about 0.6 times cross-entropy's.
     Source: Zagoruyko, Komodakis 2017, "Paying More Attention to Attention", eq. 2 (its ½ is part of the weight).
     When: convolutional networks of like kind; maps of 1 × 1 say nothing, so not the last stage of a 32 × 32 image.
     """
     grid = min(student_maps.shape[2], teacher_maps.shape[2]), min(student_maps.shape[3], teacher_maps.shape[3])
     student, teacher = (
-        F.normalize(F.adaptive_avg_pool2d(full_precision(maps).abs().pow(exponent).sum(dim=1), grid).flatten(1), dim=1)
+        unit(F.adaptive_avg_pool2d(full_precision(maps).abs().pow(exponent).sum(dim=1), grid).flatten(1), shortest=SHORTEST**exponent)
         for maps in (student_maps, teacher_maps.detach())
     )
     return torch.linalg.vector_norm(student - teacher, dim=1).mean()

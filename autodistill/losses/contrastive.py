@@ -33,7 +33,8 @@ def infonce(
     Shapes: student_embedding (B, D_s), teacher_embedding (B, D_t) → scalar. head: learned linear maps g_s, g_t onto the unit
         sphere of `width` dimensions.
     Formula: −mean_i log( e^(⟨z_i, y_i⟩/τ) / Σ_j e^(⟨z_i, y_j⟩/τ) ), z = g_s(student), y = g_t(teacher), j over the batch.
-    Scale: log B at the start, 0 at best; the gradient is 1.5 to 2 times cross-entropy's at τ = 0.1, and goes with 1/τ.
+    Scale: about log B + 1/(2 · width · τ²) at the start, which is 0.4 more than log B at the defaults; 0 at best. The gradient is 1.5 to 2
+        times cross-entropy's at τ = 0.1, and goes with 1/τ.
     Source: van den Oord, Li, Vinyals 2018, "Representation Learning with Contrastive Predictive Coding", eq. 4.
     When: a plain first choice among the contrastive ones; the larger the batch, the more it says.
     """
@@ -55,7 +56,7 @@ def supcon(
 
     Shapes: student_embedding (B, D_s), teacher_embedding (B, D_t), labels (B,) int64 → scalar. head: as in infonce.
     Formula: mean_i −1/|P(i)| Σ_{p ∈ P(i)} log( e^(⟨z_i, y_p⟩/τ) / Σ_j e^(⟨z_i, y_j⟩/τ) ), P(i) = {p : label_p = label_i}, with i itself.
-    Scale: log B at the start; it cannot reach 0 where classes repeat, log |P(i)| is its floor. The gradient is 0.5 to 1 times
+    Scale: as infonce at the start; it cannot reach 0 where classes repeat, log |P(i)| is its floor. The gradient is 0.5 to 1 times
         cross-entropy's at τ = 0.1, and goes with 1/τ.
     Source: Khosla et al. 2020, "Supervised Contrastive Learning", eq. 2 (L_out); here the anchors are the student's and the candidates
         the teacher's, so that i's own teacher vector is a positive too.
@@ -92,9 +93,9 @@ def crd(
         batch, and the same with the sides changed (g_t(t_i) against the student's memory) is added. Afterwards memory_i ← unit
         length of (momentum · memory_i + (1 − momentum) · projection_i). The memory is in the head's state_dict. Adapted: the
         authors' loader for CIFAR draws negatives from rows of other classes; a regression has none.
-    Scale: bank: 2 (1 + log(1 + N)) at the start, with a gradient about 2.5 times cross-entropy's. batch: a sum over N negatives without Z,
-        so it grows with the batch: about 12 times cross-entropy's gradient at B = 16, 30 times at B = 64 (M = 8,000); search its weight on
-        a log scale around 0.05.
+    Scale: bank: about 2 (1 + log(1 + N)) + 1/(width · τ²) at the start (the last is 1.6 at the defaults), with a gradient about 2.5 times
+        cross-entropy's. batch: a sum over N negatives without Z, so it grows with the batch: about 12 times cross-entropy's gradient at
+        B = 16, 30 times at B = 64 (M = 8,000); search its weight on a log scale around 0.05.
     Source: Tian, Krishnan, Isola 2020, "Contrastive Representation Distillation", section 3.1: the objective L_critic and, at its end,
         the critic h (eq. 19).
     When: images above all, where it was made; `bank` for small batches, `batch` where the train split is too large to remember.
@@ -143,7 +144,8 @@ def mcrd(
     Formula: mean over scales k of infonce over the B·n_k² regions of that scale, each map being pooled to n_k × n_k regions,
         n_k = min(2^k, H, W, H', W'), k = 0 … scales − 1 (equal grids count once). A region's positive is the teacher's region at the same
         place of the same image; all other regions of that scale in the batch, of this image and of others, are negatives.
-    Scale: log(B·n_k²) at the start; the gradient is about 1.5 times cross-entropy's at τ = 0.1, and goes with 1/τ.
+    Scale: the mean over k of log(B·n_k²), plus about 1/(2 · width · τ²), at the start; the gradient is about 1.5 times cross-entropy's at
+        τ = 0.1, and goes with 1/τ.
     Source: Wang, Wang 2025, "Contrastive Representation Distillation via Multi-Scale Feature Decoupling" (MSDCRD), its sample-wise
         contrast within one batch, without a memory. Adapted: windows do not overlap, and all regions are used alike where the paper first
         sorts them by what the teacher classifies them as; its feature-wise contrast is left out.
@@ -176,7 +178,8 @@ def ckd(
         then the batch's t_j replace the oldest of the queue, which is in the head's state_dict. Adapted: the queue's copies of the row
         itself are not negatives (the paper's 5 million sentences never come round again while they are queued, our rows do); τ is fixed,
         where the authors' code learns it.
-    Scale: log(B + queue) at the start; the gradient is about twice cross-entropy's at τ = 0.05, and goes with 1/τ.
+    Scale: about log B + 1/(2 · D_t · τ²) at the start (the last is 0.5 for D_t = 384), since the queue is empty; as it fills, log B
+        becomes log(B + queue). The gradient is about twice cross-entropy's at τ = 0.05, and goes with 1/τ.
     Source: Gao et al. 2021, "DistilCSE: Effective Knowledge Distillation For Contrastive Sentence Embeddings", section "Contrastive
         Knowledge Distillation".
     When: text, small batches: the teacher does not change, so a queue of its vectors is as good as a large batch.
@@ -203,7 +206,8 @@ def colld(
     Shapes: student_states and teacher_states: equally long lists of mapped layers' sentence vectors, (B, D_s) and (B, D_t) → scalar.
         head: one learned linear map of the student to D_t for all layers.
     Formula: mean over pairs l of −mean_i log( e^(cos(W s_i^l, t_i^l)/τ) / Σ_j e^(cos(W s_i^l, t_j^l)/τ) ), j over the batch.
-    Scale: log B at the start; the gradient is about cross-entropy's at τ = 0.1, and goes with 1/τ.
+    Scale: about log B + 1/(2 · D_t · τ²) at the start (the last is 0.1 for D_t = 384); the gradient is about cross-entropy's at τ = 0.1,
+        and goes with 1/τ.
     Source: Chang et al. 2023, "CoLLD: Contrastive Layer-to-layer Distillation for Compressing Multilingual Pre-trained Speech Encoders",
         section 2. Adapted from speech frames to texts: the paper's anchors are masked frames, its distractors other masked frames of the
         same utterance, with one map for each layer; here anchors are texts, and distractors the batch's other texts at the same layer.

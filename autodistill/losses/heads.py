@@ -8,12 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autodistill.losses.tensors import full_precision
-
-
-def unit(vectors: Tensor) -> Tensor:
-    """The vectors (…, D) at length 1, in full precision."""
-    return F.normalize(full_precision(vectors), dim=-1)
+from autodistill.losses.tensors import unit
 
 
 def project(layer: nn.Module, vectors: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 Each is called once for a layer pair, and no gradient goes to the teacher's side. student_state is already projected to the
 teacher's width, except where `drop` names the projection. States are (B, D), or (B, T, D) with mask (B, T): then every kept
-position counts as one vector.
+position counts as one vector. Of several layer pairs the trial takes the mean, where PKD and TinyBERT sum them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from autodistill.components import component
-from autodistill.losses.tensors import positions
+from autodistill.losses.tensors import SHORTEST, average, positions, unit
 
 
 @component("objective.intermediate")
@@ -31,7 +31,7 @@ def mse(student_state: Tensor, teacher_state: Tensor, mask: Tensor | None = None
         Distilling BERT for Natural Language Understanding", eq. 8.
     When: a plain first choice where the student is much like its teacher.
     """
-    return F.mse_loss(positions(student_state, mask), positions(teacher_state.detach(), mask))
+    return average((positions(student_state, mask) - positions(teacher_state.detach(), mask)).square())
 
 
 @component("objective.intermediate")
@@ -46,7 +46,7 @@ def l1(student_state: Tensor, teacher_state: Tensor, mask: Tensor | None = None)
         p = 1, without its normalisation.
     When: the teacher's states have dimensions of very large values, as those of BERT do.
     """
-    return F.l1_loss(positions(student_state, mask), positions(teacher_state.detach(), mask))
+    return average((positions(student_state, mask) - positions(teacher_state.detach(), mask)).abs())
 
 
 @component("objective.intermediate")
@@ -54,13 +54,14 @@ def cosine(student_state: Tensor, teacher_state: Tensor, mask: Tensor | None = N
     """Cosine distance of the states: their direction counts, their length does not.
 
     Shapes: student_state, teacher_state (B, D) or (B, T, D); mask (B, T) bool or None → scalar.
-    Formula: mean over kept positions n of 1 − ⟨s_n, t_n⟩ / (‖s_n‖ ‖t_n‖).
+    Formula: mean over kept positions n of 1 − ⟨s_n, t_n⟩ / (‖s_n‖ ‖t_n‖); a vector shorter than 1e-4 is not divided by its length.
     Scale: between 0 and 2; at random initialisation gradient 0.05 × cross-entropy's (D = 384; it goes with 1/‖s_n‖). Search the
         weight on a log scale around 1.
     Source: Sanh et al. 2019, "DistilBERT, a distilled version of BERT: smaller, faster, cheaper and lighter", L_cos.
     When: text encoders, whose states differ in length for reasons that do not matter.
     """
-    return (1 - F.cosine_similarity(positions(student_state, mask), positions(teacher_state.detach(), mask), dim=-1)).mean()
+    student, teacher = unit(positions(student_state, mask)), unit(positions(teacher_state.detach(), mask))
+    return average(1 - (student * teacher).sum(dim=-1))
 
 
 @component("objective.intermediate")
@@ -68,15 +69,16 @@ def pkd(student_state: Tensor, teacher_state: Tensor, mask: Tensor | None = None
     """Patient knowledge distillation: squared distance of the states after each is scaled to unit length.
 
     Shapes: student_state, teacher_state (B, D) or (B, T, D); mask (B, T) bool or None → scalar.
-    Formula: mean over kept positions n of ‖ s_n/‖s_n‖ − t_n/‖t_n‖ ‖²  (= 2 · cosine).
+    Formula: mean over kept positions n of ‖ s_n/‖s_n‖ − t_n/‖t_n‖ ‖²  (= 2 · cosine); a vector shorter than 1e-4 is not divided by its
+        length.
     Scale: between 0 and 4; at random initialisation gradient 0.1 × cross-entropy's (D = 384; it goes with 1/‖s_n‖). The equation sums
         over dimensions; the authors' code takes the mean, which is D times less. Search the weight on a log scale around 1.
     Source: Sun et al. 2019, "Patient Knowledge Distillation for BERT Model Compression", section 3.2, L_PT (on CLS states: tokens cls).
-    When: several CLS states of a BERT teacher, with layer_map skip (PKD-Skip) or last (PKD-Last).
+        The paper's two maps, PKD-Skip and PKD-Last, leave out the last layer of each model; layer_map skip and last take it.
+    When: several CLS states of a BERT teacher, with layer_map skip or last.
     """
-    student = F.normalize(positions(student_state, mask), dim=-1)
-    teacher = F.normalize(positions(teacher_state.detach(), mask), dim=-1)
-    return (student - teacher).square().sum(dim=-1).mean()
+    student, teacher = unit(positions(student_state, mask)), unit(positions(teacher_state.detach(), mask))
+    return average((student - teacher).square().sum(dim=-1))
 
 
 @component("objective.intermediate", drop=("projection",))
@@ -92,11 +94,18 @@ def cka(student_state: Tensor, teacher_state: Tensor, mask: Tensor | None = None
     When: widths differ, batches are large (32 and up), and no projection should learn the teacher's work instead of the student.
     """
     student, teacher = positions(student_state, mask), positions(teacher_state.detach(), mask)
-    student, teacher = student - student.mean(dim=0), teacher - teacher.mean(dim=0)
-    tiny = torch.finfo(student.dtype).tiny
-    student, teacher = student / student.norm().clamp(min=tiny), teacher / teacher.norm().clamp(min=tiny)  # CKA knows no scale
+    student, teacher = _spread_out(student), _spread_out(teacher)
     shared = (teacher.T @ student).square().sum()
-    return 1 - shared / ((student.T @ student).norm() * (teacher.T @ teacher).norm()).clamp(min=tiny)
+    norms = (student.T @ student).norm() * (teacher.T @ teacher).norm()
+    return 1 - shared / norms.clamp(min=torch.finfo(norms.dtype).tiny)
+
+
+def _spread_out(vectors: Tensor) -> Tensor:
+    """Vectors (N, D) less their mean and at norm 1 (CKA knows no scale), or all 0 where they are equal but for rounding noise."""
+    apart = vectors - vectors.mean(dim=0)
+    norm = apart.norm()
+    equal = norm <= SHORTEST * vectors.detach().norm()
+    return (apart / norm.masked_fill(equal, 1.0)).masked_fill(equal, 0.0)
 
 
 class Variance(nn.Module):
@@ -139,4 +148,4 @@ def vid(
     """
     student, teacher, spread = positions(student_state, mask), positions(teacher_state.detach(), mask), variance()
     spread = spread.to(student.dtype)
-    return 0.5 * (spread.log() + (teacher - student).square() / spread).mean()
+    return 0.5 * average(spread.log() + (teacher - student).square() / spread)

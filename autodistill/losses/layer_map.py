@@ -19,9 +19,9 @@ def layer_pairs(layer_map: str, student_layers: int, teacher_layers: int, layers
     """The pairs (student's layer, teacher's layer), by the student's layer; of the map's student layers the last `layers`, None for all.
 
     skip: every layer of the student, with the teacher's at the same share of its depth: layer s of S with round(s · T/S), a half
-    being rounded up (PKD-Skip, Sun et al. 2019; TinyBERT's uniform map, Jiao et al. 2020). last: the last min(S, T) of each, aligned
-    at the top (PKD-Last). first: the first min(S, T) of each. emd, all: every pair;
-    `PairWeights` weighs them.
+    being rounded up (TinyBERT's uniform map, Jiao et al. 2020). last: the last min(S, T) of each, aligned at the top. first: the first
+    min(S, T) of each. emd, all: every pair; `PairWeights` weighs them. PKD-Skip and PKD-Last (Sun et al. 2019) are skip and last
+    without each model's last layer, which only the logits of their students follow; here the last layers are a pair too.
 
     Raises:
         RecipeError: an unknown map, or a model without layers to tap.

@@ -11,10 +11,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from autodistill.components import component
-from autodistill.losses.tensors import full_precision, positions, spread
+from autodistill.losses.tensors import SHORTEST, full_precision, positions, spread, unit
 
 MAX_POSITIONS = 256
-"""With tokens: tokens, how many positions of a batch are scored against each other (the matrix has its square)."""
+"""With tokens: tokens, how many positions of a batch are scored against each other (the matrix has its square). Larger batches
+have one of each row."""
 
 MAX_SCALE = 50.0
 """Upper limit of a critic's scale: exp(50) is still a float32 number, which mi_alpha = 0 needs."""
@@ -32,7 +33,8 @@ def mutual_information_bound(scores: Tensor, mi_alpha: float, log_baseline: Tens
         e^f(x_k,y_i) over those same k is m'_i too, it is the mean over i of m'_i / (α m'_i + (1−α) q_i).
         α = 1: the last is 1 and cancels, and log K + mean_i log_softmax(scores)_ii is left, InfoNCE, which is never above log K.
         α = 0: 1 + mean_i (scores_ii − log q_i) − mean_{i≠k} e^scores_ik / q_i, without bias: TUBA, and NWJ where q = e.
-        Between them the two expectations have K and K − 1 samples of x, a difference of order α / K².
+        Between them the second expectation has K − 1 samples of x where eq. 12 has K. That changes the bound by about
+        α (1 − α) q Var(e^f) / ((α E[e^f] + (1 − α) q)³ K²), so by nothing at either end.
     Scale: nats; all in log space, so only mi_alpha = 0 can overflow (scores beyond 88 in float32): its value is that large.
         One pair has nothing to be told from, and its bound is 0.
     Source: Poole, Ozair, van den Oord, Alemi, Tucker 2019, "On Variational Bounds of Mutual Information", section 2.4, eq. 12;
@@ -58,9 +60,15 @@ def mutual_information_bound(scores: Tensor, mi_alpha: float, log_baseline: Tens
     return 1 + joint - independent
 
 
-def _norm(width: int) -> nn.Module:
+class Standardise(nn.Module):
     """A layer norm without parameters: what a critic with biases sees does not depend on the states' scale."""
-    return nn.LayerNorm(width, eps=1e-12, elementwise_affine=False)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """States (…, D) at mean 0 and variance 1; one of equal numbers, or nearly 0, is left as it is, less its mean."""
+        apart = states - states.mean(dim=-1, keepdim=True)
+        length, before = (torch.linalg.vector_norm(full_precision(part.detach()), dim=-1, keepdim=True) for part in (apart, states))
+        flat = length <= (SHORTEST * before).clamp(min=SHORTEST)
+        return torch.where(flat, apart, F.layer_norm(states, states.shape[-1:], eps=1e-12))
 
 
 class Separable(nn.Module):
@@ -74,8 +82,7 @@ class Separable(nn.Module):
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Scores (K, K): a row for each student vector, a column for each teacher vector."""
-        left = F.normalize(full_precision(self.student_side(student)), dim=-1)
-        right = F.normalize(full_precision(self.teacher_side(teacher)), dim=-1)
+        left, right = unit(self.student_side(student)), unit(self.teacher_side(teacher))
         return self.log_scale.exp().clamp(max=MAX_SCALE) * (left @ right.T) + self.offset
 
 
@@ -84,7 +91,7 @@ class Joint(nn.Module):
 
     def __init__(self, student_width: int, teacher_width: int, width: int) -> None:
         super().__init__()
-        self.student_side = nn.Sequential(_norm(student_width), nn.Linear(student_width, width))
+        self.student_side = nn.Sequential(Standardise(), nn.Linear(student_width, width))
         self.teacher_side = nn.Sequential(
             nn.LayerNorm(teacher_width, elementwise_affine=False), nn.Linear(teacher_width, width, bias=False)
         )
@@ -117,12 +124,12 @@ def build_scorer(student_width: int, teacher_width: int, *, critic: str, critic_
     """The module of `mi`: the critic, and the baseline where it is learned."""
 
     def mlp(width: int) -> nn.Module:
-        return nn.Sequential(_norm(width), nn.Linear(width, critic_width), nn.ReLU(), nn.Linear(critic_width, critic_width))
+        return nn.Sequential(Standardise(), nn.Linear(width, critic_width), nn.ReLU(), nn.Linear(critic_width, critic_width))
 
     module: nn.Module
     match critic:
         case "inner":
-            student_side = nn.Sequential(_norm(student_width), nn.Linear(student_width, teacher_width))
+            student_side = nn.Sequential(Standardise(), nn.Linear(student_width, teacher_width))
             module = Separable(student_side, nn.Identity(), teacher_width)
         case "bilinear":
             sides = [nn.Linear(width, critic_width, bias=False) for width in (student_width, teacher_width)]
@@ -136,7 +143,7 @@ def build_scorer(student_width: int, teacher_width: int, *, critic: str, critic_
     log_q = nn.Linear(student_width, 1)
     nn.init.zeros_(log_q.weight)
     nn.init.ones_(log_q.bias)
-    return Scorer(module, nn.Sequential(_norm(student_width), log_q))
+    return Scorer(module, nn.Sequential(Standardise(), log_q))
 
 
 @component("objective.intermediate", drop=("projection",), modules={"scorer": build_scorer})
@@ -157,10 +164,11 @@ def mi(
         scorer: module, (K, D_s), (K, D_t) → scores (K, K) and log baseline (K,) or a number → scalar.
     Formula: −I_α (see mutual_information_bound) with x the teacher's states and y the student's, the others of the batch being the
         independent ones. Critics: inner f = c·cos(A s + a, t), bilinear c·cos(A s, B t) of rank critic_width, mlp c·cos(g(s), h(t)),
-        joint an mlp of both; all but bilinear see layer-normalised states. The scale c is learned: √width at the start, so that
-        scores start with about unit variance, at most 50. q is e (constant, NWJ) or exp of a learned linear function of the
-        student's state (learned, TUBA).
-        With tokens, up to 256 positions of the batch are taken, evenly spaced in each row.
+        joint an mlp of both. They see layer-normalised states, except bilinear on both sides and inner on the teacher's. The scale c is
+        learned: √width at the start, so that scores start with about unit variance, at most 50. q is e (constant, NWJ) or exp of a
+        learned linear function of the student's state (learned, TUBA).
+        With tokens, up to 256 positions of the batch are taken, evenly spaced in each row, but one of each row at least: a batch of 300
+        rows has 300.
     Scale: nats. At mi_alpha = 1 it is cross-entropy over which of the batch's teachers belongs to the student, less log K; at random
         initialisation gradient 1.0 × cross-entropy's. Near mi_alpha = 0 the gradient's variance grows as e^I. Search the weight on a log
         scale around 0.1.

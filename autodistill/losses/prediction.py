@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from autodistill.components import CLASSIFICATION, component
 from autodistill.errors import RecipeError
-from autodistill.losses.tensors import full_precision
+from autodistill.losses.tensors import centred, full_precision
 
 
 def _pair(student_logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -56,7 +56,7 @@ def pseudo_label(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
 
     Shapes: student_logits, teacher_logits (B, C) → scalar.
     Formula: −mean_b log q_b,k, with q = softmax(student), k = argmax_c of the teacher's logits of row b.
-    Scale: that of cross-entropy with labels.
+    Scale: at random initialisation gradient 0.97 × cross-entropy's.
     Source: Lee 2013, "Pseudo-Label: The Simple and Efficient Semi-Supervised Learning Method for Deep Neural Networks", eq. 15.
     When: as a baseline with unlabelled rows: what soft predictions gain over it is what the teacher knows beside its decisions.
     """
@@ -94,8 +94,9 @@ def dkd(
     Formula: T² · mean_b (w_t · TCKD + w_n · NCKD), with p, q the softmax of teacher / T and student / T and t the label:
         TCKD = p_t log(p_t / q_t) + (1 − p_t) log((1 − p_t) / (1 − q_t)), and NCKD = Σ_{c≠t} p̂_c log(p̂_c / q̂_c) with
         p̂_c = p_c / (1 − p_t), q̂_c = q_c / (1 − q_t). Plain kl is w_t = 1, w_n = 1 − p_t.
-    Scale: at random initialisation gradient 5.6 × cross-entropy's at the defaults, mostly of w_n; the paper's w_n is 8 on CIFAR-100
-        with most pairs, 0.5 on ImageNet. Search the weight on a log scale around 1 / w_n.
+    Scale: at random initialisation gradient 5.6 × cross-entropy's at the defaults, mostly of w_n. In the authors' settings w_n is 8 for
+        five of eleven pairs of networks on CIFAR-100, 6 for four and 2 for two (T = 4), and 0.5 or 2 on ImageNet (T = 1). Search the
+        weight on a log scale around 1 / w_n.
     Source: Zhao, Cui, Song, Qiu, Liang 2022, "Decoupled Knowledge Distillation", eq. 7 (α is w_t, β is w_n).
     When: many classes and a sure teacher, whose non-target knowledge kl suppresses. With two classes NCKD is 0.
     """
@@ -135,8 +136,7 @@ def dist(
     student, teacher = (logits.softmax(-1) for logits in _pair(student_logits, teacher_logits, temperature))
 
     def distance(dim: int) -> Tensor:
-        centred = [side - side.mean(dim, keepdim=True) for side in (student, teacher)]
-        return (1 - F.cosine_similarity(centred[0], centred[1], dim=dim)).mean()
+        return (1 - (centred(student, dim) * centred(teacher, dim)).sum(dim)).mean()
 
     return (dist_inter_weight * distance(1) + dist_intra_weight * distance(0)) * temperature**2
 
@@ -155,7 +155,8 @@ def nkd(
     Shapes: student_logits, teacher_logits (B, C); labels (B,) int64 → scalar.
     Formula: mean_b [−p_t log q_t − w_n T² Σ_{c≠t} p̂_c log q̂_c], with p, q the softmax of the plain logits, t the label, and p̂, q̂ the
         softmax of teacher / T and student / T over the classes other than t.
-    Scale: at random initialisation gradient 0.96 × cross-entropy's at the defaults.
+    Scale: at random initialisation gradient 0.96 × cross-entropy's at the defaults. T softens the second part alone, so T² stands there
+        alone, as in the authors' code: that part's gradient is about the same for every T, while its value grows with T².
     Source: Yang, Zeng, Li, Zhang, Yuan, Li 2023, "From Knowledge Distillation to Self-Knowledge Distillation: A Unified Approach with
         Normalized Loss and Customized Soft Labels", section 3, L_NKD (γ is w_n, λ is T).
     When: as dkd; it has one weight less, and its target part trusts the label only as far as the teacher does.
@@ -167,6 +168,10 @@ def nkd(
     student_rest, teacher_rest = student[~target].view(others) / temperature, teacher[~target].view(others) / temperature
     rest = -(teacher_rest.softmax(-1) * student_rest.log_softmax(-1)).sum(-1).mean()
     return own + nkd_nontarget_weight * temperature**2 * rest
+
+
+NO_VARIANCE = 1e-10
+"""A component's share of the embeddings' mean square up to which it is rounding noise: float32 has seven digits, so 1e-14 of noise."""
 
 
 class Subclasses(nn.Module):
@@ -207,7 +212,8 @@ def build_subclasses(
 
     The output weights W are had from the embeddings and logits by least squares, the embeddings are projected onto the null space of W,
     and of each class's the S first principal components are taken and turned by a random rotation (from torch's generator), so that
-    no subclass has the first component, and most of the variance, for itself.
+    no subclass has the first component, and most of the variance, for itself. Components without variance, which a class of few rows
+    has, are left out. A class whose rows do not differ (it may have one row, or none) takes the components of all rows.
     Shapes: teacher_embeddings (N, D_t); teacher_logits (N, C); labels (N,) int64.
 
     Raises:
@@ -221,17 +227,26 @@ def build_subclasses(
     basis = basis[:, sizes > sizes.max() * 1e-9]
     hidden = embeddings - (embeddings @ basis) @ basis.T
     directions, offsets = [], []
+    noise = NO_VARIANCE * embeddings.square().sum(dim=1).mean()
+    everywhere = _components(hidden, subclasses, noise)
     for index in range(classes):
         rows = hidden[labels.cpu() == index]
-        rows = rows if len(rows) else hidden
-        mean = rows.mean(0)
-        variances, vectors = torch.linalg.eigh((rows - mean).T @ (rows - mean) / len(rows))
-        components, spread = vectors[:, -subclasses:], variances[-subclasses:].mean().clamp(min=torch.finfo(torch.float32).tiny).sqrt()
+        components, variances = _components(rows, subclasses, noise) if len(rows) else everywhere
+        components, variances = (components, variances) if variances.any() else everywhere
+        spread = variances.mean().sqrt() if variances.any() else 1.0
         rotation, triangle = torch.linalg.qr(torch.randn(subclasses, subclasses, dtype=torch.float64))
         turned = (components @ (rotation * triangle.diagonal().sign())).T / spread
         directions.append(turned)
-        offsets.append(turned @ mean)
+        offsets.append(turned @ (rows if len(rows) else hidden).mean(0))
     return Subclasses(student_width, torch.stack(directions).float(), torch.stack(offsets).float())
+
+
+def _components(rows: Tensor, count: int, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """The first principal components of rows (N, D) and their variances: (D, count) and (count,), both 0 where a variance is noise."""
+    apart = rows - rows.mean(0)
+    variances, vectors = torch.linalg.eigh(apart.T @ apart / len(rows))
+    variances, vectors = variances[-count:], vectors[:, -count:]
+    return vectors * (variances > noise), variances * (variances > noise)
 
 
 @component("objective.prediction", tasks=CLASSIFICATION, modules={"splitter": build_subclasses})

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from autodistill.components import component
 from autodistill.losses.attention import relations, token_mean
-from autodistill.losses.heads import build_student_head, info_nce, unit
-from autodistill.losses.tensors import full_precision, spread
+from autodistill.losses.heads import build_student_head, info_nce
+from autodistill.losses.tensors import SHORTEST, full_precision, spread, unit
 
 
 @component("objective.relation")
@@ -41,29 +41,32 @@ def rkd(
     value = full_precision(student_embedding).new_zeros(())
     student, teacher = differences(student_embedding), differences(teacher_embedding.detach())
     if distance_weight > 0:
-        value = value + distance_weight * F.smooth_l1_loss(relative_distances(student), relative_distances(teacher))
+        value = value + distance_weight * F.smooth_l1_loss(relative_distances(*student), relative_distances(*teacher))
     if angle_weight > 0:
-        value = value + angle_weight * F.smooth_l1_loss(angles(student), angles(teacher))
+        value = value + angle_weight * F.smooth_l1_loss(angles(*student), angles(*teacher))
     return value
 
 
-def differences(vectors: Tensor) -> Tensor:
-    """x_i − x_j, in full precision: (B, D) → (B, B, D), entry (j, i). Not from inner products, where near vectors would cancel out."""
+def differences(vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """x_i − x_j, in full precision: (B, D) → (B, B, D), entry (j, i), and the length up to which a difference is rounding noise.
+
+    Not from inner products, where near vectors would cancel out.
+    """
     vectors = full_precision(vectors)
-    return vectors.unsqueeze(0) - vectors.unsqueeze(1)
+    noise = SHORTEST * torch.linalg.vector_norm(vectors.detach(), dim=-1).mean()
+    return vectors.unsqueeze(0) - vectors.unsqueeze(1), noise
 
 
-def relative_distances(apart: Tensor) -> Tensor:
+def relative_distances(apart: Tensor, noise: Tensor) -> Tensor:
     """Lengths of the differences over their mean (of distinct vectors' pairs): (B, B, D) → (B, B)."""
     length = torch.linalg.vector_norm(apart, dim=-1)
     mean = length.sum() / max(1, len(length) * (len(length) - 1))
-    return length / mean.clamp(min=torch.finfo(mean.dtype).tiny)
+    return length / mean.masked_fill(mean <= noise, 1.0)
 
 
-def angles(apart: Tensor) -> Tensor:
+def angles(apart: Tensor, noise: Tensor) -> Tensor:
     """Cosines of the angles at j between i and k: (B, B, D) → (B, B, B), entry (j, i, k)."""
-    length = torch.linalg.vector_norm(apart, dim=-1, keepdim=True)
-    direction = apart / length.masked_fill(length == 0, 1.0)  # a zero difference stays zero, and its gradient finite
+    direction = unit(apart, shortest=noise)
     return direction @ direction.transpose(1, 2)
 
 
@@ -73,13 +76,19 @@ def sp(student_embedding: Tensor, teacher_embedding: Tensor) -> Tensor:
 
     Shapes: student_embedding (B, D_s), teacher_embedding (B, D_t) → scalar.
     Formula: 1/B² ‖ G_t − G_s ‖²_F, G = X Xᵀ with every row scaled to length 1.
-    Scale: at most 2/B, so it falls with the batch: its gradient is about 0.03 times cross-entropy's at B = 16, 0.01 times at B = 64.
-        Search the weight on a log scale around 100.
+    Scale: at most 4(B − 1)/B², where one row is far longer than the others; about 2/B where the student's rows are as often opposite as
+        alike for the teacher's equal rows. So it falls with the batch: its gradient is about 0.03 times cross-entropy's at B = 16, 0.01
+        times at B = 64. Search the weight on a log scale around 100.
     Source: Tung, Mori 2019, "Similarity-Preserving Knowledge Distillation", eqs. 2–4.
     When: large batches, classes that repeat in them; activations that are not negative (convolutional networks) tell most.
     """
     student, teacher = (full_precision(vectors) for vectors in (student_embedding, teacher_embedding.detach()))
-    return (F.normalize(teacher @ teacher.T, dim=1) - F.normalize(student @ student.T, dim=1)).square().mean()
+    return (_similarities(teacher) - _similarities(student)).square().mean()
+
+
+def _similarities(vectors: Tensor) -> Tensor:
+    """Inner products (B, B) of all pairs, each row at length 1, but those of a vector without a direction (`unit`)."""
+    return unit(vectors @ vectors.T, shortest=SHORTEST * vectors.detach().norm())
 
 
 @component("objective.relation")
@@ -151,6 +160,8 @@ def trg(
         value = value + inner_weight * token_mean(token_mean(squares, mask), mask).mean()
     chosen = spread(mask, nodes)
     student_nodes, teacher_nodes = student_state[chosen], teacher_state[chosen]
+    if not len(student_nodes):
+        return value + full_precision(student_nodes).sum()  # 0
     if local_weight > 0:
         value = value + local_weight * _local(unit(student_nodes), unit(teacher_nodes), neighbours, bandwidth)
     if global_weight > 0:

@@ -1,4 +1,4 @@
-"""Wasserstein contrastive representation distillation: optimal transport in its primal and its dual form."""
+"""Wasserstein contrastive representation distillation: optimal transport in its dual form, and in its primal form without bias."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from torch.nn.utils.parametrizations import spectral_norm
 from autodistill.components import component
 from autodistill.losses.heads import StudentHead
 from autodistill.losses.tensors import full_precision
+
+LEAST_COST = 1e-4
+"""Of a teacher whose vectors are nearly all equal: the mean cost that the blur is measured in. Costs have rounding errors of 1e-7."""
 
 
 class LipschitzCritic(nn.Module):
@@ -65,13 +68,19 @@ def wcord(
     Formula: dual_weight · L_dual + primal_weight · L_primal.
         L_dual = −( mean_i g(t_i, s_i) − mean_{i,j} g(t_i, s_j) ), ‖g‖_Lipschitz ≤ 1: minus the Wasserstein distance between the joint
         distribution and the product of the batch's marginals, a Wasserstein form of mutual information. Student and critic both lower it.
-        L_primal = Σ_ij π_ij (1 − cos(t_i, s_j)), π the entropic transport plan between the two batches: `sinkhorn_iterations` rounds of
-        Sinkhorn on e^(−cost / sinkhorn_epsilon) to the marginals 1/B. The gradient goes through the rounds.
-    Scale: |L_dual| below 2, L_primal between 0 and 2; the gradient at the start is about 0.02 (dual) and 0.05 (primal) times
-        cross-entropy's. Search the weight on a log scale around 10.
+        L_primal = W(t, s) − ½ W(t, t) − ½ W(s, s), the Sinkhorn divergence of the two batches (see sinkhorn_divergence), with the cost
+        1 − cos(t_i, s_j) and ε = sinkhorn_epsilon · the mean cost between two of the batch's teacher vectors: the part of the teacher's
+        spread that is blurred. The gradient goes through the `sinkhorn_iterations` rounds.
+    Scale: |L_dual| below 2. L_primal is 0 where both batches are the same set of vectors (which row is which, L_dual alone sees), and
+        otherwise above. Where all of the student's vectors are equal it is more than a third of the teacher's mean cost, at the defaults.
+        The gradient at the start is about 0.01 (dual) and 0.01 to 0.05 (primal; more where the teacher's vectors are close together)
+        times cross-entropy's. Search the weight on a log scale around 10.
     Source: Chen et al. 2021, "Wasserstein Contrastive Representation Distillation", sections "Global Contrastive Knowledge Transfer"
-        and "Local Contrastive Knowledge Transfer". Adapted: negatives are the batch's other rows, not a memory's, and their mean is not
-        multiplied by their number; L_primal keeps the teacher's space as it is, for with two learned maps it would be 0 at a point.
+        and "Local Contrastive Knowledge Transfer"; Feydy et al. 2019, "Interpolating between Optimal Transport and MMD using Sinkhorn
+        Divergences", eq. 3. Adapted: negatives are the batch's other rows, not a memory's, and their mean is not multiplied by their
+        number; L_primal keeps the teacher's space as it is, for with two learned maps it would be 0 at a point. The paper's L_primal is
+        the cost of the blurred plan alone. Its minimum is at a collapse where ε is not small beside the teacher's costs, so the blur is
+        measured in those costs, and what it gives each batch with itself is taken off.
     When: teacher and student differ much, so that matching the shapes of two clouds is easier than matching row by row.
     """
     student, teacher = head(student_embedding, teacher_embedding)
@@ -80,18 +89,35 @@ def wcord(
         scores = head.critic(teacher, student)
         value = value + dual_weight * (scores.mean() - scores.diagonal().mean())
     if primal_weight > 0:
-        value = value + primal_weight * transport_cost(1 - teacher @ student.T, sinkhorn_epsilon, sinkhorn_iterations)
+        value = value + primal_weight * sinkhorn_divergence(teacher, student, sinkhorn_epsilon, sinkhorn_iterations)
     return value
 
 
-def transport_cost(cost: Tensor, epsilon: float, iterations: int) -> Tensor:
-    """Σ_ij π_ij cost_ij for the entropic plan π between uniform marginals; Sinkhorn's rounds in the log domain.
+def sinkhorn_divergence(left: Tensor, right: Tensor, relative_epsilon: float, iterations: int) -> Tensor:
+    """W(x, y) − ½ W(x, x) − ½ W(y, y), W the cost of optimal transport between two sets of unit vectors, blurred by ε.
 
-    Shapes: cost (N, M) → scalar. A round fits the rows first and the columns last.
+    W(x, y) = min over plans π with marginals 1/B of Σ_ij π_ij (1 − ⟨x_i, y_j⟩) + ε KL(π ‖ 1/B²), ε = relative_epsilon · the mean of
+    1 − ⟨x_i, x_j⟩ over all i and j. Not below 0 when Sinkhorn's rounds have converged, and 0 for equal sets alone. For those it is 0,
+    with a gradient of 0, after any number of rounds: each pair of sets is taken in both orders, so that errors cancel.
+    Shapes: left, right (B, D), of length 1 → scalar. The gradient goes to both.
+    Source: Feydy et al. 2019, "Interpolating between Optimal Transport and MMD using Sinkhorn Divergences", eqs. 1 to 3.
+    """
+    both = torch.stack([left, right])
+    cost = 1 - both.unsqueeze(1) @ both.transpose(1, 2)  # (2, 2, B, B): entry (a, b) between the sets a and b
+    epsilon = relative_epsilon * cost[0, 0].detach().mean().clamp(min=LEAST_COST)
+    values = transport_value(cost, epsilon, iterations)
+    return 0.5 * (values[0, 1] + values[1, 0] - values[0, 0] - values[1, 1])
+
+
+def transport_value(cost: Tensor, epsilon: Tensor | float, iterations: int) -> Tensor:
+    """The minimum over plans π with uniform marginals of Σ_ij π_ij cost_ij + ε KL(π ‖ 1/(N M)), by Sinkhorn's rounds.
+
+    In the log domain; a round fits the rows first and the columns last. The value is the dual's, so it rises as the rounds converge.
+    Shapes: cost (…, N, M) → (…).
     """
     kernel = -cost / epsilon
-    rows, columns = cost.new_zeros(cost.shape[0], 1), cost.new_zeros(1, cost.shape[1])
+    columns = torch.zeros_like(cost[..., :1, :])
     for _ in range(iterations):
-        rows = -math.log(cost.shape[0]) - torch.logsumexp(kernel + columns, dim=1, keepdim=True)
-        columns = -math.log(cost.shape[1]) - torch.logsumexp(kernel + rows, dim=0, keepdim=True)
-    return ((kernel + rows + columns).exp() * cost).sum()
+        rows = math.log(cost.shape[-1]) - torch.logsumexp(kernel + columns, dim=-1, keepdim=True)
+        columns = math.log(cost.shape[-2]) - torch.logsumexp(kernel + rows, dim=-2, keepdim=True)
+    return epsilon * (rows.mean(dim=(-2, -1)) + columns.mean(dim=(-2, -1)))

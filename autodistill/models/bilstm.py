@@ -27,6 +27,11 @@ class BiLstm(StudentModule):
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(2 * hidden_size * (PAIR_PARTS if pairs else 1), outputs)
 
+    @property
+    def output_layer(self) -> nn.Linear:
+        """The classifier."""
+        return self.classifier
+
     def forward(self, batch: TextBatch, *, taps: frozenset[str] = frozenset()) -> Outputs:
         """See `Model`."""
         words = self.embedding(batch.ids) * batch.mask.unsqueeze(-1)

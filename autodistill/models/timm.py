@@ -83,11 +83,6 @@ class TimmFamily(StudentFamily):
         """
         return build_timm(variant, context.outputs, context.image_size, pretrained=init == "pretrained" and not context.shapes_only)
 
-    def last_layer(self, student: TimmModel) -> nn.Linear:
-        """What timm calls the classifier."""
-        layer: nn.Linear = student.model.get_classifier()
-        return layer
-
     def write(self, folder: Path, saved: SavedStudent, names: dict[int, str]) -> dict[str, Any]:
         """As timm reads it; with a load.py where the stem is another one than timm's."""
         assert isinstance(saved.model, TimmModel)
@@ -216,14 +211,6 @@ def normalisation(name: str) -> tuple[tuple[float, float, float], tuple[float, f
 
     config = get_pretrained_cfg(name)
     return (tuple(config.mean), tuple(config.std)) if config else (IMAGENET_MEAN, IMAGENET_STD)  # type: ignore[return-value]
-
-
-def input_size(name: str) -> int:
-    """The side of the square images, in pixels, that a timm model was pretrained on; 224 where it says none."""
-    from timm import get_pretrained_cfg
-
-    config = get_pretrained_cfg(name)
-    return int(config.input_size[-1]) if config else 224
 
 
 def pretrained_file(name: str) -> Path | None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from autodistill.models.family import SavedStudent, TextFamily
 from autodistill.models.sources import quiet
-from autodistill.models.transformer import Transformer, head_layer
+from autodistill.models.transformer import Transformer
 from autodistill.models.vocabulary import TrimmedEmbedding
 from autodistill.task_types import target_of
 
@@ -26,10 +26,6 @@ class TransformersFamily(TextFamily):
         """The model's input embeddings."""
         table: nn.Embedding = student.model.get_input_embeddings()
         return table
-
-    def last_layer(self, student: Transformer) -> nn.Linear:
-        """The last linear layer of the head."""
-        return head_layer(student.model, student.model.config.num_labels)[1]
 
     def write(self, folder: Path, saved: SavedStudent, names: dict[int, str]) -> dict[str, Any]:
         """See `StudentFamily`."""

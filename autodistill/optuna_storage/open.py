@@ -13,7 +13,7 @@ from autodistill.errors import StudyError
 from autodistill.optuna_storage.journal import BufferedJournal, open_journal
 from autodistill.optuna_storage.mirror import Mirror
 from autodistill.study_folder import JOURNAL, default_storage, has_default_storage
-from autodistill.tuning.settings import without_password
+from autodistill.values import without_password
 
 SavedStorage: TypeAlias = BufferedJournal | Mirror
 """An Optuna storage for the one process that writes a study: it answers from memory, and `save` writes what is new."""

@@ -73,8 +73,8 @@ def finetune_teacher(
 
     With head_init `probe` the head starts as a linear model of the frozen encoder. Then AdamW, linear warm-up over a tenth of the steps and
     linear decay, batches of texts of like length; random crops and flips for images. What is best on the validation split is kept: of the
-    epochs, or (max_steps) of the looks taken every few steps, the probe among them. With 0 steps or epochs nothing is fine-tuned.
-    A few rows are trained on for as many epochs as make up teacher.min_steps.
+    epochs, or (with max_steps) of the looks taken every few steps, the probe among them. With 0 steps or epochs nothing is fine-tuned.
+    A few rows are trained on for as many epochs as make up teacher.min_steps, many rows for max_steps at most.
     Regression: one output in the target's own units (it learns standardised targets, and their scale is folded into the head).
     With teacher.init `random` nothing is trained: the random weights are scored and kept.
 
@@ -130,11 +130,12 @@ def _described(folder: Path, about: dict[str, Any], reused: bool) -> FinetunedTe
 
 
 def _in_full(teacher: Teacher, rows: int) -> Teacher:
-    """The teacher as it is trained on so many rows: equal trainings are one teacher."""
+    """The teacher as it is trained on so many rows, in epochs or in steps: equal trainings are one teacher."""
+    per_epoch = math.ceil(rows / teacher.batch_size)
     if teacher.max_steps is not None:
-        return teacher.model_copy(update={"epochs": 0, "min_steps": 0})
-    needed = math.ceil(teacher.min_steps / math.ceil(rows / teacher.batch_size))
-    epochs = max(teacher.epochs, needed) if teacher.epochs else 0
+        steps = min(teacher.max_steps, max(teacher.epochs * per_epoch, teacher.min_steps))
+        return teacher.model_copy(update={"epochs": 0, "min_steps": 0, "max_steps": steps})
+    epochs = max(teacher.epochs, math.ceil(teacher.min_steps / per_epoch)) if teacher.epochs else 0
     return teacher.model_copy(update={"epochs": epochs, "min_steps": 0})
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from safetensors.torch import load_model, save_model
 
-from autodistill.models.timm import ScaledTimm, TimmModel, build_timm, normalisation
+from autodistill.models.timm import ScaledTimm, TimmModel, build_timm, normalisation, pretrained_file
 from autodistill.recipe import Teacher
-from autodistill.storage import digest
+from autodistill.storage import digest, file_fingerprint
 
 TIMM_FILE = "timm.json"
 
@@ -20,10 +20,16 @@ def timm_name(teacher: Teacher) -> str:
 
 
 def weights_fingerprint(teacher: Teacher) -> str:
-    """Names the weights that training starts from."""
+    """Names the weights that training starts from: by their digest where they may come from more than one place.
+
+    Raises:
+        ModelError: such weights are not to be had.
+    """
     import timm
 
-    return digest("timm", timm.__version__, timm_name(teacher), teacher.init)
+    file = pretrained_file(timm_name(teacher)) if teacher.init == "pretrained" else None
+    weights = [] if file is None else [file_fingerprint(file)]
+    return digest("timm", timm.__version__, timm_name(teacher), teacher.init, *weights)
 
 
 def build(outputs: int, image_size: int, teacher: Teacher) -> TimmModel:

@@ -85,7 +85,10 @@ class Term(nn.Module):
         return student.outputs.embedding.shape[-1], teacher.outputs.embedding.shape[-1]
 
     def forward(self, student: Side, teacher: Side, labels: BatchLabels) -> Tensor:
-        """The term's value, unweighted, over the rows of which the teacher says something; of one that needs labels, those with a label."""
+        """The term's value, unweighted, over the rows of which the teacher says something; of one that needs labels, those with a label.
+
+        Of several layer pairs it is the mean, where PKD and TinyBERT take the sum; the maps emd and all have weights of their own.
+        """
         used = labels.scored
         if labels.labelled is not None and "labels" in self.spec.inputs:
             used = labels.labelled if used is None else used & labels.labelled

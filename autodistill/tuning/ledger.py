@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from autodistill.errors import RecipeError, RunError, SpaceError
 from autodistill.events import Listen, TrialFinished, TrialReported
-from autodistill.limits import Feasibility, Feasible, Limits
+from autodistill.limits import Feasibility, Feasible
 from autodistill.optuna_storage.open import SavedStorage
 from autodistill.ranking import rank
 from autodistill.recipe import Recipe
@@ -78,14 +78,14 @@ class Ledger:
         self.folder = folder
         self.emit = emit
         self.settings = plan.settings
-        self.limits = Limits(self.settings.max_params, self.settings.max_latency_ms)
+        self.limits = plan.limits
         self.running: dict[int, Running] = {}
         self.records: dict[int, TrialRecord] = {}
         self.ended: dict[str, int] = {}  # recipe id → the trial that ran it to an end
         self.searched = 0
         self.refused = 0
         self.smallest = Feasibility(None, None)
-        self._rungs = rungs(self.settings.max_epochs)
+        self._rungs = rungs(plan.max_epochs)
         self._ranked: list[TrialRecord] | None = None
         self._written = self._saved = 0.0
         self._changed = True
@@ -171,9 +171,9 @@ class Ledger:
         teacher = self.plan.teachers.get(recipe.teacher)
         assignment = Assignment(
             recipe=recipe,
-            dataset=self.settings.dataset,
+            dataset=self.settings.ref,
             seed=proposal["seed"],
-            max_epochs=self.settings.max_epochs,
+            max_epochs=self.plan.max_epochs,
             teacher=None if teacher is None else teacher.folder,
             threads=self.settings.cpus_per_trial,
             student_folder=str(self._student(trial.number)),

@@ -20,9 +20,9 @@ from typing import Any
 
 from autodistill.environment import KEEP_MEMORY, cores, gpu_names
 from autodistill.errors import RunError, UsageError
+from autodistill.settings import SearchSettings
 from autodistill.train.assignment import Runner
 from autodistill.tuning.round import Round
-from autodistill.tuning.settings import SearchSettings
 from autodistill.tuning.worker import run_assignment
 
 
@@ -182,9 +182,9 @@ def _init(ray: Any, settings: SearchSettings, temporary: Path, workers_env: dict
         _knock(settings.address)
         ray.init(address=settings.address, runtime_env={"env_vars": workers_env | _QUIET}, **quiet)
         return
-    from ray._private import ray_constants
+    from autodistill.tuning.ray_inside import stay_on_loopback
 
-    ray_constants.ENABLE_RAY_CLUSTER = False  # it read the environment when it was imported, perhaps before this search
+    stay_on_loopback()
     gpus = len(gpu_names())
     workers = count_workers(settings, cores(), gpus)
     ray.init(
@@ -196,6 +196,21 @@ def _init(ray: Any, settings: SearchSettings, temporary: Path, workers_env: dict
         _temp_dir=str(temporary),
         **quiet,
     )
+
+
+def check_resources(settings: SearchSettings) -> None:
+    """Check that what a search is to run on is there, without starting it.
+
+    Raises:
+        UsageError: it asks for GPUs, and there are none.
+        RunError: its Ray cluster cannot be reached.
+    """
+    gpu_share(settings)
+    if settings.address is not None and not ("ray" in sys.modules and sys.modules["ray"].is_initialized()):  # that one is used as it is
+        try:
+            _knock(settings.address)
+        except OSError as cause:
+            raise RunError(f"the Ray cluster {settings.address!r} cannot be reached ({type(cause).__name__}: {cause})") from None
 
 
 def _knock(address: str) -> None:

@@ -21,12 +21,13 @@ from autodistill import study_folder
 from autodistill.environment import describe_environment
 from autodistill.errors import RunError, StudyError
 from autodistill.events import Event, Listen, SearchFinished, SearchMessage, SearchStarted
-from autodistill.facts import DatasetFacts, TeacherRef
-from autodistill.limits import Feasible
+from autodistill.facts import DatasetFacts, TeacherRef, study_epochs, study_limits
+from autodistill.limits import Feasible, Limits
 from autodistill.optuna_storage.open import SavedStorage, close_storage, is_journal, open_to_search, study_exists
 from autodistill.ranking import count, was_interrupted
-from autodistill.recipe import Recipe, Teacher
+from autodistill.recipe import ADDED, Recipe, Teacher
 from autodistill.records import Role
+from autodistill.settings import SearchSettings
 from autodistill.space import Space
 from autodistill.storage import write_whole
 from autodistill.study import Study
@@ -35,8 +36,8 @@ from autodistill.tuning.ledger import Ledger
 from autodistill.tuning.ray_backend import RunningRay, ray_running, run_round
 from autodistill.tuning.round import Halt, Round
 from autodistill.tuning.sampler import Halving, make_sampler
-from autodistill.tuning.settings import SearchSettings, check_existence, no_study, without_password
 from autodistill.tuning.translate import Plan
+from autodistill.values import without_password
 
 
 class SearchInterrupted(KeyboardInterrupt):
@@ -56,6 +57,7 @@ def run_search(
     runner: Runner,
     feasible: Feasible,
     baselines: Mapping[Role, Recipe],
+    limits: Limits | None = None,
     given: Sequence[Recipe] = (),
     warm: Iterable[Recipe] = (),
     listen: Listen = lambda event: None,
@@ -69,6 +71,7 @@ def run_search(
         teachers: the fine-tuned teachers, by the `teacher` part of the recipes.
         runner: trains one trial, in a worker; importable there or picklable.
         feasible: measures an untrained student against the limits, here, before the trial is started.
+        limits: on students, in numbers; by default the settings' own, which then are no shares of the teacher's.
         baselines: by role; run first, never stopped early, never counted in `settings.trials`.
         given: the user's own recipes; run next, and as the baselines are.
         warm: recipes to try before the sampler's own, counted in `settings.trials`; the space-filling ones of `settings.explore`.
@@ -85,12 +88,13 @@ def run_search(
     """
     began = time.monotonic()
     folder = settings.folder
-    plan = Plan(settings, dataset, dict(teachers), describe_environment())
+    limits = limits or Limits.asked(settings.max_params, settings.max_latency_ms, [])
+    plan = Plan(settings, dataset, dict(teachers), describe_environment(), limits, settings.max_epochs or longest(space))
     about: dict[str, Any] = json.loads(json.dumps(about_search(plan, space)))  # as it will be read again
     if not settings.resume:
-        check_existence(settings)
+        settings.check_existence()
     elif not folder.is_dir():
-        raise StudyError(no_study(settings))
+        raise StudyError(settings.no_study())
     lock = study_folder.lock_study(folder)
     storage: SavedStorage | None = None
     level = optuna.logging.get_verbosity()
@@ -99,10 +103,10 @@ def run_search(
         before = study_folder.read_about(folder)
         if before is not None:
             if not settings.resume:
-                check_existence(settings)
+                settings.check_existence()
             _refuse_differences(before, about)
             about["sessions"] = before["sessions"] + about["sessions"]
-        url = _storage_url(settings, before)
+        url = storage_url(settings, before)
         about["settings"]["storage"] = None if url == study_folder.default_storage(folder) else without_password(url)
         storage = open_to_search(url, settings.study)
         held = study_exists(storage, settings.study)
@@ -264,6 +268,8 @@ def about_search(plan: Plan, space: Space) -> dict[str, Any]:
         "schema": study_folder.SCHEMA,
         "study": settings.study,
         "settings": settings.to_dict() | {"resume": False},
+        "limits": dataclasses.asdict(plan.limits),
+        "max_epochs": plan.max_epochs,
         "dataset": {name: getattr(plan.dataset, name) for name in DatasetFacts.__dataclass_fields__},
         "space": space.to_dict(),
         "teachers": [{**part.model_dump(), **dataclasses.asdict(ref)} for part, ref in plan.teachers.items()],
@@ -272,7 +278,12 @@ def about_search(plan: Plan, space: Space) -> dict[str, Any]:
     }
 
 
-def _storage_url(settings: SearchSettings, before: dict[str, Any] | None) -> str:
+def storage_url(settings: SearchSettings, before: dict[str, Any] | None) -> str:
+    """Where the trials are kept. before: study.json of the study that is resumed.
+
+    Raises:
+        StudyError: the study's trials are in another storage, or in one whose password is not in the URL.
+    """
     default = study_folder.default_storage(settings.folder)
     if settings.storage is not None and settings.storage != default and is_journal(settings.storage):
         raise StudyError(
@@ -294,22 +305,51 @@ def _storage_url(settings: SearchSettings, before: dict[str, Any] | None) -> str
 
 def _refuse_differences(before: dict[str, Any], now: dict[str, Any]) -> None:
     """A resume goes on with the same question: more trials are fine, other data or limits are another study."""
-    old, new = before["settings"], now["settings"]
-    same = [(name, old[name], new[name]) for name in ("seed", "max_epochs", "max_params", "max_latency_ms")]
+    same = list(zip(_ASKED, _asked(before), _asked(now), strict=True))
     same += [(f"dataset {name}", before["dataset"][name], now["dataset"][name]) for name in ("task", "metric", "fingerprint")]
-    measured = {field.name for field in dataclasses.fields(TeacherRef)}
-    parts, parts_now = (
-        [{name: value for name, value in item.items() if name not in measured} for item in about["teachers"]] for about in (before, now)
-    )
+    parts, parts_now = ([_asked_teacher(item) for item in about["teachers"]] for about in (before, now))
     same += [("teachers", parts, parts_now), ("space name", before["space"]["name"], now["space"]["name"])]
     parameters, parameters_now = before["space"]["parameters"], now["space"]["parameters"]
     same += [(f"space: {path}", parameters.get(path), parameters_now.get(path)) for path in {**parameters, **parameters_now}]
+    refuse(before["study"], same)
+
+
+def refuse(study: str, same: Iterable[tuple[str, Any, Any]]) -> None:
+    """Refuse to resume a study that was asked something else. same: what must be equal, its name, what it was and what it is.
+
+    Raises:
+        StudyError: something is not equal.
+    """
     found = [f"{name} was {was!r} and is {is_now!r}" for name, was, is_now in same if was != is_now]
     if found:
         raise StudyError(
-            f"the study {before['study']!r} was asked something else: {'; '.join(found[:3])}. "
+            f"the study {study!r} was asked something else: {'; '.join(found[:3])}. "
             "Resume it with what it was asked, or start another with --study NAME"
         )
+
+
+_ASKED = ("seed", "max_epochs", "max_params", "max_latency_ms")
+
+
+def _asked(about: dict[str, Any]) -> list[Any]:
+    """What `_ASKED` came to in a study."""
+    limits = study_limits(about)
+    return [about["settings"]["seed"], study_epochs(about), limits.max_params, limits.max_latency_ms]
+
+
+def longest(space: Space) -> int:
+    """The most epochs that a recipe of the space can have."""
+    domains = space.parameters.get("training.epochs")
+    if domains is None:
+        return space.defaults().training.epochs
+    return int(max(max(domain.choices) if domain.choices else domain.high or domain.default for domain in domains))
+
+
+def _asked_teacher(teacher: dict[str, Any]) -> dict[str, Any]:
+    """What of a teacher was asked: what was measured is left out, and so are fields that came later and say nothing new."""
+    measured = {field.name for field in dataclasses.fields(TeacherRef)}
+    before = {name: value for (part, name), value in ADDED.items() if part == "teacher"}
+    return {name: value for name, value in teacher.items() if name not in measured and before.get(name, ...) != value}
 
 
 def _emitter(listen: Listen, folder: Path) -> Listen:

@@ -19,9 +19,10 @@ from typing import Any
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from autodistill.facts import DatasetFacts, TeacherRef
+from autodistill.limits import Limits
 from autodistill.recipe import Teacher
 from autodistill.records import UNCOUNTED, State, TrialRecord
-from autodistill.tuning.settings import SearchSettings
+from autodistill.settings import SearchSettings
 
 INFEASIBLE, REPEAT, INVALID, INTERRUPTED = "infeasible", "repeat", "invalid", "interrupted"
 """Verdicts. Interrupted trials are FAIL in the storage; the others are PRUNED without an epoch, so that TPE avoids them."""
@@ -29,12 +30,17 @@ INFEASIBLE, REPEAT, INVALID, INTERRUPTED = "infeasible", "repeat", "invalid", "i
 
 @dataclass(frozen=True)
 class Plan:
-    """What a search runs on: the settings, and what the caller made ready."""
+    """What a search runs on: the settings, and what the caller made ready.
+
+    limits: on students, in numbers. max_epochs: of a trial, and what early stopping divides into rungs.
+    """
 
     settings: SearchSettings
     dataset: DatasetFacts
     teachers: dict[Teacher, TeacherRef]
     environment: dict[str, str]
+    limits: Limits
+    max_epochs: int
 
 
 def proposal_of(trial: FrozenTrial | Trial) -> dict[str, Any]:
@@ -95,7 +101,7 @@ def record_of(trial: FrozenTrial, plan: Plan) -> TrialRecord | None:
         metric=plan.dataset.metric,
         train_rows=plan.dataset.train_rows,
         seed=proposal["seed"],
-        max_epochs=plan.settings.max_epochs,
+        max_epochs=plan.max_epochs,
         score=trial.value if state == "complete" else max((point["score"] for point in curve), default=None),
         metrics=outcome.get("metrics", {}),
         curve=curve,

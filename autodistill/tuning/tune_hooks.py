@@ -5,16 +5,14 @@ Tune pickles them into its experiment folder, which is never read, so they pickl
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from ray import cloudpickle
-from ray.exceptions import RayActorError
 from ray.tune import Callback, Stopper
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from autodistill.tuning.ray_inside import error_of, keep_workers, write_one_snapshot
 from autodistill.tuning.round import Halt, Round
 
 
@@ -52,11 +50,9 @@ class Messages(FIFOScheduler):
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         super().on_trial_add(tune_controller, trial)
         self.round.trials[self.round.numbers[trial.trial_id]] = trial
-        if self.first:  # Tune wants one snapshot of itself to exist; the others take 10 ms for each trial so far, and are never read
-            tune_controller.checkpoint(force=True)
-            tune_controller.checkpoint = _no_snapshot
-            # Of workers that are free at one time Tune keeps one and starts the others anew, which is seconds of imports each.
-            tune_controller._actor_cache.increase_max(trial.placement_group_factory, self.round.workers)
+        if self.first:
+            write_one_snapshot(tune_controller)
+            keep_workers(tune_controller, trial, self.round.workers)
             self.first = False
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
@@ -93,7 +89,7 @@ class Watch(Callback):
         self.round.started(trial.trial_id)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self.round.lost(trial.trial_id, *_error_of(trial))
+        self.round.lost(trial.trial_id, *error_of(trial))
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         ledger = self.round.ledger
@@ -103,26 +99,7 @@ class Watch(Callback):
         waiting = [self.round.trials[number] for number in ledger.running if number in self.round.trials]
         for trial in waiting:
             if trial.status == Trial.ERROR:  # Tune does not report every error, for example of a worker that cannot be reused
-                self.round.lost(trial.trial_id, *_error_of(trial))
+                self.round.lost(trial.trial_id, *error_of(trial))
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
-
-
-def _no_snapshot(force: bool = False, wait: bool = False) -> None:
-    pass
-
-
-def _error_of(trial: Trial) -> tuple[str, str | None]:
-    """The text of a trial's error; and its one-line cause, None where the worker process itself is gone."""
-    path = trial.error_file
-    text = Path(path).read_text(encoding="utf-8", errors="replace") if path and Path(path).exists() else "no error text"
-    pickled = trial.pickled_error_file
-    try:
-        error = cloudpickle.loads(Path(pickled).read_bytes()) if pickled else None
-    except Exception as unreadable:  # of a class that is unknown here
-        error = unreadable
-    if error is None or isinstance(error, RayActorError):
-        return text, None
-    cause = getattr(error, "cause", None) or error
-    return text, f"{type(cause).__name__}: {' '.join(str(cause).split())[:300]}"

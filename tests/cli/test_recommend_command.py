@@ -11,12 +11,12 @@ import pytest
 
 from autodistill.cli import main as command_line
 from autodistill.recipe import Recipe
-from autodistill.recommend.recommender import Recommendation
+from autodistill.recommender.recommender import Recommendation
 from autodistill.space import Space
 
 
 class Advice:
-    """What autodistill.recommend_api answers, with nothing behind it."""
+    """What autodistill.recommending answers, with nothing behind it."""
 
     dataset, task, metric, train_rows = "d", "text-classification", "accuracy", 1234
     warnings = ("the data are unlike anything recorded",)
@@ -41,9 +41,9 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
         print("something that a library prints")
         return seen["advice"]
 
-    module = ModuleType("autodistill.recommend_api")
+    module = ModuleType("autodistill.recommending")
     module.recommend = recommend  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "autodistill.recommend_api", module)
+    monkeypatch.setitem(sys.modules, "autodistill.recommending", module)
     monkeypatch.chdir(tmp_path)
     return seen
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,13 +15,15 @@ import pytest
 from made import a_search, ended, failed, make_study, record, search_started
 
 from autodistill.cli import main as command_line
-from autodistill.cli.search import command
+from autodistill.cli.options import read_options
+from autodistill.cli.search import SearchCommand, go_on
 from autodistill.errors import DataError, RunError
 from autodistill.records import TrialRecord
 from autodistill.space import Space
 from autodistill.study import Study
 
 Api = Callable[..., Study]
+SPACES = Path(__file__).parents[2] / "search_spaces"
 
 
 @pytest.fixture
@@ -67,13 +70,13 @@ def good(records: list[TrialRecord] | None = None, why: str | None = None) -> Ap
 
 def test_every_option_reaches_the_search(here: Path, asked: Callable[[Api], dict[str, Any]]) -> None:
     seen = asked(good())
-    (here / "own.yaml").write_text("")
+    shutil.copy(SPACES / "text.yaml", here / "own.yaml")
     (here / "mine.yaml").write_text(Space.load("text", "text-classification").defaults().canonical_json())
     words = (
         "--dataset d.csv --space own.yaml --teacher bert-tiny --trials 8 --time-budget 30m --max-epochs 3 --max-params 5M "
         "--max-latency 2ms --limit-train 4k --workers 2 --cpus-per-trial 3 --gpus-per-trial 0.25 --address auto --study s "
         "--studies-dir out --seed 7 --explore --repeats 3 --cold --storage sqlite:///x.db --text-column a --text-column b --label-column y "
-        "--recipe mine.yaml --recipe mine.yaml"
+        "--recipe mine.yaml --recipe mine.yaml --keep 5"
     )
     assert main(*words.split()) == 0
     seen.pop("listen")
@@ -81,8 +84,9 @@ def test_every_option_reaches_the_search(here: Path, asked: Callable[[Api], dict
         "dataset": "d.csv", "space": "own.yaml", "teacher": "bert-tiny", "trials": 8, "time_budget": 1800.0, "max_epochs": 3,
         "max_params": 5_000_000, "max_latency_ms": 2.0, "limit_train": 4000, "workers": 2, "cpus_per_trial": 3, "gpus_per_trial": 0.25,
         "address": "auto", "study": "s", "studies_dir": "out", "resume": False, "seed": 7, "explore": True, "repeats": 3, "cold": True,
-        "recipes": ["mine.yaml", "mine.yaml"], "storage": "sqlite:///x.db",
-        "text_columns": ("a", "b"), "label_column": "y",
+        "recipes": ("mine.yaml", "mine.yaml"), "storage": "sqlite:///x.db",
+        "text_columns": ("a", "b"), "label_column": "y", "keep": 5,
+        "unlabelled": (), "limit_unlabelled": None, "teacher_scores": None, "data_curve": False,
     }  # fmt: skip
 
 
@@ -92,7 +96,8 @@ def test_what_is_not_asked_for_is_left_to_the_search(here: Path, asked: Callable
     given = {name: value for name, value in seen.items() if value is not None and name != "listen"}
     assert given == {
         "dataset": "d", "trials": 20, "cpus_per_trial": 1, "studies_dir": "studies", "study": "d", "resume": False, "seed": 0,
-        "explore": False, "repeats": 1, "recipes": [], "cold": False,
+        "explore": False, "repeats": 1, "recipes": (), "cold": False, "keep": 3,
+        "unlabelled": (), "data_curve": False,
     }  # fmt: skip
 
 
@@ -124,7 +129,7 @@ def test_json_has_stdout_for_itself(here: Path, asked: Callable[[Api], dict[str,
     captured = capfd.readouterr()
     found = json.loads(captured.out)
     assert found["best"]["score"] == 0.87
-    assert found["baselines"] == {"no_kd": 0.81, "plain_kd": 0.83, "defaults": 0.82}
+    assert found["baselines"] == {"no_kd": 0.81, "plain_kd": 0.83, "pseudo_labels": None, "plain_kd_all": None, "defaults": 0.82}
     assert found["seconds"] | {"total": 0} == {"teacher": 61.2, "outputs": 9.5, "trials": 200.0, "total": 0}
     assert found["folder"] == str(here / "studies" / "größe")
     for said in ("trial 4 (search) complete", "something that a library prints", "something below Python", "0.0600 more than no KD"):
@@ -152,7 +157,7 @@ def test_ctrl_c_says_how_to_go_on(here: Path, asked: Callable[[Api], dict[str, A
     captured = capfd.readouterr()
     assert captured.out == ""
     assert "its 5 finished trials" in captured.err
-    assert "\n  autodistill search --dataset 'my data.csv' --study s --studies-dir out --resume --json\n" in captured.err
+    assert "\n  autodistill search --dataset 'my data.csv' --study my-data --studies-dir out --resume --json\n" in captured.err
 
 
 def test_ctrl_c_before_the_first_trial(here: Path, asked: Callable[[Api], dict[str, Any]], capfd: pytest.CaptureFixture[str]) -> None:
@@ -170,8 +175,8 @@ def test_no_complete_trial_exits_1_with_the_reasons(
     here: Path, asked: Callable[[Api], dict[str, Any]], capfd: pytest.CaptureFixture[str]
 ) -> None:
     def broken(listen: Any, studies_dir: str, **options: Any) -> Study:
-        make_study(here / studies_dir, [failed(0, role="no_kd"), failed(1), failed(2, "ModelError: no such student")])
-        listen(search_started(str(here / "studies" / "s")))
+        make_study(here / studies_dir, [failed(0, role="no_kd"), failed(1), failed(2, "ModelError: no such student")], name="d")
+        listen(search_started(str(here / "studies" / "d")))
         listen(ended(3.0))
         raise RunError("no trial completed")
 
@@ -181,10 +186,8 @@ def test_no_complete_trial_exits_1_with_the_reasons(
     found = json.loads(captured.out)
     assert found["best"] is None
     assert found["counts"] == {"complete": 0, "pruned": 0, "fail": 3}
-    assert captured.err.endswith(
-        "autodistill: no trial completed\n  2 × DivergedError: the loss is nan\n  1 × ModelError: no such student\n"
-        "  go on with: autodistill search --dataset d --study s --resume --json\n"
-    )
+    reasons = "autodistill: no trial completed\n  2 × DivergedError: the loss is nan\n  1 × ModelError: no such student\n"
+    assert captured.err.endswith(f"{reasons}  go on with: autodistill search --dataset d --study d --resume --json\n")
 
 
 def test_a_failure_after_some_trials_shows_what_there_is(
@@ -215,14 +218,17 @@ def test_bad_data_exit_2_and_say_what(here: Path, asked: Callable[[Api], dict[st
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("", "--dataset"),
+        ("", "--dataset is missing; give --dataset NAME|PATH"),
         ("--dataset d --trials many", "'many' is not a whole number from 0"),
-        ("--dataset d --max-params 5X", "'5X' is not a count"),
+        (
+            "--dataset d --max-params 5X",
+            "'5X' is not a whole number above 0, like 5M, 250k or 120000; or a share of",
+        ),
         ("--dataset d --workers 0", "'0' is not a whole number from 1"),
         ("--dataset d --gpus-per-trial 1.5", "'1.5' is not a share of GPUs"),
         ("--dataset d --address head", "'head' is not the address of a Ray cluster"),
         ("--dataset d --trial 5", "unrecognized arguments: --trial"),
-        ("--dataset d --study ../up", "the study's name is '../up'"),
+        ("--dataset d --study ../up", "'../up' is not a folder's name"),
         ("--dataset d --space txet", "Did you mean 'text'?"),
         ("--dataset d --space my/own.yaml", "my/own.yaml"),
         ("--dataset d --recipe my/own.yaml", "my/own.yaml"),
@@ -261,12 +267,11 @@ def test_an_early_refusal_loads_no_heavy_library(tmp_path: Path) -> None:
 def test_the_command_to_go_on_can_be_pasted() -> None:
     words = [
         "search", "--dataset", "my data", "--text-column", "a b", "--text-column=-c", "--max-params", "2.3M", "--time-budget", "1.5h",
-        "--gpus-per-trial", "0.25", "--storage", "postgresql://ana:secret@host/db", "--seed", "3",
+        "--gpus-per-trial", "0.25", "--storage", "postgresql://ana:secret@host/db", "--seed", "3", "--track", "mlflow", "--json",
     ]  # fmt: skip
-    args = command_line.parser().parse_args(words)
-    again = shlex.split(command(args, "s", trials=40))
+    asked = read_options(command_line.parser().parse_args(words), SearchCommand)
+    again = shlex.split(go_on(asked, study="s", trials=40))
     assert again[:2] == ["autodistill", "search"]
     assert "secret" not in " ".join(again)
-    found = vars(command_line.parser().parse_args(again[1:]))
     changed = {"study": "s", "resume": True, "trials": 40, "storage": "postgresql://ana:***@host/db"}
-    assert found == vars(args) | changed
+    assert read_options(command_line.parser().parse_args(again[1:]), SearchCommand) == asked.model_copy(update=changed)

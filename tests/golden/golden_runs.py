@@ -267,7 +267,7 @@ def report_text(study: str) -> str:
     """What a reader sees of a recorded study's report: no scripts, figures or styles, and of the machine only the names of its facts."""
     from autodistill.dashboards.page import render_recorded
 
-    from autodistill.recommend.library import load
+    from autodistill.recommender.library import load
 
     seen, mark, facts = visible(render_recorded(load(RECORDED / study))).partition("\ndataset fingerprint\n")
     fingerprint, *machine = facts.splitlines()

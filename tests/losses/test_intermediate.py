@@ -11,7 +11,7 @@ from torch import Tensor
 from torchdistill.losses.mid_level import VIDLoss
 
 from autodistill.losses.intermediate import Variance, cka, cosine, l1, mse, pkd, vid
-from autodistill.losses.tensors import positions, spread
+from autodistill.losses.tensors import centred, positions, spread, unit
 
 
 @pytest.fixture
@@ -62,6 +62,35 @@ def test_cka_does_not_see_rotation_scale_or_shift() -> None:
     assert cka(x, 1e-12 * x @ rotation + 1e-12).item() == pytest.approx(0.0, abs=1e-6)
     assert cka(1e12 * x, x @ rotation).item() == pytest.approx(0.0, abs=1e-12)
     assert cka(torch.randn(1, 5), torch.randn(1, 5)).item() == 1.0
+
+
+@pytest.mark.parametrize("objective", [mse, l1, cosine, pkd])
+def test_no_position_is_no_loss(objective: Callable[..., Tensor]) -> None:
+    student = torch.randn(3, 4, 5, requires_grad=True)
+    value = objective(student, torch.randn(3, 4, 5), torch.zeros(3, 4, dtype=torch.bool))
+    value.backward()
+    assert value.item() == 0.0
+    assert student.grad is not None
+    assert not student.grad.any()
+
+
+@pytest.mark.parametrize(("objective", "slope"), [(cosine, 1.0), (pkd, 2.0)])
+def test_a_zero_vector_is_pushed_along_its_teachers_direction(objective: Callable[..., Tensor], slope: float) -> None:
+    """Without a direction it is left as it is: ⟨s, t/‖t‖⟩ has the gradient t/‖t‖."""
+    student, teacher = torch.zeros(2, 3, requires_grad=True), torch.tensor([[3.0, 0.0, 4.0], [0.0, 0.0, 0.0]])
+    objective(student, teacher).backward()
+    assert student.grad is not None
+    assert student.grad.tolist() == [pytest.approx([-0.6 * slope / 2, 0.0, -0.8 * slope / 2]), [0.0, 0.0, 0.0]]
+
+
+def test_unit_and_centred_on_what_has_a_direction_and_what_has_none() -> None:
+    vectors = torch.tensor([[3.0, 4.0], [0.0, 0.0], [3e-5, 4e-5], [3e-3, 4e-3]])
+    assert unit(vectors).tolist() == [pytest.approx(row) for row in ([0.6, 0.8], [0, 0], [3e-5, 4e-5], [0.6, 0.8])]
+    assert torch.equal(unit(vectors.bfloat16()[:2]), unit(vectors[:2]))
+    rows = torch.tensor([[1.0, 2.0, 3.0], [7.0, 7.0, 7.0], [0.1, 0.1, 0.1], [1e-7, 2e-7, 3e-7]])
+    aside = math.sqrt(0.5)
+    assert centred(rows, 1)[[0, 3]].tolist() == [pytest.approx([-aside, 0.0, aside], abs=1e-6)] * 2
+    assert centred(rows, 1)[1:3].abs().max() < 1e-7
 
 
 def test_vid_is_the_gaussian_likelihood_and_torchdistill(states: tuple[Tensor, Tensor, Tensor]) -> None:

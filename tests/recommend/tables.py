@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from autodistill.recommend.table import Table, make_table
+from autodistill.recommender.table import Table, make_table
 
 Effect = Callable[[dict, float, np.random.Generator], float]
 """Recipe, the dataset's feature, randomness → score."""

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from autodistill.recommend.encoding import DatasetEncoder, RecipeEncoder
-from autodistill.recommend.table import NewDataset, make_table
+from autodistill.recommender.encoding import DatasetEncoder, RecipeEncoder
+from autodistill.recommender.table import NewDataset, make_table
 
 RECIPES = pd.DataFrame(
     {"kind": ["a", "b", "b"], "rate": [1e-4, 1e-3, 1e-2], "depth": [np.nan, 1.0, 3.0], "fixed": ["same"] * 3, "none": [None] * 3}

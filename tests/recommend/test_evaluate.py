@@ -9,8 +9,8 @@ import pytest
 from tables import made, noise, shared
 
 from autodistill.errors import DataError
-from autodistill.recommend.evaluate import _expected_best, _percentiles, evaluate
-from autodistill.recommend.table import make_table
+from autodistill.recommender.evaluate import _expected_best, _percentiles, evaluate
+from autodistill.recommender.table import make_table
 
 
 @pytest.mark.parametrize("draws", [1, 3, 5, 9])

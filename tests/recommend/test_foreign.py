@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from autodistill.errors import DataError
-from autodistill.recommend.foreign import read_foreign
+from autodistill.recommender.foreign import read_foreign
 
 RUNS = pd.DataFrame(
     {

@@ -10,8 +10,8 @@ import yaml
 from autodistill.cli.main import main
 from autodistill.errors import RecipeError, StudyError
 from autodistill.recipe import Recipe, migrate
-from autodistill.recommend import library
-from autodistill.recommend.library import RecordedStudy, find, load, write
+from autodistill.recommender import library
+from autodistill.recommender.library import RecordedStudy, find, load, write
 from autodistill.records import TrialRecord
 from autodistill.space import Space
 

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from tables import depends, made, shared
 
-from autodistill.recommend.methods import METHODS, Portfolio, Units
-from autodistill.recommend.table import Table, make_table
+from autodistill.recommender.methods import METHODS, Portfolio, Units
+from autodistill.recommender.table import Table, make_table
 
 
 def regrets(name: str, table: Table) -> list[float]:

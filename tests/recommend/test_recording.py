@@ -10,7 +10,7 @@ from made import failed, make_study, record
 from autodistill import recording
 from autodistill.cli.main import main
 from autodistill.errors import DataError, StudyError
-from autodistill.recommend.library import load
+from autodistill.recommender.library import load
 from autodistill.space import Space
 from autodistill.study import Study
 from autodistill.study_folder import write_about
@@ -30,7 +30,7 @@ def a_study(tmp_path: Path, records: list) -> Study:
     data = load_dataset(DatasetRef(str(path)))
     study = make_study(tmp_path / "studies", records)
     facts = {"name": data.name, "fingerprint": data.fingerprint, "task": data.task, "metric": data.metric, "train_rows": len(data.train)}
-    settings = {**study.about["settings"], "dataset": {**study.about["settings"]["dataset"], "name": str(path)}}
+    settings = {**study.about["settings"], "dataset": str(path)}
     teachers = [{"model": "big", "score": 0.9, "folder": "/home/ana/cache"}]
     write_about(study.folder, study.about | {"dataset": facts, "settings": settings, "teachers": teachers, "sessions": []})
     return Study.open(study.folder)

@@ -8,7 +8,7 @@ from recorded import study
 
 from autodistill.errors import DataError
 from autodistill.recipe import Recipe
-from autodistill.recommend.replay import Blackbox
+from autodistill.recommender.replay import Blackbox
 
 
 def test_the_objective_says_of_recorded_recipes_what_was_recorded() -> None:

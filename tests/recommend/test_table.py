@@ -8,7 +8,7 @@ import pytest
 from recorded import study
 
 from autodistill.errors import DataError
-from autodistill.recommend.table import flatten, from_studies, make_table
+from autodistill.recommender.table import flatten, from_studies, make_table
 
 
 def rows(**changes: list) -> pd.DataFrame:

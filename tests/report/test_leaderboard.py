@@ -67,7 +67,16 @@ def test_the_leaderboard_fits_its_terminal(width: int) -> None:
     assert words[:3] == ["20", "search", "0.9500"]
     if width == 120:
         assert lines[0].split() == ["#", "what", "accuracy", "retention", "params", "latency", "training", "student", "objective"]
-        assert words[3:] == ["105.6%", "1.23M", "1.25", "ms", "40s", "[red]größe", "3×192", "hard", "labels"]
+        assert words[3:] == [
+            "105.6%",
+            "1.23M",
+            "1.25",
+            "ms",
+            "40s",
+            "[red]größe",
+            "hard",
+            "labels",
+        ]  # a family that is not installed has no size to show
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from tiny_teacher import ENCODERS, as_sentence_transformer, image_dataset, save_bert, save_encoder, save_tokenizer, text_dataset
+from tiny_teacher import ENCODERS, WORDS, as_sentence_transformer, image_dataset, save_bert, save_encoder, save_tokenizer, text_dataset
 
 from autodistill.augment.neighbours import _input_embeddings
 from autodistill.errors import ModelError
-from autodistill.models.base import TextBatch
+from autodistill.models import build_student
+from autodistill.models.base import StudentContext, TextBatch
 from autodistill.models.teacher_weights import TeacherWeights
-from autodistill.recipe import Teacher
+from autodistill.recipe import Recipe, Teacher
 from autodistill.teacher.finetune import finetune_teacher
 from autodistill.teacher.head import pooling_of
 from autodistill.teacher.load import encode, load_teacher, save_teacher, teacher_fingerprint, untrained_teacher
@@ -24,7 +25,7 @@ from autodistill.teacher.text import pooling_of_files
 
 
 def asked(folder: Path, **fields: Any) -> Teacher:
-    given = {"model": str(folder), "pooling": "mean", "head_init": "probe", "max_steps": 4, "patience": 4, "max_length": 32}
+    given = {"model": str(folder), "pooling": "mean", "head_init": "probe", "epochs": 9, "max_steps": 4, "patience": 4, "max_length": 32}
     return Teacher(**given | {"batch_size": 16, "learning_rate": 1e-3} | fields)
 
 
@@ -159,3 +160,17 @@ def test_the_old_head_can_start_as_a_probe_too(tmp_path: Path) -> None:
     assert kept.score == kept.probe_score
     assert kept.pooling == "model"
     assert not (kept.folder / "head.json").exists()
+
+
+@pytest.mark.parametrize("family", ["Bert", "Roberta", "DistilBert"])
+def test_students_start_from_its_layers(tmp_path: Path, family: str) -> None:
+    dataset, teacher = text_dataset(32), asked(save_encoder(tmp_path / family, family))
+    kept = finetune_teacher(dataset, teacher, 0, device="cpu")
+    context = StudentContext("text-classification", 2, vocab_size=5 + len(WORDS), max_length=40, teacher=kept.folder)
+    wanted = {"family": "bert", "layers": 2, "hidden_size": 32, "heads": 4}
+    recipe = Recipe.parse({"task": "text-classification", "teacher": {"model": "m"}, "student": wanted})
+    taps, batch = frozenset({"states"}), batch_of()
+    with torch.no_grad():
+        mine, its = build_student(recipe, context).eval()(batch, taps=taps), load_teacher(kept.folder)[0](batch, taps=taps)
+    for one, other in zip(mine.states, its.states, strict=True):
+        torch.testing.assert_close(one[batch.mask], other[batch.mask], atol=1e-4, rtol=1e-3)

@@ -20,11 +20,10 @@ from autodistill.optuna_storage.open import open_storage
 from autodistill.ranking import was_interrupted
 from autodistill.recipe import Recipe
 from autodistill.records import Point, TrialRecord, read_records
+from autodistill.settings import SearchSettings
 from autodistill.space import Space
 from autodistill.study_folder import default_storage
-from autodistill.tasks.base import DatasetRef
 from autodistill.train.assignment import Assignment, Report, TrialResult
-from autodistill.tuning.settings import SearchSettings
 
 SPACE = """\
 version: 1
@@ -58,7 +57,7 @@ def make_space(folder: Path, batch_sizes: tuple[int, ...] = (GOOD,)) -> Space:
 
 def make_settings(folder: Path, **more: object) -> SearchSettings:
     asked = {"study": "s", "trials": 8, "max_epochs": 9, "workers": 2, "studies_dir": str(folder), "gpus_per_trial": 0}
-    return SearchSettings(dataset=DatasetRef("fake"), **{**asked, **more})  # type: ignore[arg-type]
+    return SearchSettings(dataset="fake", **{**asked, **more})  # type: ignore[arg-type]
 
 
 def make_teachers(space: Space) -> dict[object, TeacherRef]:

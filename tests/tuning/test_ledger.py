@@ -52,7 +52,7 @@ class Bench:
         self.space = space or make_space(folder, sizes)
         self.feasible = feasible or FakeFeasible(limits)
         self.events = []
-        self.plan = Plan(self.settings, FACTS, make_teachers(self.space), {"python": "3"})
+        self.plan = Plan(self.settings, FACTS, make_teachers(self.space), {"python": "3"}, limits, self.settings.max_epochs)
         write_about(self.folder, {"study": "s"})
         self.again()
         if enqueue:

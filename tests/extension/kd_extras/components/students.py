@@ -23,6 +23,10 @@ class Bag(StudentModule):
         self.embedding = embedding
         self.classifier = nn.Linear(embedding.embedding_dim, outputs)
 
+    @property
+    def output_layer(self) -> nn.Linear:
+        return self.classifier
+
     def forward(self, batch: TextBatch, *, taps: frozenset[str] = frozenset()) -> Outputs:
         words = self.embedding(batch.ids)
         mean = batch.mean(words)

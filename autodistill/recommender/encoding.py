@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from autodistill.recommend.table import NewDataset, Table
+from autodistill.recommender.table import NewDataset, Table
 from autodistill.task_types import modality_name
 
 _LOG_RATIO = 10.0

@@ -1,4 +1,4 @@
-"""A small server that speaks as much of the hub's protocol as `datasets` needs to read parquet files of a dataset."""
+"""A small server that speaks as much of the hub's protocol as reading the files of datasets and models needs."""
 
 from __future__ import annotations
 
@@ -12,19 +12,24 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 
 COMMIT = "a" * 40
+NOWHERE = "http://127.0.0.1:9"
+"""Nothing listens on the discard port of one's own machine."""
 
 
 @contextmanager
 def hub(
     repos: dict[str, dict[str, bytes]],
     *,
+    models: dict[str, dict[str, bytes]] | None = None,
     gated: tuple[str, ...] = (),
     broken: tuple[str, ...] = (),
     slow: float = 0.0,
     slow_files: float = 0.0,
 ) -> Iterator[str]:
-    """Serve repositories (path → bytes of each file); yields the endpoint. slow, slow_files: seconds before each answer,
-    or before each file only."""
+    """Serve repositories (path → bytes of each file) of datasets and models; yields the endpoint.
+
+    gated, broken: names of datasets. slow, slow_files: seconds before each answer, or before each file only.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -51,14 +56,17 @@ def hub(
             posted = self.rfile.read(length)
             path = unquote(urlsplit(self.path).path).strip("/")
             parts = path.removeprefix("api/").split("/")
+            if not path.startswith("api/") and parts[0] != "datasets":  # a model's files have no such word before its name
+                parts = ["models", *parts]
             repo = "/".join(parts[1:3])
-            if parts[0] != "datasets" or (repo not in repos and repo not in gated and repo not in broken):
+            shelf = {"datasets": repos, "models": models or {}}.get(parts[0], {})
+            if repo not in shelf and (parts[0] != "datasets" or (repo not in gated and repo not in broken)):
                 return self.answer(401, b"{}", X_Error_Code="RepoNotFound", X_Error_Message="Repository Not Found")
             if repo in gated and not path.startswith("api/"):  # what a gated dataset is called may be known, its files not
                 return self.answer(401, b"{}", X_Error_Code="GatedRepo", X_Error_Message="Access is restricted")
             if repo in broken:
                 return self.answer(500, b"{}")
-            files, rest = repos.get(repo, {"README.md": b""}), parts[3:]
+            files, rest = shelf.get(repo, {"README.md": b""}), parts[3:]
             if not path.startswith("api/"):  # resolve/REVISION/FILE
                 time.sleep(slow_files)
                 name = "/".join(rest[2:])

@@ -14,11 +14,11 @@ import pandas as pd
 from autodistill.errors import RecipeError, StudyError
 from autodistill.limits import Feasibility, Feasible
 from autodistill.recipe import Recipe
-from autodistill.recommend.encoding import RecipeEncoder
-from autodistill.recommend.intervals import Predictor
-from autodistill.recommend.library import RecordedStudy, library
-from autodistill.recommend.methods import METHODS, SHIPPED
-from autodistill.recommend.table import NewDataset, Table, from_studies, recipe_frame
+from autodistill.recommender.encoding import RecipeEncoder
+from autodistill.recommender.intervals import Predictor
+from autodistill.recommender.library import RecordedStudy, library
+from autodistill.recommender.methods import METHODS, SHIPPED
+from autodistill.recommender.table import NewDataset, Table, from_studies, recipe_frame
 from autodistill.space import Space
 from autodistill.task_types import modality_name
 
@@ -119,8 +119,9 @@ class Recommender:
             own = set()
             for record in study.records:
                 training = record.recipe["training"] | budget
-                if record.recipe["objective"]["prediction"]["kind"] != "none":
-                    training |= unlabelled
+                used_some = training.get("unlabelled_share", 0.0) > 0
+                if not unlabelled["unlabelled_share"] or (not used_some and record.recipe["objective"]["prediction"]["kind"] != "none"):
+                    training |= unlabelled  # one that was recorded with unlabelled rows has its own way with them
                 with suppress(RecipeError):  # a kind that does not fit this task
                     own.add(Recipe.parse(record.recipe | {"task": space.task, "teacher": defaults["teacher"], "training": training}))
             recorded.update(sorted(own, key=lambda recipe: recipe.id))

@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Unpack
 
 import pandas as pd
 import torch
@@ -14,22 +15,22 @@ import torch
 from autodistill.errors import AutodistillError
 from autodistill.events import Listen, SearchMessage
 from autodistill.features import dataset_features
-from autodistill.limits import Feasible, Limits, ratio
+from autodistill.keywords import RecommendKeywords
+from autodistill.limits import Feasible
 from autodistill.models import build_student, untrained
 from autodistill.models.base import pick_device, to_device
 from autodistill.models.fitting import cpu_threads, make_optimizer, training_batches
+from autodistill.option import takes
+from autodistill.prepare import prepare
 from autodistill.recipe import Recipe
-from autodistill.recommend.library import RecordedStudy, library
-from autodistill.recommend.recommender import Recommendation, Recommender
-from autodistill.recommend.table import NewDataset
+from autodistill.recommender.library import RecordedStudy, library
+from autodistill.recommender.recommender import Recommendation, Recommender
+from autodistill.recommender.table import NewDataset
+from autodistill.settings import RecommendSettings
 from autodistill.space import Space
 from autodistill.stages import Stage
-from autodistill.tasks import load_dataset
-from autodistill.tasks.base import Dataset, DatasetRef
-from autodistill.tasks.unlabelled import Unlabelled, places_of
-from autodistill.teacher.load import untrained_teacher
-from autodistill.train.data import Opened, open_inputs
-from autodistill.train.feasible import Feasibilities, model_cost
+from autodistill.tasks.base import Dataset
+from autodistill.train.data import Opened
 
 TIMED_STEPS = 4
 WARM = 8
@@ -55,53 +56,33 @@ class Advice:
     learnt_from: str
 
 
-def recommend(
-    dataset: str,
-    *,
-    space: str | None = None,
-    teacher: str | None = None,
-    max_params: int | str | None = None,
-    max_latency_ms: float | str | None = None,
-    top: int = 5,
-    limit_train: int | None = None,
-    unlabelled: Unlabelled = (),
-    limit_unlabelled: int | None = None,
-    seed: int = 0,
-    text_columns: tuple[str, ...] | None = None,
-    label_column: str | None = None,
-    studies: Sequence[RecordedStudy] | None = None,
-) -> Advice:
+@takes(RecommendSettings)
+def recommend(dataset: str, *, studies: Sequence[RecordedStudy] | None = None, **settings: Unpack[RecommendKeywords]) -> Advice:
     """Recommend distillation recipes for a dataset, from what recorded studies say of others. Nothing is trained.
 
     Args:
         dataset: a name (`autodistill datasets`), a Hugging Face id or a path.
-        space: where recipes come from, beside the recorded ones: a shipped space or a space file; with a file nothing outside it is given.
-        teacher: in place of the space's.
-        max_params, max_latency_ms: limits on the student: numbers, or a share of the teacher's own, `"1/7.5"`. Latency is for one row
-            of median length, on this machine.
-        top: how many recipes.
-        limit_train: as for a search: the recommendation is for so many training rows.
-        unlabelled, limit_unlabelled: rows without labels, as for a search.
-        seed: of the splits, the subset and the recipes drawn from the space.
-        text_columns, label_column: names of a file's columns, where they cannot be guessed.
         studies: what to learn from; by default the shipped ones and the user's own.
+        {settings}
+
+    A setting that is left out, or None, is at its default. With a space of one's own, no recipe outside it is recommended.
 
     Raises:
         UserError: the dataset, the space or the limits cannot work, or nothing fitting is recorded.
     """
-    data = load_dataset(DatasetRef(dataset, limit_train, seed, text_columns, label_column, places_of(unlabelled), limit_unlabelled))
-    points = Space.load(space or data.modality.name, data.task)
-    if data.unlabelled is None:
-        points = points.without_unlabelled()
-    if teacher is not None:
-        points = points.fixed("teacher.model", teacher)
+    asked = RecommendSettings.read({"dataset": dataset, **settings})
+    asked.check()
     recommender = Recommender(studies)
-    opened = {part: open_inputs(data, part, data.modality.source(part)) for part in points.teachers()}
-    shares = ratio(max_params, "max_params") or ratio(max_latency_ms, "max_latency_ms")
-    costs = [model_cost(untrained_teacher(data, part)[0], opened[part]) for part in opened] if shares else []
-    feasible = Feasibilities(Limits.asked(max_params, max_latency_ms, costs), opened)
+    ready = prepare(asked, lambda event: None, fine_tune=False)
+    data, space, opened = ready.data, ready.space, ready.opened
     found = recommender.recommend(
-        dataset_features(data), points, top=top, feasible=feasible, rows=len(data.train), inside=space is not None, seed=seed
+        dataset_features(data),
+        space,
+        top=asked.top,
+        feasible=ready.feasible,
+        rows=len(data.train),
+        inside=asked.space is not None,
+        seed=asked.seed,
     )
     seconds = [training_seconds(item.recipe, opened[item.recipe.teacher]) for item in found.recipes]
     timing = (

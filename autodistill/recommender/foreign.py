@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from autodistill.errors import DataError, not_allowed
-from autodistill.recommend.table import Table, make_table
+from autodistill.recommender.table import Table, make_table
 from autodistill.yamlfile import YamlFile, load_yaml
 
 VERSION = 1

@@ -14,7 +14,7 @@ from autodistill.recipe import ADDED
 from autodistill.task_types import modality_name
 
 if TYPE_CHECKING:
-    from autodistill.recommend.library import RecordedStudy
+    from autodistill.recommender.library import RecordedStudy
 
 KEYS = ("dataset", "group", "task", "score", "teacher_score")
 """The columns of a long frame that are not recipe fields."""

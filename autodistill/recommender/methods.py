@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
 
-from autodistill.recommend.encoding import DatasetEncoder, RecipeEncoder
-from autodistill.recommend.table import NewDataset, Table
+from autodistill.recommender.encoding import DatasetEncoder, RecipeEncoder
+from autodistill.recommender.table import NewDataset, Table
 from autodistill.task_types import modality_name
 
 WORST = -2.0

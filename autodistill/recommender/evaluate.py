@@ -15,10 +15,10 @@ from scipy.stats import spearmanr
 from threadpoolctl import threadpool_limits
 
 from autodistill.errors import DataError
-from autodistill.recommend.encoding import RecipeEncoder
-from autodistill.recommend.intervals import Predictor
-from autodistill.recommend.methods import METHODS
-from autodistill.recommend.table import Table
+from autodistill.recommender.encoding import RecipeEncoder
+from autodistill.recommender.intervals import Predictor
+from autodistill.recommender.methods import METHODS
+from autodistill.recommender.table import Table
 
 DEPTHS = (1, 3, 5)
 COVERAGE = 0.8

@@ -11,9 +11,9 @@ from sklearn.model_selection import KFold
 
 from autodistill.errors import DataError
 from autodistill.recipe import Recipe
-from autodistill.recommend.encoding import RecipeEncoder
-from autodistill.recommend.library import RecordedStudy
-from autodistill.recommend.table import recipe_frame
+from autodistill.recommender.encoding import RecipeEncoder
+from autodistill.recommender.library import RecordedStudy
+from autodistill.recommender.table import recipe_frame
 
 _TREES = 60
 _FOLDS = 5

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autodistill.recommend.encoding import DatasetEncoder
-from autodistill.recommend.methods import Fit, Units, dataset_weights
-from autodistill.recommend.table import NewDataset, Table
+from autodistill.recommender.encoding import DatasetEncoder
+from autodistill.recommender.methods import Fit, Units, dataset_weights
+from autodistill.recommender.table import NewDataset, Table
 
 FOLDS = 5
 NEIGHBOURS = 0.35

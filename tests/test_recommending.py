@@ -10,7 +10,7 @@ import pytest
 from tiny_teacher import save_bert, text_dataset
 
 import autodistill
-from autodistill import recommend_api
+from autodistill import recommending
 from autodistill.errors import ModelError
 from autodistill.events import SearchMessage, StageFinished
 from autodistill.limits import Feasibility, Limits
@@ -30,7 +30,7 @@ SPACE = Space.load("text", "text-classification")
 
 @pytest.fixture(autouse=True)
 def measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recommend_api, "dataset_features", lambda data: dataset_facts(2))
+    monkeypatch.setattr(recommending, "dataset_features", lambda data: dataset_facts(2))
 
 
 def feasible(recipe: Recipe) -> Feasibility:
@@ -44,7 +44,7 @@ def test_recommending_for_a_file_measures_the_students(tmp_path: Path) -> None:
     teacher = str(save_bert(tmp_path / "bert", positions=128))
     studies = [study(number, recipes=12) for number in range(3)]
     asked = {"teacher": teacher, "studies": studies, "max_params": 60_000, "top": 2}
-    advice = recommend_api.recommend(str(tmp_path / "rows.parquet"), **asked)
+    advice = recommending.recommend(str(tmp_path / "rows.parquet"), **asked)
     assert (advice.task, advice.metric) == ("text-classification", "accuracy")
     assert "36" not in advice.learnt_from or "3 datasets" in advice.learnt_from
     opened = open_inputs(made, advice.recipes[0].recipe.teacher, source_folder(teacher))
@@ -65,17 +65,17 @@ def test_recommending_for_a_file_measures_the_students(tmp_path: Path) -> None:
 
 
 def test_a_search_begins_with_recommended_points_of_its_space(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recommend_api, "library", lambda: [study(number, recipes=12) for number in range(3)])
+    monkeypatch.setattr(recommending, "library", lambda: [study(number, recipes=12) for number in range(3)])
     told: list[StageFinished] = []
-    found = recommend_api.warm_recipes(
+    found = recommending.warm_recipes(
         text_dataset(), SPACE, feasible, 20, 0, lambda event: told.append(event) if isinstance(event, StageFinished) else None
     )
-    assert len({recipe.id for recipe in found}) == recommend_api.WARM
+    assert len({recipe.id for recipe in found}) == recommending.WARM
     assert all(SPACE.contains(recipe) for recipe in found)
     assert not {recipe.id for recipe in found} & {recipe.id for recipe in SPACE.baselines().values()}  # they are run anyhow
     assert told[0].text.startswith("8 recipes recommended by 3 studies of text-classification (most like: set")
     assert "--cold" in told[0].text
-    assert len(recommend_api.warm_recipes(text_dataset(), SPACE, feasible, 5, 0, lambda event: None)) == 2
+    assert len(recommending.warm_recipes(text_dataset(), SPACE, feasible, 5, 0, lambda event: None)) == 2
 
 
 def test_a_search_that_cannot_be_advised_starts_cold_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,14 +85,14 @@ def test_a_search_that_cannot_be_advised_starts_cold_and_says_so(monkeypatch: py
         if isinstance(event, SearchMessage | StageFinished):
             told.append(event.text)
 
-    monkeypatch.setattr(recommend_api, "library", lambda: [study(0, recipes=12)])
+    monkeypatch.setattr(recommending, "library", lambda: [study(0, recipes=12)])
     space = Space.load("text", "text-regression")
-    assert recommend_api.warm_recipes(text_dataset(regression=True), space, feasible, 20, 0, listen) == []
+    assert recommending.warm_recipes(text_dataset(regression=True), space, feasible, 20, 0, listen) == []
     assert told == ["no study of text-regression is recorded, so the search starts without recommendations"]
 
     def fail(data: object) -> dict[str, float]:
         raise ModelError("the encoder is not to be had")
 
-    monkeypatch.setattr(recommend_api, "dataset_features", fail)
-    assert recommend_api.warm_recipes(text_dataset(), SPACE, feasible, 20, 0, listen) == []
+    monkeypatch.setattr(recommending, "dataset_features", fail)
+    assert recommending.warm_recipes(text_dataset(), SPACE, feasible, 20, 0, listen) == []
     assert told[-1] == "the search starts without recommendations: the encoder is not to be had"

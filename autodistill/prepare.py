@@ -1,0 +1,120 @@
+"""What searching, recommending and distilling start from: the dataset, the space, the teachers, what they say of the rows, the limits.
+
+Each step can also be taken by itself; `prepare` takes them all.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from autodistill.events import Listen, SearchMessage
+from autodistill.facts import DatasetFacts, TeacherRef
+from autodistill.limits import Limits
+from autodistill.recipe import Teacher
+from autodistill.settings import DatasetSettings, SpaceSettings
+from autodistill.space import Space
+from autodistill.stages import Stage, match_scores, read_teacher_scores, store_outputs, tell_of_rows, train_teacher
+from autodistill.tasks import load_dataset
+from autodistill.tasks.base import Dataset
+from autodistill.teacher.load import load_teacher, untrained_teacher
+from autodistill.teacher.plan import Taps
+from autodistill.train.data import Opened, open_inputs
+from autodistill.train.feasible import Feasibilities, model_cost
+from autodistill.train.taps import space_taps
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What `prepare` makes ready.
+
+    teachers: by the `teacher` part of the recipes; empty where none was fine-tuned. opened: the rows as each teacher reads them, what it
+    says of them stored. feasible: holds an untrained student against the limits.
+    """
+
+    data: Dataset
+    space: Space
+    teachers: dict[Teacher, TeacherRef]
+    opened: dict[Teacher, Opened]
+    limits: Limits
+    feasible: Feasibilities
+
+    @property
+    def facts(self) -> DatasetFacts:
+        """What records say of the dataset."""
+        data = self.data
+        return DatasetFacts(data.name, data.rows_fingerprint, data.task, data.metric, len(data.train), data.unlabelled_rows)
+
+
+def prepare(settings: SpaceSettings, tell: Listen, *, fine_tune: bool = True, earlier: Limits | None = None) -> Prepared:
+    """Make ready what was asked for.
+
+    Args:
+        settings: what was asked for.
+        tell: is told the stages.
+        fine_tune: the teachers, and store what they say of the rows; else the teachers are used as they come, for what they cost.
+        earlier: limits of the study that is resumed; its milliseconds stay, as no two measurements of a teacher's latency are equal.
+
+    Raises:
+        UserError: the dataset, the space, the teacher or the limits cannot work.
+    """
+    data = read_data(settings, tell)
+    space = open_space(settings, data)
+    teachers: dict[Teacher, TeacherRef] = {}
+    costs: dict[Teacher, tuple[int, float]] = {}
+    if data.ref.teacher_scores is not None:  # it is stored as it is, and has no size
+        space, teachers = teach_by_scores(data, space, data.ref.teacher_scores, tell)
+        opened = open_taught(data, teachers, None, tell)
+    elif fine_tune:
+        teachers = teach(data, space.teachers(), settings.seed, tell)
+        opened = open_taught(data, teachers, space_taps(space), tell)
+        costs = {part: model_cost(load_teacher(teachers[part].folder)[0], opened[part]) for part in opened}
+        teachers = {part: dataclasses.replace(ref, params=costs[part][0], latency_ms=costs[part][1]) for part, ref in teachers.items()}
+    else:
+        opened = {part: open_inputs(data, part, data.modality.source(part)) for part in space.teachers()}
+        if isinstance(settings.max_params, str) or isinstance(settings.max_latency_ms, str):
+            costs = {part: model_cost(untrained_teacher(data, part)[0], opened[part]) for part in opened}
+    latency = settings.max_latency_ms if earlier is None or earlier.max_latency_ms is None else earlier.max_latency_ms
+    limits = Limits.asked(settings.max_params, latency, list(costs.values()))
+    if isinstance(settings.max_params, str) or isinstance(settings.max_latency_ms, str):
+        tell(SearchMessage(f"limits on the student: {limits.text()}"))
+    return Prepared(data, space, teachers, opened, limits, Feasibilities(limits, opened))
+
+
+def read_data(settings: DatasetSettings, tell: Listen, *, with_test: bool = False) -> Dataset:
+    """The dataset, read and checked; bad rows of the test split too are told of where it is read."""
+    with Stage(tell, "data", f"reading {settings.dataset}") as stage:
+        data = load_dataset(settings.ref, with_test=with_test)
+        stage.end(f"{data.name}: {data.task}, {len(data.train):,} training and {len(data.validation):,} validation rows, {data.metric}")
+    tell_of_rows(data, tell)
+    return data
+
+
+def open_space(settings: SpaceSettings, data: Dataset) -> Space:
+    """The space for the dataset's task, with what was asked for in place of its own."""
+    space = settings.open_space(data.modality.name, data.task)
+    return space.without_unlabelled() if data.unlabelled is None else space
+
+
+def teach(data: Dataset, parts: Iterable[Teacher], seed: int, tell: Listen) -> dict[Teacher, TeacherRef]:
+    """The teachers, each fine-tuned or found in the cache."""
+    return {part: train_teacher(data, part, seed, tell) for part in parts}
+
+
+def teach_by_scores(data: Dataset, space: Space, path: str, tell: Listen) -> tuple[Space, dict[Teacher, TeacherRef]]:
+    """A file of scores as the teacher: the space without what reads more of a teacher than its logits, and what its teachers are then."""
+    scores = read_teacher_scores(data, path, tell)
+    left_out = space.needing_states()
+    space = space.with_teacher_scores(scores.fingerprint)
+    tell(SearchMessage(f"left out, as they read a teacher's states, which a file of scores does not have: {', '.join(left_out)}"))
+    return space, {part: match_scores(data, part, scores, tell) for part in space.teachers()}
+
+
+def open_taught(data: Dataset, teachers: Mapping[Teacher, TeacherRef], taps: Taps | None, tell: Listen) -> dict[Teacher, Opened]:
+    """The rows as each teacher reads them. taps: what is stored of what it says of them; None for nothing."""
+    opened = {part: open_inputs(data, part, ref.folder) for part, ref in teachers.items()}
+    for part, inputs in opened.items():
+        if taps is not None:
+            store_outputs(inputs, part, taps, tell)
+    return opened

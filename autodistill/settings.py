@@ -1,0 +1,289 @@
+"""What a search, a recommendation and a distillation can be asked: every setting once.
+
+A field has its type, what its values may be (values.py), its default, what it says to people, and its place on the command line. From it
+come the command's option, Python's keyword, the key of a `--config` file and of study.json, and the command that reproduces a study.
+To add a setting: a field here, then `python docs/settings.py`, which writes keywords.py and docs/settings.md.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Self
+
+from autodistill.components import TASKS
+from autodistill.errors import DataError, SpaceError, StudyError, UsageError
+from autodistill.option import DATA, KEPT, WHAT, WHERE, Settings, setting
+from autodistill.recipe import Recipe
+from autodistill.space import Space, shipped_spaces, space_tasks
+from autodistill.study_folder import study_names
+from autodistill.tasks.base import DatasetRef
+from autodistill.tasks.unlabelled import check_places, places_of
+from autodistill.values import (
+    ADDRESS,
+    COUNT,
+    COUNT_OR_SHARE,
+    FLAG,
+    FOLDER_NAME,
+    GPUS,
+    MILLISECONDS_OR_SHARE,
+    RECIPE,
+    SECONDS,
+    TEXT,
+    UNLABELLED,
+    URL,
+    many,
+    text,
+    whole,
+)
+from autodistill.yamlfile import load_yaml
+
+
+class DatasetSettings(Settings):
+    """Which rows. What searching, recommending and distilling have in common."""
+
+    dataset: Annotated[str, text("a name (see `autodistill datasets`), a hub id or a path")] = setting(
+        ..., "a name (see `autodistill datasets`), a hub id, a file or folder", "NAME|PATH", DATA
+    )
+    limit_train: Annotated[int | None, COUNT] = setting(None, "train on N rows of it: a seeded, stratified subset", "N", DATA)
+    unlabelled: Annotated[tuple[str, ...], UNLABELLED] = setting(
+        (),
+        "rows without labels: csv, tsv, jsonl, parquet, txt (a text a line), a folder of images; several times; "
+        "`rest` for the training rows beyond --limit-train",
+        "PATH",
+        DATA,
+    )
+    limit_unlabelled: Annotated[int | None, COUNT] = setting(None, "use N of them: a seeded subset", "N", DATA)
+    text_columns: Annotated[tuple[str, ...] | None, many(TEXT)] = setting(
+        None, "the column of texts; twice for pairs of texts", "NAME", DATA, "--text-column"
+    )
+    label_column: Annotated[str | None, TEXT] = setting(None, "the column of labels", "NAME", DATA)
+    seed: Annotated[int, whole(0)] = setting(0, "of everything that is random", "S")
+
+    @property
+    def ref(self) -> DatasetRef:
+        """What a worker needs to open the same rows."""
+        places = places_of(self.unlabelled)
+        return DatasetRef(self.dataset, self.limit_train, self.seed, self.text_columns, self.label_column, places, self.limit_unlabelled)
+
+    def check(self) -> None:
+        """Check what can be checked before the dataset is read: that the files that are named are there.
+
+        Raises:
+            DataError: unlabelled rows are not there.
+        """
+        check_places(self.unlabelled, self.limit_train)
+
+
+class SpaceSettings(DatasetSettings):
+    """Where recipes come from, and which students may be proposed."""
+
+    space: Annotated[str | None, TEXT] = setting(
+        None, "the search space (default: the one shipped for the task; see `autodistill spaces`)", "NAME|PATH", WHAT
+    )
+    teacher: Annotated[str | None, TEXT] = setting(
+        None, "a transformers model (hub id or folder), timm:NAME for images, or `random`: a control, not trained", "MODEL", WHAT
+    )
+    max_params: Annotated[int | str | None, COUNT_OR_SHARE] = setting(
+        None, "students have at most so many parameters, or that share of the teacher's", "5M|1/7.5", WHAT
+    )
+    max_latency_ms: Annotated[float | str | None, MILLISECONDS_OR_SHARE] = setting(
+        None, "students answer one row within this time on this machine, or that share of the teacher's", "2ms|1/9.4", WHAT, "--max-latency"
+    )
+
+    @property
+    def held(self) -> dict[str, Any]:
+        """The parameters of the space that are held at a value, by path."""
+        return {} if self.teacher is None or self.teacher == "random" else {"teacher.model": self.teacher}
+
+    def open_space(self, shipped: str, task: str) -> Space:
+        """The space for a task, with what was asked for in place of its own. shipped: the name of the one that is taken by default.
+
+        Raises:
+            SpaceError: there is no such space, it does not validate, it is not for the task, or lacks a parameter that is to be held.
+        """
+        space = Space.load(self.space or shipped, task)
+        if self.teacher == "random":
+            space = space.with_random_teacher()
+        return functools.reduce(lambda held, item: held.fixed(*item), self.held.items(), space)
+
+    def check(self) -> None:
+        """Check what can be checked before the dataset is read, also the space.
+
+        Raises:
+            DataError: unlabelled rows are not there.
+            SpaceError: the space cannot be read.
+        """
+        super().check()
+        if self.space is not None:
+            self.open_space(self.space, _first_task(self.space))
+
+
+def _first_task(space: str) -> str:
+    """A task that a space says it is for; any where it says none, which is then its first mistake."""
+    shipped = shipped_spaces()
+    if space in shipped:
+        return space_tasks(shipped[space])[2][0]
+    if not Path(space).is_file():
+        return TASKS[0]
+    data = load_yaml(Path(space), SpaceError).data
+    tasks = data.get("tasks") if isinstance(data, dict) else None
+    return next((task for task in tasks if task in TASKS), TASKS[0]) if isinstance(tasks, list) else TASKS[0]
+
+
+def default_name(dataset: str) -> str:
+    """A study's name from its dataset's: the last part of a path or id, with a dash for what a folder's name should not hold."""
+    name = re.sub(r"[^\w.+@-]+", "-", Path(dataset.rstrip("/")).name.partition(".")[0]).strip("-.+@")
+    return name or "study"
+
+
+class SearchSettings(SpaceSettings):
+    """What `autodistill search` is asked.
+
+    Trials that end complete, pruned or failed count as `trials`; interrupted and infeasible ones do not.
+    """
+
+    command: ClassVar[str] = "search"
+    teacher_scores: Annotated[str | None, TEXT] = setting(
+        None, "a file of a teacher's scores of texts, in place of a network: see docs/data.md", "FILE", WHAT
+    )
+    trials: Annotated[int, whole(0)] = setting(20, "trials beside the three baselines", "N")
+    time_budget: Annotated[float | None, SECONDS] = setting(None, "end after this time of trials; what runs then can be resumed", "30m")
+    max_epochs: Annotated[int | None, whole(1)] = setting(None, "epochs of a trial at most (default: the space's)", "E")
+    repeats: Annotated[int, whole(1)] = setting(1, "seeds of baselines and best five", "N")
+    data_curve: Annotated[bool, FLAG] = setting(False, "then train the best recipe on parts of the unlabelled rows: would more help?")
+    recipes: Annotated[tuple[str | Recipe, ...], many(RECIPE)] = setting(
+        (), "a recipe of yours to stand beside the baselines; several times for more", "FILE", flag="--recipe"
+    )
+    cold: Annotated[bool, FLAG] = setting(False, "do not begin with the recipes that recorded studies recommend")
+    explore: Annotated[bool, FLAG] = setting(False, "spread the trials evenly over the whole space, and stop none early")
+    workers: Annotated[int | None, whole(1)] = setting(None, "trials at a time (default: as many as fit)", "N", WHERE)
+    cpus_per_trial: Annotated[int, whole(1)] = setting(1, "CPU cores of a trial", "C", WHERE)
+    gpus_per_trial: Annotated[float | None, GPUS] = setting(
+        None, "GPUs of a trial, may be a fraction (default: 1 if there are any)", "0.25", WHERE
+    )
+    address: Annotated[str | None, ADDRESS] = setting(
+        None, "of a running Ray cluster (default: only this machine)", "auto|HOST:PORT", WHERE
+    )
+    study: Annotated[str, FOLDER_NAME] = setting(
+        lambda before: default_name(before["dataset"]), "name of the study, and of its folder (default: the dataset's name)", "NAME", KEPT
+    )
+    studies_dir: Annotated[str, TEXT] = setting("studies", "where studies lie", "DIR", KEPT)
+    resume: Annotated[bool, FLAG] = setting(False, "go on with the study of that name", None, KEPT)
+    keep: Annotated[int, whole(1)] = setting(3, "students kept on the disk", "N", KEPT)
+    storage: Annotated[str | None, URL] = setting(
+        None, "URL of a database for the Optuna study (default: a journal in the study's folder)", "URL", KEPT
+    )
+
+    @property
+    def ref(self) -> DatasetRef:
+        """What a worker needs to open the same rows."""
+        return dataclasses.replace(super().ref, teacher_scores=self.teacher_scores)
+
+    def open_space(self, shipped: str, task: str) -> Space:
+        """See `SpaceSettings`; with the epochs that were asked for."""
+        space = super().open_space(shipped, task)
+        return space if self.max_epochs is None else space.with_epochs(self.max_epochs)
+
+    def check(self) -> None:
+        """Check what can be checked before the dataset is read, also recipes, the teacher's scores, and whether the study is there.
+
+        Raises:
+            UserError: something cannot be read, or does not go with the rest: see its subclasses.
+        """
+        super().check()
+        if self.teacher_scores is not None:
+            if isinstance(self.max_params, str) or isinstance(self.max_latency_ms, str):
+                raise UsageError("a limit is a share of the teacher's, and a file of scores has no size; give limits as numbers")
+            if not Path(self.teacher_scores).expanduser().is_file():
+                raise DataError(f"teacher_scores: there is no file {self.teacher_scores}; give one of a teacher's scores (docs/data.md)")
+        self.load_recipes()
+        self.check_existence()
+
+    def check_existence(self) -> None:
+        """A new study must not exist, and one that is to be resumed must.
+
+        Raises:
+            StudyError: it is the other way round.
+        """
+        exists = (self.folder / "study.json").exists()
+        if exists and not self.resume:
+            raise StudyError(f"the study {self.folder} exists; go on with it with --resume, or start another with --study NAME")
+        if self.resume and not exists:
+            raise StudyError(self.no_study())
+
+    def no_study(self) -> str:
+        """The sentence for a study that is not there to be resumed, with those that are."""
+        there = study_names(self.folder.parent)
+        return f"there is no study {self.study!r} in {self.folder.parent} to resume; studies there: {', '.join(there) or 'none'}"
+
+    def load_recipes(self) -> list[Recipe]:
+        """The recipes of one's own.
+
+        Raises:
+            RecipeError: one cannot be read.
+        """
+        return [item if isinstance(item, Recipe) else Recipe.load(item) for item in self.recipes]
+
+    @property
+    def folder(self) -> Path:
+        """The study's folder, absolute."""
+        return Path(self.studies_dir).expanduser().resolve() / self.study
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The settings that `to_dict` wrote down, or that an older version did.
+
+        Older ones hold the dataset as a mapping, and for a limit that was asked for as a share of the teacher's, a number and the share.
+        """
+        values = dict(data)
+        if isinstance(values.get("dataset"), Mapping):
+            older = dict(values["dataset"])
+            values |= {"dataset": older.pop("name")} | {name: value for name, value in older.items() if name != "seed"}
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        for name, share in (("max_params", "params_ratio"), ("max_latency_ms", "latency_ratio")):
+            asked = values.pop(share, None)
+            if asked is not None:
+                values[name] = f"1/{asked:.10g}"
+        values["recipes"] = [Recipe.parse(item) if isinstance(item, Mapping) else item for item in values.get("recipes", ())]
+        return cls(**values)
+
+
+class RecommendSettings(SpaceSettings):
+    """What `autodistill recommend` is asked."""
+
+    command: ClassVar[str] = "recommend"
+    teacher: Annotated[str | None, text("a model that has learned something, for a recommendation", r"(?!random$).*\S.*")] = setting(
+        None, "a transformers model (hub id or folder), or timm:NAME for images", "MODEL", WHAT
+    )
+    top: Annotated[int, whole(1)] = setting(5, "recipes", "N")
+
+
+class DistillSettings(DatasetSettings):
+    """What `autodistill distill` is asked."""
+
+    command: ClassVar[str] = "distill"
+    recipe: Annotated[str | Recipe, RECIPE] = setting(
+        ..., "a recipe's file, or a study's folder (its recommended.yaml)", "RECIPE", WHAT, "RECIPE"
+    )
+    out: Annotated[str, text("the folder that the student is to be written into")] = setting(..., "the folder to write", "DIR", KEPT)
+    seeds: Annotated[int, whole(1)] = setting(3, "students to train", "N")
+    seed: Annotated[int, whole(0)] = setting(0, "the first one; also of the splits and the teacher", "S")
+    control: Annotated[bool, FLAG] = setting(
+        True,
+        "also train the same student without a teacher, which the distillation ratio needs (default: True)",
+        off="train no student without a teacher beside; no distillation ratio then",
+    )
+    workers: Annotated[int, whole(1)] = setting(1, "trainings at a time (default: 1, with all cores)", "N", WHERE)
+    overwrite: Annotated[bool, FLAG] = setting(False, "replace DIR, if it holds a student", None, KEPT)
+
+    def load_recipe(self) -> Recipe:
+        """The recipe.
+
+        Raises:
+            RecipeError: it cannot be read.
+        """
+        return self.recipe if isinstance(self.recipe, Recipe) else Recipe.load(self.recipe)

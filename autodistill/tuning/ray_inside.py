@@ -1,0 +1,46 @@
+"""All that this project uses of Ray that is not public. pyproject.toml bounds Ray's version, and a test says what has changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ray import cloudpickle
+from ray._private import ray_constants
+from ray.exceptions import RayActorError
+from ray.tune.experiment import Trial
+
+
+def stay_on_loopback() -> None:
+    """Let a Ray of this machine alone listen on loopback. Its environment variable is read when Ray is imported: maybe too early."""
+    ray_constants.ENABLE_RAY_CLUSTER = False
+
+
+def write_one_snapshot(tune_controller: Any) -> None:
+    """Tune wants one snapshot of itself to exist; the others take 10 ms for each trial so far, and are never read."""
+    tune_controller.checkpoint(force=True)
+    tune_controller.checkpoint = _no_snapshot
+
+
+def _no_snapshot(force: bool = False, wait: bool = False) -> None:
+    pass
+
+
+def keep_workers(tune_controller: Any, trial: Trial, workers: int) -> None:
+    """Keep the workers that are free at one time: Tune keeps one, and starts the others anew, which is seconds of imports each."""
+    tune_controller._actor_cache.increase_max(trial.placement_group_factory, workers)
+
+
+def error_of(trial: Trial) -> tuple[str, str | None]:
+    """The text of a trial's error; and its one-line cause, None where the worker process itself is gone."""
+    path = trial.error_file
+    text = Path(path).read_text(encoding="utf-8", errors="replace") if path and Path(path).exists() else "no error text"
+    pickled = trial.pickled_error_file
+    try:
+        error = cloudpickle.loads(Path(pickled).read_bytes()) if pickled else None
+    except Exception as unreadable:  # of a class that is unknown here
+        error = unreadable
+    if error is None or isinstance(error, RayActorError):
+        return text, None
+    cause = getattr(error, "cause", None) or error
+    return text, f"{type(cause).__name__}: {' '.join(str(cause).split())[:300]}"

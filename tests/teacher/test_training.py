@@ -1,0 +1,258 @@
+"""Probe, floor, patience and calibration of a teacher's training."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny_teacher import image_dataset, save_bert, save_encoder, text_dataset
+
+from autodistill.models.fitting import all_logits
+from autodistill.recipe import Recipe, Teacher
+from autodistill.tasks.base import Dataset
+from autodistill.teacher.calibration import calibration_error
+from autodistill.teacher.finetune import FinetunedTeacher, ProbeProgress, TeacherProgress, finetune_teacher
+from autodistill.teacher.load import encode, load_teacher, untrained_teacher
+from autodistill.teacher.probe import best_probe
+from autodistill.teacher.rivals import linear_model
+from autodistill.teacher.training import Judged, Rows, Training
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return save_encoder(tmp_path / "source", "Bert")
+
+
+def asked(folder: Path, **fields: Any) -> Teacher:
+    given = {"model": str(folder), "pooling": "mean", "head_init": "probe", "epochs": 99, "max_steps": 40, "patience": 10, "max_length": 32}
+    return Teacher(**given | {"batch_size": 16, "learning_rate": 3e-3, "head_learning_rate": 1e-2} | fields)
+
+
+def training(dataset: Dataset, teacher: Teacher) -> Training:
+    torch.manual_seed(0)
+    model, tokenizer = untrained_teacher(dataset, teacher)
+    scaling = dataset.target.scaling(dataset.train.labels)
+    parts = [
+        Rows(encode(dataset, split, tokenizer, teacher), split.labels, dataset.target.to_learn(split.labels, scaling))
+        for split in (dataset.train, dataset.validation)
+    ]
+    return Training(dataset, teacher, model, parts[0], parts[1], 0, CPU)
+
+
+def logits_of(kept: FinetunedTeacher, dataset: Dataset, teacher: Teacher) -> np.ndarray:
+    model, tokenizer = load_teacher(kept.folder)
+    return all_logits(model, encode(dataset, dataset.validation, tokenizer, teacher), dataset.outputs, CPU).numpy()
+
+
+class Scripted(Training):
+    """A training whose looks at the validation rows have scores that are written here; its weights count the steps."""
+
+    scores: tuple[float, ...] = ()
+
+    def _looks(self, every: int, rows: torch.Tensor | None) -> Any:
+        self.taken: list[int] = []
+        for number, score in enumerate(self.scores, 1):
+            step = min(number * every, self.steps)
+            self.taken.append(step)
+            with torch.no_grad():
+                self.model.output_layer.bias.fill_(step)
+            yield Judged(torch.zeros(len(self.validation), 2), {"accuracy": score}, score, 0.0)
+            if step == self.steps:
+                return
+
+    def judge(self, rows: torch.Tensor | None = None) -> Judged:
+        step = self.model.output_layer.bias[0].item()
+        score = dict(zip(self.taken, self.scores, strict=False)).get(int(step), 0.0)
+        return Judged(torch.zeros(len(self.validation), 2), {"accuracy": score}, score, 0.0)
+
+
+def scripted(source: Path, scores: tuple[float, ...], **fields: Any) -> Scripted:
+    made = training(text_dataset(64), asked(source, **fields))
+    run = Scripted(made.dataset, made.teacher, made.model, made.train, made.validation, 0, CPU)
+    run.scores = scores
+    return run
+
+
+def start(run: Training, right: int) -> Judged:
+    """What a model says that is right about so many validation rows."""
+    labels = torch.from_numpy(run.validation.labels)
+    said = torch.where(torch.arange(len(labels)) < right, labels, 1 - labels)
+    return run.judged(torch.nn.functional.one_hot(said, 2).float())
+
+
+def test_it_ends_when_nothing_was_gained_for_the_patience_and_keeps_the_best(source: Path) -> None:
+    run = scripted(source, (0.6, 0.7, 0.7, 0.65, 0.66, 0.69, 0.95), patience=8, batch_size=32)  # looks at every second step
+    said, step = run.until_no_gain(None)
+    assert (said.score, step) == (0.7, 4)
+    assert run.taken == [2, 4, 6, 8, 10, 12]
+    assert run.model.output_layer.bias.tolist() == [4, 4]
+
+
+def test_it_ends_at_the_most_steps(source: Path) -> None:
+    run = scripted(source, (0.1, 0.2, 0.3, 0.4), patience=8, max_steps=5, batch_size=32)
+    said, step = run.until_no_gain(None)
+    assert (said.score, step, run.taken) == (0.3, 5, [2, 4, 5])
+
+
+def test_what_it_starts_with_is_the_floor(source: Path) -> None:
+    run = scripted(source, (0.5, 0.6, 0.7), patience=8, max_steps=6, batch_size=32)
+    before = run.model.output_layer.bias.tolist()
+    floor = start(run, 24)  # of 32: 0.75
+    said, step = run.until_no_gain(floor)
+    assert said is floor
+    assert (said.score, step) == (0.75, 0)
+    assert run.model.output_layer.bias.tolist() == before
+
+
+def test_a_gain_over_the_start_is_kept(source: Path) -> None:
+    run = scripted(source, (0.5, 0.8, 0.7), patience=8, max_steps=6, batch_size=32)
+    said, step = run.until_no_gain(start(run, 24))
+    assert (said.score, step) == (0.8, 4)
+
+
+def test_whole_epochs_have_the_floor_too(source: Path) -> None:
+    run = scripted(source, (0.5, 0.6), max_steps=None, epochs=2)
+    said, step = run.whole_epochs(start(run, 24))
+    assert (said.score, step) == (0.75, 0)
+    run = scripted(source, (0.5, 0.8), max_steps=None, epochs=2)
+    assert run.whole_epochs(start(run, 24))[1] == 2 * run.per_epoch
+
+
+@pytest.mark.parametrize(
+    ("fields", "steps"),
+    [
+        ({"epochs": 2, "max_steps": 100}, 4),  # two steps an epoch
+        ({"epochs": 2, "max_steps": 3}, 3),
+        ({"epochs": 2, "min_steps": 7, "max_steps": 100}, 7),
+        ({"epochs": 2, "min_steps": 7, "max_steps": 5}, 5),
+        ({"epochs": 0, "max_steps": 5}, 0),
+    ],
+)
+def test_how_many_steps_there_are(source: Path, fields: dict[str, Any], steps: int) -> None:
+    dataset, seen = text_dataset(32), list[Any]()
+    kept = finetune_teacher(dataset, asked(source, patience=100, **fields), 0, device="cpu", progress=seen.append)
+    taken = [now for now in seen if isinstance(now, TeacherProgress)]
+    assert [now.step for now in taken[-1:]] == ([steps] if steps else [])
+    same = asked(source, patience=100, epochs=50, max_steps=steps)
+    assert finetune_teacher(dataset, same, 0, device="cpu") == replace(kept, reused=True)
+
+
+def test_the_probe_is_the_head_that_training_starts_from(source: Path) -> None:
+    dataset, teacher = text_dataset(96), asked(source, max_steps=0)
+    kept = finetune_teacher(dataset, teacher, 0, device="cpu")
+    probe = best_probe(training(dataset, teacher), ("mean",))
+    logits = logits_of(kept, dataset, teacher)
+    np.testing.assert_allclose(logits, probe.said.logits.numpy(), atol=1e-4)
+    assert kept.score == kept.probe_score == probe.said.score
+    assert (kept.step, kept.temperature, kept.calibration_error) == (0, 1.0, None)
+    assert kept.calibration_error_before == pytest.approx(calibration_error(logits, dataset.validation.labels), abs=1e-5)
+    model, source_model = load_teacher(kept.folder)[0], untrained_teacher(dataset, teacher)[0]
+    for name, tensor in source_model.model.encoder.state_dict().items():  # type: ignore[union-attr]
+        assert torch.equal(model.model.encoder.state_dict()[name], tensor)  # type: ignore[union-attr]
+
+
+def test_fine_tuning_gains_on_the_probe_and_is_told_of(source: Path) -> None:
+    dataset, seen = text_dataset(300), list[Any]()
+    kept = finetune_teacher(dataset, asked(source, max_steps=120, patience=60), 0, device="cpu", progress=seen.append)
+    assert kept.probe_score is not None
+    assert kept.probe_score < 0.9 < kept.score
+    assert kept.step is not None
+    assert kept.step > 0
+    read = [now for now in seen if isinstance(now, ProbeProgress)]
+    assert (read[-1].done, read[-1].rows) == (450, 450)
+    steps = [now for now in seen if isinstance(now, TeacherProgress)]
+    assert steps[-1].step <= 120 == steps[-1].steps
+    about = json.loads((kept.folder / "teacher.json").read_text())
+    assert {name: about[name] for name in ("probe_score", "linear_score", "step", "pooling")} == {
+        "probe_score": kept.probe_score, "linear_score": kept.linear_score, "step": kept.step, "pooling": "mean",
+    }  # fmt: skip
+    assert finetune_teacher(dataset, asked(source, max_steps=120, patience=60), 0, device="cpu") == replace(kept, reused=True)
+
+
+def test_logits_are_divided_by_the_temperature(source: Path) -> None:
+    dataset = text_dataset(96)
+    plain, calibrated = (
+        finetune_teacher(dataset, asked(source, max_steps=8, calibration=kind), 0, device="cpu") for kind in ("none", "temperature")
+    )
+    assert calibrated.temperature != 1.0
+    before, after = logits_of(plain, dataset, asked(source)), logits_of(calibrated, dataset, asked(source))
+    np.testing.assert_allclose(after * calibrated.temperature, before, rtol=1e-4, atol=1e-5)
+    assert calibrated.metrics == plain.metrics
+    assert calibrated.calibration_error == pytest.approx(calibration_error(after, dataset.validation.labels), abs=1e-6)
+    assert calibrated.calibration_error_before == plain.calibration_error_before
+
+
+def test_scores_are_probed_and_answered_in_their_own_units(source: Path) -> None:
+    dataset = text_dataset(300, regression=True)  # scores of 100 and 150
+    teacher = asked(source, calibration="temperature", max_steps=120, patience=60)
+    kept = finetune_teacher(dataset, teacher, 0, device="cpu")
+    said = logits_of(kept, dataset, teacher)[:, 0]
+    assert np.corrcoef(said, dataset.validation.labels)[0, 1] > 0.6
+    assert np.abs(said - dataset.validation.labels).mean() < 20
+    assert (kept.temperature, kept.calibration_error, kept.calibration_error_before) == (1.0, None, None)
+    assert kept.probe_score is not None
+    assert kept.linear_score is not None
+    assert kept.score >= kept.probe_score
+
+
+def test_the_head_has_a_learning_rate_of_its_own(source: Path) -> None:
+    run = training(text_dataset(32), asked(source))
+    groups = run._optimizer().param_groups
+    of_head = {id(item) for item in run.model.output_layer.parameters()}
+    rates = {group["lr"] for group in groups for item in group["params"] if id(item) in of_head}
+    others = {group["lr"] for group in groups for item in group["params"] if id(item) not in of_head}
+    assert (rates, others) == ({1e-2}, {3e-3})
+    assert sum(len(group["params"]) for group in groups) == len(list(run.model.parameters()))
+
+
+def test_a_random_teacher_is_neither_probed_nor_calibrated(source: Path) -> None:
+    kept = finetune_teacher(text_dataset(32), asked(source, init="random", calibration="temperature"), 0, device="cpu")
+    assert (kept.probe_score, kept.linear_score, kept.temperature) == (None, None, 1.0)
+
+
+def test_images_are_probed_fine_tuned_and_calibrated() -> None:
+    dataset = image_dataset()
+    teacher = Teacher(
+        model="timm:resnet10t",
+        init="scratch",
+        head_init="probe",
+        epochs=2,
+        max_steps=8,
+        patience=8,
+        batch_size=16,
+        calibration="temperature",
+    )
+    kept = finetune_teacher(dataset, teacher, 0, device="cpu")
+    assert kept.probe_score is not None
+    assert kept.score >= kept.probe_score > 0.8  # random convolutions tell light at the top from light at the bottom
+    assert kept.linear_score is not None
+    assert kept.linear_score > 0.9
+    assert kept.calibration_error is not None
+
+
+def test_the_linear_model_reads_words(source: Path) -> None:
+    dataset = text_dataset(300)  # one word tells
+    predict = linear_model(dataset)
+    assert predict is not None
+    assert (predict(dataset.validation).argmax(axis=1) == dataset.validation.labels).mean() > 0.95
+    blank = replace(dataset.train, texts=["?"] * len(dataset.train))
+    assert linear_model(replace(dataset, train=blank)) is None
+
+
+def test_the_old_head_is_what_old_recipes_mean(tmp_path: Path) -> None:
+    source = save_bert(tmp_path / "bert", layers=2)
+    old = {"model": str(source), "epochs": 1, "max_length": 32}
+    kept = finetune_teacher(text_dataset(32), Teacher(**old), 0, device="cpu")
+    assert (kept.pooling, kept.probe_score, kept.temperature) == ("model", None, 1.0)
+    base = {"task": "text-classification", "student": {"family": "cnn"}}
+    spelt = old | {"pooling": "model", "head_init": "random", "calibration": "none", "max_steps": None, "image_size": None}
+    assert Recipe.parse(base | {"teacher": old}).id == Recipe.parse(base | {"teacher": spelt}).id
+    for change in ({"pooling": "auto"}, {"head_init": "probe"}, {"max_steps": 0}, {"calibration": "temperature"}, {"patience": 7}):
+        assert Recipe.parse(base | {"teacher": old | change}).id != Recipe.parse(base | {"teacher": old}).id
