@@ -79,7 +79,7 @@ def render_subject(study: Subject) -> str:
     return page(
         "report.html.jinja",
         study=study,
-        asked=_asked(study),
+        overview=_overview(study),
         answer=answer(records, limits),
         verdict=f"{verdict(records, limits)} {data_reading(records, study.about['dataset'].get('unlabelled_rows', 0))}".rstrip(),
         facts=_facts(best, records, teacher),
@@ -139,21 +139,21 @@ def _cells(row: Row) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _asked(study: Subject) -> dict[str, str]:
+def _overview(study: Subject) -> dict[str, str]:
     settings, data, epochs = study.settings, study.about["dataset"], study_epochs(study.about)
     at_most = f", of at most {texts.plural(epochs, 'epoch')} each" if epochs else ""
-    asked = {
+    overview = {
         "dataset": f"{data['name']}: {data['task']}, {data['train_rows']:,} training rows",
         "teacher": _teacher(study.about),
         "limits on the student": _limits(study),
         "trials": f"{settings.trials} beside the three baselines{at_most}",
     }
-    given = [str(record.trial) for record in study.records if record.role == "given"]
-    if given:
-        asked["recipes of one's own"] = f"{len(given)}, given with --recipe: trial {', '.join(given)}"
+    trials = [str(record.trial) for record in study.records if record.role == "given"]
+    if trials:
+        overview["recipes of one's own"] = f"{len(trials)}, given with --recipe: trial {', '.join(trials)}"
     if settings.time_budget is not None:
-        asked["time budget"] = texts.duration(settings.time_budget)
-    return asked
+        overview["time budget"] = texts.duration(settings.time_budget)
+    return overview
 
 
 def _limits(study: Subject) -> str:
@@ -162,9 +162,9 @@ def _limits(study: Subject) -> str:
 
 
 def _shares(settings: SearchSettings) -> dict[str, str]:
-    """The limits that were asked for as shares of the teacher's own, as the command line writes them."""
-    found = {"parameters": settings.max_params, "latency": settings.max_latency_ms}
-    return {name: asked for name, asked in found.items() if isinstance(asked, str)}
+    """The limits that were set as shares of the teacher's own, in the command line's form."""
+    limits = {"parameters": settings.max_params, "latency": settings.max_latency_ms}
+    return {name: limit for name, limit in limits.items() if isinstance(limit, str)}
 
 
 def _teacher(about: Mapping[str, Any]) -> str:
