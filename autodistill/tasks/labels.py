@@ -59,7 +59,7 @@ def encode(tables: dict[str, Table], column: str, info: Info, own: bool, problem
             "Correct or remove the rows",
             True,
         )
-        problems.rows(table, column, found.get("other", []), "with a label that is no word, number or true/false",
+        problems.rows(table, column, found.get("other", []), "with a label that is not a word, a number or true/false",
                       "Write it as one; several labels a row are not supported", True)  # fmt: skip
     together = {kind for found in kinds.values() for kind in found} & {"text", "whole", "number", "bool"}
     fractional = "number" in together and _are_scores([value for items in values.values() for value in items])

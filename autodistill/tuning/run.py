@@ -82,7 +82,7 @@ def run_search(
         of a resume, as after Ctrl-C.
 
     Raises:
-        StudyError: the study exists (without `resume`), does not exist (with it), is in use, or was asked something else.
+        StudyError: the study exists (without `resume`), does not exist (with it), is in use, or has other settings.
         RunError: no trial completed, no proposal is feasible, or Ray does not run.
         SearchInterrupted: Ctrl-C (a KeyboardInterrupt). A second one ends the process at once.
     """
@@ -315,16 +315,16 @@ def _refuse_differences(before: dict[str, Any], now: dict[str, Any]) -> None:
 
 
 def refuse(study: str, same: Iterable[tuple[str, Any, Any]]) -> None:
-    """Refuse to resume a study that was asked something else. same: what must be equal, its name, what it was and what it is.
+    """Refuse to resume a study with other settings. same: of each setting that must be equal its name, its old value and its new one.
 
     Raises:
-        StudyError: something is not equal.
+        StudyError: a setting is not equal.
     """
-    found = [f"{name} was {was!r} and is {is_now!r}" for name, was, is_now in same if was != is_now]
-    if found:
+    different = [f"{name} was {was!r} and is {is_now!r}" for name, was, is_now in same if was != is_now]
+    if different:
         raise StudyError(
-            f"the study {study!r} was asked something else: {'; '.join(found[:3])}. "
-            "Resume it with what it was asked, or start another with --study NAME"
+            f"the study {study!r} has other settings: {'; '.join(different[:3])}. "
+            "Resume it with its own settings, or start another study with --study NAME"
         )
 
 
