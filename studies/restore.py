@@ -44,7 +44,12 @@ def restore(entry: RecordedStudy, work: Path) -> Study:
     """
     epochs, limits = study_epochs(entry.about), study_limits(entry.about)
     assert epochs is not None, "every recorded study says how many"
-    space = Space.load(modality_name(entry.task), entry.task).fixed("training.epochs", epochs)
+    training = entry.records[0].recipe["training"]
+    space = (
+        Space.load(modality_name(entry.task), entry.task).fixed("training.epochs", epochs).fixed("training.steps", training.get("steps", 0))
+    )
+    if not entry.about["dataset"].get("unlabelled_rows"):
+        space = space.without_unlabelled()
     place = {"dataset": entry.dataset, "study": entry.dataset, "studies_dir": str(work)}
     settings = SearchSettings.from_dict({**entry.about["settings"], **place})
     teacher = Recipe.parse(entry.records[0].recipe).teacher

@@ -83,7 +83,7 @@ def test_students_train_on_cut_images_whose_targets_are_mixed_by_area(monkeypatc
     trainer.objective.register_forward_pre_hook(lambda _, inputs: given.append(inputs))
     rows = torch.arange(12)
     parts = trainer.step(rows, 2)
-    (mix, before), (_, spoken, targets) = mixes[0], given[0]
+    (mix, before), (_, spoken, targets, _) = mixes[0], given[0]
     assert mix.box is not None
     top, bottom, left, right = mix.box
     assert mix.share == targets.share == pytest.approx(1 - (bottom - top) * (right - left) / 16**2)

@@ -12,7 +12,7 @@ import pytest
 from autodistill.cli import main as command_line
 from autodistill.recipe import Recipe
 from autodistill.recommender.recommender import Recommendation
-from autodistill.space import Space
+from autodistill.space import Space, shipped_spaces
 
 
 class Advice:
@@ -53,6 +53,7 @@ def main(*words: str) -> int:
 
 
 def test_every_option_reaches_the_recommender(asked: dict[str, Any]) -> None:
+    Path("own.yaml").write_text(shipped_spaces()["text"], encoding="utf-8")  # it is read before the dataset
     words = (
         "--dataset d.csv --space own.yaml --teacher t --max-params 5M --max-latency 2ms --top 3 --limit-train 4k --seed 7 "
         "--text-column a --text-column b --label-column y"
@@ -62,6 +63,7 @@ def test_every_option_reaches_the_recommender(asked: dict[str, Any]) -> None:
     assert asked == {
         "dataset": "d.csv", "space": "own.yaml", "teacher": "t", "max_params": 5_000_000, "max_latency_ms": 2.0, "top": 3,
         "limit_train": 4000, "seed": 7, "text_columns": ("a", "b"), "label_column": "y",
+        "unlabelled": (), "limit_unlabelled": None,
     }  # fmt: skip
 
 

@@ -48,7 +48,7 @@ def trial(study: str, number: int, recipe: Recipe, score: float, **changes: Any)
 
 def study(number: int, recipes: int = 25, task: str = "text-classification", noise: float = 0.002) -> RecordedStudy:
     """The study of the numbered dataset: its baselines, and recipes at random."""
-    space, rng, facts = Space.load("text", task), random.Random(number), dataset_facts(number)
+    space, rng, facts = Space.load("text", task).without_unlabelled(), random.Random(number), dataset_facts(number)
     name = f"set{number}"
     tried = [(role, recipe) for role, recipe in space.baselines().items()]
     tried += [("explore", space.sample(rng)) for _ in range(recipes)]
