@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pandas as pd
 import pytest
 import torch
@@ -85,7 +84,7 @@ def test_a_search_from_a_file_to_a_student(asked: dict[str, Any]) -> None:
     assert (records["state"][3], len(study.trial_records[3].curve)) == ("complete", given.training.epochs)
     assert len(records[(records["role"] == "search") & records["state"].isin(["complete", "pruned"])]) == 3
     assert set(records["teacher_score"]) == {study.teacher_score}
-    trials = optuna.load_study(study_name=study.name, storage=study.storage).trials
+    trials = study.optuna_study().trials
     assert {trial.state.name for trial in trials} <= {"COMPLETE", "PRUNED"}
 
     best = study.best
@@ -155,7 +154,7 @@ def test_the_command_prints_one_json_object_and_keeps_the_limits(asked: dict[str
         "study", "folder", "storage", "teacher_score", "teacher_params", "teacher_latency_ms", "baselines", "best", "importance",
         "counts", "recommended", "seconds",
     }  # fmt: skip
-    assert set(found["baselines"]) == {"no_kd", "plain_kd", "defaults"}
+    assert {role for role, score in found["baselines"].items() if score is not None} == {"no_kd", "plain_kd", "defaults"}
     assert found["best"]["params"] <= 2500
     assert found["counts"]["complete"] + found["counts"]["pruned"] == 5
     assert (
@@ -172,4 +171,6 @@ def test_a_recipe_of_ones_own_that_cannot_stand_beside_the_others_is_refused() -
     with pytest.raises(RecipeError, match=f"{other.id} is for text-regression, and the search is of text-classification"):
         check_given(other, space, lambda recipe: limits.check(10, None), limits)
     with pytest.raises(UsageError, match="2,000 parameters, max_params is 1,000"):
-        check_given(space.defaults(), space, lambda recipe: limits.check(2000, None), limits)
+        check_given(space.defaults(), space, lambda recipe: limits.check(2000, None), limits, unlabelled_rows=10)
+    with pytest.raises(RecipeError, match="uses unlabelled rows, and the dataset has none"):
+        check_given(space.defaults(), space, lambda recipe: limits.check(10, None), limits)
