@@ -101,8 +101,8 @@ def _pooled(model: StudentModule, batch: Batch, poolings: Sequence[str]) -> dict
 def fit_probe(training: Training, vectors: Tensor, held: Tensor, pooling: str) -> Probe:
     """Fit linear models of a few penalties, and keep the one that is best on the validation rows; of equal ones the likelier.
 
-    The vectors are standardised, which is folded into the weights; dead dimensions have weight 0. Source: Alain, Bengio 2016, "Understanding intermediate layers using
-    linear classifier probes".
+    The vectors are standardised, which is folded into the weights; dead dimensions have weight 0. Source: Alain, Bengio 2016,
+    "Understanding intermediate layers using linear classifier probes".
 
     Args:
         training: whose rows they are.
