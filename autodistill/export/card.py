@@ -12,8 +12,7 @@ from autodistill.models import family_of
 from autodistill.recipe import Recipe
 from autodistill.report import texts
 from autodistill.report.leaderboard import finite
-
-_PIPELINE = {"text": "text-classification", "image": "image-classification"}
+from autodistill.task_types import modality_of, target_of
 
 
 def write_facts(path: Path, facts: dict[str, Any]) -> None:
@@ -41,9 +40,9 @@ def model_card(facts: dict[str, Any], recipe: Recipe, about: dict[str, Any], nam
 
 def _metadata(facts: dict[str, Any], recipe: Recipe, name: str) -> str:
     about = facts["dataset"]
-    modality = "image" if recipe.task.startswith("image") else "text"
+    pipeline_tag = modality_of(recipe.task).pipeline_tag
     result = EvalResult(
-        task_type=_PIPELINE[modality],
+        task_type=pipeline_tag,
         dataset_type=texts.clean(about["name"]),
         dataset_name=texts.clean(about["name"]),
         metric_type=about["metric"],
@@ -55,7 +54,7 @@ def _metadata(facts: dict[str, Any], recipe: Recipe, name: str) -> str:
     data = ModelCardData(
         model_name=texts.clean(name),
         library_name=family_of(recipe.student).library,
-        pipeline_tag=_PIPELINE[modality],
+        pipeline_tag=pipeline_tag,
         tags=["knowledge-distillation", "autodistill"],
         base_model=base,
         eval_results=[result],
@@ -108,17 +107,10 @@ def _costs(recipe: Recipe, facts: dict[str, Any]) -> str:
 
 
 def _use(recipe: Recipe, facts: dict[str, Any], about: dict[str, Any]) -> str:
-    pair = "pair" in recipe.task
-    code = family_of(recipe.student).usage(about, pair)
-    what = "The logit is the score, in the units of the data." if recipe.task.endswith("regression") else _labels(facts)
-    say = '"a text" "the other"' if pair else "image.png" if recipe.task.startswith("image") else '"a text"'
-    return f"```python\n{code}```\n\n{what} On the command line: `autodistill predict FOLDER {say}`."
-
-
-def _labels(facts: dict[str, Any]) -> str:
-    names = [texts.clean(name) for name in facts["dataset"]["classes"]]
-    shown = ", ".join(f"{number} {name}" for number, name in enumerate(names[:20]))
-    return f"Labels: {shown}{', … (config.json has all)' if len(names) > 20 else ''}."
+    modality, target = modality_of(recipe.task), target_of(recipe.task, facts["dataset"]["classes"])
+    code = family_of(recipe.student).usage(about, modality.texts > 1)
+    note = texts.clean(target.logits_note)
+    return f"```python\n{code}```\n\n{note} On the command line: `autodistill predict FOLDER {modality.example}`."
 
 
 def _data(facts: dict[str, Any]) -> str:

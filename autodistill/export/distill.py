@@ -20,7 +20,7 @@ from autodistill.export import card
 from autodistill.export.folder import ABOUT, write_student
 from autodistill.export.latency import paired_latency
 from autodistill.export.seeds import Trained, assignment_folder, forget, train_all
-from autodistill.export.student import Student, given_rows, load_student
+from autodistill.export.student import Student, load_student
 from autodistill.keywords import DistillKeywords
 from autodistill.models.base import StudentModule, pick_device, to_device
 from autodistill.models.fitting import all_logits
@@ -250,7 +250,7 @@ def _facts(
             "metric": data.metric,
             "classes": data.classes,
             "rows": {"train": len(data.train), "unlabelled": data.unlabelled_rows, "validation": len(data.validation), "test": len(test)},
-            "test_rows_in_train": _in_train(data.train, test),
+            "test_rows_in_train": _in_train(data, test),
             "notes": list(data.notes),
         },
         "teacher": {
@@ -292,17 +292,10 @@ def _ran(model: StudentModule, batch: Any) -> None:
         torch.cuda.synchronize()
 
 
-def _in_train(train: Split, test: Split) -> int:
-    """Test rows that stand in train too, word by word or pixel by pixel."""
-    there = set(_rows(train))
-    return sum(row in there for row in _rows(test))
-
-
-def _rows(split: Split) -> list[Any]:
-    if split.images is not None:
-        return [digest(np.ascontiguousarray(image).tobytes()) for image in split.images]
-    assert split.texts is not None
-    return split.texts if split.text_pairs is None else list(zip(split.texts, split.text_pairs, strict=True))
+def _in_train(data: Dataset, test: Split) -> int:
+    """Test rows that stand in train too."""
+    there = set(data.modality.row_keys(data.train))
+    return sum(row in there for row in data.modality.row_keys(test))
 
 
 def _verdict(facts: dict[str, Any]) -> str:
@@ -327,7 +320,7 @@ def _write(target: Path, opened: Opened, best: Trained, facts: dict[str, Any]) -
         written = load_student(aside)
         assert written.module is not None
         facts["written_params"] = count_parameters(written.module)
-        said = written.logits(given_rows(opened.dataset.validation, rows))
+        said = written.logits(opened.dataset.modality.rows(opened.dataset.validation, rows))
         with torch.inference_mode():
             meant = saved.model.cpu()(opened.validation.batch(torch.from_numpy(rows))).logits.numpy()
         apart = float(np.abs(said - meant).max())
