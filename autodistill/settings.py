@@ -181,7 +181,7 @@ class SearchSettings(SpaceSettings):
     @property
     def ref(self) -> DatasetRef:
         """What a worker needs to open the same rows."""
-        return _with_scores(super().ref, self.teacher_scores)
+        return _with_scores_file(super().ref, self.teacher_scores)
 
     def open_space(self, shipped: str, task: str) -> Space:
         """See `SpaceSettings`; with the epochs that were asked for."""
@@ -252,7 +252,7 @@ class SearchSettings(SpaceSettings):
         return cls(**values)
 
 
-def _with_scores(ref: DatasetRef, path: str | None) -> DatasetRef:
+def _with_scores_file(ref: DatasetRef, path: str | None) -> DatasetRef:
     """The rows together with a file of a teacher's scores, absolute: workers run in other folders."""
     return dataclasses.replace(ref, teacher_scores=None if path is None else str(Path(path).expanduser().absolute()))
 
@@ -306,7 +306,7 @@ class DistillSettings(DatasetSettings):
     @property
     def ref(self) -> DatasetRef:
         """What a worker needs to open the same rows."""
-        return _with_scores(super().ref, self.scores_file)
+        return _with_scores_file(super().ref, self.scores_file)
 
     @property
     def scores_file(self) -> str | None:
