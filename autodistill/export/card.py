@@ -78,10 +78,10 @@ def _teacher(facts: dict[str, Any]) -> str:
 
 def _about_scores(facts: dict[str, Any]) -> str:
     scores = facts["teacher"]["scores"]
-    covered = ", ".join(f"{share:.1%} of the {split} rows" for split, share in scores["coverage"].items())
+    covered = ", ".join(f"{split} {share:.1%}" for split, share in scores["coverage"].items())
     return (
         f"The file `{texts.clean(scores['file'])}` holds {scores['kind']} of {scores['texts']:,} texts, which were made elsewhere: no "
-        f"teacher network was trained or run. It covers {covered}. Fingerprint: `{scores['fingerprint']}`. The tokenizer is that of "
+        f"teacher network was trained or run. Rows that have scores: {covered}. Fingerprint: `{scores['fingerprint']}`. The tokenizer is that of "
         f"`{texts.clean(facts['teacher']['model'])}`, and so is the start of a student whose recipe has `init: teacher`."
     )
 
