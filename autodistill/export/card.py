@@ -81,8 +81,8 @@ def _about_scores(facts: dict[str, Any]) -> str:
     covered = ", ".join(f"{split} {share:.1%}" for split, share in scores["coverage"].items())
     return (
         f"The file `{texts.clean(scores['file'])}` holds {scores['kind']} of {scores['texts']:,} texts, which were made elsewhere: no "
-        f"teacher network was trained or run. Rows that have scores: {covered}. Fingerprint: `{scores['fingerprint']}`. The tokenizer is that of "
-        f"`{texts.clean(facts['teacher']['model'])}`, and so is the start of a student whose recipe has `init: teacher`."
+        f"teacher network was trained or run. Rows that have scores: {covered}. Fingerprint: `{scores['fingerprint']}`. The tokenizer is "
+        f"that of `{texts.clean(facts['teacher']['model'])}`, and so is the start of a student whose recipe has `init: teacher`."
     )
 
 

@@ -59,7 +59,7 @@ class Distilled:
 
     @property
     def retention(self) -> float | None:
-        """The kept seed's test score over the teacher's."""
+        """The kept seed's test score over the teacher's, on the same rows; None where the teacher has no test score."""
         return self.facts["student"]["retention"]
 
     def open(self) -> Student:
