@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from autodistill.errors import UsageError
+from autodistill.task_types import modality_of
 
 
 class Batch(ABC):
@@ -180,6 +181,11 @@ class StudentContext:
     teacher: Path | None = None
     pieces: Path | None = None
     shapes_only: bool = False
+
+    @property
+    def pairs(self) -> bool:
+        """Whether a row has two texts, which are compared."""
+        return modality_of(self.task).texts > 1
 
 
 def pick_device(device: str = "auto") -> torch.device:
