@@ -7,7 +7,6 @@ takes one apart again. Kinds that do not fit the task are left out by themselves
 
 from __future__ import annotations
 
-import itertools
 import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,6 +25,8 @@ from autodistill.task_types import TASKS, target_of
 from autodistill.yamlfile import Key, YamlFile, load_yaml, parse_yaml
 
 VERSION = 1
+TEACHER = "teacher."
+"""How the paths of a teacher's parameters begin."""
 Choose = Callable[[str, "Domain"], Any]
 """Asked for a value: the name that a sampler knows the parameter by, and its domain."""
 
@@ -159,6 +160,13 @@ class Space:
         space = self.fixed("training.epochs", epochs)
         return space.fixed("training.steps", max(1, round(before.steps * epochs / before.epochs))) if before.steps else space
 
+    def with_teacher(self, teacher: Teacher) -> Space:
+        """A copy of the space with this teacher and no other."""
+        usual = Teacher(model=teacher.model).model_dump()
+        fields = {name: value for name, value in teacher.model_dump().items() if name == "model" or value != usual[name]}
+        own = {f"{TEACHER}{name}": (Domain("value", value),) for name, value in fields.items()}
+        return replace(self, parameters=own | {path: domains for path, domains in self.parameters.items() if not path.startswith(TEACHER)})
+
     def with_random_teacher(self) -> Space:
         """A copy of the space whose teachers keep random weights: the control for gains that come from regularisation alone."""
         return replace(self, parameters={**self.parameters, "teacher.init": (Domain("value", "random"),)})
@@ -196,15 +204,22 @@ class Space:
         Raises:
             SpaceError: a teacher's parameter is a range, so they cannot be listed, let alone be trained once.
         """
-        paths = [path for path in self.parameters if path.startswith("teacher.")]
-        options = []
-        for path in paths:
-            (domain, *others) = self.parameters[path]
-            if domain.kind not in ("choice", "value") or others or domain.when:
-                raise SpaceError(f"space {self.name!r}: {path} must be one `choice` or `value`: every teacher is trained before the trials")
-            options.append(domain.choices if domain.kind == "choice" else (domain.default,))
-        names = [path.removeprefix("teacher.") for path in paths]
-        return [Teacher.model_validate(dict(zip(names, values, strict=True))) for values in itertools.product(*options)]
+        combinations: list[dict[str, Any]] = [{}]
+        for path in self.parameters:
+            if path.startswith(TEACHER):
+                combinations = [{**values, **more} for values in combinations for more in self._teacher_values(path, values)]
+        fields = ({path.removeprefix(TEACHER): value for path, value in values.items()} for values in combinations)
+        return [Teacher.model_validate(values) for values in fields]
+
+    def _teacher_values(self, path: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """What a teacher's parameter can be where those above it have these values; nothing where no domain applies."""
+        known = {"task": self.task, **values}
+        for domain in self.parameters[path]:
+            if all(holds(known.get(key), allowed) for key, allowed in domain.when):
+                if domain.kind not in ("choice", "value"):
+                    raise SpaceError(f"space {self.name!r}: {path} must be `choice` or `value`: every teacher is trained before the trials")
+                return [{path: value} for value in (domain.choices if domain.kind == "choice" else (domain.default,))]
+        return [{}]
 
     def baselines(self, student: Component | None = None) -> dict[Role, Recipe]:
         """What a search must beat, all with one student (the defaults' own).
@@ -312,7 +327,7 @@ def _domain(file: YamlFile, key: Key, path: str, item: Any, task: str, above: Ma
             if task not in allowed:
                 return None
             continue
-        if not _reachable(above[other], allowed):
+        if not other.startswith(TEACHER) and not _reachable(above[other], allowed):  # a teacher can be named for one search
             return None
         when.append((other, allowed))
     kind = kinds[0]

@@ -182,7 +182,7 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     lines = []
     for dataset, teacher in dict.fromkeys((row["dataset"], row["teacher"]) for row in rows):
         own = [row for row in rows if (row["dataset"], row["teacher"]) == (dataset, teacher)]
-        line: dict[str, Any] = {"dataset": dataset, "teacher": teacher, "metric": own[0]["metric"], "labelled": SETS[dataset]}
+        line: dict[str, Any] = {"dataset": dataset, "model": teacher, "metric": own[0]["metric"], "labelled": SETS[dataset]}
         for arm in ("teacher", "probe", "tf-idf", *ARMS):
             by_seed = {row["seed"]: row["test"] for row in own if row["arm"] == arm}
             if by_seed:
@@ -208,7 +208,7 @@ def show(lines: list[dict[str, Any]]) -> None:
             cell = line.get(arm)
             cells.append("" if cell is None else f"{cell['mean']:.3f}" + ("" if cell["sd"] is None else f" ± {cell['sd']:.3f}"))
         ends = [f"{line['gain']:+.3f}", f"{line['retention']:.1%}"] if "gain" in line else ["", ""]
-        grid.add_row(f"{line['dataset']} ({line['labelled']:,})", line["teacher"].rpartition("/")[2], *cells, *ends)
+        grid.add_row(f"{line['dataset']} ({line['labelled']:,})", line["model"].rpartition("/")[2], *cells, *ends)
     Console(width=None if sys.stdout.isatty() else 200).print(grid)
 
 

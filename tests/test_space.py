@@ -10,7 +10,7 @@ import pytest
 
 from autodistill.components import TASKS, specs
 from autodistill.errors import SpaceError
-from autodistill.recipe import SLOTS, Recipe
+from autodistill.recipe import SLOTS, Recipe, Teacher
 from autodistill.space import Domain, Space, shipped_spaces, space_tasks
 
 SMALL = """\
@@ -140,8 +140,27 @@ def test_teachers_are_listed(path: Path) -> None:
     path.write_text(SMALL.replace("{value: m}", "{choice: [m, n]}"))
     assert [teacher.model for teacher in Space.load(str(path), "text-classification").teachers()] == ["m", "n"]
     path.write_text(SMALL + "  teacher.learning_rate: {float: [1.0e-5, 1.0e-4]}\n")
-    with pytest.raises(SpaceError, match="teacher.learning_rate must be one `choice` or `value`"):
+    with pytest.raises(SpaceError, match="teacher.learning_rate must be `choice` or `value`"):
         Space.load(str(path), "text-classification").teachers()
+
+
+def test_a_teachers_settings_can_depend_on_its_model(path: Path) -> None:
+    rates = "  teacher.learning_rate: [{value: 0.1, when: {teacher.model: n}}, {value: 0.2}]\n"
+    path.write_text(SMALL.replace("{value: m}", "{choice: [m, n]}") + rates)
+    space = Space.load(str(path), "text-classification")
+    assert [(teacher.model, teacher.learning_rate) for teacher in space.teachers()] == [("m", 0.2), ("n", 0.1)]
+    path.write_text(SMALL + rates)
+    space = Space.load(str(path), "text-classification")
+    assert space.defaults().teacher.learning_rate == 0.2
+    assert space.fixed("teacher.model", "n").defaults().teacher.learning_rate == 0.1
+
+
+def test_a_space_can_be_given_another_teacher(path: Path) -> None:
+    teacher = Teacher(model="other", pooling="mean", max_steps=7)
+    space = Space.load(str(path), "text-classification")
+    changed = space.with_teacher(teacher)
+    assert changed.teachers() == [teacher]
+    assert {**changed.defaults().model_dump(), "teacher": None} == {**space.defaults().model_dump(), "teacher": None}
 
 
 def test_a_space_with_a_random_teacher_is_the_same_but_for_its_teacher(path: Path) -> None:
