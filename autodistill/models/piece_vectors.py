@@ -91,7 +91,9 @@ def piece_states(folder: Path, tokenizer: Any, rows: Tensor) -> Tensor:
         with quiet():
             model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
     except (OSError, ValueError, KeyError, RuntimeError) as cause:
-        raise RecipeError(f"student.init is 'teacher', but {folder} holds no encoder to read pieces with: {cause}; use init: random") from None
+        raise RecipeError(
+            f"student.init is 'teacher', but {folder} holds no encoder to read pieces with: {cause}; use init: random"
+        ) from None
     if model.config.is_encoder_decoder:
         model = model.get_encoder()
     device = pick_device()

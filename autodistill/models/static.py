@@ -116,7 +116,9 @@ class Static(StudentModule):
         if not self.pairs:
             return masked_mean(vectors, batch.mask)
         second = batch.mask & (batch.segments == 1)
-        return compared(masked_mean(vectors * ~second.unsqueeze(-1), batch.mask & ~second), masked_mean(vectors * second.unsqueeze(-1), second))
+        return compared(
+            masked_mean(vectors * ~second.unsqueeze(-1), batch.mask & ~second), masked_mean(vectors * second.unsqueeze(-1), second)
+        )
 
 
 def scaled(vectors: Tensor) -> Tensor:
@@ -165,7 +167,9 @@ class StaticFamily(TextFamily):
             start = read(teacher_folder(context.teacher), context.vocab_size, embedding_size, EMBEDDING_STD)
         pieces = embedding_from(start, context, embedding_size, vocabulary)
         table = _completed(pieces, buckets if ngrams > 1 else 0)
-        return Static(table, context.vocab_size, context.special, ngrams, hidden_size, dropout, context.outputs, modality_of(context.task).texts == 2)
+        return Static(
+            table, context.vocab_size, context.special, ngrams, hidden_size, dropout, context.outputs, modality_of(context.task).texts == 2
+        )
 
     def word_table(self, student: Static) -> nn.Embedding:
         """The table."""
