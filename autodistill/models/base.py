@@ -165,7 +165,8 @@ class StudentContext:
     """What a student is built for.
 
     outputs: width of the logits. vocab_size, pad_id, max_length: of the teacher's tokenizer, for texts. special: the ids of its special
-    tokens, [UNK] and padding among them. image_size: the height and width of the images. teacher: folder of the fine-tuned teacher, for students that start from its weights.
+    tokens, [UNK] and padding among them. image_size: the height and width of the images. teacher: folder of the fine-tuned teacher, for
+    students that start from its weights.
     kept_pieces, pieces: how many pieces a trimmed vocabulary has, and the file that lists them.
     shapes_only: the weights are not wanted (they are on torch's meta device), so none are read.
     """

@@ -7,6 +7,7 @@ how rare the piece is. Its own package is not used here, because its extra `dist
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,6 +66,7 @@ def _principal(folder: Path, vocab_size: int) -> tuple[Tensor, Tensor]:
             if not path.exists():
                 tokenizer = load_tokenizer(folder)
                 rows = torch.tensor(list(_words(tokenizer, vocab_size)))
+                logging.getLogger(__name__).warning("the teacher reads each of its %d word pieces alone, once; kept in %s", len(rows), path)
                 scores = principal_components(piece_states(folder, tokenizer, rows))
                 with new_tensors(path, {"scores": ("float16", tuple(scores.shape)), "rows": ("int64", tuple(rows.shape))}) as arrays:
                     arrays["scores"][:], arrays["rows"][:] = scores.numpy(), rows.numpy()
@@ -80,7 +82,7 @@ def _words(tokenizer: Any, vocab_size: int) -> Iterator[int]:
 
 
 def piece_states(folder: Path, tokenizer: Any, rows: Tensor) -> Tensor:
-    """The mean of the encoder's last states over a piece and the special tokens around it, for each of some pieces: (pieces,) → (pieces, D).
+    """The mean of the encoder's last states over a piece and the special tokens around it, for some pieces: (pieces,) → (pieces, D).
 
     Raises:
         RecipeError: the teacher's folder holds no encoder that transformers opens.

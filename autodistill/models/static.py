@@ -87,7 +87,7 @@ class Static(StudentModule):
     def ngram_rows(self, ids: Tensor, size: int) -> Tensor:
         """The table's rows of the n-grams of `size` pieces: ids (…, T) int64 → (…, T − size + 1), by their first piece."""
         length = max(ids.shape[-1] - size + 1, 0)
-        mixed = sum(ids[..., place : place + length] * HASH[place] for place in range(size))
+        mixed = torch.stack([ids[..., place : place + length] * HASH[place] for place in range(size)]).sum(dim=0)
         return mixed % PRIME % self.buckets + self.vocab_size
 
     def _counted(self, batch: TextBatch) -> Tensor:
@@ -261,7 +261,7 @@ def _completed(pieces: nn.Embedding, buckets: int) -> nn.Embedding:
     if isinstance(pieces, TrimmedEmbedding):
         more = torch.arange(len(pieces.weight), len(weight), dtype=pieces.rows.dtype)
         return TrimmedEmbedding(weight, torch.cat([pieces.rows, more]))
-    return nn.Embedding(*weight.shape, padding_idx=pieces.padding_idx, _weight=weight)
+    return nn.Embedding.from_pretrained(weight, freeze=False, padding_idx=pieces.padding_idx)
 
 
 def _special_tokens_added(tokenizer: Path | None) -> int:
