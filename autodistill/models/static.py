@@ -216,6 +216,8 @@ class StaticFamily(TextFamily):
         }
         write_json(folder / "config.json", config)
         (folder / "modules.json").write_text(json.dumps(_MODULES, indent=2) + "\n", encoding="utf-8")
+        if "mapping" in weights:  # earlier versions warn; they do not read it
+            write_json(folder / "config_sentence_transformers.json", {"__version__": {"sentence_transformers": "6.2.0"}})
         inputs = ["input_ids", "attention_mask", *(["token_type_ids"] if student.pairs else [])]
         self.write_tokenizer(folder, saved, inputs)
         write_loader(folder, "autodistill.models.loaders.static")
