@@ -44,6 +44,7 @@ ADDED: dict[tuple[str, str], Any] = {
     ("teacher", "image_size"): None,
     ("teacher", "scores"): None,
     ("student", "vocabulary"): "full",
+    ("student", "pooling"): "model",
     ("objective.intermediate", "layers"): None,
     ("objective.attention", "layers"): None,
     ("training", "steps"): 0,

@@ -19,7 +19,7 @@ from autodistill.components import check, specs
 from autodistill.domain import NONE, SOME, Scalar, holds, questions
 from autodistill.domain import Domain as Domain
 from autodistill.errors import RecipeError, SpaceError, not_allowed
-from autodistill.recipe import SLOTS, Component, Recipe, Teacher
+from autodistill.recipe import ADDED, SLOTS, Component, Recipe, Teacher
 from autodistill.records import Role
 from autodistill.task_types import TASKS, target_of
 from autodistill.yamlfile import Key, YamlFile, load_yaml, parse_yaml
@@ -153,6 +153,16 @@ class Space:
             raise SpaceError(not_allowed("the parameter", path, self.parameters, f"They are those of the space {self.name!r}."))
         domains = tuple(Domain("value", value, when=domain.when) for domain in self.parameters[path])
         return replace(self, parameters={**self.parameters, path: domains})
+
+    def fixed_later(self, part: str, values: Mapping[str, Any]) -> dict[str, Scalar]:
+        """Fields of a recipe's part that were added later (`recipe.ADDED`), where the space holds them at one value for such a part.
+
+        part: `student`, … values: the fields of the part that a recipe has.
+        """
+        own = replace(self, parameters={path: domains for path, domains in self.parameters.items() if path.startswith(f"{part}.")})
+        active = own.active({f"{part}.{name}": value for name, value in values.items()})
+        held = {path.removeprefix(f"{part}."): domain.default for path, _, domain in active if domain.kind == "value"}
+        return {name: value for name, value in held.items() if (part, name) in ADDED}
 
     def with_epochs(self, epochs: int) -> Space:
         """A copy of the space whose trainings have so many epochs; where it has a number of steps, that changes in proportion."""

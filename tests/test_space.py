@@ -155,6 +155,13 @@ def test_a_teachers_settings_can_depend_on_its_model(path: Path) -> None:
     assert space.fixed("teacher.model", "n").defaults().teacher.learning_rate == 0.1
 
 
+def test_fields_that_came_later_are_held_where_the_space_holds_them() -> None:
+    space = Space.load("text", "text-classification")
+    recorded = {"family": "bert", "layers": 2, "hidden_size": 384, "heads": 6, "init": "teacher"}
+    assert space.fixed_later("student", recorded) == {"pooling": "mean"}  # heads are held too, and are as old as recipes
+    assert space.fixed_later("student", {"family": "cnn"}) == {}
+
+
 def test_a_space_can_be_given_another_teacher(path: Path) -> None:
     teacher = Teacher(model="other", pooling="mean", max_steps=7)
     space = Space.load(str(path), "text-classification")

@@ -45,9 +45,13 @@ def test_the_kept_trainings_are_summed_up_and_shown(
     assert line["no_kd"] == {"mean": pytest.approx(0.72), "sd": pytest.approx(0.04 / 2**0.5), "seeds": 2}
     assert line["gain"] == pytest.approx(0.10)
     assert line["retention"] == pytest.approx(0.82 / 0.90)
-    monkeypatch.setattr(sys, "argv", ["transfer.py", "--kept", str(kept)])
+    written = tmp_path / "page.md"
+    monkeypatch.setattr(sys, "argv", ["transfer.py", "--kept", str(kept), "--page", str(written)])
     assert transfer.main() == 0
     shown = capsys.readouterr().out
     assert "0.720 ± 0.028" in shown
     assert "+0.100" in shown
     assert "91.1%" in shown
+    page = written.read_text(encoding="utf-8")
+    assert "Over 1 lines the best student is +0.100 above no KD, and has 91.1% of its teacher's score" in page
+    assert "| trec (500) | model | 0.900 |  | 0.700 | 0.720 ± 0.028 |" in page
