@@ -167,9 +167,10 @@ class StaticFamily(TextFamily):
             start = read(teacher_folder(context.teacher), context.vocab_size, embedding_size, EMBEDDING_STD)
         pieces = embedding_from(start, context, embedding_size, vocabulary)
         table = _completed(pieces, buckets if ngrams > 1 else 0)
-        return Static(
-            table, context.vocab_size, context.special, ngrams, hidden_size, dropout, context.outputs, modality_of(context.task).texts == 2
-        )
+        # Padding is left out by the mask; where rows are mixed, its place holds the partner's words.
+        special = tuple(token for token in context.special if token != context.pad_id)
+        pairs = modality_of(context.task).texts == 2
+        return Static(table, context.vocab_size, special, ngrams, hidden_size, dropout, context.outputs, pairs)
 
     def word_table(self, student: Static) -> nn.Embedding:
         """The table."""
