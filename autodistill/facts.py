@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -41,14 +40,6 @@ class TeacherRef:
     temperature: float | None = None
     calibration_error: float | None = None
     calibration_error_before: float | None = None
-
-
-def best_teacher(about: Mapping[str, Any]) -> TeacherRef:
-    """The teacher of the highest score that a study's description names; its costs are None where it was recorded without them."""
-    known = {field.name for field in dataclasses.fields(TeacherRef)}
-    blank: dict[str, Any] = {"folder": "", "score": about.get("teacher_score")}
-    found = [TeacherRef(**blank | {name: item[name] for name in known & set(item)}) for item in about.get("teachers") or [{}]]
-    return max(found, key=lambda item: -math.inf if item.score is None else item.score)
 
 
 def study_limits(about: Mapping[str, Any]) -> Limits:

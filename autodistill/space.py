@@ -7,7 +7,6 @@ takes one apart again. Kinds that do not fit the task are left out by themselves
 
 from __future__ import annotations
 
-import itertools
 import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -153,6 +152,14 @@ class Space:
         domains = tuple(Domain("value", value, when=domain.when) for domain in self.parameters[path])
         return replace(self, parameters={**self.parameters, path: domains})
 
+    def with_teachers(self, models: Sequence[str]) -> Space:
+        """A copy of the space whose teachers are of these models: one, or a choice of several, of which the first is the default."""
+        space = self.fixed("teacher.model", models[0])
+        if len(models) == 1:
+            return space
+        domains = (Domain("choice", models[0], choices=tuple(models), when=domain.when) for domain in space.parameters["teacher.model"])
+        return replace(space, parameters={**space.parameters, "teacher.model": tuple(domains)})
+
     def with_epochs(self, epochs: int) -> Space:
         """A copy of the space whose trainings have so many epochs; where it has a number of steps, that changes in proportion."""
         before = self.defaults().training
@@ -191,20 +198,28 @@ class Space:
         return sorted(found)
 
     def teachers(self) -> list[Teacher]:
-        """Every teacher that the space can ask for.
+        """Every teacher that the space can ask for, the default one first where its choices name their default first.
 
         Raises:
-            SpaceError: a teacher's parameter is a range, so they cannot be listed, let alone be trained once.
+            SpaceError: a teacher's parameter is a range or depends on other parts of the recipe, so they cannot be listed, let alone be
+                trained once.
         """
-        paths = [path for path in self.parameters if path.startswith("teacher.")]
-        options = []
-        for path in paths:
-            (domain, *others) = self.parameters[path]
-            if domain.kind not in ("choice", "value") or others or domain.when:
-                raise SpaceError(f"space {self.name!r}: {path} must be one `choice` or `value`: every teacher is trained before the trials")
-            options.append(domain.choices if domain.kind == "choice" else (domain.default,))
-        names = [path.removeprefix("teacher.") for path in paths]
-        return [Teacher.model_validate(dict(zip(names, values, strict=True))) for values in itertools.product(*options)]
+        found: list[dict[str, Any]] = [{}]
+        for path, domains in self.parameters.items():
+            if not path.startswith("teacher."):
+                continue
+            for domain in domains:
+                if domain.kind not in ("choice", "value") or not all(key.startswith("teacher.") for key, _ in domain.when):
+                    raise SpaceError(
+                        f"space {self.name!r}: {path} must be a `choice` or `value`, with conditions on the teacher alone: "
+                        "every teacher is trained before the trials"
+                    )
+            found = [values | chosen for values in found for chosen in _chosen(path, domains, values)]
+        return [Teacher.model_validate({path.removeprefix("teacher."): value for path, value in values.items()}) for values in found]
+
+    def teacher_of(self, model: str) -> Teacher:
+        """The first of the space's teachers of a model; the default one where it has none of it."""
+        return next((teacher for teacher in self.teachers() if teacher.model == model), self.defaults().teacher)
 
     def baselines(self, student: Component | None = None) -> dict[Role, Recipe]:
         """What a search must beat, all with one student (the defaults' own).
@@ -372,6 +387,14 @@ def _fits(file: YamlFile, key: Key, path: str, choice: Any, task: str) -> bool:
 
 LEARNED = tuple(f"objective.{slot}" for slot in SLOTS)
 """The slots of a recipe whose objectives compare the student with its teacher."""
+
+
+def _chosen(path: str, domains: Iterable[Domain], values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Each value that a path can have beside these, as a mapping; an empty one alone where none of its domains applies."""
+    for domain in domains:
+        if all(holds(values.get(key), allowed) for key, allowed in domain.when):
+            return [{path: value} for value in domain.choices or (domain.default,)]
+    return [{}]
 
 
 def _reads_logits_alone(slot: str, kind: Scalar) -> bool:
