@@ -19,7 +19,7 @@ from autodistill.space import Space
 from autodistill.stages import Stage, match_scores, read_teacher_scores, store_outputs, tell_of_rows, tell_of_teachers, train_teacher
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import Dataset
-from autodistill.teacher.load import load_teacher, untrained_teacher
+from autodistill.teacher.load import load_teacher, untrained_ensemble
 from autodistill.teacher.plan import Taps
 from autodistill.teachers import Teachers
 from autodistill.train.data import Opened, open_inputs
@@ -77,7 +77,7 @@ def prepare(settings: SpaceSettings, tell: Listen, *, fine_tune: bool = True, ea
         opened = {part: open_inputs(data, part, data.modality.source(part)) for part in space.teachers()}
         if is_share:
             blank = TeacherRef("", None)
-            measured = Teachers({part: _measured(blank, untrained_teacher(data, part)[0], inputs) for part, inputs in opened.items()})
+            measured = Teachers({part: _measured(blank, untrained_ensemble(data, part), inputs) for part, inputs in opened.items()})
     latency = settings.max_latency_ms if earlier is None or earlier.max_latency_ms is None else earlier.max_latency_ms
     limits = Limits.asked(settings.max_params, latency, measured.costs)
     if is_share:

@@ -15,6 +15,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
 from autodistill.components import check, specs
 from autodistill.domain import NONE, SOME, Scalar, holds, questions
 from autodistill.domain import Domain as Domain
@@ -202,7 +204,7 @@ class Space:
 
         Raises:
             SpaceError: a teacher's parameter is a range or depends on other parts of the recipe, so they cannot be listed, let alone be
-                trained once.
+                trained once; or one of them does not validate.
         """
         found: list[dict[str, Any]] = [{}]
         for path, domains in self.parameters.items():
@@ -215,7 +217,12 @@ class Space:
                         "every teacher is trained before the trials"
                     )
             found = [values | chosen for values in found for chosen in _chosen(path, domains, values)]
-        return [Teacher.model_validate({path.removeprefix("teacher."): value for path, value in values.items()}) for values in found]
+        try:
+            return [Teacher.model_validate({path.removeprefix("teacher."): value for path, value in values.items()}) for values in found]
+        except ValidationError as cause:
+            problem = cause.errors()[0]
+            place = ".".join(["teacher", *map(str, problem["loc"])])
+            raise SpaceError(f"space {self.name!r} can make a teacher that does not validate: {place}: {problem['msg']}") from None
 
     def teacher_of(self, model: str) -> Teacher:
         """The first of the space's teachers of a model; the default one where it has none of it."""
@@ -332,7 +339,8 @@ def _domain(file: YamlFile, key: Key, path: str, item: Any, task: str, above: Ma
         when.append((other, allowed))
     kind = kinds[0]
     if kind == "value":
-        return Domain("value", item["value"], when=tuple(when))
+        value = item["value"]
+        return Domain("value", tuple(value) if isinstance(value, list) else value, when=tuple(when))
     if kind in ("choice", "optional"):
         choices = item[kind]
         if not isinstance(choices, list) or not choices:

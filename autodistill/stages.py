@@ -11,7 +11,8 @@ from autodistill.facts import TeacherRef
 from autodistill.recipe import Teacher
 from autodistill.tasks.base import Dataset
 from autodistill.tasks.scores import TeacherScores, read_scores
-from autodistill.teacher.finetune import ProbeProgress, TeacherProgress, finetune_teacher
+from autodistill.teacher.finetune import ProbeProgress, TeacherProgress
+from autodistill.teacher.members import trained_teacher
 from autodistill.teacher.outputs import OutputsProgress
 from autodistill.teacher.plan import Taps
 from autodistill.teacher.scored import scored_teacher
@@ -59,8 +60,8 @@ def train_teacher(data: Dataset, part: Teacher, seed: int, tell: Listen) -> Teac
         tell(StageProgress("teacher", now.step, now.steps, f"epoch {now.epoch} of {now.epochs}, loss {now.loss:.3f}{score}"))
 
     trains = part.init != "random"
-    with Stage(tell, "teacher", f"fine-tuning {part.model}" if trains else f"{part.model} with random weights") as stage:
-        found = finetune_teacher(data, part, seed, progress=progress)
+    with Stage(tell, "teacher", f"fine-tuning {part.title}" if trains else f"{part.title} with random weights") as stage:
+        found = trained_teacher(data, part, seed, progress=progress)
         done = ("probed" if part.max_steps == 0 else "fine-tuned") if trains else "left with random weights"
         ref = TeacherRef(
             str(found.folder),
@@ -70,9 +71,10 @@ def train_teacher(data: Dataset, part: Teacher, seed: int, tell: Listen) -> Teac
             temperature=found.temperature,
             calibration_error=found.calibration_error,
             calibration_error_before=found.calibration_error_before,
+            member_scores=found.member_scores,
         )
-        stage.end(describe(f"{part.model} {'found in the cache' if found.reused else done}", data.metric, ref))
-    if warning := teacher_warning(data.metric, ref, name=short_name(part.model)):
+        stage.end(describe(f"{part.title} {'found in the cache' if found.reused else done}", data.metric, ref))
+    if warning := teacher_warning(data.metric, ref, name=short_name(part.title)):
         tell(SearchMessage(warning, "warning"))
     return ref
 
@@ -112,5 +114,5 @@ def store_outputs(opened: Opened, part: Teacher, taps: Taps, tell: Listen) -> No
     def progress(now: OutputsProgress) -> None:
         tell(StageProgress("outputs", now.done, now.rows, ", ".join(now.kinds)))
 
-    with Stage(tell, "outputs", f"storing what {part.model} says of the training rows") as stage:
+    with Stage(tell, "outputs", f"storing what {part.title} says of the training rows") as stage:
         stage.end(prepare_outputs(opened, taps, progress))

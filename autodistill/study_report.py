@@ -75,6 +75,7 @@ def summary(study: Study, seconds: Mapping[str, float]) -> dict[str, Any]:
                 "score": ref.score,
                 "probe_score": ref.probe_score,
                 "linear_score": ref.linear_score,
+                "ensemble_gain": ref.ensemble_gain,
                 "params": ref.params,
                 "latency_ms": ref.latency_ms,
             }

@@ -24,6 +24,7 @@ class Teachers(Mapping[Teacher, TeacherRef]):
         refs = {}
         for item in about.get("teachers") or []:
             measured = {field.name: item[field.name] for field in dataclasses.fields(TeacherRef) if field.name in item}
+            measured["member_scores"] = tuple(measured.get("member_scores", ()))
             refs[_part(item)] = TeacherRef(**{"folder": "", "score": about.get("teacher_score"), **measured})
         return cls(refs)
 
@@ -46,10 +47,10 @@ class Teachers(Mapping[Teacher, TeacherRef]):
         return {part: self._name(part) for part in self}
 
     def _name(self, part: Teacher) -> str:
-        like = [other.model_dump() for other in self if other.model == part.model]
+        like = [other.model_dump() for other in self if other.title == part.title]
         own = part.model_dump()
         differing = [f"{name} {own[name]}" for name in own if any(other[name] != own[name] for other in like)]
-        return part.model + (f" ({', '.join(differing)})" if differing else "")
+        return part.title + (f" ({', '.join(differing)})" if differing else "")
 
     def of(self, recipe: Mapping[str, Any]) -> TeacherRef:
         """The teacher of a recipe in plain data; the best one where the recipe's own is not among them."""
@@ -58,7 +59,7 @@ class Teachers(Mapping[Teacher, TeacherRef]):
     def name_of(self, recipe: Mapping[str, Any]) -> str:
         """The short name of the teacher of a recipe in plain data."""
         part = _part(recipe["teacher"])
-        return short_name(self.names.get(part, part.model))
+        return short_name(self.names.get(part, part.title))
 
     @property
     def best(self) -> TeacherRef:
@@ -97,14 +98,21 @@ def describe(name: str, metric: str, ref: TeacherRef) -> str:
     """A teacher in one line: `big, accuracy 0.9000 (its frozen probe 0.8800, a linear model without it 0.7000)`."""
     score = "" if ref.score is None else f", {metric} {ref.score:.4f}"
     beside = {"its frozen probe": ref.probe_score, "a linear model without it": ref.linear_score}
-    listing = ", ".join(f"{what} {value:.4f}" for what, value in beside.items() if value is not None)
-    return f"{name}{score}{f' ({listing})' if listing else ''}"
+    listing = [f"{what} {value:.4f}" for what, value in beside.items() if value is not None]
+    if ref.ensemble_gain is not None:
+        listing.insert(0, f"{ref.ensemble_gain:+.4f} over its best member's {max(ref.member_scores):.4f}")
+    return f"{name}{score}" + (f" ({', '.join(listing)})" if listing else "")
 
 
 def short_name(name: str) -> str:
-    """A model's name without its owner or folder: all-MiniLM-L6-v2."""
-    model, space, rest = name.partition(" (")
-    return (Path(model).name or model) + space + rest
+    """A teacher's name without the owners or folders of its models: `all-MiniLM-L6-v2`, `2 × big + small`."""
+    models, space, rest = name.partition(" (")
+    return " + ".join(_without_folder(model) for model in models.split(" + ")) + space + rest
+
+
+def _without_folder(model: str) -> str:
+    times, cross, path = model.rpartition(" × ")
+    return times + cross + (Path(path).name or path)
 
 
 def _part(data: Mapping[str, Any]) -> Teacher:

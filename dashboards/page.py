@@ -24,7 +24,7 @@ from autodistill.report import measures, texts
 from autodistill.report.answer import answer
 from autodistill.report.leaderboard import Row, data_reading, failures, rows, verdict
 from autodistill.settings import SearchSettings
-from autodistill.teachers import Teachers, short_name
+from autodistill.teachers import Teachers, describe, short_name
 
 from . import FIGURES, costs, style
 
@@ -163,10 +163,11 @@ def _limits(study: Subject) -> str:
 
 
 def _teachers(about: Mapping[str, Any]) -> dict[str, str]:
-    """The lines of a page's head that describe the teachers: one of a single teacher, with its model; one for each of several."""
+    """The lines of a page's head that describe the teachers, one each; where only its score is known, which the leaderboard has, its name."""
     teachers, metric = Teachers.of_study(about), texts.clean(str(about["dataset"].get("metric", "score")))
     if len(teachers) < 2:
-        return {"teacher": texts.clean(", ".join(teachers.names.values())) or "not recorded"}
+        lines = [describe(name, metric, teachers[part]) if teachers[part].is_compared else name for part, name in teachers.names.items()]
+        return {"teacher": texts.clean(", ".join(lines)) or "not recorded"}
     return {f"teacher {number}": texts.clean(line) for number, line in enumerate(teachers.descriptions(metric), 1)}
 
 

@@ -50,6 +50,18 @@ def test_a_name_says_what_tells_them_apart() -> None:
     ]
 
 
+def test_an_ensemble_says_what_it_gains() -> None:
+    part = Teacher(model="org/small", members=("org/small", "org/big", "org/small"))
+    ref = TeacherRef("", 0.9, probe_score=0.7, member_scores=(0.8, 0.875, 0.85))
+    assert ref.ensemble_gain == pytest.approx(0.025)
+    assert TeacherRef("", 0.9).ensemble_gain is None
+    teachers = Teachers({part: ref})
+    assert teachers.descriptions("accuracy") == [
+        "2 × small + big, accuracy 0.9000 (+0.0250 over its best member's 0.8750, its frozen probe 0.7000)"
+    ]
+    assert dict(Teachers.of_study(json.loads(json.dumps({"teachers": teachers.to_list()})))) == dict(teachers)
+
+
 def test_the_best_is_the_one_of_the_highest_score() -> None:
     assert two().best.folder == "/b"
     unknown = Teachers({SMALL: TeacherRef("/a", None), BIG: TeacherRef("/b", float("nan")), Teacher(model="c"): TeacherRef("/c", -1.0)})

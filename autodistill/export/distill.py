@@ -254,7 +254,7 @@ def _facts(
             "notes": list(data.notes),
         },
         "teacher": {
-            "model": recipe.teacher.model,
+            "model": recipe.teacher.title,
             "params": count_parameters(teacher),
             "validation": teacher_score,
             "test": teacher_value,

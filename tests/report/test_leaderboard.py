@@ -182,7 +182,9 @@ def test_the_summary_has_the_keys_that_scripts_read(tmp_path: Path) -> None:
         "teacher_score": 0.9,
         "teacher_params": None,
         "teacher_latency_ms": None,
-        "teachers": [{"name": "big", "score": 0.9, "probe_score": None, "linear_score": None, "params": None, "latency_ms": None}],
+        "teachers": [
+            {"name": "big", "score": 0.9, **dict.fromkeys(("probe_score", "linear_score", "ensemble_gain", "params", "latency_ms"))},
+        ],
         "baselines": {"no_kd": 0.80, "plain_kd": 0.82, "pseudo_labels": None, "plain_kd_all": None, "defaults": 0.84},
         "counts": {"complete": 12, "pruned": 1, "fail": 1},
         "recommended": str(tmp_path / "s" / "recommended.yaml"),
