@@ -163,7 +163,7 @@ def _limits(study: Subject) -> str:
 
 
 def _teachers(about: Mapping[str, Any]) -> dict[str, str]:
-    """The lines of a page's head that describe the teachers, one each; where only its score is known, which the leaderboard has, its name."""
+    """The lines of a page's head that describe the teachers, one each; its name alone where only its score is known."""
     teachers, metric = Teachers.of_study(about), texts.clean(str(about["dataset"].get("metric", "score")))
     if len(teachers) < 2:
         lines = [describe(name, metric, teachers[part]) if teachers[part].is_compared else name for part, name in teachers.names.items()]
