@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from autodistill.recommending import recommend
     from autodistill.study import Study
 
-__all__ = ["Recipe", "Space", "Study", "distill", "load_student", "recommend", "search"]
+    __version__: str
+
+__all__ = ["Recipe", "Space", "Study", "__version__", "distill", "load_student", "recommend", "search"]
 
 _LATER = {
     "search": "autodistill.api",
@@ -27,7 +29,11 @@ _LATER = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs torch and Ray only when it is asked for: they take seconds."""
+    """Import what needs torch and Ray only when it is used: they take seconds. `__version__` is the installed distribution's."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("autodistill-kd")
     if name in _LATER:
         return getattr(importlib.import_module(_LATER[name]), name)
     raise AttributeError(f"module 'autodistill' has no attribute {name!r}")

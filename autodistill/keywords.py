@@ -48,7 +48,7 @@ class SearchKeywords(SpaceKeywords, total=False):
     teacher_scores: str | None
     """a file of a teacher's scores of texts, in place of a network: see docs/data.md."""
     trials: int
-    """trials beside the three baselines (default: 20)."""
+    """trials beside the baselines (default: 20)."""
     time_budget: float | str | None
     """end after this time of trials; what runs then can be resumed."""
     max_epochs: int | None

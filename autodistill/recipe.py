@@ -46,6 +46,7 @@ ADDED: dict[tuple[str, str], Any] = {
     ("teacher", "scores"): None,
     ("teacher", "members"): 1,
     ("student", "vocabulary"): "full",
+    ("student", "pooling"): "model",
     ("objective.intermediate", "layers"): None,
     ("objective.attention", "layers"): None,
     ("training", "steps"): 0,

@@ -109,7 +109,7 @@ class SpaceSettings(DatasetSettings):
         space = Space.load(self.space or shipped, task)
         if self.teacher == (RANDOM,):
             return space.with_random_teacher()
-        return space.with_teachers(self.teacher) if self.teacher else space
+        return space.with_teacher_models(self.teacher) if self.teacher else space
 
     def check(self) -> None:
         """Check what can be checked before the dataset is read, also the space.
@@ -157,7 +157,7 @@ class SearchSettings(SpaceSettings):
     teacher_scores: Annotated[str | None, TEXT] = setting(
         None, "a file of a teacher's scores of texts, in place of a network: see docs/data.md", "FILE", WHAT
     )
-    trials: Annotated[int, whole(0)] = setting(20, "trials beside the three baselines", "N")
+    trials: Annotated[int, whole(0)] = setting(20, "trials beside the baselines", "N")
     time_budget: Annotated[float | None, SECONDS] = setting(None, "end after this time of trials; what runs then can be resumed", "30m")
     max_epochs: Annotated[int | None, whole(1)] = setting(None, "epochs of a trial at most (default: the space's)", "E")
     repeats: Annotated[int, whole(1)] = setting(1, "seeds of baselines and best five", "N")

@@ -21,12 +21,14 @@ from autodistill.components import check, specs
 from autodistill.domain import NONE, SOME, Scalar, holds, questions
 from autodistill.domain import Domain as Domain
 from autodistill.errors import RecipeError, SpaceError, not_allowed
-from autodistill.recipe import SLOTS, Component, Recipe, Teacher
+from autodistill.recipe import ADDED, SLOTS, Component, Recipe, Teacher
 from autodistill.records import Role
 from autodistill.task_types import TASKS, target_of
 from autodistill.yamlfile import Key, YamlFile, load_yaml, parse_yaml
 
 VERSION = 1
+TEACHER = "teacher."
+"""How the paths of a teacher's parameters begin."""
 Choose = Callable[[str, "Domain"], Any]
 """Asked for a value: the name that a sampler knows the parameter by, and its domain."""
 
@@ -154,7 +156,7 @@ class Space:
         domains = tuple(Domain("value", value, when=domain.when) for domain in self.parameters[path])
         return replace(self, parameters={**self.parameters, path: domains})
 
-    def with_teachers(self, models: Sequence[str]) -> Space:
+    def with_teacher_models(self, models: Sequence[str]) -> Space:
         """A copy of the space whose teachers are of these models: one, or a choice of several, of which the first is the default."""
         space = self.fixed("teacher.model", models[0])
         if len(models) == 1:
@@ -162,11 +164,28 @@ class Space:
         domains = (Domain("choice", models[0], choices=tuple(models), when=domain.when) for domain in space.parameters["teacher.model"])
         return replace(space, parameters={**space.parameters, "teacher.model": tuple(domains)})
 
+    def fixed_later(self, part: str, values: Mapping[str, Any]) -> dict[str, Scalar]:
+        """Fields of a recipe's part that were added later (`recipe.ADDED`), where the space holds them at one value for such a part.
+
+        part: `student`, … values: the fields of the part that a recipe has.
+        """
+        own = replace(self, parameters={path: domains for path, domains in self.parameters.items() if path.startswith(f"{part}.")})
+        active = own.active({f"{part}.{name}": value for name, value in values.items()})
+        held = {path.removeprefix(f"{part}."): domain.default for path, _, domain in active if domain.kind == "value"}
+        return {name: value for name, value in held.items() if (part, name) in ADDED}
+
     def with_epochs(self, epochs: int) -> Space:
         """A copy of the space whose trainings have so many epochs; where it has a number of steps, that changes in proportion."""
         before = self.defaults().training
         space = self.fixed("training.epochs", epochs)
         return space.fixed("training.steps", max(1, round(before.steps * epochs / before.epochs))) if before.steps else space
+
+    def with_teacher(self, teacher: Teacher) -> Space:
+        """A copy of the space with this teacher and no other."""
+        usual = Teacher(model=teacher.model).model_dump()
+        fields = {name: value for name, value in teacher.model_dump().items() if name == "model" or value != usual[name]}
+        own = {f"{TEACHER}{name}": (Domain("value", value),) for name, value in fields.items()}
+        return replace(self, parameters=own | {path: domains for path, domains in self.parameters.items() if not path.startswith(TEACHER)})
 
     def with_random_teacher(self) -> Space:
         """A copy of the space whose teachers keep random weights: the control for gains that come from regularisation alone."""
@@ -208,17 +227,17 @@ class Space:
         """
         found: list[dict[str, Any]] = [{}]
         for path, domains in self.parameters.items():
-            if not path.startswith("teacher."):
+            if not path.startswith(TEACHER):
                 continue
             for domain in domains:
-                if domain.kind not in ("choice", "value") or not all(key.startswith("teacher.") for key, _ in domain.when):
+                if domain.kind not in ("choice", "value") or not all(key.startswith(TEACHER) for key, _ in domain.when):
                     raise SpaceError(
-                        f"space {self.name!r}: {path} must be a `choice` or `value`, with conditions on the teacher alone: "
+                        f"space {self.name!r}: {path} must be `choice` or `value`, with conditions on the teacher alone: "
                         "every teacher is trained before the trials"
                     )
             found = [values | chosen for values in found for chosen in _chosen(path, domains, values)]
         try:
-            return [Teacher.model_validate({path.removeprefix("teacher."): value for path, value in values.items()}) for values in found]
+            return [Teacher.model_validate({path.removeprefix(TEACHER): value for path, value in values.items()}) for values in found]
         except ValidationError as cause:
             problem = cause.errors()[0]
             place = ".".join(["teacher", *map(str, problem["loc"])])
@@ -334,7 +353,7 @@ def _domain(file: YamlFile, key: Key, path: str, item: Any, task: str, above: Ma
             if task not in allowed:
                 return None
             continue
-        if not _reachable(above[other], allowed):
+        if not other.startswith(TEACHER) and not _reachable(above[other], allowed):  # a teacher can be named for one search
             return None
         when.append((other, allowed))
     kind = kinds[0]

@@ -292,7 +292,8 @@ What each objective adds to the hard labels, for one fixed student, as measured 
 this page from the trials recorded in `studies/objectives/`). Mean ± standard deviation over seeds on the validation split, best epoch;
 in brackets the difference to the same student's no KD, in standard errors of that difference. Every row that was run is here. Each weight
 is the one around which the objective's docstring says to search, and none was tuned: a row says what an objective does untuned, not what
-it can do. kl is plain distillation.
+it can do. kl is plain distillation. The rows of wcord are of the loss before it was debiased (it could end in a collapse then); they are to
+be run again.
 """
 
 

@@ -2,7 +2,7 @@
 
 Both fine-tune all-MiniLM-L6-v2 on the same rows with the same settings and search the same four numbers of one student (a transformer
 from random weights, cross-entropy with KL and one hidden state's squared error), with as many trials, epochs, workers, and successive
-halving with the same rungs; each in a process of its own. Ours (`autodistill.search`) trains its three baselines besides, never stopped
+halving with the same rungs; each in a process of its own. Ours (`autodistill.search`) trains its baselines besides, never stopped
 early: they are counted as trials. The peer (peer_search.py) gets what its libraries' examples leave out; --plain-peer takes that away.
 
     speedup                trials per hour over the peer's, once the teacher is trained (storing its outputs is in ours)

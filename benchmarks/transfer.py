@@ -182,7 +182,7 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     lines = []
     for dataset, teacher in dict.fromkeys((row["dataset"], row["teacher"]) for row in rows):
         own = [row for row in rows if (row["dataset"], row["teacher"]) == (dataset, teacher)]
-        line: dict[str, Any] = {"dataset": dataset, "teacher": teacher, "metric": own[0]["metric"], "labelled": SETS[dataset]}
+        line: dict[str, Any] = {"dataset": dataset, "model": teacher, "metric": own[0]["metric"], "labelled": SETS[dataset]}
         for arm in ("teacher", "probe", "tf-idf", *ARMS):
             by_seed = {row["seed"]: row["test"] for row in own if row["arm"] == arm}
             if by_seed:
@@ -198,18 +198,48 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return lines
 
 
+COLUMNS = {
+    "teacher": "teacher", "probe": "its probe", "tf-idf": "TF-IDF", "no_kd": "no KD", "plain_kd": "KD, labelled rows",
+    "pseudo_labels": "pseudo-labels", "plain_kd_all": "KD, all rows", "defaults": "space's defaults", SEARCHED: "search",
+}  # fmt: skip
+PAGE = """# What distillation gives on few labels with unlabelled rows
+
+`benchmarks/transfer.py` trains these, and writes this page from `studies/transfer/trainings.jsonl`. Each dataset has few of its training
+labels, and the rest of its training rows (at most 6,000) without theirs. One student, the space's default, is trained in each way for 1,000
+steps. All figures are on the test split, which chooses nothing; ± is the standard deviation over seeds, and a figure without it is of one
+seed. The last two columns are of the best student to their left, chosen after the fact.
+
+Over {sets} lines the best student is {gain:+.3f} above no KD, and has {retention:.1%} of its teacher's score, on average.
+
+{table}
+"""
+HEADS = ["dataset (labelled rows)", "teacher's model", *COLUMNS.values(), "best − no KD", "best / teacher"]
+
+
+def cells(line: dict[str, Any]) -> list[str]:
+    """A line of the table."""
+    texts = []
+    for arm in COLUMNS:
+        cell = line.get(arm)
+        texts.append("" if cell is None else f"{cell['mean']:.3f}" + ("" if cell["sd"] is None else f" ± {cell['sd']:.3f}"))
+    ends = [f"{line['gain']:+.3f}", f"{line['retention']:.1%}"] if "gain" in line else ["", ""]
+    return [f"{line['dataset']} ({line['labelled']:,})", line["model"].rpartition("/")[2], *texts, *ends]
+
+
 def show(lines: list[dict[str, Any]]) -> None:
     """The table for people."""
-    columns = ("teacher", "probe", "tf-idf", *ARMS)
-    grid = Grid("dataset", "teacher model", *columns, "best − no KD", "best / teacher", title="test split, mean ± sd over seeds")
+    grid = Grid(*HEADS, title="test split, mean ± sd over seeds")
     for line in lines:
-        cells = []
-        for arm in columns:
-            cell = line.get(arm)
-            cells.append("" if cell is None else f"{cell['mean']:.3f}" + ("" if cell["sd"] is None else f" ± {cell['sd']:.3f}"))
-        ends = [f"{line['gain']:+.3f}", f"{line['retention']:.1%}"] if "gain" in line else ["", ""]
-        grid.add_row(f"{line['dataset']} ({line['labelled']:,})", line["teacher"].rpartition("/")[2], *cells, *ends)
-    Console(width=None if sys.stdout.isatty() else 200).print(grid)
+        grid.add_row(*cells(line))
+    Console(width=None if sys.stdout.isatty() else 230).print(grid)
+
+
+def page(lines: list[dict[str, Any]]) -> str:
+    """The table as a page in Markdown."""
+    whole = [line for line in lines if "gain" in line]
+    gain, retention = (statistics.fmean(line[name] for line in whole) for name in ("gain", "retention")) if whole else (0.0, 0.0)
+    rows = [HEADS, ["---", "---", *["---:"] * (len(HEADS) - 2)], *map(cells, lines)]
+    return PAGE.format(sets=len(whole), gain=gain, retention=retention, table="\n".join(f"| {' | '.join(row)} |" for row in rows))
 
 
 def main() -> int:
@@ -220,6 +250,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--trials", type=int, default=12, help="of the search; 0 for none")
     parser.add_argument("--kept", type=Path, required=True, metavar="FILE", help="jsonl: where trainings are kept, and found again")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="write the table as a page in Markdown, too")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     args = parser.parse_args()
     kept: Path = args.kept
@@ -240,6 +271,8 @@ def main() -> int:
     if not rows:
         parser.error(f"nothing is kept in {kept}; name --sets")
     lines = summary(rows)
+    if args.page is not None:
+        args.page.write_text(page(lines), encoding="utf-8")
     if args.json:
         print(json.dumps({"sets": lines}, indent=2, allow_nan=False))
     else:

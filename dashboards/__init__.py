@@ -16,6 +16,7 @@ import plotly.graph_objects as go
 
 from .components import importance, loss_mix, parallel, values
 from .costs import time
+from .rows import unlabelled
 from .scores import curves, latency, pareto, seeds
 
 FIGURES: dict[str, Callable[..., go.Figure]] = {
@@ -27,6 +28,7 @@ FIGURES: dict[str, Callable[..., go.Figure]] = {
     "parallel": parallel,
     "loss_mix": loss_mix,
     "seeds": seeds,
+    "unlabelled": unlabelled,
     "time": time,
 }
 """The figures of one study by name; each is called with its records and its limits."""

@@ -14,7 +14,7 @@ from autodistill.report import measures, texts
 from . import style
 
 _KINDS: dict[measures.Kind, str] = {
-    "baselines": "the three baselines",
+    "baselines": "the baselines",
     "completed": "completed trials",
     "stopped early": "trials stopped early",
     "repeats": "repeats (seeds)",

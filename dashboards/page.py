@@ -77,12 +77,15 @@ def render_subject(study: Subject) -> str:
     best = next(iter(rank(records, limits)), None)
     figures = {name: figure(records, limits) for name, figure in FIGURES.items() if name != "time"}
     figures["time"] = costs.time(records, limits, stages)
+    reading = data_reading(records, study.about["dataset"].get("unlabelled_rows", 0))
     return page(
         "report.html.jinja",
         study=study,
         overview=_overview(study),
         answer=answer(records, limits),
-        verdict=f"{verdict(records, limits)} {data_reading(records, study.about['dataset'].get('unlabelled_rows', 0))}".rstrip(),
+        verdict=f"{verdict(records, limits)} {reading}".rstrip(),
+        data_reading=reading,
+        has_data_curve=any(record.role == "fewer_rows" for record in records),
         facts=_facts(best, records, teachers),
         rows=[_cells(row) for row in leaderboard],
         metric=texts.clean(records[0].metric) if records else "score",
@@ -147,7 +150,7 @@ def _overview(study: Subject) -> dict[str, str]:
         "dataset": f"{data['name']}: {data['task']}, {data['train_rows']:,} training rows",
         **_teachers(study.about),
         "limits on the student": _limits(study),
-        "trials": f"{settings.trials} beside the three baselines{at_most}",
+        "trials": f"{settings.trials} beside the baselines{at_most}",
     }
     trials = [str(record.trial) for record in study.records if record.role == "given"]
     if trials:

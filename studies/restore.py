@@ -41,27 +41,24 @@ def restore(entry: RecordedStudy, work: Path) -> Study:
     """The entry as a study in `work`, named as its dataset.
 
     Raises:
-        StudyError: there is a study of that name, or the space has another teacher by now.
+        StudyError: there is a study of that name.
     """
     epochs, limits = study_epochs(entry.about), study_limits(entry.about)
     assert epochs is not None, "every recorded study says how many"
-    training = entry.records[0].recipe["training"]
-    space = (
-        Space.load(modality_name(entry.task), entry.task).fixed("training.epochs", epochs).fixed("training.steps", training.get("steps", 0))
-    )
+    recipe = Recipe.parse(entry.records[0].recipe)
+    teacher, steps = recipe.teacher, recipe.training.steps
+    space = Space.load(modality_name(entry.task), entry.task).with_teacher(teacher)
+    space = space.fixed("training.epochs", epochs).fixed("training.steps", steps)
     if not entry.about["dataset"].get("unlabelled_rows"):
         space = space.without_unlabelled()
     place = {"dataset": entry.dataset, "study": entry.dataset, "studies_dir": str(work)}
     settings = SearchSettings.from_dict({**entry.about["settings"], **place})
-    teachers = dict.fromkeys(Recipe.parse(record.recipe).teacher for record in entry.records)
-    for teacher in teachers:
-        if teacher not in space.teachers():
-            raise StudyError(f"{entry.name} was recorded with another teacher than the space has now ({teacher}); record it anew")
     if settings.folder.exists():
         raise StudyError(f"{settings.folder} exists; a study is only restored where there is none")
     facts = DatasetFacts(entry.dataset, entry.fingerprint, entry.task, entry.metric, entry.train_rows)
     known = Teachers.of_study(entry.about)
-    plan = Plan(settings, facts, Teachers({part: known.get(part, known.best) for part in teachers}), {}, limits, epochs)
+    parts = dict.fromkeys(Recipe.parse(record.recipe).teacher for record in entry.records)
+    plan = Plan(settings, facts, Teachers({part: known.get(part, known.best) for part in parts}), {}, limits, epochs)
     settings.folder.mkdir(parents=True)
     storage = open_storage(default_storage(settings.folder))
     study = optuna.create_study(study_name=settings.study, storage=storage, direction="maximize")

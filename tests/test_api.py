@@ -156,7 +156,7 @@ def test_the_command_prints_one_json_object_and_keeps_the_limits(asked: dict[str
     }  # fmt: skip
     assert {role for role, score in found["baselines"].items() if score is not None} == {"no_kd", "plain_kd", "defaults"}
     assert found["best"]["params"] <= 2500
-    assert found["counts"]["complete"] + found["counts"]["pruned"] == 5
+    assert found["counts"]["complete"] + found["counts"]["pruned"] == 5, (found["counts"], done.stderr)
     assert (
         autodistill.Recipe.load(found["recommended"]).canonical_json() == autodistill.Recipe.parse(found["best"]["recipe"]).canonical_json()
     )

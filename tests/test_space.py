@@ -10,7 +10,7 @@ import pytest
 
 from autodistill.components import TASKS, specs
 from autodistill.errors import SpaceError
-from autodistill.recipe import SLOTS, Recipe
+from autodistill.recipe import SLOTS, Recipe, Teacher
 from autodistill.space import Domain, Space, shipped_spaces, space_tasks
 
 SMALL = """\
@@ -140,7 +140,7 @@ def test_teachers_are_listed(path: Path) -> None:
     path.write_text(SMALL.replace("{value: m}", "{choice: [m, n]}"))
     assert [teacher.model for teacher in Space.load(str(path), "text-classification").teachers()] == ["m", "n"]
     path.write_text(SMALL + "  teacher.learning_rate: {float: [1.0e-5, 1.0e-4]}\n")
-    with pytest.raises(SpaceError, match="teacher.learning_rate must be a `choice` or `value`"):
+    with pytest.raises(SpaceError, match="teacher.learning_rate must be `choice` or `value`"):
         Space.load(str(path), "text-classification").teachers()
 
 
@@ -160,12 +160,38 @@ def test_a_teachers_fields_may_depend_on_its_model(path: Path) -> None:
 
 
 def test_several_teachers_are_a_choice_and_the_first_is_the_default(path: Path) -> None:
-    space = Space.load(str(path), "text-classification").with_teachers(["x", "y"])
+    space = Space.load(str(path), "text-classification").with_teacher_models(["x", "y"])
     assert [teacher.model for teacher in space.teachers()] == ["x", "y"]
     assert space.defaults().teacher.model == "x"
     assert {"teacher.model": "y"}.items() <= space.encode(Recipe.parse(space.defaults().model_dump() | {"teacher": {"model": "y"}})).items()
-    one = Space.load(str(path), "text-classification").with_teachers(["y"])
+    one = Space.load(str(path), "text-classification").with_teacher_models(["y"])
     assert one.to_dict() == space.fixed("teacher.model", "y").to_dict()
+
+
+def test_a_teachers_settings_can_depend_on_its_model(path: Path) -> None:
+    rates = "  teacher.learning_rate: [{value: 0.1, when: {teacher.model: n}}, {value: 0.2}]\n"
+    path.write_text(SMALL.replace("{value: m}", "{choice: [m, n]}") + rates)
+    space = Space.load(str(path), "text-classification")
+    assert [(teacher.model, teacher.learning_rate) for teacher in space.teachers()] == [("m", 0.2), ("n", 0.1)]
+    path.write_text(SMALL + rates)
+    space = Space.load(str(path), "text-classification")
+    assert space.defaults().teacher.learning_rate == 0.2
+    assert space.fixed("teacher.model", "n").defaults().teacher.learning_rate == 0.1
+
+
+def test_fields_that_came_later_are_held_where_the_space_holds_them() -> None:
+    space = Space.load("text", "text-classification")
+    recorded = {"family": "bert", "layers": 2, "hidden_size": 384, "heads": 6, "init": "teacher"}
+    assert space.fixed_later("student", recorded) == {"pooling": "mean"}  # heads are held too, and are as old as recipes
+    assert space.fixed_later("student", {"family": "cnn"}) == {}
+
+
+def test_a_space_can_be_given_another_teacher(path: Path) -> None:
+    teacher = Teacher(model="other", pooling="mean", max_steps=7)
+    space = Space.load(str(path), "text-classification")
+    changed = space.with_teacher(teacher)
+    assert changed.teachers() == [teacher]
+    assert {**changed.defaults().model_dump(), "teacher": None} == {**space.defaults().model_dump(), "teacher": None}
 
 
 def test_a_space_with_a_random_teacher_is_the_same_but_for_its_teacher(path: Path) -> None:

@@ -83,8 +83,8 @@ def report(facts: dict[str, Any], folder: str) -> str:
     lines.append(f"teacher {texts.score(teacher['test'])}: retention {texts.percent(student['retention'])}")
     if test["no_kd_mean"] is not None:
         ratio = test["distillation_ratio"]
-        told = "distillation ratio not defined, it is no worse than the teacher" if ratio is None else f"distillation ratio {ratio:.2f}"
-        lines.append(f"no KD {texts.score(test['no_kd_mean'])}: {told}")
+        shown = "distillation ratio not defined, it is no worse than the teacher" if ratio is None else f"distillation ratio {ratio:.2f}"
+        lines.append(f"no KD {texts.score(test['no_kd_mean'])}: {shown}")
     lines.append(
         f"{texts.params(student['params'])} parameters, {teacher['params'] / student['params']:.1f}× fewer; "
         f"{texts.latency(student['latency_ms'])}, {teacher['latency_ms'] / student['latency_ms']:.1f}× faster ({facts['latency_of']})"

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+import autodistill
 from autodistill.cli import dashboard, datasets, distill, export, predict, recommend, report, search, spaces, studies
 from autodistill.errors import AutodistillError
 
@@ -17,6 +18,7 @@ COMMANDS = (search, recommend, distill, export, predict, dashboard, report, data
 def parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
     top = argparse.ArgumentParser(prog="autodistill", description="Search the whole knowledge-distillation pipeline for a small student.")
+    top.add_argument("--version", action="version", version=f"autodistill {autodistill.__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for command in COMMANDS:
         command.add_parser(commands)

@@ -56,15 +56,15 @@ class _Bars:
 class _Lines:
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
-        self.said: dict[str, float] = {}
+        self.shown_at: dict[str, float] = {}
 
     def hear(self, event: Event) -> None:
         match event:
             case StageStarted(stage, text):
-                self.said[stage] = time.monotonic()
+                self.shown_at[stage] = time.monotonic()
                 self.say(f"{stage}: {text}")
-            case StageProgress(stage, done, total, text) if time.monotonic() - self.said.get(stage, 0.0) >= QUIET:
-                self.said[stage] = time.monotonic()
+            case StageProgress(stage, done, total, text) if time.monotonic() - self.shown_at.get(stage, 0.0) >= QUIET:
+                self.shown_at[stage] = time.monotonic()
                 self.say(f"{stage}: {done}/{total} {text}")
             case StageFinished(stage, seconds, text):
                 self.say(f"{stage} done in {texts.duration(seconds)}: {text}")

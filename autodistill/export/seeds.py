@@ -40,7 +40,7 @@ def assignment_folder(work: Path, assignment: Assignment) -> Path:
 def train_all(assignments: Sequence[Assignment], work: Path, workers: int, hear: Heard) -> list[Trained]:
     """Run trials, or find those that an earlier run finished, in the order of the assignments.
 
-    workers: trials at once, each in a process of its own where there is more than one. hear: is told each epoch's point.
+    workers: trials at once, each in a process of its own where there is more than one. hear: receives each epoch's point.
 
     Raises:
         DivergedError: a loss is not a finite number; the other seeds' students stay for the next run.
@@ -91,15 +91,15 @@ def _train(assignment: Assignment, work: Path, report: Callable[[Point], None]) 
 def _in_processes(assignments: Sequence[Assignment], work: Path, workers: int, hear: Heard) -> dict[Assignment, Trained]:
     spawn = multiprocessing.get_context("spawn")  # torch's threads do not outlive a fork
     with spawn.Manager() as manager, ProcessPoolExecutor(workers, mp_context=spawn) as pool:
-        told: Any = manager.Queue()
+        points: Any = manager.Queue()
         futures: dict[Future[Trained], Assignment] = {
-            pool.submit(_child, item, work, told, place): item for place, item in enumerate(assignments)
+            pool.submit(_child, item, work, points, place): item for place, item in enumerate(assignments)
         }
         try:
             waiting = set(futures)
             while waiting:
                 ended, waiting = wait(waiting, timeout=_POLL, return_when=FIRST_COMPLETED)
-                _pass_on(told, assignments, hear)
+                _pass_on(points, assignments, hear)
                 for future in ended:
                     future.result()
         except BaseException:
@@ -108,15 +108,15 @@ def _in_processes(assignments: Sequence[Assignment], work: Path, workers: int, h
         return {item: future.result() for future, item in futures.items()}
 
 
-def _pass_on(told: Any, assignments: Sequence[Assignment], hear: Heard) -> None:
+def _pass_on(points: Any, assignments: Sequence[Assignment], hear: Heard) -> None:
     while True:
         try:
-            place, point = told.get_nowait()
+            place, point = points.get_nowait()
         except queue.Empty:
             return
         hear(assignments[place], point)
 
 
-def _child(assignment: Assignment, work: Path, told: Any, place: int) -> Trained:
+def _child(assignment: Assignment, work: Path, points: Any, place: int) -> Trained:
     with cpu_threads(assignment.threads):
-        return _train(assignment, work, lambda point: told.put((place, point)))
+        return _train(assignment, work, lambda point: points.put((place, point)))

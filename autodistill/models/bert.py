@@ -13,6 +13,7 @@ from autodistill.errors import RecipeError
 from autodistill.models.base import StudentContext
 from autodistill.models.first_token import FirstToken
 from autodistill.models.form import TrainingForm, TrialReads
+from autodistill.models.pooled import PooledClassifier
 from autodistill.models.teacher_weights import TeacherWeights, check_width, teacher_folder
 from autodistill.models.transformer import Transformer
 from autodistill.models.transformers_family import TransformersFamily
@@ -33,8 +34,9 @@ class BertFamily(TransformersFamily):
     """A BERT of fewer and narrower layers; its feed-forward layers are four times as wide as the rest.
 
     init `teacher`: the layers are the teacher's, evenly taken (of 6, three are 2, 4 and 6), all widths being projected on the
-    singular directions of its word embeddings; with equal widths they are copied exactly. vocabulary `trimmed`: only pieces that
-    the training rows hold (vocabulary.py). Sources: Devlin et al. 2019 (the model);
+    singular directions of its word embeddings; with equal widths they are copied exactly. pooling `model`: BERT's own head reads the
+    first token; `mean`: one linear layer reads the mean of all tokens, as the usual teachers do, and starts as theirs. vocabulary
+    `trimmed`: only pieces that the training rows hold (vocabulary.py). Sources: Devlin et al. 2019 (the model);
     Sun et al. 2019, "Patient Knowledge Distillation" (the layers).
     """
 
@@ -47,13 +49,14 @@ class BertFamily(TransformersFamily):
         heads: Annotated[int, Field(ge=1, le=64)] = 6,
         init: Literal["random", "teacher"] = "teacher",
         vocabulary: Literal["full", "trimmed"] = "full",
+        pooling: Literal["model", "mean"] = "model",
     ) -> Transformer:
         """A student of the family.
 
         Raises:
             RecipeError: hidden_size is no multiple of heads, or init cannot be done with this teacher.
         """
-        from transformers import BertConfig, BertForSequenceClassification
+        from transformers import BertConfig, BertForSequenceClassification, BertModel
 
         if hidden_size % heads:
             fitting = [count for count in range(1, min(64, hidden_size) + 1) if hidden_size % count == 0]
@@ -76,9 +79,13 @@ class BertFamily(TransformersFamily):
         )
         if context.outputs == 1:
             config.problem_type = "regression"
-        model = BertForSequenceClassification(config)
+        model: Any
+        if pooling == "mean":
+            model = PooledClassifier(BertModel(config, add_pooling_layer=False), pooling, context.outputs)
+        else:
+            model = BertForSequenceClassification(config)
         if vocabulary == "trimmed":
-            model.bert.embeddings.word_embeddings = trimmed_embedding(model.bert.embeddings.word_embeddings, context)
+            model.set_input_embeddings(trimmed_embedding(model.get_input_embeddings(), context))
         student = Transformer(model)
         if weights is not None:
             with torch.no_grad():
@@ -86,9 +93,9 @@ class BertFamily(TransformersFamily):
         return student
 
     def training_form(self, student: Transformer, reads: TrialReads) -> TrainingForm:
-        """Of the last layer only what is read."""
+        """Of the last layer only what is read: a mean is read of all tokens."""
         form = super().training_form(student, reads)
-        if reads.single_tokens:
+        if reads.single_tokens or isinstance(student.model, PooledClassifier):
             return form
         return FirstToken(form, student.model.bert.encoder.layer[-1], "attention" in reads.taps)
 
@@ -107,7 +114,8 @@ def _start_from(student: Any, teacher: TeacherWeights, words: Tensor) -> None:
         layer.weight.copy_(basis.square().T @ weight * length)
         layer.bias.copy_(bias @ basis)
 
-    embeddings = student.bert.embeddings
+    bert = student.encoder if isinstance(student, PooledClassifier) else student.bert
+    embeddings = bert.embeddings
     embeddings.word_embeddings.weight.copy_(words @ basis)
     for part in ("position_embeddings", "token_type_embeddings"):
         table = getattr(embeddings, part).weight
@@ -122,7 +130,7 @@ def _start_from(student: Any, teacher: TeacherWeights, words: Tensor) -> None:
         norm(embeddings.LayerNorm, norm_weight, norm_bias)
 
     count = config.num_hidden_layers
-    for index, layer in enumerate(student.bert.encoder.layer):
+    for index, layer in enumerate(bert.encoder.layer):
         source = -(-(index + 1) * teacher.layers // count) - 1  # the last of each even share of the teacher's layers
         _copy_attention(layer.attention, teacher, source, basis, config.num_attention_heads)
         norm(
@@ -136,6 +144,9 @@ def _start_from(student: Any, teacher: TeacherWeights, words: Tensor) -> None:
         layer.output.dense.bias.copy_(teacher.layer(source, "output.dense.bias") @ basis)
         norm(layer.output.LayerNorm, teacher.layer(source, "output.LayerNorm.weight"), teacher.layer(source, "output.LayerNorm.bias"))
 
+    if isinstance(student, PooledClassifier):
+        _start_pooled_head(student.head, teacher, basis)
+        return
     head = teacher.head()
     if head is not None and len(head[2]) == config.num_labels:
         pooler, pooler_bias, classifier, classifier_bias = head
@@ -143,6 +154,15 @@ def _start_from(student: Any, teacher: TeacherWeights, words: Tensor) -> None:
         student.classifier.bias.copy_(classifier_bias)
         if config.num_labels == 1:  # the teacher answers in the target's units, and students learn standardised targets
             student.classifier.reset_parameters()
+
+
+def _start_pooled_head(head: nn.Linear, teacher: TeacherWeights, basis: Tensor) -> None:
+    """From the teacher's, where that reads the mean of all tokens too."""
+    found = teacher.pooled_head("mean")
+    if found is None or len(found[1]) != head.out_features or head.out_features == 1:
+        return  # a teacher of scores answers in the target's units, and students learn standardised targets
+    head.weight.copy_(found[0] @ basis)
+    head.bias.copy_(found[1])
 
 
 def _copy_neurons(inner: nn.Linear, weight: Tensor, bias: Tensor, outer: Tensor, outer_weight: Tensor) -> None:

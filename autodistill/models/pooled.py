@@ -1,12 +1,23 @@
-"""A text encoder that is pooled to one vector, and read by one linear layer."""
+"""A text encoder that is pooled to one vector, and read by one linear layer.
+
+Kept beside the encoder, the layer is head.safetensors, and the pooling is in head.json. `write_modules` writes the folder that
+sentence-transformers opens.
+"""
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 POOLINGS = ("cls", "mean")
+HEAD_FILE, HEAD_WEIGHTS = "head.json", "head.safetensors"
+DENSE = "2_Dense"
+"""The folder of the linear layer in a folder of sentence-transformers."""
 
 
 def pool(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
@@ -32,6 +43,15 @@ class PooledClassifier(nn.Module):
         self.encoder = encoder
         self.head = nn.Linear(int(encoder.config.hidden_size), outputs)
 
+    def get_input_embeddings(self) -> nn.Embedding:
+        """The encoder's, as transformers' models give theirs."""
+        table: nn.Embedding = self.encoder.get_input_embeddings()
+        return table
+
+    def set_input_embeddings(self, table: nn.Embedding) -> None:
+        """Give the encoder other input embeddings."""
+        self.encoder.set_input_embeddings(table)
+
     def forward(self, input_ids: Tensor, attention_mask: Tensor, output_hidden_states: bool = False, **extra: Tensor) -> Any:
         """Logits (B, C), and the hidden states of every layer where they are asked for."""
         from transformers.modeling_outputs import SequenceClassifierOutput
@@ -39,3 +59,71 @@ class PooledClassifier(nn.Module):
         read = self.encoder(input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=output_hidden_states, **extra)
         logits = self.head(pool(read.last_hidden_state, attention_mask, self.pooling))
         return SequenceClassifierOutput(logits=logits, hidden_states=read.hidden_states)
+
+
+@dataclass(frozen=True)
+class PooledHead:
+    """What reads an encoder's states. weight: (C, D); bias: (C,). pooling: how the states become one vector."""
+
+    weight: Tensor
+    bias: Tensor
+    pooling: str
+
+
+def write_head(folder: Path, model: PooledClassifier) -> None:
+    """Write the pooling and the linear layer of a model, whose encoder is kept in the same folder."""
+    save_file({name: tensor.contiguous() for name, tensor in model.head.state_dict().items()}, folder / HEAD_WEIGHTS)
+    (folder / HEAD_FILE).write_text(json.dumps({"pooling": model.pooling}), encoding="utf-8")
+
+
+def read_head(folder: Path) -> PooledHead | None:
+    """What `write_head` wrote; None where the folder has a model with another head."""
+    if not (folder / HEAD_FILE).exists():
+        return None
+    weights = load_file(folder / HEAD_WEIGHTS)
+    return PooledHead(weights["weight"], weights["bias"], json.loads((folder / HEAD_FILE).read_text(encoding="utf-8"))["pooling"])
+
+
+def classifier(encoder: Any, head: PooledHead) -> PooledClassifier:
+    """An encoder with a head that was kept."""
+    model = PooledClassifier(encoder, head.pooling, len(head.bias))
+    model.head.load_state_dict({"weight": head.weight, "bias": head.bias})
+    return model
+
+
+def write_modules(folder: Path, model: PooledClassifier, max_length: int) -> None:
+    """Write what makes an encoder's folder one of sentence-transformers: `SentenceTransformer(folder).encode(texts)` gives the logits.
+
+    The modules are the encoder (the folder itself), the pooling and a linear layer without activation
+    (https://sbert.net/docs/package_reference/sentence_transformer/models.html).
+    """
+    width, outputs = model.head.in_features, model.head.out_features
+    kinds = {"": "Transformer", "1_Pooling": "Pooling", DENSE: "Dense"}
+    modules = [
+        {"idx": index, "name": str(index), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for index, (path, kind) in enumerate(kinds.items())
+    ]
+    pooling = {
+        "word_embedding_dimension": width,
+        "pooling_mode_cls_token": model.pooling == "cls",
+        "pooling_mode_mean_tokens": model.pooling == "mean",
+    }
+    dense = {"in_features": width, "out_features": outputs, "bias": True, "activation_function": "torch.nn.modules.linear.Identity"}
+    texts = {
+        "modules.json": modules,
+        "sentence_bert_config.json": {"max_seq_length": max_length, "do_lower_case": False},
+        "1_Pooling/config.json": pooling,
+        f"{DENSE}/config.json": dense,
+    }
+    for name, data in texts.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(json.dumps(data, indent=2), encoding="utf-8")
+    weights = {f"linear.{name}": tensor.contiguous() for name, tensor in model.head.state_dict().items()}
+    save_file(weights, folder / DENSE / "model.safetensors")
+
+
+def read_modules(folder: Path) -> PooledHead:
+    """The pooling and the linear layer that `write_modules` wrote."""
+    pooling = json.loads((folder / "1_Pooling" / "config.json").read_text(encoding="utf-8"))
+    weights = load_file(folder / DENSE / "model.safetensors")
+    return PooledHead(weights["linear.weight"], weights["linear.bias"], "mean" if pooling["pooling_mode_mean_tokens"] else "cls")

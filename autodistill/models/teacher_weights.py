@@ -13,9 +13,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from autodistill.errors import RecipeError
+from autodistill.models.pooled import read_head
 from autodistill.storage import cache_folder, digest, file_fingerprint, lock, new_tensors
 
-# How families name what BERT calls … (DistilBERT is the odd one out; RoBERTa, XLM-R, CamemBERT and ELECTRA say it as BERT does).
+# How families name what BERT calls … (DistilBERT and MPNet differ; RoBERTa, XLM-R, CamemBERT and ELECTRA name it as BERT does).
 _DISTILBERT = {
     "attention.self.query": "attention.q_lin",
     "attention.self.key": "attention.k_lin",
@@ -26,8 +27,16 @@ _DISTILBERT = {
     "output.dense": "ffn.lin2",
     "output.LayerNorm": "output_layer_norm",
 }
-_POSITIONS_AFTER_PADDING = ("roberta", "xlm-roberta", "camembert")  # they count positions from after the padding's id
-_LIKE_BERT = ("bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert")
+_MPNET = {
+    "attention.self.query": "attention.attn.q",
+    "attention.self.key": "attention.attn.k",
+    "attention.self.value": "attention.attn.v",
+    "attention.output.dense": "attention.attn.o",
+    "attention.output.LayerNorm": "attention.LayerNorm",
+}
+"""MPNet also adds a bias by relative position to its attention scores, which BERT's layers have no place for: a start leaves it out."""
+_POSITIONS_AFTER_PADDING = ("roberta", "xlm-roberta", "camembert", "mpnet")  # they count positions from after the padding's id
+_LIKE_BERT = ("bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert", "mpnet")
 
 
 @dataclass
@@ -96,7 +105,8 @@ class TeacherWeights:
         """`position_embeddings.weight`, `LayerNorm.bias`, …; None where the teacher has no such tensor."""
         found = self._get(self._word.replace("word_embeddings.weight", name))
         if found is not None and name.startswith("position") and self.model_type in _POSITIONS_AFTER_PADDING:
-            found = found[int(self.config.get("pad_token_id", 1)) + 1 :]
+            padding = 1 if self.model_type == "mpnet" else int(self.config.get("pad_token_id", 1))  # transformers' MPNet has 1 for good
+            found = found[padding + 1 :]
         return found
 
     def layer(self, index: int, name: str) -> Tensor:
@@ -106,6 +116,7 @@ class TeacherWeights:
         if self.model_type == "distilbert":
             path = f"{prefix}transformer.layer.{index}.{_DISTILBERT[module]}.{kind}"
         else:
+            module = _MPNET.get(module, module) if self.model_type == "mpnet" else module
             path = f"{prefix}encoder.layer.{index}.{module}.{kind}"
         found = self._get(path)
         if found is None:
@@ -120,6 +131,11 @@ class TeacherWeights:
             if all(tensor is not None for tensor in found) and self.model_type != "electra":  # ELECTRA's has a gelu
                 return found[0], found[1], found[2], found[3]  # type: ignore[return-value]
         return None
+
+    def pooled_head(self, pooling: str) -> tuple[Tensor, Tensor] | None:
+        """Weight (C, D) and bias (C,) of the linear layer that reads the encoder pooled so; None where the teacher has another head."""
+        pooled = read_head(self.folder)
+        return (pooled.weight, pooled.bias) if pooled is not None and pooled.pooling == pooling else None
 
     def basis(self) -> tuple[Tensor, Tensor]:
         """The right singular vectors of the word embeddings, (width, width) by falling singular value, and those values.

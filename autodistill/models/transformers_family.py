@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from autodistill.models.family import SavedStudent, TextFamily
+from autodistill.models.pooled import DENSE, PooledClassifier, classifier, read_modules, write_modules
 from autodistill.models.sources import quiet
 from autodistill.models.transformer import Transformer
 from autodistill.models.vocabulary import TrimmedEmbedding
@@ -38,22 +39,38 @@ class TransformersFamily(TextFamily):
         if isinstance(words, TrimmedEmbedding):  # transformers knows one row for each id, so the rows that pieces share are written out
             model.set_input_embeddings(words.expanded())
             config.vocab_size, config.pad_token_id = context["vocab_size"], context["pad_id"]
+        is_pooled = isinstance(model, PooledClassifier)
         with quiet():
-            model.save_pretrained(folder)
+            (model.encoder if is_pooled else model).save_pretrained(folder)
+        if is_pooled:
+            write_modules(folder, model, context["max_length"])
         self.write_tokenizer(folder, saved, ["input_ids", "token_type_ids", "attention_mask"])
-        return {"format": "transformers", "inputs": _INPUTS, "max_length": context["max_length"]}
+        about = {"format": "transformers", "inputs": _INPUTS, "max_length": context["max_length"]}
+        return about | ({"pooling": model.pooling} if is_pooled else {})
 
     def open(self, folder: Path, about: dict[str, Any]) -> nn.Module:
         """With transformers."""
-        from transformers import AutoModelForSequenceClassification
+        from transformers import AutoModel, AutoModelForSequenceClassification
 
+        kind: Any = AutoModel if "pooling" in about else AutoModelForSequenceClassification
         with quiet():
-            model = AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
-        return _Logits(model).eval()
+            model = kind.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
+        return _Logits(classifier(model, read_modules(folder)) if "pooling" in about else model).eval()
 
     def usage(self, about: dict[str, Any], pairs: bool) -> str:
-        """With transformers."""
+        """With transformers; where the mean of the tokens is read, with its linear layer beside, or with sentence-transformers."""
         row = '"a text", "the other"' if pairs else '"a text"'
+        if "pooling" in about:
+            texts = '[("a text", "the other")]' if pairs else '["a text"]'
+            return (
+                "from safetensors.torch import load_file\n"
+                "from transformers import AutoModel, AutoTokenizer\n\n"
+                "tokenizer, model = AutoTokenizer.from_pretrained(FOLDER), AutoModel.from_pretrained(FOLDER)\n"
+                f'head = load_file(FOLDER + "/{DENSE}/model.safetensors")\n'
+                f'states = model(**tokenizer({row}, truncation=True, return_tensors="pt")).last_hidden_state\n'
+                'logits = states.mean(dim=1) @ head["linear.weight"].T + head["linear.bias"]  # of one row; padding is not to be read\n\n'
+                f"# or, with sentence-transformers: logits = SentenceTransformer(FOLDER).encode({texts})\n"
+            )
         return (
             "from transformers import AutoModelForSequenceClassification, AutoTokenizer\n\n"
             "tokenizer = AutoTokenizer.from_pretrained(FOLDER)\n"

@@ -128,14 +128,14 @@ def _mixed(
     tables: dict[str, Table], column: str, kinds: dict[str, dict[str, list[int]]], values: dict[str, list[Any]], problems: Problems
 ) -> None:
     words = {"text": "words", "bool": "true/false", "whole": "numbers", "number": "numbers"}
-    said = []
+    parts = []
     for split, table in tables.items():
         for word in dict.fromkeys(words.values()):
             rows = sorted(row for kind in words if words[kind] == word for row in kinds[split].get(kind, []))
             if rows:
                 shown = ", ".join(f"{table.place(row)}: {str(values[split][row])[:40]!r}" for row in rows[:2])
-                said.append(f"{table.name}: {word} in {len(rows)} of {table.rows} rows ({shown})")
-    problems.add(f"column {column!r} mixes types of labels: {'; '.join(said)}. Write all of them as numbers, or all as words")
+                parts.append(f"{table.name}: {word} in {len(rows)} of {table.rows} rows ({shown})")
+    problems.add(f"column {column!r} mixes types of labels: {'; '.join(parts)}. Write all of them as numbers, or all as words")
 
 
 def _classes(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,6 +15,11 @@ from autodistill.models.fitting import EVALUATION_BATCH, evaluation_batches
 from autodistill.models.pooled import PooledClassifier, pool
 from autodistill.teacher.head import pooling_of
 from autodistill.teacher.training import Judged, Training
+
+DEAD = 1e-4
+"""A dimension whose standard deviation is below this share of the largest one carries rounding errors only. Pretrained encoders have some
+(all-MiniLM-L6-v2 has three, of 1e-33 to 1e-9 beside .28), and a weight that magnifies them would stop fine-tuning: clipping would scale
+all gradients down for its sake."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +101,8 @@ def _pooled(model: StudentModule, batch: Batch, poolings: Sequence[str]) -> dict
 def fit_probe(training: Training, vectors: Tensor, held: Tensor, pooling: str) -> Probe:
     """Fit linear models of a few penalties, and keep the one that is best on the validation rows; of equal ones the likelier.
 
-    The vectors are standardised, which is folded into the weights. Source: Alain, Bengio 2016, "Understanding intermediate layers using
-    linear classifier probes".
+    The vectors are standardised, which is folded into the weights; dead dimensions have weight 0. Source: Alain, Bengio 2016,
+    "Understanding intermediate layers using linear classifier probes".
 
     Args:
         training: whose rows they are.
@@ -104,14 +110,15 @@ def fit_probe(training: Training, vectors: Tensor, held: Tensor, pooling: str) -
         held: (M, D) of the validation rows.
         pooling: how they were pooled.
     """
-    from sklearn.preprocessing import StandardScaler
-
-    scaler = StandardScaler().fit(vectors.double().numpy())
-    ready = scaler.transform(vectors.double().numpy())
+    columns = vectors.double().numpy()
+    mean, spread = columns.mean(axis=0), columns.std(axis=0)
+    alive = spread > DEAD * spread.max()
+    ready = (columns - mean)[:, alive] / spread[alive]
     probes = []
     for coefficients, intercepts in training.dataset.target.linear_models(ready, training.train.learned.numpy()):
-        unscaled = coefficients / scaler.scale_
-        weight, bias = torch.from_numpy(unscaled).float(), torch.from_numpy(intercepts - unscaled @ scaler.mean_).float()
+        unscaled = np.zeros((len(coefficients), len(mean)))
+        unscaled[:, alive] = coefficients / spread[alive]
+        weight, bias = torch.from_numpy(unscaled).float(), torch.from_numpy(intercepts - unscaled @ mean).float()
         probes.append(Probe(weight, bias, pooling, training.judged(F.linear(held, weight, bias))))
     return _best(probes)
 

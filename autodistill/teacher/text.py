@@ -11,17 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 
 from autodistill.errors import ModelError
-from autodistill.models.pooled import PooledClassifier
+from autodistill.models.pooled import HEAD_FILE, HEAD_WEIGHTS, PooledClassifier, classifier, read_head, write_head
 from autodistill.models.sources import quiet, source_folder, weight_files
 from autodistill.models.transformer import Transformer
 from autodistill.recipe import Teacher
 from autodistill.storage import digest, file_fingerprint
 from autodistill.target import Target
 
-HEAD_FILE, HEAD_WEIGHTS = "head.json", "head.safetensors"
 USUAL = "mean"
 """The pooling where neither recipe, files nor validation have chosen one."""
 
@@ -101,8 +99,7 @@ def save(model: Transformer, tokenizer: Any, folder: Path) -> None:
         (pooled.encoder if pooled else model.model).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
     if pooled is not None:
-        save_file({name: tensor.contiguous() for name, tensor in pooled.head.state_dict().items()}, folder / HEAD_WEIGHTS)
-        (folder / HEAD_FILE).write_text(json.dumps({"pooling": pooled.pooling}), encoding="utf-8")
+        write_head(folder, pooled)
 
 
 def load(folder: Path) -> Transformer:
@@ -113,16 +110,11 @@ def load(folder: Path) -> Transformer:
     """
     from transformers import AutoModel, AutoModelForSequenceClassification
 
-    is_pooled = (folder / HEAD_FILE).exists()
-    kind: Any = AutoModel if is_pooled else AutoModelForSequenceClassification
+    head = read_head(folder)
+    kind: Any = AutoModelForSequenceClassification if head is None else AutoModel
     with quiet():
         model = kind.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
-    if not is_pooled:
-        return Transformer(model)
-    head = load_file(folder / HEAD_WEIGHTS)
-    pooled = PooledClassifier(model, json.loads((folder / HEAD_FILE).read_text(encoding="utf-8"))["pooling"], len(head["weight"]))
-    pooled.head.load_state_dict(head)
-    return Transformer(pooled)
+    return Transformer(model if head is None else classifier(model, head))
 
 
 def files_of(folder: Path) -> list[Path]:

@@ -173,7 +173,7 @@ class TrialData:
         with the unlabelled ones.
         """
 
-        def said(name: str) -> Tensor:
+        def teacher_column(name: str) -> Tensor:
             assert view.outputs is not None, "only a recipe with objectives asks"
             return view.outputs.column(name)[: self.rows]
 
@@ -181,13 +181,13 @@ class TrialData:
             "classes": lambda: self.outputs,
             "rows": lambda: self.all_rows,
             "labels": lambda: self.train_labels[: self.rows],
-            "teacher_embeddings": lambda: said("embedding"),
-            "teacher_logits": lambda: self.opened.scaling.apply(said("logits")),
+            "teacher_embeddings": lambda: teacher_column("embedding"),
+            "teacher_logits": lambda: self.opened.scaling.apply(teacher_column("logits")),
         }
 
 
 class TrainView:
-    """One view of the training rows, and what the teacher says of it (None where the recipe has no use for a teacher)."""
+    """One view of the training rows, and the teacher's outputs of it (None where the recipe has no use for a teacher)."""
 
     def __init__(self, inputs: Inputs, outputs: TeacherOutputs | ScoredOutputs | None, scaling: Scaling) -> None:
         self.inputs, self.outputs, self.scaling = inputs, outputs, scaling
@@ -198,11 +198,11 @@ class TrainView:
         return self.inputs.batch(rows)
 
     def teacher_batch(self, rows: Tensor) -> Outputs | None:
-        """What the teacher says of the rows, on the scale that the student learns."""
+        """The teacher's outputs of the rows, on the scale that the student learns."""
         if self.outputs is None:
             return None
-        said = self.outputs.batch(rows)
-        return replace(said, logits=self.scaling.apply(said.logits))
+        outputs = self.outputs.batch(rows)
+        return replace(outputs, logits=self.scaling.apply(outputs.logits))
 
 
 def open_data(assignment: Assignment) -> TrialData:
@@ -218,11 +218,11 @@ def open_data(assignment: Assignment) -> TrialData:
 
 
 def prepare_outputs(opened: Opened, taps: Taps, progress: Callable[[OutputsProgress], None]) -> str:
-    """Store what the teacher says of the original rows; says what is stored and what is left to be computed live."""
-    said = ensure_outputs(opened.dataset, "train", opened.train, opened.folder, taps=taps, progress=progress)
-    stored = sum(said.plan.bytes[kind] for kind in said.plan.stored)
-    text = f"{', '.join(said.plan.stored)} of {len(said):,} rows stored ({stored / 1e6:,.1f} MB)"
-    return f"{text}; {said.plan.message}" if said.plan.message else text
+    """Store the teacher's outputs of the original rows. Returns a sentence: what is stored, and what is left to be computed live."""
+    outputs = ensure_outputs(opened.dataset, "train", opened.train, opened.folder, taps=taps, progress=progress)
+    stored = sum(outputs.plan.bytes[kind] for kind in outputs.plan.stored)
+    text = f"{', '.join(outputs.plan.stored)} of {len(outputs):,} rows stored ({stored / 1e6:,.1f} MB)"
+    return f"{text}; {outputs.plan.message}" if outputs.plan.message else text
 
 
 def median_row(inputs: Inputs) -> Tensor:

@@ -22,21 +22,21 @@ Result = TypeVar("Result")
 
 
 @dataclass
-class Given:
-    """A batch as it was read. rows: (B,) of the train split; labels: (B,); said: what the teacher says of them, None without a teacher."""
+class ReadBatch:
+    """A batch as it was read. rows: (B,) of the train split; labels: (B,). teacher_outputs: of these rows, None without a teacher."""
 
     rows: Tensor
     labels: Tensor
     batch: Batch
-    said: Outputs | None
+    teacher_outputs: Outputs | None
 
-    def pinned(self) -> Given:
+    def pinned(self) -> ReadBatch:
         """The same in pinned memory, from where it goes to a GPU without the CPU waiting."""
-        said = None if self.said is None else each_tensor(self.said, Tensor.pin_memory)
-        return Given(self.rows.pin_memory(), self.labels.pin_memory(), each_tensor(self.batch, Tensor.pin_memory), said)
+        outputs = None if self.teacher_outputs is None else each_tensor(self.teacher_outputs, Tensor.pin_memory)
+        return ReadBatch(self.rows.pin_memory(), self.labels.pin_memory(), each_tensor(self.batch, Tensor.pin_memory), outputs)
 
 
-def read_batches(read: Callable[[Tensor], Given], batches: list[Tensor], device: torch.device) -> Iterator[Given]:
+def read_batches(read: Callable[[Tensor], ReadBatch], batches: list[Tensor], device: torch.device) -> Iterator[ReadBatch]:
     """Read each batch in turn; for a GPU ahead of its turn. On the CPU a trial has no core to spare for that."""
     if device.type == "cuda":
         return ahead(lambda rows: read(rows).pinned(), batches)

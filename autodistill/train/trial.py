@@ -23,7 +23,7 @@ from autodistill.train.batches import Batches
 from autodistill.train.cost import count_flops, count_parameters
 from autodistill.train.data import TrialData, open_data
 from autodistill.train.objective import BatchLabels, Objective
-from autodistill.train.reading import Given, read_batches
+from autodistill.train.reading import ReadBatch, read_batches
 from autodistill.train.students import save_student
 from autodistill.train.taps import reads_single_tokens, student_taps, teacher_taps
 
@@ -117,8 +117,8 @@ class Trainer:
         if view.outputs is not None:
             shape = view.outputs.shape
             view = self.data.view(0, teacher_taps(self.recipe, student.layers, student.attention_layers, shape))
-        spoken = view.teacher_batch(rows)
-        teacher = None if spoken is None else self.data.side(to_device(spoken, self.device), batch)
+        teacher_outputs = view.teacher_batch(rows)
+        teacher = None if teacher_outputs is None else self.data.side(to_device(teacher_outputs, self.device), batch)
         return Objective(self.recipe, student, teacher, self.data.known(view))
 
     def train_epoch(self, epoch: int) -> dict[str, float]:
@@ -128,8 +128,8 @@ class Trainer:
         self.objective.train()
         totals: dict[str, Tensor] = {}
         batches = self.batches.of_epoch(epoch, view)
-        for step, given in enumerate(read_batches(lambda rows: self.read(rows, epoch), batches, self.device)):
-            for name, value in self.learn(given, self.batches.has_hard_labels(epoch, step)).items():
+        for step, read in enumerate(read_batches(lambda rows: self.read(rows, epoch), batches, self.device)):
+            for name, value in self.learn(read, self.batches.has_hard_labels(epoch, step)).items():
                 totals[name] = totals[name] + value if name in totals else value
         losses = {name: float(value) / len(batches) for name, value in totals.items()}
         if not math.isfinite(sum(losses.values())):
@@ -141,24 +141,24 @@ class Trainer:
         """One optimizer step on a batch of rows, as an epoch reads them; returns each weighted term."""
         return self.learn(self.read(rows, epoch), self.batches.has_hard_labels(epoch, 0))
 
-    def read(self, rows: Tensor, epoch: int) -> Given:
+    def read(self, rows: Tensor, epoch: int) -> ReadBatch:
         """The rows, on the CPU."""
         view = self.data.view(epoch - 1)
-        return Given(rows, self.data.train_labels[rows], view.batch(rows), view.teacher_batch(rows))
+        return ReadBatch(rows, self.data.train_labels[rows], view.batch(rows), view.teacher_batch(rows))
 
-    def learn(self, given: Given, hard_labels: bool = True) -> dict[str, Tensor]:
+    def learn(self, read: ReadBatch, hard_labels: bool = True) -> dict[str, Tensor]:
         """One optimizer step on a batch; returns each weighted term. hard_labels: whether they count in this step."""
-        batch, spoken, labels = given.batch, given.said, given.labels
-        batch_labels = BatchLabels(labels.to(self.device, non_blocking=True), given.rows.to(self.device, non_blocking=True))
-        labelled = given.rows < self.data.rows
+        batch, teacher_outputs, labels = read.batch, read.teacher_outputs, read.labels
+        batch_labels = BatchLabels(labels.to(self.device, non_blocking=True), read.rows.to(self.device, non_blocking=True))
+        labelled = read.rows < self.data.rows
         if not bool(labelled.all()):
             batch_labels.labelled = labelled.to(self.device, non_blocking=True)
-        scored = self.data.scored(given.rows)
+        scored = self.data.scored(read.rows)
         mixed: AbstractContextManager[None] = nullcontext()
         augmentation = self.recipe.augmentation
         if augmentation.mixup > 0:
             mix = self.data.dataset.modality.mix(batch, augmentation.mixing, augmentation.mixup, self.mixing)
-            batch, spoken = mix.batch(batch), None if spoken is None else mix.outputs(spoken)
+            batch, teacher_outputs = mix.batch(batch), None if teacher_outputs is None else mix.outputs(teacher_outputs)
             batch_labels.partner_labels, batch_labels.share = labels[mix.partner].to(self.device), mix.share
             scored = None if scored is None else scored & scored[mix.partner]
             batch_labels.partner_labelled = None if batch_labels.labelled is None else labelled[mix.partner].to(self.device)
@@ -166,9 +166,9 @@ class Trainer:
         batch_labels.scored = None if scored is None else scored.to(self.device)
         batch = to_device(batch, self.device)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"), mixed:
-            said = self.student(batch, taps=self.taps)
-        teacher = None if spoken is None else self.data.side(to_device(spoken, self.device), batch)
-        loss, parts = self.objective(self.data.side(full_precision(said), batch), teacher, batch_labels, hard_labels)
+            student_outputs = self.student(batch, taps=self.taps)
+        teacher = None if teacher_outputs is None else self.data.side(to_device(teacher_outputs, self.device), batch)
+        loss, parts = self.objective(self.data.side(full_precision(student_outputs), batch), teacher, batch_labels, hard_labels)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.student.parameters(), GRADIENT_NORM)

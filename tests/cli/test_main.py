@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import subprocess
 import sys
@@ -54,6 +55,13 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
         main.main([command, "--help"])
     assert stop.value.code == 0
     assert f"usage: autodistill {command}" in capsys.readouterr().out
+
+
+def test_the_version_is_that_of_the_installed_distribution(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main.main(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out == f"autodistill {importlib.metadata.version('autodistill-kd')}\n"
 
 
 def test_datasets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -185,3 +185,19 @@ def test_labels_of_neighbours_do_not_lie_on_each_other() -> None:
         "top center",
         "bottom center",
     ]
+
+
+def part(trial: int, keep: float, score: float) -> TrialRecord:
+    made = record(trial, "fewer_rows", score)
+    return made.model_copy(update={"recipe": made.recipe | {"training": {"unlabelled_keep": keep}}})
+
+
+def test_parts_of_the_unlabelled_rows_are_drawn_beside_no_kd_and_the_teacher() -> None:
+    records = [record(0, "no_kd", 0.7), part(1, 1.0, 0.86), part(2, 0.25, 0.80), part(3, 0.5, 0.84)]
+    figure = FIGURES["unlabelled"](records, Limits())
+    line = trace(figure, "the best recipe")
+    assert (list(line.x), list(line.y)) == ([25, 50, 100], [0.80, 0.84, 0.86])
+    assert [item.text for item in figure.layout.annotations] == ["no KD 0.7000", "teacher 0.9000"]
+    low, high = figure.layout.yaxis.range
+    assert low < 0.7 < 0.9 < high
+    assert "--data-curve" in FIGURES["unlabelled"](records[:1], Limits()).layout.meta["empty"]

@@ -74,7 +74,7 @@ def test_the_page_has_every_section_the_leaderboard_and_the_recipe(tmp_path: Pat
     study = make_study(tmp_path, RECORDS)
     write_report(study)
     page = _Parsed((study.folder / "report.html").read_text(encoding="utf-8"))
-    assert page.sections == SECTIONS
+    assert page.sections == SECTIONS  # "rows" only where the study has a data curve
     found = [(row[0], row[2]) for row in page.rows[1:]]
     assert found == [("", "0.9000"), ("4", "0.8700"), ("1", "0.8300"), ("2", "0.8200"), ("0", "0.8100")]
     assert "0.0600 more than no KD" in page.text
@@ -212,3 +212,17 @@ def test_the_recommenders_are_held_against_each_other(tmp_path: Path) -> None:
     assert {row["name"] for row in rows} >= {"one at random", "portfolio"}
     assert sum(row["used"] for row in rows) == 1
     assert page_all.recommender_table(library(1, 10))[1].endswith("two or more are needed to hold one out")
+
+
+def test_the_page_shows_the_data_curve_of_a_study_that_has_one(tmp_path: Path) -> None:
+    parts = [record(trial, "fewer_rows", score) for trial, score in ((5, 0.86), (6, 0.80), (7, 0.84))]
+    keeps = {5: 1.0, 6: 0.25, 7: 0.5}
+    records = [
+        *RECORDS,
+        *(item.model_copy(update={"recipe": item.recipe | {"training": {"unlabelled_keep": keeps[item.trial]}}}) for item in parts),
+    ]
+    study = make_study(tmp_path, records)
+    study.about["dataset"]["unlabelled_rows"] = 4000
+    page = _Parsed(render(study))
+    assert page.sections == [*SECTIONS[:6], "rows", *SECTIONS[6:]]
+    assert "0.8000 with 1,000, 0.8400 with 2,000, 0.8600 with 4,000" in page.text

@@ -39,6 +39,21 @@ rows = json.loads(sys.argv[2])
 given = (rows,) if isinstance(rows[0], str) else tuple(list(part) for part in zip(*rows))
 logits = model(**tokenizer(*given, truncation=True, padding=True, return_tensors="pt")).logits
 """
+POOLED = """
+from safetensors.torch import load_file
+from transformers import AutoModel, AutoTokenizer
+import json
+import pickle
+import torch
+tokenizer, model = AutoTokenizer.from_pretrained(sys.argv[1]), AutoModel.from_pretrained(sys.argv[1])
+head = load_file(sys.argv[1] + "/2_Dense/model.safetensors")
+rows = json.loads(sys.argv[2])
+given = (rows,) if isinstance(rows[0], str) else tuple(list(part) for part in zip(*rows))
+read = tokenizer(*given, truncation=True, padding=True, return_tensors="pt")
+states = model(**read).last_hidden_state
+means = torch.stack([row[mask.bool()].mean(dim=0) for row, mask in zip(states, read["attention_mask"])])
+logits = means @ head["linear.weight"].T + head["linear.bias"]
+"""
 LOADER = """
 import json
 import pickle
@@ -80,7 +95,7 @@ def meant(kept: dict[str, Any], world: World, rows: list[Any]) -> np.ndarray:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("vocabulary", ["full", "trimmed"])
-@pytest.mark.parametrize("family", ["bert", "cnn", "bilstm"])
+@pytest.mark.parametrize("family", ["bert", "bert-mean", "cnn", "bilstm"])
 @pytest.mark.parametrize("task", ["text-classification", "text-pair-regression"])
 def test_others_open_the_folder_and_hear_what_the_trained_student_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str, task: str, vocabulary: str
@@ -90,10 +105,16 @@ def test_others_open_the_folder_and_hear_what_the_trained_student_said(
     done = world.distill(world.recipe(family, student={"vocabulary": vocabulary}))
     rows: list[Any] = PAIRS if "pair" in task else TEXTS
     wanted = meant(kept, world, rows)
-    said = said_elsewhere(TRANSFORMERS if family == "bert" else LOADER, str(done.folder), json.dumps(rows))
+    program = {"bert": TRANSFORMERS, "bert-mean": POOLED}.get(family, LOADER)
+    said = said_elsewhere(program, str(done.folder), json.dumps(rows))
     scale = 100 if task.endswith("regression") else 1
     np.testing.assert_allclose(said, wanted, atol=1e-5 * scale, rtol=1e-5)
     np.testing.assert_allclose(done.open().logits(rows), wanted, atol=1e-5 * scale, rtol=1e-5)
+    if family == "bert-mean":
+        from sentence_transformers import SentenceTransformer
+
+        encoded = SentenceTransformer(str(done.folder), device="cpu").encode(rows, show_progress_bar=False)
+        np.testing.assert_allclose(encoded, wanted, atol=1e-5 * scale, rtol=1e-5)
     config = json.loads((done.folder / "config.json").read_text(encoding="utf-8"))
     assert list(config["id2label"].values()) == (["score"] if task.endswith("regression") else sorted(LABELS))
     assert not [file for file in done.folder.rglob("*") if file.suffix in (".bin", ".pt", ".pth", ".pkl")]

@@ -17,6 +17,7 @@ from autodistill.recipe import Recipe
 
 STUDENTS: dict[str, dict[str, Any]] = {
     "bert": {"family": "bert", "layers": 2, "hidden_size": 16, "heads": 2},
+    "bert-mean": {"family": "bert", "layers": 2, "hidden_size": 16, "heads": 2, "pooling": "mean"},
     "cnn": {"family": "cnn", "embedding_size": 16, "channels": 8},
     "bilstm": {"family": "bilstm", "embedding_size": 16, "hidden_size": 8, "layers": 2},
 }

@@ -221,8 +221,12 @@ def search_json(folder: Path, name: str, show: Callable[[], str]) -> dict[str, A
 
     stands_in = ModuleType("autodistill.api")
     stands_in.search = lambda *_, listen, **__: SEARCHES[name](folder, listen)  # type: ignore[attr-defined]
-    with patch.dict(sys.modules, {"autodistill.api": stands_in}):
+    before = sys.modules.get("autodistill.api")
+    sys.modules["autodistill.api"] = stands_in  # not patch.dict: it would forget what else is imported meanwhile, and Ray exist twice
+    try:
         assert main(["search", "--dataset", "fake", "--study", "golden", "--studies-dir", str(folder), "--json"]) == 0
+    finally:
+        sys.modules.pop("autodistill.api") if before is None else sys.modules.update({"autodistill.api": before})
     found = json.loads(show().replace(json.dumps(str(folder))[1:-1], "FOLDER"))
     found["seconds"] = dict.fromkeys(found["seconds"], "(a time)")
     return dict(found)

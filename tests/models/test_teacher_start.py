@@ -8,13 +8,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from test_students import ragged_batch, recipe
-from tiny_teacher import WORDS, save_bert, save_distilbert, save_tokenizer
+from tiny_teacher import WORDS, save_bert, save_distilbert, save_encoder, save_tokenizer
 
 from autodistill.errors import RecipeError
 from autodistill.models import build_student
 from autodistill.models.base import Outputs, StudentContext
 from autodistill.models.bert import _low_rank
 from autodistill.models.teacher_weights import TeacherWeights, reduced_words
+from autodistill.models.text import load_tokenizer
+from autodistill.task_types import target_of
+from autodistill.teacher import text
 from autodistill.teacher.load import load_teacher
 
 TAPS = frozenset({"states", "attention"})
@@ -49,6 +52,49 @@ def test_of_equal_size_it_is_the_teacher(tmp_path: Path) -> None:
         for one, other in zip(getattr(mine, name), getattr(its, name), strict=True):
             torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(mine.logits, its.logits, atol=1e-5, rtol=1e-4)
+
+
+def pooled_teacher(folder: Path, source: Path, pooling: str = "mean", outputs: int = 2) -> Path:
+    """A teacher whose tokens are pooled, with a head that is far from 0."""
+    from autodistill.recipe import Teacher
+
+    torch.manual_seed(3)
+    target = target_of("text-classification" if outputs > 1 else "text-regression", ["no", "yes"] if outputs > 1 else None)
+    model = text.build(target, Teacher(model=str(source), pooling=pooling, max_length=32))
+    with torch.no_grad():
+        model.output_layer.bias += 3.0
+    folder.mkdir()
+    text.save(model, load_tokenizer(source), folder)
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["Bert", "MPNet"])
+def test_a_pooled_student_of_equal_size_is_its_pooled_teacher(tmp_path: Path, kind: str) -> None:
+    source = save_encoder(tmp_path / "source", kind)
+    if kind == "MPNet":  # its bias by relative position has no place in a bert student
+        tensors = load_file(source / "model.safetensors")
+        tensors["encoder.relative_attention_bias.weight"].zero_()
+        save_file(tensors, source / "model.safetensors", {"format": "pt"})
+    folder = pooled_teacher(tmp_path / "teacher", source)
+    part = {"family": "bert", "layers": 2, "hidden_size": 32, "heads": 4, "pooling": "mean"}
+    student, teacher = build_student(recipe(part), context(folder)).eval(), load_teacher(folder)[0].eval()
+    batch = ragged_batch()
+    with torch.no_grad():
+        mine, its = student(batch, taps=TAPS), teacher(batch, taps=frozenset({"states"}))
+    for one, other in zip(mine.states, its.states, strict=True):
+        torch.testing.assert_close(one[batch.mask], other[batch.mask], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(mine.embedding, its.embedding, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(mine.logits, its.logits, atol=1e-4, rtol=1e-4)
+    assert mine.logits.mean() > 1
+
+
+def test_another_head_than_the_teachers_starts_at_random(tmp_path: Path) -> None:
+    source = save_encoder(tmp_path / "source", "Bert")
+    for number, (pooling, outputs) in enumerate((("cls", 2), ("mean", 1))):
+        folder = pooled_teacher(tmp_path / f"teacher {number}", source, pooling, outputs)
+        part = {"family": "bert", "layers": 2, "hidden_size": 32, "heads": 4, "pooling": "mean"}
+        student = build_student(recipe(part, "text-regression" if outputs == 1 else "text-classification"), context(folder, outputs))
+        assert student.output_layer.bias.abs().max() < 1
 
 
 def test_a_regression_keeps_the_head_to_itself(tmp_path: Path) -> None:

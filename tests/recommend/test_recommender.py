@@ -155,7 +155,7 @@ def test_recorded_recipes_keep_their_teacher_where_the_space_has_it() -> None:
     other = study(1)
     changed = [item.model_copy(update={"recipe": item.recipe | {"teacher": {"model": "unknown"}}}) for item in other.records]
     recommender = Recommender([study(0), dataclasses.replace(other, records=changed), study(2)], method="forest")
-    space = SPACE.with_teachers(["first", own])
+    space = SPACE.with_teacher_models(["first", own])
     recorded = recommender._recorded(space)
     assert {recipe.teacher for recipe in recorded} == set(space.teachers())
     assert sum(recipe.teacher.model == "first" for recipe in recorded) == len({Recipe.parse(item.recipe).id for item in changed})

@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 
 from autodistill.errors import StudyError
 from autodistill.facts import DatasetFacts, TeacherRef
-from autodistill.recipe import Recipe, Teacher
+from autodistill.recipe import Recipe
 from autodistill.recommender.library import find, shipped
 from autodistill.teachers import Teachers
 from autodistill.tuning.translate import Plan, record_of
@@ -48,13 +48,3 @@ def test_a_restored_study_holds_the_entrys_trials(restore: ModuleType, tmp_path:
     assert all(trial.state != TrialState.RUNNING for trial in trials)
     with pytest.raises(StudyError, match="a study is only restored where there is none"):
         restore.restore(entry, tmp_path)
-
-
-def test_an_entry_with_another_teacher_is_refused(restore: ModuleType, tmp_path: Path) -> None:
-    entry = find("digits", shipped())
-    other = Teacher(model="timm:resnet18").model_dump()
-    record = entry.records[0].model_copy(update={"recipe": entry.records[0].recipe | {"teacher": other}})
-    entry.records[0] = record
-    with pytest.raises(StudyError, match=r"another teacher than the space has now \(model='timm:resnet18'"):
-        restore.restore(entry, tmp_path)
-    assert list(tmp_path.iterdir()) == []

@@ -208,4 +208,4 @@ def test_a_space_can_hold_or_choose_members(tmp_path: Path) -> None:
     with pytest.raises(SpaceError, match=r"a teacher that does not validate: teacher"):
         read("{choice: [1, 0]}").teachers()
     with pytest.raises(SpaceError, match="members begins with 'm', and model is 'other'"):
-        listed.with_teachers(["other"]).teachers()
+        listed.with_teacher_models(["other"]).teachers()

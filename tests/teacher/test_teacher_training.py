@@ -18,7 +18,7 @@ from autodistill.tasks.base import Dataset
 from autodistill.teacher.calibration import calibration_error
 from autodistill.teacher.finetune import FinetunedTeacher, ProbeProgress, TeacherProgress, finetune_teacher
 from autodistill.teacher.load import encode, load_teacher, untrained_teacher
-from autodistill.teacher.probe import best_probe
+from autodistill.teacher.probe import best_probe, fit_probe
 from autodistill.teacher.rivals import linear_model
 from autodistill.teacher.training import Judged, Rows, Training
 
@@ -156,6 +156,20 @@ def test_the_probe_is_the_head_that_training_starts_from(source: Path) -> None:
     model, source_model = load_teacher(kept.folder)[0], untrained_teacher(dataset, teacher)[0]
     for name, tensor in source_model.model.encoder.state_dict().items():  # type: ignore[union-attr]
         assert torch.equal(model.model.encoder.state_dict()[name], tensor)  # type: ignore[union-attr]
+
+
+def test_dead_dimensions_of_an_encoder_get_no_weight(source: Path) -> None:
+    """all-MiniLM-L6-v2 has some, which vary by 1e-33 and 1e-9: weights of 1e30 left fine-tuning without any gradient after clipping."""
+    job = training(text_dataset(96), asked(source))
+    generator = np.random.default_rng(0)
+    sizes = {"train": len(job.train), "held": len(job.validation)}
+    alive = {name: torch.tensor(generator.normal(size=(rows, 12)), dtype=torch.float32) for name, rows in sizes.items()}
+    noise = {name: torch.tensor(generator.normal(size=(rows, 2)) * [1e-33, 1e-9]).float() for name, rows in sizes.items()}
+    mixed = {name: torch.cat([noise[name][:, :1], alive[name], noise[name][:, 1:]], dim=1) for name in sizes}
+    probe, expected = (fit_probe(job, vectors["train"], vectors["held"], "mean") for vectors in (mixed, alive))
+    assert torch.equal(probe.weight[:, [0, -1]], torch.zeros(len(probe.weight), 2))
+    torch.testing.assert_close(probe.weight[:, 1:-1], expected.weight)
+    torch.testing.assert_close(probe.bias, expected.bias)
 
 
 def test_fine_tuning_gains_on_the_probe_and_is_told_of(source: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from autodistill.models.base import Outputs, TextBatch
-from autodistill.train.reading import AHEAD, Given, ahead, read_batches
+from autodistill.train.reading import AHEAD, ReadBatch, ahead, read_batches
 
 
 def test_results_come_in_order_and_from_one_thread() -> None:
@@ -56,8 +56,8 @@ def test_an_error_is_raised_at_its_item() -> None:
         next(reading)
 
 
-def _given(rows: torch.Tensor) -> Given:
-    return Given(rows, rows % 2, TextBatch(rows[:, None], rows[:, None] >= 0, rows[:, None]), Outputs(rows.float(), rows.float()))
+def _given(rows: torch.Tensor) -> ReadBatch:
+    return ReadBatch(rows, rows % 2, TextBatch(rows[:, None], rows[:, None] >= 0, rows[:, None]), Outputs(rows.float(), rows.float()))
 
 
 def test_a_cpu_reads_each_batch_at_its_turn() -> None:
@@ -74,4 +74,6 @@ def test_a_gpu_gets_pinned_batches() -> None:
     batches = list(torch.arange(12).split(4))
     found = list(read_batches(_given, batches, torch.device("cuda")))
     assert [given.rows.tolist() for given in found] == [rows.tolist() for rows in batches]
-    assert all(given.labels.is_pinned() and given.said is not None and given.said.logits.is_pinned() for given in found)
+    assert all(
+        given.labels.is_pinned() and given.teacher_outputs is not None and given.teacher_outputs.logits.is_pinned() for given in found
+    )

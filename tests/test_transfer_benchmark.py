@@ -1,0 +1,57 @@
+"""The table of benchmarks/transfer.py: its means, gains and shares, from rows that are written here."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+SCRIPT = Path(__file__).parent.parent / "benchmarks" / "transfer.py"
+
+
+@pytest.fixture
+def transfer(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("transfer_benchmark", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "transfer_benchmark", module)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_kept_trainings_are_summed_up_and_shown(
+    transfer: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores = [
+        ("teacher", 0, 0.90),
+        ("tf-idf", 0, 0.7),
+        ("no_kd", 0, 0.70),
+        ("no_kd", 1, 0.74),
+        ("plain_kd_all", 0, 0.80),
+        ("plain_kd_all", 1, 0.84),
+    ]
+    asked = {"dataset": "trec", "teacher": "some/model", "metric": "accuracy", "seconds": 1.0}
+    kept = tmp_path / "kept.jsonl"
+    kept.write_text("".join(json.dumps(asked | {"arm": arm, "seed": seed, "test": test}) + "\n" for arm, seed, test in scores))
+    monkeypatch.setattr(sys, "argv", ["transfer.py", "--kept", str(kept), "--json"])
+    assert transfer.main() == 0
+    (line,) = json.loads(capsys.readouterr().out)["sets"]
+    assert (line["dataset"], line["model"], line["labelled"]) == ("trec", "some/model", 500)
+    assert line["no_kd"] == {"mean": pytest.approx(0.72), "sd": pytest.approx(0.04 / 2**0.5), "seeds": 2}
+    assert line["gain"] == pytest.approx(0.10)
+    assert line["retention"] == pytest.approx(0.82 / 0.90)
+    written = tmp_path / "page.md"
+    monkeypatch.setattr(sys, "argv", ["transfer.py", "--kept", str(kept), "--page", str(written)])
+    assert transfer.main() == 0
+    shown = capsys.readouterr().out
+    assert "0.720 ± 0.028" in shown
+    assert "+0.100" in shown
+    assert "91.1%" in shown
+    page = written.read_text(encoding="utf-8")
+    assert "Over 1 lines the best student is +0.100 above no KD, and has 91.1% of its teacher's score" in page
+    assert "| trec (500) | model | 0.900 |  | 0.700 | 0.720 ± 0.028 |" in page
