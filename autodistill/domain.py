@@ -21,7 +21,7 @@ class Domain:
     """
 
     kind: Literal["choice", "float", "int", "value"]
-    default: Scalar
+    default: Any
     choices: tuple[Scalar, ...] = ()
     low: float = 0.0
     high: float = 0.0

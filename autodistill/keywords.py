@@ -33,8 +33,9 @@ class SpaceKeywords(DatasetKeywords, total=False):
 
     space: str | None
     """the search space (default: the one shipped for the task; see `autodistill spaces`)."""
-    teacher: str | None
-    """a transformers model (hub id or folder), timm:NAME for images, or `random`: a control, not trained."""
+    teacher: str | Sequence[str]
+    """a transformers model (hub id or folder), timm:NAME for images, or `random`: a control, not trained; several times for teachers to
+    choose from."""
     max_params: int | str | None
     """students have at most so many parameters, or that share of the teacher's."""
     max_latency_ms: float | str | None

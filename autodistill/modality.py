@@ -162,6 +162,14 @@ class Modality(ABC, Generic[Inputs, Batch]):
         """
 
     @abstractmethod
+    def rereader(self, ours: tuple[Teacher, Path], theirs: tuple[Teacher, Path]) -> Callable[[Batch], Batch]:
+        """From batches as one teacher reads them to the same rows as another one reads them. Each is a teacher and its folder.
+
+        Raises:
+            ModelError: rows have tokens, and a folder has no tokenizer.
+        """
+
+    @abstractmethod
     def student_fields(self, train: Inputs, tokenizer: Any) -> dict[str, Any]:
         """Those fields of a StudentContext that depend on how rows are read."""
 
@@ -312,6 +320,13 @@ class Text(Modality["EncodedText", "TextBatch"]):
         assert split.texts is not None
         return encode_split(split.texts, split.text_pairs, tokenizer, teacher.max_length)
 
+    def rereader(self, ours: tuple[Teacher, Path], theirs: tuple[Teacher, Path]) -> Callable[[TextBatch], TextBatch]:
+        """See `models.reread.reread_texts`."""
+        from autodistill.models.reread import reread_texts
+
+        (_, folder), (teacher, other) = ours, theirs
+        return reread_texts(self.open_tokenizer(folder), self.open_tokenizer(other), pair=self.pair, max_length=teacher.max_length)
+
     def student_fields(self, train: EncodedText, tokenizer: Any) -> dict[str, Any]:
         """The size of the vocabulary, its special tokens, and its pieces that the training rows hold."""
         from autodistill.models.vocabulary import keep_pieces
@@ -448,6 +463,14 @@ class Image(Modality["EncodedImages", "ImageBatch"]):
 
         assert split.images is not None
         return EncodedImages(split.images, *normalisation(teacher.model.removeprefix("timm:")))
+
+    def rereader(self, ours: tuple[Teacher, Path], theirs: tuple[Teacher, Path]) -> Callable[[ImageBatch], ImageBatch]:
+        """See `models.reread.renormalise`."""
+        from autodistill.models.reread import renormalise
+        from autodistill.models.timm import normalisation
+        from autodistill.teacher.image import timm_name
+
+        return renormalise(*(normalisation(timm_name(teacher)) for teacher, _ in (ours, theirs)))
 
     def student_fields(self, train: EncodedImages, tokenizer: Any) -> dict[str, Any]:
         """The side of the images in pixels."""

@@ -8,7 +8,6 @@ To add a setting: a field here, then `python docs/settings.py`, which writes key
 from __future__ import annotations
 
 import dataclasses
-import functools
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,6 +39,9 @@ from autodistill.values import (
     whole,
 )
 from autodistill.yamlfile import load_yaml
+
+RANDOM = "random"
+"""The name of the control among teachers: the space's own model, not trained."""
 
 
 class DatasetSettings(Settings):
@@ -84,8 +86,12 @@ class SpaceSettings(DatasetSettings):
     space: Annotated[str | None, TEXT] = setting(
         None, "the search space (default: the one shipped for the task; see `autodistill spaces`)", "NAME|PATH", WHAT
     )
-    teacher: Annotated[str | None, TEXT] = setting(
-        None, "a transformers model (hub id or folder), timm:NAME for images, or `random`: a control, not trained", "MODEL", WHAT
+    teacher: Annotated[tuple[str, ...], many(TEXT)] = setting(
+        (),
+        "a transformers model (hub id or folder), timm:NAME for images, or `random`: a control, not trained; several times for teachers "
+        "to choose from",
+        "MODEL",
+        WHAT,
     )
     max_params: Annotated[int | str | None, COUNT_OR_SHARE] = setting(
         None, "students have at most so many parameters, or that share of the teacher's", "5M|1/7.5", WHAT
@@ -94,11 +100,6 @@ class SpaceSettings(DatasetSettings):
         None, "students answer one row within this time on this machine, or that share of the teacher's", "2ms|1/9.4", WHAT, "--max-latency"
     )
 
-    @property
-    def held(self) -> dict[str, Any]:
-        """The parameters of the space that are held at a value, by path."""
-        return {} if self.teacher is None or self.teacher == "random" else {"teacher.model": self.teacher}
-
     def open_space(self, shipped: str, task: str) -> Space:
         """The space for a task, with what was asked for in place of its own. shipped: the name of the one that is taken by default.
 
@@ -106,18 +107,24 @@ class SpaceSettings(DatasetSettings):
             SpaceError: there is no such space, it does not validate, it is not for the task, or lacks a parameter that is to be held.
         """
         space = Space.load(self.space or shipped, task)
-        if self.teacher == "random":
-            space = space.with_random_teacher()
-        return functools.reduce(lambda held, item: held.fixed(*item), self.held.items(), space)
+        if self.teacher == (RANDOM,):
+            return space.with_random_teacher()
+        return space.with_teacher_models(self.teacher) if self.teacher else space
 
     def check(self) -> None:
         """Check what can be checked before the dataset is read, also the space.
 
         Raises:
             DataError: unlabelled rows are not there.
+            UsageError: a teacher is named twice, or `random` beside others.
             SpaceError: the space cannot be read.
         """
         super().check()
+        twice = [model for number, model in enumerate(self.teacher) if model in self.teacher[:number]]
+        if twice:
+            raise UsageError(f"teacher names {twice[0]!r} twice; name each model once")
+        if RANDOM in self.teacher and len(self.teacher) > 1:
+            raise UsageError("teacher is `random` beside other teachers; a control is a search of its own: leave the others out, or it")
         if self.space is not None:
             self.open_space(self.space, _first_task(self.space))
 
@@ -265,8 +272,10 @@ class RecommendSettings(SpaceSettings):
     """What `autodistill recommend` is asked."""
 
     command: ClassVar[str] = "recommend"
-    teacher: Annotated[str | None, text("a model that has learned something, for a recommendation", r"(?!random$).*\S.*")] = setting(
-        None, "a transformers model (hub id or folder), or timm:NAME for images", "MODEL", WHAT
+    teacher: Annotated[tuple[str, ...], many(text("a model that has learned something, for a recommendation", r"(?!random$).*\S.*"))] = (
+        setting(
+            (), "a transformers model (hub id or folder), or timm:NAME for images; several times for teachers to choose from", "MODEL", WHAT
+        )
     )
     top: Annotated[int, whole(1)] = setting(5, "recipes", "N")
 

@@ -15,6 +15,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
 from autodistill.components import check, specs
 from autodistill.domain import NONE, SOME, Scalar, holds, questions
 from autodistill.domain import Domain as Domain
@@ -154,6 +156,14 @@ class Space:
         domains = tuple(Domain("value", value, when=domain.when) for domain in self.parameters[path])
         return replace(self, parameters={**self.parameters, path: domains})
 
+    def with_teacher_models(self, models: Sequence[str]) -> Space:
+        """A copy of the space whose teachers are of these models: one, or a choice of several, of which the first is the default."""
+        space = self.fixed("teacher.model", models[0])
+        if len(models) == 1:
+            return space
+        domains = (Domain("choice", models[0], choices=tuple(models), when=domain.when) for domain in space.parameters["teacher.model"])
+        return replace(space, parameters={**space.parameters, "teacher.model": tuple(domains)})
+
     def fixed_later(self, part: str, values: Mapping[str, Any]) -> dict[str, Scalar]:
         """Fields of a recipe's part that were added later (`recipe.ADDED`), where the space holds them at one value for such a part.
 
@@ -210,27 +220,33 @@ class Space:
         return sorted(found)
 
     def teachers(self) -> list[Teacher]:
-        """Every teacher that the space can ask for.
+        """Every teacher that the space can ask for, the default one first where its choices name their default first.
 
         Raises:
-            SpaceError: a teacher's parameter is a range, so they cannot be listed, let alone be trained once.
+            SpaceError: a teacher's parameter is a range or depends on other parts of the recipe, so they cannot be listed, let alone be
+                trained once; or one of them does not validate.
         """
-        combinations: list[dict[str, Any]] = [{}]
-        for path in self.parameters:
-            if path.startswith(TEACHER):
-                combinations = [{**values, **more} for values in combinations for more in self._teacher_values(path, values)]
-        fields = ({path.removeprefix(TEACHER): value for path, value in values.items()} for values in combinations)
-        return [Teacher.model_validate(values) for values in fields]
+        found: list[dict[str, Any]] = [{}]
+        for path, domains in self.parameters.items():
+            if not path.startswith(TEACHER):
+                continue
+            for domain in domains:
+                if domain.kind not in ("choice", "value") or not all(key.startswith(TEACHER) for key, _ in domain.when):
+                    raise SpaceError(
+                        f"space {self.name!r}: {path} must be `choice` or `value`, with conditions on the teacher alone: "
+                        "every teacher is trained before the trials"
+                    )
+            found = [values | chosen for values in found for chosen in _chosen(path, domains, values)]
+        try:
+            return [Teacher.model_validate({path.removeprefix(TEACHER): value for path, value in values.items()}) for values in found]
+        except ValidationError as cause:
+            problem = cause.errors()[0]
+            place = ".".join(["teacher", *map(str, problem["loc"])])
+            raise SpaceError(f"space {self.name!r} can make a teacher that does not validate: {place}: {problem['msg']}") from None
 
-    def _teacher_values(self, path: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """What a teacher's parameter can be where those above it have these values; nothing where no domain applies."""
-        known = {"task": self.task, **values}
-        for domain in self.parameters[path]:
-            if all(holds(known.get(key), allowed) for key, allowed in domain.when):
-                if domain.kind not in ("choice", "value"):
-                    raise SpaceError(f"space {self.name!r}: {path} must be `choice` or `value`: every teacher is trained before the trials")
-                return [{path: value} for value in (domain.choices if domain.kind == "choice" else (domain.default,))]
-        return [{}]
+    def teacher_of(self, model: str) -> Teacher:
+        """The first of the space's teachers of a model; the default one where it has none of it."""
+        return next((teacher for teacher in self.teachers() if teacher.model == model), self.defaults().teacher)
 
     def baselines(self, student: Component | None = None) -> dict[Role, Recipe]:
         """What a search must beat, all with one student (the defaults' own).
@@ -343,7 +359,8 @@ def _domain(file: YamlFile, key: Key, path: str, item: Any, task: str, above: Ma
         when.append((other, allowed))
     kind = kinds[0]
     if kind == "value":
-        return Domain("value", item["value"], when=tuple(when))
+        value = item["value"]
+        return Domain("value", tuple(value) if isinstance(value, list) else value, when=tuple(when))
     if kind in ("choice", "optional"):
         choices = item[kind]
         if not isinstance(choices, list) or not choices:
@@ -398,6 +415,14 @@ def _fits(file: YamlFile, key: Key, path: str, choice: Any, task: str) -> bool:
 
 LEARNED = tuple(f"objective.{slot}" for slot in SLOTS)
 """The slots of a recipe whose objectives compare the student with its teacher."""
+
+
+def _chosen(path: str, domains: Iterable[Domain], values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Each value that a path can have beside these, as a mapping; an empty one alone where none of its domains applies."""
+    for domain in domains:
+        if all(holds(values.get(key), allowed) for key, allowed in domain.when):
+            return [{path: value} for value in domain.choices or (domain.default,)]
+    return [{}]
 
 
 def _reads_states(slot: str, kind: Scalar) -> bool:

@@ -197,6 +197,10 @@ class Target(ABC):
         """How sure logits (N, C) should be of labels (N,); None where a prediction has no probability."""
 
     @abstractmethod
+    def averaged(self, logits: Sequence[Tensor]) -> Tensor:
+        """What several models say together, (B, C), from the logits (B, C) of each."""
+
+    @abstractmethod
     def regressed(self, labels: np.ndarray) -> np.ndarray:
         """What a linear model is fitted to by squared error, (N, C) float64. labels: (N,)."""
 
@@ -291,6 +295,13 @@ class Classes(Target):
 
         return calibrate(logits, labels)
 
+    def averaged(self, logits: Sequence[Tensor]) -> Tensor:
+        """The logarithm of the mean of their probabilities, in float32 (Lakshminarayanan et al. 2017, section 2.4)."""
+        import torch
+
+        likelihoods = torch.stack([each.float().log_softmax(dim=-1) for each in logits])
+        return likelihoods.logsumexp(dim=0) - math.log(len(logits))
+
     def regressed(self, labels: np.ndarray) -> np.ndarray:
         """A column for each class, with 1 and −1."""
         return np.where(labels[:, None] == np.arange(self.width)[None, :], 1.0, -1.0)
@@ -378,6 +389,12 @@ class Scores(Target):
     def calibrated(self, logits: np.ndarray, labels: np.ndarray) -> Calibration | None:
         """A score has no probability."""
         return None
+
+    def averaged(self, logits: Sequence[Tensor]) -> Tensor:
+        """The mean of their scores, in float32."""
+        import torch
+
+        return torch.stack([each.float() for each in logits]).mean(dim=0)
 
     def regressed(self, labels: np.ndarray) -> np.ndarray:
         """The scores as a column."""

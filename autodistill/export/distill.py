@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
@@ -24,7 +24,7 @@ from autodistill.facts import TeacherRef
 from autodistill.keywords import DistillKeywords
 from autodistill.option import takes
 from autodistill.prepare import open_taught, read_data, teach, with_scores
-from autodistill.recipe import Recipe
+from autodistill.recipe import Recipe, Teacher
 from autodistill.records import Point
 from autodistill.settings import DistillSettings
 from autodistill.stages import Stage, match_scores, read_teacher_scores
@@ -142,6 +142,7 @@ def distill(
 def _taught(data: Dataset, recipe: Recipe, scores: TeacherScores | None, seed: int, tell: Listen) -> tuple[TeacherRef, Opened]:
     """The recipe's teacher, and the rows as it reads them. scores: what stands for a network, and is stored as it is."""
     part = recipe.teacher
+    teachers: Mapping[Teacher, TeacherRef]
     if scores is not None:
         teachers, taps = {part: match_scores(data, part, scores, tell)}, None
     else:

@@ -110,7 +110,7 @@ def measure(
             "notes": list(data.notes),
         },
         "teacher": {
-            "model": recipe.teacher.model,
+            "model": recipe.teacher.title,
             "scores": None if scores is None else _scores_file(data, test, scores),
             "params": None if network is None else count_parameters(network),
             "validation": teacher_ref.score,
