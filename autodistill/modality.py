@@ -313,11 +313,12 @@ class Text(Modality["EncodedText", "TextBatch"]):
         return encode_split(split.texts, split.text_pairs, tokenizer, teacher.max_length)
 
     def student_fields(self, train: EncodedText, tokenizer: Any) -> dict[str, Any]:
-        """The size of the vocabulary, and its pieces that the training rows hold."""
+        """The size of the vocabulary, its special tokens, and its pieces that the training rows hold."""
         from autodistill.models.vocabulary import keep_pieces
 
         kept, pieces = keep_pieces(train, tokenizer)
-        return {"vocab_size": len(tokenizer), "pad_id": train.pad_id, "kept_pieces": kept, "pieces": pieces}
+        special = tuple(tokenizer.all_special_ids)
+        return {"vocab_size": len(tokenizer), "pad_id": train.pad_id, "special": special, "kept_pieces": kept, "pieces": pieces}
 
     def rows(self, split: Split, places: np.ndarray) -> list[Any]:
         """Texts, or tuples of two."""
