@@ -23,6 +23,23 @@ from autodistill.report.texts import ABSENT
 from autodistill.settings import DistillSettings
 
 LABELS = ("bad", "good")
+SPACE = """\
+version: 1
+name: small
+about: a test
+tasks: [text-classification]
+parameters:
+  teacher.model: {{value: {teacher}}}
+  teacher.max_length: {{value: 16}}
+  student.family: {{value: cnn}}
+  student.embedding_size: {{value: 16}}
+  student.channels: {{choice: [8, 16]}}
+  objective.prediction.kind: {{choice: [kl, mse]}}
+  objective.intermediate.kind: {{choice: [none, mi]}}
+  training.epochs: {{value: 1}}
+  training.steps: {{value: 10}}
+  training.unlabelled_share: {{value: 0.5}}
+"""
 UNSURE = "lovely"
 """The teacher is wrong about texts with this word."""
 
@@ -189,16 +206,11 @@ def test_a_recipe_that_reads_states_cannot_have_a_file_of_scores(world: ScoredWo
 
 @pytest.mark.slow
 def test_a_search_with_a_file_of_scores_and_then_its_best_recipe_in_full(world: ScoredWorld) -> None:
-    path = world.scores(pd.concat([world.train, world.more]))
-    study = autodistill.search(
-        str(world.data),
-        teacher=str(world.folder / "base"),
-        teacher_scores=str(path),
-        trials=1,
-        max_epochs=1,
-        cold=True,
-        studies_dir=str(world.folder / "studies"),
-    )
+    path, space = world.scores(pd.concat([world.train, world.more])), world.folder / "small.yaml"
+    space.write_text(SPACE.format(teacher=world.folder / "base"), encoding="utf-8")
+    folders = {"space": str(space), "studies_dir": str(world.folder / "studies")}
+    study = autodistill.search(str(world.data), teacher_scores=str(path), trials=1, cold=True, **folders)  # type: ignore[arg-type]
+    assert {"plain_kd_all", "search"} <= set(study.records["role"])
     done = world.distill(study.folder)
     assert study.recommended.id == done.facts["recipe_id"]
     assert done.facts["teacher"]["scores"]["fingerprint"] == study.recommended.teacher.scores
