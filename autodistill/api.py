@@ -41,8 +41,9 @@ def search(dataset: str, *, listen: Listen | None = None, **settings: Unpack[Sea
         {settings}
 
     A setting that is left out, or None, is at its default. Recipes of one's own are trained in full, on top of the trials, with the
-    search's teacher; a resumed search has those that it was given before. With limits as shares of the teacher's own, latency is for one
-    row of median length.
+    search's teacher (of several with the one of their own model, else the first); a resumed search has those that it was given before.
+    With limits as shares of the teacher's own, latency is for one row of median length; of several teachers, the share is of the
+    smallest and of the fastest.
 
     Returns:
         The study: `.best`, `.records` (pandas), `.recommended` (a Recipe), `.folder`.
@@ -120,7 +121,7 @@ def feasible_baselines(ready: Prepared, seed: int) -> Mapping[Role, Recipe]:
 
 
 def check_given(recipe: Recipe, space: Space, feasible: Feasible, limits: Limits, unlabelled_rows: int = 0) -> Recipe:
-    """A recipe of the user's, with the search's teacher.
+    """A recipe of the user's, with the search's teacher of the same model; with its default teacher where it has none of it.
 
     Raises:
         RecipeError: it is for another task, does not go with this teacher, or uses unlabelled rows where there are none.
@@ -131,7 +132,7 @@ def check_given(recipe: Recipe, space: Space, feasible: Feasible, limits: Limits
     if recipe.training.unlabelled_share > 0 and not unlabelled_rows:
         raise RecipeError(f"the recipe {recipe.id} uses unlabelled rows, and the dataset has none; give some with --unlabelled")
     if recipe.teacher not in space.teachers():
-        recipe = Recipe.parse(recipe.model_dump() | {"teacher": space.defaults().teacher.model_dump()})
+        recipe = Recipe.parse(recipe.model_dump() | {"teacher": space.teacher_of(recipe.teacher.model).model_dump()})
     cost = feasible(recipe)
     if not cost.feasible:
         raise UsageError(f"the recipe {recipe.id} breaks the limits ({limits.describe(cost)}); raise them, or leave it out")

@@ -21,7 +21,7 @@ class Domain:
     """
 
     kind: Literal["choice", "float", "int", "value"]
-    default: Scalar
+    default: Any
     choices: tuple[Scalar, ...] = ()
     low: float = 0.0
     high: float = 0.0
@@ -29,6 +29,11 @@ class Domain:
     step: int = 1
     optional: bool = False
     when: tuple[tuple[str, tuple[Scalar, ...]], ...] = ()
+
+    @property
+    def values(self) -> tuple[Scalar, ...]:
+        """The values of a choice, or the fixed one; of a range its default alone."""
+        return self.choices or (self.default,)
 
     def contains(self, value: Any) -> bool:
         """Whether a value is one of the domain's."""

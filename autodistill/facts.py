@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +28,7 @@ class TeacherRef:
 
     probe_score, linear_score: of its frozen encoder with a linear probe, and of a linear model without an encoder, on the same rows.
     temperature: by which its logits were divided so that it is as sure as it is right. calibration_error, calibration_error_before: the
-    expected calibration error with and without that. None where they were not measured.
+    expected calibration error with and without that. None where they were not measured. member_scores: of an ensemble's members.
     """
 
     folder: str
@@ -41,14 +40,17 @@ class TeacherRef:
     temperature: float | None = None
     calibration_error: float | None = None
     calibration_error_before: float | None = None
+    member_scores: tuple[float, ...] = ()
 
+    @property
+    def is_compared(self) -> bool:
+        """Whether there is something to compare its score with: a probe, a linear model, or members."""
+        return self.probe_score is not None or self.linear_score is not None or bool(self.member_scores)
 
-def best_teacher(about: Mapping[str, Any]) -> TeacherRef:
-    """The teacher of the highest score that a study's description names; its costs are None where it was recorded without them."""
-    known = {field.name for field in dataclasses.fields(TeacherRef)}
-    blank: dict[str, Any] = {"folder": "", "score": about.get("teacher_score")}
-    found = [TeacherRef(**blank | {name: item[name] for name in known & set(item)}) for item in about.get("teachers") or [{}]]
-    return max(found, key=lambda item: -math.inf if item.score is None else item.score)
+    @property
+    def ensemble_gain(self) -> float | None:
+        """What an ensemble scores above its best member; None where it is none."""
+        return None if not self.member_scores or self.score is None else self.score - max(self.member_scores)
 
 
 def study_limits(about: Mapping[str, Any]) -> Limits:

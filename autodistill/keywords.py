@@ -33,8 +33,9 @@ class SpaceKeywords(DatasetKeywords, total=False):
 
     space: str | None
     """the search space (default: the one shipped for the task; see `autodistill spaces`)."""
-    teacher: str | None
-    """a transformers model (hub id or folder), timm:NAME for images, or `random`: a control, not trained."""
+    teacher: str | Sequence[str]
+    """a transformers model (hub id or folder), timm:NAME for images, or `random`: a control, not trained; several times for teachers to
+    choose from."""
     max_params: int | str | None
     """students have at most so many parameters, or that share of the teacher's."""
     max_latency_ms: float | str | None
@@ -92,6 +93,8 @@ class RecommendKeywords(SpaceKeywords, total=False):
 class DistillKeywords(DatasetKeywords, total=False):
     """What `autodistill distill` is asked."""
 
+    teacher_scores: str | None
+    """a file of a teacher's scores of texts, in place of the recipe's teacher (default: the file that the study of the recipe had)."""
     seeds: int
     """students to train (default: 3)."""
     control: bool

@@ -9,17 +9,21 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from autodistill.errors import DataError
 from autodistill.events import Listen, SearchMessage
 from autodistill.facts import DatasetFacts, TeacherRef
 from autodistill.limits import Limits
-from autodistill.recipe import Teacher
+from autodistill.models.base import StudentModule
+from autodistill.recipe import Recipe, Teacher
 from autodistill.settings import DatasetSettings, SpaceSettings
 from autodistill.space import Space
-from autodistill.stages import Stage, match_scores, read_teacher_scores, store_outputs, tell_of_rows, train_teacher
+from autodistill.stages import Stage, match_scores, read_teacher_scores, store_outputs, tell_of_rows, tell_of_teachers, train_teacher
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import Dataset
-from autodistill.teacher.load import load_teacher, untrained_teacher
+from autodistill.tasks.scores import TeacherScores
+from autodistill.teacher.load import load_teacher, untrained_ensemble
 from autodistill.teacher.plan import Taps
+from autodistill.teachers import Teachers
 from autodistill.train.data import Opened, open_inputs
 from autodistill.train.feasible import Feasibilities, model_cost
 from autodistill.train.taps import space_taps
@@ -29,13 +33,13 @@ from autodistill.train.taps import space_taps
 class Prepared:
     """What `prepare` makes ready.
 
-    teachers: by the `teacher` part of the recipes; empty where none was fine-tuned. opened: the rows as each teacher reads them, what it
+    teachers: empty where none was fine-tuned. opened: the rows as each teacher reads them, what it
     says of them stored. feasible: holds an untrained student against the limits.
     """
 
     data: Dataset
     space: Space
-    teachers: dict[Teacher, TeacherRef]
+    teachers: Teachers
     opened: dict[Teacher, Opened]
     limits: Limits
     feasible: Feasibilities
@@ -61,25 +65,32 @@ def prepare(settings: SpaceSettings, tell: Listen, *, fine_tune: bool = True, ea
     """
     data = read_data(settings, tell)
     space = open_space(settings, data)
-    teachers: dict[Teacher, TeacherRef] = {}
-    costs: dict[Teacher, tuple[int, float]] = {}
+    is_share = isinstance(settings.max_params, str) or isinstance(settings.max_latency_ms, str)
+    teachers = measured = Teachers()
     if data.ref.teacher_scores is not None:  # it is stored as it is, and has no size
         space, teachers = teach_by_scores(data, space, data.ref.teacher_scores, tell)
         opened = open_taught(data, teachers, None, tell)
     elif fine_tune:
         teachers = teach(data, space.teachers(), settings.seed, tell)
         opened = open_taught(data, teachers, space_taps(space), tell)
-        costs = {part: model_cost(load_teacher(teachers[part].folder)[0], opened[part]) for part in opened}
-        teachers = {part: dataclasses.replace(ref, params=costs[part][0], latency_ms=costs[part][1]) for part, ref in teachers.items()}
+        teachers = measured = Teachers({part: _measured(ref, load_teacher(ref.folder)[0], opened[part]) for part, ref in teachers.items()})
+        tell_of_teachers(teachers, data.metric, tell)
     else:
         opened = {part: open_inputs(data, part, data.modality.source(part)) for part in space.teachers()}
-        if isinstance(settings.max_params, str) or isinstance(settings.max_latency_ms, str):
-            costs = {part: model_cost(untrained_teacher(data, part)[0], opened[part]) for part in opened}
+        if is_share:
+            blank = TeacherRef("", None)
+            measured = Teachers({part: _measured(blank, untrained_ensemble(data, part), inputs) for part, inputs in opened.items()})
     latency = settings.max_latency_ms if earlier is None or earlier.max_latency_ms is None else earlier.max_latency_ms
-    limits = Limits.asked(settings.max_params, latency, list(costs.values()))
-    if isinstance(settings.max_params, str) or isinstance(settings.max_latency_ms, str):
-        tell(SearchMessage(f"limits on the student: {limits.text()}"))
+    limits = Limits.asked(settings.max_params, latency, measured.costs)
+    if is_share:
+        tell(SearchMessage(f"limits on the student: {limits.text()} ({measured.shares(settings.max_params, settings.max_latency_ms)})"))
     return Prepared(data, space, teachers, opened, limits, Feasibilities(limits, opened))
+
+
+def _measured(ref: TeacherRef, model: StudentModule, opened: Opened) -> TeacherRef:
+    """A teacher with what it costs."""
+    params, latency = model_cost(model, opened)
+    return dataclasses.replace(ref, params=params, latency_ms=latency)
 
 
 def read_data(settings: DatasetSettings, tell: Listen, *, with_test: bool = False) -> Dataset:
@@ -97,18 +108,37 @@ def open_space(settings: SpaceSettings, data: Dataset) -> Space:
     return space.without_unlabelled() if data.unlabelled is None else space
 
 
-def teach(data: Dataset, parts: Iterable[Teacher], seed: int, tell: Listen) -> dict[Teacher, TeacherRef]:
+def teach(data: Dataset, parts: Iterable[Teacher], seed: int, tell: Listen) -> Teachers:
     """The teachers, each fine-tuned or found in the cache."""
-    return {part: train_teacher(data, part, seed, tell) for part in parts}
+    return Teachers({part: train_teacher(data, part, seed, tell) for part in parts})
 
 
-def teach_by_scores(data: Dataset, space: Space, path: str, tell: Listen) -> tuple[Space, dict[Teacher, TeacherRef]]:
+def teach_by_scores(data: Dataset, space: Space, path: str, tell: Listen) -> tuple[Space, Teachers]:
     """A file of scores as the teacher: the space without what reads more of a teacher than its logits, and what its teachers are then."""
     scores = read_teacher_scores(data, path, tell)
     left_out = space.needing_states()
     space = space.with_teacher_scores(scores.fingerprint)
     tell(SearchMessage(f"left out, as they read a teacher's states, which a file of scores does not have: {', '.join(left_out)}"))
-    return space, {part: match_scores(data, part, scores, tell) for part in space.teachers()}
+    return space, Teachers({part: match_scores(data, part, scores, tell) for part in space.teachers()})
+
+
+def with_scores(recipe: Recipe, scores: TeacherScores, path: str, tell: Listen) -> Recipe:
+    """A recipe whose teacher is a file of scores. path: the file.
+
+    Raises:
+        DataError: the recipe's teacher is another file.
+        RecipeError: the recipe reads more of its teacher than its logits.
+    """
+    if recipe.teacher.scores is None:
+        found = Recipe.parse(recipe.model_dump() | {"teacher": recipe.teacher.model_dump() | {"scores": scores.fingerprint}})
+        tell(SearchMessage(f"the scores in {path} stand for the recipe's teacher, which is not trained; the recipe's id is {found.id} now"))
+        return found
+    if recipe.teacher.scores != scores.fingerprint:
+        raise DataError(
+            f"{path} holds other scores (fingerprint {scores.fingerprint}) than those that the recipe {recipe.id} was made with "
+            f"({recipe.teacher.scores}); give that file, or remove `teacher.scores` from the recipe to distil from this one"
+        )
+    return recipe
 
 
 def open_taught(data: Dataset, teachers: Mapping[Teacher, TeacherRef], taps: Taps | None, tell: Listen) -> dict[Teacher, Opened]:

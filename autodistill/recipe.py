@@ -14,6 +14,7 @@ import functools
 import hashlib
 import json
 import operator
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -43,6 +44,7 @@ ADDED: dict[tuple[str, str], Any] = {
     ("teacher", "calibration"): "none",
     ("teacher", "image_size"): None,
     ("teacher", "scores"): None,
+    ("teacher", "members"): 1,
     ("student", "vocabulary"): "full",
     ("student", "pooling"): "model",
     ("objective.intermediate", "layers"): None,
@@ -66,6 +68,8 @@ Tokens = Literal["cls", "mean", "tokens"]
 Projection = Literal["linear", "mlp", "orthogonal", "none"]
 MixingKind = Literal["mixup", "cutmix"]
 UnlabelledChoice = Literal["all", "confident", "uncertain", "diverse", "random"]
+BY_EMBEDDINGS: UnlabelledChoice = "diverse"
+"""The choice of unlabelled rows that goes by the teacher's embeddings."""
 Stages = Literal["mixed", "unlabelled-labelled"]
 
 SHARED: dict[str, dict[str, Any]] = {
@@ -179,7 +183,32 @@ class Teacher(Part):
     texts."""
     scores: str | None = None
     """The fingerprint of a file of scores that stands for the teacher: then no network is trained or run, and `model` is only where the
-    students have their tokenizer and their start from."""
+    students have their tokenizer and their start from. Such a file has logits alone: no objective may read the teacher's states."""
+    members: Annotated[int, Field(ge=1, le=16)] | Annotated[tuple[str, ...], Field(min_length=2, max_length=16)] = 1
+    """An ensemble: a number of seeds of `model`, or the members' models, `model` first (one that comes again has another seed). Each is
+    trained as this part says. The logits are those of the mean of their probabilities (of scores the mean); tokens, states and attention
+    are the first member's (Lakshminarayanan et al. 2017)."""
+
+    @model_validator(mode="after")
+    def _members_fit(self) -> Self:
+        if self.member_models[0] != self.model:
+            raise ValueError(f"members begins with {self.member_models[0]!r}, and model is {self.model!r}; the first member is the model")
+        if self.max_steps == 0 and self.init == "pretrained" and len(set(self.member_models)) < len(self.member_models):
+            raise ValueError("members asks for several seeds of a model, and max_steps is 0: a probe is the same for every seed")
+        if self.scores is not None and self.members != 1:
+            raise ValueError("members makes an ensemble of networks, and a file of scores is the teacher; leave members out")
+        return self
+
+    @property
+    def member_models(self) -> tuple[str, ...]:
+        """The model of each member; `model` alone where it is no ensemble."""
+        return (self.model,) * self.members if isinstance(self.members, int) else self.members
+
+    @property
+    def title(self) -> str:
+        """What people call it: its model, `3 × model`, or `model + another`."""
+        counts = Counter(self.member_models)
+        return " + ".join(model if count == 1 else f"{count} × {model}" for model, count in counts.items())
 
 
 NONE: dict[str, Any] = {"kind": "none"}
@@ -273,6 +302,8 @@ class Recipe(Part):
         if isinstance(intermediate, TokenReading) and intermediate.tokens not in modality.token_forms:
             raise ValueError("objective.intermediate.tokens is 'cls', its default, which images do not have; set it to 'mean' or 'tokens'")
         training = self.training
+        if self.teacher.scores is not None:
+            self._reads_logits_alone()
         if training.unlabelled_share > 0 and not self.objective.terms:
             raise ValueError(
                 f"training.unlabelled_share is {training.unlabelled_share}, and no objective has a teacher in it: from it alone a student "
@@ -292,6 +323,19 @@ class Recipe(Part):
         if self.objective.label_smoothing > 0 and not target.has_label_smoothing:
             raise ValueError(f"objective.label_smoothing has no meaning for {self.task}; remove it or set it to 0")
         return self
+
+    def _reads_logits_alone(self) -> None:
+        for slot, part in self.objective.terms.items():
+            if part.spec.reads_states:
+                raise ValueError(
+                    f"objective.{slot}: {part.name!r} reads the teacher's states or embeddings, and a file of scores (teacher.scores) has "
+                    "logits alone; set it to 'none', or take a teacher network"
+                )
+        if self.training.unlabelled_choice == BY_EMBEDDINGS:
+            raise ValueError(
+                f"training.unlabelled_choice is {BY_EMBEDDINGS!r}, which goes by the teacher's embeddings, and a file of scores "
+                "(teacher.scores) has none; give 'all', 'confident', 'uncertain' or 'random'"
+            )
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as plain data: the components' classes are made from signatures, and stand in no module."""

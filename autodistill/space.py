@@ -15,11 +15,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
 from autodistill.components import check, specs
 from autodistill.domain import NONE, SOME, Scalar, holds, questions
 from autodistill.domain import Domain as Domain
 from autodistill.errors import RecipeError, SpaceError, not_allowed
-from autodistill.recipe import ADDED, SLOTS, Component, Recipe, Teacher
+from autodistill.recipe import ADDED, BY_EMBEDDINGS, SLOTS, Component, Recipe, Teacher
 from autodistill.records import Role
 from autodistill.task_types import TASKS, target_of
 from autodistill.yamlfile import Key, YamlFile, load_yaml, parse_yaml
@@ -154,6 +156,14 @@ class Space:
         domains = tuple(Domain("value", value, when=domain.when) for domain in self.parameters[path])
         return replace(self, parameters={**self.parameters, path: domains})
 
+    def with_teacher_models(self, models: Sequence[str]) -> Space:
+        """A copy of the space whose teachers are of these models: one, or a choice of several, of which the first is the default."""
+        space = self.fixed("teacher.model", models[0])
+        if len(models) == 1:
+            return space
+        domains = (Domain("choice", models[0], choices=tuple(models), when=domain.when) for domain in space.parameters["teacher.model"])
+        return replace(space, parameters={**space.parameters, "teacher.model": tuple(domains)})
+
     def fixed_later(self, part: str, values: Mapping[str, Any]) -> dict[str, Scalar]:
         """Fields of a recipe's part that were added later (`recipe.ADDED`), where the space holds them at one value for such a part.
 
@@ -192,11 +202,12 @@ class Space:
         for path, domains in self.parameters.items():
             slot, _, tag = path.rpartition(".")
             if slot in LEARNED and tag == "kind":
-                kept = [[kind for kind in domain.choices if _reads_logits_alone(slot, kind)] for domain in domains]
+                left_out, neutral = {kind for domain in domains for kind in domain.values if _reads_states(slot, kind)}, NONE
             elif path == "training.unlabelled_choice":
-                kept = [[choice for choice in domain.choices if choice != "diverse"] for domain in domains]
+                left_out, neutral = {BY_EMBEDDINGS}, "all"
             else:
                 continue
+            kept = [[value for value in domain.values if value not in left_out] or [neutral] for domain in domains]
             parameters[path] = tuple(_of_choices(domain, choices) for domain, choices in zip(domains, kept, strict=True))
         return replace(self, parameters=parameters)
 
@@ -204,32 +215,38 @@ class Space:
         """The objectives that its recipes can have and that read more of a teacher than its logits, by name, sorted."""
         found = set()
         for slot in LEARNED:
-            kinds = {kind for domain in self.parameters.get(f"{slot}.kind", ()) for kind in (domain.choices or (domain.default,))}
-            found |= {f"{slot.removeprefix('objective.')} {kind}" for kind in kinds if not _reads_logits_alone(slot, kind)}
+            kinds = {kind for domain in self.parameters.get(f"{slot}.kind", ()) for kind in domain.values}
+            found |= {f"{slot.removeprefix('objective.')} {kind}" for kind in kinds if _reads_states(slot, kind)}
         return sorted(found)
 
     def teachers(self) -> list[Teacher]:
-        """Every teacher that the space can ask for.
+        """Every teacher that the space can ask for, the default one first where its choices name their default first.
 
         Raises:
-            SpaceError: a teacher's parameter is a range, so they cannot be listed, let alone be trained once.
+            SpaceError: a teacher's parameter is a range or depends on other parts of the recipe, so they cannot be listed, let alone be
+                trained once; or one of them does not validate.
         """
-        combinations: list[dict[str, Any]] = [{}]
-        for path in self.parameters:
-            if path.startswith(TEACHER):
-                combinations = [{**values, **more} for values in combinations for more in self._teacher_values(path, values)]
-        fields = ({path.removeprefix(TEACHER): value for path, value in values.items()} for values in combinations)
-        return [Teacher.model_validate(values) for values in fields]
+        found: list[dict[str, Any]] = [{}]
+        for path, domains in self.parameters.items():
+            if not path.startswith(TEACHER):
+                continue
+            for domain in domains:
+                if domain.kind not in ("choice", "value") or not all(key.startswith(TEACHER) for key, _ in domain.when):
+                    raise SpaceError(
+                        f"space {self.name!r}: {path} must be `choice` or `value`, with conditions on the teacher alone: "
+                        "every teacher is trained before the trials"
+                    )
+            found = [values | chosen for values in found for chosen in _chosen(path, domains, values)]
+        try:
+            return [Teacher.model_validate({path.removeprefix(TEACHER): value for path, value in values.items()}) for values in found]
+        except ValidationError as cause:
+            problem = cause.errors()[0]
+            place = ".".join(["teacher", *map(str, problem["loc"])])
+            raise SpaceError(f"space {self.name!r} can make a teacher that does not validate: {place}: {problem['msg']}") from None
 
-    def _teacher_values(self, path: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """What a teacher's parameter can be where those above it have these values; nothing where no domain applies."""
-        known = {"task": self.task, **values}
-        for domain in self.parameters[path]:
-            if all(holds(known.get(key), allowed) for key, allowed in domain.when):
-                if domain.kind not in ("choice", "value"):
-                    raise SpaceError(f"space {self.name!r}: {path} must be `choice` or `value`: every teacher is trained before the trials")
-                return [{path: value} for value in (domain.choices if domain.kind == "choice" else (domain.default,))]
-        return [{}]
+    def teacher_of(self, model: str) -> Teacher:
+        """The first of the space's teachers of a model; the default one where it has none of it."""
+        return next((teacher for teacher in self.teachers() if teacher.model == model), self.defaults().teacher)
 
     def baselines(self, student: Component | None = None) -> dict[Role, Recipe]:
         """What a search must beat, all with one student (the defaults' own).
@@ -342,7 +359,8 @@ def _domain(file: YamlFile, key: Key, path: str, item: Any, task: str, above: Ma
         when.append((other, allowed))
     kind = kinds[0]
     if kind == "value":
-        return Domain("value", item["value"], when=tuple(when))
+        value = item["value"]
+        return Domain("value", tuple(value) if isinstance(value, list) else value, when=tuple(when))
     if kind in ("choice", "optional"):
         choices = item[kind]
         if not isinstance(choices, list) or not choices:
@@ -379,7 +397,7 @@ def _domain(file: YamlFile, key: Key, path: str, item: Any, task: str, above: Ma
 
 def _reachable(domains: Iterable[Domain], allowed: tuple[Scalar, ...]) -> bool:
     """Whether any of the values can come out of the domains: kinds that do not fit the task leave conditions that never hold."""
-    values = [value for domain in domains for value in domain.choices or (domain.default,)]
+    values = [value for domain in domains for value in domain.values]
     return any(domain.contains(value) for domain in domains for value in allowed) or any(holds(value, allowed) for value in values)
 
 
@@ -399,11 +417,17 @@ LEARNED = tuple(f"objective.{slot}" for slot in SLOTS)
 """The slots of a recipe whose objectives compare the student with its teacher."""
 
 
-def _reads_logits_alone(slot: str, kind: Scalar) -> bool:
-    """Whether an objective wants nothing of the teacher but its logits."""
-    if kind == NONE:
-        return True
-    return {name for name in specs(slot)[str(kind)].inputs if name.startswith("teacher_")} <= {"teacher_logits"}
+def _chosen(path: str, domains: Iterable[Domain], values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Each value that a path can have beside these, as a mapping; an empty one alone where none of its domains applies."""
+    for domain in domains:
+        if all(holds(values.get(key), allowed) for key, allowed in domain.when):
+            return [{path: value} for value in domain.choices or (domain.default,)]
+    return [{}]
+
+
+def _reads_states(slot: str, kind: Scalar) -> bool:
+    """Whether an objective of this kind reads more of a teacher than its logits."""
+    return kind != NONE and specs(slot)[str(kind)].reads_states
 
 
 def _of_choices(domain: Domain, choices: Sequence[Scalar]) -> Domain:

@@ -11,11 +11,13 @@ from autodistill.facts import TeacherRef
 from autodistill.recipe import Teacher
 from autodistill.tasks.base import Dataset
 from autodistill.tasks.scores import TeacherScores, read_scores
-from autodistill.teacher.finetune import ProbeProgress, TeacherProgress, finetune_teacher
+from autodistill.teacher.finetune import ProbeProgress, TeacherProgress
+from autodistill.teacher.members import trained_teacher
 from autodistill.teacher.outputs import OutputsProgress
 from autodistill.teacher.plan import Taps
 from autodistill.teacher.scored import scored_teacher
 from autodistill.teacher_verdict import teacher_warning
+from autodistill.teachers import Teachers, describe, short_name
 from autodistill.train.data import Opened, prepare_outputs
 
 
@@ -58,27 +60,29 @@ def train_teacher(data: Dataset, part: Teacher, seed: int, tell: Listen) -> Teac
         tell(StageProgress("teacher", now.step, now.steps, f"epoch {now.epoch} of {now.epochs}, loss {now.loss:.3f}{score}"))
 
     trains = part.init != "random"
-    with Stage(tell, "teacher", f"fine-tuning {part.model}" if trains else f"{part.model} with random weights") as stage:
-        found = finetune_teacher(data, part, seed, progress=progress)
+    with Stage(tell, "teacher", f"fine-tuning {part.title}" if trains else f"{part.title} with random weights") as stage:
+        found = trained_teacher(data, part, seed, progress=progress)
         done = ("probed" if part.max_steps == 0 else "fine-tuned") if trains else "left with random weights"
-        beside = {"its frozen probe": found.probe_score, "a linear model without it": found.linear_score}
-        listing = ", ".join(f"{name} {score:.4f}" for name, score in beside.items() if score is not None)
-        stage.end(
-            f"{part.model} {'found in the cache' if found.reused else done}, {data.metric} {found.score:.4f}"
-            f"{f' ({listing})' if listing else ''}"
+        ref = TeacherRef(
+            str(found.folder),
+            found.score,
+            probe_score=found.probe_score,
+            linear_score=found.linear_score,
+            temperature=found.temperature,
+            calibration_error=found.calibration_error,
+            calibration_error_before=found.calibration_error_before,
+            member_scores=found.member_scores,
         )
-    ref = TeacherRef(
-        str(found.folder),
-        found.score,
-        probe_score=found.probe_score,
-        linear_score=found.linear_score,
-        temperature=found.temperature,
-        calibration_error=found.calibration_error,
-        calibration_error_before=found.calibration_error_before,
-    )
-    if warning := teacher_warning(data.metric, ref):
+        stage.end(describe(f"{part.title} {'found in the cache' if found.reused else done}", data.metric, ref))
+    if warning := teacher_warning(data.metric, ref, name=short_name(part.title)):
         tell(SearchMessage(warning, "warning"))
     return ref
+
+
+def tell_of_teachers(teachers: Teachers, metric: str, tell: Listen) -> None:
+    """Tell how several teachers compare; of one its stage has told."""
+    if len(teachers) > 1:
+        tell(SearchMessage(f"{len(teachers)} teachers to choose from: {'; '.join(teachers.descriptions(metric))}"))
 
 
 def read_teacher_scores(data: Dataset, path: str, tell: Listen) -> TeacherScores:
@@ -110,5 +114,5 @@ def store_outputs(opened: Opened, part: Teacher, taps: Taps, tell: Listen) -> No
     def progress(now: OutputsProgress) -> None:
         tell(StageProgress("outputs", now.done, now.rows, ", ".join(now.kinds)))
 
-    with Stage(tell, "outputs", f"storing what {part.model} says of the training rows") as stage:
+    with Stage(tell, "outputs", f"storing what {part.title} says of the training rows") as stage:
         stage.end(prepare_outputs(opened, taps, progress))

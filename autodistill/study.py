@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from autodistill.errors import StudyError, not_allowed
-from autodistill.facts import TeacherRef, best_teacher, study_limits
+from autodistill.facts import TeacherRef, study_limits
 from autodistill.limits import Limits
 from autodistill.ranking import best_of, count, was_interrupted
 from autodistill.recipe import Recipe
 from autodistill.records import BASELINES, Role, TrialRecord, read_records, to_frame
 from autodistill.settings import SearchSettings
 from autodistill.study_folder import default_storage, read_about, study_names
+from autodistill.teachers import Teachers
 
 if TYPE_CHECKING:
     import optuna
@@ -75,7 +76,12 @@ class Study:
     @property
     def teacher(self) -> TeacherRef:
         """The best teacher."""
-        return best_teacher(self.about)
+        return self.teachers.best
+
+    @property
+    def teachers(self) -> Teachers:
+        """All teachers, by the `teacher` part of the recipes."""
+        return Teachers.of_study(self.about)
 
     @property
     def storage(self) -> str:

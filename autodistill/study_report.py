@@ -69,6 +69,18 @@ def summary(study: Study, seconds: Mapping[str, float]) -> dict[str, Any]:
         "teacher_score": study.teacher_score,
         "teacher_params": study.teacher.params,
         "teacher_latency_ms": study.teacher.latency_ms,
+        "teachers": [
+            {
+                "name": name,
+                "score": ref.score,
+                "probe_score": ref.probe_score,
+                "linear_score": ref.linear_score,
+                "ensemble_gain": ref.ensemble_gain,
+                "params": ref.params,
+                "latency_ms": ref.latency_ms,
+            }
+            for (part, ref), name in zip(study.teachers.items(), study.teachers.names.values(), strict=True)
+        ],
         "baselines": {role: scores.get(role) for role in BASELINES},
         "best": None
         if best is None

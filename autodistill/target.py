@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 BINS = 10
 """Bins that scores are stratified by (equally full ones), and whose entropy is a dataset feature (equally wide ones)."""
+LISTED = 20
+"""Classes that a model card lists."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,11 @@ class Target(ABC):
     def width(self) -> int:
         """The number of a model's outputs: C of logits (N, C)."""
         return len(self.outputs)
+
+    @property
+    @abstractmethod
+    def logits_note(self) -> str:
+        """What the logits of a model mean, in a sentence for its model card."""
 
     @abstractmethod
     def strata(self, labels: np.ndarray) -> np.ndarray:
@@ -190,6 +197,10 @@ class Target(ABC):
         """How sure logits (N, C) should be of labels (N,); None where a prediction has no probability."""
 
     @abstractmethod
+    def averaged(self, logits: Sequence[Tensor]) -> Tensor:
+        """What several models say together, (B, C), from the logits (B, C) of each."""
+
+    @abstractmethod
     def regressed(self, labels: np.ndarray) -> np.ndarray:
         """What a linear model is fitted to by squared error, (N, C) float64. labels: (N,)."""
 
@@ -226,6 +237,12 @@ class Classes(Target):
     def outputs(self) -> tuple[str, ...]:
         """One logit for each class."""
         return self.classes
+
+    @property
+    def logits_note(self) -> str:
+        """The first `LISTED` classes, numbered."""
+        shown = ", ".join(f"{number} {name}" for number, name in enumerate(self.classes[:LISTED]))
+        return f"Labels: {shown}{', … (config.json has all)' if self.width > LISTED else ''}."
 
     def strata(self, labels: np.ndarray) -> np.ndarray:
         """The classes."""
@@ -278,6 +295,13 @@ class Classes(Target):
 
         return calibrate(logits, labels)
 
+    def averaged(self, logits: Sequence[Tensor]) -> Tensor:
+        """The logarithm of the mean of their probabilities, in float32 (Lakshminarayanan et al. 2017, section 2.4)."""
+        import torch
+
+        likelihoods = torch.stack([each.float().log_softmax(dim=-1) for each in logits])
+        return likelihoods.logsumexp(dim=0) - math.log(len(logits))
+
     def regressed(self, labels: np.ndarray) -> np.ndarray:
         """A column for each class, with 1 and −1."""
         return np.where(labels[:, None] == np.arange(self.width)[None, :], 1.0, -1.0)
@@ -312,6 +336,7 @@ class Scores(Target):
     problem_type = "regression"
     classes = None
     outputs = ("score",)
+    logits_note = "The logit is the score, in the units of the data."
 
     @classmethod
     def of(cls, classes: Sequence[str] | None) -> Self:
@@ -364,6 +389,12 @@ class Scores(Target):
     def calibrated(self, logits: np.ndarray, labels: np.ndarray) -> Calibration | None:
         """A score has no probability."""
         return None
+
+    def averaged(self, logits: Sequence[Tensor]) -> Tensor:
+        """The mean of their scores, in float32."""
+        import torch
+
+        return torch.stack([each.float() for each in logits]).mean(dim=0)
 
     def regressed(self, labels: np.ndarray) -> np.ndarray:
         """The scores as a column."""

@@ -13,11 +13,11 @@ _LINEAR, _PROBE, _STUDENT = (
 )
 
 
-def teacher_warning(metric: str, teacher: TeacherRef, student_score: float | None = None) -> str | None:
+def teacher_warning(metric: str, teacher: TeacherRef, student_score: float | None = None, name: str = "") -> str | None:
     """A sentence, with the way out, where a teacher is below a linear model, its own probe or a student that had none; else None.
 
     All scores are on the validation split, in the dataset's metric, and higher is better. student_score: of the student without a teacher
-    (the baseline `no_kd`), where it has been trained.
+    (the baseline `no_kd`), where it has been trained. name: of the teacher, where there may be several.
     """
     if teacher.score is None or not math.isfinite(teacher.score):
         return None
@@ -26,7 +26,7 @@ def teacher_warning(metric: str, teacher: TeacherRef, student_score: float | Non
     if not above:
         return None
     listing = " and ".join(f"{name} ({score:.4f})" for name, score in sorted(above.items(), key=lambda item: -item[1]))
-    return f"The teacher ({metric} {teacher.score:.4f}) knows less than {listing}: {_way_out(set(above))}"
+    return f"The teacher {f'{name} ' if name else ''}({metric} {teacher.score:.4f}) knows less than {listing}: {_way_out(set(above))}"
 
 
 def _way_out(above: set[str]) -> str:

@@ -14,7 +14,7 @@ import jinja2
 import plotly.graph_objects as go
 from markupsafe import Markup
 
-from autodistill.facts import TeacherRef, best_teacher, study_epochs, study_limits
+from autodistill.facts import study_epochs, study_limits
 from autodistill.limits import Limits
 from autodistill.option import QUESTION
 from autodistill.ranking import count, rank, was_interrupted
@@ -24,6 +24,7 @@ from autodistill.report import measures, texts
 from autodistill.report.answer import answer
 from autodistill.report.leaderboard import Row, data_reading, failures, rows, verdict
 from autodistill.settings import SearchSettings
+from autodistill.teachers import Teachers, describe, short_name
 
 from . import FIGURES, costs, style
 
@@ -71,8 +72,8 @@ def render_subject(study: Subject) -> str:
     """The page of a study. The template and the figures escape every name from outside."""
     records, limits = study.records, study.limits
     stages = stage_seconds(study.about)
-    teacher = best_teacher(study.about)
-    leaderboard = rows(records, limits, teacher, stages.get("teacher"))
+    teachers = Teachers.of_study(study.about)
+    leaderboard = rows(records, limits, teachers, stages.get("teacher"))
     best = next(iter(rank(records, limits)), None)
     figures = {name: figure(records, limits) for name, figure in FIGURES.items() if name != "time"}
     figures["time"] = costs.time(records, limits, stages)
@@ -85,7 +86,7 @@ def render_subject(study: Subject) -> str:
         verdict=f"{verdict(records, limits)} {reading}".rstrip(),
         data_reading=reading,
         has_data_curve=any(record.role == "fewer_rows" for record in records),
-        facts=_facts(best, records, teacher),
+        facts=_facts(best, records, teachers),
         rows=[_cells(row) for row in leaderboard],
         metric=texts.clean(records[0].metric) if records else "score",
         figures={name: draw(name, figure) for name, figure in figures.items()},
@@ -137,7 +138,7 @@ def _cells(row: Row) -> dict[str, Any]:
     return {
         "trial": "" if row.trial is None else str(row.trial), "name": row.name, "score": texts.score(row.score),
         "retention": texts.percent(row.retention), "params": texts.params(row.params), "latency": texts.latency(row.latency_ms),
-        "seconds": texts.duration(row.seconds), "student": row.student if row.trial is not None else row.student.rpartition("/")[2],
+        "seconds": texts.duration(row.seconds), "student": row.student if row.trial is not None else short_name(row.student),
         "objective": row.objective, "best": row.is_best, "teacher": row.trial is None,
     }  # fmt: skip
 
@@ -147,7 +148,7 @@ def _overview(study: Subject) -> dict[str, str]:
     at_most = f", of at most {texts.plural(epochs, 'epoch')} each" if epochs else ""
     overview = {
         "dataset": f"{data['name']}: {data['task']}, {data['train_rows']:,} training rows",
-        "teacher": _teacher(study.about),
+        **_teachers(study.about),
         "limits on the student": _limits(study),
         "trials": f"{settings.trials} beside the baselines{at_most}",
     }
@@ -160,25 +161,24 @@ def _overview(study: Subject) -> dict[str, str]:
 
 
 def _limits(study: Subject) -> str:
-    text = " and ".join(f"{share} of its {name}" for name, share in _shares(study.settings).items())
-    return study.limits.text() + (f" (beside the teacher: {text})" if text else "")
+    text = Teachers.of_study(study.about).shares(study.settings.max_params, study.settings.max_latency_ms)
+    return study.limits.text() + (f" (beside the teacher: {texts.clean(text)})" if text else "")
 
 
-def _shares(settings: SearchSettings) -> dict[str, str]:
-    """The limits that were set as shares of the teacher's own, in the command line's form."""
-    limits = {"parameters": settings.max_params, "latency": settings.max_latency_ms}
-    return {name: limit for name, limit in limits.items() if isinstance(limit, str)}
+def _teachers(about: Mapping[str, Any]) -> dict[str, str]:
+    """The lines of a page's head that describe the teachers, one each; its name alone where only its score is known."""
+    teachers, metric = Teachers.of_study(about), texts.clean(str(about["dataset"].get("metric", "score")))
+    if len(teachers) < 2:
+        lines = [describe(name, metric, teachers[part]) if teachers[part].is_compared else name for part, name in teachers.names.items()]
+        return {"teacher": texts.clean(", ".join(lines)) or "not recorded"}
+    return {f"teacher {number}": texts.clean(line) for number, line in enumerate(teachers.descriptions(metric), 1)}
 
 
-def _teacher(about: Mapping[str, Any]) -> str:
-    models = [str(item.get("model", "")) for item in about.get("teachers", [])]
-    return texts.clean(", ".join(dict.fromkeys(models))) or "not recorded"
-
-
-def _facts(best: TrialRecord | None, records: Sequence[TrialRecord], teacher: TeacherRef) -> list[tuple[str, str, str]]:
+def _facts(best: TrialRecord | None, records: Sequence[TrialRecord], teachers: Teachers) -> list[tuple[str, str, str]]:
     """The numbers at the top of the page: value, what it is, and a remark."""
     if best is None or best.score is None:
         return []
+    teacher = teachers.of(best.recipe)
     seeds = next(item for item in measures.by_recipe(records) if item.record.recipe_id == best.recipe_id)
     spread = "one seed" if seeds.spread is None else f"± {seeds.spread:.4f} over {len(seeds.scores)} seeds"
     facts = [(texts.score(seeds.mean), f"{texts.clean(best.metric)} on validation", spread)]

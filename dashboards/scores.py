@@ -13,6 +13,7 @@ from autodistill.limits import Limits
 from autodistill.ranking import rank
 from autodistill.records import BASELINES, FOLLOWING, Role, TrialRecord
 from autodistill.report import measures, texts
+from autodistill.teachers import short_name
 
 from . import style
 
@@ -79,14 +80,14 @@ def _against(records: Sequence[TrialRecord], limits: Limits, cost: Cost, title: 
     if border is not None:
         style.limit(figure, float(border), high, f"limit {words(border)}")  # type: ignore[arg-type]
     scores = {item.trial: seeds[item.trial].mean if item.trial in seeds else float(item.score or 0.0) for item in drawn}
-    teacher = _teacher(records)
+    teachers = _teachers(records)
     shown = [scores[item.trial] for item in drawn if item.state == "complete"] or list(scores.values())
-    below = _focus(figure, list(scores.values()), [*shown, *([teacher] if teacher is not None else [])])
+    below = _focus(figure, list(scores.values()), [*shown, *teachers.values()])
     figure.update_yaxes(title=style.escape(records[0].metric, 40) + " (validation)")
     if below:
         style.corner(figure, f"{texts.plural(below, 'stopped trial')} below the frame")
-    if teacher is not None:
-        style.level(figure, teacher, f"teacher {texts.score(teacher)}")
+    for name, level in teachers.items():
+        style.level(figure, level, name)
     axis = "parameters (log scale)" if cost == "params" else "latency for one row (ms, log scale)"
     figure.update_xaxes(title=axis, type="log", range=[math.log10(low), math.log10(high)], **_ticks(low, high, cost))
     return figure
@@ -144,9 +145,15 @@ def _role(role: Role) -> str:
     return texts.ROLES.get(role, role)
 
 
-def _teacher(records: Sequence[TrialRecord]) -> float | None:
-    scores = [item.teacher_score for item in records if item.teacher_score is not None and math.isfinite(item.teacher_score)]
-    return max(scores, default=None)
+def _teachers(records: Sequence[TrialRecord]) -> dict[str, float]:
+    """The scores of the teachers that the trials had, by what their lines say: their model where there are several."""
+    taught = [item for item in records if item.teacher_score is not None and math.isfinite(item.teacher_score)]
+    scores = {(str(item.recipe.get("teacher", {}).get("model", "")), float(item.teacher_score or 0.0)) for item in taught}
+    several = len(scores) > 1
+    return {
+        f"teacher {short_name(model)[:30] + ' ' if several else ''}{texts.score(score)}": score
+        for model, score in sorted(scores, key=lambda item: -item[1])
+    }
 
 
 def curves(records: Sequence[TrialRecord], limits: Limits = Limits()) -> go.Figure:  # noqa: B008
@@ -178,9 +185,8 @@ def curves(records: Sequence[TrialRecord], limits: Limits = Limits()) -> go.Figu
         colour = style.VERMILION if item.trial == best else style.ROLES[item.role][0]
         name = f"best, trial {item.trial}" if item.trial == best else _role(item.role)
         _lines(figure, [item], name, colour, 1.0, 2.6 if item.trial == best else 1.8, "solid" if item.trial == best else "dash")
-    teacher = _teacher(records)
-    if teacher is not None:
-        style.level(figure, teacher, f"teacher {texts.score(teacher)}")
+    for name, level in _teachers(records).items():
+        style.level(figure, level, name)
     last = max(item.curve[-1].epoch for item in with_points)
     figure.update_xaxes(title="epoch", dtick=1 if last <= 12 else None, range=[0.85, last + 0.15])
     figure.update_yaxes(title=style.escape(records[0].metric, 40) + " (validation)")

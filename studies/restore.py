@@ -17,7 +17,7 @@ import optuna
 from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
 from autodistill.errors import AutodistillError, StudyError
-from autodistill.facts import DatasetFacts, TeacherRef, study_epochs, study_limits
+from autodistill.facts import DatasetFacts, study_epochs, study_limits
 from autodistill.limits import Limits
 from autodistill.optuna_storage.open import close_storage, open_storage
 from autodistill.recipe import Recipe
@@ -28,6 +28,7 @@ from autodistill.space import Space
 from autodistill.study import Study
 from autodistill.study_folder import default_storage, write_about
 from autodistill.task_types import modality_name
+from autodistill.teachers import Teachers
 from autodistill.tuning.run import about_search
 from autodistill.tuning.sampler import chooser
 from autodistill.tuning.translate import Plan
@@ -55,8 +56,9 @@ def restore(entry: RecordedStudy, work: Path) -> Study:
     if settings.folder.exists():
         raise StudyError(f"{settings.folder} exists; a study is only restored where there is none")
     facts = DatasetFacts(entry.dataset, entry.fingerprint, entry.task, entry.metric, entry.train_rows)
-    known = {name: entry.about["teachers"][0].get(name) for name in ("score", "params", "latency_ms")}
-    plan = Plan(settings, facts, {teacher: TeacherRef("", **known)}, {}, limits, epochs)
+    known = Teachers.of_study(entry.about)
+    parts = dict.fromkeys(Recipe.parse(record.recipe).teacher for record in entry.records)
+    plan = Plan(settings, facts, Teachers({part: known.get(part, known.best) for part in parts}), {}, limits, epochs)
     settings.folder.mkdir(parents=True)
     storage = open_storage(default_storage(settings.folder))
     study = optuna.create_study(study_name=settings.study, storage=storage, direction="maximize")

@@ -94,7 +94,13 @@ def make_study(studies: Path, records: list[TrialRecord], name: str = "s", stora
     folder = studies / name
     folder.mkdir(parents=True)
     settings = SearchSettings(dataset="d", study=name, studies_dir=str(studies), storage=storage, **asked)
-    about = {"schema": SCHEMA, "study": name, "settings": settings.to_dict(), "teacher_score": 0.9}
+    about = {
+        "schema": SCHEMA,
+        "study": name,
+        "settings": settings.to_dict(),
+        "teacher_score": 0.9,
+        "teachers": [{"model": "big", "score": 0.9}],
+    }
     about["dataset"] = {"name": "d", "task": "text-classification", "train_rows": 10}
     write_about(folder, about)
     write_records(records, folder / "trials.parquet")

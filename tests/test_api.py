@@ -151,8 +151,8 @@ def test_the_command_prints_one_json_object_and_keeps_the_limits(asked: dict[str
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert set(found) == {
-        "study", "folder", "storage", "teacher_score", "teacher_params", "teacher_latency_ms", "baselines", "best", "importance",
-        "counts", "recommended", "seconds",
+        "study", "folder", "storage", "teacher_score", "teacher_params", "teacher_latency_ms", "teachers", "baselines", "best",
+        "importance", "counts", "recommended", "seconds",
     }  # fmt: skip
     assert {role for role, score in found["baselines"].items() if score is not None} == {"no_kd", "plain_kd", "defaults"}
     assert found["best"]["params"] <= 2500

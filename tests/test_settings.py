@@ -279,3 +279,18 @@ def test_files_that_are_named_are_checked_before_the_dataset_is_read(tmp_path: P
         SearchSettings(dataset="d", teacher_scores="scores.csv", max_params="1/7.5").check()
     with pytest.raises(RecipeError, match=r"there is no file .*mine\.yaml"):
         SearchSettings(dataset="d", recipes=str(tmp_path / "mine.yaml")).check()
+
+
+def test_teachers_are_one_or_several() -> None:
+    assert SearchSettings(dataset="d").teacher == ()
+    assert SearchSettings(dataset="d", teacher="a").teacher == ("a",)
+    several = SearchSettings(dataset="d", teacher=["a", "b"])
+    assert several.teacher == ("a", "b")
+    assert "--teacher a --teacher b" in several.command_line()
+    assert SearchSettings.from_dict(several.to_dict()) == several
+    with pytest.raises(UsageError, match="teacher names 'a' twice"):
+        SearchSettings(dataset="d", teacher=["a", "b", "a"]).check()
+    with pytest.raises(UsageError, match="`random` beside other teachers"):
+        SearchSettings(dataset="d", teacher=["a", "random"]).check()
+    with pytest.raises(UsageError, match="a model that has learned something"):
+        RecommendSettings(dataset="d", teacher=["a", "random"])

@@ -144,6 +144,30 @@ def test_teachers_are_listed(path: Path) -> None:
         Space.load(str(path), "text-classification").teachers()
 
 
+def test_a_teachers_fields_may_depend_on_its_model(path: Path) -> None:
+    rates = "  teacher.learning_rate:\n    - {value: 2.0e-5, when: {teacher.model: n}}\n    - {value: 1.0e-4, when: {teacher.model: m}}\n"
+    path.write_text(SMALL.replace("{value: m}", "{choice: [m, n, o]}") + rates)
+    space = Space.load(str(path), "text-classification")
+    teachers = space.teachers()
+    assert [(teacher.model, teacher.learning_rate) for teacher in teachers] == [("m", 1e-4), ("n", 2e-5), ("o", 5e-5)]
+    rng = random.Random(0)
+    assert {space.sample(rng).teacher for _ in range(50)} == set(teachers)
+    assert space.teacher_of("n") == teachers[1]
+    assert space.teacher_of("another") == teachers[0]
+    path.write_text(SMALL + "  teacher.epochs: {value: 1, when: {student.family: cnn}}\n")
+    with pytest.raises(SpaceError, match=r"teacher\.epochs must be .* with conditions on the teacher alone"):
+        Space.load(str(path), "text-classification").teachers()
+
+
+def test_several_teachers_are_a_choice_and_the_first_is_the_default(path: Path) -> None:
+    space = Space.load(str(path), "text-classification").with_teacher_models(["x", "y"])
+    assert [teacher.model for teacher in space.teachers()] == ["x", "y"]
+    assert space.defaults().teacher.model == "x"
+    assert {"teacher.model": "y"}.items() <= space.encode(Recipe.parse(space.defaults().model_dump() | {"teacher": {"model": "y"}})).items()
+    one = Space.load(str(path), "text-classification").with_teacher_models(["y"])
+    assert one.to_dict() == space.fixed("teacher.model", "y").to_dict()
+
+
 def test_a_teachers_settings_can_depend_on_its_model(path: Path) -> None:
     rates = "  teacher.learning_rate: [{value: 0.1, when: {teacher.model: n}}, {value: 0.2}]\n"
     path.write_text(SMALL.replace("{value: m}", "{choice: [m, n]}") + rates)

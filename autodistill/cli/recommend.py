@@ -16,6 +16,7 @@ from autodistill.errors import UsageError
 from autodistill.option import KEPT, setting
 from autodistill.report import texts
 from autodistill.settings import RecommendSettings, SearchSettings
+from autodistill.teachers import short_name
 from autodistill.values import FLAG, TEXT
 
 if TYPE_CHECKING:
@@ -119,12 +120,14 @@ def show(advice: Advice, written: list[Path], asked: RecommendSettings) -> None:
     console.print(f"{advice.dataset}: {advice.task}, {advice.train_rows:,} training rows, {advice.metric}", markup=False, highlight=False)
     for warning in advice.warnings:
         console.print(f"Beware: {warning}.", style="yellow", markup=False, highlight=False)
+    several = len({item.recipe.teacher for item in advice.recipes}) > 1
     lines = []
     for place, (item, seconds) in enumerate(zip(advice.recipes, advice.seconds, strict=True)):
         low, high = item.interval
         interval = "unknown" if math.isinf(low) or math.isinf(high) else f"{low:.1%} to {high:.1%}"
         costs = texts.params(item.params), texts.latency(item.latency_ms), texts.duration(seconds)
-        lines.append((str(place + 1), mix(item), f"{item.retention:.1%}", interval, *costs, item.reasons))
+        of = f", of {short_name(item.recipe.teacher.title)}" if several else ""
+        lines.append((str(place + 1), mix(item) + of, f"{item.retention:.1%}", interval, *costs, item.reasons))
     console.print()
     console.print(listing(("", "recipe", "retention", "80% interval", "parameters", "latency", "training", "why"), lines))
     console.print()

@@ -128,7 +128,7 @@ def _show(asked: SearchSettings, study: Study, progress: Progress, out: TextIO) 
     records = study.trial_records
     teacher = progress.stages.get("teacher")
     trained = teacher.seconds if teacher is not None and teacher.total else None  # without progress it was there already
-    found = rows(records, study.limits, study.teacher, trained)
+    found = rows(records, study.limits, study.teachers, trained)
     console.print()
     console.print(table(found, records[0].metric, console.width))
     console.print()

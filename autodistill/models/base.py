@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from autodistill.errors import UsageError
+from autodistill.task_types import modality_of
 
 
 class Batch(ABC):
@@ -185,6 +186,11 @@ class StudentContext:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "special", tuple(self.special))  # from JSON it comes as a list, which cannot be hashed
+
+    @property
+    def pairs(self) -> bool:
+        """Whether a row has two texts, which are compared."""
+        return modality_of(self.task).texts > 1
 
 
 def pick_device(device: str = "auto") -> torch.device:

@@ -23,7 +23,6 @@ from autodistill.models.teacher_weights import reduced_words, teacher_folder
 from autodistill.models.used_rows import UsedRows
 from autodistill.models.vocabulary import EMBEDDING_STD, TrimmedEmbedding, embedding_from
 from autodistill.models.writing import WEIGHTS, write_json, write_loader, write_weights
-from autodistill.task_types import modality_of
 
 HASH = (1_640_531_527, 1_093_470_553, 805_459_861)
 PRIME = 2**31 - 1
@@ -169,8 +168,7 @@ class StaticFamily(TextFamily):
         table = _completed(pieces, buckets if ngrams > 1 else 0)
         # Padding is left out by the mask; where rows are mixed, its place holds the partner's words.
         special = tuple(token for token in context.special if token != context.pad_id)
-        pairs = modality_of(context.task).texts == 2
-        return Static(table, context.vocab_size, special, ngrams, hidden_size, dropout, context.outputs, pairs)
+        return Static(table, context.vocab_size, special, ngrams, hidden_size, dropout, context.outputs, context.pairs)
 
     def word_table(self, student: Static) -> nn.Embedding:
         """The table."""

@@ -106,24 +106,28 @@ class Recommender:
         return list(candidates.values())
 
     def _recorded(self, space: Space) -> Counter[Recipe]:
-        """The recorded recipes that fit the space's task, with how many studies of its modality hold each. They get the space's teacher,
-        budget and use of unlabelled rows; and its students' fields that were added after they were recorded.
+        """The recorded recipes that fit the space's task, with how many studies of its modality hold each. They get the space's budget and
+        use of unlabelled rows, and its teacher: of several the one of the recorded model, else the default; and its students' fields that
+        were added after they were recorded.
         """
         defaults = space.defaults().model_dump()
         budget = {name: defaults["training"][name] for name in ("epochs", "steps")}
         unlabelled = {name: value for name, value in defaults["training"].items() if name.startswith("unlabelled") or name == "stages"}
+        teachers: dict[str, dict] = {}
         recorded: Counter[Recipe] = Counter()
         for study in self.studies:
             if modality_name(study.task) != modality_name(space.task):
                 continue
             own = set()
             for record in study.records:
-                training = record.recipe["training"] | budget
+                training, model = record.recipe["training"] | budget, record.recipe["teacher"]["model"]
+                if model not in teachers:
+                    teachers[model] = space.teacher_of(model).model_dump()
                 used_some = training.get("unlabelled_share", 0.0) > 0
                 if not unlabelled["unlabelled_share"] or (not used_some and record.recipe["objective"]["prediction"]["kind"] != "none"):
                     training |= unlabelled  # one that was recorded with unlabelled rows has its own way with them
                 student = space.fixed_later("student", record.recipe["student"]) | record.recipe["student"]
-                parts = {"teacher": defaults["teacher"], "student": student, "training": training}
+                parts = {"teacher": teachers[model], "student": student, "training": training}
                 with suppress(RecipeError):  # a kind that does not fit this task
                     own.add(Recipe.parse(record.recipe | {"task": space.task, **parts}))
             recorded.update(sorted(own, key=lambda recipe: recipe.id))

@@ -17,6 +17,7 @@ from autodistill.limits import Limits
 from autodistill.ranking import rank, was_interrupted
 from autodistill.records import BASELINES, TrialRecord
 from autodistill.report import texts
+from autodistill.teachers import Teachers
 
 SHOWN = 5
 """How many trials are listed beside the baselines and the teacher."""
@@ -24,7 +25,7 @@ SHOWN = 5
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the leaderboard: the teacher (trial None), or a complete trial."""
+    """A line of the leaderboard: a teacher (trial None), or a complete trial."""
 
     name: str
     trial: int | None
@@ -38,10 +39,10 @@ class Row:
     is_best: bool = False
 
 
-def rows(records: Sequence[TrialRecord], limits: Limits, teacher: TeacherRef, teacher_seconds: float | None) -> list[Row]:
-    """The teacher, then the best trials and all baselines, best first; baselines without a score come last.
+def rows(records: Sequence[TrialRecord], limits: Limits, teachers: Teachers, teacher_seconds: float | None) -> list[Row]:
+    """The teachers, then the best trials and all baselines, best first; baselines without a score come last.
 
-    teacher_seconds: how long its training took; None where an earlier search trained it.
+    teacher_seconds: how long all teachers' training took; None where an earlier search trained them.
     """
     ranked = rank(list(records), limits)
     trials = [record for record in ranked if record.role not in BASELINES][:SHOWN]
@@ -50,20 +51,26 @@ def rows(records: Sequence[TrialRecord], limits: Limits, teacher: TeacherRef, te
         [*trials, *(item for item in baselines if counted_score(item) is not None)], key=lambda item: (-(item.score or 0.0), item.trial)
     )
     listed = scored + [item for item in baselines if counted_score(item) is None]
-    trial_rows = [_row(record, bool(ranked) and record.trial == ranked[0].trial, limits) for record in listed]
+    names = teachers.names
+    trial_rows = [_row(record, bool(ranked) and record.trial == ranked[0].trial, limits, teachers) for record in listed]
+    seconds = teacher_seconds if len(teachers) == 1 else None  # of each alone it is not known
+    return [*(_teacher_row(ref, texts.clean(names[part]), seconds) for part, ref in teachers.items()), *trial_rows]
+
+
+def _teacher_row(teacher: TeacherRef, name: str, seconds: float | None) -> Row:
     share = 1.0 if teacher.score is not None and math.isfinite(teacher.score) and teacher.score > 0 else None
-    model = str(records[0].recipe.get("teacher", {}).get("model", "")) if records else ""
-    costs = teacher.params, teacher.latency_ms, teacher_seconds
-    return [Row("teacher", None, teacher.score, share, *costs, texts.clean(model), ""), *trial_rows]
+    return Row("teacher", None, teacher.score, share, teacher.params, teacher.latency_ms, seconds, name, "")
 
 
-def _row(record: TrialRecord, is_best: bool, limits: Limits) -> Row:
+def _row(record: TrialRecord, is_best: bool, limits: Limits, teachers: Teachers) -> Row:
     name = texts.ROLES[record.role]
     if record.state != "complete":
         name += " (failed)" if record.state == "fail" else f" ({record.state})"
     elif not limits.check(record.params, record.latency_ms).feasible:
         name += " (over the limit)"
     student, objective = texts.student(record.recipe), texts.objective(record.recipe)
+    if len(teachers) > 1 and objective != texts.UNDISTILLED:
+        objective += f", of {texts.clean(teachers.name_of(record.recipe))}"
     costs = record.params, record.latency_ms, record.seconds
     value = counted_score(record)
     return Row(name, record.trial, value, record.retention if value is not None else None, *costs, student, objective, is_best)

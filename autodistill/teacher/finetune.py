@@ -44,6 +44,7 @@ class FinetunedTeacher:
     probe_score: of the frozen encoder's probe; None where the recipe asks for none. linear_score: of a linear model without an encoder
     (rivals.py); None of a random teacher. temperature: by which its logits were divided. calibration_error, calibration_error_before: the
     expected calibration error on the validation split, with and without that; None for scores.
+    member_scores: of an ensemble's members, on the same rows.
     """
 
     folder: Path
@@ -58,6 +59,7 @@ class FinetunedTeacher:
     temperature: float = 1.0
     calibration_error: float | None = None
     calibration_error_before: float | None = None
+    member_scores: tuple[float, ...] = ()
 
 
 def finetune_teacher(
@@ -85,15 +87,16 @@ def finetune_teacher(
         DivergedError: the loss is not finite.
         RunError: the cache cannot be written.
     """
+    assert teacher.members == 1, "an ensemble is trained by trained_teacher"
     teacher = _in_full(teacher, len(dataset.train))
     fields = json.dumps(_fields(teacher), sort_keys=True)
     key = digest("teacher-1", dataset.fingerprint, dataset.metric, fields, str(seed), source_fingerprint(dataset, teacher))
     folder = cache_folder() / "teachers" / key
-    found = _kept(folder)
+    found = kept_teacher(folder)
     if found is not None:
         return found
     with lock(folder):
-        found = _kept(folder)
+        found = kept_teacher(folder)
         if found is not None:
             return found
         start = time.perf_counter()
@@ -114,19 +117,21 @@ def finetune_teacher(
         with new_folder(folder) as aside:
             save_teacher(model.cpu(), tokenizer, dataset, teacher, aside)
             (aside / "teacher.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
-    return _described(folder, about, reused=False)
+    return described(folder, about, reused=False)
 
 
-def _kept(folder: Path) -> FinetunedTeacher | None:
+def kept_teacher(folder: Path) -> FinetunedTeacher | None:
+    """The trained teacher in a folder of the cache; None where there is none yet."""
     if not folder.exists():
         return None
-    return _described(folder, json.loads((folder / "teacher.json").read_text(encoding="utf-8")), reused=True)
+    return described(folder, json.loads((folder / "teacher.json").read_text(encoding="utf-8")), reused=True)
 
 
-def _described(folder: Path, about: dict[str, Any], reused: bool) -> FinetunedTeacher:
+def described(folder: Path, about: dict[str, Any], reused: bool) -> FinetunedTeacher:
     """What teacher.json says; teachers from before a field was added have its default."""
     names = {field.name for field in dataclasses.fields(FinetunedTeacher)} - {"folder", "reused"}
-    return FinetunedTeacher(folder, reused=reused, **{name: about[name] for name in names & set(about)})
+    found = {name: about[name] for name in names & set(about)}
+    return FinetunedTeacher(folder, reused=reused, **found | {"member_scores": tuple(found.get("member_scores", ()))})
 
 
 def _in_full(teacher: Teacher, rows: int) -> Teacher:

@@ -1,7 +1,14 @@
-"""Teachers as modules: from their source to be trained, and from the folder that a trained one is kept in."""
+"""Teachers as modules: from their source to be trained, and from the folder that a trained one is kept in.
+
+An ensemble's folder holds the files of its first member, the other members' folders under members/, and ensemble.json.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +19,13 @@ from autodistill.models.timm import TimmModel
 from autodistill.models.transformer import Transformer
 from autodistill.recipe import Teacher
 from autodistill.storage import digest, file_fingerprint
+from autodistill.task_types import modality_of, target_of
 from autodistill.tasks.base import Dataset, Split
 from autodistill.teacher import image, text
+from autodistill.teacher.ensemble import Ensemble
+
+ENSEMBLE, MEMBERS = "ensemble.json", "members"
+"""An ensemble's own file, and the folder of its members after the first."""
 
 
 def source_fingerprint(dataset: Dataset, teacher: Teacher) -> str:
@@ -45,13 +57,64 @@ def save_teacher(model: StudentModule, tokenizer: Any, dataset: Dataset, teacher
         text.save(model, tokenizer, folder)
 
 
+def member_teachers(teacher: Teacher) -> list[Teacher]:
+    """The members of an ensemble, each as a teacher of its own; the teacher itself where it is none."""
+    return [teacher.model_copy(update={"model": model, "members": 1}) for model in teacher.member_models]
+
+
+def untrained_ensemble(dataset: Dataset, teacher: Teacher) -> StudentModule:
+    """The module of a teacher or an ensemble that has learned nothing yet, for what it costs.
+
+    Raises:
+        ModelError: a model is not to be had or does not fit.
+    """
+    members = member_teachers(teacher)
+    models = [untrained_teacher(dataset, member)[0] for member in members]
+    if len(models) == 1:
+        return models[0]
+    placed = [(member, dataset.modality.source(member)) for member in members]
+    return Ensemble(models, dataset.target, [dataset.modality.rereader(placed[0], other) for other in placed[1:]])
+
+
+def save_ensemble(task: str, members: Sequence[tuple[Teacher, Path]], folder: Path) -> None:
+    """Write an ensemble from its trained members' folders, whose files are linked where the disk allows it."""
+    for number, (_, source) in enumerate(members):
+        place = folder if number == 0 else folder / MEMBERS / str(number)
+        shutil.copytree(source, place, copy_function=_link, ignore=shutil.ignore_patterns("teacher.json"), dirs_exist_ok=True)
+    about = {"task": task, "members": [teacher.model_dump() for teacher, _ in members]}
+    (folder / ENSEMBLE).write_text(json.dumps(about), encoding="utf-8")
+
+
+def _link(source: str, place: str) -> None:
+    try:
+        os.link(source, place)
+    except OSError:
+        shutil.copy2(source, place)
+
+
 def load_teacher(folder: str | Path) -> tuple[StudentModule, Any]:
-    """A trained teacher in evaluation mode, on the CPU, and its tokenizer (None for images).
+    """A trained teacher or ensemble in evaluation mode, on the CPU, and its tokenizer (None for images).
 
     Raises:
         ModelError: the folder holds none.
     """
     folder = Path(folder)
+    if not (folder / ENSEMBLE).exists():
+        return _load_one(folder)
+    about = json.loads((folder / ENSEMBLE).read_text(encoding="utf-8"))
+    modality, target = modality_of(about["task"]), target_of(about["task"])
+    placed = list(zip(map(Teacher.model_validate, about["members"]), _places(folder, len(about["members"])), strict=True))
+    loaded = [_load_one(place) for _, place in placed]
+    rereads = [modality.rereader(placed[0], other) for other in placed[1:]]
+    return Ensemble([model for model, _ in loaded], target, rereads).eval(), loaded[0][1]
+
+
+def _places(folder: Path, number: int) -> list[Path]:
+    """Where the members of an ensemble lie in its folder."""
+    return [folder, *(folder / MEMBERS / str(place) for place in range(1, number))]
+
+
+def _load_one(folder: Path) -> tuple[StudentModule, Any]:
     try:
         if (folder / image.TIMM_FILE).exists():
             return image.load(folder).eval(), None
@@ -62,12 +125,19 @@ def load_teacher(folder: str | Path) -> tuple[StudentModule, Any]:
 
 
 def teacher_fingerprint(folder: str | Path) -> str:
-    """Names a trained teacher by its weights and configuration.
+    """Names a trained teacher or ensemble by its weights and configuration.
 
     Raises:
         ModelError: the folder holds none.
     """
     folder = Path(folder)
+    if not (folder / ENSEMBLE).exists():
+        return _fingerprint(folder)
+    about = json.loads((folder / ENSEMBLE).read_text(encoding="utf-8"))
+    return digest("ensemble-1", about["task"], *(_fingerprint(place) for place in _places(folder, len(about["members"]))))
+
+
+def _fingerprint(folder: Path) -> str:
     about = [folder / image.TIMM_FILE] if (folder / image.TIMM_FILE).exists() else text.files_of(folder)
     try:
         return digest(*(file_fingerprint(file) for file in (folder / "model.safetensors", *about)))

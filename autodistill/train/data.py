@@ -60,8 +60,13 @@ def open_inputs(dataset: Dataset, teacher: Teacher, folder: str | Path) -> Opene
 
 
 @functools.lru_cache(maxsize=2)
+def _dataset(ref: DatasetRef) -> Dataset:
+    return load_dataset(ref)
+
+
+@functools.lru_cache(maxsize=8)
 def _opened(ref: DatasetRef, teacher: Teacher, folder: str) -> Opened:
-    return open_inputs(load_dataset(ref), teacher, folder)
+    return open_inputs(_dataset(ref), teacher, folder)
 
 
 class TrialData:

@@ -31,6 +31,7 @@ from autodistill.settings import SearchSettings
 from autodistill.space import Space
 from autodistill.storage import write_whole
 from autodistill.study import Study
+from autodistill.teachers import Teachers
 from autodistill.train.assignment import Runner
 from autodistill.tuning.ledger import Ledger
 from autodistill.tuning.ray_backend import RunningRay, ray_running, run_round
@@ -89,7 +90,7 @@ def run_search(
     began = time.monotonic()
     folder = settings.folder
     limits = limits or Limits.asked(settings.max_params, settings.max_latency_ms, [])
-    plan = Plan(settings, dataset, dict(teachers), describe_environment(), limits, settings.max_epochs or longest(space))
+    plan = Plan(settings, dataset, Teachers(teachers), describe_environment(), limits, settings.max_epochs or longest(space))
     about: dict[str, Any] = json.loads(json.dumps(about_search(plan, space)))  # as it will be read again
     if not settings.resume:
         settings.check_existence()
@@ -263,7 +264,6 @@ def _no_best(ledger: Ledger, why: str | None) -> str:
 def about_search(plan: Plan, space: Space) -> dict[str, Any]:
     """What study.json says of a search that begins now."""
     settings = plan.settings
-    scores = [teacher.score for teacher in plan.teachers.values() if teacher.score is not None]
     return {
         "schema": study_folder.SCHEMA,
         "study": settings.study,
@@ -272,8 +272,8 @@ def about_search(plan: Plan, space: Space) -> dict[str, Any]:
         "max_epochs": plan.max_epochs,
         "dataset": {name: getattr(plan.dataset, name) for name in DatasetFacts.__dataclass_fields__},
         "space": space.to_dict(),
-        "teachers": [{**part.model_dump(), **dataclasses.asdict(ref)} for part, ref in plan.teachers.items()],
-        "teacher_score": max(scores, default=None),
+        "teachers": plan.teachers.to_list(),
+        "teacher_score": plan.teachers.best.score,
         "sessions": [{"started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), "environment": plan.environment}],
     }
 

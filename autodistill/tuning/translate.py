@@ -18,11 +18,12 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from autodistill.facts import DatasetFacts, TeacherRef
+from autodistill.facts import DatasetFacts
 from autodistill.limits import Limits
 from autodistill.recipe import Teacher
 from autodistill.records import UNCOUNTED, State, TrialRecord
 from autodistill.settings import SearchSettings
+from autodistill.teachers import Teachers
 
 INFEASIBLE, REPEAT, INVALID, INTERRUPTED = "infeasible", "repeat", "invalid", "interrupted"
 """Verdicts. Interrupted trials are FAIL in the storage; the others are PRUNED without an epoch, so that TPE avoids them."""
@@ -37,7 +38,7 @@ class Plan:
 
     settings: SearchSettings
     dataset: DatasetFacts
-    teachers: dict[Teacher, TeacherRef]
+    teachers: Teachers
     environment: dict[str, str]
     limits: Limits
     max_epochs: int

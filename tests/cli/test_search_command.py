@@ -81,7 +81,7 @@ def test_every_option_reaches_the_search(here: Path, asked: Callable[[Api], dict
     assert main(*words.split()) == 0
     seen.pop("listen")
     assert seen == {
-        "dataset": "d.csv", "space": "own.yaml", "teacher": "bert-tiny", "trials": 8, "time_budget": 1800.0, "max_epochs": 3,
+        "dataset": "d.csv", "space": "own.yaml", "teacher": ("bert-tiny",), "trials": 8, "time_budget": 1800.0, "max_epochs": 3,
         "max_params": 5_000_000, "max_latency_ms": 2.0, "limit_train": 4000, "workers": 2, "cpus_per_trial": 3, "gpus_per_trial": 0.25,
         "address": "auto", "study": "s", "studies_dir": "out", "resume": False, "seed": 7, "explore": True, "repeats": 3, "cold": True,
         "recipes": ("mine.yaml", "mine.yaml"), "storage": "sqlite:///x.db",
@@ -97,7 +97,7 @@ def test_what_is_not_asked_for_is_left_to_the_search(here: Path, asked: Callable
     assert given == {
         "dataset": "d", "trials": 20, "cpus_per_trial": 1, "studies_dir": "studies", "study": "d", "resume": False, "seed": 0,
         "explore": False, "repeats": 1, "recipes": (), "cold": False, "keep": 3,
-        "unlabelled": (), "data_curve": False,
+        "unlabelled": (), "data_curve": False, "teacher": (),
     }  # fmt: skip
 
 

@@ -148,3 +148,15 @@ def test_what_many_datasets_have_recorded_and_what_a_search_found_on_one_take_tu
     # Only as many studies as hold it are needed where there are fewer than PROVEN.
     alone = [recipe.id for recipe, _ in Recommender(studies[:1], method="portfolio").choose(target, SPACE, top=1)]
     assert alone == [lucky.id]
+
+
+def test_recorded_recipes_keep_their_teacher_where_the_space_has_it() -> None:
+    own = "sentence-transformers/all-MiniLM-L6-v2"
+    other = study(1)
+    changed = [item.model_copy(update={"recipe": item.recipe | {"teacher": {"model": "unknown"}}}) for item in other.records]
+    recommender = Recommender([study(0), dataclasses.replace(other, records=changed), study(2)], method="forest")
+    space = SPACE.with_teacher_models(["first", own])
+    recorded = recommender._recorded(space)
+    assert {recipe.teacher for recipe in recorded} == set(space.teachers())
+    assert sum(recipe.teacher.model == "first" for recipe in recorded) == len({Recipe.parse(item.recipe).id for item in changed})
+    assert {recipe.teacher.model for recipe in recommender.candidates(space, inside=True)} == {"first", own}

@@ -14,6 +14,7 @@ from autodistill.errors import StudyError
 from autodistill.facts import DatasetFacts, TeacherRef
 from autodistill.recipe import Recipe
 from autodistill.recommender.library import find, shipped
+from autodistill.teachers import Teachers
 from autodistill.tuning.translate import Plan, record_of
 
 
@@ -33,7 +34,7 @@ def test_a_restored_study_holds_the_entrys_trials(restore: ModuleType, tmp_path:
     study = restore.restore(entry, tmp_path)
     assert [record.model_dump() for record in study.trial_records] == [record.model_dump() for record in entry.records]
     (teacher,) = {Recipe.parse(record.recipe).teacher for record in entry.records}
-    teachers = {teacher: TeacherRef("", entry.teacher_score)}
+    teachers = Teachers({teacher: TeacherRef("", entry.teacher_score)})
     plan = Plan(study.settings, DatasetFacts(**study.about["dataset"]), teachers, {}, study.limits, study.about["max_epochs"])
     trials = study.optuna_study().get_trials()
     for trial, record in zip(trials, entry.records, strict=True):

@@ -13,11 +13,17 @@ from rich.console import Console
 from autodistill.facts import TeacherRef
 from autodistill.limits import Limits
 from autodistill.ranking import rank
+from autodistill.recipe import Teacher
 from autodistill.records import BASELINES, TrialRecord
 from autodistill.report.leaderboard import Row, data_curve, data_reading, failures, finite, rows, short_path, table, verdict
 from autodistill.study_report import summary
+from autodistill.teachers import Teachers
 
 NONE = Limits()
+
+
+def taught(score: float | None, params: int | None = None, latency_ms: float | None = None) -> Teachers:
+    return Teachers({Teacher(model="big"): TeacherRef("", score, params, latency_ms)})
 
 
 def a_study() -> list[TrialRecord]:
@@ -27,7 +33,7 @@ def a_study() -> list[TrialRecord]:
 
 
 def test_the_teacher_stands_first_then_the_best_five_and_the_baselines() -> None:
-    found = rows(a_study(), NONE, TeacherRef("", 0.9, 22_700_000, 7.5), 61.0)
+    found = rows(a_study(), NONE, taught(0.9, 22_700_000, 7.5), 61.0)
     assert [row.trial for row in found] == [None, 11, 10, 2, 9, 1, 8, 0, 7]
     assert found[0] == Row("teacher", None, 0.9, 1.0, 22_700_000, 7.5, 61.0, "big", "")
     best = found[1]
@@ -40,7 +46,7 @@ def test_a_failed_baseline_stands_last_and_says_so() -> None:
     found = rows(
         [record(0, "no_kd", 0.8), failed(1, role="plain_kd"), failed(2, "interrupted: killed", role="defaults")],
         NONE,
-        TeacherRef("", 0.9),
+        taught(0.9),
         None,
     )
     assert [(row.name, row.score, row.retention) for row in found[1:]] == [
@@ -51,7 +57,7 @@ def test_a_failed_baseline_stands_last_and_says_so() -> None:
 
 
 def test_a_baseline_over_the_limit_is_shown_but_is_not_the_best() -> None:
-    found = rows([record(0, "no_kd", 0.9), record(1, score=0.5, params=900)], Limits(max_params=1000), TeacherRef("", None), None)
+    found = rows([record(0, "no_kd", 0.9), record(1, score=0.5, params=900)], Limits(max_params=1000), taught(None), None)
     assert [(row.name, row.is_best) for row in found] == [("teacher", False), ("no KD (over the limit)", False), ("search", True)]
 
 
@@ -59,7 +65,7 @@ def test_a_baseline_over_the_limit_is_shown_but_is_not_the_best() -> None:
 def test_the_leaderboard_fits_its_terminal(width: int) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=width, color_system=None)
     awkward = {"student": {**BERT, "family": "[red]größe"}, "objective": {}, "teacher": {"model": "[bold]t"}}
-    console.print(table(rows([*a_study(), record(20, score=0.95, recipe=awkward)], NONE, TeacherRef("", 0.9), 61.0), "accuracy", width))
+    console.print(table(rows([*a_study(), record(20, score=0.95, recipe=awkward)], NONE, taught(0.9), 61.0), "accuracy", width))
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert len(lines) == 1 + 1 + 5 + 3
     assert all(len(line) <= width for line in lines)
@@ -142,7 +148,7 @@ def test_negative_correlations_are_compared_without_a_share_of_the_gap() -> None
         == "The best trial (trial 1) has spearman -0.1000, 0.1000 more than no KD (-0.2000) and 0.2000 more than its teacher (-0.3000), "
         "on the validation split, with one seed."
     )
-    found = rows([spearman(0, "no_kd", -0.2), spearman(1, "search", -0.1)], NONE, TeacherRef("", -0.3), None)
+    found = rows([spearman(0, "no_kd", -0.2), spearman(1, "search", -0.1)], NONE, taught(-0.3), None)
     assert [row.retention for row in found] == [None, None, None]
     assert [row.trial for row in found] == [None, 1, 0]
 
@@ -176,6 +182,9 @@ def test_the_summary_has_the_keys_that_scripts_read(tmp_path: Path) -> None:
         "teacher_score": 0.9,
         "teacher_params": None,
         "teacher_latency_ms": None,
+        "teachers": [
+            {"name": "big", "score": 0.9, **dict.fromkeys(("probe_score", "linear_score", "ensemble_gain", "params", "latency_ms"))},
+        ],
         "baselines": {"no_kd": 0.80, "plain_kd": 0.82, "pseudo_labels": None, "plain_kd_all": None, "defaults": 0.84},
         "counts": {"complete": 12, "pruned": 1, "fail": 1},
         "recommended": str(tmp_path / "s" / "recommended.yaml"),

@@ -23,6 +23,7 @@ from autodistill.records import Point, TrialRecord, read_records
 from autodistill.settings import SearchSettings
 from autodistill.space import Space
 from autodistill.study_folder import default_storage
+from autodistill.teachers import Teachers
 from autodistill.train.assignment import Assignment, Report, TrialResult
 
 SPACE = """\
@@ -60,8 +61,8 @@ def make_settings(folder: Path, **more: object) -> SearchSettings:
     return SearchSettings(dataset="fake", **{**asked, **more})  # type: ignore[arg-type]
 
 
-def make_teachers(space: Space) -> dict[object, TeacherRef]:
-    return {space.defaults().teacher: TeacherRef("/teachers/a", 0.9)}
+def make_teachers(space: Space) -> Teachers:
+    return Teachers({space.defaults().teacher: TeacherRef("/teachers/a", 0.9)})
 
 
 def quality(recipe: Recipe) -> float:

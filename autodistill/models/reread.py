@@ -1,0 +1,79 @@
+"""The same rows for a model that reads them in another way: other tokens, or pixels that are normalised otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from autodistill.models.base import ImageBatch, TextBatch
+
+Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
+"""Mean and standard deviation of the RGB channels in 0 … 1."""
+
+
+def same_tokens(tokenizer: Any, other: Any) -> bool:
+    """Whether two fast tokenizers give every text the same ids."""
+    texts = []
+    for each in (tokenizer, other):
+        backend = type(each.backend_tokenizer).from_str(each.backend_tokenizer.to_str())
+        backend.no_truncation()
+        backend.no_padding()
+        texts.append(backend.to_str())
+    return texts[0] == texts[1]
+
+
+def reread_texts(tokenizer: Any, other: Any, *, pair: bool, max_length: int) -> Callable[[TextBatch], TextBatch]:
+    """From batches of a tokenizer's ids to batches of another one's: the ids are decoded, and the texts are tokenised again.
+
+    What a tokenizer does not keep of a text, such as capitals or unknown characters, the other one does not see.
+    pair: whether rows are pairs of texts. max_length: tokens that a row is cut to.
+    """
+    if same_tokens(tokenizer, other):
+        return lambda batch: batch
+    special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id, tokenizer.mask_token_id}
+    pad_id = 0 if other.pad_token_id is None else int(other.pad_token_id)
+
+    def reread(batch: TextBatch) -> TextBatch:
+        rows = [
+            _texts(row[mask], special, tokenizer, 2 if pair else 1) for row, mask in zip(batch.ids.cpu(), batch.mask.cpu(), strict=True)
+        ]
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        encoded = other(*columns, truncation=True, max_length=max_length, padding=False).encodings
+        width = max(len(row.ids) for row in encoded)
+        ids = torch.tensor([row.ids + [pad_id] * (width - len(row.ids)) for row in encoded])
+        segments = torch.tensor([row.type_ids + [0] * (width - len(row.ids)) for row in encoded])
+        mask = torch.arange(width)[None, :] < torch.tensor([[len(row.ids)] for row in encoded])
+        device = batch.ids.device
+        return TextBatch(ids.to(device), mask.to(device), segments.to(device))
+
+    return reread
+
+
+def _texts(ids: Tensor, special: set[int], tokenizer: Any, number: int) -> tuple[str, ...]:
+    """The texts of a row, which special tokens separate. number: 1 or 2; an empty one comes last."""
+    runs: list[list[int]] = []
+    after_special = True
+    for token in ids.tolist():
+        if token not in special:
+            if after_special and len(runs) < number:
+                runs.append([])
+            runs[-1].append(token)
+        after_special = token in special
+    texts = [tokenizer.decode(run, skip_special_tokens=True, clean_up_tokenization_spaces=False) for run in runs]
+    return (*texts, *[""] * (number - len(texts)))
+
+
+def renormalise(ours: Normalisation, theirs: Normalisation) -> Callable[[ImageBatch], ImageBatch]:
+    """From images that are normalised in one way to images that are normalised in another."""
+    if ours == theirs:
+        return lambda batch: batch
+    mean, std, other_mean, other_std = (torch.tensor(values).view(1, 3, 1, 1) for values in (*ours, *theirs))
+
+    def reread(batch: ImageBatch) -> ImageBatch:
+        device = batch.pixels.device
+        return ImageBatch((batch.pixels * (std / other_std).to(device)) + ((mean - other_mean) / other_std).to(device))
+
+    return reread

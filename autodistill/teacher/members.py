@@ -1,0 +1,71 @@
+"""The teacher that a recipe names, trained: one network, or an ensemble of several."""
+
+from __future__ import annotations
+
+import json
+
+from autodistill.models.base import pick_device
+from autodistill.models.fitting import cpu_threads, validation_logits
+from autodistill.recipe import Teacher
+from autodistill.storage import cache_folder, digest, lock, new_folder
+from autodistill.tasks.base import Dataset
+from autodistill.teacher.finetune import FinetunedTeacher, Progress, described, finetune_teacher, kept_teacher
+from autodistill.teacher.load import encode, load_teacher, member_teachers, save_ensemble
+
+
+def trained_teacher(
+    dataset: Dataset,
+    teacher: Teacher,
+    seed: int,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> FinetunedTeacher:
+    """Train the teacher, or each member of an ensemble, or find them in the cache; see `finetune_teacher`.
+
+    The first member of a model has the seed that is asked for, the next one of the same model the seed after it, and so on: a member is
+    the same teacher as it would be alone. What an ensemble says is scored on the validation split; its probe is the best of its members'.
+
+    Raises:
+        ModelError, DivergedError, RunError: see `finetune_teacher`.
+    """
+    members = member_teachers(teacher)
+    seeds = [seed + sum(earlier.model == member.model for earlier in members[:number]) for number, member in enumerate(members)]
+    made = [
+        finetune_teacher(dataset, member, own, device=device, threads=threads, progress=progress)
+        for member, own in zip(members, seeds, strict=True)
+    ]
+    if len(made) == 1:
+        return made[0]
+    folder = cache_folder() / "teachers" / digest("ensemble-1", dataset.fingerprint, dataset.metric, *(item.folder.name for item in made))
+    with lock(folder):
+        found = kept_teacher(folder)
+        if found is not None:
+            return found
+        with new_folder(folder) as aside:
+            save_ensemble(dataset.task, [(member, item.folder) for member, item in zip(members, made, strict=True)], aside)
+            model, tokenizer = load_teacher(aside)
+            where = pick_device(device)
+            with cpu_threads(threads):
+                rows = encode(dataset, dataset.validation, tokenizer, teacher)
+                logits = validation_logits(model.to(where), rows, dataset.outputs, where).numpy()
+            labels = dataset.validation.labels
+            metrics, calibration = dataset.target.evaluate(dataset.metric, logits, labels), dataset.target.calibrated(logits, labels)
+            about = {
+                "dataset": dataset.name,
+                "dataset_fingerprint": dataset.fingerprint,
+                "teacher": teacher.model_dump(),
+                "seed": seed,
+                "metric": dataset.metric,
+                "score": metrics[dataset.metric],
+                "metrics": metrics,
+                "seconds": round(sum(item.seconds for item in made), 3),
+                "pooling": made[0].pooling,
+                "probe_score": max((item.probe_score for item in made if item.probe_score is not None), default=None),
+                "linear_score": made[0].linear_score,
+                "calibration_error": None if calibration is None else calibration.error_before,
+                "member_scores": [item.score for item in made],
+            }
+            (aside / "teacher.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+    return described(folder, about, reused=False)
