@@ -1,6 +1,4 @@
 """Opens the student in this folder; needs numpy, safetensors and tokenizers.
-
->>> from load import encode, load
 >>> model, tokenizer = load()
 >>> logits = model(*encode(tokenizer, ["a text", "another"]))  # of pairs of texts: [("one", "the other"), …]
 """
@@ -23,21 +21,22 @@ class Static:
 
     def __call__(self, input_ids, attention_mask, token_type_ids):  # type: ignore[no-untyped-def]
         """(B, T) int64 each, the mask 1 on tokens, the types (of pairs) 1 on the second text → logits (B, C)."""
-        weights, mask = self.weights, (attention_mask == 1) & ~np.isin(input_ids, self.config["special"])
+        weights, mask = self.weights, attention_mask == 1
         rows = weights["mapping"][input_ids] if "mapping" in weights else input_ids
         vectors, types = [weights["embeddings"][rows] * mask[..., None]], [token_type_ids]
+        words = mask & ~np.isin(input_ids, self.config["special"]) if self.config["ngrams"] > 1 else mask
         for size in range(2, self.config["ngrams"] + 1):
             length = max(input_ids.shape[1] - size + 1, 0)
             parts = [slice(start, start + length) for start in range(size)]
             bucket = sum(input_ids[:, part] * HASH[place] for place, part in enumerate(parts)) % PRIME % len(weights["ngrams"])
-            vectors.append(weights["ngrams"][bucket] * np.all([mask[:, part] for part in parts], axis=0)[..., None])
+            vectors.append(weights["ngrams"][bucket] * np.all([words[:, part] for part in parts], axis=0)[..., None])
             types.append(token_type_ids[:, :length])
-        all_vectors, second = np.concatenate(vectors, axis=1), np.concatenate(types, axis=1)[..., None] == 1
+        all_vectors = np.concatenate(vectors, axis=1)
+        text = scaled(all_vectors.sum(axis=1))
         if self.config["pairs"]:
+            second = np.concatenate(types, axis=1)[..., None] == 1
             one, other = scaled((all_vectors * ~second).sum(axis=1)), scaled((all_vectors * second).sum(axis=1))
             text = np.concatenate([one, other, abs(one - other), one * other], axis=1)
-        else:
-            text = scaled(all_vectors.sum(axis=1))
         if "hidden.weight" in weights:
             text = np.maximum(text @ weights["hidden.weight"].T + weights["hidden.bias"], 0.0)
         return text @ weights["classifier.weight"].T + weights["classifier.bias"]
