@@ -164,6 +164,32 @@ class Space:
         domains = (Domain("choice", models[0], choices=tuple(models), when=domain.when) for domain in space.parameters["teacher.model"])
         return replace(space, parameters={**space.parameters, "teacher.model": tuple(domains)})
 
+    def with_assistant(self, model: str, fields: Mapping[str, Any], has_attention: bool) -> Space:
+        """A copy of the space in which a teacher's model is a finished student: used as it is, and without what it cannot give.
+
+        Where it is the teacher, students start from random weights, nothing reads the attention of one that has none, and no augmentation
+        looks for synonyms among its words, which are not kept as transformers keeps a model. fields: of its `teacher` part.
+        """
+        when = ((f"{TEACHER}model", (model,)),)
+        held = {f"{TEACHER}{name}": value for name, value in fields.items()}
+        if not has_attention:
+            held["objective.attention.kind"] = NONE
+        added: dict[str, tuple[Domain, ...]] = {path: (Domain("value", value, when=when),) for path, value in held.items()}
+        for path, choice, instead in (("student.init", "teacher", "random"), ("augmentation.kind", "synonyms", NONE)):
+            affected = [domain for domain in self.parameters.get(path, ()) if choice in _values(domain)]
+            left = [[other for other in _values(domain) if other != choice] or [instead] for domain in affected]
+            added[path] = tuple(
+                _of_choices(replace(domain, when=(*domain.when, *when)), choices) for domain, choices in zip(affected, left, strict=True)
+            )
+        if "student.init" not in self.parameters:
+            added["student.init"] = (Domain("value", "random", when=when),)
+        parameters: dict[str, tuple[Domain, ...]] = {}
+        for path, domains in self.parameters.items():
+            parameters[path] = (*added.pop(path, ()), *domains)
+            if path == f"{TEACHER}model":
+                parameters |= {name: added.pop(name) for name in held if name.startswith(TEACHER) and name not in self.parameters}
+        return replace(self, parameters=parameters | {path: domains for path, domains in added.items() if domains})
+
     def fixed_later(self, part: str, values: Mapping[str, Any]) -> dict[str, Scalar]:
         """Fields of a recipe's part that were added later (`recipe.ADDED`), where the space holds them at one value for such a part.
 
@@ -202,9 +228,9 @@ class Space:
         for path, domains in self.parameters.items():
             slot, _, tag = path.rpartition(".")
             if slot in LEARNED and tag == "kind":
-                kept = [[kind for kind in domain.choices if _reads_logits_alone(slot, kind)] for domain in domains]
+                kept = [[kind for kind in _values(domain) if _reads_logits_alone(slot, kind)] or [NONE] for domain in domains]
             elif path == "training.unlabelled_choice":
-                kept = [[choice for choice in domain.choices if choice != "diverse"] for domain in domains]
+                kept = [[choice for choice in _values(domain) if choice != "diverse"] or ["all"] for domain in domains]
             else:
                 continue
             parameters[path] = tuple(_of_choices(domain, choices) for domain, choices in zip(domains, kept, strict=True))
@@ -414,6 +440,11 @@ def _fits(file: YamlFile, key: Key, path: str, choice: Any, task: str) -> bool:
 
 LEARNED = tuple(f"objective.{slot}" for slot in SLOTS)
 """The slots of a recipe whose objectives compare the student with its teacher."""
+
+
+def _values(domain: Domain) -> tuple[Any, ...]:
+    """The values of a domain that is a choice, or the one that it is held at."""
+    return domain.choices or (domain.default,)
 
 
 def _chosen(path: str, domains: Iterable[Domain], values: Mapping[str, Any]) -> list[dict[str, Any]]:
