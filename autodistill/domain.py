@@ -30,6 +30,11 @@ class Domain:
     optional: bool = False
     when: tuple[tuple[str, tuple[Scalar, ...]], ...] = ()
 
+    @property
+    def values(self) -> tuple[Scalar, ...]:
+        """The values of a choice, or the fixed one; of a range its default alone."""
+        return self.choices or (self.default,)
+
     def contains(self, value: Any) -> bool:
         """Whether a value is one of the domain's."""
         if self.kind == "value":

@@ -93,6 +93,8 @@ class RecommendKeywords(SpaceKeywords, total=False):
 class DistillKeywords(DatasetKeywords, total=False):
     """What `autodistill distill` is asked."""
 
+    teacher_scores: str | None
+    """a file of a teacher's scores of texts, in place of the recipe's teacher (default: the file that the study of the recipe had)."""
     seeds: int
     """students to train (default: 3)."""
     control: bool

@@ -8,7 +8,7 @@ are imported where a method needs them, so that plans can be made without torch.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from autodistill.augment.mixup import Mix
     from autodistill.augment.views import Reader
+    from autodistill.export.asking import RowReader
     from autodistill.features.seen import Seen
     from autodistill.models.base import ImageBatch, Outputs, StudentModule, TextBatch
     from autodistill.models.image import EncodedImages
@@ -52,6 +53,8 @@ class Modality(ABC, Generic[Inputs, Batch]):
     """The ways in which rows can be mixed (`augmentation.mixing` of a recipe)."""
     poolings: ClassVar[tuple[str, ...]]
     """The poolings of an encoder's last states that a teacher can have (`teacher.pooling` of a recipe), beside the model's own."""
+    pipeline_tag: ClassVar[str]
+    """What the Hugging Face hub calls a model that reads such rows."""
 
     @property
     def words(self) -> str:
@@ -174,6 +177,21 @@ class Modality(ABC, Generic[Inputs, Batch]):
     def rows(self, split: Split, places: np.ndarray) -> list[Any]:
         """Some rows of a split as people give them: texts, tuples of two texts, or images (H, W, 3) uint8."""
 
+    @abstractmethod
+    def row_keys(self, split: Split) -> list[Hashable]:
+        """What tells rows apart, one a row: two rows with equal keys are the same, letter by letter or pixel by pixel."""
+
+    # an exported student
+
+    @property
+    @abstractmethod
+    def example(self) -> str:
+        """A row as it is given to `autodistill predict` on a command line."""
+
+    @abstractmethod
+    def row_reader(self, folder: Path, about: Mapping[str, Any]) -> RowReader:
+        """How an exported student reads rows. folder: where its files are; about: its student.json."""
+
     # augmentation
 
     @abstractmethod
@@ -222,6 +240,7 @@ class Text(Modality["EncodedText", "TextBatch"]):
     name = "text"
     token_forms = ("cls", "mean", "tokens")
     mixings = ("mixup",)
+    pipeline_tag = "text-classification"
     poolings = ("mean", "cls")
     whole_form = "tokens"
 
@@ -322,17 +341,32 @@ class Text(Modality["EncodedText", "TextBatch"]):
         return reread_texts(self.open_tokenizer(folder), self.open_tokenizer(other), pair=self.pair, max_length=teacher.max_length)
 
     def student_fields(self, train: EncodedText, tokenizer: Any) -> dict[str, Any]:
-        """The size of the vocabulary, and its pieces that the training rows hold."""
+        """The size of the vocabulary, its special tokens, and its pieces that the training rows hold."""
         from autodistill.models.vocabulary import keep_pieces
 
         kept, pieces = keep_pieces(train, tokenizer)
-        return {"vocab_size": len(tokenizer), "pad_id": train.pad_id, "kept_pieces": kept, "pieces": pieces}
+        special = tuple(tokenizer.all_special_ids)
+        return {"vocab_size": len(tokenizer), "pad_id": train.pad_id, "special": special, "kept_pieces": kept, "pieces": pieces}
 
     def rows(self, split: Split, places: np.ndarray) -> list[Any]:
         """Texts, or tuples of two."""
         columns = [split.texts, split.text_pairs] if self.pair else [split.texts]
         picked = [[column[place] for place in places] for column in columns if column is not None]
         return list(zip(*picked, strict=True)) if self.pair else picked[0]
+
+    def row_keys(self, split: Split) -> list[Hashable]:
+        """The texts themselves."""
+        return self.rows(split, np.arange(len(split)))
+
+    @property
+    def example(self) -> str:
+        return '"a text" "the other"' if self.pair else '"a text"'
+
+    def row_reader(self, folder: Path, about: Mapping[str, Any]) -> RowReader:
+        """By the tokenizer.json beside the student."""
+        from autodistill.export.asking import TextReader
+
+        return TextReader(folder, self.texts)
 
     def view(self, split: Split, original: EncodedText, reader: Reader, augmentation: Component, copy: int, seed: int) -> EncodedText:
         """See `augment.views.text_view`."""
@@ -374,6 +408,7 @@ class Image(Modality["EncodedImages", "ImageBatch"]):
     name = "image"
     token_forms = ("mean", "tokens")
     mixings = ("mixup", "cutmix")
+    pipeline_tag = "image-classification"
     poolings = ()
     whole_form = "maps"
 
@@ -458,6 +493,22 @@ class Image(Modality["EncodedImages", "ImageBatch"]):
         """Pixels, (H, W, 3) uint8 each."""
         assert split.images is not None
         return [split.images[place] for place in places]
+
+    def row_keys(self, split: Split) -> list[Hashable]:
+        """Digests of the pixels."""
+        from autodistill.storage import digest
+
+        return [digest(np.ascontiguousarray(image).tobytes()) for image in self.rows(split, np.arange(len(split)))]
+
+    @property
+    def example(self) -> str:
+        return "image.png"
+
+    def row_reader(self, folder: Path, about: Mapping[str, Any]) -> RowReader:
+        """Of the size, mean and standard deviation in student.json."""
+        from autodistill.export.asking import ImageReader
+
+        return ImageReader(about["image_size"], about["mean"], about["std"])
 
     def view(self, split: Split, original: EncodedImages, reader: Reader, augmentation: Component, copy: int, seed: int) -> EncodedImages:
         """See `augment.views.image_view`."""

@@ -9,16 +9,18 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from autodistill.errors import DataError
 from autodistill.events import Listen, SearchMessage
 from autodistill.facts import DatasetFacts, TeacherRef
 from autodistill.limits import Limits
 from autodistill.models.base import StudentModule
-from autodistill.recipe import Teacher
+from autodistill.recipe import Recipe, Teacher
 from autodistill.settings import DatasetSettings, SpaceSettings
 from autodistill.space import Space
 from autodistill.stages import Stage, match_scores, read_teacher_scores, store_outputs, tell_of_rows, tell_of_teachers, train_teacher
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import Dataset
+from autodistill.tasks.scores import TeacherScores
 from autodistill.teacher.load import load_teacher, untrained_ensemble
 from autodistill.teacher.plan import Taps
 from autodistill.teachers import Teachers
@@ -118,6 +120,25 @@ def teach_by_scores(data: Dataset, space: Space, path: str, tell: Listen) -> tup
     space = space.with_teacher_scores(scores.fingerprint)
     tell(SearchMessage(f"left out, as they read a teacher's states, which a file of scores does not have: {', '.join(left_out)}"))
     return space, Teachers({part: match_scores(data, part, scores, tell) for part in space.teachers()})
+
+
+def with_scores(recipe: Recipe, scores: TeacherScores, path: str, tell: Listen) -> Recipe:
+    """A recipe whose teacher is a file of scores. path: the file.
+
+    Raises:
+        DataError: the recipe's teacher is another file.
+        RecipeError: the recipe reads more of its teacher than its logits.
+    """
+    if recipe.teacher.scores is None:
+        found = Recipe.parse(recipe.model_dump() | {"teacher": recipe.teacher.model_dump() | {"scores": scores.fingerprint}})
+        tell(SearchMessage(f"the scores in {path} stand for the recipe's teacher, which is not trained; the recipe's id is {found.id} now"))
+        return found
+    if recipe.teacher.scores != scores.fingerprint:
+        raise DataError(
+            f"{path} holds other scores (fingerprint {scores.fingerprint}) than those that the recipe {recipe.id} was made with "
+            f"({recipe.teacher.scores}); give that file, or remove `teacher.scores` from the recipe to distil from this one"
+        )
+    return recipe
 
 
 def open_taught(data: Dataset, teachers: Mapping[Teacher, TeacherRef], taps: Taps | None, tell: Listen) -> dict[Teacher, Opened]:

@@ -68,6 +68,8 @@ Tokens = Literal["cls", "mean", "tokens"]
 Projection = Literal["linear", "mlp", "orthogonal", "none"]
 MixingKind = Literal["mixup", "cutmix"]
 UnlabelledChoice = Literal["all", "confident", "uncertain", "diverse", "random"]
+BY_EMBEDDINGS: UnlabelledChoice = "diverse"
+"""The choice of unlabelled rows that goes by the teacher's embeddings."""
 Stages = Literal["mixed", "unlabelled-labelled"]
 
 SHARED: dict[str, dict[str, Any]] = {
@@ -181,7 +183,7 @@ class Teacher(Part):
     texts."""
     scores: str | None = None
     """The fingerprint of a file of scores that stands for the teacher: then no network is trained or run, and `model` is only where the
-    students have their tokenizer and their start from."""
+    students have their tokenizer and their start from. Such a file has logits alone: no objective may read the teacher's states."""
     members: Annotated[int, Field(ge=1, le=16)] | Annotated[tuple[str, ...], Field(min_length=2, max_length=16)] = 1
     """An ensemble: a number of seeds of `model`, or the members' models, `model` first (one that comes again has another seed). Each is
     trained as this part says. The logits are those of the mean of their probabilities (of scores the mean); tokens, states and attention
@@ -300,6 +302,8 @@ class Recipe(Part):
         if isinstance(intermediate, TokenReading) and intermediate.tokens not in modality.token_forms:
             raise ValueError("objective.intermediate.tokens is 'cls', its default, which images do not have; set it to 'mean' or 'tokens'")
         training = self.training
+        if self.teacher.scores is not None:
+            self._reads_logits_alone()
         if training.unlabelled_share > 0 and not self.objective.terms:
             raise ValueError(
                 f"training.unlabelled_share is {training.unlabelled_share}, and no objective has a teacher in it: from it alone a student "
@@ -319,6 +323,19 @@ class Recipe(Part):
         if self.objective.label_smoothing > 0 and not target.has_label_smoothing:
             raise ValueError(f"objective.label_smoothing has no meaning for {self.task}; remove it or set it to 0")
         return self
+
+    def _reads_logits_alone(self) -> None:
+        for slot, part in self.objective.terms.items():
+            if part.spec.reads_states:
+                raise ValueError(
+                    f"objective.{slot}: {part.name!r} reads the teacher's states or embeddings, and a file of scores (teacher.scores) has "
+                    "logits alone; set it to 'none', or take a teacher network"
+                )
+        if self.training.unlabelled_choice == BY_EMBEDDINGS:
+            raise ValueError(
+                f"training.unlabelled_choice is {BY_EMBEDDINGS!r}, which goes by the teacher's embeddings, and a file of scores "
+                "(teacher.scores) has none; give 'all', 'confident', 'uncertain' or 'random'"
+            )
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as plain data: the components' classes are made from signatures, and stand in no module."""

@@ -15,6 +15,7 @@ from autodistill.records import TrialRecord
 from autodistill.study import Study
 from autodistill.tasks import load_dataset
 from autodistill.tasks.catalog import dataset_group
+from autodistill.values import FOLDER_NAME
 
 _PERSONAL = {"dataset", "text_columns", "label_column", "recipes"}
 """Settings that name a user's own files and columns."""
@@ -35,10 +36,15 @@ def add_study(folder: str | Path, *, name: str | None = None, group: str | None 
         The entry's folder.
 
     Raises:
-        StudyError: the folder is no study, or no trial of it is complete.
+        StudyError: the folder is no study, no trial of it is complete, or the name is no folder's name.
         DataError: the dataset is not there any more, or has changed since.
     """
     study = Study.open(folder)
+    entry = name or study.name
+    try:
+        FOLDER_NAME.convert(entry)
+    except ValueError:  # it becomes a folder of the library, and comes from a file that may be another's
+        raise StudyError(f"the entry's name is {entry!r}; it should be {FOLDER_NAME.allowed}; give another with --name") from None
     records = [record for record in study.trial_records if not was_interrupted(record) and not _failed_here(record)]
     if not any(record.state == "complete" for record in records):
         raise StudyError(f"{study.folder} has no complete trial, so there is nothing to learn from it; search first")
@@ -48,7 +54,7 @@ def add_study(folder: str | Path, *, name: str | None = None, group: str | None 
     if data.fingerprint != facts["fingerprint"]:
         raise DataError(f"the dataset {data.name!r} has changed since the study {study.name!r} was made; search again on what it is now")
     about = {
-        "name": name or study.name,
+        "name": entry,
         "group": group or dataset_group(facts["name"]),
         "dataset": {**facts, "classes": list(data.classes or []), "validation_rows": len(data.validation)},
         "teachers": [{key: value for key, value in teacher.items() if key != "folder"} for teacher in study.about["teachers"]],

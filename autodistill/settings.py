@@ -15,11 +15,11 @@ from typing import Annotated, Any, ClassVar, Self
 
 from autodistill.assistant import find_assistant
 from autodistill.components import TASKS
-from autodistill.errors import DataError, SpaceError, StudyError, UsageError
+from autodistill.errors import DataError, RecipeError, SpaceError, StudyError, UsageError
 from autodistill.option import DATA, KEPT, WHAT, WHERE, Settings, setting
 from autodistill.recipe import Recipe
 from autodistill.space import Space, shipped_spaces, space_tasks
-from autodistill.study_folder import study_names
+from autodistill.study_folder import read_about, study_names
 from autodistill.tasks.base import DatasetRef
 from autodistill.tasks.unlabelled import check_places, places_of
 from autodistill.values import (
@@ -194,7 +194,7 @@ class SearchSettings(SpaceSettings):
     @property
     def ref(self) -> DatasetRef:
         """What a worker needs to open the same rows."""
-        return dataclasses.replace(super().ref, teacher_scores=self.teacher_scores)
+        return _with_scores_file(super().ref, self.teacher_scores)
 
     def open_space(self, shipped: str, task: str) -> Space:
         """See `SpaceSettings`; with the epochs that were asked for."""
@@ -212,7 +212,7 @@ class SearchSettings(SpaceSettings):
             if isinstance(self.max_params, str) or isinstance(self.max_latency_ms, str):
                 raise UsageError("a limit is a share of the teacher's, and a file of scores has no size; give limits as numbers")
             if not Path(self.teacher_scores).expanduser().is_file():
-                raise DataError(f"teacher_scores: there is no file {self.teacher_scores}; give one of a teacher's scores (docs/data.md)")
+                raise DataError(_no_scores(self.teacher_scores))
         self.load_recipes()
         self.check_existence()
 
@@ -265,6 +265,15 @@ class SearchSettings(SpaceSettings):
         return cls(**values)
 
 
+def _with_scores_file(ref: DatasetRef, path: str | None) -> DatasetRef:
+    """The rows together with a file of a teacher's scores, absolute: workers run in other folders."""
+    return dataclasses.replace(ref, teacher_scores=None if path is None else str(Path(path).expanduser().absolute()))
+
+
+def _no_scores(path: str) -> str:
+    return f"teacher_scores: there is no file {path}; give one of a teacher's scores (docs/data.md)"
+
+
 class RecommendSettings(SpaceSettings):
     """What `autodistill recommend` is asked."""
 
@@ -292,6 +301,12 @@ class DistillSettings(DatasetSettings):
         "also train the same student without a teacher, which the distillation ratio needs (default: True)",
         off="train no student without a teacher beside; no distillation ratio then",
     )
+    teacher_scores: Annotated[str | None, TEXT] = setting(
+        None,
+        "a file of a teacher's scores of texts, in place of the recipe's teacher (default: the file that the study of the recipe had)",
+        "FILE",
+        WHAT,
+    )
     workers: Annotated[int, whole(1)] = setting(1, "trainings at a time (default: 1, with all cores)", "N", WHERE)
     overwrite: Annotated[bool, FLAG] = setting(False, "replace DIR, if it holds a student", None, KEPT)
 
@@ -302,3 +317,48 @@ class DistillSettings(DatasetSettings):
             RecipeError: it cannot be read.
         """
         return self.recipe if isinstance(self.recipe, Recipe) else Recipe.load(self.recipe)
+
+    @property
+    def ref(self) -> DatasetRef:
+        """What a worker needs to open the same rows."""
+        return _with_scores_file(super().ref, self.scores_file)
+
+    @property
+    def scores_file(self) -> str | None:
+        """The file of the teacher's scores: the one asked for, else, for a recipe with such a teacher, that of the study it lies in."""
+        if self.teacher_scores is not None or self.load_recipe().teacher.scores is None or self._study is None:
+            return self.teacher_scores
+        about = read_about(self._study) or {"settings": {}}
+        path: str | None = about["settings"].get("teacher_scores")
+        return path
+
+    @property
+    def _study(self) -> Path | None:
+        """The folder that the recipe lies in, which may be a study's; None for a recipe without a file."""
+        if isinstance(self.recipe, Recipe):
+            return None
+        path = Path(self.recipe).expanduser()
+        return path if path.is_dir() else path.parent
+
+    def check(self) -> None:
+        """Check what can be checked before the dataset is read: also that a file of scores that is needed is there.
+
+        Raises:
+            DataError: unlabelled rows or the file of scores are not there.
+            RecipeError: the recipe cannot be read, or its teacher was a file of scores, and which one is not known.
+            StudyError: the study that the recipe lies in cannot be read.
+        """
+        super().check()
+        recipe, path = self.load_recipe(), self.scores_file
+        if recipe.teacher.scores is not None and path is None:
+            raise RecipeError(
+                f"the teacher of the recipe {recipe.id} is a file of scores (fingerprint {recipe.teacher.scores}); give it with "
+                "--teacher-scores FILE"
+            )
+        if path is not None and not Path(path).expanduser().is_file():
+            if self.teacher_scores is not None:
+                raise DataError(_no_scores(path))
+            raise DataError(
+                f"the study {self._study} had its teacher's scores from {path}, and there is no such file; say where it is now with "
+                "--teacher-scores FILE"
+            )

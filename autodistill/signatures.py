@@ -56,6 +56,11 @@ class Spec:
     options: dict[str, Any]
     extension: Extension | None = None
 
+    @property
+    def reads_states(self) -> bool:
+        """Whether an objective reads more of a teacher than its logits: embeddings or states, which a file of scores does not have."""
+        return not {name for name in self.inputs if name.startswith("teacher_")} <= {"teacher_logits"}
+
     def load(self) -> Any:
         """Import the component's module and return its function or class.
 

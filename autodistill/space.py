@@ -21,7 +21,7 @@ from autodistill.components import check, specs
 from autodistill.domain import NONE, SOME, Scalar, holds, questions
 from autodistill.domain import Domain as Domain
 from autodistill.errors import RecipeError, SpaceError, not_allowed
-from autodistill.recipe import ADDED, SLOTS, Component, Recipe, Teacher
+from autodistill.recipe import ADDED, BY_EMBEDDINGS, SLOTS, Component, Recipe, Teacher
 from autodistill.records import Role
 from autodistill.task_types import TASKS, target_of
 from autodistill.yamlfile import Key, YamlFile, load_yaml, parse_yaml
@@ -175,11 +175,14 @@ class Space:
         if not has_attention:
             held["objective.attention.kind"] = NONE
         added: dict[str, tuple[Domain, ...]] = {path: (Domain("value", value, when=when),) for path, value in held.items()}
-        for path, choice, instead in (("student.init", "teacher", "random"), ("augmentation.kind", "synonyms", NONE)):
-            affected = [domain for domain in self.parameters.get(path, ()) if choice in _values(domain)]
-            left = [[other for other in _values(domain) if other != choice] or [instead] for domain in affected]
+        for path, left_out, instead in (
+            ("student.init", {"teacher", "input_embeddings"}, "random"),
+            ("augmentation.kind", {"synonyms"}, NONE),
+        ):
+            affected = [domain for domain in self.parameters.get(path, ()) if left_out & set(domain.values)]
+            kept = [[value for value in domain.values if value not in left_out] or [instead] for domain in affected]
             added[path] = tuple(
-                _of_choices(replace(domain, when=(*domain.when, *when)), choices) for domain, choices in zip(affected, left, strict=True)
+                _of_choices(replace(domain, when=(*domain.when, *when)), choices) for domain, choices in zip(affected, kept, strict=True)
             )
         if "student.init" not in self.parameters:
             added["student.init"] = (Domain("value", "random", when=when),)
@@ -228,11 +231,12 @@ class Space:
         for path, domains in self.parameters.items():
             slot, _, tag = path.rpartition(".")
             if slot in LEARNED and tag == "kind":
-                kept = [[kind for kind in _values(domain) if _reads_logits_alone(slot, kind)] or [NONE] for domain in domains]
+                left_out, neutral = {kind for domain in domains for kind in domain.values if _reads_states(slot, kind)}, NONE
             elif path == "training.unlabelled_choice":
-                kept = [[choice for choice in _values(domain) if choice != "diverse"] or ["all"] for domain in domains]
+                left_out, neutral = {BY_EMBEDDINGS}, "all"
             else:
                 continue
+            kept = [[value for value in domain.values if value not in left_out] or [neutral] for domain in domains]
             parameters[path] = tuple(_of_choices(domain, choices) for domain, choices in zip(domains, kept, strict=True))
         return replace(self, parameters=parameters)
 
@@ -240,8 +244,8 @@ class Space:
         """The objectives that its recipes can have and that read more of a teacher than its logits, by name, sorted."""
         found = set()
         for slot in LEARNED:
-            kinds = {kind for domain in self.parameters.get(f"{slot}.kind", ()) for kind in (domain.choices or (domain.default,))}
-            found |= {f"{slot.removeprefix('objective.')} {kind}" for kind in kinds if not _reads_logits_alone(slot, kind)}
+            kinds = {kind for domain in self.parameters.get(f"{slot}.kind", ()) for kind in domain.values}
+            found |= {f"{slot.removeprefix('objective.')} {kind}" for kind in kinds if _reads_states(slot, kind)}
         return sorted(found)
 
     def teachers(self) -> list[Teacher]:
@@ -422,7 +426,7 @@ def _domain(file: YamlFile, key: Key, path: str, item: Any, task: str, above: Ma
 
 def _reachable(domains: Iterable[Domain], allowed: tuple[Scalar, ...]) -> bool:
     """Whether any of the values can come out of the domains: kinds that do not fit the task leave conditions that never hold."""
-    values = [value for domain in domains for value in domain.choices or (domain.default,)]
+    values = [value for domain in domains for value in domain.values]
     return any(domain.contains(value) for domain in domains for value in allowed) or any(holds(value, allowed) for value in values)
 
 
@@ -442,24 +446,17 @@ LEARNED = tuple(f"objective.{slot}" for slot in SLOTS)
 """The slots of a recipe whose objectives compare the student with its teacher."""
 
 
-def _values(domain: Domain) -> tuple[Any, ...]:
-    """The values of a domain that is a choice, or the one that it is held at."""
-    return domain.choices or (domain.default,)
-
-
 def _chosen(path: str, domains: Iterable[Domain], values: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Each value that a path can have beside these, as a mapping; an empty one alone where none of its domains applies."""
     for domain in domains:
         if all(holds(values.get(key), allowed) for key, allowed in domain.when):
-            return [{path: value} for value in domain.choices or (domain.default,)]
+            return [{path: value} for value in domain.values]
     return [{}]
 
 
-def _reads_logits_alone(slot: str, kind: Scalar) -> bool:
-    """Whether an objective wants nothing of the teacher but its logits."""
-    if kind == NONE:
-        return True
-    return {name for name in specs(slot)[str(kind)].inputs if name.startswith("teacher_")} <= {"teacher_logits"}
+def _reads_states(slot: str, kind: Scalar) -> bool:
+    """Whether an objective of this kind reads more of a teacher than its logits."""
+    return kind != NONE and specs(slot)[str(kind)].reads_states
 
 
 def _of_choices(domain: Domain, choices: Sequence[Scalar]) -> Domain:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 BINS = 10
 """Bins that scores are stratified by (equally full ones), and whose entropy is a dataset feature (equally wide ones)."""
+LISTED = 20
+"""Classes that a model card lists."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,11 @@ class Target(ABC):
     def width(self) -> int:
         """The number of a model's outputs: C of logits (N, C)."""
         return len(self.outputs)
+
+    @property
+    @abstractmethod
+    def logits_note(self) -> str:
+        """What the logits of a model mean, in a sentence for its model card."""
 
     @abstractmethod
     def strata(self, labels: np.ndarray) -> np.ndarray:
@@ -231,6 +238,12 @@ class Classes(Target):
         """One logit for each class."""
         return self.classes
 
+    @property
+    def logits_note(self) -> str:
+        """The first `LISTED` classes, numbered."""
+        shown = ", ".join(f"{number} {name}" for number, name in enumerate(self.classes[:LISTED]))
+        return f"Labels: {shown}{', … (config.json has all)' if self.width > LISTED else ''}."
+
     def strata(self, labels: np.ndarray) -> np.ndarray:
         """The classes."""
         return labels
@@ -323,6 +336,7 @@ class Scores(Target):
     problem_type = "regression"
     classes = None
     outputs = ("score",)
+    logits_note = "The logit is the score, in the units of the data."
 
     @classmethod
     def of(cls, classes: Sequence[str] | None) -> Self:

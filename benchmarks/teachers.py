@@ -59,9 +59,9 @@ DEFAULT = "default"
 
 def teacher_of(arm: str, dataset: Dataset, model: str) -> Teacher:
     """The teacher of an arm. model: a text teacher's, or an image teacher's but for the arm `was`; `default` for the space's."""
-    modality = "image" if dataset.is_image else "text"
+    modality = dataset.modality.name
     if arm == "was":
-        own = {} if dataset.is_image else {"model": MINILM if model == DEFAULT else model}
+        own = {"model": MINILM if model == DEFAULT else model} if dataset.modality.texts else {}
         return Teacher(**WAS[modality] | own)
     found = Space.load(modality, dataset.task).defaults().teacher
     changes: dict[str, Any] = {} if model == DEFAULT else {"model": model}
@@ -91,7 +91,7 @@ def cell(arm: str, dataset: Dataset, model: str, seed: int) -> dict[str, Any]:
         facts |= {name: value for name, value in dataclasses.asdict(made).items() if name not in ("folder", "reused", "seconds")}
         network, tokenizer = load_teacher(made.folder)
         logits = all_logits(network, encode(dataset, test, tokenizer, teacher), dataset.outputs, torch.device("cpu")).numpy()
-        if not dataset.is_regression:
+        if made.calibration_error is not None:
             facts["test_calibration_error_before"] = calibration_error(logits * made.temperature, test.labels)
             facts["test_calibration_error"] = calibration_error(logits, test.labels)
         facts["teacher"] = teacher.model_dump()

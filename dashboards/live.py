@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from socketserver import ThreadingMixIn
-from typing import Protocol
+from typing import Any, Protocol
+from urllib.parse import urlsplit
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from autodistill.errors import StudyError, UsageError
@@ -19,6 +20,8 @@ from autodistill.study_folder import default_storage, has_default_storage, read_
 from . import FIGURES, style
 from .storage import ShownStudies
 
+Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
+"""As WSGI has it (PEP 3333)."""
 SHOWN = ("pareto", "latency", "curves", "importance", "loss_mix", "seeds", "time")
 """The figures that fit on a card; optuna-dashboard has parallel coordinates of its own."""
 HEIGHT = 430
@@ -133,7 +136,8 @@ class Server:
 
         self.live, self.studies_dir = live, studies_dir
         try:
-            self._server = make_server(host, port, wsgi(live.storage), server_class=_Threaded, handler_class=_Quiet)
+            application = _known_hosts_only(wsgi(live.storage), host)
+            self._server = make_server(host, port, application, server_class=_Threaded, handler_class=_Quiet)
         except OSError as cause:
             raise UsageError(f"{host}:{port} cannot be served ({cause.strerror or cause}); give another --port or --host") from None
         except OverflowError:
@@ -163,6 +167,32 @@ class Server:
                 self.live.say(f"the figures could not be drawn ({type(cause).__name__}: {cause}); trying again")
             # A search may be running on this machine, so drawing takes at most a tenth of one core.
             self._ended.wait(max(EVERY, 10 * (time.monotonic() - began)))
+
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_EVERYWHERE = ("", "0.0.0.0", "::")
+
+
+def _known_hosts_only(application: Application, host: str) -> Application:
+    """Refuse requests that name another host than loopback or the one that is served; where all addresses are served, any name does.
+
+    A page of another site can have its own name resolve to 127.0.0.1, and read what is served there (DNS rebinding). The browser then
+    sends that name.
+    """
+    if host in _EVERYWHERE:
+        return application
+
+    def checked(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        try:
+            asked = urlsplit(f"//{environ.get('HTTP_HOST', '')}").hostname or ""
+        except ValueError:  # half an IPv6 address
+            asked = ""
+        if asked in (*LOOPBACK, host.lower()):
+            return application(environ, start_response)
+        start_response("403 Forbidden", [("Content-Type", "text/plain; charset=utf-8")])
+        return [f"This dashboard answers to {host} and localhost only; serve it with --host for another name.\n".encode()]
+
+    return checked
 
 
 class _Threaded(ThreadingMixIn, WSGIServer):

@@ -26,6 +26,7 @@ from autodistill.teacher.members import trained_teacher
 from autodistill.train.data import open_inputs
 
 BERT = {"family": "bert", "layers": 2, "hidden_size": 16, "heads": 2, "init": "random"}
+STATIC = {"family": "static", "embedding_size": 16, "init": "random"}
 CNN = {"family": "cnn", "embedding_size": 16, "channels": 8, "init": "random"}
 
 
@@ -48,7 +49,7 @@ def as_teacher(study: Path, **fields: Any) -> Teacher:
     return Teacher(**{"model": str(study), "calibration": "temperature"} | found.fields | fields)
 
 
-@pytest.mark.parametrize("student", [BERT, CNN], ids=lambda student: student["family"])
+@pytest.mark.parametrize("student", [BERT, CNN, STATIC], ids=lambda student: student["family"])
 @pytest.mark.parametrize("regression", [False, True])
 def test_it_says_what_the_student_says(tmp_path: Path, student: dict[str, Any], regression: bool) -> None:
     dataset = text_dataset(48, regression=regression)

@@ -29,6 +29,15 @@ def test_rows_are_given_as_people_give_them() -> None:
     assert [image.tolist() for image in Image().rows(Split(LABELS, images=pixels), places)] == [pixels[2].tolist(), pixels[0].tolist()]
 
 
+def test_equal_rows_have_equal_keys() -> None:
+    assert Text().row_keys(Split(LABELS, ["a", "b", "a"])) == ["a", "b", "a"]
+    assert Text(pair=True).row_keys(Split(LABELS, ["a", "b", "a"], ["x", "y", "z"])) == [("a", "x"), ("b", "y"), ("a", "z")]
+    pixels = np.zeros((3, 4, 4, 3), dtype=np.uint8)
+    pixels[1, 0, 0, 0] = 1
+    first, second, third = Image().row_keys(Split(LABELS, images=pixels))
+    assert first == third != second
+
+
 def test_some_rows_of_a_split_keep_their_columns_together() -> None:
     taken = Split(LABELS, ["a", "b", "c"], ["x", "y", "z"]).take(np.array([2, 2, 1]))
     assert (taken.labels.tolist(), taken.texts, taken.text_pairs, taken.images) == ([2, 2, 1], ["c", "c", "b"], ["z", "z", "y"], None)

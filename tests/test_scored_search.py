@@ -133,6 +133,16 @@ def test_what_needs_states_is_left_out_of_the_space(task: str) -> None:
     assert all(domain.choices != () for slot in LEARNED for domain in logits.parameters.get(f"{slot}.kind", ()) if domain.kind == "choice")
 
 
+def test_what_a_space_holds_fixed_is_left_out_too() -> None:
+    space = (
+        Space.load("text", "text-classification").fixed("objective.intermediate.kind", "mi").fixed("training.unlabelled_choice", "diverse")
+    )
+    assert "intermediate mi" in space.needing_states()
+    recipe = space.with_teacher_scores("f" * 16).defaults()
+    assert recipe.objective.intermediate.name == "none"
+    assert recipe.training.unlabelled_choice == "all"
+
+
 def test_a_share_of_a_file_is_refused_before_anything_is_read(folder: Path, tmp_path: Path) -> None:
     from autodistill.api import search
 

@@ -117,6 +117,14 @@ def test_predictions() -> None:
     assert list(Scores().predictions(np.array([[1.5], [-2.0]]))) == [Prediction(score=1.5), Prediction(score=-2.0)]
 
 
+def test_a_model_card_says_what_logits_mean() -> None:
+    assert THREE.logits_note == "Labels: 0 low, 1 middle, 2 high."
+    many = Classes(tuple("abcdefghijklmnopqrstu"))  # 21
+    assert many.logits_note.startswith("Labels: 0 a, 1 b, ")
+    assert many.logits_note.endswith("19 t, … (config.json has all).")
+    assert Scores().logits_note == "The logit is the score, in the units of the data."
+
+
 def test_metrics_are_those_of_the_target() -> None:
     assert THREE.evaluate("accuracy", LOGITS, np.array([0, 0])) == {"accuracy": 0.5}
     assert THREE.evaluate("macro_f1", LOGITS, np.array([0, 1])) == {"macro_f1": 1.0, "accuracy": 1.0}

@@ -24,6 +24,7 @@ EPILOG = """examples:
   autodistill distill studies/sst2/recommended.yaml --dataset sst2 --out sst2-student
   autodistill distill studies/sst2 --dataset sst2 --out sst2-student --seeds 5 --workers 2
   autodistill distill recipe.yaml --dataset my/reviews.csv --text-column body --label-column stars --out student --no-control
+  autodistill distill recipe.yaml --dataset trec --limit-train 500 --teacher-scores scores.parquet --out trec-student
 """
 
 
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
         with shown(out) as listen, _told_that_finished_seeds_are_kept():
             from autodistill.export.distill import check_target, distill  # torch: seconds
 
-            asked.load_recipe()
+            asked.check()
             check_target(Path(asked.out), asked.overwrite)
             command = asked.command_line(QUESTION, always=("out",))
             done = distill(**asked.part(DistillSettings), command=command, listen=listen)
@@ -80,16 +81,32 @@ def report(facts: dict[str, Any], folder: str) -> str:
     lines = [f"test {facts['dataset']['metric']} {texts.score(student['test'])} (seed {student['seed']}, chosen by validation)"]
     if test["sd"] is not None:
         lines[0] += f"; {test['mean']:.4f} ± {test['sd']:.4f} over {len(facts['seeds'])} seeds"
-    lines.append(f"teacher {texts.score(teacher['test'])}: retention {texts.percent(student['retention'])}")
-    if test["no_kd_mean"] is not None:
-        ratio = test["distillation_ratio"]
-        shown = "distillation ratio not defined, it is no worse than the teacher" if ratio is None else f"distillation ratio {ratio:.2f}"
-        lines.append(f"no KD {texts.score(test['no_kd_mean'])}: {shown}")
-    lines.append(
-        f"{texts.params(student['params'])} parameters, {teacher['params'] / student['params']:.1f}× fewer; "
-        f"{texts.latency(student['latency_ms'])}, {teacher['latency_ms'] / student['latency_ms']:.1f}× faster ({facts['latency_of']})"
-    )
+    lines += _beside_teacher(facts)
+    size, speed = f"{texts.params(student['params'])} parameters", texts.latency(student["latency_ms"])
+    if teacher["params"] is not None:
+        size += f", {teacher['params'] / student['params']:.1f}× fewer"
+        speed += f", {teacher['latency_ms'] / student['latency_ms']:.1f}× faster"
+    lines.append(f"{size}; {speed} ({facts['latency_of']})")
     lines.append(
         f"student {folder}   try it: autodistill predict {shlex.quote(folder)} …   export: autodistill export {shlex.quote(folder)}"
     )
     return "\n".join(lines)
+
+
+def _beside_teacher(facts: dict[str, Any]) -> list[str]:
+    """The student beside its teacher, and beside the same student without one."""
+    teacher, test = facts["teacher"], facts["test"]
+    beside = test["beside_teacher"]
+    if beside is None:
+        covered = teacher["scores"]["coverage"]["test"]
+        lines = [f"teacher: no test score, as its file has scores of {covered:.1%} of the test rows; so no retention"]
+        if test["no_kd_mean"] is not None:
+            lines.append(f"no KD {texts.score(test['no_kd_mean'])}: distillation gains {test['mean'] - test['no_kd_mean']:+.4f}")
+        return lines
+    part = "" if beside["rows"] == facts["dataset"]["rows"]["test"] else f" on the {beside['rows']:,} test rows that its file has scores of"
+    lines = [f"teacher {texts.score(teacher['test'])}{part}: retention {texts.percent(facts['student']['retention'])}"]
+    if test["no_kd_mean"] is not None:
+        ratio = test["distillation_ratio"]
+        shown = "distillation ratio not defined, it is no worse than the teacher" if ratio is None else f"distillation ratio {ratio:.2f}"
+        lines.append(f"no KD {texts.score(beside['no_kd_mean'])}: {shown}")
+    return lines

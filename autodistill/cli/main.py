@@ -1,12 +1,15 @@
-"""The `autodistill` command: one thin file a subcommand, and the exit codes: 0 done, 1 the run failed, 2 usage, 130 Ctrl-C."""
+"""The `autodistill` command: one thin file a subcommand, and the exit codes: 0 done, 1 the run failed, 2 usage, 130 Ctrl-C, 143 SIGTERM."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 
 import autodistill
 from autodistill.cli import dashboard, datasets, distill, export, predict, recommend, report, search, spaces, studies
@@ -31,6 +34,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # a name that the terminal's encoding lacks is shown escaped, and stops nothing
             stream.reconfigure(errors="backslashreplace")
     args = parser().parse_args(argv)
+    with terminated_as_interrupted() as terminated:
+        code = _run(args)
+    return 128 + signal.SIGTERM if code == 130 and terminated.is_set() else code
+
+
+def _run(args: argparse.Namespace) -> int:
     try:
         return int(args.run(args))
     except AutodistillError as error:
@@ -42,6 +51,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone, `autodistill datasets | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more when it flushes at its end
         return 0
+
+
+@contextlib.contextmanager
+def terminated_as_interrupted() -> Iterator[threading.Event]:
+    """SIGTERM, which schedulers and `docker stop` send, does what Ctrl-C does. The event is set once it has come."""
+    terminated = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield terminated
+        return
+
+    def interrupt(number: int, frame: object) -> None:
+        terminated.set()
+        signal.raise_signal(signal.SIGINT)
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield terminated
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == "__main__":

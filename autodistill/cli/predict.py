@@ -39,18 +39,18 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Predict, and print or write the predictions."""
-    from autodistill.export.asking import check_out, read_rows, write_answers
+    from autodistill.export.asking import check_out, write_answers
     from autodistill.export.student import load_student
 
     student = load_student(args.folder)
     if args.out is not None:
         check_out(Path(args.out))
-    rows = read_rows(student, args.inputs, None if args.text_column is None else tuple(args.text_column))
+    rows = student.reader.read(args.inputs, None if args.text_column is None else tuple(args.text_column))
     if not rows:
         raise UsageError("there is nothing to predict: the file has no rows")
     predictions = student.predict(rows)
     if args.out is not None:
-        write_answers(Path(args.out), rows, predictions)
+        write_answers(Path(args.out), student.reader.columns(rows), predictions)
     listed: list[dict[str, Any]] = [
         {"input": list(row) if isinstance(row, tuple) else str(row)}
         | {name: value for name, value in dataclasses.asdict(prediction).items() if value is not None}

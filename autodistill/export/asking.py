@@ -2,76 +2,192 @@
 
 from __future__ import annotations
 
+import dataclasses
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from tokenizers import Tokenizer
 
 from autodistill.errors import DataError, UsageError, not_allowed
-from autodistill.export.student import Prediction, Row, Student
+from autodistill.models.image import normalise
+from autodistill.target import Prediction
 from autodistill.tasks.columns import choose_inputs
 from autodistill.tasks.files import IMAGE_SUFFIXES, looks_like_path, read_texts
+from autodistill.tasks.images import decode
 from autodistill.tasks.tables import SUFFIXES, read_table
 
+Arrays = dict[str, np.ndarray]
+"""A model's inputs by name."""
+Row = str | tuple[str, str] | Path | bytes | np.ndarray
+"""A row as people give it: a text, a pair of texts, or an image: its path, its encoded bytes or its pixels (H, W, 3) uint8."""
 OUT = (".csv", ".tsv", ".jsonl", ".parquet")
 
 
-def read_rows(student: Student, inputs: Sequence[str], text_columns: tuple[str, ...] | None = None) -> list[Row]:
-    """Rows from what stands on a command line: texts, one file of texts, or images.
+class RowReader(ABC):
+    """How a student's rows are read; each modality has its own (`Modality.row_reader`)."""
 
-    A name that ends like a file is one, and has to be there. Of a txt file, every line that is not blank is a text. For a student of
-    pairs, every two texts are one row.
+    files: ClassVar[tuple[str, ...]]
+    """Files of the student's folder that reading needs."""
+    free_axes: ClassVar[tuple[int, ...]]
+    """Axes of the model's inputs whose size differs from batch to batch."""
 
-    Raises:
-        DataError: a file is not there or cannot be read, or it does not hold what the student reads.
-        UsageError: an odd number of texts for a student of pairs, or more than one file.
-    """
-    if student.is_image:
-        return list(_images(inputs))
-    files = [name for name in inputs if _is_file(name)]
-    if files and len(inputs) > 1:
-        raise UsageError(f"{files[0]} is a file and stands among {len(inputs)} inputs; give one file alone, or texts")
-    if files:
-        return _file(student, Path(files[0]).expanduser(), text_columns)
-    for text in inputs:
-        if not text.strip():
-            raise UsageError("a text is empty; give one with words")
-    if not student.is_pair:
-        return list(inputs)
-    if len(inputs) % 2:
-        raise UsageError(f"{len(inputs)} texts were given, and this student reads pairs; give an even number, each text before its other")
-    return list(zip(inputs[::2], inputs[1::2], strict=True))
+    @abstractmethod
+    def arrays(self, rows: Sequence[Row]) -> Arrays:
+        """Rows as a model's inputs, of equal size.
+
+        Raises:
+            DataError: a row is not what the student reads.
+        """
+
+    @abstractmethod
+    def sizes(self, rows: Sequence[Row]) -> list[int]:
+        """How large each row is: rows of like size belong into one batch.
+
+        Raises:
+            DataError: a row is not what the student reads.
+        """
+
+    @abstractmethod
+    def read(self, inputs: Sequence[str], text_columns: tuple[str, ...] | None = None) -> list[Row]:
+        """Rows from what stands on a command line. text_columns: of a file.
+
+        Raises:
+            DataError: a file is not there or cannot be read, or it does not hold what the student reads.
+            UsageError: the inputs do not go together.
+        """
+
+    @abstractmethod
+    def columns(self, rows: Sequence[Row]) -> dict[str, list[str]]:
+        """Rows as the columns of a table."""
+
+
+class TextReader(RowReader):
+    """Texts, or pairs of them. texts: of a row, 1 or 2."""
+
+    files = ("tokenizer.json",)
+    free_axes = (0, 1)
+
+    def __init__(self, folder: Path, texts: int) -> None:
+        self.texts = texts
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+
+    @property
+    def _wanted(self) -> str:
+        return "pairs of texts" if self.texts > 1 else "texts"
+
+    def _check(self, rows: Sequence[Row]) -> None:
+        for number, row in enumerate(rows):
+            fits = isinstance(row, tuple) and len(row) == self.texts if self.texts > 1 else isinstance(row, str)
+            if not fits:
+                raise DataError(f"row {number + 1} is {row!r}; this student reads {self._wanted}")
+
+    def arrays(self, rows: Sequence[Row]) -> Arrays:
+        """Token ids, mask and token types, (B, T) int64 each, padded to the longest row."""
+        self._check(rows)
+        encoded = self._tokenizer.encode_batch([list(row) if isinstance(row, tuple) else row for row in rows])
+        arrays = {
+            "input_ids": [item.ids for item in encoded],
+            "attention_mask": [item.attention_mask for item in encoded],
+            "token_type_ids": [item.type_ids for item in encoded],
+        }
+        return {name: np.asarray(value, dtype=np.int64) for name, value in arrays.items()}
+
+    def sizes(self, rows: Sequence[Row]) -> list[int]:
+        """Characters."""
+        self._check(rows)
+        return [sum(map(len, row)) if isinstance(row, tuple) else len(row) for row in rows]  # type: ignore[arg-type]
+
+    def read(self, inputs: Sequence[str], text_columns: tuple[str, ...] | None = None) -> list[Row]:
+        """Texts, or those of one file.
+
+        A name that ends like a file is one, and has to be there. Of a txt file, every line that is not blank is a text. For a student of
+        pairs, every two texts are one row.
+        """
+        files = [name for name in inputs if _is_file(name)]
+        if files and len(inputs) > 1:
+            raise UsageError(f"{files[0]} is a file and stands among {len(inputs)} inputs; give one file alone, or texts")
+        if files:
+            return self._read_file(Path(files[0]).expanduser(), text_columns)
+        for text in inputs:
+            if not text.strip():
+                raise UsageError("a text is empty; give one with words")
+        if len(inputs) % self.texts:
+            raise UsageError(
+                f"{len(inputs)} texts were given, and this student reads pairs; give an even number, each text before its other"
+            )
+        return self._rows(*(inputs[place :: self.texts] for place in range(self.texts)))
+
+    def _rows(self, *columns: Sequence[str]) -> list[Row]:
+        return list(zip(*columns, strict=True)) if self.texts > 1 else list(columns[0])
+
+    def _read_file(self, path: Path, text_columns: tuple[str, ...] | None) -> list[Row]:
+        if path.suffix.lower() == ".txt":
+            if self.texts > 1:
+                raise DataError(f"{path} has one text a line, and this student reads pairs; give a csv with the columns text and text_b")
+            if not path.is_file():
+                raise DataError(f"there is no file {path}")
+            return [line for line in read_texts(path) if line.strip()]
+        table = read_table(path)
+        names = choose_inputs(table, text_columns)
+        if isinstance(names, str) or len(names) != self.texts:
+            inputs = names if isinstance(names, str) else " + ".join(names)
+            raise DataError(f"{path}: the input is {inputs}, and this student reads {self._wanted}; name the columns with --text-column")
+        columns = [table.values(name) for name in names]
+        for number, row in enumerate(zip(*columns, strict=True)):
+            for name, value in zip(names, row, strict=True):
+                if not isinstance(value, str) or not value.strip():
+                    raise DataError(f"{path}, column {name!r}, {table.place(number)}: {value!r} is no text; fill it in or remove the row")
+        return self._rows(*columns)
+
+    def columns(self, rows: Sequence[Row]) -> dict[str, list[str]]:
+        """`text`, and of pairs `text_b`."""
+        texts = [row if isinstance(row, tuple) else (row,) for row in rows]
+        return {name: [str(row[place]) for row in texts] for place, name in enumerate(("text", "text_b")[: self.texts])}
 
 
 def _is_file(name: str) -> bool:
     return looks_like_path(name) and Path(name).suffix.lower() in (*SUFFIXES, ".txt") and not name.endswith((" ", "…"))
 
 
-def _images(inputs: Sequence[str]) -> list[Path]:
-    paths = [Path(name).expanduser() for name in inputs]
-    for path in paths:
-        if not path.is_file():
-            raise DataError(f"there is no image {path}; this student reads image files ({', '.join(IMAGE_SUFFIXES)})")
-    return paths
+class ImageReader(RowReader):
+    """Images. size: height and width in pixels that the student reads; mean, std: of the RGB channels in 0 … 1."""
 
+    files = ()
+    free_axes = (0,)
 
-def _file(student: Student, path: Path, text_columns: tuple[str, ...] | None) -> list[Row]:
-    wanted = "pairs of texts" if student.is_pair else "texts"
-    if path.suffix.lower() == ".txt":
-        if student.is_pair:
-            raise DataError(f"{path} has one text a line, and this student reads pairs; give a csv with the columns text and text_b")
-        if not path.is_file():
-            raise DataError(f"there is no file {path}")
-        return [line for line in read_texts(path) if line.strip()]
-    table = read_table(path)
-    columns = choose_inputs(table, text_columns)
-    if isinstance(columns, str) or len(columns) != (2 if student.is_pair else 1):
-        found = columns if isinstance(columns, str) else " + ".join(columns)
-        raise DataError(f"{path}: the input is {found}, and this student reads {wanted}; name the columns with --text-column")
-    found_rows = list(zip(*(table.values(name) for name in columns), strict=True))
-    for number, row in enumerate(found_rows):
-        for name, value in zip(columns, row, strict=True):
-            if not isinstance(value, str) or not value.strip():
-                raise DataError(f"{path}, column {name!r}, {table.place(number)}: {value!r} is no text; fill it in or remove the row")
-    return [(row[0], row[1]) if student.is_pair else row[0] for row in found_rows]
+    def __init__(self, size: int, mean: Sequence[float], std: Sequence[float]) -> None:
+        self.size, self.mean, self.std = size, tuple(mean), tuple(std)
+
+    def arrays(self, rows: Sequence[Row]) -> Arrays:
+        """Pixels, (B, 3, H, W) float32, normalised."""
+        if all(isinstance(row, np.ndarray) and row.shape == (self.size, self.size, 3) for row in rows):
+            pixels = np.stack([np.asarray(row) for row in rows])
+        else:
+            values: list[Any] = [str(row) if isinstance(row, Path) else row for row in rows]
+            images, bad = decode(values, None, self.size)
+            if bad:
+                raise DataError("; ".join(f"{values[row]!r} is no image that can be read: {why}" for row, why in bad[:5]))
+            pixels = images.pixels
+        return {"pixel_values": normalise(pixels, self.mean, self.std).pixels.contiguous().numpy()}
+
+    def sizes(self, rows: Sequence[Row]) -> list[int]:
+        """All alike."""
+        return [0] * len(rows)
+
+    def read(self, inputs: Sequence[str], text_columns: tuple[str, ...] | None = None) -> list[Row]:
+        """Paths of images."""
+        paths = [Path(name).expanduser() for name in inputs]
+        for path in paths:
+            if not path.is_file():
+                raise DataError(f"there is no image {path}; this student reads image files ({', '.join(IMAGE_SUFFIXES)})")
+        return list(paths)
+
+    def columns(self, rows: Sequence[Row]) -> dict[str, list[str]]:
+        """`image`: the paths."""
+        return {"image": [str(row) for row in rows]}
 
 
 def check_out(path: Path) -> None:
@@ -86,21 +202,14 @@ def check_out(path: Path) -> None:
         raise UsageError(f"--out {path}: there is no folder {path.parent}; make it, or give another file")
 
 
-def write_answers(path: Path, rows: Sequence[Row], answers: Sequence[Prediction]) -> None:
-    """Write the rows with their labels and probabilities, or scores, as the suffix says."""
+def write_answers(path: Path, rows: dict[str, list[str]], answers: Sequence[Prediction]) -> None:
+    """Write the rows with their labels and probabilities, or scores, as the suffix says. rows: of `RowReader.columns`."""
     import pandas as pd
 
-    columns: dict[str, list[object]] = {}
-    pairs = [row for row in rows if isinstance(row, tuple)]
-    if pairs:
-        columns = {"text": [pair[0] for pair in pairs], "text_b": [pair[1] for pair in pairs]}
-    else:
-        columns = {"image" if isinstance(rows[0], Path) else "text": [str(row) for row in rows]}
-    if answers[0].label is None:
-        columns["score"] = [answer.score for answer in answers]
-    else:
-        columns |= {"label": [answer.label for answer in answers], "probability": [answer.probability for answer in answers]}
-    frame = pd.DataFrame(columns)
+    fields = [field.name for field in dataclasses.fields(Prediction) if field.name != "probabilities"]
+    columns = {name: [getattr(answer, name) for answer in answers] for name in fields}
+    present = {name: values for name, values in columns.items() if values[0] is not None}
+    frame = pd.DataFrame({**rows, **present})
     match path.suffix.lower():
         case ".parquet":
             frame.to_parquet(path, index=False)

@@ -12,8 +12,7 @@ from autodistill.models import family_of
 from autodistill.recipe import Recipe
 from autodistill.report import texts
 from autodistill.report.leaderboard import finite
-
-_PIPELINE = {"text": "text-classification", "image": "image-classification"}
+from autodistill.task_types import modality_of, target_of
 
 
 def write_facts(path: Path, facts: dict[str, Any]) -> None:
@@ -23,12 +22,13 @@ def write_facts(path: Path, facts: dict[str, Any]) -> None:
 
 def model_card(facts: dict[str, Any], recipe: Recipe, about: dict[str, Any], name: str) -> str:
     """The card as Markdown, with the metadata that the Hugging Face hub reads on top. about: student.json. name: of the folder."""
-    data, teacher, student = facts["dataset"], facts["teacher"], facts["student"]
+    data, student = facts["dataset"], facts["student"]
     parts = [
         f"---\n{_metadata(facts, recipe, name)}\n---",
         f"# {texts.clean(name)}",
         f"A {texts.student(recipe.model_dump())} student with {texts.params(student['params'])} parameters, distilled from "
-        f"`{texts.clean(teacher['model'])}` on *{texts.clean(data['name'])}* ({data['task']}) with autodistill.",
+        f"{_teacher(facts)} on *{texts.clean(data['name'])}* ({data['task']}) with autodistill.",
+        *([] if facts["teacher"]["scores"] is None else [f"## Teacher\n{_about_scores(facts)}"]),
         f"## Scores\n{_scores(facts)}",
         f"## Size and latency\n{_costs(recipe, facts)}",
         f"## Use\n{_use(recipe, facts, about)}",
@@ -41,56 +41,100 @@ def model_card(facts: dict[str, Any], recipe: Recipe, about: dict[str, Any], nam
 
 def _metadata(facts: dict[str, Any], recipe: Recipe, name: str) -> str:
     about = facts["dataset"]
-    modality = "image" if recipe.task.startswith("image") else "text"
+    pipeline_tag = modality_of(recipe.task).pipeline_tag
     result = EvalResult(
-        task_type=_PIPELINE[modality],
+        task_type=pipeline_tag,
         dataset_type=texts.clean(about["name"]),
         dataset_name=texts.clean(about["name"]),
         metric_type=about["metric"],
         metric_value=facts["student"]["test"],
         dataset_split="test",
     )
-    model = facts["teacher"]["model"]
-    base = model if model.count("/") == 1 and not Path(model).exists() else f"timm/{model[5:]}" if model.startswith("timm:") else None
     data = ModelCardData(
         model_name=texts.clean(name),
         library_name=family_of(recipe.student).library,
-        pipeline_tag=_PIPELINE[modality],
+        pipeline_tag=pipeline_tag,
         tags=["knowledge-distillation", "autodistill"],
-        base_model=base,
+        base_model=_base_model(facts),
         eval_results=[result],
     )
     return str(data.to_yaml())
 
 
+def _base_model(facts: dict[str, Any]) -> str | None:
+    """The teacher's id on the hub; None where it has none, as a file of scores."""
+    model = facts["teacher"]["model"]
+    if facts["teacher"]["scores"] is not None:
+        return None
+    return model if model.count("/") == 1 and not Path(model).exists() else f"timm/{model[5:]}" if model.startswith("timm:") else None
+
+
+def _teacher(facts: dict[str, Any]) -> str:
+    teacher = facts["teacher"]
+    if teacher["scores"] is None:
+        return f"`{texts.clean(teacher['model'])}`"
+    return f"a teacher's scores in the file `{texts.clean(teacher['scores']['file'])}`"
+
+
+def _about_scores(facts: dict[str, Any]) -> str:
+    scores = facts["teacher"]["scores"]
+    covered = ", ".join(f"{split} {share:.1%}" for split, share in scores["coverage"].items())
+    return (
+        f"The file `{texts.clean(scores['file'])}` holds {scores['kind']} of {scores['texts']:,} texts, which were made elsewhere: no "
+        f"teacher network was trained or run. Rows that have scores: {covered}. Fingerprint: `{scores['fingerprint']}`. The tokenizer is "
+        f"that of `{texts.clean(facts['teacher']['model'])}`, and so is the start of a student whose recipe has `init: teacher`."
+    )
+
+
 def _scores(facts: dict[str, Any]) -> str:
     about, teacher, student, test = facts["dataset"], facts["teacher"], facts["student"], facts["test"]
     lines = [f"| {about['metric']} | validation | test |", "| --- | --- | --- |"]
-    lines.append(f"| teacher | {texts.score(teacher['validation'])} | {texts.score(teacher['test'])} |")
+    if teacher["validation"] is not None or teacher["test"] is not None:
+        who = f"teacher{_on_its_rows(facts)}"
+        lines.append(f"| {who} | {texts.score(teacher['validation'])} | {texts.score(teacher['test'])} |")
     lines.append(
         f"| **this student** (seed {student['seed']}) | {texts.score(student['validation'])} | **{texts.score(student['test'])}** |"
     )
     for title, runs in (("distilled", facts["seeds"]), ("no KD (the same student, hard labels alone)", facts["no_kd"] or [])):
         lines += [f"| {title}, seed {run['seed']} | {texts.score(run['validation'])} | {texts.score(run['test'])} |" for run in runs]
     others = [f"{other} {texts.score(value)}" for other, value in student["test_metrics"].items() if other != about["metric"]]
-    said = [f"Retention (this student's test score over the teacher's): **{texts.percent(student['retention'])}**."]
+    if test["beside_teacher"] is None:
+        sentences = [
+            f"The teacher has no test score, as its file covers only {teacher['scores']['coverage']['test']:.1%} of the test rows; so "
+            "there is no retention and no distillation ratio."
+        ]
+    else:
+        over = f"this student's test score over the teacher's{_on_its_rows(facts)}"
+        sentences = [f"Retention ({over}): **{texts.percent(student['retention'])}**."]
     if test["sd"] is not None:
+        retention = "" if test["retention_mean"] is None else f" ({texts.percent(test['retention_mean'])})"
         mean = f"{texts.score(test['mean'])} ± {texts.score(test['sd'])}"
-        said.append(f"Mean ± standard deviation over {len(facts['seeds'])} seeds: {mean} ({texts.percent(test['retention_mean'])}).")
-    said.append(_ratio(facts))
+        sentences.append(f"Mean ± standard deviation over {len(facts['seeds'])} seeds: {mean}{retention}.")
+    sentences.append(_ratio(facts))
     if others:
-        said.append(f"On the same rows: {', '.join(others)}.")
-    said.append("The seed was chosen by the validation split; the test split was opened once, after all training.")
-    return "\n".join(lines) + "\n\n" + " ".join(said)
+        sentences.append(f"On all test rows: {', '.join(others)}.")
+    sentences.append("The seed was chosen by the validation split; the test split was opened once, after all training.")
+    return "\n".join(lines) + "\n\n" + " ".join(sentences)
+
+
+def _on_its_rows(facts: dict[str, Any]) -> str:
+    """Which test rows the teacher has scores of, where these are not all."""
+    beside, rows = facts["test"]["beside_teacher"], facts["dataset"]["rows"]["test"]
+    return "" if beside is None or beside["rows"] == rows else f", on the {beside['rows']:,} of {rows:,} test rows that it has scores of"
 
 
 def _ratio(facts: dict[str, Any]) -> str:
     test, teacher = facts["test"], facts["teacher"]["test"]
+    if test["beside_teacher"] is None:
+        if test["no_kd_mean"] is None:
+            return "The student was not trained on hard labels alone (no KD) too, so the gain of distillation is not known."
+        gain = test["mean"] - test["no_kd_mean"]
+        return f"Gain of distillation (distilled − no KD, means over the seeds): **{gain:+.4f}**."
     if test["no_kd_mean"] is None:
         return "Distillation ratio: not known, the student was not trained on hard labels alone (no KD) too."
     how = "(distilled − no KD) / (teacher − no KD), means over the seeds"
     if test["distillation_ratio"] is None:
-        mean = texts.score(test["no_kd_mean"])
+        mean = texts.score(test["beside_teacher"]["no_kd_mean"])
         return f"Distillation ratio, {how}: not defined, the student without KD ({mean}) is no worse than the teacher ({teacher:.4f})."
     return f"Distillation ratio, {how}: **{test['distillation_ratio']:.2f}**."
 
@@ -98,9 +142,12 @@ def _ratio(facts: dict[str, Any]) -> str:
 def _costs(recipe: Recipe, facts: dict[str, Any]) -> str:
     teacher, student = facts["teacher"], facts["student"]
     lines = ["| | parameters | latency |", "| --- | --- | --- |"]
-    lines += [f"| {who} | {of['params']:,} | {of['latency_ms']:.3g} ms |" for who, of in (("teacher", teacher), ("this student", student))]
-    ratio = f"| ratio | {teacher['params'] / student['params']:.1f}× fewer | {teacher['latency_ms'] / student['latency_ms']:.1f}× faster |"
-    text = "\n".join([*lines, ratio])
+    models = [("teacher", teacher)] if teacher["params"] is not None else []
+    lines += [f"| {who} | {of['params']:,} | {of['latency_ms']:.3g} ms |" for who, of in (*models, ("this student", student))]
+    if models:
+        fewer, faster = teacher["params"] / student["params"], teacher["latency_ms"] / student["latency_ms"]
+        lines.append(f"| ratio | {fewer:.1f}× fewer | {faster:.1f}× faster |")
+    text = "\n".join(lines)
     text += f"\n\nLatency: medians of paired rounds in one run, {facts['latency_of']}. The weights take {student['bytes'] / 1e6:.2f} MB."
     if facts["written_params"] != student["params"]:
         text += f" {family_of(recipe.student).written_note(facts['written_params'])}"
@@ -108,17 +155,10 @@ def _costs(recipe: Recipe, facts: dict[str, Any]) -> str:
 
 
 def _use(recipe: Recipe, facts: dict[str, Any], about: dict[str, Any]) -> str:
-    pair = "pair" in recipe.task
-    code = family_of(recipe.student).usage(about, pair)
-    what = "The logit is the score, in the units of the data." if recipe.task.endswith("regression") else _labels(facts)
-    say = '"a text" "the other"' if pair else "image.png" if recipe.task.startswith("image") else '"a text"'
-    return f"```python\n{code}```\n\n{what} On the command line: `autodistill predict FOLDER {say}`."
-
-
-def _labels(facts: dict[str, Any]) -> str:
-    names = [texts.clean(name) for name in facts["dataset"]["classes"]]
-    shown = ", ".join(f"{number} {name}" for number, name in enumerate(names[:20]))
-    return f"Labels: {shown}{', … (config.json has all)' if len(names) > 20 else ''}."
+    modality, target = modality_of(recipe.task), target_of(recipe.task, facts["dataset"]["classes"])
+    code = family_of(recipe.student).usage(about, modality.texts > 1)
+    note = texts.clean(target.logits_note)
+    return f"```python\n{code}```\n\n{note} On the command line: `autodistill predict FOLDER {modality.example}`."
 
 
 def _data(facts: dict[str, Any]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,35 +12,34 @@ from typing import Any, Unpack
 import numpy as np
 import torch
 
-from autodistill.environment import cores, describe_environment
+from autodistill.environment import cores
 from autodistill.errors import RecipeError, RunError, UsageError
 from autodistill.events import Listen, StageProgress
 from autodistill.export import card
 from autodistill.export.folder import ABOUT, write_student
-from autodistill.export.latency import paired_latency
+from autodistill.export.measured import measure, verdict
 from autodistill.export.seeds import Trained, assignment_folder, forget, train_all
-from autodistill.export.student import Student, given_rows, load_student
+from autodistill.export.student import Student, load_student
+from autodistill.facts import TeacherRef
 from autodistill.keywords import DistillKeywords
-from autodistill.models.base import StudentModule, pick_device, to_device
-from autodistill.models.fitting import all_logits
 from autodistill.option import takes
-from autodistill.prepare import open_taught, read_data, teach
+from autodistill.prepare import open_taught, read_data, teach, with_scores
 from autodistill.recipe import Recipe
 from autodistill.records import Point
 from autodistill.settings import DistillSettings
-from autodistill.stages import Stage
+from autodistill.stages import Stage, match_scores, read_teacher_scores
 from autodistill.storage import cache_folder, digest, lock, new_folder
-from autodistill.tasks.base import Dataset, Split
-from autodistill.tasks.metrics import evaluate_predictions
-from autodistill.teacher.load import encode, load_teacher, teacher_fingerprint
+from autodistill.tasks.base import Dataset
+from autodistill.tasks.scores import TeacherScores
+from autodistill.teacher.load import teacher_fingerprint
+from autodistill.teachers import Teachers
 from autodistill.train.assignment import Assignment
 from autodistill.train.cost import count_parameters
-from autodistill.train.data import Opened, median_row
+from autodistill.train.data import Opened
 from autodistill.train.students import load_student as load_trained
 from autodistill.train.taps import recipe_taps
 
 FACTS = "distillation.json"
-SCHEMA = 1
 TOLERANCE = 1e-4
 """How far the written student's logits may be from the trained one's, as a share of the largest."""
 _CHECKED = 64
@@ -62,7 +60,7 @@ class Distilled:
 
     @property
     def retention(self) -> float | None:
-        """The kept seed's test score over the teacher's."""
+        """The kept seed's test score over the teacher's, on the same rows; None where the teacher has no test score."""
         return self.facts["student"]["retention"]
 
     def open(self) -> Student:
@@ -86,7 +84,8 @@ def distill(
     finished is found again by the next one. In a script, more than one worker needs `if __name__ == "__main__":`.
 
     Args:
-        recipe: a Recipe, a recipe's file, or a study's folder (its recommended.yaml).
+        recipe: a Recipe, a recipe's file, or a study's folder (its recommended.yaml). Where its teacher is a file of scores, and the
+            recipe does not lie in the study that it comes from, `teacher_scores` names the file.
         dataset: a name, a Hugging Face id or a path, as for `search`.
         out: the folder to write; it may not exist.
         command: how it was made, for the model card.
@@ -103,17 +102,20 @@ def distill(
     asked.check()
     target = check_target(Path(asked.out), asked.overwrite)
     data = read_data(asked, tell, with_test=True)
+    if recipe.task != data.task:
+        raise RecipeError(f"the recipe is for {recipe.task}, and {data.name} is {data.task}; give a recipe or a dataset of the same task")
+    scores = None
+    if data.ref.teacher_scores is not None:
+        scores = read_teacher_scores(data, data.ref.teacher_scores, tell)
+        recipe = with_scores(recipe, scores, data.ref.teacher_scores, tell)
     if recipe.training.unlabelled_share > 0 and data.unlabelled is None:
         raise RecipeError(
             f"the recipe {recipe.id} learns on unlabelled rows too ({recipe.training.unlabelled_share:.0%} of each batch), "
             f"and {data.name} has none; give them with --unlabelled"
         )
-    if recipe.task != data.task:
-        raise RecipeError(f"the recipe is for {recipe.task}, and {data.name} is {data.task}; give a recipe or a dataset of the same task")
 
-    teachers = teach(data, [recipe.teacher], asked.seed, tell)
-    opened = open_taught(data, teachers, recipe_taps(recipe) if recipe.objective.terms else None, tell)[recipe.teacher]
-    teacher, workers, seeds = teachers[recipe.teacher], asked.workers, asked.seeds
+    teacher, opened = _taught(data, recipe, scores, asked.seed, tell)
+    workers, seeds = asked.workers, asked.seeds
     plain = hard_labels_alone(recipe) if asked.control and recipe.objective.terms else None
     threads = torch.get_num_threads() if workers == 1 else max(1, cores() // workers)
     assignments = [
@@ -128,15 +130,24 @@ def distill(
         distilled, controls = trained[:seeds], trained[seeds:]
         best = max(distilled, key=lambda item: item.result.score)  # the first of equals
         with Stage(tell, "test", "opening the test split, this once") as stage:
-            facts = _facts(data, opened, distilled, controls, best, teacher.score)
-            stage.end(_verdict(facts))
-        asked_rows = {name: value for name, value in dataclasses.asdict(data.ref).items() if name != "teacher_scores"}
-        facts |= {"given": asked_rows, "command": command}
+            facts = measure(data, data.open_test(), opened, distilled, controls, best, teacher, scores)
+            stage.end(verdict(facts))
+        facts |= {"given": dataclasses.asdict(data.ref), "command": command}
         with Stage(tell, "folder", f"writing {target}") as stage:
             _write(target, opened, best, facts)
             stage.end(str(target))
         forget(work, assignments)
     return Distilled(target, facts)
+
+
+def _taught(data: Dataset, recipe: Recipe, scores: TeacherScores | None, seed: int, tell: Listen) -> tuple[TeacherRef, Opened]:
+    """The recipe's teacher, and the rows as it reads them. scores: what stands for a network, and is stored as it is."""
+    part = recipe.teacher
+    if scores is not None:
+        teachers, taps = Teachers({part: match_scores(data, part, scores, tell)}), None
+    else:
+        teachers, taps = teach(data, [part], seed, tell), recipe_taps(recipe) if recipe.objective.terms else None
+    return teachers[part], open_taught(data, teachers, taps, tell)[part]
 
 
 def check_target(out: Path, overwrite: bool) -> Path:
@@ -201,117 +212,6 @@ def _train(assignments: Sequence[Assignment], work: Path, workers: int, data: Da
     return trained
 
 
-def _facts(
-    data: Dataset, opened: Opened, distilled: Sequence[Trained], controls: Sequence[Trained], best: Trained, teacher_score: float | None
-) -> dict[str, Any]:
-    """Everything that is told of the distillation: distillation.json. Opens the test split."""
-    recipe, device = best.assignment.recipe, pick_device()
-    test = data.open_test()
-    inputs = encode(data, test, opened.tokenizer, recipe.teacher)
-
-    def tested(model: StudentModule) -> dict[str, float]:
-        logits = all_logits(model.to(device), inputs, data.outputs, device)
-        return evaluate_predictions(data.metric, logits.numpy(), test.labels)
-
-    teacher, _ = load_teacher(opened.folder)
-    teacher_test = tested(teacher)
-    runs = {item.assignment: tested(load_trained(item.folder).model) for item in (*distilled, *controls)}
-
-    def listed(items: Sequence[Trained]) -> list[dict[str, Any]]:
-        return [
-            {
-                "seed": item.assignment.seed,
-                "validation": item.result.score,
-                "test": runs[item.assignment][data.metric],
-                "test_metrics": runs[item.assignment],
-                "best_epoch": item.result.best_epoch,
-                "seconds": round(sum(item.result.seconds_by_stage.values()), 3),
-            }
-            for item in items
-        ]
-
-    kept, row = load_trained(best.folder), median_row(opened.validation)
-    batch = to_device(opened.validation.batch(row), device)
-    models = {"teacher": teacher.to(device).eval(), "student": kept.model.to(device).eval()}
-    latency = paired_latency({name: (lambda model=model: _ran(model, batch)) for name, model in models.items()})  # type: ignore[misc]
-    told, plain = listed(distilled), listed(controls)
-    teacher_value = teacher_test[data.metric]
-    mean = statistics.fmean(item["test"] for item in told)
-    plain_mean = statistics.fmean(item["test"] for item in plain) if plain else None
-    gap = None if plain_mean is None else teacher_value - plain_mean
-    score = runs[best.assignment][data.metric]
-    return {
-        "schema": SCHEMA,
-        "recipe_id": recipe.id,
-        "dataset": {
-            "name": data.name,
-            "fingerprint": data.fingerprint,
-            "task": data.task,
-            "metric": data.metric,
-            "classes": data.classes,
-            "rows": {"train": len(data.train), "unlabelled": data.unlabelled_rows, "validation": len(data.validation), "test": len(test)},
-            "test_rows_in_train": _in_train(data.train, test),
-            "notes": list(data.notes),
-        },
-        "teacher": {
-            "model": recipe.teacher.title,
-            "params": count_parameters(teacher),
-            "validation": teacher_score,
-            "test": teacher_value,
-            "test_metrics": teacher_test,
-            "latency_ms": latency["teacher"],
-        },
-        "student": {
-            "family": recipe.student.name,
-            "params": count_parameters(kept.model),
-            "seed": best.assignment.seed,
-            "validation": best.result.score,
-            "test": score,
-            "test_metrics": runs[best.assignment],
-            "retention": score / teacher_value if teacher_value > 0 else None,
-            "flops": best.result.flops,
-            "latency_ms": latency["student"],
-        },
-        "seeds": told,
-        "no_kd": plain or None,
-        "test": {
-            "mean": mean,
-            "sd": statistics.stdev(item["test"] for item in told) if len(told) > 1 else None,
-            "retention_mean": mean / teacher_value if teacher_value > 0 else None,
-            "no_kd_mean": plain_mean,
-            "distillation_ratio": (mean - plain_mean) / gap if plain_mean is not None and gap is not None and gap > 0 else None,
-        },
-        "latency_of": f"one row of {opened.validation.describe_row(int(row))}, {'one CPU thread' if device.type == 'cpu' else device.type}",
-        "environment": describe_environment(),
-    }
-
-
-def _ran(model: StudentModule, batch: Any) -> None:
-    model(batch)
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-
-
-def _in_train(train: Split, test: Split) -> int:
-    """Test rows that stand in train too, word by word or pixel by pixel."""
-    there = set(_rows(train))
-    return sum(row in there for row in _rows(test))
-
-
-def _rows(split: Split) -> list[Any]:
-    if split.images is not None:
-        return [digest(np.ascontiguousarray(image).tobytes()) for image in split.images]
-    assert split.texts is not None
-    return split.texts if split.text_pairs is None else list(zip(split.texts, split.text_pairs, strict=True))
-
-
-def _verdict(facts: dict[str, Any]) -> str:
-    student, test = facts["student"], facts["test"]
-    kept = "" if student["retention"] is None else f", {100 * student['retention']:.1f}% of the teacher's {facts['teacher']['test']:.4f}"
-    spread = "" if test["sd"] is None else f"; over {len(facts['seeds'])} seeds {test['mean']:.4f} ± {test['sd']:.4f}"
-    return f"{facts['dataset']['metric']} {student['test']:.4f}{kept}{spread}"
-
-
 def _write(target: Path, opened: Opened, best: Trained, facts: dict[str, Any]) -> None:
     """Write the folder aside, open it as anyone would, hold it against the trained student, then put it in place.
 
@@ -327,7 +227,7 @@ def _write(target: Path, opened: Opened, best: Trained, facts: dict[str, Any]) -
         written = load_student(aside)
         assert written.module is not None
         facts["written_params"] = count_parameters(written.module)
-        said = written.logits(given_rows(opened.dataset.validation, rows))
+        said = written.logits(opened.dataset.modality.rows(opened.dataset.validation, rows))
         with torch.inference_mode():
             meant = saved.model.cpu()(opened.validation.batch(torch.from_numpy(rows))).logits.numpy()
         apart = float(np.abs(said - meant).max())

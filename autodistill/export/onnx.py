@@ -9,7 +9,7 @@ import json
 import logging
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,10 +19,11 @@ import torch
 
 from autodistill.errors import DataError, ModelError, RunError, UsageError, not_allowed
 from autodistill.events import Listen
+from autodistill.export.asking import Row
 from autodistill.export.card import write_facts
 from autodistill.export.folder import ABOUT
 from autodistill.export.latency import paired_latency
-from autodistill.export.student import Student, given_rows, load_student, onnx_run
+from autodistill.export.student import Student, load_student, onnx_run
 from autodistill.models import family_named
 from autodistill.stages import Stage
 from autodistill.storage import new_folder
@@ -129,9 +130,10 @@ def write_onnx(student: Student, data: Dataset, path: Path) -> None:
     opened = load_student(student.folder).module
     assert opened is not None
     fresh = family_named(student.about["family"]).ready_for_onnx(opened)
-    arrays = student.encode(given_rows(data.validation, _spread(data, 3)))
+    rows = _rows(data)
+    arrays = student.encode([rows[place] for place in _spread(_by_size(student, rows), 3)])
     free = torch.export.Dim.DYNAMIC
-    shapes = tuple({0: free} if student.is_image else {0: free, 1: free} for _ in arrays)
+    shapes = tuple(dict.fromkeys(student.reader.free_axes, free) for _ in arrays)
     inputs = tuple(torch.from_numpy(value) for value in arrays.values())
     with _quiet():
         program = torch.onnx.export(
@@ -159,14 +161,16 @@ def _checked(student: Student, data: Dataset, folder: Path, precision: Precision
     """
     about = student.about | {"format": "onnx", "precision": precision}
     (folder / ABOUT).write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    if not student.is_image:
-        shutil.copy(student.folder / "tokenizer.json", folder / "tokenizer.json")
+    for name in student.reader.files:
+        shutil.copy(student.folder / name, folder / name)
     written = load_student(folder)
+    rows = _rows(data)
+    order = _by_size(student, rows)
     compared: list[dict[str, Any]] = []
     largest = 0.0
-    for size in sorted({min(size, len(data.validation)) for size in BATCHES}):
-        for places in _groups(data, size):
-            arrays = student.encode(given_rows(data.validation, places))
+    for size in sorted({min(size, len(rows)) for size in BATCHES}):
+        for places in _groups(order, size):
+            arrays = student.encode([rows[place] for place in places])
             meant = student.run(arrays)
             apart = float(np.abs(written.run(arrays) - meant).max())
             largest = max(largest, float(np.abs(meant).max()))
@@ -174,10 +178,9 @@ def _checked(student: Student, data: Dataset, folder: Path, precision: Precision
     worst, allowed = max(item["difference"] for item in compared), TOLERANCE * max(1.0, largest)
     if precision == "float32" and not worst <= allowed:
         raise RunError(f"the ONNX file's logits differ from torch's by {worst:.2g}, more than {allowed:.2g}; it is not kept")
-    rows = given_rows(data.validation, np.arange(len(data.validation)))
     labels = data.validation.labels
     scores = {name: evaluate_predictions(data.metric, model.logits(rows), labels)[data.metric] for name, model in _both(student, written)}
-    alone = student.encode(given_rows(data.validation, _by_length(data)[len(rows) // 2 :][:1]))
+    alone = student.encode([rows[order[len(rows) // 2]]])
     single = onnx_run(folder / FILE, threads=1)
     latency = paired_latency({"torch": lambda: student.run(alone), "onnx": lambda: single(alone)})
     facts = {
@@ -207,29 +210,28 @@ def _told(facts: dict[str, Any]) -> str:
     return ", ".join(told)
 
 
-def _by_length(data: Dataset) -> np.ndarray:
-    """The validation rows from the shortest to the longest."""
-    split = data.validation
-    if split.texts is None:
-        return np.arange(len(split))
-    pairs = split.text_pairs or [""] * len(split)
-    return np.argsort([len(one) + len(other) for one, other in zip(split.texts, pairs, strict=True)], kind="stable")
+def _rows(data: Dataset) -> list[Row]:
+    """The validation rows, as people would give them."""
+    return data.modality.rows(data.validation, np.arange(len(data.validation)))
 
 
-def _spread(data: Dataset, size: int) -> np.ndarray:
-    """Rows of all lengths."""
-    order = _by_length(data)
+def _by_size(student: Student, rows: Sequence[Row]) -> np.ndarray:
+    """The places of the rows from the smallest to the largest row, (N,) int64."""
+    return np.argsort(student.reader.sizes(rows), kind="stable")
+
+
+def _spread(order: np.ndarray, size: int) -> np.ndarray:
+    """Places of rows of all sizes. order: of `_by_size`."""
     return order[np.linspace(0, len(order) - 1, size).round().astype(int)]
 
 
-def _groups(data: Dataset, size: int) -> Iterator[np.ndarray]:
-    """Batches of the shortest, of the middle, of the longest, and of all lengths."""
-    order = _by_length(data)
+def _groups(order: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """Batches of the smallest, of the middle, of the largest, and of rows of all sizes. order: of `_by_size`."""
     middle = (len(order) - size) // 2
     yield order[:size]
     yield order[middle : middle + size]
     yield order[-size:]
-    yield _spread(data, size)
+    yield _spread(order, size)
 
 
 @contextlib.contextmanager

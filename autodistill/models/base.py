@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from autodistill.errors import UsageError
+from autodistill.task_types import modality_of
 
 
 class Batch(ABC):
@@ -164,8 +165,9 @@ class StudentModule(nn.Module):
 class StudentContext:
     """What a student is built for.
 
-    outputs: width of the logits. vocab_size, pad_id, max_length: of the teacher's tokenizer, for texts. image_size: the
-    height and width of the images. teacher: folder of the fine-tuned teacher, for students that start from its weights.
+    outputs: width of the logits. vocab_size, pad_id, max_length: of the teacher's tokenizer, for texts. special: the ids of its special
+    tokens, [UNK] and padding among them. image_size: the height and width of the images. teacher: folder of the fine-tuned teacher, for
+    students that start from its weights.
     kept_pieces, pieces: how many pieces a trimmed vocabulary has, and the file that lists them.
     shapes_only: the weights are not wanted (they are on torch's meta device), so none are read.
     """
@@ -174,12 +176,21 @@ class StudentContext:
     outputs: int
     vocab_size: int = 0
     pad_id: int = 0
+    special: tuple[int, ...] = ()
     max_length: int = 128
     image_size: int = 0
     kept_pieces: int = 0
     teacher: Path | None = None
     pieces: Path | None = None
     shapes_only: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "special", tuple(self.special))  # from JSON it comes as a list, which cannot be hashed
+
+    @property
+    def pairs(self) -> bool:
+        """Whether a row has two texts, which are compared."""
+        return modality_of(self.task).texts > 1
 
 
 def pick_device(device: str = "auto") -> torch.device:

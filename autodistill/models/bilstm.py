@@ -79,7 +79,7 @@ class BiLstmFamily(TorchTextFamily):
             RecipeError: init cannot be done with this teacher.
         """
         embedding = word_embedding(context, embedding_size, init, vocabulary)
-        return BiLstm(embedding, hidden_size, layers, dropout, context.outputs, "pair" in context.task)
+        return BiLstm(embedding, hidden_size, layers, dropout, context.outputs, context.pairs)
 
     def sizes(self, student: BiLstm) -> dict[str, Any]:
         """Width, layers and outputs."""

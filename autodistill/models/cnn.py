@@ -72,7 +72,7 @@ class CnnFamily(TorchTextFamily):
             RecipeError: init cannot be done with this teacher.
         """
         embedding = word_embedding(context, embedding_size, init, vocabulary)
-        return Cnn(embedding, channels, tuple(int(size) for size in kernels.split("-")), dropout, context.outputs, "pair" in context.task)
+        return Cnn(embedding, channels, tuple(int(size) for size in kernels.split("-")), dropout, context.outputs, context.pairs)
 
     def sizes(self, student: Cnn) -> dict[str, Any]:
         """Channels, kernels and outputs."""

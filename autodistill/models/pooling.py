@@ -27,7 +27,11 @@ def pooled(states: Tensor, batch: TextBatch, pairs: bool) -> Tensor:
     if not pairs:
         return masked_max(states, batch.mask)
     second = batch.segments == 1
-    one, other = masked_max(states, batch.mask & ~second), masked_max(states, batch.mask & second)
+    return compared(masked_max(states, batch.mask & ~second), masked_max(states, batch.mask & second))
+
+
+def compared(one: Tensor, other: Tensor) -> Tensor:
+    """The vector of a pair from those of its texts: (B, D) each → (B, 4 D). Source: see `pooled`."""
     return torch.cat([one, other, (one - other).abs(), one * other], dim=1)
 
 

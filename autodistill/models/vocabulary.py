@@ -102,10 +102,17 @@ def trimmed_embedding(table: nn.Embedding, context: StudentContext) -> TrimmedEm
 
 def word_embedding(context: StudentContext, width: int, init: str, vocabulary: Vocabulary) -> nn.Embedding:
     """Word embeddings (pieces, width), random or the teacher's in reduced form."""
-    size = vocabulary_size(context, vocabulary)
-    padding = padding_row(context, vocabulary)
+    start = None
     if init == "teacher" and not context.shapes_only:
         start = reduced_words(teacher_folder(context.teacher), context.vocab_size, width, EMBEDDING_STD)
+    return embedding_from(start, context, width, vocabulary)
+
+
+def embedding_from(start: Tensor | None, context: StudentContext, width: int, vocabulary: Vocabulary) -> nn.Embedding:
+    """Word embeddings (pieces, width) that start from a vector for each of the teacher's pieces (vocab_size, width); None: random."""
+    size = vocabulary_size(context, vocabulary)
+    padding = padding_row(context, vocabulary)
+    if start is not None:
         embedding = nn.Embedding.from_pretrained(start[taken_pieces(context, vocabulary)], freeze=False, padding_idx=padding)
     else:
         embedding = nn.Embedding(size, width, padding_idx=padding)

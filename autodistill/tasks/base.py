@@ -111,16 +111,6 @@ class Dataset:
         return modality_of(self.task)
 
     @property
-    def is_regression(self) -> bool:
-        """Whether the target is a number."""
-        return self.classes is None
-
-    @property
-    def is_image(self) -> bool:
-        """Whether the rows are images."""
-        return self.image_size is not None
-
-    @property
     def outputs(self) -> int:
         """Width of the logits."""
         return self.target.width

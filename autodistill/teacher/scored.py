@@ -16,7 +16,7 @@ from autodistill.modality import Modality
 from autodistill.models.base import Inputs, Outputs
 from autodistill.recipe import Teacher
 from autodistill.storage import cache_folder, digest, lock, new_folder
-from autodistill.tasks.base import Dataset
+from autodistill.tasks.base import Dataset, Split
 from autodistill.tasks.scores import TeacherScores
 from autodistill.teacher.load import save_teacher, source_fingerprint, untrained_teacher
 from autodistill.teacher.plan import TeacherShape
@@ -24,7 +24,7 @@ from autodistill.teacher.plan import TeacherShape
 SCORES = "scores.safetensors"
 ABOUT = "teacher.json"
 LEAST_JUDGED = 50
-"""Validation rows with scores, from which on they say how good the teacher is."""
+"""Rows of a split with scores, from which on they say how good the teacher is."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ def scored_teacher(dataset: Dataset, teacher: Teacher, scores: TeacherScores) ->
     with lock(folder):
         if not folder.exists():
             rows = dataset.all_training_rows
-            logits, is_scored = scores.of(rows.texts or [], rows.text_pairs)
-            held, is_held = scores.of(dataset.validation.texts or [], dataset.validation.text_pairs)
+            logits, is_scored = scores_of(rows, scores)
+            held, is_held = scores_of(dataset.validation, scores)
             judged = int(is_held.sum()) >= LEAST_JUDGED
             metrics = dataset.target.evaluate(dataset.metric, held[is_held], dataset.validation.labels[is_held]) if judged else {}
             labelled, others = is_scored[: len(dataset.train)], is_scored[len(dataset.train) :]
@@ -81,6 +81,11 @@ def scored_teacher(dataset: Dataset, teacher: Teacher, scores: TeacherScores) ->
                 save_file({"logits": logits, "is_scored": is_scored.astype(np.uint8)}, aside / SCORES)
                 (aside / ABOUT).write_text(json.dumps(about), encoding="utf-8")
     return ScoredTeacher(folder, **json.loads((folder / ABOUT).read_text(encoding="utf-8")))
+
+
+def scores_of(split: Split, scores: TeacherScores) -> tuple[np.ndarray, np.ndarray]:
+    """The scores of a split's rows: see `TeacherScores.of`."""
+    return scores.of(split.texts or [], split.text_pairs)
 
 
 class ScoredOutputs:

@@ -10,9 +10,11 @@ import contextlib
 import logging
 import os
 import shutil
+import signal
 import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,6 +160,7 @@ def ray_running(settings: SearchSettings) -> Iterator[RunningRay]:
             yield RunningRay(_workers_of(settings), own=False)
             return
         temporary = Path(tempfile.mkdtemp(prefix="adr-", dir=_short_folder()))
+        on_sigterm = signal.getsignal(signal.SIGTERM)
         try:
             try:
                 try:
@@ -170,6 +173,9 @@ def ray_running(settings: SearchSettings) -> Iterator[RunningRay]:
             except Exception as cause:
                 where = f"the Ray cluster {settings.address!r} cannot be reached" if settings.address else "Ray cannot be started here"
                 raise RunError(f"{where} ({type(cause).__name__}: {str(cause).strip().partition(chr(10))[0]})") from None
+            finally:
+                if threading.current_thread() is threading.main_thread():
+                    signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own ends the process in the middle of a trial
             yield RunningRay(_workers_of(settings), own=True)
         finally:
             ray.shutdown()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +31,14 @@ def test_errors_have_their_exit_codes_and_no_traceback(
     monkeypatch.setattr(datasets, "run", fail)
     assert main.main(["datasets"]) == code
     assert capsys.readouterr().err == said
+
+
+def test_sigterm_is_ctrl_c_with_its_own_exit_code(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(datasets, "run", lambda args: signal.raise_signal(signal.SIGTERM))
+    assert main.main(["datasets"]) == 143
+    assert capsys.readouterr().err == "autodistill: stopped\n"
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_mistake_of_our_own_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import json
 import socket
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,6 +50,26 @@ def serving(live: Live, **where: Any) -> Iterator[Server]:
 def get(url: str) -> Any:
     with urllib.request.urlopen(url, timeout=30) as answer:
         return json.load(answer)
+
+
+def status(url: str, host: str) -> int:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers={"Host": host}), timeout=30) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as refused:
+        return refused.code
+
+
+def test_another_hosts_name_is_refused(tmp_path: Path) -> None:
+    """A page whose own name resolves to 127.0.0.1 must not read what is served there."""
+    with serving(Live([a_study(tmp_path, RECORDS)])) as server:
+        port = server.url.rstrip("/").rpartition(":")[2]
+        for host in (f"127.0.0.1:{port}", "localhost", f"LOCALHOST:{port}", f"[::1]:{port}"):
+            assert status(f"{server.url}api/studies", host) == 200, host
+        for host in ("evil.example", f"evil.example:{port}", "127.0.0.1.evil.example", "[::1", ""):
+            assert status(f"{server.url}api/studies", host) == 403, host
+    with serving(Live([a_study(tmp_path / "all", RECORDS)]), host="0.0.0.0") as server:
+        assert status(server.url.replace("0.0.0.0", "127.0.0.1") + "api/studies", "farm.example") == 200
 
 
 def figures(detail: Any) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def meant(kept: dict[str, Any], world: World, rows: list[Any]) -> np.ndarray:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("vocabulary", ["full", "trimmed"])
-@pytest.mark.parametrize("family", ["bert", "bert-mean", "cnn", "bilstm"])
+@pytest.mark.parametrize("family", ["bert", "bert-mean", "cnn", "bilstm", "static"])
 @pytest.mark.parametrize("task", ["text-classification", "text-pair-regression"])
 def test_others_open_the_folder_and_hear_what_the_trained_student_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str, task: str, vocabulary: str

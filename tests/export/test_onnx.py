@@ -32,6 +32,8 @@ LONE = ["good film", "bad end " * 9, "sad"]
         ("cnn", "text-pair-regression"),
         ("bilstm", "text-classification"),
         ("bilstm", "text-pair-regression"),
+        ("static", "text-classification"),
+        ("static", "text-pair-regression"),
     ],
 )
 def test_onnx_says_what_torch_says_at_every_length_and_batch_size(tmp_path: Path, family: str, task: str) -> None:

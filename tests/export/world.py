@@ -20,6 +20,7 @@ STUDENTS: dict[str, dict[str, Any]] = {
     "bert-mean": {"family": "bert", "layers": 2, "hidden_size": 16, "heads": 2, "pooling": "mean"},
     "cnn": {"family": "cnn", "embedding_size": 16, "channels": 8},
     "bilstm": {"family": "bilstm", "embedding_size": 16, "hidden_size": 8, "layers": 2},
+    "static": {"family": "static", "embedding_size": 16, "hidden_size": 8, "ngrams": 3, "buckets": 64},
 }
 LABELS = ("schlecht", "größer 👍")
 
@@ -77,7 +78,7 @@ class ImageWorld(World):
 def said_elsewhere(code: str, *words: str) -> np.ndarray:
     """The logits that a program prints as text, run in a process of its own; it may not have imported autodistill."""
     watched = f"import sys\n{code}\nassert not [name for name in sys.modules if name.startswith('autodistill')]\n"
-    watched += "import numpy; numpy.savetxt(sys.stdout, logits.detach().numpy())"
+    watched += "import numpy; numpy.savetxt(sys.stdout, logits if isinstance(logits, numpy.ndarray) else logits.detach().numpy())"
     done = subprocess.run([sys.executable, "-c", watched, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return np.loadtxt(done.stdout.splitlines(), ndmin=2)

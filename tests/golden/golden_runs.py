@@ -145,7 +145,7 @@ def _teacher_as_it_is(folder: Path, dataset: Any) -> tuple[str, str]:
     from autodistill.recipe import Teacher
     from autodistill.teacher.load import save_teacher
 
-    if not dataset.is_image:
+    if dataset.modality.texts:
         place = str(_helpers().save_bert(folder / "teacher", outputs=dataset.outputs, seed=1))
         return place, place
     teacher = Teacher(model="timm:resnet10t", init="random")

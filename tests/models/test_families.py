@@ -73,7 +73,7 @@ def elsewhere() -> Counter[str]:
 
 
 def test_no_other_file_names_a_family() -> None:
-    assert set(OWN) == {"bert", "bilstm", "cnn", "timm"}
+    assert set(OWN) == {"bert", "bilstm", "cnn", "static", "timm"}
     found = {name: count for name, count in elsewhere().items() if name not in OTHERS and not name.startswith(FOLDERS)}
     assert found == {}
 
@@ -109,13 +109,14 @@ def test_what_people_read_of_a_student_is_what_its_family_says() -> None:
         "bilstm 2×64": {"family": "bilstm", "layers": 2, "hidden_size": 64, "embedding_size": 32},
         "cnn 128": {"family": "cnn", "channels": 128, "embedding_size": 32},
         "cnn": {"family": "cnn"},
+        "static 64": {"family": "static", "embedding_size": 64, "hidden_size": 0},
         "timm:resnet10t": {"family": "timm:resnet10t", "init": "random"},
         "gone:small": {"family": "gone:small", "layers": 3},  # of a package that is not installed any more
         "gone": {"family": "gone", "channels": 3},
         "?": {},
     }
     assert [families.short(student) for student in students.values()] == list(students)
-    titles = ["transformer", "BiLSTM", "CNN", "CNN", "resnet10t", "small", "gone", "student"]
+    titles = ["transformer", "BiLSTM", "CNN", "CNN", "static", "resnet10t", "small", "gone", "student"]
     assert [families.title(student) for student in students.values()] == titles
 
 

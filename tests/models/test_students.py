@@ -23,8 +23,11 @@ TEXT_STUDENTS: dict[str, dict[str, Any]] = {
     "cnn": {"family": "cnn", "embedding_size": 12, "channels": 8, "kernels": "2-3-4", "init": "random"},
     "cnn of one width": {"family": "cnn", "embedding_size": 12, "channels": 8, "kernels": "3", "init": "random"},
     "bilstm": {"family": "bilstm", "embedding_size": 12, "hidden_size": 8, "layers": 2, "init": "random"},
+    "static": {"family": "static", "embedding_size": 12, "hidden_size": 0, "init": "random"},
+    "static with a hidden layer": {"family": "static", "embedding_size": 12, "hidden_size": 12, "init": "random"},
 }
 WIDTHS = {"bert": [24, 24, 24], "cnn": [12, 24], "cnn of one width": [12, 8], "bilstm": [12, 16, 16]}
+WIDTHS |= {"static": [12, 12], "static with a hidden layer": [12, 12]}
 IMAGE_STUDENTS = ["resnet10t", "mobilenetv3_small_050", "lcnet_050", "tinynet_e", "vit_tiny_patch16_224", "convnext_atto"]
 
 
@@ -203,6 +206,7 @@ def test_what_cannot_be_built_is_told(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no pretrained weights"):
         build_student(recipe({"family": "timm:densenet264d", "init": "pretrained"}, "image-classification"), IMAGE)
     context = replace(TEXT, outputs=2, teacher=save_bert(tmp_path / "teacher", width=32))
-    for family, field in (("bert", "hidden_size"), ("cnn", "embedding_size"), ("bilstm", "embedding_size")):
+    sized = {"bert": "hidden_size", "cnn": "embedding_size", "bilstm": "embedding_size", "static": "embedding_size"}
+    for family, field in sized.items():
         with pytest.raises(RecipeError, match=r"is 48, but with init: teacher it is at most the teacher's 32"):
             build_student(recipe({"family": family, field: 48}), context)

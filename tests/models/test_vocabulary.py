@@ -82,7 +82,7 @@ def test_texts_of_kept_pieces_are_read_as_with_the_full_vocabulary(made: Trimmed
     assert not torch.allclose(logits(trimmed, other), logits(full, other))
 
 
-@pytest.mark.parametrize("name", ["bert", "cnn", "bilstm"])
+@pytest.mark.parametrize("name", ["bert", "cnn", "bilstm", "static"])
 def test_it_starts_from_the_teachers_rows(made: Trimmed, name: str) -> None:
     wide = {"hidden_size": 32, "heads": 4} if name == "bert" else {"embedding_size": 12}
     student = TEXT_STUDENTS[name] | {"init": "teacher"} | wide
@@ -102,7 +102,7 @@ def test_it_starts_from_the_teachers_rows(made: Trimmed, name: str) -> None:
 @pytest.mark.parametrize("name", TEXT_STUDENTS)
 def test_counted_parameters_follow_the_closed_form(made: Trimmed, name: str) -> None:
     counts = [count_params(recipe(TEXT_STUDENTS[name] | {"vocabulary": vocabulary}), made.context) for vocabulary in ("full", "trimmed")]
-    width = 24 if name == "bert" else 12
+    width = {"bert": 24, "static": 13, "static with a hidden layer": 13}.get(name, 12)  # of a static student with the gate
     held = len({*HELD, "un"})  # `##ly` is read as # # ly, which are unknown
     assert made.context.kept_pieces == len(SPECIAL) + held
     assert counts[0] - counts[1] == (len(SPECIAL) + len(WORDS) - len(SPECIAL) - held) * width

@@ -61,6 +61,22 @@ def test_a_study_without_a_complete_trial_is_refused(tmp_path: Path) -> None:
         recording.add_study(a_study(tmp_path, [failed(0)]).folder, library=tmp_path / "library")
 
 
+@pytest.mark.parametrize("name", ["../../x", "/tmp/x", "a/b", "..", ""])
+def test_a_name_that_would_leave_the_library_is_refused(tmp_path: Path, name: str) -> None:
+    study = a_study(tmp_path, [record(0)])
+    if name:
+        with pytest.raises(StudyError, match="it should be a folder's name.*--name"):
+            recording.add_study(study.folder, name=name, library=tmp_path / "library")
+    write_about(study.folder, study.about | {"study": name or "../../evil"})
+    try:
+        Study.open(study.folder)
+    except StudyError:
+        return  # refused before that
+    with pytest.raises(StudyError, match="it should be a folder's name.*--name"):
+        recording.add_study(study.folder, library=tmp_path / "library")
+    assert not (tmp_path / "library").exists()
+
+
 def test_the_command_says_whether_it_is_learned_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

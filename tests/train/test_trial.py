@@ -35,6 +35,7 @@ STUDENTS: dict[str, dict[str, Any]] = {
     "bert": {"family": "bert", "layers": 2, "hidden_size": 16, "heads": 2},
     "cnn": {"family": "cnn", "embedding_size": 16, "channels": 8},
     "bilstm": {"family": "bilstm", "embedding_size": 16, "hidden_size": 8, "layers": 1},
+    "static": {"family": "static", "embedding_size": 16, "hidden_size": 8, "ngrams": 2, "buckets": 64},
 }
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from autodistill.models.family import StudentFamily
 from autodistill.models.form import TrainingForm
+from autodistill.models.static import StaticFamily
 from autodistill.models.text import EncodedText
 from autodistill.models.vocabulary import TrimmedEmbedding
 from autodistill.train import trial
@@ -19,7 +20,7 @@ from autodistill.train.assignment import TrialResult
 from autodistill.train.data import open_inputs
 from autodistill.train.trial import Trainer
 
-TABLES = {"bert": "word_embeddings.weight", "cnn": "embedding.weight", "bilstm": "embedding.weight"}
+TABLES = {"bert": "word_embeddings.weight", "cnn": "embedding.weight", "bilstm": "embedding.weight", "static": "embedding.weight"}
 
 
 @pytest.fixture
@@ -50,7 +51,8 @@ def test_the_weights_are_those_of_training_the_whole_table(
     found, weights = trained(world, student, tmp_path / "few", augmentation=augmentation)
     assert len(set(seen)) == 1
     assert seen.count(seen[0]) == 3
-    monkeypatch.setattr(StudentFamily, "training_form", lambda family, student, reads: TrainingForm(student))
+    for family in (StudentFamily, StaticFamily):
+        monkeypatch.setattr(family, "training_form", lambda family, student, reads: TrainingForm(student))
     expected, whole = trained(world, student, tmp_path / "whole", augmentation=augmentation)
     assert len(seen) == 3  # the reference had its whole table
     assert weights.keys() == whole.keys()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fakes import FACTS, FakeFeasible, FakeRunner, make_settings, make_space, make_teachers
 
+from autodistill.cli.main import terminated_as_interrupted
 from autodistill.tuning.run import SearchInterrupted, run_search
 
 
@@ -30,4 +31,6 @@ def main(folder: Path, asked: dict[str, object]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), json.loads(sys.argv[2])))
+    with terminated_as_interrupted() as terminated:
+        code = main(Path(sys.argv[1]), json.loads(sys.argv[2]))
+    sys.exit(143 if terminated.is_set() and code == 130 else code)

@@ -387,3 +387,21 @@ def test_a_killed_worker_and_ctrl_c(tmp_path):
     assert again.process.returncode == 0
     assert_sound(again.study, 8)
     assert Study.open(again.study).counts["fail"] == 0
+
+
+@pytest.mark.timeout(600)
+def test_sigterm_ends_a_search_in_good_order(tmp_path):
+    """What a scheduler or `docker stop` sends to the process that it started."""
+    driver = Driver(tmp_path, pause=0.15)
+    driver.until(lambda: driver.ended() >= 3 and len(driver.started()) > driver.ended())
+    os.kill(driver.process.pid, signal.SIGTERM)
+    assert driver.end() == ""
+    assert driver.process.returncode == 143
+    stored, records = look(driver.study)
+    assert not [trial for trial in stored if trial.state == TrialState.RUNNING]
+    assert {record.reason for record in records if record.state == "fail"} <= {"interrupted: the search was stopped"}
+
+    again = Driver(tmp_path, resume=True, pause=0.01)
+    assert again.end() == ""
+    assert again.process.returncode == 0
+    assert_sound(again.study, 8)

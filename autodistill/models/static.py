@@ -1,0 +1,285 @@
+"""The static student: a gated mean of piece vectors that a transformer made, and a small head."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from autodistill.components import TEXT, component
+from autodistill.models.base import Outputs, StudentContext, StudentModule, TextBatch
+from autodistill.models.family import SavedStudent, TextFamily
+from autodistill.models.form import TrainingForm, TrialReads
+from autodistill.models.piece_vectors import encoder_pieces
+from autodistill.models.pooling import PAIR_PARTS, compared
+from autodistill.models.sides import masked_mean
+from autodistill.models.teacher_weights import reduced_words, teacher_folder
+from autodistill.models.used_rows import UsedRows
+from autodistill.models.vocabulary import EMBEDDING_STD, TrimmedEmbedding, embedding_from
+from autodistill.models.writing import WEIGHTS, write_json, write_loader, write_weights
+
+HASH = (1_640_531_527, 1_093_470_553, 805_459_861)
+PRIME = 2**31 - 1
+"""An n-gram of the ids a, b (, c) has the bucket (a · HASH[0] + b · HASH[1] (+ c · HASH[2])) mod PRIME mod buckets."""
+
+
+class Static(StudentModule):
+    """A text's vector is the sum of its pieces' vectors, each times its gate, scaled to length √E; a linear layer or two read it.
+
+    table: a row for each piece, and then one for each bucket of n-grams; its last column are the gates before the sigmoid. Where it has
+    no such column (gates False), the gates are multiplied in already. special: ids of tokens that count nothing.
+
+    states: the vectors of the tokens (B, T, E), and the same times their gates, zeros on special tokens (B, T, E); sentences: the mean of
+    the first, and the text's vector.
+    """
+
+    special: Tensor
+
+    def __init__(
+        self,
+        table: nn.Embedding,
+        vocab_size: int,
+        special: tuple[int, ...],
+        ngrams: int,
+        hidden_size: int,
+        dropout: float,
+        outputs: int,
+        pairs: bool,
+        gates: bool = True,
+    ) -> None:
+        super().__init__()
+        self.vocab_size, self.ngrams, self.pairs, self.gates = vocab_size, ngrams, pairs, gates
+        self.buckets = len(table.rows if isinstance(table, TrimmedEmbedding) else table.weight) - vocab_size
+        self.embedding = table
+        self.register_buffer("special", torch.tensor(special, dtype=torch.int64), persistent=False)
+        width = (table.embedding_dim - gates) * (PAIR_PARTS if pairs else 1)
+        self.hidden = nn.Linear(width, hidden_size) if hidden_size else None
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(hidden_size or width, outputs)
+
+    @property
+    def output_layer(self) -> nn.Linear:
+        """The classifier."""
+        return self.classifier
+
+    def forward(self, batch: TextBatch, *, taps: frozenset[str] = frozenset()) -> Outputs:
+        """See `Model`."""
+        length = batch.ids.shape[1]
+        ids, counted, segments = self._with_ngrams(batch.ids, self._counted(batch), batch.segments)
+        words = self.embedding(ids)
+        vectors = words[..., :-1] if self.gates else words
+        gated = (vectors * words[..., -1:].sigmoid() if self.gates else vectors) * counted.unsqueeze(-1)
+        sentence = self._sentence(gated, segments)
+        embedding = self.dropout(sentence if self.hidden is None else self.hidden(sentence).relu())
+        logits = self.classifier(embedding)
+        if "states" not in taps:
+            return Outputs(logits, embedding)
+        first = vectors[:, :length] * batch.mask.unsqueeze(-1)
+        return Outputs(logits, embedding, [first, gated[:, :length]], [self._mean(first, batch), sentence])
+
+    def ngram_rows(self, ids: Tensor, size: int) -> Tensor:
+        """The table's rows of the n-grams of `size` pieces: ids (…, T) int64 → (…, T − size + 1), by their first piece."""
+        length = max(ids.shape[-1] - size + 1, 0)
+        mixed = torch.stack([ids[..., place : place + length] * HASH[place] for place in range(size)]).sum(dim=0)
+        return mixed % PRIME % self.buckets + self.vocab_size
+
+    def _counted(self, batch: TextBatch) -> Tensor:
+        """Which tokens are pieces of the text, (B, T) bool."""
+        return batch.mask & ~(batch.ids.unsqueeze(-1) == self.special).any(dim=-1)
+
+    def _with_ngrams(self, ids: Tensor, counted: Tensor, segments: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The tokens' ids, which of them count, and their segments, with those of n-grams after them. An n-gram never spans two texts."""
+        rows, counts, parts = [ids], [counted], [segments]
+        for size in range(2, self.ngrams + 1):
+            rows.append(self.ngram_rows(ids, size))
+            length = rows[-1].shape[1]
+            counts.append(torch.stack([counted[:, place : place + length] for place in range(size)]).all(dim=0))
+            parts.append(segments[:, :length])
+        return torch.cat(rows, dim=1), torch.cat(counts, dim=1), torch.cat(parts, dim=1)
+
+    def _sentence(self, gated: Tensor, segments: Tensor) -> Tensor:
+        """(B, T, E) → (B, E); of a pair (B, 4 E)."""
+        if not self.pairs:
+            return scaled(gated.sum(dim=1))
+        second = (segments == 1).unsqueeze(-1)
+        return compared(scaled((gated * ~second).sum(dim=1)), scaled((gated * second).sum(dim=1)))
+
+    def _mean(self, vectors: Tensor, batch: TextBatch) -> Tensor:
+        """The mean of the tokens' vectors, (B, E); of a pair (B, 4 E)."""
+        if not self.pairs:
+            return masked_mean(vectors, batch.mask)
+        second = batch.mask & (batch.segments == 1)
+        return compared(
+            masked_mean(vectors * ~second.unsqueeze(-1), batch.mask & ~second), masked_mean(vectors * second.unsqueeze(-1), second)
+        )
+
+
+def scaled(vectors: Tensor) -> Tensor:
+    """Vectors of length √E, so that their entries are about 1 as layers want them; zeros stay. (B, E) → (B, E)."""
+    return F.normalize(vectors, dim=1) * vectors.shape[1] ** 0.5
+
+
+@component("student", kind="static", tasks=TEXT, title="static", size=("embedding_size",))
+class StaticFamily(TextFamily):
+    """Vectors of word pieces that a transformer made, a learned gate each, their sum scaled to one length, one or two linear layers.
+
+    No piece sees another, so a text costs one look-up a piece.
+
+    init `teacher`: the vectors are what the teacher's encoder makes of each piece alone (piece_vectors.py); `input_embeddings`: the
+    teacher's input embeddings, reduced to their first singular directions. hidden_size: of the layer between vector and output, with a
+    rectifier; 0 for none. ngrams: 2 adds a vector for each two pieces in a row, 3 for each three too; they share `buckets` rows by a
+    hash of their ids. vocabulary `trimmed`: only pieces that the training rows hold (vocabulary.py).
+
+    Sources: Tulkens and van Dongen 2024, "Model2Vec", https://github.com/MinishLab/model2vec (the start, the gates and the scaling);
+    Joulin et al. 2017, "Bag of Tricks for Efficient Text Classification" (hashed n-grams, there of words). Of pairs, the texts are read
+    apart and compared (pooling.py).
+    """
+
+    library = "model2vec"
+
+    def build(
+        self,
+        context: StudentContext,
+        *,
+        embedding_size: Annotated[int, Field(ge=4, le=4096)] = 128,
+        hidden_size: Annotated[int, Field(ge=0, le=4096)] = 256,
+        ngrams: Annotated[int, Field(ge=1, le=3)] = 1,
+        buckets: Annotated[int, Field(ge=16, le=1_000_000)] = 16_384,
+        dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.3,
+        init: Literal["random", "input_embeddings", "teacher"] = "teacher",
+        vocabulary: Literal["full", "trimmed"] = "full",
+    ) -> Static:
+        """A student of the family.
+
+        Raises:
+            RecipeError: init cannot be done with this teacher.
+        """
+        start = None
+        if init != "random" and not context.shapes_only:
+            read = encoder_pieces if init == "teacher" else reduced_words
+            start = read(teacher_folder(context.teacher), context.vocab_size, embedding_size, EMBEDDING_STD)
+        pieces = embedding_from(start, context, embedding_size, vocabulary)
+        table = _completed(pieces, buckets if ngrams > 1 else 0)
+        # Padding is left out by the mask; where rows are mixed, its place holds the partner's words.
+        special = tuple(token for token in context.special if token != context.pad_id)
+        return Static(table, context.vocab_size, special, ngrams, hidden_size, dropout, context.outputs, context.pairs)
+
+    def word_table(self, student: Static) -> nn.Embedding:
+        """The table."""
+        return student.embedding
+
+    def training_form(self, student: Static, reads: TrialReads) -> TrainingForm:
+        """As other families do; n-grams have rows too."""
+        table = student.embedding
+        if student.ngrams == 1 or reads.ids is None or isinstance(table, TrimmedEmbedding):
+            return super().training_form(student, reads)
+        sizes = range(2, student.ngrams + 1)
+        rows = [student.ngram_rows(part.long(), size) for part in reads.ids for size in sizes]
+        return UsedRows(student, table, [*reads.ids, *rows], reads.pad_id)
+
+    def write(self, folder: Path, saved: SavedStudent, names: dict[int, str]) -> dict[str, Any]:
+        """In the format of model2vec, with the head beside the embeddings (docs/static.md)."""
+        student: Any = saved.model
+        context, table = saved.facts["context"], student.embedding
+        embeddings = table.weight[:, :-1] * table.weight[:, -1:].sigmoid()
+        pieces, special = len(embeddings) - student.buckets, student.special
+        weights = {"embeddings": embeddings[:pieces].clone(), "ngrams": embeddings[pieces:].clone()}
+        if isinstance(table, TrimmedEmbedding):  # the last row is that of all special tokens
+            weights["embeddings"] = torch.cat([weights["embeddings"], torch.zeros(1, embeddings.shape[1])])
+            weights["mapping"] = table.rows[: student.vocab_size].long()
+            weights["mapping"][special] = pieces
+        else:
+            weights["embeddings"][special] = 0.0
+        if not student.buckets:
+            del weights["ngrams"]
+        head = {name: value for name, value in student.state_dict().items() if not name.startswith("embedding.")}
+        write_weights(folder, weights | head)
+        tokenizer_adds = _special_tokens_added(saved.tokenizer)
+        config = {
+            "model_type": "model2vec",
+            "architectures": ["StaticModel"],
+            "hidden_dim": embeddings.shape[1],
+            "normalize": True,
+            "max_length": context["max_length"] - tokenizer_adds,
+            "architecture": saved.recipe.student.name,
+            "ngrams": student.ngrams,
+            "special": special.tolist(),
+            "pairs": student.pairs,
+            "id2label": names,
+        }
+        write_json(folder / "config.json", config)
+        (folder / "modules.json").write_text(json.dumps(_MODULES, indent=2) + "\n", encoding="utf-8")
+        if "mapping" in weights:  # earlier versions warn; they do not read it
+            write_json(folder / "config_sentence_transformers.json", {"__version__": {"sentence_transformers": "6.2.0"}})
+        inputs = ["input_ids", "attention_mask", *(["token_type_ids"] if student.pairs else [])]
+        self.write_tokenizer(folder, saved, inputs)
+        write_loader(folder, "autodistill.models.loaders.static")
+        return {"format": "model2vec", "inputs": inputs, "max_length": context["max_length"]}
+
+    def open(self, folder: Path, about: dict[str, Any]) -> nn.Module:
+        """As a module of torch; load.py does without."""
+        weights = load_file(folder / WEIGHTS)
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        rows = weights.pop("mapping", torch.arange(len(weights["embeddings"])))
+        embeddings, ngrams = weights.pop("embeddings"), weights.pop("ngrams", torch.zeros(0, config["hidden_dim"]))
+        every = torch.cat([rows, torch.arange(len(ngrams)) + len(embeddings)])
+        table = TrimmedEmbedding(torch.cat([embeddings, ngrams]), every)
+        hidden = len(weights["hidden.weight"]) if "hidden.weight" in weights else 0
+        outputs, pairs = len(config["id2label"]), config["pairs"]
+        student = Static(table, len(rows), tuple(config["special"]), config["ngrams"], hidden, 0.0, outputs, pairs, gates=False)
+        student.load_state_dict(weights | {f"embedding.{name}": value for name, value in table.state_dict().items()})
+        return _Logits(student).eval()
+
+    def usage(self, about: dict[str, Any], pairs: bool) -> str:
+        """By load.py, and the embeddings by model2vec."""
+        rows = '[("a text", "the other")]' if pairs else '["a text"]'
+        return (
+            "from load import encode, load  # load.py in this folder; needs numpy, safetensors and tokenizers\n\n"
+            f"model, tokenizer = load(FOLDER)\nlogits = model(*encode(tokenizer, {rows}))\n"
+        )
+
+    def written_note(self, params: int) -> str:
+        """The gates."""
+        return f"The gates are multiplied into the vectors, so it is written with {params:,} parameters in all."
+
+
+_MODULES = [
+    {"idx": 0, "name": "0", "path": ".", "type": "sentence_transformers.models.StaticEmbedding"},
+    {"idx": 1, "name": "1", "path": "1_Normalize", "type": "sentence_transformers.models.Normalize"},
+]
+"""What tells sentence-transformers how to open the folder."""
+
+
+def _completed(pieces: nn.Embedding, buckets: int) -> nn.Embedding:
+    """A table of pieces with rows for n-grams, which start as zeros, and with a column of gates, which start as one half."""
+    weight = F.pad(pieces.weight.detach(), (0, 1, 0, buckets))
+    if isinstance(pieces, TrimmedEmbedding):
+        more = torch.arange(len(pieces.weight), len(weight), dtype=pieces.rows.dtype)
+        return TrimmedEmbedding(weight, torch.cat([pieces.rows, more]))
+    return nn.Embedding.from_pretrained(weight, freeze=False, padding_idx=pieces.padding_idx)
+
+
+def _special_tokens_added(tokenizer: Path | None) -> int:
+    from tokenizers import Tokenizer
+
+    assert tokenizer is not None
+    return int(Tokenizer.from_file(str(tokenizer / "tokenizer.json")).num_special_tokens_to_add(is_pair=False))
+
+
+class _Logits(nn.Module):
+    """A student of which only the logits are asked, by the tokenizer's outputs."""
+
+    def __init__(self, student: Static) -> None:
+        super().__init__()
+        self.student = student
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
+        """(B, T) int64 each → logits (B, C)."""
+        segments = torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids
+        return self.student(TextBatch(input_ids, attention_mask.bool(), segments)).logits

@@ -1,0 +1,66 @@
+"""How an exported student's rows are read, and how its answers are written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from tiny_teacher import save_tokenizer
+
+from autodistill.errors import DataError, UsageError
+from autodistill.export.asking import ImageReader, TextReader, write_answers
+from autodistill.modality import Image, Text
+from autodistill.target import Prediction
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    save_tokenizer(tmp_path)
+    return tmp_path
+
+
+def test_each_modality_has_its_reader(folder: Path) -> None:
+    assert isinstance(Text().row_reader(folder, {}), TextReader)
+    reader = Image().row_reader(folder, {"image_size": 4, "mean": [0.5] * 3, "std": [0.25] * 3})
+    assert isinstance(reader, ImageReader)
+    pixels = np.full((4, 4, 3), 255, dtype=np.uint8)
+    np.testing.assert_allclose(reader.arrays([pixels])["pixel_values"], np.full((1, 3, 4, 4), 2.0))  # (1 − 0.5) / 0.25
+
+
+def test_pairs_are_read_as_every_two_texts(folder: Path) -> None:
+    single, pairs = TextReader(folder, 1), TextReader(folder, 2)
+    assert single.read(["a film", "a plot"]) == ["a film", "a plot"]
+    assert pairs.read(["a film", "a plot", "the end", "bad"]) == [("a film", "a plot"), ("the end", "bad")]
+    with pytest.raises(UsageError, match="3 texts were given, and this student reads pairs"):
+        pairs.read(["a film", "a plot", "the end"])
+    assert pairs.sizes([("a film", "bad"), ("a", "b")]) == [9, 2]
+    assert single.sizes(["a film", "bad"]) == [6, 3]
+    pd.DataFrame({"text": ["a film", "bad"], "text_b": ["a plot", "good"]}).to_csv(folder / "rows.csv", index=False)
+    assert pairs.read([str(folder / "rows.csv")]) == [("a film", "a plot"), ("bad", "good")]
+    with pytest.raises(DataError, match="this student reads texts; name the columns with --text-column"):
+        single.read([str(folder / "rows.csv")])
+    assert single.read([str(folder / "rows.csv")], ("text_b",)) == ["a plot", "good"]
+
+
+def test_a_row_that_the_student_does_not_read_is_named(folder: Path) -> None:
+    with pytest.raises(DataError, match=r"row 2 is \('a', 'b'\); this student reads texts"):
+        TextReader(folder, 1).arrays(["a film", ("a", "b")])
+    with pytest.raises(DataError, match="row 1 is 'a film'; this student reads pairs of texts"):
+        TextReader(folder, 2).sizes(["a film"])
+
+
+@pytest.mark.parametrize(
+    ("answer", "columns"),
+    [
+        (Prediction("good", 0.75, {"bad": 0.25, "good": 0.75}), {"label": "good", "probability": 0.75}),
+        (Prediction(score=2.5), {"score": 2.5}),
+    ],
+)
+def test_answers_stand_beside_their_rows(folder: Path, answer: Prediction, columns: dict[str, object]) -> None:
+    rows = TextReader(folder, 2).columns([("a film", "a plot")])
+    write_answers(folder / "out.csv", rows, [answer])
+    written = pd.read_csv(folder / "out.csv")
+    assert written.iloc[0].to_dict() == {"text": "a film", "text_b": "a plot", **columns}
+    assert list(written) == ["text", "text_b", *columns]
