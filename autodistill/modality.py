@@ -292,9 +292,11 @@ class Text(Modality["EncodedText", "TextBatch"]):
 
     def source(self, teacher: Teacher) -> Path:
         """The folder of the tokenizer and the configuration."""
+        from autodistill.assistant import find_assistant
         from autodistill.models.sources import source_folder
 
-        return source_folder(teacher.model, weights=teacher.init == "pretrained")
+        assistant = find_assistant(teacher.model)
+        return source_folder(teacher.model, weights=teacher.init == "pretrained") if assistant is None else assistant.folder
 
     def open_tokenizer(self, folder: Path) -> Any:
         """A fast tokenizer of transformers."""
@@ -303,15 +305,26 @@ class Text(Modality["EncodedText", "TextBatch"]):
         return load_tokenizer(folder)
 
     def weights_fingerprint(self, teacher: Teacher) -> str:
+        from autodistill.assistant import STUDENT_WEIGHTS, find_assistant
+        from autodistill.storage import digest, file_fingerprint
         from autodistill.teacher.text import weights_fingerprint
 
-        return weights_fingerprint(teacher)
+        assistant = find_assistant(teacher.model)
+        if assistant is None:
+            return weights_fingerprint(teacher)
+        return digest("assistant", *(file_fingerprint(assistant.folder / name) for name in (STUDENT_WEIGHTS, "recipe.yaml")))
 
     def build_teacher(self, dataset: Dataset, teacher: Teacher) -> StudentModule:
-        """See `teacher.text.build`."""
+        """See `teacher.text.build`; a finished student as it is."""
+        from autodistill.assistant import find_assistant
+        from autodistill.models.saved import load_student
         from autodistill.teacher.text import build
 
-        return build(dataset.target, teacher)
+        assistant = find_assistant(teacher.model)
+        if assistant is None:
+            return build(dataset.target, teacher)
+        assistant.check(teacher, dataset.rows_fingerprint, dataset.name)
+        return load_student(assistant.folder).model
 
     def encode(self, split: Split, teacher: Teacher, tokenizer: Any) -> EncodedText:
         """Token ids, cut to the teacher's max_length."""

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
+from autodistill.assistant import find_assistant
 from autodistill.components import TASKS
 from autodistill.errors import DataError, RecipeError, SpaceError, StudyError, UsageError
 from autodistill.option import DATA, KEPT, WHAT, WHERE, Settings, setting
@@ -105,11 +106,16 @@ class SpaceSettings(DatasetSettings):
 
         Raises:
             SpaceError: there is no such space, it does not validate, it is not for the task, or lacks a parameter that is to be held.
+            StudyError: a teacher is a study that has kept no student, or one of images.
         """
         space = Space.load(self.space or shipped, task)
         if self.teacher == (RANDOM,):
             return space.with_random_teacher()
-        return space.with_teacher_models(self.teacher) if self.teacher else space
+        space = space.with_teacher_models(self.teacher) if self.teacher else space
+        for model in dict.fromkeys(teacher.model for teacher in space.teachers()):
+            assistant = find_assistant(model)
+            space = space if assistant is None else space.with_assistant(model, assistant.fields, assistant.has_attention)
+        return space
 
     def check(self) -> None:
         """Check what can be checked before the dataset is read, also the space.

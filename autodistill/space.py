@@ -164,6 +164,35 @@ class Space:
         domains = (Domain("choice", models[0], choices=tuple(models), when=domain.when) for domain in space.parameters["teacher.model"])
         return replace(space, parameters={**space.parameters, "teacher.model": tuple(domains)})
 
+    def with_assistant(self, model: str, fields: Mapping[str, Any], has_attention: bool) -> Space:
+        """A copy of the space in which a teacher's model is a finished student: used as it is, and without what it cannot give.
+
+        Where it is the teacher, students start from random weights, nothing reads the attention of one that has none, and no augmentation
+        looks for synonyms among its words, which are not kept as transformers keeps a model. fields: of its `teacher` part.
+        """
+        when = ((f"{TEACHER}model", (model,)),)
+        held = {f"{TEACHER}{name}": value for name, value in fields.items()}
+        if not has_attention:
+            held["objective.attention.kind"] = NONE
+        added: dict[str, tuple[Domain, ...]] = {path: (Domain("value", value, when=when),) for path, value in held.items()}
+        for path, left_out, instead in (
+            ("student.init", {"teacher", "input_embeddings"}, "random"),
+            ("augmentation.kind", {"synonyms"}, NONE),
+        ):
+            affected = [domain for domain in self.parameters.get(path, ()) if left_out & set(domain.values)]
+            kept = [[value for value in domain.values if value not in left_out] or [instead] for domain in affected]
+            added[path] = tuple(
+                _of_choices(replace(domain, when=(*domain.when, *when)), choices) for domain, choices in zip(affected, kept, strict=True)
+            )
+        if "student.init" not in self.parameters:
+            added["student.init"] = (Domain("value", "random", when=when),)
+        parameters: dict[str, tuple[Domain, ...]] = {}
+        for path, domains in self.parameters.items():
+            parameters[path] = (*added.pop(path, ()), *domains)
+            if path == f"{TEACHER}model":
+                parameters |= {name: added.pop(name) for name in held if name.startswith(TEACHER) and name not in self.parameters}
+        return replace(self, parameters=parameters | {path: domains for path, domains in added.items() if domains})
+
     def fixed_later(self, part: str, values: Mapping[str, Any]) -> dict[str, Scalar]:
         """Fields of a recipe's part that were added later (`recipe.ADDED`), where the space holds them at one value for such a part.
 
@@ -421,7 +450,7 @@ def _chosen(path: str, domains: Iterable[Domain], values: Mapping[str, Any]) -> 
     """Each value that a path can have beside these, as a mapping; an empty one alone where none of its domains applies."""
     for domain in domains:
         if all(holds(values.get(key), allowed) for key, allowed in domain.when):
-            return [{path: value} for value in domain.choices or (domain.default,)]
+            return [{path: value} for value in domain.values]
     return [{}]
 
 

@@ -59,10 +59,9 @@ def train_teacher(data: Dataset, part: Teacher, seed: int, tell: Listen) -> Teac
         score = "" if now.score is None else f", {data.metric} {now.score:.4f}"
         tell(StageProgress("teacher", now.step, now.steps, f"epoch {now.epoch} of {now.epochs}, loss {now.loss:.3f}{score}"))
 
-    trains = part.init != "random"
-    with Stage(tell, "teacher", f"fine-tuning {part.title}" if trains else f"{part.title} with random weights") as stage:
+    begins, done = _training_words(part)
+    with Stage(tell, "teacher", f"{part.title}: {begins}") as stage:
         found = trained_teacher(data, part, seed, progress=progress)
-        done = ("probed" if part.max_steps == 0 else "fine-tuned") if trains else "left with random weights"
         ref = TeacherRef(
             str(found.folder),
             found.score,
@@ -77,6 +76,15 @@ def train_teacher(data: Dataset, part: Teacher, seed: int, tell: Listen) -> Teac
     if warning := teacher_warning(data.metric, ref, name=short_name(part.title)):
         tell(SearchMessage(warning, "warning"))
     return ref
+
+
+def _training_words(part: Teacher) -> tuple[str, str]:
+    """What is done to a teacher, and what was done once it is."""
+    if part.init == "random":
+        return "with random weights", "left with random weights"
+    if part.max_steps == 0 or (part.epochs == 0 and part.max_steps is None):
+        return ("a probe", "probed") if part.head_init == "probe" else ("as it is", "as it is")
+    return "fine-tuning", "fine-tuned"
 
 
 def tell_of_teachers(teachers: Teachers, metric: str, tell: Listen) -> None:

@@ -32,6 +32,7 @@ from autodistill.storage import cache_folder, digest, lock, new_folder
 from autodistill.tasks.base import Dataset
 from autodistill.tasks.scores import TeacherScores
 from autodistill.teacher.load import teacher_fingerprint
+from autodistill.teachers import Teachers
 from autodistill.train.assignment import Assignment
 from autodistill.train.cost import count_parameters
 from autodistill.train.data import Opened
@@ -144,7 +145,7 @@ def _taught(data: Dataset, recipe: Recipe, scores: TeacherScores | None, seed: i
     part = recipe.teacher
     teachers: Mapping[Teacher, TeacherRef]
     if scores is not None:
-        teachers, taps = {part: match_scores(data, part, scores, tell)}, None
+        teachers, taps = Teachers({part: match_scores(data, part, scores, tell)}), None
     else:
         teachers, taps = teach(data, [part], seed, tell), recipe_taps(recipe) if recipe.objective.terms else None
     return teachers[part], open_taught(data, teachers, taps, tell)[part]

@@ -26,7 +26,7 @@ def set_head(model: StudentModule, weight: Tensor, bias: Tensor) -> None:
 
 def pooling_of(model: StudentModule) -> str:
     """`cls` or `mean` of an encoder that we pool; else "model"."""
-    inner = model.model
+    inner = getattr(model, "model", None)
     return inner.pooling if isinstance(inner, PooledClassifier) else "model"
 
 

@@ -12,8 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import save_file
+
+from autodistill.assistant import STUDENT_WEIGHTS, find_assistant
 from autodistill.errors import ModelError
 from autodistill.models.base import Inputs, StudentModule
+from autodistill.models.saved import load_student
 from autodistill.models.text import load_tokenizer
 from autodistill.models.timm import TimmModel
 from autodistill.models.transformer import Transformer
@@ -49,8 +53,12 @@ def untrained_teacher(dataset: Dataset, teacher: Teacher) -> tuple[StudentModule
 
 
 def save_teacher(model: StudentModule, tokenizer: Any, dataset: Dataset, teacher: Teacher, folder: Path) -> None:
-    """Write a trained teacher."""
-    if isinstance(model, TimmModel):
+    """Write a trained teacher; a finished student as it lies in its study, with the weights that it has now."""
+    assistant = find_assistant(teacher.model)
+    if assistant is not None:
+        shutil.copytree(assistant.folder, folder, dirs_exist_ok=True)
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}, folder / STUDENT_WEIGHTS)
+    elif isinstance(model, TimmModel):
         image.save(model, dataset.classes, dataset.outputs, dataset.image_size, teacher, folder)
     else:
         assert isinstance(model, Transformer)
@@ -115,6 +123,8 @@ def _places(folder: Path, number: int) -> list[Path]:
 
 
 def _load_one(folder: Path) -> tuple[StudentModule, Any]:
+    if (folder / STUDENT_WEIGHTS).exists():
+        return load_student(folder).model, load_tokenizer(folder)
     try:
         if (folder / image.TIMM_FILE).exists():
             return image.load(folder).eval(), None
@@ -138,6 +148,8 @@ def teacher_fingerprint(folder: str | Path) -> str:
 
 
 def _fingerprint(folder: Path) -> str:
+    if (folder / STUDENT_WEIGHTS).exists():
+        return digest("assistant", *(file_fingerprint(folder / name) for name in (STUDENT_WEIGHTS, "recipe.yaml")))
     about = [folder / image.TIMM_FILE] if (folder / image.TIMM_FILE).exists() else text.files_of(folder)
     try:
         return digest(*(file_fingerprint(file) for file in (folder / "model.safetensors", *about)))

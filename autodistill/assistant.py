@@ -1,0 +1,87 @@
+"""A finished student that teaches a smaller one: a teacher assistant (Mirzadeh et al. 2020, "Improved Knowledge Distillation via Teacher
+Assistant").
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autodistill.components import specs
+from autodistill.errors import StudyError
+from autodistill.recipe import Recipe, Teacher
+from autodistill.study_folder import read_about
+from autodistill.task_types import modality_of
+
+STUDENT_WEIGHTS = "student.safetensors"
+
+AS_IT_IS: dict[str, Any] = {
+    "init": "pretrained",
+    "pooling": "model",
+    "head_init": "random",
+    "epochs": 0,
+    "min_steps": 0,
+    "max_steps": 0,
+}
+"""Fields of a recipe's teacher that train nothing: an assistant has learned what it knows."""
+
+
+@dataclass(frozen=True)
+class Assistant:
+    """A student that a search has kept. folder: of its files. recipe: its own. facts: its student.json. dataset: of its study."""
+
+    folder: Path
+    recipe: Recipe
+    facts: dict[str, Any]
+    dataset: dict[str, Any]
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The fields of a recipe's teacher that are given once it is the teacher."""
+        return AS_IT_IS | {"max_length": self.facts["context"]["max_length"]}
+
+    @property
+    def has_attention(self) -> bool:
+        """Whether objectives can read its attention."""
+        return bool(specs("student")[self.recipe.student.name.partition(":")[0]].options.get("attention"))
+
+    def check(self, teacher: Teacher, rows_fingerprint: str, name: str) -> None:
+        """Check that it can teach on a dataset. name: the dataset's.
+
+        Raises:
+            StudyError: it is of other rows, or the recipe would have it trained on.
+        """
+        if self.dataset.get("fingerprint") != rows_fingerprint:
+            raise StudyError(
+                f"teacher {teacher.model!r} is a student of {self.dataset.get('name')!r} with other rows than {name!r} has now, and "
+                "may have learned validation rows. Search with the dataset, --limit-train, --unlabelled and --seed of its study"
+            )
+        own = teacher.model_dump()
+        other = [f"teacher.{field}: {value}" for field, value in self.fields.items() if own[field] != value]
+        if other:
+            needed = ", ".join(other)
+            raise StudyError(f"teacher {teacher.model!r} is a finished student, which is used as it is; the recipe needs {needed}")
+
+
+def find_assistant(model: str) -> Assistant | None:
+    """The student that a teacher's name means, of a study's folder or its best/; None where it means no such folder.
+
+    Raises:
+        StudyError: the study has kept no student, or its student reads images.
+        RecipeError: the student's recipe cannot be read.
+    """
+    place = Path(model).expanduser()
+    study = place.parent if (place / STUDENT_WEIGHTS).exists() else place
+    about = read_about(study) if study.is_dir() else None
+    if about is None:
+        return None
+    folder = place if study != place else place / "best"
+    if not (folder / STUDENT_WEIGHTS).exists():
+        raise StudyError(f"teacher {model!r} is a study that has kept no student (best/); search until a trial is complete")
+    facts = json.loads((folder / "student.json").read_text(encoding="utf-8"))
+    recipe = Recipe.load(folder / "recipe.yaml")
+    if not modality_of(recipe.task).texts:
+        raise StudyError(f"teacher {model!r} is a study of images; only a student that reads texts can be a teacher. Give a timm model")
+    return Assistant(folder, recipe, facts, about["dataset"])
