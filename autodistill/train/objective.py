@@ -78,7 +78,7 @@ class Term(nn.Module):
             self.pair_weights = PairWeights(part.layer_map, len({layer for layer, _ in self.pairs}), depths[1])
 
     def _widths(self, pair: tuple[int, int], student: Side, teacher: Side) -> tuple[int, int]:
-        if "student_state" in self.spec.inputs:
+        if "student_state" in self.spec.inputs or "student_states" in self.spec.inputs:
             return student.state(pair[0], self.tokens).shape[-1], teacher.state(pair[1], self.tokens).shape[-1]
         if "student_maps" in self.spec.inputs:
             return student.maps(pair[0]).shape[1], teacher.maps(pair[1]).shape[1]
