@@ -69,7 +69,8 @@ def terminated_as_interrupted() -> Iterator[threading.Event]:
     try:
         yield terminated
     finally:
-        signal.signal(signal.SIGTERM, before)
+        if before is not None:  # a handler that is not Python's cannot be put back
+            signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == "__main__":

@@ -174,7 +174,7 @@ def ray_running(settings: SearchSettings) -> Iterator[RunningRay]:
                 where = f"the Ray cluster {settings.address!r} cannot be reached" if settings.address else "Ray cannot be started here"
                 raise RunError(f"{where} ({type(cause).__name__}: {str(cause).strip().partition(chr(10))[0]})") from None
             finally:
-                if threading.current_thread() is threading.main_thread():
+                if on_sigterm is not None and threading.current_thread() is threading.main_thread():
                     signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own ends the process in the middle of a trial
             yield RunningRay(_workers_of(settings), own=True)
         finally:

@@ -34,11 +34,11 @@ def test_errors_have_their_exit_codes_and_no_traceback(
 
 
 def test_sigterm_is_ctrl_c_with_its_own_exit_code(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    before = signal.getsignal(signal.SIGTERM)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     monkeypatch.setattr(datasets, "run", lambda args: signal.raise_signal(signal.SIGTERM))
     assert main.main(["datasets"]) == 143
     assert capsys.readouterr().err == "autodistill: stopped\n"
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_a_mistake_of_our_own_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
