@@ -15,7 +15,7 @@ from autodistill.recipe import Recipe, Teacher
 from autodistill.study_folder import read_about
 from autodistill.task_types import modality_of
 
-STUDENT_WEIGHTS = "student.safetensors"
+STUDENT_WEIGHTS, STUDENT_FACTS = "student.safetensors", "saved.json"
 
 AS_IT_IS: dict[str, Any] = {
     "init": "pretrained",
@@ -28,9 +28,15 @@ AS_IT_IS: dict[str, Any] = {
 """Fields of a recipe's teacher that train nothing: an assistant has learned what it knows."""
 
 
+def read_facts(folder: Path) -> dict[str, Any]:
+    """What is recorded of a saved student, beside its recipe."""
+    path = folder / STUDENT_FACTS if (folder / STUDENT_FACTS).exists() else folder / "student.json"
+    return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
 @dataclass(frozen=True)
 class Assistant:
-    """A student that a search has kept. folder: of its files. recipe: its own. facts: its student.json. dataset: of its study."""
+    """A student that a search has kept. folder: of its files. recipe: its own. facts: its saved.json. dataset: of its study."""
 
     folder: Path
     recipe: Recipe
@@ -80,7 +86,7 @@ def find_assistant(model: str) -> Assistant | None:
     folder = place if study != place else place / "best"
     if not (folder / STUDENT_WEIGHTS).exists():
         raise StudyError(f"teacher {model!r} is a study that has kept no student (best/); search until a trial is complete")
-    facts = json.loads((folder / "student.json").read_text(encoding="utf-8"))
+    facts = read_facts(folder)
     recipe = Recipe.load(folder / "recipe.yaml")
     if not modality_of(recipe.task).texts:
         raise StudyError(f"teacher {model!r} is a study of images; only a student that reads texts can be a teacher. Give a timm model")

@@ -317,14 +317,14 @@ class Text(Modality["EncodedText", "TextBatch"]):
     def build_teacher(self, dataset: Dataset, teacher: Teacher) -> StudentModule:
         """See `teacher.text.build`; a finished student as it is."""
         from autodistill.assistant import find_assistant
-        from autodistill.models.saved import load_student
+        from autodistill.models.saved import load_saved_student
         from autodistill.teacher.text import build
 
         assistant = find_assistant(teacher.model)
         if assistant is None:
             return build(dataset.target, teacher)
         assistant.check(teacher, dataset.rows_fingerprint, dataset.name)
-        return load_student(assistant.folder).model
+        return load_saved_student(assistant.folder).model
 
     def encode(self, split: Split, teacher: Teacher, tokenizer: Any) -> EncodedText:
         """Token ids, cut to the teacher's max_length."""

@@ -40,7 +40,7 @@ from autodistill.tasks.base import Dataset, DatasetRef
 from autodistill.teacher.load import load_teacher
 from autodistill.train.assignment import Assignment
 from autodistill.train.data import Opened, open_inputs
-from autodistill.train.students import load_student
+from autodistill.train.students import load_saved_student
 from autodistill.train.taps import space_taps
 from autodistill.train.trial import run_trial
 
@@ -104,7 +104,7 @@ class Bench:
             place = Path(folder) / "student"
             assignment = Assignment(recipe, self.ref, seed, recipe.training.epochs, self.folder, torch.get_num_threads(), "cpu", str(place))
             result = run_trial(assignment, lambda point: None)
-            score = self.tested(load_student(place).model)
+            score = self.tested(load_saved_student(place).model)
         seconds = time.perf_counter() - began
         self.keep(self.row(arm, seed, score, seconds, validation=result.score, params=result.params, recipe=recipe.model_dump()))
 

@@ -22,7 +22,7 @@ from autodistill.tasks import load_dataset
 from autodistill.tasks.base import Dataset, DatasetRef
 from autodistill.teacher.load import save_teacher, untrained_teacher
 from autodistill.teacher.outputs import TeacherOutputs
-from autodistill.teacher.plan import Plan
+from autodistill.teacher.plan import StoragePlan
 from autodistill.train.data import Opened, TrainView, TrialData, open_inputs
 
 TEXT_STUDENTS: dict[str, dict[str, Any]] = {
@@ -140,7 +140,7 @@ class LiveData(TrialData):
         if view.outputs is None:
             return view
         found = view.outputs
-        nothing = Plan((), self._taps.kinds, found.plan.bytes, "")
+        nothing = StoragePlan((), self._taps.kinds, found.plan.bytes, "")
         live = TeacherOutputs(found.folder, found.teacher, found.inputs, found.shape, nothing, found.device, found.entries)
         return TrainView(view.inputs, live, view.scaling)
 

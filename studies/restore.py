@@ -31,7 +31,7 @@ from autodistill.task_types import modality_name
 from autodistill.teachers import Teachers
 from autodistill.tuning.run import about_search
 from autodistill.tuning.sampler import chooser
-from autodistill.tuning.translate import Plan
+from autodistill.tuning.translate import StudyPlan
 
 RECORDED = Path(__file__).resolve().parent / "recorded"
 STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "infeasible": TrialState.PRUNED, "fail": TrialState.FAIL}
@@ -58,7 +58,7 @@ def restore(entry: RecordedStudy, work: Path) -> Study:
     facts = DatasetFacts(entry.dataset, entry.fingerprint, entry.task, entry.metric, entry.train_rows)
     known = Teachers.of_study(entry.about)
     parts = dict.fromkeys(Recipe.parse(record.recipe).teacher for record in entry.records)
-    plan = Plan(settings, facts, Teachers({part: known.get(part, known.best) for part in parts}), {}, limits, epochs)
+    plan = StudyPlan(settings, facts, Teachers({part: known.get(part, known.best) for part in parts}), {}, limits, epochs)
     settings.folder.mkdir(parents=True)
     storage = open_storage(default_storage(settings.folder))
     study = optuna.create_study(study_name=settings.study, storage=storage, direction="maximize")

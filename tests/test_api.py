@@ -29,7 +29,7 @@ from autodistill.teacher.load import load_teacher
 from autodistill.train.assignment import Assignment
 from autodistill.train.cost import count_parameters
 from autodistill.train.data import open_inputs
-from autodistill.train.students import load_student
+from autodistill.train.students import load_saved_student
 from autodistill.train.trial import run_trial
 
 SPACE = """\
@@ -96,7 +96,7 @@ def test_a_search_from_a_file_to_a_student(asked: dict[str, Any]) -> None:
     # The student that was kept says on the disk what it said in its trial, and its recipe trained again gives it again.
     dataset = load_dataset(study.settings.ref)
     assert study.best_folder is not None
-    saved = load_student(study.best_folder)
+    saved = load_saved_student(study.best_folder)
     teacher = study.about["teachers"][0]["folder"]
     opened = open_inputs(dataset, saved.recipe.teacher, teacher)
     assert evaluate(saved.model, opened.validation, dataset, torch.device("cpu"))["accuracy"] == pytest.approx(best.score)

@@ -16,7 +16,7 @@ import autodistill
 from autodistill.assistant import find_assistant
 from autodistill.errors import StudyError
 from autodistill.models import build_student
-from autodistill.models.saved import load_student, save_student
+from autodistill.models.saved import load_saved_student, save_student
 from autodistill.recipe import Recipe, Teacher
 from autodistill.space import Space
 from autodistill.study_folder import SCHEMA, write_about
@@ -61,7 +61,7 @@ def test_it_says_what_the_student_says(tmp_path: Path, student: dict[str, Any], 
     rows = torch.arange(len(inputs))
     with torch.no_grad():
         said = model(inputs.batch(rows), taps=frozenset({"states"}))
-        alone = load_student(study / "best").model(inputs.batch(rows), taps=frozenset({"states"}))
+        alone = load_saved_student(study / "best").model(inputs.batch(rows), taps=frozenset({"states"}))
     if regression:
         labels = dataset.train.labels
         wanted = alone.logits * float(labels.std()) + float(labels.mean())  # a student learns standardised scores

@@ -36,7 +36,7 @@ from autodistill.teachers import Teachers
 from autodistill.train.assignment import Assignment
 from autodistill.train.cost import count_parameters
 from autodistill.train.data import Opened
-from autodistill.train.students import load_student as load_trained
+from autodistill.train.students import load_saved_student
 from autodistill.train.taps import recipe_taps
 
 FACTS = "distillation.json"
@@ -219,7 +219,7 @@ def _write(target: Path, opened: Opened, best: Trained, facts: dict[str, Any]) -
     Raises:
         RunError: it cannot be written, or what was written does not say what the student said.
     """
-    saved = load_trained(best.folder)
+    saved = load_saved_student(best.folder)
     with new_folder(target, _ELSEWHERE) as aside:
         about = write_student(aside, saved)  # folds a regression's scale into saved.model
         facts |= {name: about.get(name) for name in ("format", "max_length", "strided")}

@@ -23,7 +23,7 @@ from autodistill.teacher.load import encode, load_teacher
 from autodistill.teacher.scored import LEAST_JUDGED, scores_of
 from autodistill.train.cost import count_parameters
 from autodistill.train.data import Opened, median_row
-from autodistill.train.students import load_student
+from autodistill.train.students import load_saved_student
 
 SCHEMA = 1
 
@@ -63,7 +63,7 @@ def measure(
         network, (teacher_logits, has_score) = None, scores_of(test, scores)
         teacher_rows = np.flatnonzero(has_score)
         teacher_metrics = metrics(teacher_logits, teacher_rows) if len(teacher_rows) >= LEAST_JUDGED else None
-    runs = {item.assignment: logits_of(load_student(item.folder).model) for item in (*distilled, *controls)}
+    runs = {item.assignment: logits_of(load_saved_student(item.folder).model) for item in (*distilled, *controls)}
     everywhere = {assignment: metrics(logits, every_row) for assignment, logits in runs.items()}
 
     def listed(items: Sequence[Trained]) -> list[dict[str, Any]]:
@@ -83,7 +83,7 @@ def measure(
         values = [metrics(runs[item.assignment], teacher_rows)[data.metric] for item in items]
         return statistics.fmean(values) if values else None
 
-    kept, row = load_student(best.folder), median_row(opened.validation)
+    kept, row = load_saved_student(best.folder), median_row(opened.validation)
     models = {} if network is None else {"teacher": network.to(device).eval()}
     latency = _latency(models | {"student": kept.model.to(device).eval()}, to_device(opened.validation.batch(row), device))
     seeds, plain = listed(distilled), listed(controls)

@@ -93,10 +93,10 @@ def load_student(folder: str | Path) -> Student:
 
 def _searched(folder: Path) -> Student:
     """A search's student: written as distill would, and opened from there."""
-    from autodistill.train.students import load_student as load_searched
+    from autodistill.train.students import load_saved_student
 
     with tempfile.TemporaryDirectory() as place:
-        write_student(Path(place), load_searched(folder))
+        write_student(Path(place), load_saved_student(folder))
         found = load_student(place)
     found.folder = folder
     return found
@@ -107,8 +107,8 @@ def torch_run(module: nn.Module) -> Callable[[Arrays], np.ndarray]:
 
     def run(arrays: Arrays) -> np.ndarray:
         with torch.inference_mode():
-            said: np.ndarray = module(*(torch.from_numpy(value) for value in arrays.values())).float().numpy()
-        return said
+            logits: np.ndarray = module(*(torch.from_numpy(value) for value in arrays.values())).float().numpy()
+        return logits
 
     return run
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SavedStudent:
-    """A trained student, read back. facts: student.json (models/saved.py). tokenizer: folder of its files, None where it has none."""
+    """A trained student, read back. facts: saved.json (models/saved.py). tokenizer: folder of its files, None where it has none."""
 
     model: StudentModule
     recipe: Recipe

@@ -1,6 +1,7 @@
 """A trained student on the disk: its weights, what it takes to build it again, and the tokenizer where it reads text.
 
-student.safetensors, recipe.yaml, student.json (task, classes, metric, score, context), tokenizer files. The teacher is not in it.
+student.safetensors, recipe.yaml, saved.json (task, classes, metric, score, context), tokenizer files. The teacher is not in it.
+(student.json is the file of an exported student. Older folders have that name here too, and are read.)
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from autodistill.assistant import STUDENT_FACTS, STUDENT_WEIGHTS, read_facts
 from autodistill.errors import ModelError
 from autodistill.models import build_student, untrained
 from autodistill.models.base import StudentContext
@@ -28,28 +30,28 @@ def save_student(folder: Path, weights: dict[str, Tensor], recipe: Recipe, conte
     """Write a student's folder aside, then put it in place."""
     built = {name: value for name, value in asdict(context).items() if name not in ("teacher", "pieces", "shapes_only")}
     with new_folder(folder) as aside:
-        save_file({name: value.detach().cpu().contiguous() for name, value in weights.items()}, aside / "student.safetensors")
+        save_file({name: value.detach().cpu().contiguous() for name, value in weights.items()}, aside / STUDENT_WEIGHTS)
         (aside / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
-        (aside / "student.json").write_text(json.dumps({**facts, "recipe_id": recipe.id, "context": built}, indent=2), encoding="utf-8")
+        (aside / STUDENT_FACTS).write_text(json.dumps({**facts, "recipe_id": recipe.id, "context": built}, indent=2), encoding="utf-8")
         for name in _TOKENIZER_FILES:
             if context.teacher is not None and (context.teacher / name).exists():
                 shutil.copy(context.teacher / name, aside / name)
 
 
-def load_student(folder: str | Path) -> SavedStudent:
+def load_saved_student(folder: str | Path) -> SavedStudent:
     """Read a student's folder; the model is in evaluation mode.
 
     Raises:
         ModelError: the folder is not a student's, or its weights do not fit its recipe.
     """
     folder = Path(folder)
-    if not (folder / "student.safetensors").exists():
+    if not (folder / STUDENT_WEIGHTS).exists():
         raise ModelError(f"{folder} holds no student (student.safetensors); give a study's best/ folder or one that distill wrote")
     recipe = Recipe.load(folder / "recipe.yaml")
-    facts = json.loads((folder / "student.json").read_text(encoding="utf-8"))
+    facts = read_facts(folder)
     model = build_student(untrained(recipe), StudentContext(**facts["context"]))
     try:
-        model.load_state_dict(load_file(folder / "student.safetensors"))
+        model.load_state_dict(load_file(folder / STUDENT_WEIGHTS))
     except RuntimeError as cause:
         raise ModelError(f"the weights in {folder} do not fit its recipe: {cause}") from None
     tokenizer = folder if (folder / "tokenizer.json").exists() else None

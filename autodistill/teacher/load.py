@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from autodistill.assistant import STUDENT_WEIGHTS, find_assistant
 from autodistill.errors import ModelError
 from autodistill.models.base import Inputs, StudentModule
-from autodistill.models.saved import load_student
+from autodistill.models.saved import load_saved_student
 from autodistill.models.text import load_tokenizer
 from autodistill.models.timm import TimmModel
 from autodistill.models.transformer import Transformer
@@ -124,7 +124,7 @@ def _places(folder: Path, number: int) -> list[Path]:
 
 def _load_one(folder: Path) -> tuple[StudentModule, Any]:
     if (folder / STUDENT_WEIGHTS).exists():
-        return load_student(folder).model, load_tokenizer(folder)
+        return load_saved_student(folder).model, load_tokenizer(folder)
     try:
         if (folder / image.TIMM_FILE).exists():
             return image.load(folder).eval(), None

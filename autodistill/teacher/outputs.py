@@ -28,7 +28,7 @@ from autodistill.models.fitting import cpu_threads
 from autodistill.storage import cache_folder, digest, disk_errors, lock, new_tensors
 from autodistill.tasks.base import Dataset
 from autodistill.teacher.load import load_teacher, teacher_fingerprint
-from autodistill.teacher.plan import Plan, Taps, TeacherShape, arrays_of, plan_outputs, store_budget
+from autodistill.teacher.plan import StoragePlan, Taps, TeacherShape, arrays_of, plan_outputs, store_budget
 
 ORIGINAL = "original"
 _BY_TOKEN = ("tokens-", "attention-")
@@ -62,7 +62,7 @@ class TeacherOutputs:
         teacher: Path,
         inputs: Inputs,
         shape: TeacherShape,
-        plan: Plan,
+        plan: StoragePlan,
         device: torch.device,
         entries: tuple[int, ...] = (),
     ) -> None:

@@ -92,7 +92,7 @@ def arrays_of(kind: str, rows: int, tokens: int, shape: TeacherShape) -> Arrays:
 
 
 @dataclass(frozen=True)
-class Plan:
+class StoragePlan:
     """What is stored and what is computed live, batch by batch. bytes: of each kind. message: for people, "" where all is stored."""
 
     stored: tuple[str, ...]
@@ -103,7 +103,7 @@ class Plan:
 
 def plan_outputs(
     rows: int, tokens: int, taps: Taps, shape: TeacherShape, budget_bytes: int, taken: int = 0, present: frozenset[str] = frozenset()
-) -> Plan:
+) -> StoragePlan:
     """Decide what is stored: logits and embedding first, then the smallest kinds, as long as the budget lasts.
 
     Args:
@@ -132,7 +132,7 @@ def plan_outputs(
             f"over the budget of {_size(budget_bytes)} for stored teacher outputs, so run live with every batch: {listing}; "
             f"{BUDGET_VARIABLE} sets the budget in bytes"
         )
-    return Plan(tuple(stored), tuple(live), sizes, message)
+    return StoragePlan(tuple(stored), tuple(live), sizes, message)
 
 
 def store_budget(budget_bytes: int | None = None) -> int:

@@ -33,7 +33,7 @@ from autodistill.tuning.translate import (
     INTERRUPTED,
     INVALID,
     REPEAT,
-    Plan,
+    StudyPlan,
     counts_as_finished,
     is_uncounted,
     outcome_of,
@@ -67,7 +67,7 @@ class Ledger:
     """Asks the study for trials, tells it how they ended, and keeps the study's folder up to date."""
 
     def __init__(
-        self, study: optuna.Study, storage: SavedStorage, plan: Plan, space: Space, feasible: Feasible, folder: Path, emit: Listen
+        self, study: optuna.Study, storage: SavedStorage, plan: StudyPlan, space: Space, feasible: Feasible, folder: Path, emit: Listen
     ) -> None:
         self.study = study
         self.storage = storage

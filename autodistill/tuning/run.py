@@ -37,7 +37,7 @@ from autodistill.tuning.ledger import Ledger
 from autodistill.tuning.ray_backend import RunningRay, ray_running, run_round
 from autodistill.tuning.round import Halt, Round
 from autodistill.tuning.sampler import Halving, make_sampler
-from autodistill.tuning.translate import Plan
+from autodistill.tuning.translate import StudyPlan
 from autodistill.values import without_password
 
 
@@ -90,7 +90,7 @@ def run_search(
     began = time.monotonic()
     folder = settings.folder
     limits = limits or Limits.asked(settings.max_params, settings.max_latency_ms, [])
-    plan = Plan(settings, dataset, Teachers(teachers), describe_environment(), limits, settings.max_epochs or longest(space))
+    plan = StudyPlan(settings, dataset, Teachers(teachers), describe_environment(), limits, settings.max_epochs or longest(space))
     about: dict[str, Any] = json.loads(json.dumps(about_search(plan, space)))  # as it will be read again
     if not settings.resume:
         settings.check_existence()
@@ -261,7 +261,7 @@ def _no_best(ledger: Ledger, why: str | None) -> str:
     return f"no trial completed ({count(records)}); ask for more than {ledger.settings.trials} --trials"
 
 
-def about_search(plan: Plan, space: Space) -> dict[str, Any]:
+def about_search(plan: StudyPlan, space: Space) -> dict[str, Any]:
     """What study.json says of a search that begins now."""
     settings = plan.settings
     return {

@@ -30,7 +30,7 @@ INFEASIBLE, REPEAT, INVALID, INTERRUPTED = "infeasible", "repeat", "invalid", "i
 
 
 @dataclass(frozen=True)
-class Plan:
+class StudyPlan:
     """What a search runs on: the settings, and what the caller made ready.
 
     limits: on students, in numbers. max_epochs: of a trial, and what early stopping divides into rungs.
@@ -78,7 +78,7 @@ def is_uncounted(trial: FrozenTrial) -> bool:
     return proposal_of(trial).get("role") in UNCOUNTED
 
 
-def record_of(trial: FrozenTrial, plan: Plan) -> TrialRecord | None:
+def record_of(trial: FrozenTrial, plan: StudyPlan) -> TrialRecord | None:
     """The record of a stored trial that has ended."""
     state = state_of(trial)
     if state is None:

@@ -24,7 +24,7 @@ from autodistill.tasks import load_dataset
 from autodistill.tasks.base import DatasetRef
 from autodistill.teacher.finetune import finetune_teacher
 from autodistill.train.data import open_inputs
-from autodistill.train.students import load_student, save_student
+from autodistill.train.students import load_saved_student, save_student
 
 PAIRS = list(zip(TEXTS, TEXTS[::-1], strict=True))
 MODEL2VEC = """
@@ -59,7 +59,7 @@ class Written:
         save_student(folder / "student", self.student.state_dict(), recipe, self.context, facts)
         self.folder = folder / "out"
         self.folder.mkdir()
-        self.about = write_student(self.folder, load_student(folder / "student"))
+        self.about = write_student(self.folder, load_saved_student(folder / "student"))
 
     def batch(self, rows: list[str] | list[tuple[str, str]]) -> TextBatch:
         pairs = isinstance(rows[0], tuple)

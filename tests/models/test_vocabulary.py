@@ -18,7 +18,7 @@ from autodistill.models import build_student, count_params, family_named
 from autodistill.models.base import StudentContext, StudentModule, TextBatch
 from autodistill.models.text import EncodedText, encode_split, load_tokenizer
 from autodistill.models.vocabulary import TrimmedEmbedding, keep_pieces
-from autodistill.train.students import load_student, save_student
+from autodistill.train.students import load_saved_student, save_student
 
 TRAIN = ["the good film", "a bad plot", "un ##ly film", "great actor"]
 HELD = ["the", "a", "good", "bad", "film", "plot", "great", "actor"]
@@ -154,7 +154,7 @@ def test_a_saved_student_reads_any_text(made: Trimmed, name: str, tmp_path: Path
         file.unlink()
     assert made.context.pieces is not None
     made.context.pieces.unlink()
-    saved = load_student(tmp_path / "student")
+    saved = load_saved_student(tmp_path / "student")
     assert saved.tokenizer is not None
     assert saved.facts["context"]["kept_pieces"] == made.context.kept_pieces
     batch = made.batch(["great film", "awful lovely music", "the end xyz"])

@@ -15,7 +15,7 @@ from autodistill.facts import DatasetFacts, TeacherRef
 from autodistill.recipe import Recipe
 from autodistill.recommender.library import find, shipped
 from autodistill.teachers import Teachers
-from autodistill.tuning.translate import Plan, record_of
+from autodistill.tuning.translate import StudyPlan, record_of
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_a_restored_study_holds_the_entrys_trials(restore: ModuleType, tmp_path:
     assert [record.model_dump() for record in study.trial_records] == [record.model_dump() for record in entry.records]
     (teacher,) = {Recipe.parse(record.recipe).teacher for record in entry.records}
     teachers = Teachers({teacher: TeacherRef("", entry.teacher_score)})
-    plan = Plan(study.settings, DatasetFacts(**study.about["dataset"]), teachers, {}, study.limits, study.about["max_epochs"])
+    plan = StudyPlan(study.settings, DatasetFacts(**study.about["dataset"]), teachers, {}, study.limits, study.about["max_epochs"])
     trials = study.optuna_study().get_trials()
     for trial, record in zip(trials, entry.records, strict=True):
         again = record_of(trial, plan)

@@ -28,7 +28,7 @@ from autodistill.train import trial
 from autodistill.train.assignment import Assignment, TrialResult
 from autodistill.train.data import open_inputs
 from autodistill.train.reading import ahead
-from autodistill.train.students import load_student
+from autodistill.train.students import load_saved_student
 from autodistill.train.trial import run_trial
 
 STUDENTS: dict[str, dict[str, Any]] = {
@@ -151,7 +151,7 @@ def test_a_trimmed_student_trains_on_mixed_and_changed_rows(world: World, family
     augmentation = {"kind": "random", "strength": 0.3, "copies": 2, "mixup": 0.2}
     recipe = world.recipe(f"trimmed {family}", augmentation=augmentation)
     result, _ = world.run(recipe, student_folder=str(tmp_path / "student"))
-    saved = load_student(tmp_path / "student")
+    saved = load_saved_student(tmp_path / "student")
     opened = open_inputs(world.dataset, recipe.teacher, world.folder)
     assert evaluate(saved.model, opened.validation, world.dataset, torch.device("cpu")) == pytest.approx(result.metrics)  # type: ignore[arg-type]
 
@@ -187,7 +187,7 @@ def test_a_points_validation_loss_is_the_saved_students(tmp_path: Path, task: st
     world = World(tmp_path, task)
     recipe = world.recipe("cnn", epochs=1, objective={"hard_label_weight": 1.0, "label_smoothing": smoothing})
     _, points = world.run(recipe, student_folder=str(tmp_path / "student"))
-    model = load_student(tmp_path / "student").model
+    model = load_saved_student(tmp_path / "student").model
     opened = open_inputs(world.dataset, recipe.teacher, world.folder)
     with torch.inference_mode():
         logits = model.eval()(opened.validation.batch(torch.arange(len(opened.validation)))).logits.double().numpy()
@@ -204,15 +204,17 @@ def test_the_best_epochs_weights_are_kept_and_come_back(world: World, tmp_path: 
     folder = tmp_path / "student"
     recipe = world.recipe("bert", epochs=6, objective={"prediction": {"kind": "kl"}})
     result, _ = world.run(recipe, student_folder=str(folder))
-    saved = load_student(folder)
+    saved = load_saved_student(folder)
     assert saved.recipe == recipe
     assert saved.tokenizer == folder
     opened = open_inputs(world.dataset, recipe.teacher, world.folder)
     assert evaluate(saved.model, opened.validation, world.dataset, torch.device("cpu")) == pytest.approx(result.metrics)  # type: ignore[arg-type]
     assert sum(parameter.numel() for parameter in saved.model.parameters()) == result.params
     assert not any("teacher" in file.name for file in folder.iterdir())
+    (folder / "saved.json").rename(folder / "student.json")  # as folders from before have it
+    assert load_saved_student(folder).facts == saved.facts
     with pytest.raises(ModelError, match="holds no student"):
-        load_student(tmp_path)
+        load_saved_student(tmp_path)
 
 
 def test_a_trial_that_is_stopped_leaves_nothing_behind(world: World, tmp_path: Path) -> None:
@@ -227,7 +229,7 @@ def test_a_trial_that_is_stopped_leaves_nothing_behind(world: World, tmp_path: P
 
 def test_padding_does_not_change_what_a_trained_student_says(world: World, tmp_path: Path) -> None:
     world.run(world.recipe("bilstm"), student_folder=str(tmp_path / "student"))
-    saved = load_student(tmp_path / "student")
+    saved = load_saved_student(tmp_path / "student")
     opened = open_inputs(world.dataset, saved.recipe.teacher, world.folder)
     alone = opened.validation.batch(torch.tensor([2]))
     assert isinstance(alone, TextBatch)

@@ -38,7 +38,7 @@ from autodistill.train.assignment import TrialResult
 from autodistill.tuning import ledger as ledger_module
 from autodistill.tuning.ledger import Ledger
 from autodistill.tuning.sampler import Halving, make_sampler, rungs
-from autodistill.tuning.translate import Plan
+from autodistill.tuning.translate import StudyPlan
 
 
 class Bench:
@@ -52,7 +52,7 @@ class Bench:
         self.space = space or make_space(folder, sizes)
         self.feasible = feasible or FakeFeasible(limits)
         self.events = []
-        self.plan = Plan(self.settings, FACTS, make_teachers(self.space), {"python": "3"}, limits, self.settings.max_epochs)
+        self.plan = StudyPlan(self.settings, FACTS, make_teachers(self.space), {"python": "3"}, limits, self.settings.max_epochs)
         write_about(self.folder, {"study": "s"})
         self.again()
         if enqueue:
