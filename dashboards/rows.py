@@ -13,6 +13,7 @@ from autodistill.report import texts
 from autodistill.report.leaderboard import counted_score, data_curve
 
 from . import style
+from .scores import teacher_levels
 
 _TITLE = "Score by unlabelled rows"
 _PER_CENT = 100
@@ -34,14 +35,12 @@ def unlabelled(records: Sequence[TrialRecord], limits: Limits = Limits()) -> go.
         hovertemplate="%{x:g}% of the rows<br>%{y:.4f}<extra></extra>",
     )
     bare = [score for item in records if item.role == "no_kd" and (score := counted_score(item)) is not None]
-    teachers = [item.teacher_score for item in records if item.teacher_score is not None]
-    levels = [(f"no KD {texts.score(max(bare))}", max(bare))] if bare else []
-    levels += [(f"teacher {texts.score(max(teachers))}", max(teachers))] if teachers else []
-    for name, score in levels:
+    levels = ({f"no KD {texts.score(max(bare))}": max(bare)} if bare else {}) | teacher_levels(records)
+    for name, score in levels.items():
         style.level(figure, score, name)
     figure.update_yaxes(
         title=style.escape(records[0].metric, 40) + " (validation)",
-        range=list(style.fit([*(score for _, score in points), *(score for _, score in levels)], 0.1)),
+        range=list(style.fit([*(score for _, score in points), *levels.values()], 0.1)),
     )
     figure.update_xaxes(title="share of the unlabelled rows", tickvals=[share for share, _ in points], ticksuffix="%", range=[15, 105])
     return figure

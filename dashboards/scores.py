@@ -80,7 +80,7 @@ def _against(records: Sequence[TrialRecord], limits: Limits, cost: Cost, title: 
     if border is not None:
         style.limit(figure, float(border), high, f"limit {words(border)}")  # type: ignore[arg-type]
     scores = {item.trial: seeds[item.trial].mean if item.trial in seeds else float(item.score or 0.0) for item in drawn}
-    teachers = _teachers(records)
+    teachers = teacher_levels(records)
     shown = [scores[item.trial] for item in drawn if item.state == "complete"] or list(scores.values())
     below = _focus(figure, list(scores.values()), [*shown, *teachers.values()])
     figure.update_yaxes(title=style.escape(records[0].metric, 40) + " (validation)")
@@ -145,7 +145,7 @@ def _role(role: Role) -> str:
     return texts.ROLES.get(role, role)
 
 
-def _teachers(records: Sequence[TrialRecord]) -> dict[str, float]:
+def teacher_levels(records: Sequence[TrialRecord]) -> dict[str, float]:
     """The scores of the teachers that the trials had, by what their lines say: their model where there are several."""
     taught = [item for item in records if item.teacher_score is not None and math.isfinite(item.teacher_score)]
     scores = {(str(item.recipe.get("teacher", {}).get("model", "")), float(item.teacher_score or 0.0)) for item in taught}
@@ -185,7 +185,7 @@ def curves(records: Sequence[TrialRecord], limits: Limits = Limits()) -> go.Figu
         colour = style.VERMILION if item.trial == best else style.ROLES[item.role][0]
         name = f"best, trial {item.trial}" if item.trial == best else _role(item.role)
         _lines(figure, [item], name, colour, 1.0, 2.6 if item.trial == best else 1.8, "solid" if item.trial == best else "dash")
-    for name, level in _teachers(records).items():
+    for name, level in teacher_levels(records).items():
         style.level(figure, level, name)
     last = max(item.curve[-1].epoch for item in with_points)
     figure.update_xaxes(title="epoch", dtick=1 if last <= 12 else None, range=[0.85, last + 0.15])
