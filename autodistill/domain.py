@@ -35,6 +35,10 @@ class Domain:
         """The values of a choice, or the fixed one; of a range its default alone."""
         return self.choices or (self.default,)
 
+    def applies(self, values: Mapping[str, Any]) -> bool:
+        """Whether its conditions hold where the parameters above it have these values."""
+        return all(holds(values.get(path), allowed) for path, allowed in self.when)
+
     def contains(self, value: Any) -> bool:
         """Whether a value is one of the domain's."""
         if self.kind == "value":

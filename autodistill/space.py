@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
@@ -64,10 +64,9 @@ class Space:
 
     def active(self, values: Mapping[str, Any]) -> Iterator[tuple[str, str, Domain]]:
         """Walk the parameters that apply: path, name for samplers, domain. `values` may grow while walking."""
-        known = {"task": self.task}
         for path, domains in self.parameters.items():
             for index, domain in enumerate(domains):
-                if all(holds({**known, **values}.get(key), allowed) for key, allowed in domain.when):
+                if domain.applies(values):
                     yield from questions(path, path if len(domains) == 1 else f"{path}#{index}", domain, values)
                     break
 
@@ -180,10 +179,7 @@ class Space:
             ("augmentation.kind", {"synonyms"}, NONE),
         ):
             affected = [domain for domain in self.parameters.get(path, ()) if left_out & set(domain.values)]
-            kept = [[value for value in domain.values if value not in left_out] or [instead] for domain in affected]
-            added[path] = tuple(
-                _of_choices(replace(domain, when=(*domain.when, *when)), choices) for domain, choices in zip(affected, kept, strict=True)
-            )
+            added[path] = tuple(_without(replace(domain, when=(*domain.when, *when)), left_out, instead) for domain in affected)
         if "student.init" not in self.parameters:
             added["student.init"] = (Domain("value", "random", when=when),)
         parameters: dict[str, tuple[Domain, ...]] = {}
@@ -236,8 +232,7 @@ class Space:
                 left_out, neutral = {BY_EMBEDDINGS}, "all"
             else:
                 continue
-            kept = [[value for value in domain.values if value not in left_out] or [neutral] for domain in domains]
-            parameters[path] = tuple(_of_choices(domain, choices) for domain, choices in zip(domains, kept, strict=True))
+            parameters[path] = tuple(_without(domain, left_out, neutral) for domain in domains)
         return replace(self, parameters=parameters)
 
     def needing_states(self) -> list[str]:
@@ -449,7 +444,7 @@ LEARNED = tuple(f"objective.{slot}" for slot in SLOTS)
 def _chosen(path: str, domains: Iterable[Domain], values: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Each value that a path can have beside these, as a mapping; an empty one alone where none of its domains applies."""
     for domain in domains:
-        if all(holds(values.get(key), allowed) for key, allowed in domain.when):
+        if domain.applies(values):
             return [{path: value} for value in domain.values]
     return [{}]
 
@@ -459,8 +454,9 @@ def _reads_states(slot: str, kind: Scalar) -> bool:
     return kind != NONE and specs(slot)[str(kind)].reads_states
 
 
-def _of_choices(domain: Domain, choices: Sequence[Scalar]) -> Domain:
-    """A domain with these of its choices; fixed to the only one that is left."""
+def _without(domain: Domain, left_out: Collection[Scalar], instead: Scalar) -> Domain:
+    """A domain without some of its values; fixed to the only one that is left, or to another where none is."""
+    choices = [value for value in domain.values if value not in left_out] or [instead]
     default = domain.default if domain.default in choices else choices[0]
     if len(choices) == 1:
         return Domain("value", default, when=domain.when)
