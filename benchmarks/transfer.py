@@ -32,6 +32,7 @@ from autodistill.errors import AutodistillError
 from autodistill.events import Event, StageFinished
 from autodistill.models.base import StudentModule
 from autodistill.models.fitting import all_logits
+from autodistill.models.saved import load_saved_student
 from autodistill.recipe import Recipe
 from autodistill.space import Space
 from autodistill.stages import store_outputs, train_teacher
@@ -40,7 +41,6 @@ from autodistill.tasks.base import Dataset, DatasetRef
 from autodistill.teacher.load import load_teacher
 from autodistill.train.assignment import Assignment
 from autodistill.train.data import Opened, open_inputs
-from autodistill.train.students import load_saved_student
 from autodistill.train.taps import space_taps
 from autodistill.train.trial import run_trial
 

@@ -22,6 +22,7 @@ from autodistill.export.seeds import Trained, assignment_folder, forget, train_a
 from autodistill.export.student import Student, load_student
 from autodistill.facts import TeacherRef
 from autodistill.keywords import DistillKeywords
+from autodistill.models.saved import load_saved_student
 from autodistill.option import takes
 from autodistill.prepare import open_taught, read_data, teach, with_scores
 from autodistill.recipe import Recipe, Teacher
@@ -36,7 +37,6 @@ from autodistill.teachers import Teachers
 from autodistill.train.assignment import Assignment
 from autodistill.train.cost import count_parameters
 from autodistill.train.data import Opened
-from autodistill.train.students import load_saved_student
 from autodistill.train.taps import recipe_taps
 
 FACTS = "distillation.json"

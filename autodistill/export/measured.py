@@ -16,6 +16,7 @@ from autodistill.export.seeds import Trained
 from autodistill.facts import TeacherRef
 from autodistill.models.base import StudentModule, pick_device, to_device
 from autodistill.models.fitting import all_logits
+from autodistill.models.saved import load_saved_student
 from autodistill.tasks.base import Dataset, Split
 from autodistill.tasks.metrics import evaluate_predictions
 from autodistill.tasks.scores import TeacherScores
@@ -23,7 +24,6 @@ from autodistill.teacher.load import encode, load_teacher
 from autodistill.teacher.scored import LEAST_JUDGED, scores_of
 from autodistill.train.cost import count_parameters
 from autodistill.train.data import Opened, median_row
-from autodistill.train.students import load_saved_student
 
 SCHEMA = 1
 

@@ -24,7 +24,7 @@ _POLL = 0.2
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained student. folder: its weights (train.students). reused: it was finished by a run that was stopped later on."""
+    """A trained student. folder: its weights (models.saved). reused: it was finished by a run that was stopped later on."""
 
     assignment: Assignment
     result: TrialResult

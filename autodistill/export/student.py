@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from autodistill.assistant import STUDENT_WEIGHTS
 from autodistill.errors import ModelError, UsageError
 from autodistill.export.asking import Arrays, Row
 from autodistill.export.folder import ABOUT, SCHEMA, write_student
@@ -74,7 +75,7 @@ def load_student(folder: str | Path) -> Student:
         ModelError: its files cannot be read, or onnxruntime is missing.
     """
     folder = Path(folder).expanduser()
-    if (folder / "student.safetensors").exists():
+    if (folder / STUDENT_WEIGHTS).exists():
         return _searched(folder)
     if not (folder / ABOUT).exists():
         there = "is no folder" if not folder.is_dir() else f"holds no student ({ABOUT})"
@@ -93,7 +94,7 @@ def load_student(folder: str | Path) -> Student:
 
 def _searched(folder: Path) -> Student:
     """A search's student: written as distill would, and opened from there."""
-    from autodistill.train.students import load_saved_student
+    from autodistill.models.saved import load_saved_student
 
     with tempfile.TemporaryDirectory() as place:
         write_student(Path(place), load_saved_student(folder))

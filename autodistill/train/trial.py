@@ -16,6 +16,7 @@ from autodistill.models import build_student, family_of
 from autodistill.models.base import StudentModule, full_precision, pick_device, to_device
 from autodistill.models.fitting import cpu_threads, make_optimizer, validation_logits, warmup_and_decay
 from autodistill.models.form import TrialReads
+from autodistill.models.saved import save_student
 from autodistill.recipe import Recipe
 from autodistill.records import Point
 from autodistill.train.assignment import Assignment, Report, TrialResult
@@ -24,7 +25,6 @@ from autodistill.train.cost import count_flops, count_parameters
 from autodistill.train.data import TrialData, open_data
 from autodistill.train.objective import BatchLabels, Objective
 from autodistill.train.reading import ReadBatch, read_batches
-from autodistill.train.students import save_student
 from autodistill.train.taps import reads_single_tokens, student_taps, teacher_taps
 
 GRADIENT_NORM = 1.0

@@ -19,11 +19,12 @@ from autodistill.errors import ModelError, RecipeError, RunError, UsageError
 from autodistill.export import distill as distilling
 from autodistill.export import seeds as seeding
 from autodistill.export.student import load_student
+from autodistill.models.family import SavedStudent
 from autodistill.models.text import encode_split, load_tokenizer
 from autodistill.recipe import Recipe
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import Dataset, DatasetRef, Split
-from autodistill.train import students, trial
+from autodistill.train import trial
 from autodistill.train.assignment import Assignment
 from autodistill.train.trial import run_trial
 
@@ -284,7 +285,7 @@ def test_a_student_that_is_written_wrongly_is_not_kept(tmp_path: Path, monkeypat
     world = World(tmp_path)
     write = distilling.write_student
 
-    def spoil(folder: Path, saved: students.SavedStudent) -> dict[str, Any]:
+    def spoil(folder: Path, saved: SavedStudent) -> dict[str, Any]:
         about = write(folder, saved)
         with torch.no_grad():
             saved.model.classifier.bias.add_(1.0)  # type: ignore[operator, union-attr]

@@ -18,13 +18,13 @@ from autodistill.export.student import load_student as open_student
 from autodistill.models import build_student, family_named
 from autodistill.models.base import StudentContext, TextBatch
 from autodistill.models.loaders import static as loader
+from autodistill.models.saved import load_saved_student, save_student
 from autodistill.models.text import encode_split, load_tokenizer
 from autodistill.recipe import Recipe
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import DatasetRef
 from autodistill.teacher.finetune import finetune_teacher
 from autodistill.train.data import open_inputs
-from autodistill.train.students import load_saved_student, save_student
 
 PAIRS = list(zip(TEXTS, TEXTS[::-1], strict=True))
 MODEL2VEC = """

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from autodistill.errors import RecipeError
 from autodistill.models import build_student, count_params, family_named
 from autodistill.models.base import StudentContext, StudentModule, TextBatch
+from autodistill.models.saved import load_saved_student, save_student
 from autodistill.models.text import EncodedText, encode_split, load_tokenizer
 from autodistill.models.vocabulary import TrimmedEmbedding, keep_pieces
-from autodistill.train.students import load_saved_student, save_student
 
 TRAIN = ["the good film", "a bad plot", "un ##ly film", "great actor"]
 HELD = ["the", "a", "good", "bad", "film", "plot", "great", "actor"]

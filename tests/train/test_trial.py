@@ -17,6 +17,7 @@ from autodistill.errors import DivergedError, ModelError, RecipeError
 from autodistill.families import fitting_families
 from autodistill.models.base import TextBatch
 from autodistill.models.fitting import evaluate
+from autodistill.models.saved import load_saved_student
 from autodistill.recipe import SLOTS, Recipe
 from autodistill.records import Point
 from autodistill.tasks import load_dataset
@@ -28,7 +29,6 @@ from autodistill.train import trial
 from autodistill.train.assignment import Assignment, TrialResult
 from autodistill.train.data import open_inputs
 from autodistill.train.reading import ahead
-from autodistill.train.students import load_saved_student
 from autodistill.train.trial import run_trial
 
 STUDENTS: dict[str, dict[str, Any]] = {
