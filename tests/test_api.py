@@ -9,10 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 import torch
-from tiny_teacher import save_bert, text_dataset
+from tiny_teacher import save_bert, save_rows
 
 import autodistill
 from autodistill.api import _limits_before, check_given
@@ -20,6 +19,7 @@ from autodistill.errors import RecipeError, UsageError
 from autodistill.events import StageFinished
 from autodistill.limits import Limits
 from autodistill.models.fitting import evaluate
+from autodistill.models.saved import load_saved_student
 from autodistill.recipe import Recipe
 from autodistill.settings import SearchSettings
 from autodistill.space import Space
@@ -29,7 +29,6 @@ from autodistill.teacher.load import load_teacher
 from autodistill.train.assignment import Assignment
 from autodistill.train.cost import count_parameters
 from autodistill.train.data import open_inputs
-from autodistill.train.students import load_saved_student
 from autodistill.train.trial import run_trial
 
 SPACE = """\
@@ -57,11 +56,10 @@ parameters:
 
 @pytest.fixture
 def asked(tmp_path: Path) -> dict[str, Any]:
-    made = text_dataset(96)
-    pd.DataFrame({"text": made.train.texts, "label": made.train.labels}).to_parquet(tmp_path / "rows.parquet")
+    rows = save_rows(tmp_path / "rows.parquet")
     space = tmp_path / "small.yaml"
     space.write_text(SPACE.format(teacher=save_bert(tmp_path / "bert")))
-    return {"dataset": str(tmp_path / "rows.parquet"), "space": str(space), "studies_dir": str(tmp_path / "studies"), "cold": True}
+    return {"dataset": rows, "space": str(space), "studies_dir": str(tmp_path / "studies"), "cold": True}
 
 
 @pytest.mark.slow

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
-from tiny_teacher import save_bert, text_dataset
+from tiny_teacher import save_bert, save_rows, text_dataset
 
 import autodistill
 from autodistill.assistant import find_assistant
@@ -135,10 +134,8 @@ parameters:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_search_with_the_student_of_another(tmp_path: Path) -> None:
-    made = text_dataset(96)
-    pd.DataFrame({"text": made.train.texts, "label": made.train.labels}).to_parquet(tmp_path / "rows.parquet")
+    rows = save_rows(tmp_path / "rows.parquet")
     (tmp_path / "small.yaml").write_text(SPACE.format(teacher=save_bert(tmp_path / "bert", layers=1)))
-    rows = str(tmp_path / "rows.parquet")
     asked: dict[str, Any] = {"space": str(tmp_path / "small.yaml"), "studies_dir": str(tmp_path / "studies"), "cold": True}
     first = autodistill.search(rows, trials=1, study="first", workers=1, **asked)
     assert first.best is not None

@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from tokenizers import BertWordPieceTokenizer
 from transformers import (
@@ -99,6 +100,13 @@ def texts(rows: int, seed: int = 0) -> tuple[list[str], np.ndarray]:
         words.insert(int(random.integers(0, len(words) + 1)), str(random.choice(GOOD if label else BAD)))
         out.append(" ".join(words))
     return out, labels
+
+
+def save_rows(path: Path) -> str:
+    """Write the rows of `text_dataset` as a user's file, a parquet table; gives its path."""
+    made = text_dataset(96).train
+    pd.DataFrame({"text": made.texts, "label": made.labels}).to_parquet(path)
+    return str(path)
 
 
 def text_dataset(rows: int = 96, regression: bool = False, pairs: bool = False, seed: int = 0) -> Dataset:
