@@ -205,6 +205,17 @@ class Space:
         space = self.fixed("training.epochs", epochs)
         return space.fixed("training.steps", max(1, round(before.steps * epochs / before.epochs))) if before.steps else space
 
+    def with_class_weights(self, weights: str) -> Space:
+        """A copy of the space whose teachers and students weigh the rows of a class so.
+
+        Raises:
+            SpaceError: the rows of its task have no classes.
+        """
+        if weights != "none" and not target_of(self.task).has_class_weights:
+            raise SpaceError(f"class_weights is {weights!r}, and {self.task} has no classes; leave it out")
+        paths = (f"{TEACHER}class_weights", "objective.class_weights")
+        return replace(self, parameters={**self.parameters, **{path: (Domain("value", weights),) for path in paths}})
+
     def with_teacher(self, teacher: Teacher) -> Space:
         """A copy of the space with this teacher and no other."""
         usual = Teacher(model=teacher.model).model_dump()

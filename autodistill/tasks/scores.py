@@ -14,6 +14,7 @@ from autodistill.errors import DataError, not_allowed
 from autodistill.storage import digest
 from autodistill.target import Target
 from autodistill.tasks.tables import Table, read_table
+from autodistill.tasks.text_files import user_path
 from autodistill.tasks.unlabelled import Row, columns_of_texts, is_blank, row_key
 
 SUM_TOLERANCE = 1e-3
@@ -72,7 +73,7 @@ def read_scores(path: str | Path, target: Target, *, per_row: int, text_columns:
         DataError: the file cannot be read, names an unknown class or lacks one, a text stands in it twice with other scores, or
             probabilities do not add up; each with its rows.
     """
-    table = read_table(Path(path).expanduser())
+    table = read_table(user_path(path))
     columns = columns_of_texts(table, text_columns, per_row, target.outputs)
     kind, logits, notes = target.teacher_scores(table, columns)
     texts = [table.values(name) for name in columns]
@@ -149,7 +150,7 @@ def _floats(table: Table, column: str) -> np.ndarray:
     for row, value in enumerate(table.values(column)):
         try:
             number = math.nan if isinstance(value, bool) else float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = math.nan
         if not math.isfinite(number):
             bad.append(row)
