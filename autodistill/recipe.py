@@ -27,6 +27,7 @@ from autodistill.components import Spec, check, refuse, specs
 from autodistill.errors import RecipeError
 from autodistill.families import fitting_families
 from autodistill.parts import Component, Part, TokenReading, Weighted, bases
+from autodistill.storage import user_path
 from autodistill.task_types import TaskType, modality_of, target_of
 from autodistill.yamlfile import YamlFile, load_yaml
 
@@ -387,7 +388,7 @@ class Recipe(Part):
             RecipeError: what cannot be read or does not validate, each with its file, line, key path and value.
             ComponentError: an installed package has components that cannot be used.
         """
-        path = Path(path).expanduser()
+        path = user_path(path, RecipeError)
         return _validate(cls, load_yaml(path / "recommended.yaml" if path.is_dir() else path, RecipeError))
 
 

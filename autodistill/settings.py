@@ -19,6 +19,7 @@ from autodistill.errors import DataError, RecipeError, SpaceError, StudyError, U
 from autodistill.option import DATA, KEPT, WHAT, WHERE, Settings, setting
 from autodistill.recipe import ClassWeights, Recipe
 from autodistill.space import Space, shipped_spaces, space_tasks
+from autodistill.storage import user_path
 from autodistill.study_folder import read_about, study_names
 from autodistill.target import TARGETS
 from autodistill.tasks.base import DatasetRef
@@ -247,7 +248,7 @@ class SearchSettings(SpaceSettings):
         if self.teacher_scores is not None:
             if isinstance(self.max_params, str) or isinstance(self.max_latency_ms, str):
                 raise UsageError("a limit is a share of the teacher's, and a file of scores has no size; give limits as numbers")
-            if not Path(self.teacher_scores).expanduser().is_file():
+            if not user_path(self.teacher_scores, DataError).is_file():
                 raise DataError(_no_scores(self.teacher_scores))
         self.load_recipes()
         self.check_existence()
@@ -280,7 +281,7 @@ class SearchSettings(SpaceSettings):
     @property
     def folder(self) -> Path:
         """The study's folder, absolute."""
-        return Path(self.studies_dir).expanduser().resolve() / self.study
+        return user_path(self.studies_dir, StudyError).resolve() / self.study
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -303,7 +304,7 @@ class SearchSettings(SpaceSettings):
 
 def _with_scores_file(ref: DatasetRef, path: str | None) -> DatasetRef:
     """The rows together with a file of a teacher's scores, absolute: workers run in other folders."""
-    return dataclasses.replace(ref, teacher_scores=None if path is None else str(Path(path).expanduser().absolute()))
+    return dataclasses.replace(ref, teacher_scores=None if path is None else str(user_path(path, DataError).absolute()))
 
 
 def _no_scores(path: str) -> str:
@@ -373,7 +374,7 @@ class DistillSettings(DatasetSettings):
         """The folder that the recipe lies in, which may be a study's; None for a recipe without a file."""
         if isinstance(self.recipe, Recipe):
             return None
-        path = Path(self.recipe).expanduser()
+        path = user_path(self.recipe, RecipeError)
         return path if path.is_dir() else path.parent
 
     def check(self) -> None:
@@ -391,7 +392,7 @@ class DistillSettings(DatasetSettings):
                 f"the teacher of the recipe {recipe.id} is a file of scores (fingerprint {recipe.teacher.scores}); give it with "
                 "--teacher-scores FILE"
             )
-        if path is not None and not Path(path).expanduser().is_file():
+        if path is not None and not user_path(path, DataError).is_file():
             if self.teacher_scores is not None:
                 raise DataError(_no_scores(path))
             raise DataError(

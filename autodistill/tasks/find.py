@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from autodistill.errors import DataError
+from autodistill.storage import user_path
 from autodistill.tasks.catalog import HUB, MIRRORS, OFFLINE, catalog, mirror_folders
 from autodistill.tasks.files import looks_like_path, open_path
 from autodistill.tasks.source import Source, renamed
-from autodistill.tasks.text_files import user_path
 
 
 def find(name: str) -> Source:
@@ -21,7 +21,7 @@ def find(name: str) -> Source:
     """
     if not name.strip():
         raise DataError("the dataset's name is empty; give a path, or a name that `autodistill datasets` lists")
-    path = user_path(name)
+    path = user_path(name, DataError)
     if path.exists():
         return _path(path, name)
     if looks_like_path(name):

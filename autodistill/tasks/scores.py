@@ -11,10 +11,9 @@ from typing import Any, Literal
 import numpy as np
 
 from autodistill.errors import DataError, not_allowed
-from autodistill.storage import digest
+from autodistill.storage import digest, user_path
 from autodistill.target import Target
 from autodistill.tasks.tables import Table, read_table
-from autodistill.tasks.text_files import user_path
 from autodistill.tasks.unlabelled import Row, columns_of_texts, is_blank, row_key
 
 SUM_TOLERANCE = 1e-3
@@ -73,7 +72,7 @@ def read_scores(path: str | Path, target: Target, *, per_row: int, text_columns:
         DataError: the file cannot be read, names an unknown class or lacks one, a text stands in it twice with other scores, or
             probabilities do not add up; each with its rows.
     """
-    table = read_table(user_path(path))
+    table = read_table(user_path(path, DataError))
     columns = columns_of_texts(table, text_columns, per_row, target.outputs)
     kind, logits, notes = target.teacher_scores(table, columns)
     texts = [table.values(name) for name in columns]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 from pathlib import Path
 
-from autodistill.errors import DataError, UserError
+from autodistill.errors import DataError
 
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 """Endings of compressed files that are read, by pyarrow's names."""
@@ -16,26 +16,6 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _LOOKED_AT = 1000  # characters, of which a tenth are zero in UTF-16 read as UTF-8
-
-
-def user_path(name: str | Path, error: type[UserError] = DataError) -> Path:
-    """A path as a user writes it, with ~ for a home folder.
-
-    Raises:
-        UserError: of the kind `error`: it cannot be the path of anything that can be read.
-    """
-    try:
-        path = Path(name).expanduser()
-        path.stat()
-    except RuntimeError:
-        raise error(f"there is no file or folder {name}: {Path(name).parts[0]} is no user of this machine") from None
-    except (FileNotFoundError, NotADirectoryError):
-        pass  # each reader has its own words for what is not there
-    except (OSError, ValueError) as cause:  # a name that is too long or has a zero byte, no permission, links in a circle
-        reason = cause.strerror if isinstance(cause, OSError) else cause
-        shown = str(name) if len(str(name)) <= 80 else f"{str(name)[:80]}…"
-        raise error(f"{shown!r} cannot be opened as a file or folder: {reason}") from None
-    return path
 
 
 def kind_of(path: Path) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autodistill.errors import DataError, not_allowed
-from autodistill.storage import digest
+from autodistill.storage import digest, user_path
 from autodistill.tasks.base import DatasetRef, Split
 from autodistill.tasks.columns import LABELS, Columns, choose_inputs
 from autodistill.tasks.files import IMAGE_SUFFIXES, images_in, is_image, is_systems, read_texts
@@ -20,7 +20,7 @@ from autodistill.tasks.in_memory import keep_tables, table_of
 from autodistill.tasks.problems import Problems
 from autodistill.tasks.splits import REST, Part
 from autodistill.tasks.tables import SUFFIXES, Table, read_table
-from autodistill.tasks.text_files import kind_of, user_path
+from autodistill.tasks.text_files import kind_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,7 +93,7 @@ def places_of(unlabelled: Unlabelled) -> tuple[str, ...]:
         UsageError: something that is neither a path nor rows.
     """
     several = unlabelled if isinstance(unlabelled, tuple) else (unlabelled,)
-    return tuple(place if place == REST else str(user_path(place).absolute()) for place in map(keep_rows, several))
+    return tuple(place if place == REST else str(user_path(place, DataError).absolute()) for place in map(keep_rows, several))
 
 
 def check_places(places: Sequence[str], limit_train: int | None) -> None:
@@ -105,7 +105,7 @@ def check_places(places: Sequence[str], limit_train: int | None) -> None:
     for place in places:
         if place == REST and limit_train is None:
             raise DataError("unlabelled is 'rest', the training rows beyond the limit, and there is no limit; give --limit-train N too")
-        if place != REST and not user_path(place).exists():
+        if place != REST and not user_path(place, DataError).exists():
             raise DataError(f"unlabelled: there is no file or folder {place}; give a path, or 'rest' with --limit-train N")
 
 
@@ -121,7 +121,7 @@ def _read(
     seconds: list[str] = []
     notes: list[str] = []
     for place in places:
-        for path in _files(user_path(place)):
+        for path in _files(user_path(place, DataError)):
             if path.suffix.lower() == ".txt":
                 if per_row > 1:
                     raise DataError(f"{path} has one text a line, and this task reads pairs; give a csv with the columns text and text_b")
@@ -246,7 +246,7 @@ def unlabelled_images(
         DataError: an image cannot be read.
     """
     files, rest = _places(places, parts)
-    sources = [_image_table(user_path(file)) for file in files]
+    sources = [_image_table(user_path(file, DataError)) for file in files]
     wanted = [(table, name_of, np.arange(table.rows)) for table, name_of in sources]
     if rest is not None:
         wanted.append((tables[rest.table], column, rest.rows))

@@ -55,9 +55,8 @@ def csv(rng: random.Random, sign: str = ",") -> bytes:
 
 
 def lines(rng: random.Random) -> bytes:
-    return "\n".join(
-        json.dumps({name: rng.choice([value, value, value, *CELLS[:12]]) for name, value in row.items()}) for row in ROWS
-    ).encode()
+    rows = [{name: rng.choice([value] * 99 + [rng.choice(CELLS[:12])]) for name, value in row.items()} for row in ROWS]
+    return "\n".join(map(json.dumps, rows)).encode()
 
 
 def array(rng: random.Random) -> bytes:
@@ -68,8 +67,8 @@ def array(rng: random.Random) -> bytes:
 def table(rng: random.Random) -> bytes:
     """A parquet file with columns of any type under any name."""
     columns: dict[str, Any] = {}
-    for name in ("text", "label", rng.choice(["text_b", "7", "a.b", "image", ""])):
-        if rng.random() < 0.6:
+    for name in ("text", "label", rng.choice(["score", "text_b", "7", "a.b", "image", ""])):
+        if rng.random() < 0.7:
             columns[name] = pa.array([str(ROWS[row].get(name, row)) for row in range(16)])
             continue
         cell = rng.choice(CELLS)
@@ -77,7 +76,7 @@ def table(rng: random.Random) -> bytes:
             columns[name] = pa.array([rng.choice([cell, cell, None]) for _ in ROWS])
         except pa.ArrowException:
             columns[name] = pa.array([b"a"] * 16)
-        if rng.random() < 0.3 and not pa.types.is_nested(columns[name].type):
+        if rng.random() < 0.3 and not pa.types.is_nested(columns[name].type) and not pa.types.is_null(columns[name].type):
             columns[name] = columns[name].dictionary_encode()
     made = pa.table(columns)
     if rng.random() < 0.5:
@@ -97,7 +96,7 @@ def archive(rng: random.Random) -> bytes:
 def about(rng: random.Random) -> bytes:
     known = {"task": "classification", "metric": "accuracy", "classes": ["a", "b"], "source": "x"}
     odd = [*CELLS[:12], ["a", "b"], ["a"], [1], ["\ud800", "b"], {"a": 1}, "regression", "pearson"]
-    return json.dumps({name: rng.choice([value, *odd]) for name, value in known.items() if rng.random() < 0.7}).encode()
+    return json.dumps({name: rng.choice([value] * 30 + odd) for name, value in known.items() if rng.random() < 0.7}).encode()
 
 
 KINDS: dict[str, Callable[[random.Random], bytes]] = {
@@ -126,14 +125,14 @@ def mutated(data: bytes, rng: random.Random) -> bytes:
 
 def asked(path: Path, rng: random.Random) -> DatasetRef:
     """A dataset, or unlabelled rows beside a good one, with settings that need not fit."""
-    columns = [None, None, None, ("text",), ("text", "label"), ("text", "text"), ("nothing",), ("7",)]
-    fields = {
-        "text_columns": rng.choice(columns),
-        "label_column": rng.choice([None, None, None, "label", "score", "text", ""]),
-        "task": rng.choice([None, None, "classification", "regression"]),
-        "metric": rng.choice([None, None, None, "macro_f1", "auroc", "spearman"]),
-        "limit_train": rng.choice([None, None, 5]),
+    odd: dict[str, list[Any]] = {
+        "text_columns": [("text",), ("text", "label"), ("text", "text"), ("nothing",), ("7",)],
+        "label_column": ["label", "score", "text", ""],
+        "task": ["classification", "regression"],
+        "metric": ["macro_f1", "auroc", "spearman"],
+        "limit_train": [5],
     }
+    fields = {name: rng.choice(values) for name, values in odd.items() if rng.random() < 0.15}
     if path.name == "dataset.json":
         return DatasetRef(str(path.parent), **fields)
     if rng.random() < 0.2:
