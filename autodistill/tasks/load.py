@@ -40,9 +40,8 @@ def load_dataset(ref: DatasetRef, *, with_test: bool = False) -> Dataset:
     check_places(ref.unlabelled, ref.limit_train)
     source = find(ref.name)
     info = source.info
-    if ref.task is not None:
-        info = replace(info, kind=ref.task, classes=info.classes if info.kind in (None, ref.task) else None,
-                       metric=info.metric if info.kind in (None, ref.task) else None)  # fmt: skip
+    if ref.task not in (None, info.kind):  # the classes and the metric of another kind of target have no meaning
+        info = replace(info, kind=ref.task, classes=None, metric=info.metric if info.kind is None else None)
     problems = Problems()
     notes, warnings = list(source.notes), list[str]()
     tables = dict(source.tables)
