@@ -85,9 +85,9 @@ def doubtful_classes(names: Sequence[str]) -> list[str]:
 def notes_of_classes(names: Sequence[str], train: np.ndarray, validation: np.ndarray, metric: str) -> list[str]:
     """Notes of classes that have few rows or none, and of one that has nearly all. train, validation: (N,) class indices."""
     counts, held = (np.bincount(labels, minlength=len(names)) for labels in (train, validation))
-    few = [f"{names[place]!r} ({counts[place]})" for place in np.argsort(counts, kind="stable") if counts[place] < FEWEST_ROWS]
+    few = [f"{names[place]!r} ({counts[place]})" for place in np.argsort(counts, kind="stable").tolist() if counts[place] < FEWEST_ROWS]
     notes = [f"classes with fewer than {FEWEST_ROWS} training rows: {_listed(few)}"] if few else []
-    absent = [repr(names[place]) for place in np.flatnonzero((held == 0) & (counts > 0))]
+    absent = [repr(names[place]) for place in np.flatnonzero((held == 0) & (counts > 0)).tolist()]
     if absent:
         notes.append(f"validation has no row of {_listed(absent)}: no score says how well that is learned")
     largest = int(counts.argmax())

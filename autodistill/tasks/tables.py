@@ -9,7 +9,7 @@ import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -203,7 +203,7 @@ def file_stamp(paths: Sequence[Path]) -> str:
     return digest(*parts)
 
 
-def are_names(value: Any) -> bool:
+def are_names(value: Any) -> TypeGuard[list[str]]:
     """Whether a value from outside is a list of different names."""
     if not isinstance(value, list) or not value or not all(isinstance(item, str) and not has_half_character(item) for item in value):
         return False
@@ -311,7 +311,7 @@ def _of_objects(path: Path, objects: Sequence[dict[str, Any]], lines: Sequence[i
     return Table(str(path), columns, lines=lines, stamp=file_stamp([path]), folder=path.parent)
 
 
-_TABS = {"delimiter": "\t", "quoting": csv.QUOTE_NONE}  # tab-separated values know no quoting
+_TABS: dict[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE}  # tab-separated values know no quoting
 _READERS: dict[str, Callable[[Path, str], Table]] = {
     ".csv": _read_csv,
     ".tsv": functools.partial(_read_csv, **_TABS),

@@ -141,7 +141,7 @@ def _read(
 def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
-    kinds = (*SUFFIXES, ".txt")
+    kinds = (*(suffix for suffix in SUFFIXES if suffix != ".json"), ".txt")  # a .json file among others may be anything
     files = sorted(item for item in path.rglob("*") if kind_of(item) in kinds and not item.name.startswith("_")
                    and not any(map(is_systems, item.relative_to(path).parts)))  # fmt: skip
     if not files:
