@@ -179,10 +179,10 @@ def _folders(path: Path) -> list[Path]:
 
 
 def _has_images(path: Path) -> bool:
-    return any(is_image(item) for item in path.iterdir())
+    return any(ends_like_image(item) for item in path.iterdir())
 
 
-def is_image(file: Path) -> bool:
+def ends_like_image(file: Path) -> bool:
     """Whether a file's name is one of an image that is read."""
     return file.suffix.lower() in IMAGE_SUFFIXES and not is_systems(file.name)
 
@@ -201,7 +201,7 @@ def images_in(folder: Path, ignored: list[Path]) -> Iterator[Path]:
             ignored.append(item)
         elif item.is_dir() and not item.is_symlink():  # a link may lead back
             yield from images_in(item, ignored)
-        elif is_image(item):
+        elif ends_like_image(item):
             yield item
 
 

@@ -99,7 +99,7 @@ def _values(tables: dict[str, Table], column: str, info: Info) -> dict[str, list
     texts = [value.strip() for split, table in tables.items() if not table.typed for value in values[split] if value.strip()]
     if not texts or sum(bool(_NUMBER.match(text)) for text in texts) * 2 < len(texts):
         return values
-    by_index = info.kind == Scores.kind or info.classes is not None
+    by_index = info.kind == Scores.kind or bool(info.classes)
     if not by_index and any(map(_CODE.match, texts)) and not any(_NUMBER.match(text) and not _WHOLE.match(text) for text in texts):
         return values
     return {split: values[split] if table.typed else [_parsed(value) for value in values[split]] for split, table in tables.items()}

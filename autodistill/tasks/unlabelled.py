@@ -14,7 +14,7 @@ from autodistill.errors import DataError, not_allowed
 from autodistill.storage import digest, user_path
 from autodistill.tasks.base import DatasetRef, Split
 from autodistill.tasks.columns import LABELS, Columns, choose_inputs
-from autodistill.tasks.files import IMAGE_SUFFIXES, images_in, is_image, is_systems, read_texts
+from autodistill.tasks.files import IMAGE_SUFFIXES, images_in, ends_like_image, is_systems, read_texts
 from autodistill.tasks.images import change_notes, decoded
 from autodistill.tasks.in_memory import keep_tables, table_of
 from autodistill.tasks.problems import Problems
@@ -322,7 +322,7 @@ def _image_table(path: Path) -> tuple[Table, str]:
             raise DataError(f"{path} holds texts, and this task reads images")
         return table, columns
     files = [path] if path.is_file() else sorted(images_in(path, []))
-    images = [file for file in files if is_image(file) and not file.name.startswith("_")]
+    images = [file for file in files if ends_like_image(file) and not file.name.startswith("_")]
     if not images:
         raise DataError(not_allowed(f"unlabelled images {path}: the kinds of files", "none of them", IMAGE_SUFFIXES))
     return Table(str(path), {"image": [str(file) for file in images]}, folder=path), "image"
