@@ -143,7 +143,7 @@ def test_metrics_are_those_of_the_target() -> None:
     ranks = Scores().evaluate("spearman", np.array([[1.0], [2.0], [9.0]]), np.array([0.1, 0.2, 0.3]))
     assert ranks["spearman"] == pytest.approx(1.0)
     assert set(ranks) == {"spearman", "pearson"}
-    with pytest.raises(ValueError, match="metric is 'spearman'; allowed for classification: accuracy, macro_f1, matthews_correlation"):
+    with pytest.raises(ValueError, match="metric is 'spearman'; allowed for classification: accuracy, macro_f1, weighted_f1"):
         THREE.evaluate("spearman", LOGITS, np.array([0, 1]))
 
 
