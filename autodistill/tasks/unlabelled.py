@@ -14,7 +14,7 @@ from autodistill.errors import DataError, not_allowed
 from autodistill.storage import digest, user_path
 from autodistill.tasks.base import DatasetRef, Split
 from autodistill.tasks.columns import LABELS, Columns, choose_inputs
-from autodistill.tasks.files import IMAGE_SUFFIXES, images_in, ends_like_image, is_systems, read_texts
+from autodistill.tasks.files import IMAGE_SUFFIXES, ends_like_image, images_in, is_systems, read_texts
 from autodistill.tasks.images import change_notes, decoded
 from autodistill.tasks.in_memory import keep_tables, table_of
 from autodistill.tasks.problems import Problems
