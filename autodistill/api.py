@@ -58,7 +58,7 @@ def search(dataset: str, *, listen: Listen | None = None, **settings: Unpack[Sea
     tell = StageTimes(listen or (lambda event: None))
     ready = prepare(asked, tell, earlier=_limits_before(asked))
     baselines = feasible_baselines(ready, asked.seed)
-    own = [check_given(recipe, ready.space, ready.feasible, ready.limits, ready.data.unlabelled_rows) for recipe in asked.load_recipes()]
+    own = [check_own(recipe, ready.space, ready.feasible, ready.limits, ready.data.unlabelled_rows) for recipe in asked.load_recipes()]
     first = first_recipes(ready, asked, tell)
     try:
         with Stage(tell, "trials", f"{asked.trials} trials and {len(baselines)} baselines") as stage:
@@ -71,7 +71,7 @@ def search(dataset: str, *, listen: Listen | None = None, **settings: Unpack[Sea
                 feasible=ready.feasible,
                 baselines=baselines,
                 limits=ready.limits,
-                given=own,
+                own=own,
                 warm=first,
                 listen=tell,
             )
@@ -120,7 +120,7 @@ def feasible_baselines(ready: Prepared, seed: int) -> Mapping[Role, Recipe]:
     return space.baselines(student=max(fitting, key=lambda student: costs[student].params or 0))
 
 
-def check_given(recipe: Recipe, space: Space, feasible: Feasible, limits: Limits, unlabelled_rows: int = 0) -> Recipe:
+def check_own(recipe: Recipe, space: Space, feasible: Feasible, limits: Limits, unlabelled_rows: int = 0) -> Recipe:
     """A recipe of the user's, with the search's teacher of the same model; with its default teacher where it has none of it.
 
     Raises:
@@ -155,8 +155,8 @@ def spread_recipes(space: Space, feasible: Feasible, settings: SearchSettings) -
         StudyError: too few of them keep the limits.
     """
     tried = itertools.islice(space.spread(settings.seed), _STUDENTS_TRIED + 20 * settings.trials)
-    found = list(itertools.islice((recipe for recipe in tried if feasible(recipe).feasible), settings.trials))
-    if len(found) < settings.trials:
+    recipes = list(itertools.islice((recipe for recipe in tried if feasible(recipe).feasible), settings.trials))
+    if len(recipes) < settings.trials:
         number = _STUDENTS_TRIED + 20 * settings.trials
-        raise StudyError(f"of {number} recipes of the space {space.name!r}, {len(found)} keep the limits; raise them")
-    return found
+        raise StudyError(f"of {number} recipes of the space {space.name!r}, {len(recipes)} keep the limits; raise them")
+    return recipes

@@ -89,10 +89,10 @@ class _Registry:
         """
         before = {slot: dict(kinds) for slot, kinds in self.specs.items()}
         try:
-            found = [spec for module, path in extension.sources() for spec in read_components(path, module, extension)]
-            if not found:
+            components = [spec for module, path in extension.sources() for spec in read_components(path, module, extension)]
+            if not components:
                 raise SignatureError("nothing in it is marked with @component")
-            for spec in found:
+            for spec in components:
                 if spec.slot not in before:
                     raise SignatureError(f"{spec.function}: {not_allowed('the slot', spec.slot, sorted(before))}")
                 self.add(spec)

@@ -111,7 +111,7 @@ class Modality(ABC, Generic[Inputs, Batch]):
     @abstractmethod
     def read_unlabelled(
         self, places: Sequence[str], tables: Mapping[str, Table], columns: Columns, parts: Mapping[str, Part], ref: DatasetRef,
-        image_size: int | None, name: str, outputs: Sequence[str],
+        image_size: int | None, name: str, output_names: Sequence[str],
     ) -> UnlabelledRows:  # fmt: skip
         """The rows without labels. places: files, folders, and `rest`; outputs: the names of a model's outputs; the others are those of the
         labelled rows.
@@ -284,11 +284,11 @@ class Text(Modality["EncodedText", "TextBatch"]):
 
     def read_unlabelled(
         self, places: Sequence[str], tables: Mapping[str, Table], columns: Columns, parts: Mapping[str, Part], ref: DatasetRef,
-        image_size: int | None, name: str, outputs: Sequence[str],
+        image_size: int | None, name: str, output_names: Sequence[str],
     ) -> UnlabelledRows:  # fmt: skip
         from autodistill.tasks.unlabelled import unlabelled_texts
 
-        return unlabelled_texts(places, tables, columns, parts, ref, outputs)
+        return unlabelled_texts(places, tables, columns, parts, ref, output_names)
 
     def source(self, teacher: Teacher) -> Path:
         """The folder of the tokenizer and the configuration."""
@@ -441,7 +441,7 @@ class Image(Modality["EncodedImages", "ImageBatch"]):
 
     def read_unlabelled(
         self, places: Sequence[str], tables: Mapping[str, Table], columns: Columns, parts: Mapping[str, Part], ref: DatasetRef,
-        image_size: int | None, name: str, outputs: Sequence[str],
+        image_size: int | None, name: str, output_names: Sequence[str],
     ) -> UnlabelledRows:  # fmt: skip
         from autodistill.tasks.unlabelled import unlabelled_images
 
@@ -467,7 +467,7 @@ class Image(Modality["EncodedImages", "ImageBatch"]):
         from autodistill.teacher.image import build
 
         assert dataset.image_size is not None
-        return build(dataset.outputs, dataset.image_size, teacher)
+        return build(dataset.num_outputs, dataset.image_size, teacher)
 
     def encode(self, split: Split, teacher: Teacher, tokenizer: Any) -> EncodedImages:
         """Pixels, normalised as the teacher's timm model wants them."""

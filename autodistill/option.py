@@ -131,8 +131,8 @@ class Settings(BaseModel):
     @functools.cache
     def options(cls) -> dict[str, Option]:
         """The fields as options, by name, in the order of their groups."""
-        found = [Option.of(name, field) for name, field in cls.model_fields.items()]
-        return {option.name: option for option in sorted(found, key=lambda option: GROUPS.index(option.group))}
+        fields = [Option.of(name, field) for name, field in cls.model_fields.items()]
+        return {option.name: option for option in sorted(fields, key=lambda option: GROUPS.index(option.group))}
 
     @classmethod
     def read(cls, values: Mapping[str, Any], config: str | Path | None = None) -> Self:
@@ -161,8 +161,8 @@ class Settings(BaseModel):
 
     def changed(self, groups: Sequence[str] = GROUPS) -> dict[str, Any]:
         """The settings that are not at their defaults, by name."""
-        found = {name: getattr(self, name) for name, option in self.options().items() if option.group in groups}
-        return {name: value for name, value in found.items() if value != self.default_of(name)}
+        values = {name: getattr(self, name) for name, option in self.options().items() if option.group in groups}
+        return {name: value for name, value in values.items() if value != self.default_of(name)}
 
     def default_of(self, name: str) -> Any:
         """A field's default, beside the other settings."""

@@ -130,9 +130,11 @@ def with_scores(recipe: Recipe, scores: TeacherScores, path: str, tell: Listen) 
         RecipeError: the recipe reads more of its teacher than its logits.
     """
     if recipe.teacher.scores is None:
-        found = Recipe.parse(recipe.model_dump() | {"teacher": recipe.teacher.model_dump() | {"scores": scores.fingerprint}})
-        tell(SearchMessage(f"the scores in {path} stand for the recipe's teacher, which is not trained; the recipe's id is {found.id} now"))
-        return found
+        scored = Recipe.parse(recipe.model_dump() | {"teacher": recipe.teacher.model_dump() | {"scores": scores.fingerprint}})
+        tell(
+            SearchMessage(f"the scores in {path} stand for the recipe's teacher, which is not trained; the recipe's id is {scored.id} now")
+        )
+        return scored
     if recipe.teacher.scores != scores.fingerprint:
         raise DataError(
             f"{path} holds other scores (fingerprint {scores.fingerprint}) than those that the recipe {recipe.id} was made with "

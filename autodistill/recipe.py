@@ -392,12 +392,12 @@ def migrate(data: Mapping[str, Any], steps: Mapping[int, Migration] = MIGRATIONS
     Raises:
         RecipeError: a newer autodistill wrote it, or there is no way from its version.
     """
-    found = copy.deepcopy(dict(data))
-    while (version := found.get("version", 1)) != newest:
+    migrated = copy.deepcopy(dict(data))
+    while (version := migrated.get("version", 1)) != newest:
         if version not in steps:
             raise RecipeError(f"the recipe is of version {version!r}; this autodistill reads up to version {newest}; upgrade autodistill")
-        found = {**steps[version](found), "version": version + 1}
-    return found
+        migrated = {**steps[version](migrated), "version": version + 1}
+    return migrated
 
 
 def _validate(cls: type[Recipe], file: YamlFile) -> Recipe:

@@ -128,9 +128,9 @@ def _show(asked: SearchSettings, study: Study, progress: Progress, out: TextIO) 
     records = study.trial_records
     teacher = progress.stages.get("teacher")
     trained = teacher.seconds if teacher is not None and teacher.total else None  # without progress it was there already
-    found = rows(records, study.limits, study.teachers, trained)
+    shown = rows(records, study.limits, study.teachers, trained)
     console.print()
-    console.print(table(found, records[0].metric, console.width))
+    console.print(table(shown, records[0].metric, console.width))
     console.print()
     console.print(Text(verdict(records, study.limits), style="bold"))
     reading = data_reading(records, study.about["dataset"].get("unlabelled_rows", 0))

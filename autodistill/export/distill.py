@@ -208,8 +208,8 @@ def _train(assignments: Sequence[Assignment], work: Path, workers: int, data: Da
         trained = train_all(assignments, work, workers, hear)
         scores = [item.result.score for item in trained if item.assignment.recipe.id == first]
         reused = sum(item.reused for item in trained)
-        found = f", {reused} of them by an earlier run" if reused else ""
-        stage.end(f"{len(trained)} trained{found}; {data.metric} on validation: {', '.join(f'{score:.4f}' for score in scores)}")
+        from_before = f", {reused} of them by an earlier run" if reused else ""
+        stage.end(f"{len(trained)} trained{from_before}; {data.metric} on validation: {', '.join(f'{score:.4f}' for score in scores)}")
     return trained
 
 
@@ -228,10 +228,10 @@ def _write(target: Path, opened: Opened, best: Trained, facts: dict[str, Any]) -
         written = load_student(aside)
         assert written.module is not None
         facts["written_params"] = count_parameters(written.module)
-        said = written.logits(opened.dataset.modality.rows(opened.dataset.validation, rows))
+        answers = written.logits(opened.dataset.modality.rows(opened.dataset.validation, rows))
         with torch.inference_mode():
             meant = saved.model.cpu()(opened.validation.batch(torch.from_numpy(rows))).logits.numpy()
-        apart = float(np.abs(said - meant).max())
+        apart = float(np.abs(answers - meant).max())
         if not apart <= TOLERANCE * max(1.0, float(np.abs(meant).max())):
             raise RunError(f"the written student's answers differ from the trained one's by {apart:.2g}; nothing is kept of it")
         card.write_facts(aside / FACTS, facts)

@@ -47,7 +47,7 @@ def measure(
     inputs = encode(data, test, opened.tokenizer, recipe.teacher)
 
     def logits_of(model: StudentModule) -> np.ndarray:
-        logits: np.ndarray = all_logits(model.to(device), inputs, data.outputs, device).numpy()
+        logits: np.ndarray = all_logits(model.to(device), inputs, data.num_outputs, device).numpy()
         return logits
 
     def metrics(logits: np.ndarray, rows: np.ndarray) -> dict[str, float]:

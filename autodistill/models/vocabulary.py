@@ -58,8 +58,8 @@ def keep_pieces(train: EncodedText, tokenizer: Any) -> tuple[int, Path]:
     if not path.exists():
         with lock(path):
             if not path.exists():
-                found = train.ids.unique().long()
-                pieces = found[~torch.isin(found, torch.tensor(special))]
+                used = train.ids.unique().long()
+                pieces = used[~torch.isin(used, torch.tensor(special))]
                 shapes = {"special": ("int64", (len(special),)), "pieces": ("int64", (len(pieces),)), "unknown": ("int64", (1,))}
                 with new_tensors(path, shapes) as arrays:
                     arrays["special"][:], arrays["pieces"][:], arrays["unknown"][:] = special, pieces.numpy(), unknown
@@ -95,8 +95,8 @@ def taken_pieces(context: StudentContext, vocabulary: Vocabulary) -> Tensor:
 
 def trimmed_embedding(table: nn.Embedding, context: StudentContext) -> TrimmedEmbedding:
     """A table of the kept pieces, (kept_pieces, width), as one that reads the teacher's ids."""
-    known = context.pieces is not None and not context.shapes_only
-    rows = piece_rows(context) if known else torch.zeros(context.vocab_size, dtype=torch.int32)  # zeros until weights are loaded
+    has_pieces = context.pieces is not None and not context.shapes_only
+    rows = piece_rows(context) if has_pieces else torch.zeros(context.vocab_size, dtype=torch.int32)  # zeros until weights are loaded
     return TrimmedEmbedding(table.weight.detach(), rows)
 
 

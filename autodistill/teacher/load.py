@@ -59,7 +59,7 @@ def save_teacher(model: StudentModule, tokenizer: Any, dataset: Dataset, teacher
         shutil.copytree(assistant.folder, folder, dirs_exist_ok=True)
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}, folder / STUDENT_WEIGHTS)
     elif isinstance(model, TimmModel):
-        image.save(model, dataset.classes, dataset.outputs, dataset.image_size, teacher, folder)
+        image.save(model, dataset.classes, dataset.num_outputs, dataset.image_size, teacher, folder)
     else:
         assert isinstance(model, Transformer)
         text.save(model, tokenizer, folder)

@@ -34,13 +34,13 @@ class ProbeProgress:
 class Probe:
     """A linear model of frozen vectors. weight: (C, D); bias: (C,). pooling: how its vectors were pooled.
 
-    said: what it says of the validation rows.
+    judged: what it says of the validation rows.
     """
 
     weight: Tensor
     bias: Tensor
     pooling: str
-    said: Judged
+    judged: Judged
 
 
 def best_probe(training: Training, poolings: Sequence[str]) -> Probe:
@@ -70,17 +70,17 @@ def frozen_vectors(
     progress: is told after each batch how many rows it had.
     """
     model.eval()
-    found: dict[str, list[Tensor]] = {pooling: [] for pooling in poolings}
+    by_pooling: dict[str, list[Tensor]] = {pooling: [] for pooling in poolings}
     order = []
     with torch.inference_mode():
         for rows in evaluation_batches(inputs.lengths, len(inputs), EVALUATION_BATCH):
             batch = to_device(inputs.batch(rows), device)
             for pooling, vectors in _pooled(model, batch, poolings).items():
-                found[pooling].append(vectors.float().cpu())
+                by_pooling[pooling].append(vectors.float().cpu())
             order.append(rows)
             progress(len(rows))
     place = torch.argsort(torch.cat(order))
-    return {pooling: torch.cat(parts)[place] for pooling, parts in found.items()}
+    return {pooling: torch.cat(parts)[place] for pooling, parts in by_pooling.items()}
 
 
 def _pooled(model: StudentModule, batch: Batch, poolings: Sequence[str]) -> dict[str, Tensor]:
@@ -124,4 +124,4 @@ def fit_probe(training: Training, vectors: Tensor, held: Tensor, pooling: str) -
 
 
 def _best(probes: Iterable[Probe]) -> Probe:
-    return max(probes, key=lambda probe: (probe.said.score, probe.said.likelihood))
+    return max(probes, key=lambda probe: (probe.judged.score, probe.judged.likelihood))

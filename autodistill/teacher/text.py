@@ -45,7 +45,7 @@ def build(target: Target, teacher: Teacher) -> Transformer:
     from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
 
     folder = source_folder(teacher.model, weights=teacher.init == "pretrained")
-    names = dict(enumerate(target.outputs))
+    names = dict(enumerate(target.output_names))
     pooling = teacher.pooling if teacher.pooling != "auto" else pooling_of_files(folder) or USUAL
     kind: Any = AutoModelForSequenceClassification if pooling == "model" else AutoModel
     try:

@@ -83,7 +83,7 @@ class Training:
 
     def judge(self, rows: Tensor | None = None) -> Judged:
         """What the model says of the validation rows, or of some of them."""
-        return self.judged(validation_logits(self.model, self.validation.inputs, self.dataset.outputs, self.device, rows), rows)
+        return self.judged(validation_logits(self.model, self.validation.inputs, self.dataset.num_outputs, self.device, rows), rows)
 
     def judged(self, logits: Tensor, rows: Tensor | None = None) -> Judged:
         """Compare what is said of the validation rows, or of some of them, with their labels. logits: (N, C)."""
@@ -96,9 +96,9 @@ class Training:
     def whole_epochs(self, start: Judged | None) -> tuple[Judged, int]:
         """Train for the recipe's epochs, and leave the best one's weights in the model. See `until_no_gain`."""
         best, weights, at = start, _copy(self.model), 0
-        for epoch, said in enumerate(self._looks(self.per_epoch, None), 1):
-            if best is None or said.score > best.score:
-                best, weights, at = said, _copy(self.model), epoch * self.per_epoch
+        for epoch, judged in enumerate(self._looks(self.per_epoch, None), 1):
+            if best is None or judged.score > best.score:
+                best, weights, at = judged, _copy(self.model), epoch * self.per_epoch
         self.model.load_state_dict(weights)
         return best or self.judge(), at
 
@@ -118,20 +118,20 @@ class Training:
         best = None if start is None else self.judged(start.logits[watched], watched)
         weights, at = first, 0
         every = self._interval(len(watched))
-        for look, said in enumerate(self._looks(every, watched), 1):
+        for look, judged in enumerate(self._looks(every, watched), 1):
             step = min(look * every, self.steps)
-            if best is None or (said.score, said.likelihood) > (best.score, best.likelihood):
-                best, weights, at = said, _copy(self.model), step
+            if best is None or (judged.score, judged.likelihood) > (best.score, best.likelihood):
+                best, weights, at = judged, _copy(self.model), step
             if step - at >= self.teacher.patience:
                 break
         self.model.load_state_dict(weights)
         if start is not None and at == 0:
             return start, 0
-        found = self.judge()
-        if start is not None and found.score < start.score:  # it was only better on the rows that were watched
+        final = self.judge()
+        if start is not None and final.score < start.score:  # it was only better on the rows that were watched
             self.model.load_state_dict(first)
             return start, 0
-        return found, at
+        return final, at
 
     def _looks(self, every: int, rows: Tensor | None) -> Iterator[Judged]:
         """Take the steps, and say after each `every` of them, and after the last, what the model says of the validation rows."""
@@ -149,13 +149,13 @@ class Training:
             if self.progress or step % 20 == 0:  # reading the loss waits for a GPU, so not at every step for nothing
                 self._tell(step, loss.item(), score, began)
             if step % every == 0 or step == self.steps:
-                said = self.judge(rows)
-                score = said.score
+                judged = self.judge(rows)
+                score = judged.score
                 if not math.isfinite(score):
                     raise DivergedError(f"the teacher gives no finite numbers after step {step}; lower teacher.learning_rate")
                 if self.progress:
                     self._tell(step, loss.item(), score, began)
-                yield said
+                yield judged
 
     def _batches(self) -> Iterator[Tensor]:
         generator = torch.Generator().manual_seed(self.seed)

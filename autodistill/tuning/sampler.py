@@ -153,11 +153,11 @@ def _groups(trials: list[FrozenTrial]) -> dict[str, dict[str, BaseDistribution]]
 def rungs(max_epochs: int) -> tuple[int, ...]:
     """The epochs at which trials are compared: from a ninth of the budget, each three times the last, below the budget."""
     epoch = max(1, max_epochs // REDUCTION**2)
-    found = []
+    epochs = []
     while epoch < max_epochs:
-        found.append(epoch)
+        epochs.append(epoch)
         epoch *= REDUCTION
-    return tuple(found)
+    return tuple(epochs)
 
 
 def enter_rung(trial: optuna.Trial, point: Point) -> None:
