@@ -71,8 +71,8 @@ def tpe(**more) -> TPESampler:
 
 def test_without_branches_proposals_are_optunas_own():
     expected = run(tpe(), flat, 60)
-    found = run(ConditionalTPE(3), flat, 60)
-    assert [trial.params for trial in found.get_trials()] == [trial.params for trial in expected.get_trials()]
+    ours = run(ConditionalTPE(3), flat, 60)
+    assert [trial.params for trial in ours.get_trials()] == [trial.params for trial in expected.get_trials()]
 
 
 def test_a_branch_is_drawn_from_as_a_whole():
@@ -81,9 +81,9 @@ def test_a_branch_is_drawn_from_as_a_whole():
     draw = sampler._tpe.sample_relative
 
     def watched(study, trial, group):
-        found = draw(study, trial, group)
-        asked.append((trial.number, sorted(found)))
-        return found
+        drawn = draw(study, trial, group)
+        asked.append((trial.number, sorted(drawn)))
+        return drawn
 
     sampler._tpe.sample_relative = watched
     study = run(sampler, branching, 60)
