@@ -55,7 +55,7 @@ def fetch_from_pypi(project: str, version: str, filename_pattern: str, sha256: s
 
 @dataclass(frozen=True)
 class PipSettings:
-    """What pip is told about where to look."""
+    """Where pip's settings say to look."""
 
     indexes: tuple[str, ...]
     find_links: tuple[str, ...]

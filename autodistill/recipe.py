@@ -153,9 +153,9 @@ class Teacher(Part):
     model: Annotated[str, Field(min_length=1)]
     """A hub id or a folder for text; a timm name for images."""
     init: Literal["pretrained", "scratch", "random"] = "pretrained"
-    """`scratch` trains from random weights, where none are to be had or none are wanted. `random` keeps random weights and trains nothing
-    (what is said of training and calibration means nothing then): a control, for what a student gains from such a teacher is not
-    knowledge."""
+    """`scratch` trains from random weights, where there are none or none are wanted. `random` keeps random weights and trains nothing
+    (the fields of training and calibration then have no effect): a control, because what a student gains from such a teacher is
+    not knowledge."""
     pooling: Literal["model", "cls", "mean", "auto"] = "model"
     """What the head reads. `model`: whatever the model's own classification head reads (of BERT the first token, through a tanh layer; of
     images always). `cls` and `mean`: the first token, or the mean of all, read by one linear layer. `auto`: what the model's own files

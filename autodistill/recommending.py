@@ -65,7 +65,7 @@ def recommend(dataset: str, *, studies: Sequence[RecordedStudy] | None = None, *
         studies: what to learn from; by default the shipped ones and the user's own.
         {settings}
 
-    A setting that is left out, or None, is at its default. With a space of one's own, no recipe outside it is recommended.
+    A setting that is left out, or None, is at its default. With the user's own space, no recipe outside it is recommended.
 
     Raises:
         UserError: the dataset, the space or the limits cannot work, or nothing fitting is recorded.

@@ -43,7 +43,7 @@ class SignatureError(TypeError):
 
 @dataclass(frozen=True)
 class Spec:
-    """What is known of a component without importing it. extension: of the package that has it; None for our own."""
+    """Facts of a component, read without importing it. extension: of the package that has it; None for our own."""
 
     slot: str
     kind: str

@@ -269,7 +269,7 @@ class Space:
             raise SpaceError(f"space {self.name!r} can make a teacher that does not validate: {place}: {problem['msg']}") from None
 
     def teacher_of(self, model: str) -> Teacher:
-        """The first of the space's teachers of a model; the default one where it has none of it."""
+        """The first of the space's teachers that has this model; the default teacher where none has."""
         return next((teacher for teacher in self.teachers() if teacher.model == model), self.defaults().teacher)
 
     def baselines(self, student: Component | None = None) -> dict[Role, Recipe]:
@@ -348,7 +348,7 @@ def _read(file: YamlFile, task: str) -> Space:
         read[path] = tuple(domains)
     parameters = {path: domains for path, domains in read.items() if domains}
     space = Space(str(data["name"]), task, str(data["about"]), parameters, file.source)
-    space.defaults()  # a space whose defaults are no recipe is told here, not in the middle of a search
+    space.defaults()  # a space whose defaults are no recipe is an error here, not in the middle of a search
     return space
 
 

@@ -1,4 +1,4 @@
-"""The stages that a search and a distillation have in common: the teacher and its outputs, found or made, and told of."""
+"""The stages that a search and a distillation have in common: the teacher and its outputs, made or taken from the cache, with events."""
 
 from __future__ import annotations
 

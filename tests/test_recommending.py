@@ -91,8 +91,8 @@ def test_a_search_that_cannot_be_advised_starts_cold_and_says_so(monkeypatch: py
     assert texts == ["no study of text-regression is recorded, so the search starts without recommendations"]
 
     def fail(data: object) -> dict[str, float]:
-        raise ModelError("the encoder is not to be had")
+        raise ModelError("the encoder cannot be fetched")
 
     monkeypatch.setattr(recommending, "dataset_features", fail)
     assert recommending.warm_recipes(text_dataset(), SPACE, feasible, 20, 0, listen) == []
-    assert texts[-1] == "the search starts without recommendations: the encoder is not to be had"
+    assert texts[-1] == "the search starts without recommendations: the encoder cannot be fetched"

@@ -64,7 +64,7 @@ class Distilled:
         return self.facts["student"]["retention"]
 
     def open(self) -> Student:
-        """The student, to be asked."""
+        """The student, ready to predict."""
         return load_student(self.folder)
 
 
@@ -80,8 +80,8 @@ def distill(
 ) -> Distilled:
     """Train a recipe's student in full and write the best one into a folder that other libraries open.
 
-    Every seed's student is tested, and the one that is kept is chosen by the validation split alone. What a run that was stopped had
-    finished is found again by the next one. In a script, more than one worker needs `if __name__ == "__main__":`.
+    Every seed's student is tested, and the one that is kept is chosen by the validation split alone. The next run takes over what
+    a stopped run had finished. In a script, more than one worker needs `if __name__ == "__main__":`.
 
     Args:
         recipe: a Recipe, a recipe's file, or a study's folder (its recommended.yaml). Where its teacher is a file of scores, and the
@@ -89,7 +89,7 @@ def distill(
         dataset: a name, a Hugging Face id or a path, as for `search`.
         out: the folder to write; it may not exist.
         command: how it was made, for the model card.
-        listen: is told what happens while it runs (autodistill.events).
+        listen: called with each event of the run (autodistill.events).
         {settings}
 
     Raises:
@@ -214,10 +214,10 @@ def _train(assignments: Sequence[Assignment], work: Path, workers: int, data: Da
 
 
 def _write(target: Path, opened: Opened, best: Trained, facts: dict[str, Any]) -> None:
-    """Write the folder aside, open it as anyone would, hold it against the trained student, then put it in place.
+    """Write the folder aside, open it as anyone would, compare it with the trained student, then put it in place.
 
     Raises:
-        RunError: it cannot be written, or what was written does not say what the student said.
+        RunError: it cannot be written, or the written student's answers differ from the trained one's.
     """
     saved = load_saved_student(best.folder)
     with new_folder(target, _ELSEWHERE) as aside:

@@ -60,8 +60,8 @@ def export(
     """Write a student's folder as ONNX into FOLDER/onnx, and with int8 also into FOLDER/onnx-int8.
 
     The inputs' batch and length are free. The file is run in onnxruntime on the dataset's validation rows, at several lengths and batch
-    sizes, and refused where its answers differ from torch's. int8: weights as 8-bit integers (onnxruntime's dynamic quantisation),
-    whose answers do differ: the score that this costs is measured on the validation rows and told.
+    sizes, and refused where its answers differ from torch's. int8: weights as 8-bit integers (onnxruntime's dynamic quantisation).
+    Their answers do differ, so the loss of score on the validation rows is measured and reported.
 
     Args:
         folder: what `distill` wrote.
@@ -69,12 +69,12 @@ def export(
         int8: also write the quantised model.
         dataset: where the validation rows come from, in place of what the student was distilled on.
         overwrite: replace folders that an earlier export wrote.
-        listen: is told what happens while it runs (autodistill.events).
+        listen: called with each event of the run (autodistill.events).
 
     Raises:
         UsageError: the folder is no student's, it exists, or the format is another one.
         ModelError: the packages are missing (`pip install 'autodistill-kd[onnx]'`).
-        DataError: the rows cannot be had.
+        DataError: the rows cannot be read.
         RunError: the answers differ.
     """
     tell: Listen = listen or (lambda event: None)

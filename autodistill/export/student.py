@@ -55,7 +55,7 @@ class Student:
         """
         if not rows:
             return np.zeros((0, self.target.width), dtype=np.float32)
-        order = np.argsort(self.reader.sizes(rows), kind="stable")  # rows of like size together, so that little is padded
+        order = np.argsort(self.reader.sizes(rows), kind="stable")  # rows of similar size together, so that there is little padding
         by_place: dict[int, np.ndarray] = {}
         for start in range(0, len(rows), batch_size):
             places = order[start : start + batch_size].tolist()

@@ -76,7 +76,7 @@ class Inputs(Protocol):
 
     @property
     def lengths(self) -> Tensor | None:
-        """What rows of like size are put into batches by, (N,) int64; None where all have the same size."""
+        """The sizes by which similar rows are put into one batch, (N,) int64; None where all have the same size."""
         ...
 
     @property

@@ -33,7 +33,7 @@ class Static(StudentModule):
     """A text's vector is the sum of its pieces' vectors, each times its gate, scaled to length √E; a linear layer or two read it.
 
     table: a row for each piece, and then one for each bucket of n-grams; its last column are the gates before the sigmoid. Where it has
-    no such column (gates False), the gates are multiplied in already. special: ids of tokens that count nothing.
+    no such column (gates False), the gates are multiplied in already. special: ids of tokens that are not counted.
 
     states: the vectors of the tokens (B, T, E), and the same times their gates, zeros on special tokens (B, T, E); sentences: the mean of
     the first, and the text's vector.

@@ -140,7 +140,7 @@ class TeacherWeights:
     def basis(self) -> tuple[Tensor, Tensor]:
         """The right singular vectors of the word embeddings, (width, width) by falling singular value, and those values.
 
-        The first k columns span the k dimensions that hold most of the embeddings. Kept in the cache, being the same for all trials.
+        The first k columns span the k dimensions that hold most of the embeddings. Kept in the cache: it is the same for all trials.
         """
         key = digest("basis-1", file_fingerprint(self.folder / "model.safetensors"))
         path = cache_folder() / "bases" / f"{key}.safetensors"

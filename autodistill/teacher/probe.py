@@ -18,8 +18,8 @@ from autodistill.teacher.training import Judged, Training
 
 DEAD = 1e-4
 """A dimension whose standard deviation is below this share of the largest one carries rounding errors only. Pretrained encoders have some
-(all-MiniLM-L6-v2 has three, of 1e-33 to 1e-9 beside .28), and a weight that magnifies them would stop fine-tuning: clipping would scale
-all gradients down for its sake."""
+(all-MiniLM-L6-v2 has three, of 1e-33 to 1e-9 beside .28), and a weight that magnifies them would stop fine-tuning: its gradient
+would be so large that clipping scales all others down to nothing."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class ProbeProgress:
 class Probe:
     """A linear model of frozen vectors. weight: (C, D); bias: (C,). pooling: how its vectors were pooled.
 
-    judged: what it says of the validation rows.
+    judged: its score on the validation rows.
     """
 
     weight: Tensor
@@ -67,7 +67,7 @@ def frozen_vectors(
 ) -> dict[str, Tensor]:
     """What the head reads of every row, (N, D) float32 on the CPU, for each of the poolings, in one pass.
 
-    progress: is told after each batch how many rows it had.
+    progress: called after each batch with its number of rows.
     """
     model.eval()
     by_pooling: dict[str, list[Tensor]] = {pooling: [] for pooling in poolings}

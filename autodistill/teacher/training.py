@@ -27,7 +27,7 @@ WATCHED = 1000
 
 @dataclass(frozen=True)
 class TeacherProgress:
-    """How far fine-tuning is. score: on the validation split when it was last looked at, None before. seconds: since the start."""
+    """How far fine-tuning is. score: on the validation split at the last evaluation, None before it. seconds: since the start."""
 
     step: int
     steps: int
@@ -86,7 +86,7 @@ class Training:
         return self.judged(validation_logits(self.model, self.validation.inputs, self.dataset.num_outputs, self.device, rows), rows)
 
     def judged(self, logits: Tensor, rows: Tensor | None = None) -> Judged:
-        """Compare what is said of the validation rows, or of some of them, with their labels. logits: (N, C)."""
+        """Score the logits (N, C) of the validation rows, or of some of them, against their labels."""
         labels, learned = self.validation.labels, self.validation.learned
         if rows is not None:
             labels, learned = labels[rows.numpy()], learned[rows]
@@ -105,10 +105,10 @@ class Training:
     def until_no_gain(self, start: Judged | None) -> tuple[Judged, int]:
         """Train until the validation split gains nothing any more, and leave the best weights in the model.
 
-        start: what the model says as it is, if that is worth keeping: then it is kept where nothing better comes.
+        start: the scores of the weights that training starts from, where these are kept if nothing better comes; else None.
 
         Returns:
-            What the best weights say of all validation rows, and after how many steps they were had (0: those of the start).
+            The scores of the best weights on all validation rows, and the step after which they were reached (0: the start).
 
         Raises:
             DivergedError: the loss, or what the model says, is not finite.
@@ -134,7 +134,7 @@ class Training:
         return final, at
 
     def _looks(self, every: int, rows: Tensor | None) -> Iterator[Judged]:
-        """Take the steps, and say after each `every` of them, and after the last, what the model says of the validation rows."""
+        """Take the steps, and score the model on the validation rows after each `every` steps and after the last."""
         optimizer = self._optimizer()
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warmup_and_decay(self.steps, WARMUP))
         score, began = None, time.perf_counter()
@@ -146,7 +146,7 @@ class Training:
             nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
             optimizer.step()
             schedule.step()
-            if self.progress or step % 20 == 0:  # reading the loss waits for a GPU, so not at every step for nothing
+            if self.progress or step % 20 == 0:  # reading the loss waits for a GPU, so it is not read at every step without need
                 self._tell(step, loss.item(), score, began)
             if step % every == 0 or step == self.steps:
                 judged = self.judge(rows)

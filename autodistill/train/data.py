@@ -93,7 +93,7 @@ class TrialData:
         return self.dataset.modality.side(outputs, batch)
 
     def validation_loss(self, logits: Tensor) -> float:
-        """The target's loss on the validation labels; logits (N, outputs), on the scale that is learned."""
+        """The target's loss on the validation labels; logits (N, C), on the scale that is learned."""
         return float(self.dataset.target.loss(logits, self.validation_labels))
 
     def view(self, epoch: int, taps: Taps | None = None) -> TrainView:

@@ -27,11 +27,11 @@ from autodistill.train.taps import term_layers, term_tokens
 
 @dataclass
 class BatchLabels:
-    """What is known of a batch's rows. labels: (B,), as `Target.loss` wants them. index: (B,) int64, rows of the train split.
+    """The labels of a batch's rows. labels: (B,), as `Target.loss` wants them. index: (B,) int64, rows of the train split.
 
     Mixed rows (mixup) also have the labels of their partners, and the share of each row itself, in (0, 1]. labelled: (B,) bool, which rows
-    have a label, None where all do; of mixed rows, partner_labelled says it of their partners. scored: (B,) bool, of which rows the teacher
-    says something, None where of all.
+    have a label, None where all do; partner_labelled: the same for the partners of mixed rows. scored: (B,) bool, which rows have teacher
+    outputs, None where all do.
     """
 
     labels: Tensor
@@ -44,7 +44,7 @@ class BatchLabels:
 
 
 SplitFacts = Mapping[str, Callable[[], Any]]
-"""What is known of the training split, looked up only by the modules that ask for it by name: classes and rows (int), labels (N,),
+"""Facts of the training split, computed only for the modules that ask for them by name: classes and rows (int), labels (N,),
 teacher_embeddings (N, D_t), teacher_logits (N, C)."""
 
 
@@ -85,7 +85,7 @@ class Term(nn.Module):
         return student.outputs.embedding.shape[-1], teacher.outputs.embedding.shape[-1]
 
     def forward(self, student: Side, teacher: Side, labels: BatchLabels) -> Tensor:
-        """The term's value, unweighted, over the rows of which the teacher says something; of one that needs labels, those with a label.
+        """The term's value, unweighted, over the rows that have teacher outputs; where the term needs labels, over those with a label too.
 
         Of several layer pairs it is the mean, where PKD and TinyBERT take the sum; the maps emd and all have weights of their own.
         """

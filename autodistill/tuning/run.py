@@ -72,11 +72,11 @@ def run_search(
         teachers: the fine-tuned teachers, by the `teacher` part of the recipes.
         runner: trains one trial, in a worker; importable there or picklable.
         feasible: measures an untrained student against the limits, here, before the trial is started.
-        limits: on students, in numbers; by default the settings' own, which then are no shares of the teacher's.
+        limits: on students, in numbers; by default those of the settings, which then must not be shares of the teacher's.
         baselines: by role; run first, never stopped early, never counted in `settings.trials`.
         own: the user's recipes; run next, and as the baselines are.
         warm: recipes to try before the sampler's own, counted in `settings.trials`; the space-filling ones of `settings.explore`.
-        listen: is told the events; what it raises goes to search.log.
+        listen: called with each event; an exception that it raises is written to search.log.
 
     Returns:
         The study. When the time budget ends first, what ran is recorded as interrupted and stands first in the queue

