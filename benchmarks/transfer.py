@@ -94,7 +94,7 @@ class Bench:
     def tested(self, model: StudentModule) -> float:
         assert self.opened is not None
         inputs = self.data.modality.encode(self.test, self.part, self.opened.tokenizer)
-        logits = all_logits(model, inputs, self.data.outputs, torch.device("cpu"))
+        logits = all_logits(model, inputs, self.data.num_outputs, torch.device("cpu"))
         return self.data.target.evaluate(self.data.metric, logits.numpy(), self.test.labels)[self.data.metric]
 
     def train(self, arm: str, recipe: Recipe, seed: int) -> None:

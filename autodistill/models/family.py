@@ -60,7 +60,7 @@ class StudentFamily(ABC):
 
         Raises:
             RecipeError: the fields do not go together, or the student cannot start from this teacher.
-            ModelError: the model does not exist, or its weights cannot be had.
+            ModelError: the model does not exist, or its weights cannot be fetched.
         """
 
     def untrained(self, part: Component) -> Component:

