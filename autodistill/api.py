@@ -23,6 +23,7 @@ from autodistill.stages import Stage
 from autodistill.study import Study
 from autodistill.study_folder import read_about
 from autodistill.study_report import write_report
+from autodistill.tasks.in_memory import DatasetLike
 from autodistill.train.trial import run_trial
 from autodistill.tuning.checks import check_search
 from autodistill.tuning.run import SearchInterrupted, run_search
@@ -32,11 +33,11 @@ _STUDENTS_TRIED = 200
 
 
 @takes(SearchSettings)
-def search(dataset: str, *, listen: Listen | None = None, **settings: Unpack[SearchKeywords]) -> Study:
+def search(dataset: DatasetLike, *, listen: Listen | None = None, **settings: Unpack[SearchKeywords]) -> Study:
     """Search for the best distillation pipeline of a dataset.
 
     Args:
-        dataset: a name (`autodistill datasets`), a Hugging Face id or a path.
+        dataset: a name (`autodistill datasets`), a Hugging Face id or a path; or rows: see `autodistill.tasks.in_memory.keep_dataset`.
         listen: called with each event of the run (autodistill.events).
         {settings}
 

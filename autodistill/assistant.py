@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from autodistill.components import specs
-from autodistill.errors import StudyError
+from autodistill.errors import ModelError, StudyError
 from autodistill.recipe import Recipe, Teacher
+from autodistill.storage import user_path
 from autodistill.study_folder import read_about
 from autodistill.task_types import modality_of
 
@@ -78,7 +79,7 @@ def find_assistant(model: str) -> Assistant | None:
         StudyError: the study has kept no student, or its student reads images.
         RecipeError: the student's recipe cannot be read.
     """
-    place = Path(model).expanduser()
+    place = user_path(model, ModelError)
     study = place.parent if (place / STUDENT_WEIGHTS).exists() else place
     about = read_about(study) if study.is_dir() else None
     if about is None:

@@ -24,6 +24,11 @@ class DatasetKeywords(TypedDict, total=False):
     """the column of texts; twice for pairs of texts."""
     label_column: str | None
     """the column of labels."""
+    task: str | None
+    """what the labels are, where their values could be read either way (default: as they look)."""
+    metric: str | None
+    """what students are judged by: accuracy, macro_f1, weighted_f1, matthews_correlation, auroc, average_precision, spearman, pearson
+    (default: the dataset's)."""
     seed: int
     """of everything that is random (default: 0)."""
 
@@ -40,6 +45,9 @@ class SpaceKeywords(DatasetKeywords, total=False):
     """students have at most so many parameters, or that share of the teacher's."""
     max_latency_ms: float | str | None
     """students answer one row within this time on this machine, or that share of the teacher's."""
+    class_weights: str | None
+    """weight of the classes in the loss on hard labels, of teachers and students: balanced, by their inverse frequency, for classes of
+    very different sizes (default: the space's)."""
 
 
 class SearchKeywords(SpaceKeywords, total=False):

@@ -101,8 +101,8 @@ class Modality(ABC, Generic[Inputs, Batch]):
     # reading
 
     @abstractmethod
-    def read(self, tables: Mapping[str, Table], columns: Columns, parts: Mapping[str, Part], name: str) -> Rows:
-        """The rows of a dataset's splits. name: the dataset's, for errors.
+    def read(self, tables: Mapping[str, Table], columns: Columns, parts: Mapping[str, Part], wanted: Sequence[str], name: str) -> Rows:
+        """The rows of a dataset's splits. wanted: those that are read in full; name: the dataset's, for errors.
 
         Raises:
             DataError: a row cannot be read.
@@ -277,10 +277,10 @@ class Text(Modality["EncodedText", "TextBatch"]):
 
         return TextSide(outputs, batch.mask)
 
-    def read(self, tables: Mapping[str, Table], columns: Columns, parts: Mapping[str, Part], name: str) -> Rows:
+    def read(self, tables: Mapping[str, Table], columns: Columns, parts: Mapping[str, Part], wanted: Sequence[str], name: str) -> Rows:
         from autodistill.tasks.rows import read_texts
 
-        return read_texts(tables, columns, parts)
+        return read_texts(tables, columns, parts, wanted)
 
     def read_unlabelled(
         self, places: Sequence[str], tables: Mapping[str, Table], columns: Columns, parts: Mapping[str, Part], ref: DatasetRef,
@@ -434,10 +434,10 @@ class Image(Modality["EncodedImages", "ImageBatch"]):
 
         return ImageSide(outputs)
 
-    def read(self, tables: Mapping[str, Table], columns: Columns, parts: Mapping[str, Part], name: str) -> Rows:
+    def read(self, tables: Mapping[str, Table], columns: Columns, parts: Mapping[str, Part], wanted: Sequence[str], name: str) -> Rows:
         from autodistill.tasks.rows import read_images
 
-        return read_images(tables, columns, parts, name)
+        return read_images(tables, columns, {split: parts[split] for split in wanted}, name)
 
     def read_unlabelled(
         self, places: Sequence[str], tables: Mapping[str, Table], columns: Columns, parts: Mapping[str, Part], ref: DatasetRef,

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic.fields import FieldInfo
 
 from autodistill.errors import UsageError, not_allowed
+from autodistill.storage import user_path
 from autodistill.values import FLAG, URL, Kind, without_password
 from autodistill.yamlfile import load_yaml
 
@@ -143,7 +144,7 @@ class Settings(BaseModel):
         """
         data: Any = {}
         if config is not None:
-            file = load_yaml(Path(config).expanduser(), UsageError)
+            file = load_yaml(user_path(config, UsageError), UsageError)
             data = {} if file.data is None else file.data
         if not isinstance(data, dict):
             raise UsageError(f"{file.source} should hold settings, one `name: value` a line, like `trials: 40`")

@@ -27,6 +27,7 @@ from autodistill.components import Spec, check, refuse, specs
 from autodistill.errors import RecipeError
 from autodistill.families import fitting_families
 from autodistill.parts import Component, Part, TokenReading, Weighted, bases
+from autodistill.storage import user_path
 from autodistill.task_types import TaskType, modality_of, target_of
 from autodistill.yamlfile import YamlFile, load_yaml
 
@@ -45,8 +46,10 @@ ADDED: dict[tuple[str, str], Any] = {
     ("teacher", "image_size"): None,
     ("teacher", "scores"): None,
     ("teacher", "members"): 1,
+    ("teacher", "class_weights"): "none",
     ("student", "vocabulary"): "full",
     ("student", "pooling"): "model",
+    ("objective", "class_weights"): "none",
     ("objective.intermediate", "layers"): None,
     ("objective.attention", "layers"): None,
     ("training", "steps"): 0,
@@ -71,6 +74,8 @@ UnlabelledChoice = Literal["all", "confident", "uncertain", "diverse", "random"]
 BY_EMBEDDINGS: UnlabelledChoice = "diverse"
 """The choice of unlabelled rows that goes by the teacher's embeddings."""
 Stages = Literal["mixed", "unlabelled-labelled"]
+ClassWeights = Literal["none", "balanced"]
+"""`balanced`: in the loss on hard labels a row weighs by the inverse frequency of its class in the training rows (King and Zeng 2001)."""
 
 SHARED: dict[str, dict[str, Any]] = {
     "student": {},
@@ -188,6 +193,8 @@ class Teacher(Part):
     """An ensemble: a number of seeds of `model`, or the members' models, `model` first (one that comes again has another seed). Each is
     trained as this part says. The logits are those of the mean of their probabilities (of scores the mean); tokens, states and attention
     are the first member's (Lakshminarayanan et al. 2017)."""
+    class_weights: ClassWeights = "none"
+    """Of the rows that it is fine-tuned on, and of those of the probe."""
 
     @model_validator(mode="after")
     def _members_fit(self) -> Self:
@@ -226,6 +233,7 @@ class Objective(Part):
 
     hard_label_weight: Weight = 1.0
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    class_weights: ClassWeights = "none"
     prediction: Prediction = Field(default=NONE, validate_default=True)
     intermediate: Intermediate = Field(default=NONE, validate_default=True)
     contrastive: Contrastive = Field(default=NONE, validate_default=True)
@@ -322,6 +330,9 @@ class Recipe(Part):
             raise ValueError("objective: the student has nothing to learn from; give hard_label_weight or an objective a weight above 0")
         if self.objective.label_smoothing > 0 and not target.has_label_smoothing:
             raise ValueError(f"objective.label_smoothing has no meaning for {self.task}; remove it or set it to 0")
+        weighted = [name for name, part in (("teacher", self.teacher), ("objective", self.objective)) if part.class_weights != "none"]
+        if weighted and not target.has_class_weights:
+            raise ValueError(f"{weighted[0]}.class_weights has no meaning for {self.task}; remove it or set it to 'none'")
         return self
 
     def _reads_logits_alone(self) -> None:
@@ -377,7 +388,7 @@ class Recipe(Part):
             RecipeError: what cannot be read or does not validate, each with its file, line, key path and value.
             ComponentError: an installed package has components that cannot be used.
         """
-        path = Path(path).expanduser()
+        path = user_path(path, RecipeError)
         return _validate(cls, load_yaml(path / "recommended.yaml" if path.is_dir() else path, RecipeError))
 
 

@@ -30,6 +30,7 @@ from autodistill.settings import RecommendSettings
 from autodistill.space import Space
 from autodistill.stages import Stage
 from autodistill.tasks.base import Dataset
+from autodistill.tasks.in_memory import DatasetLike
 from autodistill.train.data import Opened
 
 TIMED_STEPS = 4
@@ -57,11 +58,11 @@ class Advice:
 
 
 @takes(RecommendSettings)
-def recommend(dataset: str, *, studies: Sequence[RecordedStudy] | None = None, **settings: Unpack[RecommendKeywords]) -> Advice:
+def recommend(dataset: DatasetLike, *, studies: Sequence[RecordedStudy] | None = None, **settings: Unpack[RecommendKeywords]) -> Advice:
     """Recommend distillation recipes for a dataset, from what recorded studies say of others. Nothing is trained.
 
     Args:
-        dataset: a name (`autodistill datasets`), a Hugging Face id or a path.
+        dataset: a name (`autodistill datasets`), a Hugging Face id or a path; or rows: see `autodistill.tasks.in_memory.keep_dataset`.
         studies: what to learn from; by default the shipped ones and the user's own.
         {settings}
 

@@ -11,21 +11,25 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, get_args
 
 from autodistill.assistant import find_assistant
 from autodistill.components import TASKS
-from autodistill.errors import DataError, RecipeError, SpaceError, StudyError, UsageError
+from autodistill.errors import DataError, RecipeError, SpaceError, StudyError, UsageError, not_allowed
 from autodistill.option import DATA, KEPT, WHAT, WHERE, Settings, setting
-from autodistill.recipe import Recipe
+from autodistill.recipe import ClassWeights, Recipe
 from autodistill.space import Space, shipped_spaces, space_tasks
+from autodistill.storage import user_path
 from autodistill.study_folder import read_about, study_names
+from autodistill.target import TARGETS
 from autodistill.tasks.base import DatasetRef
+from autodistill.tasks.source import TASK_KINDS
 from autodistill.tasks.unlabelled import check_places, places_of
 from autodistill.values import (
     ADDRESS,
     COUNT,
     COUNT_OR_SHARE,
+    DATASET,
     FLAG,
     FOLDER_NAME,
     GPUS,
@@ -36,11 +40,14 @@ from autodistill.values import (
     UNLABELLED,
     URL,
     many,
+    one_of,
     text,
     whole,
 )
 from autodistill.yamlfile import load_yaml
 
+METRICS = tuple(name for target in TARGETS for name in target.metrics)
+"""Every metric that can be asked for."""
 RANDOM = "random"
 """The name of the control among teachers: the space's own model, not trained."""
 
@@ -48,9 +55,7 @@ RANDOM = "random"
 class DatasetSettings(Settings):
     """Which rows. What searching, recommending and distilling have in common."""
 
-    dataset: Annotated[str, text("a name (see `autodistill datasets`), a hub id or a path")] = setting(
-        ..., "a name (see `autodistill datasets`), a hub id, a file or folder", "NAME|PATH", DATA
-    )
+    dataset: Annotated[str, DATASET] = setting(..., "a name (see `autodistill datasets`), a hub id, a file or folder", "NAME|PATH", DATA)
     limit_train: Annotated[int | None, COUNT] = setting(None, "train on N rows of it: a seeded, stratified subset", "N", DATA)
     unlabelled: Annotated[tuple[str, ...], UNLABELLED] = setting(
         (),
@@ -64,20 +69,41 @@ class DatasetSettings(Settings):
         None, "the column of texts; twice for pairs of texts", "NAME", DATA, "--text-column"
     )
     label_column: Annotated[str | None, TEXT] = setting(None, "the column of labels", "NAME", DATA)
+    task: Annotated[str | None, one_of(*TASK_KINDS)] = setting(
+        None, "what the labels are, where their values could be read either way (default: as they look)", "|".join(TASK_KINDS), DATA
+    )
+    metric: Annotated[str | None, one_of(*METRICS)] = setting(
+        None, f"what students are judged by: {', '.join(METRICS)} (default: the dataset's)", "NAME", DATA
+    )
     seed: Annotated[int, whole(0)] = setting(0, "of everything that is random", "S")
 
     @property
     def ref(self) -> DatasetRef:
         """What a worker needs to open the same rows."""
         places = places_of(self.unlabelled)
-        return DatasetRef(self.dataset, self.limit_train, self.seed, self.text_columns, self.label_column, places, self.limit_unlabelled)
+        return DatasetRef(
+            name=self.dataset,
+            limit_train=self.limit_train,
+            seed=self.seed,
+            text_columns=self.text_columns,
+            label_column=self.label_column,
+            unlabelled=places,
+            limit_unlabelled=self.limit_unlabelled,
+            task=self.task,
+            metric=self.metric,
+        )
 
     def check(self) -> None:
         """Check what can be checked before the dataset is read: that the files that are named are there.
 
         Raises:
+            UsageError: the task does not have the metric.
             DataError: unlabelled rows are not there.
         """
+        if self.task is not None and self.metric is not None:
+            metrics = next(target.metrics for target in TARGETS if target.kind == self.task)
+            if self.metric not in metrics:
+                raise UsageError(not_allowed(f"task is {self.task}, and metric", self.metric, metrics))
         check_places(self.unlabelled, self.limit_train)
 
 
@@ -101,14 +127,25 @@ class SpaceSettings(DatasetSettings):
         None, "students answer one row within this time on this machine, or that share of the teacher's", "2ms|1/9.4", WHAT, "--max-latency"
     )
 
+    class_weights: Annotated[str | None, one_of(*get_args(ClassWeights))] = setting(
+        None,
+        "weight of the classes in the loss on hard labels, of teachers and students: balanced, by their inverse frequency, for classes of "
+        "very different sizes (default: the space's)",
+        "balanced|none",
+        WHAT,
+    )
+
     def open_space(self, shipped: str, task: str) -> Space:
         """The space for a task, with what was asked for in place of its own. shipped: the name of the one that is taken by default.
 
         Raises:
-            SpaceError: there is no such space, it does not validate, it is not for the task, or lacks a parameter that is to be held.
+            SpaceError: there is no such space, it does not validate, it is not for the task, or lacks a parameter that is to be held; or
+                classes are to be weighted, and the task has none.
             StudyError: a teacher is a study that has kept no student, or one of images.
         """
         space = Space.load(self.space or shipped, task)
+        if self.class_weights is not None:
+            space = space.with_class_weights(self.class_weights)
         if self.teacher == (RANDOM,):
             return space.with_random_teacher()
         space = space.with_teacher_models(self.teacher) if self.teacher else space
@@ -211,7 +248,7 @@ class SearchSettings(SpaceSettings):
         if self.teacher_scores is not None:
             if isinstance(self.max_params, str) or isinstance(self.max_latency_ms, str):
                 raise UsageError("a limit is a share of the teacher's, and a file of scores has no size; give limits as numbers")
-            if not Path(self.teacher_scores).expanduser().is_file():
+            if not user_path(self.teacher_scores, DataError).is_file():
                 raise DataError(_no_scores(self.teacher_scores))
         self.load_recipes()
         self.check_existence()
@@ -244,7 +281,7 @@ class SearchSettings(SpaceSettings):
     @property
     def folder(self) -> Path:
         """The study's folder, absolute."""
-        return Path(self.studies_dir).expanduser().resolve() / self.study
+        return user_path(self.studies_dir, StudyError).resolve() / self.study
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -267,7 +304,7 @@ class SearchSettings(SpaceSettings):
 
 def _with_scores_file(ref: DatasetRef, path: str | None) -> DatasetRef:
     """The rows together with a file of a teacher's scores, absolute: workers run in other folders."""
-    return dataclasses.replace(ref, teacher_scores=None if path is None else str(Path(path).expanduser().absolute()))
+    return dataclasses.replace(ref, teacher_scores=None if path is None else str(user_path(path, DataError).absolute()))
 
 
 def _no_scores(path: str) -> str:
@@ -337,7 +374,7 @@ class DistillSettings(DatasetSettings):
         """The folder that the recipe lies in, which may be a study's; None for a recipe without a file."""
         if isinstance(self.recipe, Recipe):
             return None
-        path = Path(self.recipe).expanduser()
+        path = user_path(self.recipe, RecipeError)
         return path if path.is_dir() else path.parent
 
     def check(self) -> None:
@@ -355,7 +392,7 @@ class DistillSettings(DatasetSettings):
                 f"the teacher of the recipe {recipe.id} is a file of scores (fingerprint {recipe.teacher.scores}); give it with "
                 "--teacher-scores FILE"
             )
-        if path is not None and not Path(path).expanduser().is_file():
+        if path is not None and not user_path(path, DataError).is_file():
             if self.teacher_scores is not None:
                 raise DataError(_no_scores(path))
             raise DataError(

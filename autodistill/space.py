@@ -205,6 +205,17 @@ class Space:
         space = self.fixed("training.epochs", epochs)
         return space.fixed("training.steps", max(1, round(before.steps * epochs / before.epochs))) if before.steps else space
 
+    def with_class_weights(self, weights: str) -> Space:
+        """A copy of the space whose teachers and students weigh the rows of a class so.
+
+        Raises:
+            SpaceError: the rows of its task have no classes.
+        """
+        if weights != "none" and not target_of(self.task).has_class_weights:
+            raise SpaceError(f"class_weights is {weights!r}, and {self.task} has no classes; leave it out")
+        paths = (f"{TEACHER}class_weights", "objective.class_weights")
+        return replace(self, parameters={**self.parameters, **{path: (Domain("value", weights),) for path in paths}})
+
     def with_teacher(self, teacher: Teacher) -> Space:
         """A copy of the space with this teacher and no other."""
         usual = Teacher(model=teacher.model).model_dump()
@@ -284,16 +295,17 @@ class Space:
         data = defaults.model_dump() | {"augmentation": {"kind": "none"}}
         all_rows = data["training"] | {"unlabelled_choice": "all", "unlabelled_keep": 1.0, "stages": "mixed"}
         data["training"] = all_rows | {"unlabelled_share": 0.0}
-        hard = {"hard_label_weight": 1.0}
+        weights = {"class_weights": defaults.objective.class_weights}
+        hard = weights | {"hard_label_weight": 1.0}
         target = target_of(self.task)
-        plain = {"hard_label_weight": 0.5, "prediction": {**target.soft_loss, "weight": 0.5}}
+        plain = weights | {"hard_label_weight": 0.5, "prediction": {**target.soft_loss, "weight": 0.5}}
         baselines: dict[Role, Recipe] = {
             "no_kd": Recipe.parse(data | {"objective": hard}),
             "plain_kd": Recipe.parse(data | {"objective": plain}),
         }
         if all_rows["unlabelled_share"] > 0:
             if target.decision_loss is not None:
-                decisions = {"hard_label_weight": 0.5, "prediction": {**target.decision_loss, "weight": 0.5}}
+                decisions = weights | {"hard_label_weight": 0.5, "prediction": {**target.decision_loss, "weight": 0.5}}
                 baselines["pseudo_labels"] = Recipe.parse(data | {"objective": decisions, "training": all_rows})
             baselines["plain_kd_all"] = Recipe.parse(data | {"objective": plain, "training": all_rows})
         return baselines | {"defaults": defaults}

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
-from autodistill.errors import RunError
+from autodistill.errors import RunError, UserError
 
 _SAFETENSORS = {"float32": "F32", "float16": "F16", "int64": "I64", "int32": "I32", "uint8": "U8"}
 _FINGERPRINTS: dict[tuple[str, int, int], str] = {}
@@ -145,6 +145,26 @@ def cache_folder() -> Path:
     import os
 
     return Path(os.environ.get("AUTODISTILL_CACHE", "~/.cache/autodistill")).expanduser()
+
+
+def user_path(name: str | Path, error: type[UserError]) -> Path:
+    """A path as a user writes it, with ~ for a home folder.
+
+    Raises:
+        UserError: of the kind `error`: it cannot be the path of anything that can be read.
+    """
+    try:
+        path = Path(name).expanduser()
+        path.stat()
+    except RuntimeError:
+        raise error(f"there is no file or folder {name}: {Path(name).parts[0]} is no user of this machine") from None
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # each reader has its own words for what is not there
+    except (OSError, ValueError) as cause:  # a name that is too long or has a zero byte, no permission, links in a circle
+        reason = cause.strerror if isinstance(cause, OSError) else cause
+        shown = str(name) if len(str(name)) <= 80 else f"{str(name)[:80]}…"
+        raise error(f"{shown!r} cannot be opened as a file or folder: {reason}") from None
+    return path
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -14,6 +14,7 @@ from autodistill.ranking import best_of, count, was_interrupted
 from autodistill.recipe import Recipe
 from autodistill.records import BASELINES, Role, TrialRecord, read_records, to_frame
 from autodistill.settings import SearchSettings
+from autodistill.storage import user_path
 from autodistill.study_folder import default_storage, read_about, study_names
 from autodistill.teachers import Teachers
 
@@ -37,7 +38,7 @@ class Study:
         Raises:
             StudyError: the folder is not a study's.
         """
-        place = Path(folder).expanduser().resolve()
+        place = user_path(folder, StudyError).resolve()
         about = read_about(place)
         if about is None:
             raise StudyError(f"{place} is not a study: it has no study.json. A study is a folder that `autodistill search` made.")
@@ -50,10 +51,10 @@ class Study:
         Raises:
             StudyError: there is no such study; says which there are.
         """
-        home = Path(studies_dir).expanduser()
+        home = user_path(studies_dir, StudyError)
         if name and (home / name / "study.json").exists():
             return cls.open(home / name, storage)
-        if name and (Path(name).expanduser() / "study.json").exists():
+        if name and (user_path(name, StudyError) / "study.json").exists():
             return cls.open(name, storage)
         way_out = f"They are those in {home.absolute()}; --studies-dir names another folder."
         raise StudyError(not_allowed("the study", name, study_names(home), way_out))

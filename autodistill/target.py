@@ -78,6 +78,8 @@ class Target(ABC):
     no_label: ClassVar[np.generic]
     """What stands in the labels for a row without one."""
     has_label_smoothing: ClassVar[bool]
+    has_class_weights: ClassVar[bool]
+    """Whether rows can weigh by the frequency of their class (`class_weights` of a recipe)."""
     problem_type: ClassVar[str]
     """What transformers calls it in a model's configuration."""
     classes: tuple[str, ...] | None
@@ -116,16 +118,31 @@ class Target(ABC):
         """Labels (N,) as `loss` wants them: a tensor (N,)."""
 
     @abstractmethod
-    def loss(self, logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
-        """The loss on the labels alone, a mean over the rows. logits (B, C), labels (B,) of `to_learn` → scalar."""
+    def loss(self, logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0, class_weights: Tensor | None = None) -> Tensor:
+        """The loss on the labels alone, a mean over the rows. logits (B, C), labels (B,) of `to_learn` → scalar.
 
-    def loss_of_labelled(self, logits: Tensor, labels: Tensor, labelled: Tensor | None, *, label_smoothing: float = 0.0) -> Tensor:
+        class_weights: (C,), by which the loss of a class's rows is multiplied.
+        """
+
+    def balanced_weights(self, labels: np.ndarray) -> np.ndarray | None:
+        """Weights (C,) under which all classes count alike; None where a target has no classes. labels: (N,), of the training rows."""
+        return None
+
+    def loss_of_labelled(
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        labelled: Tensor | None,
+        *,
+        label_smoothing: float = 0.0,
+        class_weights: Tensor | None = None,
+    ) -> Tensor:
         """The loss, a mean over the rows that have a label; 0 where none has. labelled: (B,) bool, None where all have one."""
         if labelled is None:
-            return self.loss(logits, labels, label_smoothing=label_smoothing)
+            return self.loss(logits, labels, label_smoothing=label_smoothing, class_weights=class_weights)
         if not bool(labelled.any()):
             return logits.sum() * 0.0
-        return self.loss(logits[labelled], labels[labelled], label_smoothing=label_smoothing)
+        return self.loss(logits[labelled], labels[labelled], label_smoothing=label_smoothing, class_weights=class_weights)
 
     def mixed_loss(
         self,
@@ -137,16 +154,19 @@ class Target(ABC):
         labelled: Tensor | None = None,
         partner_labelled: Tensor | None = None,
         label_smoothing: float = 0.0,
+        class_weights: Tensor | None = None,
     ) -> Tensor:
         """The loss of rows that are mixed with partners: share · loss(labels) + (1 − share) · loss(partner_labels).
 
         Without partners it is the loss on the labels. labelled, partner_labelled: as for `loss_of_labelled`.
         Source: Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization".
         """
-        own = self.loss_of_labelled(logits, labels, labelled, label_smoothing=label_smoothing)
+        own = self.loss_of_labelled(logits, labels, labelled, label_smoothing=label_smoothing, class_weights=class_weights)
         if partner_labels is None:
             return own
-        partner = self.loss_of_labelled(logits, partner_labels, partner_labelled, label_smoothing=label_smoothing)
+        partner = self.loss_of_labelled(
+            logits, partner_labels, partner_labelled, label_smoothing=label_smoothing, class_weights=class_weights
+        )
         return share * own + (1.0 - share) * partner
 
     def evaluate(self, metric: str, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
@@ -157,7 +177,7 @@ class Target(ABC):
         Raises:
             ValueError: the metric is not one of this kind of target.
         """
-        from autodistill.tasks.metrics import SCORES
+        from autodistill.tasks.metrics import RANKINGS, SCORES
 
         allowed = dict.fromkeys((*self.metrics, self.second_metric))
         if metric not in allowed:
@@ -167,7 +187,7 @@ class Target(ABC):
         if not np.isfinite(logits).all():
             return dict.fromkeys(names, float("nan"))
         predicted = self.decided(logits)
-        return {name: SCORES[name](labels, predicted) for name in names}
+        return {name: RANKINGS[name](labels, logits) if name in RANKINGS else SCORES[name](labels, predicted) for name in names}
 
     @abstractmethod
     def teacher_scores(self, table: Table, texts: tuple[str, ...]) -> tuple[Kind, np.ndarray, list[str]]:
@@ -186,10 +206,12 @@ class Target(ABC):
         """Each row's answer as it is shown. logits: (N, C), in the dataset's units."""
 
     @abstractmethod
-    def linear_models(self, features: np.ndarray, learned: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def linear_models(
+        self, features: np.ndarray, learned: np.ndarray, *, balanced: bool = False
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Linear models of dense features (N, D) to choose from, each penalised less than the one before: weights (C, D), biases (C,).
 
-        learned: (N,), labels of `to_learn`.
+        learned: (N,), labels of `to_learn`. balanced: rows weigh as by `balanced_weights`.
         """
 
     @abstractmethod
@@ -204,6 +226,10 @@ class Target(ABC):
     def regressed(self, labels: np.ndarray) -> np.ndarray:
         """What a linear model is fitted to by squared error, (N, C) float64. labels: (N,)."""
 
+    def notes(self, train: np.ndarray, validation: np.ndarray, metric: str) -> list[str]:
+        """What people should know of the labels (N,) of these two splits, a sentence each. metric: by which students are judged."""
+        return []
+
     @abstractmethod
     def features(self, labels: np.ndarray) -> dict[str, float]:
         """The dataset features (features/names.py) that all training labels (N,) give."""
@@ -217,13 +243,14 @@ class Classes(Target):
     """
 
     kind = "classification"
-    metrics = ("accuracy", "macro_f1", "matthews_correlation")
+    metrics = ("accuracy", "macro_f1", "weighted_f1", "matthews_correlation", "auroc", "average_precision")
     second_metric = "accuracy"
     soft_loss = {"kind": "kl", "temperature": 2.0}  # noqa: RUF012 — nobody changes it
     decision_loss = {"kind": "pseudo_label"}  # noqa: RUF012
     row_choices = ("all", "confident", "uncertain", "diverse", "random")
     no_label = np.int64(-1)
     has_label_smoothing = True
+    has_class_weights = True
     problem_type = "single_label_classification"
 
     classes: tuple[str, ...] = ()
@@ -258,11 +285,25 @@ class Classes(Target):
 
         return torch.from_numpy(np.ascontiguousarray(labels)).long()
 
-    def loss(self, logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
-        """Cross-entropy in float32, the labels smoothed (Szegedy et al. 2016)."""
+    def loss(self, logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0, class_weights: Tensor | None = None) -> Tensor:
+        """Cross-entropy in float32, the labels smoothed (Szegedy et al. 2016).
+
+        With weights w it is Σ w[label] · loss / B: not divided by the sum of the batch's weights, so that over all batches every class has
+        its share.
+        """
         import torch.nn.functional as F
 
-        return F.cross_entropy(logits.float(), labels, label_smoothing=label_smoothing)
+        if class_weights is None:
+            return F.cross_entropy(logits.float(), labels, label_smoothing=label_smoothing)
+        losses = F.cross_entropy(logits.float(), labels, label_smoothing=label_smoothing, reduction="none")
+        return (class_weights[labels] * losses).mean()
+
+    def balanced_weights(self, labels: np.ndarray) -> np.ndarray:
+        """N / (K · rows of the class), of the K classes that have rows, so that their mean over the rows is 1 (King and Zeng 2001); 1 for a
+        class without rows. (C,) float32.
+        """
+        counts = np.bincount(labels, minlength=self.width)
+        return np.where(counts > 0, len(labels) / ((counts > 0).sum() * np.maximum(counts, 1)), 1.0).astype(np.float32)
 
     def teacher_scores(self, table: Table, texts: tuple[str, ...]) -> tuple[Kind, np.ndarray, list[str]]:
         """Probabilities or logits of each class, or labels with a confidence."""
@@ -283,11 +324,13 @@ class Classes(Target):
             named = {name: float(share) for name, share in zip(self.classes, shares, strict=True)}
             yield Prediction(self.classes[best], float(shares[best]), named)
 
-    def linear_models(self, features: np.ndarray, learned: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def linear_models(
+        self, features: np.ndarray, learned: np.ndarray, *, balanced: bool = False
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Logistic regressions."""
         from autodistill.features.linear import logistic_regressions
 
-        return logistic_regressions(features, learned, self.width)
+        return logistic_regressions(features, learned, self.width, balanced=balanced)
 
     def calibrated(self, logits: np.ndarray, labels: np.ndarray) -> Calibration | None:
         """By a temperature."""
@@ -305,6 +348,12 @@ class Classes(Target):
     def regressed(self, labels: np.ndarray) -> np.ndarray:
         """A column for each class, with 1 and −1."""
         return np.where(labels[:, None] == np.arange(self.width)[None, :], 1.0, -1.0)
+
+    def notes(self, train: np.ndarray, validation: np.ndarray, metric: str) -> list[str]:
+        """See `doubtful.notes_of_classes`."""
+        from autodistill.tasks.doubtful import notes_of_classes
+
+        return notes_of_classes(self.classes, train, validation, metric)
 
     def features(self, labels: np.ndarray) -> dict[str, float]:
         """Sizes and the balance of the classes."""
@@ -326,13 +375,14 @@ class Scores(Target):
     """One number, which is learned standardised. labels: (N,) float32."""
 
     kind = "regression"
-    metrics = ("spearman",)
+    metrics = ("spearman", "pearson")
     second_metric = "pearson"
     soft_loss = {"kind": "mse"}  # noqa: RUF012 — nobody changes it
     decision_loss = None
     row_choices = ("all", "diverse", "random")
     no_label = np.float32(np.nan)
     has_label_smoothing = False
+    has_class_weights = False
     problem_type = "regression"
     classes = None
     output_names = ("score",)
@@ -359,7 +409,7 @@ class Scores(Target):
 
         return scaling.apply(torch.from_numpy(np.ascontiguousarray(labels)).float())
 
-    def loss(self, logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+    def loss(self, logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0, class_weights: Tensor | None = None) -> Tensor:
         """Squared error in float32; labels have nothing to be smoothed to."""
         import torch.nn.functional as F
 
@@ -380,7 +430,9 @@ class Scores(Target):
         for row in logits.astype(np.float64):
             yield Prediction(score=float(row[0]))
 
-    def linear_models(self, features: np.ndarray, learned: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def linear_models(
+        self, features: np.ndarray, learned: np.ndarray, *, balanced: bool = False
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Ridge regressions."""
         from autodistill.features.linear import ridge_regressions
 

@@ -175,6 +175,12 @@ def _show_recipe(value: Any) -> str:
     return f"{value.id}.yaml" if isinstance(value, Recipe) else str(value)
 
 
+def _dataset(value: Any) -> str:
+    from autodistill.tasks.in_memory import keep_dataset
+
+    return keep_dataset(TEXT.convert(value) if isinstance(value, str | Path) else value)
+
+
 def _unlabelled(value: Any) -> str:
     from autodistill.tasks.unlabelled import keep_rows
 
@@ -199,6 +205,11 @@ ADDRESS = Kind("the address of a Ray cluster: auto, or HOST:PORT like 10.0.0.7:6
 FOLDER_NAME = text("a folder's name: letters, digits and . _ + @ - and spaces, the first a letter or digit", r"\w[\w.+@ -]*")
 URL = text("a storage's URL", show=without_password)
 RECIPE = Kind("a recipe: a file, or a study's folder", "str | Path | Recipe", _recipe, _show_recipe)
+DATASET = Kind(
+    "a name (see `autodistill datasets`), a hub id or a path; from Python also rows: a DataFrame, a datasets.Dataset, a list",
+    "DatasetLike",
+    _dataset,
+)
 UNLABELLED = Kind(
     "rows without labels: a path, a list of texts or of pairs of texts, or a DataFrame",
     "Unlabelled",

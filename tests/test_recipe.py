@@ -117,6 +117,9 @@ def test_objectives_that_do_not_fit_the_task_are_refused_with_the_reason() -> No
         Recipe.parse(_data(task="image-classification"))
     with pytest.raises(RecipeError, match="label_smoothing has no meaning for text-regression"):
         Recipe.parse(_data(task="text-regression", objective={"label_smoothing": 0.1}))
+    for part in ({"objective": {"class_weights": "balanced"}}, {"teacher": {"model": "m", "class_weights": "balanced"}}):
+        with pytest.raises(RecipeError, match="class_weights has no meaning for text-regression"):
+            Recipe.parse(_data(task="text-regression", **part))
 
 
 def test_images_have_no_cls_states() -> None:

@@ -279,6 +279,28 @@ def test_files_that_are_named_are_checked_before_the_dataset_is_read(tmp_path: P
         SearchSettings(dataset="d", teacher_scores="scores.csv", max_params="1/7.5").check()
     with pytest.raises(RecipeError, match=r"there is no file .*mine\.yaml"):
         SearchSettings(dataset="d", recipes=str(tmp_path / "mine.yaml")).check()
+    with pytest.raises(UsageError, match="task is regression, and metric is 'auroc'; allowed: spearman, pearson"):
+        SearchSettings(dataset="d", task="regression", metric="auroc").check()
+
+
+def test_a_task_a_metric_and_weights_of_classes() -> None:
+    asked = SearchSettings(dataset="a.csv", task="classification", metric="macro_f1", class_weights="balanced")
+    assert (asked.ref.task, asked.ref.metric) == ("classification", "macro_f1")
+    assert asked.command_line() == ("autodistill search --dataset a.csv --task classification --metric macro_f1 --class-weights balanced")
+    assert asked.open_space("text", "text-classification").defaults().objective.class_weights == "balanced"
+    for name, value in (("task", "embedding"), ("metric", "bleu"), ("class_weights", "inverse")):
+        with pytest.raises(UsageError, match=f"{name} is '{value}'; it should be one of"):
+            SearchSettings(dataset="d", **{name: value})
+
+
+@pytest.mark.parametrize("name", ["~nobody-of-this-name/x", "a" * 300])
+def test_a_path_that_nothing_can_have_is_told_of_wherever_it_is_given(name: str) -> None:
+    with pytest.raises(DataError, match="is no user of this machine|File name too long"):
+        SearchSettings(dataset="d", teacher_scores=name).check()
+    with pytest.raises(RecipeError, match="is no user of this machine|File name too long"):
+        DistillSettings(dataset="d", recipe=name, out="o").check()
+    with pytest.raises(UsageError, match="is no user of this machine|File name too long"):
+        SearchSettings.read({"dataset": "d"}, config=name)
 
 
 def test_teachers_are_one_or_several() -> None:

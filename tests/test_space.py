@@ -205,6 +205,16 @@ def test_a_space_with_a_random_teacher_is_the_same_but_for_its_teacher(path: Pat
         assert control.baselines()["no_kd"].teacher.init == "random"
 
 
+def test_class_weights_are_the_teachers_and_the_students(path: Path) -> None:
+    space = Space.load(str(path), "text-classification")
+    weighted = space.with_class_weights("balanced")
+    assert {part.class_weights for part in weighted.teachers()} == {"balanced"}
+    assert {recipe.objective.class_weights for recipe in weighted.baselines().values()} == {"balanced"}
+    assert space.with_class_weights("none").defaults().id == space.defaults().id
+    with pytest.raises(SpaceError, match="class_weights is 'balanced', and text-regression has no classes"):
+        Space.load("text", "text-regression").with_class_weights("balanced")
+
+
 @pytest.mark.parametrize(
     ("old", "new", "line", "words"),
     [

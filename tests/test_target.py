@@ -69,6 +69,18 @@ def test_classes_are_learned_by_cross_entropy_with_smoothed_labels() -> None:
     assert THREE.loss(torch.tensor(LOGITS), labels, label_smoothing=0.3).item() == pytest.approx(expected, rel=1e-6)
 
 
+def test_balanced_classes_count_alike() -> None:
+    labels = np.array([0, 0, 0, 2])
+    weights = THREE.balanced_weights(labels)
+    np.testing.assert_allclose(weights, [4 / (2 * 3), 1.0, 4 / 2])
+    assert weights[labels].mean() == pytest.approx(1.0)
+    logits = np.random.default_rng(0).normal(size=(4, 3))
+    losses = -np.log(np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True))[np.arange(4), labels]
+    expected = 0.5 * (losses[:3].mean() + losses[3])  # the mean over the classes that have rows
+    found = THREE.loss(torch.tensor(logits), torch.tensor(labels), class_weights=torch.tensor(weights))
+    assert found.item() == pytest.approx(expected, rel=1e-6)
+
+
 def test_scores_are_learned_standardised_and_answered_in_their_units() -> None:
     scores = np.array([1.0, 2.0, 3.0, 6.0], dtype=np.float32)
     scaling = Scores().scaling(scores)
@@ -131,7 +143,7 @@ def test_metrics_are_those_of_the_target() -> None:
     ranks = Scores().evaluate("spearman", np.array([[1.0], [2.0], [9.0]]), np.array([0.1, 0.2, 0.3]))
     assert ranks["spearman"] == pytest.approx(1.0)
     assert set(ranks) == {"spearman", "pearson"}
-    with pytest.raises(ValueError, match="metric is 'spearman'; allowed for classification: accuracy, macro_f1, matthews_correlation"):
+    with pytest.raises(ValueError, match="metric is 'spearman'; allowed for classification: accuracy, macro_f1, weighted_f1"):
         THREE.evaluate("spearman", LOGITS, np.array([0, 1]))
 
 

@@ -13,11 +13,13 @@ from tokenizers import Tokenizer
 
 from autodistill.errors import DataError, UsageError, not_allowed
 from autodistill.models.image import normalise
+from autodistill.storage import user_path
 from autodistill.target import Prediction
 from autodistill.tasks.columns import choose_inputs
 from autodistill.tasks.files import IMAGE_SUFFIXES, looks_like_path, read_texts
 from autodistill.tasks.images import decode
 from autodistill.tasks.tables import SUFFIXES, read_table
+from autodistill.tasks.text_files import kind_of
 
 Arrays = dict[str, np.ndarray]
 """A model's inputs by name."""
@@ -110,7 +112,7 @@ class TextReader(RowReader):
         if files and len(inputs) > 1:
             raise UsageError(f"{files[0]} is a file and stands among {len(inputs)} inputs; give one file alone, or texts")
         if files:
-            return self._read_file(Path(files[0]).expanduser(), text_columns)
+            return self._read_file(user_path(files[0], DataError), text_columns)
         for text in inputs:
             if not text.strip():
                 raise UsageError("a text is empty; give one with words")
@@ -124,7 +126,7 @@ class TextReader(RowReader):
         return list(zip(*columns, strict=True)) if self.texts > 1 else list(columns[0])
 
     def _read_file(self, path: Path, text_columns: tuple[str, ...] | None) -> list[Row]:
-        if path.suffix.lower() == ".txt":
+        if kind_of(path) == ".txt":
             if self.texts > 1:
                 raise DataError(f"{path} has one text a line, and this student reads pairs; give a csv with the columns text and text_b")
             if not path.is_file():
@@ -149,7 +151,7 @@ class TextReader(RowReader):
 
 
 def _is_file(name: str) -> bool:
-    return looks_like_path(name) and Path(name).suffix.lower() in (*SUFFIXES, ".txt") and not name.endswith((" ", "…"))
+    return looks_like_path(name) and kind_of(Path(name)) in (*SUFFIXES, ".txt") and not name.endswith((" ", "…"))
 
 
 class ImageReader(RowReader):
@@ -179,7 +181,7 @@ class ImageReader(RowReader):
 
     def read(self, inputs: Sequence[str], text_columns: tuple[str, ...] | None = None) -> list[Row]:
         """Paths of images."""
-        paths = [Path(name).expanduser() for name in inputs]
+        paths = [user_path(name, DataError) for name in inputs]
         for path in paths:
             if not path.is_file():
                 raise DataError(f"there is no image {path}; this student reads image files ({', '.join(IMAGE_SUFFIXES)})")

@@ -31,6 +31,7 @@ from autodistill.settings import DistillSettings
 from autodistill.stages import Stage, match_scores, read_teacher_scores
 from autodistill.storage import cache_folder, digest, lock, new_folder
 from autodistill.tasks.base import Dataset
+from autodistill.tasks.in_memory import DatasetLike
 from autodistill.tasks.scores import TeacherScores
 from autodistill.teacher.load import teacher_fingerprint
 from autodistill.teachers import Teachers
@@ -71,7 +72,7 @@ class Distilled:
 @takes(DistillSettings)
 def distill(
     recipe: str | Path | Recipe,
-    dataset: str,
+    dataset: DatasetLike,
     out: str | Path,
     *,
     command: str | None = None,
@@ -86,7 +87,7 @@ def distill(
     Args:
         recipe: a Recipe, a recipe's file, or a study's folder (its recommended.yaml). Where its teacher is a file of scores, and the
             recipe does not lie in the study that it comes from, `teacher_scores` names the file.
-        dataset: a name, a Hugging Face id or a path, as for `search`.
+        dataset: a name, a Hugging Face id, a path or rows, as for `search`.
         out: the folder to write; it may not exist.
         command: how it was made, for the model card.
         listen: called with each event of the run (autodistill.events).
@@ -178,7 +179,7 @@ def check_target(out: Path, overwrite: bool) -> Path:
 def hard_labels_alone(recipe: Recipe) -> Recipe:
     """The same student, start, training and augmentation, with the hard labels alone: no KD."""
     data = recipe.model_dump()
-    hard = {"hard_label_weight": 1.0, "label_smoothing": recipe.objective.label_smoothing}
+    hard = {"hard_label_weight": 1.0, "label_smoothing": recipe.objective.label_smoothing, "class_weights": recipe.objective.class_weights}
     training = data["training"] | {"unlabelled_share": 0.0, "unlabelled_choice": "all", "unlabelled_keep": 1.0, "stages": "mixed"}
     return Recipe.parse(data | {"objective": hard, "training": training})
 

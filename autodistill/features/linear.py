@@ -16,17 +16,19 @@ _ABSENT = 10.0
 """The bias of a class without training rows is this many nats below the lowest of the others."""
 
 
-def logistic_regressions(features: np.ndarray, labels: np.ndarray, classes: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def logistic_regressions(
+    features: np.ndarray, labels: np.ndarray, classes: int, *, balanced: bool = False
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Multinomial logistic regressions, one for each of STRENGTHS: weights (classes, D), biases (classes,).
 
-    features: (N, D). labels: (N,).
+    features: (N, D). labels: (N,). balanced: rows weigh by the inverse frequency of their class.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
-    model = LogisticRegression(max_iter=_ITERATIONS, warm_start=True)  # each starts from the solution of the one before
+    model = LogisticRegression(max_iter=_ITERATIONS, warm_start=True, class_weight="balanced" if balanced else None)
     for strength in STRENGTHS:
-        model.set_params(C=strength)
+        model.set_params(C=strength)  # each starts from the solution of the one before
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # other rows choose among the models, so they need not converge
             model.fit(features, labels)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from autodistill.errors import ModelError
 from autodistill.models.pretrained import folder_from_wheels, is_read, kept_folder, pretrained_entry
+from autodistill.storage import user_path
 
 _TIMEOUT = 10.0
 _SAFE, _PICKLED = "*.safetensors", "pytorch_model*.bin"
@@ -31,7 +32,7 @@ def source_folder(model: str, weights: bool = True) -> Path:
         ModelError: the model cannot be fetched; the message says what was tried.
         RunError: the cache cannot be written.
     """
-    path = Path(model).expanduser()
+    path = user_path(model, ModelError)
     if path.is_dir():
         if not (path / "config.json").exists():
             raise ModelError(f"teacher {model!r}: the folder has no config.json; give a folder that transformers' save_pretrained wrote")

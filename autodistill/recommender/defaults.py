@@ -34,7 +34,8 @@ def default_recipes(base: Recipe) -> dict[str, Recipe]:
     }
     recipes: dict[str, Recipe] = {}
     for name, mix in mixes.items():
-        objective = {"hard_label_weight": 0.5, "prediction": {**target_of(base.task).soft_loss, "weight": 0.5}, **mix}
+        plain = {"hard_label_weight": 0.5, "prediction": {**target_of(base.task).soft_loss, "weight": 0.5}}
+        objective = {"class_weights": base.objective.class_weights, **plain, **mix}
         data = base.model_dump() | {"objective": objective, "augmentation": {"kind": "none"}}
         if name != "plain KD" and usual is not None:
             data |= {"student": usual.part, "training": data["training"] | {"learning_rate": usual.learning_rate}}

@@ -106,9 +106,9 @@ class Recommender:
         return list(candidates.values())
 
     def _recorded(self, space: Space) -> Counter[Recipe]:
-        """The recorded recipes that fit the space's task, with how many studies of its modality hold each. They get the space's budget and
-        use of unlabelled rows, and its teacher: of several the one of the recorded model, else the default; and its students' fields that
-        were added after they were recorded.
+        """The recorded recipes that fit the space's task, with how many studies of its modality hold each. They get the space's budget, use
+        of unlabelled rows and class weights, and its teacher: of several the one of the recorded model, else the default; and its students'
+        fields that were added after they were recorded.
         """
         defaults = space.defaults().model_dump()
         budget = {name: defaults["training"][name] for name in ("epochs", "steps")}
@@ -127,7 +127,8 @@ class Recommender:
                 if not unlabelled["unlabelled_share"] or (not used_some and record.recipe["objective"]["prediction"]["kind"] != "none"):
                     training |= unlabelled  # one that was recorded with unlabelled rows has its own way with them
                 student = space.fixed_later("student", record.recipe["student"]) | record.recipe["student"]
-                parts = {"teacher": teachers[model], "student": student, "training": training}
+                objective = record.recipe["objective"] | {"class_weights": defaults["objective"]["class_weights"]}
+                parts = {"teacher": teachers[model], "student": student, "objective": objective, "training": training}
                 with suppress(RecipeError):  # a kind that does not fit this task
                     own.add(Recipe.parse(record.recipe | {"task": space.task, **parts}))
             recorded.update(sorted(own, key=lambda recipe: recipe.id))

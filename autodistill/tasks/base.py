@@ -21,7 +21,8 @@ class DatasetRef:
     name: a catalog name, a hub id, or a path. limit_train: at most so many training rows (a seeded, stratified
     subset), or None. seed: of the splits that are made here and of the subset; not of training. unlabelled: files and folders of rows
     without labels, or `rest`, the training rows that limit_train leaves out. limit_unlabelled: at most so many of them (a seeded subset).
-    teacher_scores: a file of a teacher's scores; its texts that stand in no split are unlabelled rows too.
+    teacher_scores: a file of a teacher's scores; its texts that stand in no split are unlabelled rows too. task: the kind of the target,
+    and metric: one of its metrics; None for what the dataset says or its rows show.
     """
 
     name: str
@@ -32,6 +33,8 @@ class DatasetRef:
     unlabelled: tuple[str, ...] = ()
     limit_unlabelled: int | None = None
     teacher_scores: str | None = None
+    task: str | None = None
+    metric: str | None = None
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,8 @@ def _check_names(table: Table, texts: tuple[str, ...] | None, label: str | None)
             raise DataError(f"{table.name}: " + not_allowed("a named column", name, table.names))
     if texts is not None and len(texts) not in (1, 2):
         raise DataError(f"text_columns names {len(texts)} columns ({', '.join(texts)}); allowed: one, or two for pairs of texts")
+    if texts is not None and len(set(texts)) < len(texts):
+        raise DataError(f"text_columns names {texts[0]!r} twice; name each column once (two different ones for pairs of texts)")
 
 
 def _texts(free: dict[str, str]) -> list[tuple[str, ...]]:

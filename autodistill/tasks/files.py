@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from autodistill.errors import DataError
 from autodistill.tasks.source import Info, Source, read_info
 from autodistill.tasks.tables import SUFFIXES, Shards, Table, read_table
+from autodistill.tasks.text_files import kind_of, read_text, stem_of
 
 SPLITS = {
     "train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
@@ -17,12 +19,16 @@ SPLITS = {
 """What files and folders of a split may be called."""
 UNLABELLED = ("unlabelled", "unlabeled")
 """What a file or folder of rows without labels may be called, beside train."""
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+SYSTEM = ("__macosx", "thumbs.db", "desktop.ini", "thumbnails", "@eadir")
+"""What systems and viewers leave in folders, in lower case, beside files and folders whose name begins with a dot."""
+_SHOWN = 5
+_PATH = re.compile(r"\.(csv|tsv|jsonl|json|parquet|txt|xlsx?|arrow|zip|gz|bz2|zst)$")
 
 
 def looks_like_path(name: str) -> bool:
     """Whether a name can only be meant as a path, be it there or not."""
-    return name.startswith((".", "~", "/")) or bool(re.search(r"\.(csv|tsv|jsonl|json|parquet|txt|xlsx?|arrow|zip|gz)$", name.lower()))
+    return name.startswith((".", "~", "/")) or _PATH.search(name.lower()) is not None
 
 
 def open_path(path: Path, *, own: bool = True) -> Source:
@@ -33,22 +39,54 @@ def open_path(path: Path, *, own: bool = True) -> Source:
     """
     path = path.resolve() if not path.name else path  # "." has a name too
     if path.is_file():
-        table = read_table(path)
-        return Source(Info(path.stem), {"all": table}, own)
+        return Source(Info(stem_of(path)), {"all": read_table(path)}, own)
+    if not path.is_dir():
+        raise DataError(f"{path} is neither a file nor a folder; give the path of a dataset")
+    if path == path.parent:
+        raise DataError(f"{path} is the root of all folders; give the path of a dataset")
+    try:
+        return _open_folder(path, own)
+    except OSError as cause:
+        raise DataError(f"folder {path} cannot be read: {cause.filename or path}: {cause.strerror or cause}") from None
+
+
+def _open_folder(path: Path, own: bool) -> Source:
     info = read_info(path / "dataset.json", path.name) if (path / "dataset.json").is_file() else Info(path.name)
     own = own and not info.about
-    files = sorted(item for folder in (path, path / "data") if folder.is_dir() for item in folder.iterdir()
-                   if item.is_file() and item.suffix.lower() in SUFFIXES and not item.name.startswith((".", "_"))
-                   and item.stem.lower() not in UNLABELLED)  # fmt: skip
+    inside = [item for folder in (path, path / "data") if folder.is_dir() for item in sorted(folder.iterdir())]
+    ignored = [item for item in inside if is_systems(item.name)]
+    files = [item for item in inside if item.is_file() and item not in ignored and not item.name.startswith("_")
+             and kind_of(item) in SUFFIXES and stem_of(item).lower() not in UNLABELLED]  # fmt: skip
+    # a .json file may be anything; it is a table where it is called like a split
+    files = [item for item in files if kind_of(item) != ".json" or _split_of(item)]
     if files:
-        return Source(info, _by_split(path, files), own, unlabelled=_unlabelled(path))
-    tables = _images(path)
+        return Source(info, _by_split(path, files), own, _ignored(path, ignored), unlabelled=_unlabelled(path))
+    tables, notes = _images(path, info, ignored)
     if tables:
-        return Source(info, tables, own, unlabelled=_unlabelled(path))
+        return Source(info, tables, own, (*notes, *_ignored(path, ignored)), unlabelled=_unlabelled(path))
     raise DataError(
         f"folder {path} holds no dataset; allowed: train/validation/test files ({', '.join(SUFFIXES)}), one such file, "
         f"or a folder of images for each class ({path.name}/CLASS/*.png, or {path.name}/train/CLASS/*.png and so on)"
     )
+
+
+def is_systems(name: str) -> bool:
+    """Whether a file or folder of this name is the system's, an editor's or a viewer's, and none of a dataset's."""
+    return name.startswith(".") or name.lower() in SYSTEM
+
+
+def _ignored(path: Path, ignored: Sequence[Path]) -> tuple[str, ...]:
+    """A note with what was ignored, if anything was."""
+    items = list(dict.fromkeys(ignored))
+    if not items:
+        return ()
+    shown = ", ".join(str(item.relative_to(path)) for item in items[:_SHOWN])
+    more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
+    return (f"ignored, as files of the system or of a viewer: {shown}{more}",)
+
+
+def _split_of(file: Path) -> str | None:
+    return SPLITS.get(re.split(r"[-_.]", stem_of(file).lower())[0])
 
 
 def _unlabelled(path: Path) -> tuple[str, ...]:
@@ -56,7 +94,7 @@ def _unlabelled(path: Path) -> tuple[str, ...]:
     kinds = (*SUFFIXES, ".txt")
     places = [item for folder in (path, path / "data") if folder.is_dir() for item in sorted(folder.iterdir())]
     return tuple(
-        str(item.absolute()) for item in places if item.stem.lower() in UNLABELLED and (item.is_dir() or item.suffix.lower() in kinds)
+        str(item.absolute()) for item in places if stem_of(item).lower() in UNLABELLED and (item.is_dir() or kind_of(item) in kinds)
     )
 
 
@@ -64,18 +102,15 @@ def read_texts(path: Path) -> list[str]:
     """The lines of a txt file.
 
     Raises:
-        DataError: it is not UTF-8 text.
+        DataError: it cannot be read as text.
     """
-    try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as cause:
-        raise DataError(f"{path} is not UTF-8 text (byte {cause.start}); save it with the encoding UTF-8") from None
+    return read_text(path).splitlines()
 
 
 def _by_split(path: Path, files: Sequence[Path]) -> dict[str, Table]:
     by_split: dict[str, list[Path]] = {}
     for file in files:
-        split = SPLITS.get(re.split(r"[-_.]", file.stem.lower())[0])
+        split = _split_of(file)
         if split:
             by_split.setdefault(split, []).append(file)
     if not by_split:
@@ -90,8 +125,8 @@ def _by_split(path: Path, files: Sequence[Path]) -> dict[str, Table]:
             f"folder {path} has {', '.join(file.name for file in files[:6])} but no train file; name one train{files[0].suffix}"
         )
     for split, paths in by_split.items():
-        if len({(file.parent, file.suffix.lower()) for file in paths}) > 1 or (
-            len(paths) > 1 and any(file.stem.lower() in SPLITS for file in paths)
+        if len({(file.parent, kind_of(file)) for file in paths}) > 1 or (
+            len(paths) > 1 and any(stem_of(file).lower() in SPLITS for file in paths)
         ):
             raise DataError(
                 f"folder {path} has more than one {split} split: {', '.join(str(file.relative_to(path)) for file in paths)}; keep one"
@@ -100,33 +135,74 @@ def _by_split(path: Path, files: Sequence[Path]) -> dict[str, Table]:
     return {split: parts[0] if len(parts) == 1 else Shards(parts) for split, parts in tables.items()}
 
 
-def _images(path: Path) -> dict[str, Table]:
-    folders = sorted(
-        item for item in path.iterdir() if item.is_dir() and not item.name.startswith(".") and item.name.lower() not in UNLABELLED
-    )
+def _images(path: Path, info: Info, ignored: list[Path]) -> tuple[dict[str, Table], list[str]]:
+    """The splits of a folder of images, and notes. ignored: what belongs to the system is added to it."""
+    folders = _folders(path)
     splits: dict[str, Path] = {}
     for folder in folders:
         split = SPLITS.get(folder.name.lower())
-        if split and split in splits:
+        if split and split in splits and _folders(folder):
             raise DataError(f"folder {path} has more than one {split} split: {splits[split].name}, {folder.name}; keep one")
         if split:
             splits[split] = folder
-    if "train" in splits:
-        tables = {split: table for split, folder in splits.items() if (table := _class_folders(folder))}
-        if "train" not in tables:
-            raise DataError(f"folder {splits['train']} holds no images in class folders ({', '.join(IMAGE_SUFFIXES)})")
-        return tables
-    table = _class_folders(path)
-    return {"all": table} if table else {}
+    if "train" not in splits or _are_classes(path, info, folders, splits):
+        table = _class_folders(path, ignored)
+        return ({"all": table} if table else {}), []
+    tables = {split: table for split, folder in splits.items() if (table := _class_folders(folder, ignored))}
+    if "train" not in tables:
+        raise DataError(f"folder {splits['train']} holds no images in class folders ({', '.join(IMAGE_SUFFIXES)})")
+    unused = [folder.name for folder in folders if folder not in [splits[split] for split in tables]]
+    return tables, [f"folders not used, which hold no split with class folders: {', '.join(unused)}"] if unused else []
 
 
-def _class_folders(path: Path) -> Table | None:
-    files = sorted(file for folder in path.iterdir()
-                   if folder.is_dir() and not folder.name.startswith(".") and folder.name.lower() not in UNLABELLED
-                   for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith("."))  # fmt: skip
-    if not files:
-        return None
-    return ImageFolder(path, files)
+def _are_classes(path: Path, info: Info, folders: Sequence[Path], splits: dict[str, Path]) -> bool:
+    """Whether folders called like splits are classes: they hold images, not folders, and there are other classes beside them.
+
+    Raises:
+        DataError: they may be either.
+    """
+    if any(_folders(folder) for folder in splits.values()) or not any(map(_has_images, splits.values())):
+        return False
+    if len(folders) > len(splits) or set(info.classes or ()) == {folder.name for folder in folders}:
+        return True
+    names = ", ".join(folder.name for folder in splits.values())
+    raise DataError(
+        f"folder {path} has the folders {names}, which hold images and no folders of classes: are they splits or classes? "
+        f"If they are splits, put the images into a folder for each class ({path.name}/train/CLASS/*.png); if they are classes, name them "
+        f'in {path / "dataset.json"}: {{"classes": {json.dumps([folder.name for folder in folders])}}}'
+    )
+
+
+def _folders(path: Path) -> list[Path]:
+    """The folders in a folder that may be a dataset's."""
+    return sorted(item for item in path.iterdir() if item.is_dir() and not is_systems(item.name) and item.name.lower() not in UNLABELLED)
+
+
+def _has_images(path: Path) -> bool:
+    return any(ends_like_image(item) for item in path.iterdir())
+
+
+def ends_like_image(file: Path) -> bool:
+    """Whether a file's name is one of an image that is read."""
+    return file.suffix.lower() in IMAGE_SUFFIXES and not is_systems(file.name)
+
+
+def _class_folders(path: Path, ignored: list[Path]) -> Table | None:
+    """The images of a folder for each class. ignored: what belongs to the system is added to it."""
+    ignored += [item for item in sorted(path.iterdir()) if is_systems(item.name)]
+    files = sorted(file for folder in _folders(path) for file in images_in(folder, ignored))
+    return ImageFolder(path, files) if files else None
+
+
+def images_in(folder: Path, ignored: list[Path]) -> Iterator[Path]:
+    """The images in a folder and in the folders inside it. ignored: what belongs to the system is added to it."""
+    for item in sorted(folder.iterdir()):
+        if is_systems(item.name):
+            ignored.append(item)
+        elif item.is_dir() and not item.is_symlink():  # a link may lead back
+            yield from images_in(item, ignored)
+        elif ends_like_image(item):
+            yield item
 
 
 class ImageFolder(Table):

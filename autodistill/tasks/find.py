@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from autodistill.errors import DataError
+from autodistill.storage import user_path
 from autodistill.tasks.catalog import HUB, MIRRORS, OFFLINE, catalog, mirror_folders
 from autodistill.tasks.files import looks_like_path, open_path
 from autodistill.tasks.source import Source, renamed
@@ -20,7 +21,7 @@ def find(name: str) -> Source:
     """
     if not name.strip():
         raise DataError("the dataset's name is empty; give a path, or a name that `autodistill datasets` lists")
-    path = Path(name).expanduser()
+    path = user_path(name, DataError)
     if path.exists():
         return _path(path, name)
     if looks_like_path(name):

@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import json
 import os
 import shutil
 import warnings
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,16 +24,35 @@ from autodistill.tasks.tables import Table, file_stamp
 SIZES = (32, 64, 128, 224)
 """The square sizes, one for a dataset: the smallest that its median image does not exceed."""
 _SAMPLE = 1000
-_VERSION = "2"  # of what a row's pixels are made of; a change makes old caches unreadable
+_VERSION = "3"  # of what a row's pixels are made of; a change makes old caches unreadable
 _ROW_DIGEST = 16
 
 
 @dataclass(frozen=True)
 class Images:
-    """pixels: (N, H, W, 3) uint8, memory-mapped. digests: (N,) 16 bytes that name each row's pixels."""
+    """pixels: (N, H, W, 3) uint8, memory-mapped. digests: (N,) 16 bytes that name each row's pixels.
+
+    changed: what was done to how many of the images beside resizing, by the words of `CHANGES`.
+    """
 
     pixels: np.ndarray
     digests: np.ndarray
+    changed: dict[str, int]
+
+
+CHANGES = {
+    "scaled": "have more than 8 bits a pixel, and each was scaled by its own range to 0 … 255",
+    "composed": "have transparent parts, and were composed on white",
+}
+"""What is done to an image so that it becomes 8-bit RGB, and what a note says of it."""
+
+
+def change_notes(images: Iterable[Images], what: str = "images") -> list[str]:
+    """A note for each kind of change that was made to some of the images. what: these are called."""
+    counts = Counter[str]()
+    for item in images:
+        counts.update(item.changed)
+    return [f"{what}: {counts[change]:,} {text}" for change, text in CHANGES.items() if counts[change]]
 
 
 def decoded(table: Table, column: str, rows: np.ndarray, size: int | None, problems: Problems) -> Images | None:
@@ -60,7 +82,7 @@ def decoded(table: Table, column: str, rows: np.ndarray, size: int | None, probl
 def _cached(folder: Path) -> Images | None:
     try:
         pixels = np.load(folder / "pixels.npy", mmap_mode="r")
-        return Images(pixels, np.load(folder / "digests.npy"))
+        return Images(pixels, np.load(folder / "digests.npy"), json.loads((folder / "changed.json").read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
 
@@ -70,6 +92,7 @@ def _keep(folder: Path, images: Images) -> None:
     aside = folder.with_name(f"{folder.name}.{os.getpid()}.part")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
+    (aside / "changed.json").write_text(json.dumps(images.changed), encoding="utf-8")
     np.save(aside / "digests.npy", images.digests)
     np.save(aside / "pixels.npy", images.pixels)
     with contextlib.suppress(OSError):
@@ -99,6 +122,36 @@ def _size(values: list[Any], folder: Path | None) -> int:
     return next((size for size in SIZES if size >= median), SIZES[-1])
 
 
+def _as_rgb(image: Any, changed: Counter[str]) -> Any:
+    """A PIL image as people see it, in 8-bit RGB: turned by its EXIF orientation, composed on white where it is transparent.
+
+    More than 8 bits a pixel are scaled by the image's own range, which is also at hand where one image alone is predicted.
+
+    Raises:
+        ValueError: there is nothing to see: all of it is transparent, or a pixel is not a finite number.
+    """
+    from PIL import Image, ImageOps
+
+    with contextlib.suppress(Exception):  # odd metadata turn nothing; what matters is whether the image decodes
+        ImageOps.exif_transpose(image, in_place=True)
+    if image.mode == "F" or image.mode.startswith("I"):
+        values = np.asarray(image, dtype=np.float64)
+        low, high = values.min(), values.max()
+        if not np.isfinite(high - low):
+            raise ValueError("a pixel is NaN or infinite")
+        changed["scaled"] += 1
+        return Image.fromarray(np.round((values - low) * (255 / max(high - low, np.finfo(float).tiny))).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        least, most = image.getchannel("A").getextrema()
+        if most == 0:
+            raise ValueError("all of it is transparent")
+        if least < 255:
+            changed["composed"] += 1
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
 def decode(values: list[Any], folder: Path | None, size: int) -> tuple[Images, list[tuple[int, str]]]:
     """Decode images (encoded bytes, or paths in a folder) to squares of one size; the bad ones by position, with the reason."""
     from PIL import Image
@@ -106,11 +159,12 @@ def decode(values: list[Any], folder: Path | None, size: int) -> tuple[Images, l
     pixels = np.empty((len(values), size, size, 3), dtype=np.uint8)
     digests = np.empty(len(values), dtype=f"V{_ROW_DIGEST}")
     bad: list[tuple[int, str]] = []
+    changed = Counter[str]()
     for row, value in enumerate(values):
         try:
             with warnings.catch_warnings(), _open(value, folder) as image:
                 warnings.simplefilter("ignore")  # PIL warns of odd metadata; what matters is whether it decodes
-                image = image.convert("RGB")
+                image = _as_rgb(image, changed)
                 if image.size != (size, size):
                     image = image.resize((size, size), Image.Resampling.BICUBIC)
                 pixels[row] = np.asarray(image)
@@ -118,4 +172,4 @@ def decode(values: list[Any], folder: Path | None, size: int) -> tuple[Images, l
             bad.append((row, "not an image" if "BytesIO" in str(cause) else str(cause) or type(cause).__name__))
             continue
         digests[row] = np.void(hashlib.blake2b(pixels[row].tobytes(), digest_size=_ROW_DIGEST).digest())
-    return Images(pixels, digests), bad
+    return Images(pixels, digests, dict(changed)), bad

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 
 from autodistill.target import Classes, Scores, Target
+from autodistill.tasks.doubtful import classes_or_scores, doubtful_classes, several_labels
 from autodistill.tasks.problems import SHOWN, Problems
 from autodistill.tasks.source import Info
-from autodistill.tasks.tables import Table
+from autodistill.tasks.tables import Table, has_half_character
 
 FEW = 10
 """Labels with a fractional type and no more distinct whole values than this are classes, not the targets of a regression."""
@@ -20,6 +23,17 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
 _WHOLE = re.compile(r"[+-]?\d+$")
 _DIGITS = 18  # longer ones are identifiers, not numbers
 _LARGEST = float(np.finfo(np.float32).max)
+_CODE = re.compile(r"[+-]?0\d+$")
+_NO_LABELS = {
+    "half": ("with half of a surrogate pair in the label, which is no character", "Remove it"),
+    "several": (
+        "with several labels, or a structure, as the label",
+        "Several labels a row (multi-label classification) are not supported yet: keep one of them a row",
+    ),
+    "date": ("with a date or a time as the label", "Write a class as text (a month, a weekday), or a score as a number"),
+    "other": ("with a label that is not a word, a number or true/false", "Write it as one"),
+}
+"""Kinds of values that no label can be: what is said of them, and the way out."""
 _NOT_FINITE = {"nan", "inf", "-inf", "+inf", "infinity", "-infinity"}
 
 
@@ -38,12 +52,14 @@ def are_hidden(table: Table, column: str) -> bool:
     return all(value is None or value in (-1, "-1", "") for value in table.values(column))
 
 
-def encode(tables: dict[str, Table], column: str, info: Info, own: bool, problems: Problems, notes: list[str]) -> Labels:
+def encode(
+    tables: dict[str, Table], column: str, info: Info, own: bool, problems: Problems, notes: list[str], warnings: list[str]
+) -> Labels:
     """Turn the labels of all tables into numbers; what is wrong goes to `problems`, and then the arrays mean nothing.
 
     own: a class that train lacks is the user's mistake; in a published set whose classes are known it is worth a note.
     """
-    values = _values(tables, column)
+    values = _values(tables, column, info)
     kinds: dict[str, dict[str, list[int]]] = {split: {} for split in tables}
     for split, items in values.items():
         for row, value in enumerate(items):
@@ -59,27 +75,39 @@ def encode(tables: dict[str, Table], column: str, info: Info, own: bool, problem
             "Correct or remove the rows",
             True,
         )
-        problems.rows(table, column, by_kind.get("other", []), "with a label that is not a word, a number or true/false",
-                      "Write it as one; several labels a row are not supported", True)  # fmt: skip
+        for kind, (what, way_out) in _NO_LABELS.items():
+            problems.rows(table, column, by_kind.get(kind, []), what, way_out, True)
     together = {kind for by_kind in kinds.values() for kind in by_kind} & {"text", "whole", "number", "bool"}
     fractional = "number" in together and _are_scores([value for items in values.values() for value in items])
     if info.kind == Scores.kind or (info.kind is None and fractional):
         _not_numeric(tables, column, kinds, problems)
+        if info.kind is None and not problems.lines and (question := classes_or_scores(tables, column, values, FEW)):
+            problems.add(question)
         return _targets(tables, column, values, problems)
     if len(together - {"number"} | ({"whole"} if "number" in together else set())) > 1:
         _mixed(tables, column, kinds, values, problems)
+    elif info.kind is None and (several := several_labels(tables, column, values)):
+        problems.add(several)
     if problems.lines:
         return Labels(Classes(), {})
-    return _classes(tables, column, values, info, own, problems, notes)
+    return _classes(tables, column, values, info, own, problems, notes, warnings)
 
 
-def _values(tables: dict[str, Table], column: str) -> dict[str, list[Any]]:
-    """The labels, those of untyped files read as numbers where most of them are."""
-    values = {split: table.values(column) for split, table in tables.items()}
-    texts = [value for split, table in tables.items() if not table.typed for value in values[split] if value.strip()]
-    if not texts or sum(bool(_NUMBER.match(text.strip())) for text in texts) * 2 < len(texts):
+def _values(tables: dict[str, Table], column: str, info: Info) -> dict[str, list[Any]]:
+    """The labels, those of untyped files read as numbers where most of them are; whole numbers with zeros before them are names."""
+    values = {split: [_plain(value) for value in table.values(column)] for split, table in tables.items()}
+    texts = [value.strip() for split, table in tables.items() if not table.typed for value in values[split] if value.strip()]
+    if not texts or sum(bool(_NUMBER.match(text)) for text in texts) * 2 < len(texts):
+        return values
+    by_index = info.kind == Scores.kind or bool(info.classes)
+    if not by_index and any(map(_CODE.match, texts)) and not any(_NUMBER.match(text) and not _WHOLE.match(text) for text in texts):
         return values
     return {split: values[split] if table.typed else [_parsed(value) for value in values[split]] for split, table in tables.items()}
+
+
+def _plain(value: Any) -> Any:
+    """A label as JSON could have it: decimals of a parquet file are numbers."""
+    return float(value) if isinstance(value, Decimal) else value
 
 
 def _parsed(text: str) -> Any:
@@ -98,8 +126,12 @@ def _kind(value: Any) -> str:
         fits = abs(value) <= _LARGEST  # never true of NaN
         return "not finite" if not fits else "whole" if isinstance(value, int) else "number"
     if isinstance(value, str):
+        if has_half_character(value):
+            return "half"
         return "text" if value.strip() else "missing"
-    return "other"
+    if isinstance(value, datetime.date | datetime.time | datetime.timedelta):
+        return "date"
+    return "several" if isinstance(value, list | dict) else "other"
 
 
 def _are_scores(values: list[Any]) -> bool:
@@ -146,6 +178,7 @@ def _classes(
     own: bool,
     problems: Problems,
     notes: list[str],
+    warnings: list[str],
 ) -> Labels:
     base = "all" if "all" in tables else "train"
     cleaned = {split: [_class(value) for value in items] for split, items in values.items()}
@@ -170,6 +203,7 @@ def _classes(
     else:
         order = sorted(seen)
         names = tuple(str(item) for item in order)
+        warnings += doubtful_classes(names)
     if len(seen) < 2:
         problems.add(
             f"{tables[base].name}, column {column!r}: every row has the label {next(iter(seen))!r}; at least two classes are needed"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from autodistill.errors import DataError
+from autodistill.errors import DataError, not_allowed
 from autodistill.modality import modality_of_columns
 from autodistill.storage import digest
 from autodistill.task_types import TASKS, task_type
@@ -18,9 +19,9 @@ from autodistill.tasks.find import find
 from autodistill.tasks.labels import are_hidden, encode
 from autodistill.tasks.problems import Problems
 from autodistill.tasks.source import Source
-from autodistill.tasks.splits import Part, plan
-from autodistill.tasks.tables import Table
-from autodistill.tasks.unlabelled import check_places
+from autodistill.tasks.splits import REST, Part, plan
+from autodistill.tasks.tables import Table, has_half_character
+from autodistill.tasks.unlabelled import check_places, is_blank
 
 
 def load_dataset(ref: DatasetRef, *, with_test: bool = False) -> Dataset:
@@ -39,8 +40,10 @@ def load_dataset(ref: DatasetRef, *, with_test: bool = False) -> Dataset:
     check_places(ref.unlabelled, ref.limit_train)
     source = find(ref.name)
     info = source.info
+    if ref.task not in (None, info.kind):  # the classes and the metric of another kind of target have no meaning
+        info = replace(info, kind=ref.task, classes=None, metric=info.metric if info.kind is None else None)
     problems = Problems()
-    notes = list(source.notes)
+    notes, warnings = list(source.notes), list[str]()
     tables = dict(source.tables)
     base = "all" if "all" in tables else "train"
     columns = choose(tables[base], ref.text_columns or info.text_columns, ref.label_column or info.label_column)
@@ -51,11 +54,14 @@ def load_dataset(ref: DatasetRef, *, with_test: bool = False) -> Dataset:
     unused = [name for name in tables[base].names if name not in (*columns.inputs, columns.label)]
     if unused:
         notes.append(f"columns not used: {', '.join(unused)} (text or image: {' + '.join(columns.inputs)}; label: {columns.label})")
-    labels = encode(tables, columns.label, info, source.own, problems, notes)
+    labels = encode(tables, columns.label, info, source.own, problems, notes, warnings)
     keep = {split: _with_text(table, columns, source, problems, notes) for split, table in tables.items()}
     problems.check(info.name)
 
     target = labels.target
+    metric = ref.metric or info.metric or target.metrics[0]
+    if metric not in target.metrics:
+        raise DataError(f"dataset {info.name!r} is a {target.kind}: " + not_allowed("metric", metric, target.metrics))
     keys = {split: target.strata(labels.arrays[split][rows]) for split, rows in keep.items()}
     parts, decisions = plan(keys, ref.seed, ref.limit_train, info.name)
     notes += decisions
@@ -65,12 +71,9 @@ def load_dataset(ref: DatasetRef, *, with_test: bool = False) -> Dataset:
     task: Any = task_type(modality, target)
     if task not in TASKS:
         raise DataError(f"dataset {info.name!r} has images with fractional labels; allowed: classes (image regression is not supported)")
-    read = modality.read(tables, columns, {split: parts[split] for split in wanted}, info.name)
+    read = modality.read(tables, columns, parts, wanted, info.name)
     splits = {split: replace(rows, labels=labels.arrays[parts[split].table][parts[split].rows]) for split, rows in read.splits.items()}
-    train = set(read.keys["train"])
-    twice = sum(row in train for row in read.keys["validation"])
-    if twice:
-        notes.append(f"{twice} of {len(splits['validation'])} validation rows stand in train too")
+    notes += [*read.notes, *_rows_of_train(read.keys), *target.notes(splits["train"].labels, splits["validation"].labels, metric)]
     own_labels = (splits[split].labels.tobytes() for split in ("train", "validation"))
     places = (*source.unlabelled, *ref.unlabelled, *([ref.teacher_scores] if ref.teacher_scores else []))
     more = (
@@ -83,7 +86,7 @@ def load_dataset(ref: DatasetRef, *, with_test: bool = False) -> Dataset:
     return Dataset(
         name=info.name,
         task=task,
-        metric=info.metric or target.metrics[0],
+        metric=metric,
         classes=target.classes,
         train=splits["train"],
         validation=splits["validation"],
@@ -91,11 +94,18 @@ def load_dataset(ref: DatasetRef, *, with_test: bool = False) -> Dataset:
         ref=replace(ref, name=source.place or ref.name),
         image_size=read.image_size,
         notes=(*notes, *(more.notes if more else ())),
-        warnings=more.warnings if more else (),
+        warnings=(*warnings, *(more.warnings if more else ())),
         unlabelled=replace(more.rows, labels=np.repeat(target.no_label, more.count)) if more else None,
         unlabelled_fingerprint=more.fingerprint if more else "",
         _test=splits.get("test"),
     )
+
+
+def _rows_of_train(keys: Mapping[str, Sequence[Any]]) -> list[str]:
+    """A note for each split with rows that train has too."""
+    train = set(keys["train"])
+    counts = {split: sum(row in train for row in rows) for split, rows in keys.items() if split not in ("train", REST)}
+    return [f"{count} of {len(keys[split])} {split} rows stand in train too" for split, count in counts.items() if count]
 
 
 def _same_columns(tables: dict[str, Table], columns: Columns, base: str) -> None:
@@ -113,7 +123,7 @@ def _with_text(table: Table, columns: Columns, source: Source, problems: Problem
     empty: set[int] = set()
     for column in columns.texts:
         values = table.values(column)
-        rows = [row for row, value in enumerate(values) if value is None or (isinstance(value, str) and not value.strip())]
+        rows = [row for row, value in enumerate(values) if value is None or (isinstance(value, str) and is_blank(value))]
         odd = [row for row, value in enumerate(values) if value is not None and not isinstance(value, str)]
         problems.rows(table, column, odd, "whose text is not text", "Write it as a string", values=True)
         problems.rows(table, column, _half_characters(values), "with half of a surrogate pair, which is no character", "Remove it")
@@ -127,9 +137,9 @@ def _with_text(table: Table, columns: Columns, source: Source, problems: Problem
 
 
 def _half_characters(values: list[Any]) -> list[int]:
-    """Rows that no UTF-8 can hold: JSON may escape half of a surrogate pair."""
+    """Rows that no UTF-8 can hold."""
     texts = [value if isinstance(value, str) else "" for value in values]
     with contextlib.suppress(UnicodeEncodeError):
         "".join(texts).encode()
         return []
-    return [row for row, text in enumerate(texts) if any("\ud800" <= letter <= "\udfff" for letter in text)]
+    return [row for row, text in enumerate(texts) if has_half_character(text)]

@@ -36,11 +36,52 @@ def macro_f1(labels: np.ndarray, predicted: np.ndarray) -> float:
     return float(f1_score(labels, predicted, average="macro", zero_division=0.0))
 
 
+def weighted_f1(labels: np.ndarray, predicted: np.ndarray) -> float:
+    """The mean of the classes' F1, weighted by their numbers of rows; 0 for a class that is never right."""
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(labels, predicted, average="weighted", zero_division=0.0))
+
+
 def matthews_correlation(labels: np.ndarray, predicted: np.ndarray) -> float:
     """The correlation of predicted and true classes (Matthews 1975; for several classes Gorodkin 2004)."""
     from sklearn.metrics import matthews_corrcoef
 
     return float(matthews_corrcoef(labels, predicted))
+
+
+def auroc(labels: np.ndarray, logits: np.ndarray) -> float:
+    """The area under the ROC curve: how often a row of a class has a higher probability of it than a row of another class.
+
+    Of two classes it is that of the second one; of more, the mean of each class against all others (Provost and Domingos 2000, without
+    weights), of the classes that have rows. 0.5, chance, where all rows have one class. logits: (N, C).
+    """
+    from sklearn.metrics import roc_auc_score
+
+    return _one_against_all(roc_auc_score, labels, logits, 0.5)
+
+
+def average_precision(labels: np.ndarray, logits: np.ndarray) -> float:
+    """The area under the curve of precision over recall, as a sum of steps: Σ (R_n − R_{n−1}) P_n.
+
+    Of two classes that of the second one, of more the mean as for `auroc`. 1 where all rows have one class. logits: (N, C).
+    """
+    from sklearn.metrics import average_precision_score
+
+    return _one_against_all(average_precision_score, labels, logits, 1.0)
+
+
+def _one_against_all(
+    score: Callable[[np.ndarray, np.ndarray], float], labels: np.ndarray, logits: np.ndarray, of_one_class: float
+) -> float:
+    """The mean of a score of each class, by its probability, against all others; of two classes that of the second one."""
+    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares /= shares.sum(axis=1, keepdims=True)
+    present = np.unique(labels)
+    if len(present) < 2:
+        return of_one_class
+    classes = [1] if logits.shape[1] == 2 else present
+    return float(np.mean([score(labels == number, shares[:, number]) for number in classes]))
 
 
 def spearman(labels: np.ndarray, predicted: np.ndarray) -> float:
@@ -63,6 +104,8 @@ def _constant(labels: np.ndarray, predicted: np.ndarray) -> bool:
 
 
 SCORES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
-    function.__name__: function for function in (accuracy, macro_f1, matthews_correlation, spearman, pearson)
+    function.__name__: function for function in (accuracy, macro_f1, weighted_f1, matthews_correlation, spearman, pearson)
 }
-"""Every metric by its name: of labels and predictions, both (N,); higher is better."""
+"""Metrics by their names, of labels and predictions, both (N,); higher is better."""
+RANKINGS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {function.__name__: function for function in (auroc, average_precision)}
+"""Metrics that go by how sure a model is, of labels (N,) and logits (N, C); higher is better."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from autodistill.tasks.base import Split
 from autodistill.tasks.columns import Columns
-from autodistill.tasks.images import Images, decoded
+from autodistill.tasks.images import Images, change_notes, decoded
 from autodistill.tasks.problems import Problems
 from autodistill.tasks.splits import Part
 from autodistill.tasks.tables import Table
@@ -22,22 +22,24 @@ _FINGERPRINTED = ("train", "validation")
 class Rows:
     """What was read. splits: without labels. contents: of train and validation, as bytes for the fingerprint.
 
-    keys: of the rows of train and validation; equal rows have equal ones. image_size: height and width of all images.
+    keys: of the rows of each split that was read; equal rows have equal ones. image_size: height and width of all images. notes: what was
+    done to the images.
     """
 
     splits: dict[str, Split]
     contents: list[bytes]
     keys: dict[str, list[Any]]
     image_size: int | None = None
+    notes: tuple[str, ...] = ()
 
 
-def read_texts(tables: Mapping[str, Table], columns: Columns, parts: Mapping[str, Part]) -> Rows:
-    """Texts, or pairs of texts."""
+def read_texts(tables: Mapping[str, Table], columns: Columns, parts: Mapping[str, Part], wanted: Sequence[str]) -> Rows:
+    """Texts, or pairs of texts. Splits that are not wanted have only their keys."""
     texts = {split: [tables[part.table].take(column, part.rows) for column in columns.texts] for split, part in parts.items()}
-    splits = {split: Split(_NO_LABELS, read[0], read[1] if len(read) == 2 else None) for split, read in texts.items()}
+    splits = {split: Split(_NO_LABELS, texts[split][0], texts[split][1] if len(texts[split]) == 2 else None) for split in wanted}
     # A second column counts in the fingerprint where there is none, too: as nothing.
     contents = [_joined(column) for split in _FINGERPRINTED for column in (texts[split] + [None])[:2]]
-    keys = {split: list(zip(*texts[split], strict=True)) for split in _FINGERPRINTED}
+    keys = {split: list(zip(*columns_of_split, strict=True)) for split, columns_of_split in texts.items()}
     return Rows(splits, contents, keys)
 
 
@@ -59,7 +61,8 @@ def read_images(tables: Mapping[str, Table], columns: Columns, parts: Mapping[st
     problems.check(name)
     splits = {split: Split(_NO_LABELS, images=by_split[split].pixels) for split in parts}
     contents = [by_split[split].digests.tobytes() for split in _FINGERPRINTED]
-    return Rows(splits, contents, {split: by_split[split].digests.tolist() for split in _FINGERPRINTED}, size)
+    keys = {split: images.digests.tolist() for split, images in by_split.items()}
+    return Rows(splits, contents, keys, size, tuple(change_notes(by_split.values())))
 
 
 _NO_LABELS = np.empty(0)

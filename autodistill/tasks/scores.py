@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from autodistill.errors import DataError, not_allowed
-from autodistill.storage import digest
+from autodistill.storage import digest, user_path
 from autodistill.target import Target
 from autodistill.tasks.tables import Table, read_table
 from autodistill.tasks.unlabelled import Row, columns_of_texts, is_blank, row_key
@@ -72,7 +72,7 @@ def read_scores(path: str | Path, target: Target, *, per_row: int, text_columns:
         DataError: the file cannot be read, names an unknown class or lacks one, a text stands in it twice with other scores, or
             probabilities do not add up; each with its rows.
     """
-    table = read_table(Path(path).expanduser())
+    table = read_table(user_path(path, DataError))
     columns = columns_of_texts(table, text_columns, per_row, target.output_names)
     kind, logits, notes = target.teacher_scores(table, columns)
     texts = [table.values(name) for name in columns]
@@ -149,7 +149,7 @@ def _floats(table: Table, column: str) -> np.ndarray:
     for row, value in enumerate(table.values(column)):
         try:
             number = math.nan if isinstance(value, bool) else float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = math.nan
         if not math.isfinite(number):
             bad.append(row)

@@ -9,7 +9,8 @@ from typing import Any
 
 from autodistill.errors import DataError, not_allowed
 from autodistill.target import TARGETS, Classes
-from autodistill.tasks.tables import Table
+from autodistill.tasks.tables import Table, are_names
+from autodistill.tasks.text_files import read_text
 
 TASK_KINDS = tuple(kind.kind for kind in TARGETS)
 
@@ -55,8 +56,8 @@ def read_info(path: Path, name: str) -> Info:
         DataError: it is not JSON, or a key has a value that is not allowed.
     """
     try:
-        data: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ValueError) as cause:
+        data: Any = json.loads(read_text(path))
+    except (ValueError, RecursionError) as cause:
         raise DataError(f"{path} is not valid JSON: {cause}") from None
     if not isinstance(data, dict):
         raise DataError(f"{path} should hold an object with the keys task, metric, classes; it holds a {type(data).__name__}")
@@ -67,7 +68,7 @@ def read_info(path: Path, name: str) -> Info:
     if metric is not None and metric not in metrics:
         raise DataError(f"{path}: " + not_allowed("metric", metric, metrics))
     if data.get("classes") is not None:
-        if not isinstance(classes, list) or not all(isinstance(item, str) for item in classes) or len(set(classes)) < len(classes):
+        if not are_names(classes):
             raise DataError(f"{path}: classes should be a list of different names, by index; it is {str(classes)[:80]}")
         if kind not in (None, Classes.kind):
             raise DataError(f"{path}: a {kind} has no classes; remove them, or set task to {Classes.kind}")

@@ -9,15 +9,16 @@ import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
 from autodistill.errors import DataError, not_allowed
 from autodistill.storage import digest
+from autodistill.tasks.text_files import COMPRESSIONS, kind_of, read_text
 
-SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl")
-"""The kinds of files that are read."""
+SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl", ".json")
+"""The kinds of files that are read; those of text may be compressed (`text_files.COMPRESSIONS`)."""
 
 
 class Table:
@@ -81,7 +82,7 @@ class ParquetTable(Table):
         except (pa.ArrowException, OSError) as cause:
             raise DataError(f"{path} is not a parquet file that can be read: {cause}") from None
         names = tuple(self._file.schema_arrow.names)
-        _no_duplicates(str(path), names)
+        _check_names(str(path), names)
         super().__init__(str(path), {}, stamp=file_stamp([path]), folder=path.parent)
         self.names = names
         self.rows = self._file.metadata.num_rows
@@ -110,10 +111,12 @@ class ParquetTable(Table):
 
     def class_names(self, column: str) -> tuple[str, ...] | None:
         stored = (self._file.schema_arrow.metadata or {}).get(b"huggingface")
-        if stored is None:
+        try:
+            feature = json.loads(stored or b"{}")["info"]["features"][column]
+            names = feature["names"] if feature["_type"] == "ClassLabel" else None
+        except (ValueError, TypeError, KeyError, RecursionError):  # other libraries write there too, and it may be cut
             return None
-        feature = json.loads(stored).get("info", {}).get("features", {}).get(column, {})
-        return tuple(feature["names"]) if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" else None
+        return tuple(names) if are_names(names) else None
 
     def _checked(self, column: str, read: Callable[[], Any]) -> list[Any]:
         import pyarrow as pa
@@ -177,14 +180,15 @@ def read_table(path: Path) -> Table:
     Raises:
         DataError: no file, an unknown suffix, or what is wrong in it and where.
     """
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise DataError(not_allowed(f"the type of file {path}", suffix or "none", SUFFIXES, "Save the data as one of these."))
+    suffix = kind_of(path)
+    if suffix not in SUFFIXES or (suffix == ".parquet" and suffix != path.suffix.lower()):
+        way_out = f"Save the data as one of these; files of text may be compressed ({', '.join(COMPRESSIONS)})."
+        raise DataError(not_allowed(f"the type of file {path}", path.suffix.lower() or "none", SUFFIXES, way_out))
     if not path.is_file():
         raise DataError(f"there is no file {path}")
     if path.stat().st_size == 0:
         raise DataError(f"{path} is empty (0 bytes)")
-    table = ParquetTable(path) if suffix == ".parquet" else _read_jsonl(path) if suffix == ".jsonl" else _read_csv(path, suffix)
+    table = ParquetTable(path) if suffix == ".parquet" else _READERS[suffix](path, read_text(path))
     if table.rows == 0:
         raise DataError(f"{path} has no rows" + (f", only the columns {', '.join(table.names)}" if table.names else ""))
     return table
@@ -199,29 +203,30 @@ def file_stamp(paths: Sequence[Path]) -> str:
     return digest(*parts)
 
 
-def _text(path: Path) -> str:
-    data = path.read_bytes()
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as cause:
-        line = data.count(b"\n", 0, cause.start) + 1
-        raise DataError(
-            f"{path} is not UTF-8 text: byte {data[cause.start]:#04x} at offset {cause.start}, line {line}; "
-            "save it with the encoding UTF-8 (from Latin-1: iconv -f latin1 -t utf-8)"
-        ) from None
+def are_names(value: Any) -> TypeGuard[list[str]]:
+    """Whether a value from outside is a list of different names."""
+    if not isinstance(value, list) or not value or not all(isinstance(item, str) and not has_half_character(item) for item in value):
+        return False
+    return len(set(value)) == len(value)
 
 
-def _no_duplicates(name: str, columns: Sequence[str]) -> None:
+def _check_names(name: str, columns: Sequence[str]) -> None:
     twice = sorted({column for column in columns if list(columns).count(column) > 1})
     if twice:
         raise DataError(f"{name} has more than one column named {', '.join(map(repr, twice))}; rename or remove all but one")
+    halves = [column for column in columns if has_half_character(column)]
+    if halves:
+        raise DataError(f"{name}: the name of a column, {halves[0]!r}, has half of a surrogate pair, which is no character; rename it")
 
 
-def _read_csv(path: Path, suffix: str) -> Table:
-    text = _text(path)
+def has_half_character(text: str) -> bool:
+    """Whether no UTF-8 can hold a text: JSON may escape half of a surrogate pair."""
+    return any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def _read_csv(path: Path, text: str, **form: Any) -> Table:
     stream = io.StringIO(text, newline="")
-    tabs = {"delimiter": "\t", "quoting": csv.QUOTE_NONE}  # tab-separated values know no quoting
-    reader = csv.reader(stream, strict=True, **(tabs if suffix == ".tsv" else {}))  # type: ignore[arg-type]
+    reader = csv.reader(stream, strict=True, **form)
     rows: list[list[str]] = []
     lines: list[int] = []
     ragged: list[str] = []
@@ -252,15 +257,15 @@ def _read_csv(path: Path, suffix: str) -> Table:
         )
     if not header:
         raise DataError(f"{path} is empty: it has no header line that names the columns")
-    _no_duplicates(str(path), header)
+    _check_names(str(path), header)
     columns = {name: [row[index] for row in rows] for index, name in enumerate(header)}
     return Table(str(path), columns, lines=lines, typed=False, stamp=file_stamp([path]), folder=path.parent)
 
 
-def _read_jsonl(path: Path) -> Table:
+def _read_jsonl(path: Path, text: str) -> Table:
     objects: list[dict[str, Any]] = []
     lines: list[int] = []
-    for number, line in enumerate(_text(path).split("\n"), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
@@ -273,9 +278,46 @@ def _read_jsonl(path: Path) -> Table:
             )
         objects.append(item)
         lines.append(number)
+    return _of_objects(path, objects, lines)
+
+
+def _read_json(path: Path, text: str) -> Table:
+    """An array of objects; columns by name, as pandas writes them; or, under the same ending, an object a line."""
+    try:
+        data = json.loads(text, object_pairs_hook=_pairs)
+    except (ValueError, RecursionError) as cause:
+        if text.lstrip().startswith("{"):
+            return _read_jsonl(path, text)
+        raise DataError(f"{path} is not valid JSON: {cause}") from None
+    if isinstance(data, list):
+        other = next((number for number, item in enumerate(data, start=1) if not isinstance(item, dict)), None)
+        if other is not None:
+            held = type(data[other - 1]).__name__
+            raise DataError(f"{path}, row {other} holds a JSON {held}; each row should be an object with the columns as keys")
+        return _of_objects(path, data)
+    columns = data if isinstance(data, dict) else {}
+    keys = [tuple(column) if isinstance(column, dict) else len(column) for column in columns.values() if isinstance(column, list | dict)]
+    if not keys or len(keys) < len(columns) or len(set(keys)) > 1:
+        raise DataError(f"{path} holds a JSON {type(data).__name__} that is no table; it should hold an array of objects, one for each row")
+    values = {name: list(column.values()) if isinstance(column, dict) else column for name, column in columns.items()}
+    _check_names(str(path), list(values))
+    return Table(str(path), values, stamp=file_stamp([path]), folder=path.parent)
+
+
+def _of_objects(path: Path, objects: Sequence[dict[str, Any]], lines: Sequence[int] | None = None) -> Table:
     names = list(dict.fromkeys(name for item in objects for name in item))
+    _check_names(str(path), names)
     columns = {name: [item.get(name) for item in objects] for name in names}
     return Table(str(path), columns, lines=lines, stamp=file_stamp([path]), folder=path.parent)
+
+
+_TABS: dict[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE}  # tab-separated values know no quoting
+_READERS: dict[str, Callable[[Path, str], Table]] = {
+    ".csv": _read_csv,
+    ".tsv": functools.partial(_read_csv, **_TABS),
+    ".jsonl": _read_jsonl,
+    ".json": _read_json,
+}
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

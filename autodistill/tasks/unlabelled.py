@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autodistill.errors import DataError, UsageError, not_allowed
-from autodistill.storage import cache_folder, digest, disk_errors
+from autodistill.errors import DataError, not_allowed
+from autodistill.storage import digest, user_path
 from autodistill.tasks.base import DatasetRef, Split
 from autodistill.tasks.columns import LABELS, Columns, choose_inputs
-from autodistill.tasks.files import IMAGE_SUFFIXES, read_texts
-from autodistill.tasks.images import decoded
+from autodistill.tasks.files import IMAGE_SUFFIXES, ends_like_image, images_in, is_systems, read_texts
+from autodistill.tasks.images import change_notes, decoded
+from autodistill.tasks.in_memory import keep_tables, table_of
 from autodistill.tasks.problems import Problems
 from autodistill.tasks.splits import REST, Part
 from autodistill.tasks.tables import SUFFIXES, Table, read_table
+from autodistill.tasks.text_files import kind_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,33 +68,18 @@ def keep_rows(rows: str | Path | Sequence[Any] | pd.DataFrame) -> str:
     """The path of some unlabelled rows, as Python users give them: a path is taken as it is, other rows are written to the cache.
 
     Args:
-        rows: a path, a list of texts, a list of pairs of texts, or a DataFrame with the columns that a file would have.
+        rows: a path, a list of texts, a list of pairs of texts, or a DataFrame (or another table) with the columns that a file would have.
 
     Raises:
         UsageError: it is none of these.
         RunError: the cache cannot be written.
     """
-    import pandas as pd
-
     if isinstance(rows, str | Path):
         return str(rows)
-    if isinstance(rows, pd.DataFrame):
-        frame = rows.reset_index(drop=True)
-    elif isinstance(rows, Sequence) and all(isinstance(row, str) for row in rows):
-        frame = pd.DataFrame({"text": list(rows)})
-    elif isinstance(rows, Sequence) and all(isinstance(row, tuple | list) and len(row) == 2 for row in rows):
-        frame = pd.DataFrame(list(rows), columns=["text", "text_b"])
-    else:
-        raise UsageError(f"unlabelled is a {type(rows).__name__}; allowed: a path, a list of texts or of pairs of texts, a DataFrame")
-    frame.columns = frame.columns.map(str)
-    path = cache_folder() / "unlabelled" / f"{digest(frame.to_json(orient='split'))}.parquet"
-    if not path.exists():
-        with disk_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            aside = path.with_suffix(".part")
-            frame.to_parquet(aside, index=False)
-            aside.replace(path)
-    return str(path)
+    if isinstance(rows, Sequence) and all(isinstance(row, str) for row in rows):
+        rows = [{"text": row} for row in rows]
+    allowed = "a path, a list of texts or of pairs of texts, a DataFrame or another table with the columns that a file would have"
+    return str(keep_tables({"rows": table_of(rows, "unlabelled", {2: ("text", "text_b")}, allowed)}, "unlabelled") / "rows.parquet")
 
 
 Unlabelled = str | Path | Sequence[Any] | Any
@@ -106,7 +93,7 @@ def places_of(unlabelled: Unlabelled) -> tuple[str, ...]:
         UsageError: something that is neither a path nor rows.
     """
     several = unlabelled if isinstance(unlabelled, tuple) else (unlabelled,)
-    return tuple(place if place == REST else str(Path(place).expanduser().absolute()) for place in map(keep_rows, several))
+    return tuple(place if place == REST else str(user_path(place, DataError).absolute()) for place in map(keep_rows, several))
 
 
 def check_places(places: Sequence[str], limit_train: int | None) -> None:
@@ -118,7 +105,7 @@ def check_places(places: Sequence[str], limit_train: int | None) -> None:
     for place in places:
         if place == REST and limit_train is None:
             raise DataError("unlabelled is 'rest', the training rows beyond the limit, and there is no limit; give --limit-train N too")
-        if place != REST and not Path(place).expanduser().exists():
+        if place != REST and not user_path(place, DataError).exists():
             raise DataError(f"unlabelled: there is no file or folder {place}; give a path, or 'rest' with --limit-train N")
 
 
@@ -134,7 +121,7 @@ def _read(
     seconds: list[str] = []
     notes: list[str] = []
     for place in places:
-        for path in _files(Path(place).expanduser()):
+        for path in _files(user_path(place, DataError)):
             if path.suffix.lower() == ".txt":
                 if per_row > 1:
                     raise DataError(f"{path} has one text a line, and this task reads pairs; give a csv with the columns text and text_b")
@@ -154,8 +141,9 @@ def _read(
 def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
-    kinds = (*SUFFIXES, ".txt")
-    files = sorted(item for item in path.rglob("*") if item.suffix.lower() in kinds and not item.name.startswith((".", "_")))
+    kinds = (*(suffix for suffix in SUFFIXES if suffix != ".json"), ".txt")  # a .json file among others may be anything
+    files = sorted(item for item in path.rglob("*") if kind_of(item) in kinds and not item.name.startswith("_")
+                   and not any(map(is_systems, item.relative_to(path).parts)))  # fmt: skip
     if not files:
         raise DataError(f"unlabelled: the folder {path} holds no file of texts; allowed: {', '.join(kinds)}")
     return files
@@ -258,7 +246,7 @@ def unlabelled_images(
         DataError: an image cannot be read.
     """
     files, rest = _places(places, parts)
-    sources = [_image_table(Path(file).expanduser()) for file in files]
+    sources = [_image_table(user_path(file, DataError)) for file in files]
     wanted = [(table, name_of, np.arange(table.rows)) for table, name_of in sources]
     if rest is not None:
         wanted.append((tables[rest.table], column, rest.rows))
@@ -276,7 +264,9 @@ def unlabelled_images(
     kept, more = _limited(kept, ref)
     pixels = np.concatenate([item.pixels for item in unlabelled])[kept] if len(unlabelled) > 1 else unlabelled[0].pixels[kept]
     fingerprint = digest("unlabelled-1", digests[kept].tobytes())
-    return UnlabelledRows(Split(np.empty(0), images=pixels), len(kept), fingerprint, (note, *more))
+    return UnlabelledRows(
+        Split(np.empty(0), images=pixels), len(kept), fingerprint, (note, *more, *change_notes(unlabelled, "unlabelled images"))
+    )
 
 
 def _places(places: Sequence[str], parts: Mapping[str, Part]) -> tuple[list[str], Part | None]:
@@ -324,15 +314,15 @@ def _limited(kept: np.ndarray, ref: DatasetRef) -> tuple[np.ndarray, list[str]]:
 
 
 def _image_table(path: Path) -> tuple[Table, str]:
-    if path.is_file() and path.suffix.lower() in SUFFIXES:
+    if path.is_file() and kind_of(path) in SUFFIXES:
         table = read_table(path)
         label = next((name for name in table.names if name.lower() in LABELS), None)
         columns = choose_inputs(table, None, label)
         if not isinstance(columns, str):
             raise DataError(f"{path} holds texts, and this task reads images")
         return table, columns
-    files = [path] if path.is_file() else sorted(path.rglob("*"))
-    images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith((".", "_"))]
+    files = [path] if path.is_file() else sorted(images_in(path, []))
+    images = [file for file in files if ends_like_image(file) and not file.name.startswith("_")]
     if not images:
         raise DataError(not_allowed(f"unlabelled images {path}: the kinds of files", "none of them", IMAGE_SUFFIXES))
     return Table(str(path), {"image": [str(file) for file in images]}, folder=path), "image"

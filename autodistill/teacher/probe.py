@@ -115,7 +115,8 @@ def fit_probe(training: Training, vectors: Tensor, held: Tensor, pooling: str) -
     alive = spread > DEAD * spread.max()
     ready = (columns - mean)[:, alive] / spread[alive]
     probes = []
-    for coefficients, intercepts in training.dataset.target.linear_models(ready, training.train.learned.numpy()):
+    balanced = training.teacher.class_weights != "none"
+    for coefficients, intercepts in training.dataset.target.linear_models(ready, training.train.learned.numpy(), balanced=balanced):
         unscaled = np.zeros((len(coefficients), len(mean)))
         unscaled[:, alive] = coefficients / spread[alive]
         weight, bias = torch.from_numpy(unscaled).float(), torch.from_numpy(intercepts - unscaled @ mean).float()

@@ -79,6 +79,8 @@ class Training:
     def __post_init__(self) -> None:
         self.per_epoch = math.ceil(len(self.train) / self.teacher.batch_size)
         self.cropping = np.random.default_rng(self.seed)
+        weights = None if self.teacher.class_weights == "none" else self.dataset.target.balanced_weights(self.train.labels)
+        self.class_weights = None if weights is None else torch.from_numpy(weights).to(self.device)
         self.steps = self.teacher.epochs * self.per_epoch if self.teacher.max_steps is None else self.teacher.max_steps
 
     def judge(self, rows: Tensor | None = None) -> Judged:
@@ -197,7 +199,7 @@ class Training:
         batch: Batch = self.dataset.modality.training_batch(self.train.inputs, rows, self.cropping)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
             logits = self.model(to_device(batch, self.device)).logits
-        return self.dataset.target.loss(logits, self.train.learned[rows].to(self.device))
+        return self.dataset.target.loss(logits, self.train.learned[rows].to(self.device), class_weights=self.class_weights)
 
 
 def _copy(model: nn.Module) -> dict[str, Tensor]:

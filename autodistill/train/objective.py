@@ -160,11 +160,15 @@ class Objective(nn.Module):
     Built after one dry run of student and teacher, from whose outputs the widths are read.
     """
 
+    class_weights: Tensor | None
+
     def __init__(self, recipe: Recipe, student: Side, teacher: Side | None, facts: SplitFacts) -> None:
         super().__init__()
         self.hard_label_weight = recipe.objective.hard_label_weight
         self.label_smoothing = recipe.objective.label_smoothing
         self.target = target_of(recipe.task)
+        weights = None if recipe.objective.class_weights == "none" else self.target.balanced_weights(facts["labels"]().cpu().numpy())
+        self.register_buffer("class_weights", None if weights is None else torch.from_numpy(weights))
         terms = {}
         for slot, part in recipe.objective.terms.items():
             assert teacher is not None, "a recipe with objectives is run with a teacher's outputs"
@@ -181,6 +185,7 @@ class Objective(nn.Module):
             labelled=labels.labelled,
             partner_labelled=labels.partner_labelled,
             label_smoothing=self.label_smoothing,
+            class_weights=self.class_weights,
         )
 
     def forward(

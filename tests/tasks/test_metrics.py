@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -39,6 +40,46 @@ def test_macro_f1_by_its_formula() -> None:
     table = confusion()
     f1 = 2 * np.diag(table) / (table.sum(0) + table.sum(1))
     assert evaluate_predictions("macro_f1", LOGITS, LABELS)["macro_f1"] == pytest.approx(f1.mean())
+
+
+def test_weighted_f1_by_its_formula() -> None:
+    table = confusion()
+    f1 = 2 * np.diag(table) / (table.sum(0) + table.sum(1))
+    assert evaluate_predictions("weighted_f1", LOGITS, LABELS)["weighted_f1"] == pytest.approx(f1 @ table.sum(1) / table.sum())
+
+
+def area(positive: np.ndarray, share: np.ndarray) -> float:
+    """How often a positive row has the higher share, a tie counting half: Mann and Whitney's U over the number of pairs."""
+    apart = share[positive][:, None] - share[~positive][None, :]
+    return float(((apart > 0) + 0.5 * (apart == 0)).mean())
+
+
+def precision(positive: np.ndarray, share: np.ndarray) -> float:
+    """The mean over the positive rows of the precision at their share, where no two rows share one."""
+    return float(np.mean([positive[share >= share[row]].mean() for row in np.flatnonzero(positive)]))
+
+
+@pytest.mark.parametrize(("metric", "by_pairs"), [("auroc", area), ("average_precision", precision)])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_rankings_by_their_definitions(metric: str, by_pairs: Callable[[np.ndarray, np.ndarray], float], classes: int) -> None:
+    random = np.random.default_rng(0)
+    logits, labels = random.normal(size=(60, classes)), random.integers(0, classes, 60)
+    shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    expected = np.mean([by_pairs(labels == number, shares[:, number]) for number in range(1 if classes == 2 else 0, classes)])
+    found = evaluate_predictions(metric, logits, labels)
+    assert found[metric] == pytest.approx(expected)
+    assert set(found) == {metric, "accuracy"}
+
+
+def test_rankings_of_rows_that_have_not_every_class() -> None:
+    logits = np.random.default_rng(0).normal(size=(10, 3))
+    one = np.zeros(10, dtype=np.int64)
+    assert evaluate_predictions("auroc", logits, one)["auroc"] == 0.5
+    assert evaluate_predictions("average_precision", logits, one)["average_precision"] == 1.0
+    two = np.arange(10) % 2
+    shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    expected = np.mean([area(two == number, shares[:, number]) for number in (0, 1)])
+    assert evaluate_predictions("auroc", logits, two)["auroc"] == pytest.approx(expected)
 
 
 def test_correlations_by_their_formulas() -> None:

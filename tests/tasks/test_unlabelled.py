@@ -210,7 +210,7 @@ def test_rows_given_from_python(tmp_path: Path) -> None:
         assert dataset.unlabelled.texts == texts
     assert keep_rows(texts) == keep_rows(list(texts))
     assert keep_rows(tmp_path / "a.csv") == str(tmp_path / "a.csv")
-    for bad in (5, [1, 2], {"text": texts}):
+    for bad in (5, [1, 2], {"text": "a"}):
         with pytest.raises(UsageError, match="allowed: a path, a list of texts"):
             keep_rows(bad)  # type: ignore[arg-type]
 

@@ -158,6 +158,21 @@ def test_the_probe_is_the_head_that_training_starts_from(source: Path) -> None:
         assert torch.equal(model.model.encoder.state_dict()[name], tensor)  # type: ignore[union-attr]
 
 
+def test_balanced_classes_of_a_teacher_weigh_its_loss_and_its_probe(source: Path) -> None:
+    dataset = text_dataset(96)
+    labels = dataset.train.labels
+    dataset = replace(dataset, train=dataset.train.take(np.sort(np.concatenate([np.flatnonzero(labels == 0)[:6], np.flatnonzero(labels)]))))
+    plain, weighted = (training(dataset, asked(source, class_weights=weights)) for weights in ("none", "balanced"))
+    rows = torch.arange(len(plain.train))
+    plain.model.eval(), weighted.model.eval()
+    of_class = [plain._loss(rows[plain.train.labels == number]).item() for number in np.unique(plain.train.labels)]
+    assert weighted._loss(rows).item() == pytest.approx(np.mean(of_class), rel=1e-5)
+    vectors = torch.randn(len(rows), 8, generator=torch.Generator().manual_seed(0))
+    probes = [fit_probe(job, vectors, vectors[: len(job.validation)], "mean") for job in (plain, weighted)]
+    chances = [(probe.bias - probe.bias.mean()).softmax(0)[0] for probe in probes]
+    assert chances[1] > chances[0]  # the rare class is not held to be rare
+
+
 def test_dead_dimensions_of_an_encoder_get_no_weight(source: Path) -> None:
     """all-MiniLM-L6-v2 has some, which vary by 1e-33 and 1e-9: weights of 1e30 left fine-tuning without any gradient after clipping."""
     job = training(text_dataset(96), asked(source))

@@ -53,6 +53,18 @@ def test_the_objective_is_the_weighted_sum_of_its_terms() -> None:
     assert set(parts) == {"hard_label", "prediction", "intermediate"}
 
 
+def test_balanced_classes_weigh_hard_labels_alone() -> None:
+    student, teacher = _side(seed=1), _side(seed=2)
+    known = {**KNOWN, "labels": lambda: torch.tensor([0, 1, 1, 1, 1, 2])}
+    recipe = _recipe(class_weights="balanced", prediction={"kind": "kl", "weight": 0.7})
+    _, parts = Objective(recipe, student, teacher, known)(student, teacher, LABELS)
+    weights = torch.tensor([6 / 3, 6 / 12, 6 / 3])[LABELS.labels]
+    losses = F.cross_entropy(student.outputs.logits, LABELS.labels, reduction="none")
+    assert parts["hard_label"].item() == pytest.approx((weights * losses).mean().item(), rel=1e-6)
+    _, plain = Objective(_recipe(prediction={"kind": "kl", "weight": 0.7}), student, teacher, known)(student, teacher, LABELS)
+    assert parts["prediction"] == plain["prediction"]
+
+
 def test_a_weight_of_zero_is_no_term() -> None:
     recipe = _recipe(prediction={"kind": "kl", "weight": 0.0})
     _, parts = Objective(recipe, _side(), None, KNOWN)(_side(), None, LABELS)

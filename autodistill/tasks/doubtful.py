@@ -1,0 +1,104 @@
+"""What is doubtful about labels: questions that only the user can answer, warnings, and notes."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from autodistill.tasks.tables import Table
+
+RARE = 0.05
+"""Below this share of fractions among a few whole numbers it is asked whether the labels are classes or scores."""
+SEPARATORS = (",", ";", "|")
+"""What people write between several labels of a row."""
+FEWEST_ROWS = 10
+"""A class with fewer training rows is a note."""
+DOMINANT = 0.8
+"""From this share of one class on, a metric that counts all classes alike is proposed."""
+MISSING_WORDS = frozenset({"nan", "null", "n/a", "na", "#n/a", "<na>", "none"})
+"""Names of classes, in lower case, that programs write for a missing value."""
+_SHOWN = 5
+
+
+def classes_or_scores(tables: dict[str, Table], column: str, values: dict[str, list[Any]], few: int) -> str | None:
+    """The question whether numbers are classes or scores: where a few whole numbers have rare fractions among them. None: they are scores.
+
+    few: distinct whole numbers of classes at most.
+    """
+    fractions = [(split, row) for split, items in values.items() for row, item in enumerate(items) if item != int(item)]
+    whole = {item for items in values.values() for item in items if item == int(item)}
+    count = sum(map(len, values.values()))
+    if len(fractions) >= RARE * count or not whole or len(whole) > few:
+        return None
+    split, row = fractions[0]
+    table = tables[split]
+    return (
+        f"{table.name}, column {column!r}: {len(fractions)} of {count} labels are fractions ({table.place(row)}: {values[split][row]:g}), "
+        f"the others one of {len(whole)} whole numbers from {min(whole):g} to {max(whole):g}: are they classes or scores? "
+        "Correct the fractions, or answer with --task regression (scores) or --task classification (every number is a class)"
+    )
+
+
+def several_labels(tables: dict[str, Table], column: str, values: dict[str, list[Any]]) -> str | None:
+    """What to say where texts like `a,b` seem to be several labels of a row; None where they do not.
+
+    They do where splitting them leaves fewer labels than there are.
+    """
+    names = {value for items in values.values() for value in items if isinstance(value, str)}
+    for sign in SEPARATORS:
+        together = {name for name in names if sum(bool(part.strip()) for part in name.split(sign)) > 1}
+        parts = {part.strip() for name in names for part in name.split(sign)} - {""}
+        if not together or len(parts) >= len(names):
+            continue
+        split, row = next((split, row) for split, items in values.items() for row, item in enumerate(items) if item in together)
+        table = tables[split]
+        return (
+            f"{table.name}, column {column!r}: {len(together)} of {len(names)} different labels seem to be several labels of a row, "
+            f"separated by {sign!r} ({table.place(row)}: {values[split][row]!r}). Several labels a row (multi-label classification) are "
+            "not supported yet: keep one of them a row, or answer with --task classification that every text is a class of its own"
+        )
+    return None
+
+
+def doubtful_classes(names: Sequence[str]) -> list[str]:
+    """Warnings of classes that may be one, and of a class that may be a missing value."""
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        alike[" ".join(unicodedata.normalize("NFKC", name).casefold().split())].append(name)
+    pairs = [" and ".join(map(repr, group)) for group in alike.values() if len(group) > 1]
+    warnings = []
+    if pairs:
+        warnings.append(
+            f"classes whose names differ only in case or in the form of their letters: {_listed(pairs)}; if they are one class, write them "
+            "alike"
+        )
+    missing = [repr(name) for name in names if name.strip().casefold() in MISSING_WORDS]
+    if missing:
+        warnings.append(f"a class is called {_listed(missing)}: if that stands for a missing label, remove its rows or fill them in")
+    return warnings
+
+
+def notes_of_classes(names: Sequence[str], train: np.ndarray, validation: np.ndarray, metric: str) -> list[str]:
+    """Notes of classes that have few rows or none, and of one that has nearly all. train, validation: (N,) class indices."""
+    counts, held = (np.bincount(labels, minlength=len(names)) for labels in (train, validation))
+    few = [f"{names[place]!r} ({counts[place]})" for place in np.argsort(counts, kind="stable").tolist() if counts[place] < FEWEST_ROWS]
+    notes = [f"classes with fewer than {FEWEST_ROWS} training rows: {_listed(few)}"] if few else []
+    absent = [repr(names[place]) for place in np.flatnonzero((held == 0) & (counts > 0)).tolist()]
+    if absent:
+        notes.append(f"validation has no row of {_listed(absent)}: no score says how well that is learned")
+    largest = int(counts.argmax())
+    share = counts[largest] / counts.sum()
+    if share > DOMINANT and metric in ("accuracy", "weighted_f1"):
+        notes.append(
+            f"{share:.0%} of the training rows are of the class {names[largest]!r}, and {metric} hardly counts the others: macro_f1, "
+            "matthews_correlation or average_precision does (--metric); --class-weights balanced gives them weight in training"
+        )
+    return notes
+
+
+def _listed(items: Sequence[str]) -> str:
+    return ", ".join(items[:_SHOWN]) + (f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else "")

@@ -1,0 +1,133 @@
+"""Rows that Python users have in memory, written to the cache, so that workers can read them as any file."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from autodistill.errors import UsageError
+from autodistill.storage import cache_folder, disk_errors
+from autodistill.tasks.files import SPLITS
+
+LABELLED = {2: ("text", "label"), 3: ("text", "text_b", "label")}
+"""What the columns of a list of tuples are, by their number."""
+ALLOWED = (
+    "a path or a name; a DataFrame, a datasets.Dataset or a pyarrow table; a dictionary of columns; a list of dictionaries, or of tuples "
+    "(text, label) or (text, text_b, label); or a dictionary of these with the splits train, validation and test"
+)
+
+
+def keep_dataset(rows: Any) -> str:
+    """The path of a labelled dataset, as Python users give it: a path or name is taken as it is, rows are written to the cache.
+
+    Equal rows have equal paths.
+
+    Raises:
+        UsageError: it is none of `ALLOWED`, or cannot be written as a table.
+        RunError: the cache cannot be written.
+    """
+    if isinstance(rows, str | Path):
+        return str(rows)
+    has_splits = isinstance(rows, Mapping) and bool(rows) and all(str(name).lower() in SPLITS for name in rows)
+    splits = rows if has_splits else {"all": rows}  # a folder with one file alone is one table
+    return str(keep_tables({str(name): table_of(value, "dataset", LABELLED, ALLOWED) for name, value in splits.items()}, "dataset"))
+
+
+def table_of(rows: Any, what: str, tuples: Mapping[int, tuple[str, ...]], allowed: str) -> Any:
+    """A DataFrame, or what else has `to_parquet` and writes itself with its types, such as a datasets.Dataset.
+
+    Args:
+        rows: as the user gave them.
+        what: what they are, for errors.
+        tuples: the names of the columns of a list of tuples, by their number.
+        allowed: the sentence for errors.
+
+    Raises:
+        UsageError: it is none of the kinds that are allowed.
+    """
+    import pandas as pd
+
+    if isinstance(rows, pd.DataFrame):
+        return _with_names(rows.reset_index(drop=True))
+    if hasattr(rows, "to_parquet"):
+        return rows
+    if hasattr(rows, "to_pandas"):
+        return _with_names(rows.to_pandas())
+    if isinstance(rows, Mapping) and rows:
+        sizes = {len(column) if hasattr(column, "__len__") and not isinstance(column, str) else -1 for column in rows.values()}
+        if len(sizes) == 1 and -1 not in sizes:
+            return _with_names(pd.DataFrame(dict(rows)))
+    if isinstance(rows, Sequence) and not isinstance(rows, str | bytes) and len(rows):
+        if all(isinstance(row, Mapping) for row in rows):
+            return _with_names(pd.DataFrame(list(rows)))
+        sizes = {len(row) if isinstance(row, tuple | list) else 0 for row in rows}
+        if len(sizes) == 1 and (names := tuples.get(*sizes)):
+            return pd.DataFrame(list(rows), columns=list(names))
+    raise UsageError(f"{what} is a {type(rows).__name__} that cannot be read; allowed: {allowed}")
+
+
+def _with_names(frame: Any) -> Any:
+    """A copy of a DataFrame whose columns have texts for names."""
+    frame = frame.copy(deep=False)
+    frame.columns = frame.columns.map(str)
+    return frame
+
+
+def keep_tables(tables: Mapping[str, Any], name: str) -> Path:
+    """Write tables as parquet files, NAME.parquet each, into a folder `name` of the cache; gives the folder.
+
+    It stands in one that is named for the contents, so that what is there already is not written again.
+
+    Raises:
+        UsageError: a table cannot be written as parquet.
+        RunError: the cache cannot be written.
+    """
+    home = cache_folder() / "in-memory"
+    aside = home / f"{uuid.uuid4().hex}.part"
+    contents = hashlib.sha256()
+    try:
+        with disk_errors(home):
+            aside.mkdir(parents=True)
+        for split, table in sorted(tables.items()):
+            file = aside / f"{split}.parquet"
+            _write(table, file, split)
+            contents.update(split.encode() + file.read_bytes())
+        folder = home / contents.hexdigest()[:16] / name
+        with disk_errors(folder):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            if not folder.exists():
+                _put(aside, folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return folder
+
+
+def _put(aside: Path, folder: Path) -> None:
+    try:
+        aside.rename(folder)
+    except OSError:
+        if not folder.exists():  # another process was first where it does
+            raise
+
+
+def _write(table: Any, file: Path, split: str) -> None:
+    import pandas as pd
+    import pyarrow as pa
+
+    try:
+        if isinstance(table, pd.DataFrame):
+            table.to_parquet(file, index=False)
+        else:
+            table.to_parquet(str(file))
+    except (pa.ArrowException, ValueError, TypeError, OverflowError, UnicodeError) as cause:
+        raise UsageError(
+            f"{split} cannot be written as a table: {str(cause).splitlines()[0][:200]}; give each column values of one type"
+        ) from None
+
+
+DatasetLike = str | Path | Sequence[Any] | Mapping[str, Any] | Any
+"""A dataset as Python users give it: see `keep_dataset`."""

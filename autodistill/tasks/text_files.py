@@ -1,0 +1,75 @@
+"""Files of text as they come: unpacked where they are compressed, and decoded by their byte order mark."""
+
+from __future__ import annotations
+
+import codecs
+from pathlib import Path
+
+from autodistill.errors import DataError
+
+COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
+"""Endings of compressed files that are read, by pyarrow's names."""
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),  # it begins with the mark of UTF-16
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_LOOKED_AT = 1000  # characters, of which a tenth are zero in UTF-16 read as UTF-8
+
+
+def kind_of(path: Path) -> str:
+    """The ending that says how a file is read, in lower case, without that of a compression: `.csv` of A.CSV.gz."""
+    return Path(_unpacked_name(path)).suffix.lower()
+
+
+def stem_of(path: Path) -> str:
+    """A file's name without its endings: A of A.CSV.gz."""
+    return Path(_unpacked_name(path)).stem
+
+
+def _unpacked_name(path: Path) -> str:
+    return path.stem if path.suffix.lower() in COMPRESSIONS else path.name
+
+
+def read_text(path: Path) -> str:
+    """The text of a file in UTF-8, or in UTF-16 or UTF-32 with a byte order mark; of a compressed one what is in it.
+
+    Raises:
+        DataError: it cannot be read, unpacked or decoded; says where, and the way out.
+    """
+    data = _bytes(path)
+    marked = next((encoding for mark, encoding in _MARKS if data.startswith(mark)), None)
+    try:
+        text = data.decode(marked or "utf-8-sig")
+    except UnicodeDecodeError as cause:
+        if marked:
+            raise DataError(
+                f"{path} begins as {marked.upper()} and is damaged at byte {cause.start}; save it anew with the encoding UTF-8"
+            ) from None
+        line = data.count(b"\n", 0, cause.start) + 1
+        raise DataError(
+            f"{path} is not UTF-8 text: byte {data[cause.start]:#04x} at offset {cause.start}, line {line}; "
+            "save it with the encoding UTF-8 (from Latin-1: iconv -f latin1 -t utf-8)"
+        ) from None
+    beginning = text[:_LOOKED_AT]
+    if beginning.count("\0") > len(beginning) / 10:
+        raise DataError(
+            f"{path} holds zero bytes between its letters, as UTF-16 without a byte order mark does; "
+            "save it with the encoding UTF-8 (iconv -f utf-16le -t utf-8)"
+        )
+    return text
+
+
+def _bytes(path: Path) -> bytes:
+    import pyarrow as pa
+
+    compression = COMPRESSIONS.get(path.suffix.lower())
+    try:
+        if compression is None:
+            return path.read_bytes()
+        with pa.input_stream(str(path), compression=compression) as stream:
+            return bytes(stream.read())
+    except (OSError, pa.ArrowException) as cause:
+        what = "cannot be read" if compression is None else f"cannot be unpacked ({compression})"
+        raise DataError(f"{path} {what}: {getattr(cause, 'strerror', None) or cause}") from None

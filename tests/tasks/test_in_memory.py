@@ -1,0 +1,93 @@
+"""Rows that Python users have in memory are the dataset that a file with the same rows is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from autodistill.errors import UsageError
+from autodistill.settings import SearchSettings
+from autodistill.tasks import load_dataset
+from autodistill.tasks.base import Dataset
+from autodistill.tasks.in_memory import keep_dataset
+
+ROWS = [{"text": f"row {row}", "label": "ab"[row % 2]} for row in range(40)]
+FRAME = pd.DataFrame(ROWS)
+
+
+class Stand:
+    """What a datasets.Dataset is to us: it writes itself."""
+
+    def to_parquet(self, path: str) -> None:
+        FRAME.to_parquet(path, index=False)
+
+
+def load(rows: Any, **settings: Any) -> Dataset:
+    return load_dataset(SearchSettings(dataset=rows, **settings).ref, with_test=True)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        FRAME,
+        FRAME.set_index(np.arange(5, 45)),
+        ROWS,
+        [(row["text"], row["label"]) for row in ROWS],
+        {name: list(FRAME[name]) for name in FRAME},
+        {name: FRAME[name].to_numpy() for name in FRAME},
+        pa.Table.from_pylist(ROWS),
+        Stand(),
+        FRAME.astype({"label": "category"}),
+    ],
+)
+def test_rows_are_the_dataset_that_a_file_is(tmp_path: Path, rows: Any) -> None:
+    FRAME.to_csv(tmp_path / "a.csv", index=False)
+    found = load(rows)
+    assert found.fingerprint == load(tmp_path / "a.csv").fingerprint
+    assert found.name == SearchSettings(dataset=rows).study == "dataset"
+
+
+def test_splits_pairs_and_names_of_classes(isolated_cache: Path) -> None:
+    import datasets
+
+    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["no", "yes"])})
+    split = datasets.Dataset.from_list([{"text": f"row {row}", "label": row % 2} for row in range(40)], features=features)
+    found = load(datasets.DatasetDict({"train": split, "test": split.select(range(10))}))
+    assert (found.classes, len(found.open_test())) == (("no", "yes"), 10)
+    pairs = load([(f"one {row}", f"two {row}", row % 2) for row in range(40)])
+    assert pairs.task == "text-pair-classification"
+    assert load(pd.DataFrame({0: [f"row {row}" for row in range(40)], 1: ["a", "b"] * 20}), text_columns="0", label_column="1").task
+    assert not list(isolated_cache.rglob("*.part"))
+
+
+def test_equal_rows_are_written_once() -> None:
+    path = Path(keep_dataset(FRAME))
+    assert keep_dataset(FRAME.copy()) == str(path)
+    assert keep_dataset(FRAME[::-1]) != str(path)
+    assert [item.name for item in path.iterdir()] == ["all.parquet"]
+    assert keep_dataset("sst2") == "sst2"
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (5, "dataset is a int that cannot be read; allowed: a path or a name; a DataFrame"),
+        ([], "dataset is a list"),
+        (["a", "b"], "dataset is a list"),
+        ([("a",), ("b", 1)], "dataset is a list"),
+        ({"text": ["a", "b"], "label": [1]}, "dataset is a dict"),
+        ({"train": 5}, "dataset is a int"),
+        (
+            pd.DataFrame({"text": ["a", 5], "label": [object(), 1]}),
+            "all cannot be written as a table: .*; give each column values of one type",
+        ),
+    ],
+)
+def test_what_is_no_dataset_is_told(rows: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        SearchSettings(dataset=rows)
