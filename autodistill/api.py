@@ -23,6 +23,7 @@ from autodistill.stages import Stage
 from autodistill.study import Study
 from autodistill.study_folder import read_about
 from autodistill.study_report import write_report
+from autodistill.train.student_tokens import check_tokens
 from autodistill.train.trial import run_trial
 from autodistill.tuning.checks import check_search
 from autodistill.tuning.run import SearchInterrupted, run_search
@@ -59,6 +60,8 @@ def search(dataset: str, *, listen: Listen | None = None, **settings: Unpack[Sea
     ready = prepare(asked, tell, earlier=_limits_before(asked))
     baselines = feasible_baselines(ready, asked.seed)
     own = [check_given(recipe, ready.space, ready.feasible, ready.limits, ready.data.unlabelled_rows) for recipe in asked.load_recipes()]
+    for recipe in own:
+        check_tokens(recipe, ready.opened[recipe.teacher].tokenizer)
     first = first_recipes(ready, asked, tell)
     try:
         with Stage(tell, "trials", f"{asked.trials} trials and {len(baselines)} baselines") as stage:

@@ -24,8 +24,10 @@ from autodistill.tasks.scores import TeacherScores
 from autodistill.teacher.load import load_teacher, untrained_ensemble
 from autodistill.teacher.plan import Taps
 from autodistill.teachers import Teachers
+from autodistill.token_fit import comparing_tokens, pretrained_students, without_single_tokens
 from autodistill.train.data import Opened, open_inputs
 from autodistill.train.feasible import Feasibilities, model_cost
+from autodistill.train.student_tokens import reads_other_tokens
 from autodistill.train.taps import space_taps
 
 
@@ -64,7 +66,7 @@ def prepare(settings: SpaceSettings, tell: Listen, *, fine_tune: bool = True, ea
         UserError: the dataset, the space, the teacher or the limits cannot work.
     """
     data = read_data(settings, tell)
-    space = open_space(settings, data)
+    space = fit_tokens(open_space(settings, data), data, tell)
     is_share = isinstance(settings.max_params, str) or isinstance(settings.max_latency_ms, str)
     teachers = measured = Teachers()
     if data.ref.teacher_scores is not None:  # it is stored as it is, and has no size
@@ -106,6 +108,25 @@ def open_space(settings: SpaceSettings, data: Dataset) -> Space:
     """The space for the dataset's task, with what was asked for in place of its own."""
     space = settings.open_space(data.modality.name, data.task)
     return space.without_unlabelled() if data.unlabelled is None else space
+
+
+def fit_tokens(space: Space, data: Dataset, tell: Listen) -> Space:
+    """The space without objectives that compare single tokens, for students whose tokenizer is another one than their teacher's.
+
+    Raises:
+        ModelError: a student's model cannot be had.
+    """
+    if data.ref.teacher_scores is not None:  # it has no tokens
+        return space
+    for part, teacher in pretrained_students(space):
+        recipe = Recipe.parse({"task": space.task, "teacher": teacher.model_dump(), "student": part})
+        tokenizer = data.modality.open_tokenizer(data.modality.source(teacher))
+        if reads_other_tokens(recipe.student, space.task, tokenizer):
+            left_out = ", ".join(comparing_tokens(space))
+            space = without_single_tokens(space, part["model"], teacher.model)
+            who = f"for the student {part['model']} with the teacher {teacher.model}"
+            tell(SearchMessage(f"left out {who}, as their tokenizers differ and these compare single tokens: {left_out}"))
+    return space
 
 
 def teach(data: Dataset, parts: Iterable[Teacher], seed: int, tell: Listen) -> Teachers:

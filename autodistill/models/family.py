@@ -63,6 +63,15 @@ class StudentFamily(ABC):
             ModelError: the model does not exist, or its weights cannot be had.
         """
 
+    def source(self, part: Component) -> Path | None:
+        """The folder of the configuration and tokenizer of the model that the recipe's student is; None where it is none that someone has
+        pretrained, and reads with its teacher's tokenizer.
+
+        Raises:
+            ModelError: the model is not to be had.
+        """
+        return None
+
     def untrained(self, part: Component) -> Component:
         """The recipe's student with the start that costs least: for students to be measured, or to be filled with saved weights."""
         return part.model_copy(update={"init": "random"}) if "init" in part.own_names else part
@@ -112,7 +121,7 @@ class StudentFamily(ABC):
 
 
 class TextFamily(StudentFamily):
-    """Students that read texts with their teacher's tokenizer, which is written beside them."""
+    """Students that read texts with a tokenizer, usually their teacher's, which is written beside them."""
 
     def write_tokenizer(self, folder: Path, saved: SavedStudent, inputs: list[str]) -> None:
         """Write the tokenizer. inputs: what the model reads of it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from autodistill.models.base import ImageBatch, TextBatch
+from autodistill.models.text import EncodedText
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 """Mean and standard deviation of the RGB channels in 0 … 1."""
@@ -50,6 +52,13 @@ def reread_texts(tokenizer: Any, other: Any, *, pair: bool, max_length: int) -> 
         return TextBatch(ids.to(device), mask.to(device), segments.to(device))
 
     return reread
+
+
+def decoded(encoded: EncodedText, tokenizer: Any, number: int) -> tuple[list[str], list[str]]:
+    """The texts that a split's tokens stand for, and their pairs. tokenizer: of the tokens. number: of texts in a row; 1 for no pairs."""
+    special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id, tokenizer.mask_token_id}
+    rows = [_texts(encoded.ids[start:end], special, tokenizer, number) for start, end in itertools.pairwise(encoded.offsets.tolist())]
+    return [row[0] for row in rows], [row[1] for row in rows if len(row) > 1]
 
 
 def _texts(ids: Tensor, special: set[int], tokenizer: Any, number: int) -> tuple[str, ...]:
