@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
@@ -32,9 +31,9 @@ class EncoderFamily(TransformersFamily):
     Reimers, Gurevych 2019, "Sentence-BERT" (the pooling).
     """
 
-    def source(self, part: Component) -> Path:
-        """The folder of the model's configuration and tokenizer."""
-        return source_folder(part.own["model"], weights=False, role="student")
+    def pretrained_model(self, part: Component) -> str:
+        """Its field `model`."""
+        return str(part.own["model"])
 
     def build(
         self,

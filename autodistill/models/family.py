@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from autodistill.models.base import StudentModule
 from autodistill.models.form import TrainingForm, TrialReads
+from autodistill.models.sources import source_folder
 from autodistill.models.used_rows import UsedRows
 from autodistill.models.vocabulary import TrimmedEmbedding
 from autodistill.models.writing import write_json, write_loader, write_tokenizer, write_weights
@@ -63,14 +64,21 @@ class StudentFamily(ABC):
             ModelError: the model does not exist, or its weights cannot be had.
         """
 
+    def pretrained_model(self, part: Component) -> str | None:
+        """The hub id or folder of the text model that the recipe's student is, which has a tokenizer of its own; None where it is none.
+
+        Spaces call it `student.model` (token_fit.py).
+        """
+        return None
+
     def source(self, part: Component) -> Path | None:
-        """The folder of the configuration and tokenizer of the model that the recipe's student is; None where it is none that someone has
-        pretrained, and reads with its teacher's tokenizer.
+        """The folder of that model's configuration and tokenizer; None where the student reads with its teacher's tokenizer.
 
         Raises:
             ModelError: the model is not to be had.
         """
-        return None
+        model = self.pretrained_model(part)
+        return None if model is None else source_folder(model, weights=False, role="student")
 
     def untrained(self, part: Component) -> Component:
         """The recipe's student with the start that costs least: for students to be measured, or to be filled with saved weights."""
