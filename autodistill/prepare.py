@@ -66,18 +66,20 @@ def prepare(settings: SpaceSettings, tell: Listen, *, fine_tune: bool = True, ea
         UserError: the dataset, the space, the teacher or the limits cannot work.
     """
     data = read_data(settings, tell)
-    space = fit_tokens(open_space(settings, data), data, tell)
+    space = open_space(settings, data)
     is_share = isinstance(settings.max_params, str) or isinstance(settings.max_latency_ms, str)
     teachers = measured = Teachers()
     if data.ref.teacher_scores is not None:  # it is stored as it is, and has no size
         space, teachers = teach_by_scores(data, space, data.ref.teacher_scores, tell)
         opened = open_taught(data, teachers, None, tell)
     elif fine_tune:
+        space = fit_tokens(space.for_its_teachers(), data, tell)
         teachers = teach(data, space.teachers(), settings.seed, tell)
         opened = open_taught(data, teachers, space_taps(space), tell)
         teachers = measured = Teachers({part: _measured(ref, load_teacher(ref.folder)[0], opened[part]) for part, ref in teachers.items()})
         tell_of_teachers(teachers, data.metric, tell)
     else:
+        space = fit_tokens(space.for_its_teachers(), data, tell)
         opened = {part: open_inputs(data, part, data.modality.source(part)) for part in space.teachers()}
         if is_share:
             blank = TeacherRef("", None)
@@ -116,8 +118,6 @@ def fit_tokens(space: Space, data: Dataset, tell: Listen) -> Space:
     Raises:
         ModelError: a student's model cannot be had.
     """
-    if data.ref.teacher_scores is not None:  # it has no tokens
-        return space
     for part, teacher in pretrained_students(space):
         recipe = Recipe.parse({"task": space.task, "teacher": teacher.model_dump(), "student": part})
         tokenizer = data.modality.open_tokenizer(data.modality.source(teacher))
@@ -138,7 +138,7 @@ def teach_by_scores(data: Dataset, space: Space, path: str, tell: Listen) -> tup
     """A file of scores as the teacher: the space without what reads more of a teacher than its logits, and what its teachers are then."""
     scores = read_teacher_scores(data, path, tell)
     left_out = space.needing_states()
-    space = space.with_teacher_scores(scores.fingerprint)
+    space = space.with_teacher_scores(scores.fingerprint).for_its_teachers()
     tell(SearchMessage(f"left out, as they read a teacher's states, which a file of scores does not have: {', '.join(left_out)}"))
     return space, Teachers({part: match_scores(data, part, scores, tell) for part in space.teachers()})
 

@@ -110,12 +110,12 @@ class SpaceSettings(DatasetSettings):
         """
         space = Space.load(self.space or shipped, task)
         if self.teacher == (RANDOM,):
-            return space.with_random_teacher().for_its_teachers()
+            return space.with_random_teacher()
         space = space.with_teacher_models(self.teacher) if self.teacher else space
         for model in dict.fromkeys(teacher.model for teacher in space.teachers()):
             assistant = find_assistant(model)
             space = space if assistant is None else space.with_assistant(model, assistant.fields, assistant.has_attention)
-        return space.for_its_teachers()
+        return space
 
     def check(self) -> None:
         """Check what can be checked before the dataset is read, also the space.

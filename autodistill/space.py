@@ -29,7 +29,6 @@ from autodistill.yamlfile import Key, YamlFile, load_yaml, parse_yaml
 VERSION = 1
 TEACHER = "teacher."
 """How the paths of a teacher's parameters begin."""
-MODEL = f"{TEACHER}model"
 Choose = Callable[[str, "Domain"], Any]
 """Asked for a value: the name that a sampler knows the parameter by, and its domain."""
 
@@ -172,14 +171,17 @@ class Space:
             for domain in domains:
                 if all(_reachable(parameters.get(other, ()), allowed) for other, allowed in domain.when):
                     kept.append(domain)
-                if domain.when and all(other == MODEL and self._all_models_in(allowed) for other, allowed in domain.when):
+                if domain.when and all(self._always(other, allowed) for other, allowed in domain.when):
                     break  # it applies whatever the teacher is, so those after it never do
             if kept:
                 parameters[path] = tuple(kept)
         return replace(self, parameters=parameters)
 
-    def _all_models_in(self, allowed: tuple[Scalar, ...]) -> bool:
-        return all(value in allowed for domain in self.parameters[MODEL] for value in domain.values)
+    def _always(self, path: str, allowed: tuple[Scalar, ...]) -> bool:
+        """Whether every teacher of the space meets a condition on its model or on its scores."""
+        return path in (f"{TEACHER}model", f"{TEACHER}scores") and all(
+            holds(value, allowed) for domain in self.parameters[path] for value in domain.values
+        )
 
     def with_assistant(self, model: str, fields: Mapping[str, Any], has_attention: bool) -> Space:
         """A copy of the space in which a teacher's model is a finished student: used as it is, and without what it cannot give.

@@ -87,10 +87,8 @@ def reread_text_view(
     level = augmentation.spec.options["level"]
     if level not in _BY_TOKEN:
         return encode_split(*_changed(split, level, _caller(reader, augmentation, copy, seed)), tokenizer, reader.max_length)
-    texts = decoded(view, reader.tokenizer, 1 if split.text_pairs is None else 2)
-    before = (split.texts, split.text_pairs)
-    first, second = ([new or old for new, old in zip(column, own or [], strict=True)] for column, own in zip(texts, before, strict=True))
-    return encode_split(first, None if split.text_pairs is None else second, tokenizer, reader.max_length)
+    texts, pairs = decoded(view, reader.tokenizer, 1 if split.text_pairs is None else 2)
+    return encode_split(texts, pairs, tokenizer, reader.max_length)
 
 
 def _caller(reader: Reader, augmentation: Component, copy: int, seed: int) -> Callable[..., Any]:

@@ -34,8 +34,9 @@ def check_tokens(recipe: Recipe, teacher_tokenizer: Any) -> None:
     if not terms or not reads_other_tokens(recipe.student, recipe.task, teacher_tokenizer):
         return
     slot, part = next(iter(terms.items()))
+    model = family_of(recipe.student).pretrained_model(recipe.student)
     way_out = "set its tokens to 'cls' or 'mean'" if "tokens" in type(part).model_fields else "set its kind to 'none'"
     raise RecipeError(
         f"objective.{slot}: {part.name!r} compares the student with the teacher token by token, but the student "
-        f"{family_of(recipe.student).pretrained_model(recipe.student)!r} has another tokenizer than the teacher {recipe.teacher.model!r}; {way_out}"
+        f"{model!r} has another tokenizer than the teacher {recipe.teacher.model!r}; {way_out}"
     )

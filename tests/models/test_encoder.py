@@ -25,6 +25,7 @@ from autodistill.space import Space
 from autodistill.tasks.base import Dataset
 from autodistill.teacher.finetune import finetune_teacher
 from autodistill.teacher.load import load_teacher
+from autodistill.token_fit import pretrained_students
 from autodistill.train.data import TrialData, open_inputs
 from autodistill.train.student_tokens import check_tokens
 from autodistill.train.trial import Trainer
@@ -260,13 +261,18 @@ def test_a_space_leaves_out_what_compares_single_tokens_and_says_so(world: World
     assert compared["cnn"] == {"none", "rkd", "trg", "tokens", "mean", "cls"}
 
 
-def test_the_shipped_space_proposes_an_encoder_where_its_teacher_is_larger() -> None:
-    from autodistill.settings import SearchSettings
+def test_the_shipped_space_proposes_an_encoder_where_its_teacher_is_larger_or_unknown() -> None:
+    space = Space.load("text", "text-classification")
 
-    def families(*teacher: str) -> tuple[Any, ...]:
-        space = SearchSettings.read({"dataset": "d", "teacher": teacher}).open_space("text", "text-classification")
-        (domain,) = space.parameters["student.family"]  # one, so that its name in a study is the path
+    def families(space: Space) -> tuple[Any, ...]:
+        (domain,) = space.for_its_teachers().parameters["student.family"]  # one, so that its name in a study is the path
         return domain.choices
 
-    assert "encoder" not in families()
-    assert "encoder" in families("sentence-transformers/all-mpnet-base-v2")
+    assert families(space) == ("cnn", "bilstm", "bert", "static")
+    for other in (space.with_teacher_models(["sentence-transformers/all-mpnet-base-v2"]), space.with_teacher_scores("0123")):
+        assert families(other) == (*families(space), "encoder")
+        assert other.defaults().student == space.defaults().student
+    assert pretrained_students(space) == []
+    both = space.with_teacher_models(["sentence-transformers/all-mpnet-base-v2", "sentence-transformers/all-MiniLM-L6-v2"])
+    ((part, teacher),) = pretrained_students(both)
+    assert (part["model"], teacher.model) == ("sentence-transformers/all-MiniLM-L6-v2", "sentence-transformers/all-mpnet-base-v2")
