@@ -262,7 +262,7 @@ def test_a_space_leaves_out_what_compares_single_tokens_and_says_so(world: World
 
 
 def test_the_shipped_space_proposes_an_encoder_where_its_teacher_is_larger_or_unknown() -> None:
-    space = Space.load("text", "text-classification")
+    space, rng = Space.load("text", "text-classification"), random.Random(0)
 
     def families(space: Space) -> tuple[Any, ...]:
         (domain,) = space.for_its_teachers().parameters["student.family"]  # one, so that its name in a study is the path
@@ -272,6 +272,9 @@ def test_the_shipped_space_proposes_an_encoder_where_its_teacher_is_larger_or_un
     for other in (space.with_teacher_models(["sentence-transformers/all-mpnet-base-v2"]), space.with_teacher_scores("0123")):
         assert families(other) == (*families(space), "encoder")
         assert other.defaults().student == space.defaults().student
+        found = [recipe for recipe in (other.for_its_teachers().sample(rng) for _ in range(60)) if recipe.student.name == "encoder"]
+        assert {recipe.student.own["layers"] for recipe in found} == {3, 6}
+        assert all(other.contains(recipe) and recipe.training.learning_rate <= 3e-4 for recipe in found)
     assert pretrained_students(space) == []
     both = space.with_teacher_models(["sentence-transformers/all-mpnet-base-v2", "sentence-transformers/all-MiniLM-L6-v2"])
     ((part, teacher),) = pretrained_students(both)
