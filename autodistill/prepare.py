@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from autodistill.errors import DataError
+from autodistill.errors import DataError, ModelError
 from autodistill.events import Listen, SearchMessage
 from autodistill.facts import DatasetFacts, TeacherRef
 from autodistill.limits import Limits
@@ -24,7 +24,7 @@ from autodistill.tasks.scores import TeacherScores
 from autodistill.teacher.load import load_teacher, untrained_ensemble
 from autodistill.teacher.plan import Taps
 from autodistill.teachers import Teachers
-from autodistill.token_fit import comparing_tokens, pretrained_students, without_single_tokens
+from autodistill.token_fit import comparing_tokens, pretrained_students, without_single_tokens, without_student
 from autodistill.train.data import Opened, open_inputs
 from autodistill.train.feasible import Feasibilities, model_cost
 from autodistill.train.student_tokens import reads_other_tokens
@@ -113,15 +113,24 @@ def open_space(settings: SpaceSettings, data: Dataset) -> Space:
 
 
 def fit_tokens(space: Space, data: Dataset, tell: Listen) -> Space:
-    """The space without objectives that compare single tokens, for students whose tokenizer is another one than their teacher's.
+    """The space as its pretrained students want it: where their tokenizer is another one than their teacher's, no objective compares single
+    tokens; those that cannot be had are left out where there are others.
 
     Raises:
-        ModelError: a student's model cannot be had.
+        ModelError: the model of the only students cannot be had, or a teacher's cannot.
     """
     for part, teacher in pretrained_students(space):
         recipe = Recipe.parse({"task": space.task, "teacher": teacher.model_dump(), "student": part})
         tokenizer = data.modality.open_tokenizer(data.modality.source(teacher))
-        if reads_other_tokens(recipe.student, space.task, tokenizer):
+        try:
+            differ = reads_other_tokens(recipe.student, space.task, tokenizer)
+        except ModelError as cause:
+            others = without_student(space, part["family"], part["model"])
+            if others is None:
+                raise
+            space, differ = others, False
+            tell(SearchMessage(f"left out: {cause}", "warning"))
+        if differ:
             left_out = ", ".join(comparing_tokens(space))
             space = without_single_tokens(space, part["model"], teacher.model)
             who = f"for the student {part['model']} with the teacher {teacher.model}"

@@ -1,4 +1,4 @@
-"""What of a search space compares single tokens, and the space without it for students that read other tokens than their teacher."""
+"""Students of a search space that are a pretrained model, and the space for those that read other tokens than their teacher."""
 
 from __future__ import annotations
 
@@ -38,6 +38,20 @@ def pretrained_students(space: Space) -> list[tuple[dict[str, str], Teacher]]:
 def _values(domains: tuple[Domain, ...], values: Mapping[str, Any]) -> tuple[Scalar, ...]:
     """What a parameter can be beside these values."""
     return next((domain.values for domain in domains if domain.applies(values)), ())
+
+
+def without_student(space: Space, family: str, model: str) -> Space | None:
+    """A copy of the space whose students are never this model; None where they can be nothing else."""
+    path, left_out = (MODEL, model) if _others(space, MODEL, model) else (FAMILY, family)
+    if not _others(space, path, left_out):
+        return None
+    domains = (domain.without({left_out}, domain.default) for domain in space.parameters[path] if domain.values != (left_out,))
+    return replace(space, parameters={**space.parameters, path: tuple(domains)})
+
+
+def _others(space: Space, path: str, value: str) -> bool:
+    """Whether a parameter can have another value too."""
+    return any(other != value for domain in space.parameters[path] for other in domain.values)
 
 
 def comparing_tokens(space: Space) -> list[str]:

@@ -261,6 +261,22 @@ def test_a_space_leaves_out_what_compares_single_tokens_and_says_so(world: World
     assert compared["cnn"] == {"none", "rkd", "trg", "tokens", "mean", "cls"}
 
 
+def test_a_student_that_cannot_be_had_is_left_out_with_a_warning_where_there_are_others(world: World, tmp_path: Path) -> None:
+    text = SPACE.format(teacher=world.teacher["model"], same=world.same, other=tmp_path / "gone")
+    told: list[Event] = []
+
+    def fitted(text: str) -> Space:
+        (tmp_path / "own.yaml").write_text(text)
+        return fit_tokens(Space.load(str(tmp_path / "own.yaml"), "text-classification"), world.dataset, told.append)
+
+    assert [domain.values for domain in fitted(text).parameters["student.model"]] == [(str(world.same),)]
+    alone = text.replace(f"[{world.same}, ", "[")
+    assert [domain.values for domain in fitted(alone).parameters["student.family"]] == [("cnn",)]
+    assert told == [SearchMessage(f"left out: student {str(tmp_path / 'gone')!r}: there is no such folder", "warning")] * 2
+    with pytest.raises(ModelError, match="there is no such folder"):
+        fitted(alone.replace("[cnn, encoder]", "[encoder]"))
+
+
 def test_the_shipped_space_proposes_an_encoder_where_its_teacher_is_larger_or_unknown() -> None:
     space, rng = Space.load("text", "text-classification"), random.Random(0)
 
