@@ -99,7 +99,7 @@ def export(
     with Stage(tell, "data", "reading the validation rows") as stage:
         data = _dataset(folder, student, dataset)
         stage.end(f"{data.name}: {len(data.validation):,} validation rows")
-    found = []
+    found: list[Exported] = []
     with contextlib.ExitStack() as stack:
         asides = {name: stack.enter_context(new_folder(target, "make the student's folder writable")) for name, target in targets.items()}
         for name, aside in asides.items():
