@@ -38,11 +38,11 @@ def search(dataset: str, *, listen: Listen | None = None, **settings: Unpack[Sea
 
     Args:
         dataset: a name (`autodistill datasets`), a Hugging Face id or a path.
-        listen: is told what happens while it runs (autodistill.events).
+        listen: called with each event of the run (autodistill.events).
         {settings}
 
-    A setting that is left out, or None, is at its default. Recipes of one's own are trained in full, on top of the trials, with the
-    search's teacher (of several with the one of their own model, else the first); a resumed search has those that it was given before.
+    A setting that is left out, or None, is at its default. The user's own recipes are trained in full, on top of the trials, with the
+    search's teacher (of several, the one of the recipe's model, else the first). A resumed search keeps the recipes that it had.
     With limits as shares of the teacher's own, latency is for one row of median length; of several teachers, the share is of the
     smallest and of the fastest.
 
@@ -59,7 +59,7 @@ def search(dataset: str, *, listen: Listen | None = None, **settings: Unpack[Sea
     tell = StageTimes(listen or (lambda event: None))
     ready = prepare(asked, tell, earlier=_limits_before(asked))
     baselines = feasible_baselines(ready, asked.seed)
-    own = [check_given(recipe, ready.space, ready.feasible, ready.limits, ready.data.unlabelled_rows) for recipe in asked.load_recipes()]
+    own = [check_own(recipe, ready.space, ready.feasible, ready.limits, ready.data.unlabelled_rows) for recipe in asked.load_recipes()]
     for recipe in own:
         check_tokens(recipe, ready.opened[recipe.teacher].tokenizer)
     first = first_recipes(ready, asked, tell)
@@ -74,7 +74,7 @@ def search(dataset: str, *, listen: Listen | None = None, **settings: Unpack[Sea
                 feasible=ready.feasible,
                 baselines=baselines,
                 limits=ready.limits,
-                given=own,
+                own=own,
                 warm=first,
                 listen=tell,
             )
@@ -98,8 +98,8 @@ def _limits_before(settings: SearchSettings) -> Limits | None:
 
 
 def feasible_baselines(ready: Prepared, seed: int) -> Mapping[Role, Recipe]:
-    """The baselines with the student of the space's defaults. Where that one is over a limit: with the largest student that is not, of
-    those that the space proposes.
+    """The baselines with the student of the space's defaults or, where that is over a limit, with the largest student within the limits
+    among many that the space proposes.
 
     Raises:
         StudyError: none of many proposals keeps the limits.
@@ -123,8 +123,8 @@ def feasible_baselines(ready: Prepared, seed: int) -> Mapping[Role, Recipe]:
     return space.baselines(student=max(fitting, key=lambda student: costs[student].params or 0))
 
 
-def check_given(recipe: Recipe, space: Space, feasible: Feasible, limits: Limits, unlabelled_rows: int = 0) -> Recipe:
-    """A recipe of the user's, with the search's teacher of the same model; with its default teacher where it has none of it.
+def check_own(recipe: Recipe, space: Space, feasible: Feasible, limits: Limits, unlabelled_rows: int = 0) -> Recipe:
+    """The user's recipe with the search's teacher of the same model, or with its default teacher where no teacher has that model.
 
     Raises:
         RecipeError: it is for another task, does not go with this teacher, or uses unlabelled rows where there are none.
@@ -158,8 +158,8 @@ def spread_recipes(space: Space, feasible: Feasible, settings: SearchSettings) -
         StudyError: too few of them keep the limits.
     """
     tried = itertools.islice(space.spread(settings.seed), _STUDENTS_TRIED + 20 * settings.trials)
-    found = list(itertools.islice((recipe for recipe in tried if feasible(recipe).feasible), settings.trials))
-    if len(found) < settings.trials:
+    recipes = list(itertools.islice((recipe for recipe in tried if feasible(recipe).feasible), settings.trials))
+    if len(recipes) < settings.trials:
         number = _STUDENTS_TRIED + 20 * settings.trials
-        raise StudyError(f"of {number} recipes of the space {space.name!r}, {len(found)} keep the limits; raise them")
-    return found
+        raise StudyError(f"of {number} recipes of the space {space.name!r}, {len(recipes)} keep the limits; raise them")
+    return recipes

@@ -45,7 +45,7 @@ class Assistant:
 
     @property
     def fields(self) -> dict[str, Any]:
-        """The fields of a recipe's teacher that are given once it is the teacher."""
+        """The fields of a recipe's teacher that are fixed where it is the teacher."""
         return AS_IT_IS | {"max_length": self.facts["context"]["max_length"]}
 
     @property
@@ -57,7 +57,7 @@ class Assistant:
         """Check that it can teach on a dataset. name: the dataset's.
 
         Raises:
-            StudyError: it is of other rows, or the recipe would have it trained on.
+            StudyError: it was trained on other rows, or the recipe asks for more training of it.
         """
         if self.dataset.get("fingerprint") != rows_fingerprint:
             raise StudyError(
@@ -72,7 +72,7 @@ class Assistant:
 
 
 def find_assistant(model: str) -> Assistant | None:
-    """The student that a teacher's name means, of a study's folder or its best/; None where it means no such folder.
+    """The kept student, where a teacher's name is the path of a study's folder or of its best/; else None.
 
     Raises:
         StudyError: the study has kept no student, or its student reads images.

@@ -48,7 +48,7 @@ def component(
 
     Args:
         slot: where a recipe names it: `objective.prediction`, `objective.intermediate`, …, `student`, `augmentation`.
-        kind: its name in a recipe; the function's name where not given (`kind="none"` needs it, say).
+        kind: its name in a recipe; by default the function's name (`kind="none"` has to be given, for example).
         tasks: the task types it fits; elsewhere it is not in the space and a recipe that asks for it is refused.
         modules: builders of the positional parameters that are torch modules (critics, memory banks), by parameter name.
         options: literal facts for whoever uses the slot, read back from `Spec.options`.
@@ -89,10 +89,10 @@ class _Registry:
         """
         before = {slot: dict(kinds) for slot, kinds in self.specs.items()}
         try:
-            found = [spec for module, path in extension.sources() for spec in read_components(path, module, extension)]
-            if not found:
+            components = [spec for module, path in extension.sources() for spec in read_components(path, module, extension)]
+            if not components:
                 raise SignatureError("nothing in it is marked with @component")
-            for spec in found:
+            for spec in components:
                 if spec.slot not in before:
                     raise SignatureError(f"{spec.function}: {not_allowed('the slot', spec.slot, sorted(before))}")
                 self.add(spec)
@@ -112,7 +112,7 @@ def _registry() -> _Registry:
     for extension in extensions():
         try:
             registry.extend(extension)
-        except ComponentError as problem:  # told by `check`, so that what needs no recipe goes on working
+        except ComponentError as problem:  # `check` reports it, so that what needs no recipe goes on working
             registry.problems.append(problem)
     return registry
 
@@ -129,7 +129,7 @@ def check() -> None:
 
 
 def refuse(spec: Spec, why: Exception) -> None:
-    """Take a component of another package out, for a reason that `check` tells.
+    """Take a component of another package out, for a reason that `check` reports.
 
     Raises:
         Exception: `why` itself, of a component of our own.

@@ -87,7 +87,7 @@ def holds(value: Any, allowed: tuple[Scalar, ...]) -> bool:
 
 
 def questions(path: str, name: str, domain: Domain, values: Mapping[str, Any]) -> Iterator[tuple[str, str, Domain]]:
-    """What a sampler is asked for one value: of an optional one first whether there is any, under the slot's name, then which."""
+    """The questions to a sampler for one value. For an optional value: whether there is one, under the slot's name, then which."""
     if not domain.optional:
         yield path, name, domain
         return

@@ -18,15 +18,15 @@ the system after every step and is mapped anew, page by page: 12,000 faults and 
 @functools.cache
 def describe_environment() -> dict[str, str]:
     """Versions, platform, processor, cores and GPUs: text by name, without importing torch."""
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for name, package in (("autodistill", "autodistill-kd"), ("torch", "torch"), ("ray", "ray"), ("optuna", "optuna")):
         try:
-            found[name] = metadata.version(package)
+            versions[name] = metadata.version(package)
         except metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    found |= {"platform": platform.platform(), "cpu": _cpu_model(), "cores": str(cores())}
+            versions[name] = "not installed"
+    versions |= {"platform": platform.platform(), "cpu": _cpu_model(), "cores": str(cores())}
     gpus = gpu_names()
-    return found | ({"gpu": ", ".join(gpus)} if gpus else {})
+    return versions | ({"gpu": ", ".join(gpus)} if gpus else {})
 
 
 def cores() -> int:

@@ -1,12 +1,12 @@
 """Every error that autodistill raises on purpose.
 
 AutodistillError
-├── UserError            what was asked or given cannot work: exit code 2
+├── UserError            what was asked for cannot work: exit code 2
 │   ├── UsageError       an option or argument
 │   ├── DataError        a dataset: missing, unreachable or with bad rows
 │   ├── RecipeError      a recipe
 │   ├── SpaceError       a search space
-│   ├── ModelError       a teacher or student that cannot be had or built
+│   ├── ModelError       a teacher or student that cannot be fetched or built
 │   ├── StudyError       a study folder or its storage
 │   └── ComponentError   an installed package whose components cannot be used
 └── RunError             the run itself failed: exit code 1
@@ -28,7 +28,7 @@ class AutodistillError(Exception):
 
 
 class UserError(AutodistillError):
-    """What was asked or given cannot work."""
+    """What was asked for cannot work."""
 
     exit_code = 2
 
@@ -50,7 +50,7 @@ class SpaceError(UserError):
 
 
 class ModelError(UserError):
-    """A teacher or student that cannot be had or built."""
+    """A teacher or student that cannot be fetched or built."""
 
 
 class StudyError(UserError):

@@ -63,11 +63,11 @@ class Extension:
 
 def extensions() -> list[Extension]:
     """Every entry point of the group, sorted."""
-    found = []
+    packages = []
     for point in importlib.metadata.entry_points(group=GROUP):
         name = f"{point.dist.name} {point.dist.version}" if point.dist is not None else point.name
-        found.append(Extension(name, point.module, point.attr))
-    return sorted(found, key=lambda item: (item.distribution, item.module))
+        packages.append(Extension(name, point.module, point.attr))
+    return sorted(packages, key=lambda item: (item.distribution, item.module))
 
 
 def _find(module: str) -> ModuleSpec | None:
@@ -75,7 +75,7 @@ def _find(module: str) -> ModuleSpec | None:
     places, name, spec = None, "", None
     for part in module.split("."):
         name = f"{name}.{part}".strip(".")
-        spec = next((found for finder in sys.meta_path if (found := finder.find_spec(name, places)) is not None), None)
+        spec = next((one for finder in sys.meta_path if (one := finder.find_spec(name, places)) is not None), None)
         if spec is None:
             return None
         places = spec.submodule_search_locations

@@ -1,4 +1,4 @@
-"""What a search has to know of its dataset and its teachers: plain data, no rows and no weights."""
+"""What a search needs to know about its dataset and its teachers: plain data, no rows and no weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from autodistill.limits import Limits
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """What a search has to know of its dataset: no rows."""
+    """What a search needs to know about its dataset: no rows."""
 
     name: str
     fingerprint: str
@@ -27,7 +27,7 @@ class TeacherRef:
     """A fine-tuned teacher: its folder, its score on the validation split, its parameters and milliseconds for one row.
 
     probe_score, linear_score: of its frozen encoder with a linear probe, and of a linear model without an encoder, on the same rows.
-    temperature: by which its logits were divided so that it is as sure as it is right. calibration_error, calibration_error_before: the
+    temperature: by which its logits were divided to calibrate its probabilities. calibration_error, calibration_error_before: the
     expected calibration error with and without that. None where they were not measured. member_scores: of an ensemble's members.
     """
 

@@ -1,4 +1,4 @@
-"""What is known of a student family without torch: how it is named for people, and which objectives its students fit.
+"""Facts of a student family, read without torch: how it is named for people, and which objectives its students fit.
 
 A family says it in the mark of its class (`@component("student", …)`, models/family.py):
 

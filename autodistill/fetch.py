@@ -55,7 +55,7 @@ def fetch_from_pypi(project: str, version: str, filename_pattern: str, sha256: s
 
 @dataclass(frozen=True)
 class PipSettings:
-    """What pip is told about where to look."""
+    """Where pip's settings say to look."""
 
     indexes: tuple[str, ...]
     find_links: tuple[str, ...]
@@ -65,7 +65,7 @@ class PipSettings:
 
 def pip_settings() -> PipSettings:
     """Read pip's settings: environment variables go before configuration files, a user's file before the machine's."""
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     parser = configparser.RawConfigParser()
     for file in _pip_files():
         try:
@@ -74,16 +74,16 @@ def pip_settings() -> PipSettings:
             logging.getLogger(__name__).warning("pip's configuration %s is not read: %s", file, cause)
     for section in ("global", "install", "download"):
         if parser.has_section(section):
-            found |= {name.replace("_", "-"): value for name, value in parser.items(section)}
-    found |= {name[4:].lower().replace("_", "-"): value for name, value in os.environ.items() if name.startswith("PIP_") and value}
-    indexes = [] if found.get("no-index", "").lower() in ("1", "true", "yes", "on") else [found.get("index-url", PYPI)]
+            values |= {name.replace("_", "-"): value for name, value in parser.items(section)}
+    values |= {name[4:].lower().replace("_", "-"): value for name, value in os.environ.items() if name.startswith("PIP_") and value}
+    indexes = [] if values.get("no-index", "").lower() in ("1", "true", "yes", "on") else [values.get("index-url", PYPI)]
     if indexes:
-        indexes += found.get("extra-index-url", "").split()
+        indexes += values.get("extra-index-url", "").split()
     return PipSettings(
         tuple(indexes),
-        tuple(found.get("find-links", "").split()),
-        tuple(found.get("trusted-host", "").split()),
-        found.get("cert"),
+        tuple(values.get("find-links", "").split()),
+        tuple(values.get("trusted-host", "").split()),
+        values.get("cert"),
     )
 
 
@@ -129,11 +129,11 @@ def _download(project: str, version: str, pattern: str, sha256: str, folder: Pat
             except (httpx2.HTTPError, httpx2.InvalidURL, UnpackError, OSError, ValueError) as cause:
                 tried.append(f"{_redacted(url)}: {type(cause).__name__}: {_redacted(str(cause)) or 'no answer'}")
                 continue
-            found = _sha256(file)
-            if found == sha256:
+            digest = _sha256(file)
+            if digest == sha256:
                 return file if file.parent == folder else Path(shutil.copy(file, folder))  # a source that is a folder keeps its file
             tried.append(
-                f"{_redacted(url)}: its {link.filename} has the SHA-256 {found[:16]}… and not the expected {sha256[:16]}…; not used"
+                f"{_redacted(url)}: its {link.filename} has the SHA-256 {digest[:16]}… and not the expected {sha256[:16]}…; not used"
             )
     raise error(
         f"{project} {version} could not be fetched:\n"

@@ -19,10 +19,10 @@ def ratio(asked: float | str | None, name: str) -> float | None:
     """
     if not isinstance(asked, str):
         return None
-    found = re.fullmatch(r"\s*1\s*/\s*([0-9]*\.?[0-9]+)\s*", asked, re.ASCII)
-    if found is None or not (float(found.group(1)) >= 1 and math.isfinite(float(found.group(1)))):
+    match = re.fullmatch(r"\s*1\s*/\s*([0-9]*\.?[0-9]+)\s*", asked, re.ASCII)
+    if match is None or not (float(match.group(1)) >= 1 and math.isfinite(float(match.group(1)))):
         raise UsageError(f"{name} is {asked!r}; it should be a number, or a share of the teacher's own, like 1/7.5")
-    return float(found.group(1))
+    return float(match.group(1))
 
 
 @dataclass(frozen=True)
@@ -82,11 +82,11 @@ class Limits:
         parts += [] if self.max_latency_ms is None else [f"at most {self.max_latency_ms:g} ms for one row"]
         return ", ".join(parts) or "none"
 
-    def describe(self, found: Feasibility) -> str:
+    def describe(self, feasibility: Feasibility) -> str:
         """Which limits a student breaks, for people."""
         parts = []
-        if found.violations.get("max_params", 0) > 0:
-            parts.append(f"{found.params:,} parameters, max_params is {self.max_params:,}")
-        if found.violations.get("max_latency_ms", 0) > 0:
-            parts.append(f"{found.latency_ms:.3g} ms, max_latency_ms is {self.max_latency_ms:g}")
-        return "; ".join(parts) or ", ".join(f"{name} broken by {value:.2g}" for name, value in found.violations.items() if value > 0)
+        if feasibility.violations.get("max_params", 0) > 0:
+            parts.append(f"{feasibility.params:,} parameters, max_params is {self.max_params:,}")
+        if feasibility.violations.get("max_latency_ms", 0) > 0:
+            parts.append(f"{feasibility.latency_ms:.3g} ms, max_latency_ms is {self.max_latency_ms:g}")
+        return "; ".join(parts) or ", ".join(f"{name} broken by {value:.2g}" for name, value in feasibility.violations.items() if value > 0)

@@ -111,7 +111,7 @@ class Modality(ABC, Generic[Inputs, Batch]):
     @abstractmethod
     def read_unlabelled(
         self, places: Sequence[str], tables: Mapping[str, Table], columns: Columns, parts: Mapping[str, Part], ref: DatasetRef,
-        image_size: int | None, name: str, outputs: Sequence[str],
+        image_size: int | None, name: str, output_names: Sequence[str],
     ) -> UnlabelledRows:  # fmt: skip
         """The rows without labels. places: files, folders, and `rest`; outputs: the names of a model's outputs; the others are those of the
         labelled rows.
@@ -125,7 +125,7 @@ class Modality(ABC, Generic[Inputs, Batch]):
         """The folder that a teacher's rows are read with before it is fine-tuned; an empty path where nothing is needed to read them.
 
         Raises:
-            ModelError: it cannot be had.
+            ModelError: it cannot be fetched.
         """
 
     @abstractmethod
@@ -141,7 +141,7 @@ class Modality(ABC, Generic[Inputs, Batch]):
         """Names the weights that a teacher's training starts from.
 
         Raises:
-            ModelError: they are not to be had.
+            ModelError: they cannot be fetched.
         """
 
     @abstractmethod
@@ -149,7 +149,7 @@ class Modality(ABC, Generic[Inputs, Batch]):
         """The module to train, with a head for the dataset. Of pooling `auto` where the model's files say nothing, the first of `poolings`.
 
         Raises:
-            ModelError: the model is not to be had or does not fit.
+            ModelError: the model cannot be fetched or does not fit.
         """
 
     @abstractmethod
@@ -239,7 +239,7 @@ class Modality(ABC, Generic[Inputs, Batch]):
         """What can be seen of two samples of rows without their labels. encoder: the frozen text encoder.
 
         Raises:
-            ModelError: the encoder is not to be had.
+            ModelError: the encoder cannot be fetched.
         """
 
 
@@ -294,11 +294,11 @@ class Text(Modality["EncodedText", "TextBatch"]):
 
     def read_unlabelled(
         self, places: Sequence[str], tables: Mapping[str, Table], columns: Columns, parts: Mapping[str, Part], ref: DatasetRef,
-        image_size: int | None, name: str, outputs: Sequence[str],
+        image_size: int | None, name: str, output_names: Sequence[str],
     ) -> UnlabelledRows:  # fmt: skip
         from autodistill.tasks.unlabelled import unlabelled_texts
 
-        return unlabelled_texts(places, tables, columns, parts, ref, outputs)
+        return unlabelled_texts(places, tables, columns, parts, ref, output_names)
 
     def source(self, teacher: Teacher) -> Path:
         """The folder of the tokenizer and the configuration."""
@@ -459,7 +459,7 @@ class Image(Modality["EncodedImages", "ImageBatch"]):
 
     def read_unlabelled(
         self, places: Sequence[str], tables: Mapping[str, Table], columns: Columns, parts: Mapping[str, Part], ref: DatasetRef,
-        image_size: int | None, name: str, outputs: Sequence[str],
+        image_size: int | None, name: str, output_names: Sequence[str],
     ) -> UnlabelledRows:  # fmt: skip
         from autodistill.tasks.unlabelled import unlabelled_images
 
@@ -485,7 +485,7 @@ class Image(Modality["EncodedImages", "ImageBatch"]):
         from autodistill.teacher.image import build
 
         assert dataset.image_size is not None
-        return build(dataset.outputs, dataset.image_size, teacher)
+        return build(dataset.num_outputs, dataset.image_size, teacher)
 
     def encode(self, split: Split, teacher: Teacher, tokenizer: Any) -> EncodedImages:
         """Pixels, normalised as the teacher's timm model wants them."""
@@ -565,5 +565,5 @@ class Image(Modality["EncodedImages", "ImageBatch"]):
 
 
 def modality_of_columns(texts: Sequence[str]) -> Modality:
-    """What rows are whose texts stand in these columns, one or two; without any they are images."""
+    """The modality of rows with these columns of texts, one or two; without any they are images."""
     return Text(pair=len(texts) == 2) if texts else Image()

@@ -84,7 +84,7 @@ class Option:
 
     @property
     def positional(self) -> bool:
-        """Whether it is an argument by its place."""
+        """Whether it is a positional argument."""
         return not self.flag.startswith("-")
 
     def words(self, value: Any) -> list[str]:
@@ -103,10 +103,10 @@ def opposite(flag: str) -> str:
 
 
 class Settings(BaseModel):
-    """Base: frozen; a value that cannot be meant is a UsageError, and None is the default.
+    """Base: frozen; an invalid value is a UsageError, and None is the default.
 
     Raises:
-        UsageError: a value that cannot be meant, a setting that is missing, or one that there is not; names it and what is allowed.
+        UsageError: a value is invalid, a setting is missing or unknown; names it and what is allowed.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -131,8 +131,8 @@ class Settings(BaseModel):
     @functools.cache
     def options(cls) -> dict[str, Option]:
         """The fields as options, by name, in the order of their groups."""
-        found = [Option.of(name, field) for name, field in cls.model_fields.items()]
-        return {option.name: option for option in sorted(found, key=lambda option: GROUPS.index(option.group))}
+        fields = [Option.of(name, field) for name, field in cls.model_fields.items()]
+        return {option.name: option for option in sorted(fields, key=lambda option: GROUPS.index(option.group))}
 
     @classmethod
     def read(cls, values: Mapping[str, Any], config: str | Path | None = None) -> Self:
@@ -161,15 +161,15 @@ class Settings(BaseModel):
 
     def changed(self, groups: Sequence[str] = GROUPS) -> dict[str, Any]:
         """The settings that are not at their defaults, by name."""
-        found = {name: getattr(self, name) for name, option in self.options().items() if option.group in groups}
-        return {name: value for name, value in found.items() if value != self.default_of(name)}
+        values = {name: getattr(self, name) for name, option in self.options().items() if option.group in groups}
+        return {name: value for name, value in values.items() if value != self.default_of(name)}
 
     def default_of(self, name: str) -> Any:
         """A field's default, beside the other settings."""
         return type(self).model_fields[name].get_default(call_default_factory=True, validated_data=dict(self))
 
     def command_line(self, groups: Sequence[str] = GROUPS, always: Sequence[str] = ()) -> str:
-        """The command that asks this, as it can be pasted into a shell: what is not at its default, and what is `always` to be said."""
+        """The command that asks for this, ready for a shell: what is not at its default, and what is `always` to be named."""
         changed = self.changed(groups)
         options = [option for name, option in self.options().items() if name in changed or name in always]
         options.sort(key=lambda option: not option.positional)
@@ -187,7 +187,7 @@ class Settings(BaseModel):
 
 
 def _unknown(name: str, model: type[Settings]) -> str:
-    """The sentence for a setting that there is not."""
+    """The sentence for an unknown setting."""
     options = model.options().values()
     by_flag = {option.flag.lstrip("-").replace("-", "_"): option.name for option in options}
     meant = by_flag.get(str(name).lstrip("-").replace("-", "_"))
@@ -197,7 +197,7 @@ def _unknown(name: str, model: type[Settings]) -> str:
 
 
 def _refusal(option: Option, value: Any) -> str:
-    """The sentence for a value that cannot be meant."""
+    """The sentence for an invalid value."""
     if value is None:
         words = option.flag if option.positional else f"{option.flag} {option.metavar}"
         return f"{option.flag} is missing; give {words} ({option.help}), or `{option.name}` in a --config file"

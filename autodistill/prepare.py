@@ -58,7 +58,7 @@ def prepare(settings: SpaceSettings, tell: Listen, *, fine_tune: bool = True, ea
 
     Args:
         settings: what was asked for.
-        tell: is told the stages.
+        tell: called with the events of the stages.
         fine_tune: the teachers, and store what they say of the rows; else the teachers are used as they come, for what they cost.
         earlier: limits of the study that is resumed; its milliseconds stay, as no two measurements of a teacher's latency are equal.
 
@@ -98,7 +98,7 @@ def _measured(ref: TeacherRef, model: StudentModule, opened: Opened) -> TeacherR
 
 
 def read_data(settings: DatasetSettings, tell: Listen, *, with_test: bool = False) -> Dataset:
-    """The dataset, read and checked; bad rows of the test split too are told of where it is read."""
+    """The dataset, read and checked; with_test: report bad rows of the test split too."""
     with Stage(tell, "data", f"reading {settings.dataset}") as stage:
         data = load_dataset(settings.ref, with_test=with_test)
         stage.end(f"{data.name}: {data.task}, {len(data.train):,} training and {len(data.validation):,} validation rows, {data.metric}")
@@ -160,9 +160,11 @@ def with_scores(recipe: Recipe, scores: TeacherScores, path: str, tell: Listen) 
         RecipeError: the recipe reads more of its teacher than its logits.
     """
     if recipe.teacher.scores is None:
-        found = Recipe.parse(recipe.model_dump() | {"teacher": recipe.teacher.model_dump() | {"scores": scores.fingerprint}})
-        tell(SearchMessage(f"the scores in {path} stand for the recipe's teacher, which is not trained; the recipe's id is {found.id} now"))
-        return found
+        scored = Recipe.parse(recipe.model_dump() | {"teacher": recipe.teacher.model_dump() | {"scores": scores.fingerprint}})
+        tell(
+            SearchMessage(f"the scores in {path} stand for the recipe's teacher, which is not trained; the recipe's id is {scored.id} now")
+        )
+        return scored
     if recipe.teacher.scores != scores.fingerprint:
         raise DataError(
             f"{path} holds other scores (fingerprint {scores.fingerprint}) than those that the recipe {recipe.id} was made with "

@@ -44,17 +44,17 @@ def rank(records: list[TrialRecord], limits: Limits) -> list[TrialRecord]:
 
 def mean_scores(records: Sequence[TrialRecord]) -> dict[str, tuple[float, int]]:
     """Of the complete trials, by recipe id: the mean score over seeds, and how many seeds."""
-    found: dict[str, dict[int, float]] = {}
+    by_recipe: dict[str, dict[int, float]] = {}
     for item in records:
         if item.state == "complete" and item.score is not None:
-            found.setdefault(item.recipe_id, {})[item.seed] = item.score
-    return {recipe: (sum(scores.values()) / len(scores), len(scores)) for recipe, scores in found.items()}
+            by_recipe.setdefault(item.recipe_id, {})[item.seed] = item.score
+    return {recipe: (sum(scores.values()) / len(scores), len(scores)) for recipe, scores in by_recipe.items()}
 
 
 def count(records: list[TrialRecord]) -> dict[str, int]:
     """Trials by how they ended; `fail` leaves out the interrupted ones, which are run again."""
-    found = Counter("interrupted" if was_interrupted(record) else record.state for record in records)
-    return {state: found[state] for state in ("complete", "pruned", "fail", "infeasible", "interrupted")}
+    counts = Counter("interrupted" if was_interrupted(record) else record.state for record in records)
+    return {state: counts[state] for state in ("complete", "pruned", "fail", "infeasible", "interrupted")}
 
 
 def was_interrupted(record: TrialRecord) -> bool:

@@ -153,9 +153,9 @@ class Teacher(Part):
     model: Annotated[str, Field(min_length=1)]
     """A hub id or a folder for text; a timm name for images."""
     init: Literal["pretrained", "scratch", "random"] = "pretrained"
-    """`scratch` trains from random weights, where none are to be had or none are wanted. `random` keeps random weights and trains nothing
-    (what is said of training and calibration means nothing then): a control, for what a student gains from such a teacher is not
-    knowledge."""
+    """`scratch` trains from random weights, where there are none or none are wanted. `random` keeps random weights and trains nothing
+    (the fields of training and calibration then have no effect): a control, because what a student gains from such a teacher is
+    not knowledge."""
     pooling: Literal["model", "cls", "mean", "auto"] = "model"
     """What the head reads. `model`: whatever the model's own classification head reads (of BERT the first token, through a tanh layer; of
     images always). `cls` and `mean`: the first token, or the mean of all, read by one linear layer. `auto`: what the model's own files
@@ -392,12 +392,12 @@ def migrate(data: Mapping[str, Any], steps: Mapping[int, Migration] = MIGRATIONS
     Raises:
         RecipeError: a newer autodistill wrote it, or there is no way from its version.
     """
-    found = copy.deepcopy(dict(data))
-    while (version := found.get("version", 1)) != newest:
+    migrated = copy.deepcopy(dict(data))
+    while (version := migrated.get("version", 1)) != newest:
         if version not in steps:
             raise RecipeError(f"the recipe is of version {version!r}; this autodistill reads up to version {newest}; upgrade autodistill")
-        found = {**steps[version](found), "version": version + 1}
-    return found
+        migrated = {**steps[version](migrated), "version": version + 1}
+    return migrated
 
 
 def _validate(cls: type[Recipe], file: YamlFile) -> Recipe:

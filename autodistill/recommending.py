@@ -65,7 +65,7 @@ def recommend(dataset: str, *, studies: Sequence[RecordedStudy] | None = None, *
         studies: what to learn from; by default the shipped ones and the user's own.
         {settings}
 
-    A setting that is left out, or None, is at its default. With a space of one's own, no recipe outside it is recommended.
+    A setting that is left out, or None, is at its default. With the user's own space, no recipe outside it is recommended.
 
     Raises:
         UserError: the dataset, the space or the limits cannot work, or nothing fitting is recorded.
@@ -75,7 +75,7 @@ def recommend(dataset: str, *, studies: Sequence[RecordedStudy] | None = None, *
     recommender = Recommender(studies)
     ready = prepare(asked, lambda event: None, fine_tune=False)
     data, space, opened = ready.data, ready.space, ready.opened
-    found = recommender.recommend(
+    recommendation = recommender.recommend(
         dataset_features(data),
         space,
         top=asked.top,
@@ -84,11 +84,21 @@ def recommend(dataset: str, *, studies: Sequence[RecordedStudy] | None = None, *
         inside=asked.space is not None,
         seed=asked.seed,
     )
-    seconds = [training_seconds(item.recipe, opened[item.recipe.teacher]) for item in found.recipes]
+    seconds = [training_seconds(item.recipe, opened[item.recipe.teacher]) for item in recommendation.recipes]
     timing = (
         f"from {TIMED_STEPS} timed steps of each student on this machine, with hard labels alone; the teacher's fine-tuning is not in it"
     )
-    return Advice(data.name, data.task, data.metric, len(data.train), found.recipes, seconds, timing, found.warnings, found.learnt_from)
+    return Advice(
+        data.name,
+        data.task,
+        data.metric,
+        len(data.train),
+        recommendation.recipes,
+        seconds,
+        timing,
+        recommendation.warnings,
+        recommendation.learnt_from,
+    )
 
 
 def training_seconds(recipe: Recipe, opened: Opened, device: str = "auto") -> float:

@@ -234,7 +234,7 @@ class SearchSettings(SpaceSettings):
         return f"there is no study {self.study!r} in {self.folder.parent} to resume; studies there: {', '.join(there) or 'none'}"
 
     def load_recipes(self) -> list[Recipe]:
-        """The recipes of one's own.
+        """The user's own recipes.
 
         Raises:
             RecipeError: one cannot be read.

@@ -43,7 +43,7 @@ class SignatureError(TypeError):
 
 @dataclass(frozen=True)
 class Spec:
-    """What is known of a component without importing it. extension: of the package that has it; None for our own."""
+    """Facts of a component, read without importing it. extension: of the package that has it; None for our own."""
 
     slot: str
     kind: str
@@ -76,8 +76,8 @@ class Spec:
 
     def builders(self) -> dict[str, Callable[..., Any]]:
         """Import the component's module and return what builds those of its inputs that are torch modules, by name."""
-        found: dict[str, Callable[..., Any]] = self.load().modules
-        return found
+        modules: dict[str, Callable[..., Any]] = self.load().modules
+        return modules
 
 
 def read_components(path: Path, module: str, extension: Extension | None = None) -> Iterator[Spec]:

@@ -260,11 +260,11 @@ class Space:
 
     def needing_states(self) -> list[str]:
         """The objectives that its recipes can have and that read more of a teacher than its logits, by name, sorted."""
-        found = set()
+        needing = set()
         for slot in LEARNED:
             kinds = {kind for domain in self.parameters.get(f"{slot}.kind", ()) for kind in domain.values}
-            found |= {f"{slot.removeprefix('objective.')} {kind}" for kind in kinds if _reads_states(slot, kind)}
-        return sorted(found)
+            needing |= {f"{slot.removeprefix('objective.')} {kind}" for kind in kinds if _reads_states(slot, kind)}
+        return sorted(needing)
 
     def teachers(self) -> list[Teacher]:
         """Every teacher that the space can ask for, the default one first where its choices name their default first.
@@ -273,7 +273,7 @@ class Space:
             SpaceError: a teacher's parameter is a range or depends on other parts of the recipe, so they cannot be listed, let alone be
                 trained once; or one of them does not validate.
         """
-        found: list[dict[str, Any]] = [{}]
+        choices: list[dict[str, Any]] = [{}]
         for path, domains in self.parameters.items():
             if not path.startswith(TEACHER):
                 continue
@@ -283,16 +283,16 @@ class Space:
                         f"space {self.name!r}: {path} must be `choice` or `value`, with conditions on the teacher alone: "
                         "every teacher is trained before the trials"
                     )
-            found = [values | chosen for values in found for chosen in _chosen(path, domains, values)]
+            choices = [values | chosen for values in choices for chosen in _chosen(path, domains, values)]
         try:
-            return [Teacher.model_validate({path.removeprefix(TEACHER): value for path, value in values.items()}) for values in found]
+            return [Teacher.model_validate({path.removeprefix(TEACHER): value for path, value in values.items()}) for values in choices]
         except ValidationError as cause:
             problem = cause.errors()[0]
             place = ".".join(["teacher", *map(str, problem["loc"])])
             raise SpaceError(f"space {self.name!r} can make a teacher that does not validate: {place}: {problem['msg']}") from None
 
     def teacher_of(self, model: str) -> Teacher:
-        """The first of the space's teachers of a model; the default one where it has none of it."""
+        """The first of the space's teachers that has this model; the default teacher where none has."""
         return next((teacher for teacher in self.teachers() if teacher.model == model), self.defaults().teacher)
 
     def baselines(self, student: Component | None = None) -> dict[Role, Recipe]:
@@ -359,19 +359,19 @@ def _read(file: YamlFile, task: str) -> Space:
         raise SpaceError(
             f"space {data['name']!r} is for {', '.join(data['tasks'])}, and the dataset is {task}; choose another with --space"
         )
-    found: dict[str, tuple[Domain, ...]] = {}
+    read: dict[str, tuple[Domain, ...]] = {}
     for path, entry in data["parameters"].items():
         entries = entry if isinstance(entry, list) else [entry]
         domains = []
         for index, item in enumerate(entries):
             place: Key = ("parameters", path, index) if isinstance(entry, list) else ("parameters", path)
-            domain = _domain(file, place, path, item, task, found)
+            domain = _domain(file, place, path, item, task, read)
             if domain is not None:
                 domains.append(domain)
-        found[path] = tuple(domains)
-    parameters = {path: domains for path, domains in found.items() if domains}
+        read[path] = tuple(domains)
+    parameters = {path: domains for path, domains in read.items() if domains}
     space = Space(str(data["name"]), task, str(data["about"]), parameters, file.source)
-    space.defaults()  # a space whose defaults are no recipe is told here, not in the middle of a search
+    space.defaults()  # a space whose defaults are no recipe is an error here, not in the middle of a search
     return space
 
 
@@ -453,11 +453,11 @@ def _fits(file: YamlFile, key: Key, path: str, choice: Any, task: str) -> bool:
     slot, _, tag = path.rpartition(".")
     if tag not in ("kind", "family") or choice == "none":
         return True
-    known = specs(slot)
+    components = specs(slot)
     name = str(choice).partition(":")[0]
-    if name not in known:
-        raise SpaceError(f"{file.where(key)}: {path}: {not_allowed('a choice', choice, ['none', *known])}")
-    return task in known[name].tasks
+    if name not in components:
+        raise SpaceError(f"{file.where(key)}: {path}: {not_allowed('a choice', choice, ['none', *components])}")
+    return task in components[name].tasks
 
 
 LEARNED = tuple(f"objective.{slot}" for slot in SLOTS)

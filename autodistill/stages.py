@@ -1,4 +1,4 @@
-"""The stages that a search and a distillation have in common: the teacher and its outputs, found or made, and told of."""
+"""The stages that a search and a distillation have in common: the teacher and its outputs, made or taken from the cache, with events."""
 
 from __future__ import annotations
 
@@ -61,18 +61,18 @@ def train_teacher(data: Dataset, part: Teacher, seed: int, tell: Listen) -> Teac
 
     begins, done = _training_words(part)
     with Stage(tell, "teacher", f"{part.title}: {begins}") as stage:
-        found = trained_teacher(data, part, seed, progress=progress)
+        trained = trained_teacher(data, part, seed, progress=progress)
         ref = TeacherRef(
-            str(found.folder),
-            found.score,
-            probe_score=found.probe_score,
-            linear_score=found.linear_score,
-            temperature=found.temperature,
-            calibration_error=found.calibration_error,
-            calibration_error_before=found.calibration_error_before,
-            member_scores=found.member_scores,
+            str(trained.folder),
+            trained.score,
+            probe_score=trained.probe_score,
+            linear_score=trained.linear_score,
+            temperature=trained.temperature,
+            calibration_error=trained.calibration_error,
+            calibration_error_before=trained.calibration_error_before,
+            member_scores=trained.member_scores,
         )
-        stage.end(describe(f"{part.title} {'found in the cache' if found.reused else done}", data.metric, ref))
+        stage.end(describe(f"{part.title} {'found in the cache' if trained.reused else done}", data.metric, ref))
     if warning := teacher_warning(data.metric, ref, name=short_name(part.title)):
         tell(SearchMessage(warning, "warning"))
     return ref
@@ -110,10 +110,10 @@ def read_teacher_scores(data: Dataset, path: str, tell: Listen) -> TeacherScores
 def match_scores(data: Dataset, part: Teacher, scores: TeacherScores, tell: Listen) -> TeacherRef:
     """Make a file of scores the teacher of a dataset, telling how many rows have some."""
     with Stage(tell, "teacher", "matching the teacher's scores with the rows") as stage:
-        found = scored_teacher(data, part, scores)
-        score = "too few validation rows have scores to judge it" if found.score is None else f"{data.metric} {found.score:.4f}"
-        stage.end(f"a file of scores: {found.coverage}; {score}")
-    return TeacherRef(str(found.folder), found.score)
+        matched = scored_teacher(data, part, scores)
+        score = "too few validation rows have scores to judge it" if matched.score is None else f"{data.metric} {matched.score:.4f}"
+        stage.end(f"a file of scores: {matched.coverage}; {score}")
+    return TeacherRef(str(matched.folder), matched.score)
 
 
 def store_outputs(opened: Opened, part: Teacher, taps: Taps, tell: Listen) -> None:

@@ -1,4 +1,4 @@
-"""A study: the folder that a search leaves behind, as an object to read. What lies in it is said in `study_folder`."""
+"""A study: the folder that a search leaves behind, as an object to read. `study_folder` says what lies in it."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def summary(study: Study, seconds: Mapping[str, float]) -> dict[str, Any]:
     best = ranked[0] if ranked else None
     scores = {record.role: counted_score(record) for record in records if record.role in BASELINES and not was_interrupted(record)}
     recommended = study.folder / "recommended.yaml"
-    found = {
+    facts = {
         "study": study.name,
         "folder": str(study.folder),
         "storage": without_password(study.storage),
@@ -96,4 +96,4 @@ def summary(study: Study, seconds: Mapping[str, float]) -> dict[str, Any]:
         "recommended": str(recommended) if best is not None and recommended.exists() else None,
         "seconds": {stage: round(seconds.get(stage, 0.0), 3) for stage in ("teacher", "outputs", "trials", "total")},
     }
-    return {name: finite(value) for name, value in found.items()}
+    return {name: finite(value) for name, value in facts.items()}

@@ -90,13 +90,13 @@ class Target(ABC):
 
     @property
     @abstractmethod
-    def outputs(self) -> tuple[str, ...]:
+    def output_names(self) -> tuple[str, ...]:
         """The names of a model's outputs."""
 
     @property
     def width(self) -> int:
         """The number of a model's outputs: C of logits (N, C)."""
-        return len(self.outputs)
+        return len(self.output_names)
 
     @property
     @abstractmethod
@@ -159,9 +159,9 @@ class Target(ABC):
         """
         from autodistill.tasks.metrics import SCORES
 
-        known = dict.fromkeys((*self.metrics, self.second_metric))
-        if metric not in known:
-            raise ValueError(f"metric is {metric!r}; allowed for {self.kind}: {', '.join(known)}")
+        allowed = dict.fromkeys((*self.metrics, self.second_metric))
+        if metric not in allowed:
+            raise ValueError(f"metric is {metric!r}; allowed for {self.kind}: {', '.join(allowed)}")
         names = dict.fromkeys((metric, self.second_metric))
         logits = np.asarray(logits, dtype=np.float64)
         if not np.isfinite(logits).all():
@@ -234,7 +234,7 @@ class Classes(Target):
         return cls(tuple(classes or ()))
 
     @property
-    def outputs(self) -> tuple[str, ...]:
+    def output_names(self) -> tuple[str, ...]:
         """One logit for each class."""
         return self.classes
 
@@ -335,7 +335,7 @@ class Scores(Target):
     has_label_smoothing = False
     problem_type = "regression"
     classes = None
-    outputs = ("score",)
+    output_names = ("score",)
     logits_note = "The logit is the score, in the units of the data."
 
     @classmethod

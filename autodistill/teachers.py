@@ -63,7 +63,7 @@ class Teachers(Mapping[Teacher, TeacherRef]):
 
     @property
     def best(self) -> TeacherRef:
-        """The teacher of the highest score; one of which nothing is known where there are none."""
+        """The teacher with the highest score; where there are none, one without any facts."""
         return max(self.values(), key=_standing, default=TeacherRef("", None))
 
     @property

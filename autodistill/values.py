@@ -32,7 +32,7 @@ class Kind:
     """A kind of value.
 
     allowed: completes "it should be". accepts: its type in Python, as it is written in a signature. convert: makes the value of a number
-    or a text, and raises ValueError or TypeError where it cannot be meant. show: the text that `convert` reads back. many: several
+    or a text, and raises ValueError or TypeError where it is invalid. show: the text that `convert` reads back. many: several
     values; `convert` and `show` are of one of them. list_is_one: a list is one of the values, and only a tuple holds several.
     """
 
@@ -47,7 +47,7 @@ class Kind:
         """The value, from Python or from text.
 
         Raises:
-            ValueError: it cannot be meant; says what is allowed.
+            ValueError: it is invalid; says what is allowed.
         """
         if not self.many:
             return self.read_one(value)

@@ -74,8 +74,8 @@ def storing_seconds(world: World, recipe: Recipe) -> float:
 
 def trial_seconds(recipe: Recipe, ref: DatasetRef, teacher: Path) -> float:
     """Training and evaluation of one trial."""
-    given = Assignment(recipe, ref, 0, recipe.training.epochs, str(teacher), device="cpu")
-    stages = run_trial(given, lambda _: None).seconds_by_stage
+    assignment = Assignment(recipe, ref, 0, recipe.training.epochs, str(teacher), device="cpu")
+    stages = run_trial(assignment, lambda _: None).seconds_by_stage
     return stages["training"] + stages["evaluation"]
 
 
@@ -126,11 +126,11 @@ def along_views(sizes: list[int], rows: int) -> Iterator[Cost]:
     storing = 0.0
     for size in sizes:
         view = {"kind": "token_dropout", "strength": 0.1, "copies": size}
-        found = cost(
+        measured = cost(
             "augmentation views", size, world, world.recipe(TEXT_STUDENTS["cnn"], STORED, 32, augmentation=view, training=training)
         )
-        storing += found.storing  # an earlier size's views are found in the store
-        yield replace(found, storing=storing)
+        storing += measured.storing  # an earlier size's views are found in the store
+        yield replace(measured, storing=storing)
 
 
 def along_trials(sizes: list[int], rows: int) -> Iterator[Cost]:
@@ -140,23 +140,23 @@ def along_trials(sizes: list[int], rows: int) -> Iterator[Cost]:
     storing = storing_seconds(world, recipe)
     spawn = multiprocessing.get_context("spawn")
     for size in sizes:
-        given = recipe.canonical_json(), world.opened.dataset.ref, world.opened.folder  # recipes' classes are made at import: no pickle
-        together, told = spawn.Barrier(size), spawn.Queue()
-        workers = [spawn.Process(target=_worker, args=(*given, together, told)) for _ in range(size)]
+        arguments = recipe.canonical_json(), world.opened.dataset.ref, world.opened.folder  # recipes' classes are made at import: no pickle
+        together, results = spawn.Barrier(size), spawn.Queue()
+        workers = [spawn.Process(target=_worker, args=(*arguments, together, results)) for _ in range(size)]
         for worker in workers:
             worker.start()
-        seconds = max(told.get() for _ in workers)
+        seconds = max(results.get() for _ in workers)
         for worker in workers:
             worker.join()
         yield Cost("trials at once", size, seconds, storing, math.ceil(rows / 32))
 
 
-def _worker(recipe: str, ref: DatasetRef, teacher: Path, together: Any, told: Any) -> None:
+def _worker(recipe: str, ref: DatasetRef, teacher: Path, together: Any, results: Any) -> None:
     with cpu_threads(1):
         mine = Recipe.parse(json.loads(recipe))
         trial_seconds(mine, ref, teacher)  # what a process does only once is not counted
         together.wait()
-        told.put(trial_seconds(mine, ref, teacher))
+        results.put(trial_seconds(mine, ref, teacher))
 
 
 AXES: dict[str, Callable[[list[int], int], Iterator[Cost]]] = {
@@ -175,14 +175,14 @@ def slope(sizes: list[int], seconds: list[float]) -> float:
 
 def slopes(costs: list[Cost]) -> dict[str, dict[str, float]]:
     """Of each axis: of the trial, and of storing where it is done for each size."""
-    found = {}
+    steepness = {}
     for axis in AXES:
         mine = [one for one in costs if one.axis == axis]
         sizes = [one.size for one in mine]
-        found[axis] = {"trial": round(slope(sizes, [one.trial for one in mine]), 3)}
+        steepness[axis] = {"trial": round(slope(sizes, [one.trial for one in mine]), 3)}
         if axis in ("training rows", "tokens per text", "augmentation views"):
-            found[axis]["storing"] = round(slope(sizes, [one.storing for one in mine]), 3)
-    return found
+            steepness[axis]["storing"] = round(slope(sizes, [one.storing for one in mine]), 3)
+    return steepness
 
 
 def table(costs: list[Cost], load: list[float]) -> str:
@@ -193,11 +193,11 @@ def table(costs: list[Cost], load: list[float]) -> str:
     text += ["| --- | ---: | ---: | ---: | ---: | ---: | ---: |"]
     steep = slopes(costs)
     for one in costs:
-        found = steep[one.axis]
-        each = f"{one.trial:.2f} | {one.trial / one.steps * 1e3:.1f} | {one.storing:.2f} | {found['trial']:.2f}"
+        steepness = steep[one.axis]
+        each = f"{one.trial:.2f} | {one.trial / one.steps * 1e3:.1f} | {one.storing:.2f} | {steepness['trial']:.2f}"
         text.append(
-            f"| {one.axis} | {one.size:,} | {each} | {found['storing']:.2f} |"
-            if "storing" in found
+            f"| {one.axis} | {one.size:,} | {each} | {steepness['storing']:.2f} |"
+            if "storing" in steepness
             else f"| {one.axis} | {one.size:,} | {each} | |"
         )
     text += ["", "A slope of 1 is linear growth. On axes without a slope of storing, an earlier size has stored the outputs already."]

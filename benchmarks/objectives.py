@@ -81,14 +81,14 @@ class Arm:
 def arms(task: str) -> list[Arm]:
     """The arms of a task type: controls, then every objective that fits it."""
     student = "timm" if task in IMAGE else "cnn"
-    found = controls(task, student)
+    listed = controls(task, student)
     for slot in SLOTS:
         families = {kind: fitting_families(spec, task) or (student,) for kind, spec in specs(f"objective.{slot}", task).items()}
         if "bert" in {family for allowed in families.values() for family in allowed}:
-            found += [*controls(task, "bert"), Arm(soft(task)["prediction"]["kind"], "bert", "prediction", soft(task))]
+            listed += [*controls(task, "bert"), Arm(soft(task)["prediction"]["kind"], "bert", "prediction", soft(task))]
         for kind, allowed in sorted(families.items()):
-            found += [Arm(name, allowed[0], slot, objective) for name, objective in variants(slot, kind)]
-    return found
+            listed += [Arm(name, allowed[0], slot, objective) for name, objective in variants(slot, kind)]
+    return listed
 
 
 def soft(task: str) -> dict[str, Any]:
@@ -98,11 +98,11 @@ def soft(task: str) -> dict[str, Any]:
 
 def controls(task: str, student: str) -> list[Arm]:
     """No KD, label smoothing, and plain distillation from a random teacher."""
-    found = [Arm(NO_KD, student, "controls", {})]
+    listed = [Arm(NO_KD, student, "controls", {})]
     if target_of(task).has_label_smoothing:
-        found.append(Arm(SMOOTHING, student, "controls", {"label_smoothing": 0.1}))
+        listed.append(Arm(SMOOTHING, student, "controls", {"label_smoothing": 0.1}))
     kind = soft(task)["prediction"]["kind"]
-    return [*found, Arm(f"{kind}, {RANDOM_TEACHER}", student, "controls", soft(task), random_teacher=True)]
+    return [*listed, Arm(f"{kind}, {RANDOM_TEACHER}", student, "controls", soft(task), random_teacher=True)]
 
 
 def variants(slot: str, kind: str) -> Iterable[tuple[str, dict[str, Any]]]:
@@ -140,10 +140,10 @@ def recorded(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8").split("\n")
-    found = [json.loads(line) for line in lines[:-1]]
+    records = [json.loads(line) for line in lines[:-1]]
     if lines[-1]:
         path.write_text("".join(f"{line}\n" for line in lines[:-1]), encoding="utf-8")
-    return found
+    return records
 
 
 def run_dataset(name: str, args: argparse.Namespace, path: Path) -> list[str]:
@@ -170,8 +170,8 @@ def run_dataset(name: str, args: argparse.Namespace, path: Path) -> list[str]:
     folders, scores = {}, {}
     for part in {recipe.teacher for _, recipe, _ in wanted}:
         say(f"{dataset.name}: teacher {part.model} ({part.init})")
-        found = finetune_teacher(dataset, part, seed=0, threads=args.threads)
-        folders[part], scores[part] = str(found.folder), found.score
+        trained = finetune_teacher(dataset, part, seed=0, threads=args.threads)
+        folders[part], scores[part] = str(trained.folder), trained.score
     failed = []
     with ProcessPoolExecutor(args.workers, multiprocessing.get_context("spawn")) as pool:
         jobs = {}
@@ -269,20 +269,20 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
     for name, row in facts.items():
         sizes = f"{row['train_rows']:,} training and {row['validation_rows']:,} validation rows, {row['epochs']} epochs"
         parts.append(f"- **{name}**: {row['metric']}, {sizes}, teacher {row['teacher_score']:.4f}")
-    told = [one for by_dataset in table.values() for one in by_dataset.values() if one.gain_in_errors is not None]
-    if told and seeds[0] > 1:
-        better, worse = (sum(sign * (one.gain_in_errors or 0) > 2 for one in told) for sign in (1, -1))
+    compared = [one for by_dataset in table.values() for one in by_dataset.values() if one.gain_in_errors is not None]
+    if compared and seeds[0] > 1:
+        better, worse = (sum(sign * (one.gain_in_errors or 0) > 2 for one in compared) for sign in (1, -1))
         parts.append(
-            f"\nOf {len(told)} comparisons with no KD, {better} are better and {worse} worse by more than two standard errors; with "
+            f"\nOf {len(compared)} comparisons with no KD, {better} are better and {worse} worse by more than two standard errors; with "
             f"{seeds[0]} seeds, {chance(seeds[0]):.0%} would be beyond them, one way or the other, if nothing made any difference."
         )
     for student in dict.fromkeys(key[0] for key in table):
         parts.append(f"\n## {STUDENTS[student][0]['family']}\n")
-        shown = [name for name in datasets if any(key[0] == student and name in found for key, found in table.items())]
+        shown = [name for name in datasets if any(key[0] == student and name in cells_of for key, cells_of in table.items())]
         parts += [f"| slot | objective | {' | '.join(shown)} |", "|---|---|" + "---|" * len(shown)]
-        for key, found in table.items():
+        for key, cells_of in table.items():
             if key[0] == student:
-                parts.append(f"| {key[1]} | {key[2]} | {' | '.join(text_of(found.get(name)) for name in shown)} |")
+                parts.append(f"| {key[1]} | {key[2]} | {' | '.join(text_of(cells_of.get(name)) for name in shown)} |")
     return "\n".join(parts) + "\n"
 
 
@@ -329,12 +329,12 @@ def main(words: Sequence[str] | None = None) -> int:
     if args.render:
         (HERE / "docs" / "objectives_table.md").write_text(page(rows), encoding="utf-8")
     if args.json:
-        said = [
+        listed = [
             {"student": key[0], "slot": key[1], "arm": key[2], "dataset": dataset, **vars(one)}
-            for key, found in cells(rows).items()
-            for dataset, one in found.items()
+            for key, by_dataset in cells(rows).items()
+            for dataset, one in by_dataset.items()
         ]
-        print(json.dumps({"cells": said, "failed": failed}, indent=2, allow_nan=False))
+        print(json.dumps({"cells": listed, "failed": failed}, indent=2, allow_nan=False))
     elif not args.render:
         print(page(rows))
     return RunError.exit_code if failed else 0

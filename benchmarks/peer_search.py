@@ -52,11 +52,11 @@ def accuracy(model: nn.Module, rows: Rows, pad: int, length: int | None) -> floa
 def tokenise(asked: dict[str, Any]) -> tuple[Rows, Rows, int, int]:
     """The training and validation rows as token numbers; the padding token; the number of tokens."""
     tokenizer = AutoTokenizer.from_pretrained(asked["model"])
-    found = []
+    splits = []
     for split in ("train", "validation"):
         encoded = tokenizer(asked[split]["texts"], truncation=True, max_length=asked["max_length"])["input_ids"]
-        found.append(list(zip(encoded, asked[split]["labels"], strict=True)))
-    return found[0], found[1], tokenizer.pad_token_id, len(tokenizer)
+        splits.append(list(zip(encoded, asked[split]["labels"], strict=True)))
+    return splits[0], splits[1], tokenizer.pad_token_id, len(tokenizer)
 
 
 def train_teacher(asked: dict[str, Any], train: Rows, pad: int) -> None:
@@ -102,11 +102,11 @@ def train_student(config: dict[str, Any], asked: dict[str, Any], data: tuple[Row
         student.train()
         for ids, mask, labels in batches(train, asked["batch_size"], pad, length, shuffle=True):
             with torch.inference_mode():
-                said = teacher(input_ids=ids, attention_mask=mask, output_hidden_states=True)
+                teacher_outputs = teacher(input_ids=ids, attention_mask=mask, output_hidden_states=True)
             made = student(input_ids=ids, attention_mask=mask, output_hidden_states=True)
             soft = F.log_softmax(made.logits / temperature, -1)
-            kl = F.kl_div(soft, F.softmax(said.logits.clone() / temperature, -1), reduction="batchmean") * temperature**2
-            hidden = F.mse_loss(projection(made.hidden_states[-1][:, 0]), said.hidden_states[-1][:, 0].clone())
+            kl = F.kl_div(soft, F.softmax(teacher_outputs.logits.clone() / temperature, -1), reduction="batchmean") * temperature**2
+            hidden = F.mse_loss(projection(made.hidden_states[-1][:, 0]), teacher_outputs.hidden_states[-1][:, 0].clone())
             hard = F.cross_entropy(made.logits, labels)
             loss = config["hard_label_weight"] * hard + 0.8 * kl + config["hidden_weight"] * hidden
             optimizer.zero_grad()

@@ -61,15 +61,15 @@ def listed(data: Dataset, space: Space, opened: Opened, top: int) -> Lists:
     studies = [study for study in shipped() if study.group != group]
     target = NewDataset(space.task, pd.Series(dataset_features(data), dtype=float))
     feasible = Feasibilities(Limits(PARAMS, None), {space.defaults().teacher: opened})
-    found: Lists = {}
+    lists: Lists = {}
     with threadpool_limits(1, user_api="openmp"):
         for method in METHODS:
             chosen = Recommender(studies, method=method).choose(target, space, top=top, feasible=feasible)
-            found[method] = [recipe for recipe, _ in chosen]
+            lists[method] = [recipe for recipe, _ in chosen]
     base = space.defaults()
-    found["defaults"] = list(default_recipes(base).values())
-    found[CONTROL] = [space.baselines()["no_kd"]]
-    return found
+    lists["defaults"] = list(default_recipes(base).values())
+    lists[CONTROL] = [space.baselines()["no_kd"]]
+    return lists
 
 
 def train(dataset: str, top: int, kept: dict[str, dict[str, float]], keep: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
@@ -125,16 +125,16 @@ def report(summaries: list[dict[str, Any]]) -> dict[str, Any]:
     return {"method": SHIPPED, "datasets": len(summaries), "share_of_best": means, "by_dataset": summaries}
 
 
-def show(said: dict[str, Any]) -> None:
+def show(summary: dict[str, Any]) -> None:
     """The tables for people."""
     console = Console(width=None if sys.stdout.isatty() else 140)
     grid = Grid("recommends", *(f"best of the first {k}" for k in DEPTHS), title="as a share of the best that anybody recommended")
-    for name, by_depth in said["share_of_best"].items():
+    for name, by_depth in summary["share_of_best"].items():
         grid.add_row(name + (" *" if name == SHIPPED else ""), *(f"{by_depth[str(k)]:.3f}" for k in DEPTHS))
     console.print(grid)
-    names = list(said["share_of_best"])
+    names = list(summary["share_of_best"])
     grid = Grid("dataset", "teacher", *names, title="score of the first recipe; in brackets the best of all it recommends")
-    for item in said["by_dataset"]:
+    for item in summary["by_dataset"]:
         scores = [item["scores"][name] for name in names]
         grid.add_row(item["dataset"], f"{item['teacher']:.3f}", *(f"{each[0]:.3f} ({max(each):.3f})" for each in scores))
     console.print(grid)
@@ -169,11 +169,11 @@ def main() -> int:
         return error.exit_code
     if not summaries:
         parser.error(f"nothing is kept in {args.kept}; name datasets")
-    said = report(list(summaries.values()))
+    summary = report(list(summaries.values()))
     if args.json:
-        print(json.dumps(said, indent=2, allow_nan=False))
+        print(json.dumps(summary, indent=2, allow_nan=False))
     else:
-        show(said)
+        show(summary)
     return 0
 
 

@@ -61,9 +61,9 @@ def own_best_again(studies: Sequence[RecordedStudy]) -> float | None:
     return statistics.fmean(places) if places else None
 
 
-def report(table: Table, found: Evaluation, again: float | None, seconds: float, notes: list[str]) -> dict:
+def report(table: Table, evaluation: Evaluation, again: float | None, seconds: float, notes: list[str]) -> dict:
     """What --json prints."""
-    means = {name: found.mean(name) for name in found.methods}
+    means = {name: evaluation.mean(name) for name in evaluation.methods}
     best = means[SHIPPED]
 
     def regret(name: str) -> dict:
@@ -71,7 +71,7 @@ def report(table: Table, found: Evaluation, again: float | None, seconds: float,
 
     return {
         "method": SHIPPED,
-        "winner": found.winner(),
+        "winner": evaluation.winner(),
         "datasets": len(table.names),
         "groups": len(table.groups),
         "recipes": len(table),
@@ -85,41 +85,43 @@ def report(table: Table, found: Evaluation, again: float | None, seconds: float,
         "coverage_80": best["coverage_80"],
         "spearman": best["spearman"],
         "methods": means,
-        "by_dataset": {name: {item.method: vars(item) for item in found.outcomes if item.dataset == name} for name in table.names},
+        "by_dataset": {name: {item.method: vars(item) for item in evaluation.outcomes if item.dataset == name} for name in table.names},
         "seconds": round(seconds, 1),
         "notes": notes,
     }
 
 
-def show(said: dict, found: Evaluation) -> None:
+def show(summary: dict, evaluation: Evaluation) -> None:
     """The tables for people: all methods, then the shipped one by dataset."""
     console = Console(width=None if sys.stdout.isatty() else 140)
     grid = Grid(
         "method", "regret@1", "@3", "@5", "in retention@1", "top-1 percentile", "worst", "Spearman", "80% interval holds", "its width"
     )
-    for name, mean in said["methods"].items():
+    for name, mean in summary["methods"].items():
         regrets = [number(mean["regret"][str(k)]) for k in DEPTHS]
         places = [number(mean["top1_percentile"][key], 1) for key in ("mean", "worst")]
         rest = [number(mean["spearman"], 3), number(mean["coverage_80"], 3), number(mean["interval_width"], 3)]
         grid.add_row(name + (" *" if name == SHIPPED else ""), *regrets, number(mean["retention_regret"]["1"]), *places, *rest)
-    console.print(f"{said['recipes']} recipes on {said['datasets']} datasets in {said['groups']} groups, one group held out at a time")
+    console.print(
+        f"{summary['recipes']} recipes on {summary['datasets']} datasets in {summary['groups']} groups, one group held out at a time"
+    )
     console.print(grid)
     grid = Grid("dataset", "regret@1", "@5", "percentile", "80% interval holds", "defaults' regret@1", "random's")
-    for name, by_method in said["by_dataset"].items():
+    for name, by_method in summary["by_dataset"].items():
         own = by_method[SHIPPED]
         others = [number(by_method[item]["regret"][1]) if item in by_method else "–" for item in ("defaults", "random")]
         grid.add_row(
             name, number(own["regret"][1]), number(own["regret"][5]), number(own["percentile"], 1), number(own["covered"], 3), *others
         )
     console.print(grid)
-    if said["own_best_again_percentile"] is not None:
-        console.print(f"a dataset's own best five recipes, with other seeds: percentile {said['own_best_again_percentile']:.1f}")
-    for note in said["notes"]:
+    if summary["own_best_again_percentile"] is not None:
+        console.print(f"a dataset's own best five recipes, with other seeds: percentile {summary['own_best_again_percentile']:.1f}")
+    for note in summary["notes"]:
         console.print(note)
-    if said["winner"] == SHIPPED:
-        console.print(f"* ships, and has the smallest regret@1 of those that learn. {said['seconds']} s")
+    if summary["winner"] == SHIPPED:
+        console.print(f"* ships, and has the smallest regret@1 of those that learn. {summary['seconds']} s")
     else:
-        console.print(f"* ships, but {said['winner']} has the smallest regret@1 here. {said['seconds']} s")
+        console.print(f"* ships, but {summary['winner']} has the smallest regret@1 here. {summary['seconds']} s")
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -143,19 +145,19 @@ def main() -> int:
             studies = shipped()
             table, by_dataset = from_library(studies)
             again = own_best_again(studies)
-            found = evaluate(table, by_dataset.__getitem__, jobs=args.jobs)
+            evaluation = evaluate(table, by_dataset.__getitem__, jobs=args.jobs)
         else:
             foreign = read_foreign(args.table, args.mapping)
             table, notes, defaults = foreign.table, foreign.notes, foreign.defaults
-            found = evaluate(table, None if defaults is None else lambda name: defaults, jobs=args.jobs)
+            evaluation = evaluate(table, None if defaults is None else lambda name: defaults, jobs=args.jobs)
     except AutodistillError as error:
         print(f"recommender: {error}", file=sys.stderr)
         return error.exit_code
-    said = report(table, found, again, time.monotonic() - began, notes)
+    summary = report(table, evaluation, again, time.monotonic() - began, notes)
     if args.json:
-        print(json.dumps(said, indent=2, allow_nan=False))
+        print(json.dumps(summary, indent=2, allow_nan=False))
     else:
-        show(said, found)
+        show(summary, evaluation)
     return 0
 
 

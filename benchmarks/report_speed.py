@@ -1,6 +1,6 @@
 """How long the report of a large study takes and how large it is; and what a dashboard that is open costs the search.
 
-    python benchmarks/report_speed.py [--trials 2000] [--told 300] [--json]
+    python benchmarks/report_speed.py [--trials 2000] [--watched 300] [--json]
 
 The report is of generated trials (real recipes from the shipped space, scores by a formula: tests/generated.py). For the dashboard, trials
 are told to a SQLite study as fast as it takes them, eight epochs each, with nothing beside, and with `autodistill dashboard` open and a
@@ -73,15 +73,15 @@ def load(number: int) -> dict[str, float]:
     alone, watched = [], []
     records = generate(number)
     for turn in range(ROUNDS):
-        for name, found in (("alone", alone), ("watched", watched)):
+        for name, times in (("alone", alone), ("watched", watched)):
             with tempfile.TemporaryDirectory() as folder:
                 study = make_study(Path(folder), records[:1], f"{name}-{turn}")
                 optuna.create_study(study_name=study.name, storage=open_storage(study.storage), direction="maximize")
                 if name == "alone":
-                    found.append(tell(study, records, number))
+                    times.append(tell(study, records, number))
                     continue
                 with _dashboard(study):
-                    found.append(tell(study, records, number))
+                    times.append(tell(study, records, number))
     return {
         "told": number,
         "ms_per_trial_alone": statistics.median(alone),
@@ -117,14 +117,14 @@ class _dashboard:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=2000)
-    parser.add_argument("--told", type=int, default=300)
+    parser.add_argument("--watched", type=int, default=300)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    found = {"report": report(args.trials), "dashboard": load(args.told)}
+    measured = {"report": report(args.trials), "dashboard": load(args.watched)}
     if args.json:
-        print(json.dumps(found, indent=2))
+        print(json.dumps(measured, indent=2))
         return
-    page, driver = found["report"], found["dashboard"]
+    page, driver = measured["report"], measured["dashboard"]
     print(f"report of {args.trials} trials: {page['seconds']:.1f} s, {page['megabytes']:.1f} MB (limits: 10 s, 8 MB)")
     print(
         f"driver's time a trial: {driver['ms_per_trial_alone']:.1f} ms alone, "

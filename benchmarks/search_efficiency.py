@@ -59,7 +59,7 @@ class Reached:
     way: str
     trials: int
     seconds: float
-    found: bool
+    success: bool
 
 
 class Replay:
@@ -132,48 +132,48 @@ def replay(study: RecordedStudy, studies: list[RecordedStudy], seeds: int) -> tu
     """Search a study again in every way with every seed. Returns also how true its objective is."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     again = Replay(study, studies)
-    first, found = again.recommender.first_recipes(again.target, again.space, WARM), []
+    first, searches = again.recommender.first_recipes(again.target, again.space, WARM), []
     for seed in range(seeds):
         rng = random.Random(f"{study.name} {seed} goal")
         curves, _ = again.blackbox.run([again.space.sample(rng) for _ in range(RANDOM)])
         for way in WAYS:
-            found.append(again.search(way, seed, float(curves.max()), first if way.startswith("warm") else []))
-    return found, again.blackbox.fidelity
+            searches.append(again.search(way, seed, float(curves.max()), first if way.startswith("warm") else []))
+    return searches, again.blackbox.fidelity
 
 
-def report(found: list[Reached], fidelity: dict[str, float], seconds: float) -> dict:
+def report(searches: list[Reached], fidelity: dict[str, float], seconds: float) -> dict:
     def median(way: str, what: str, study: str | None = None) -> float:
-        return statistics.median(getattr(item, what) for item in found if item.way == way and study in (None, item.study))
+        return statistics.median(getattr(item, what) for item in searches if item.way == way and study in (None, item.study))
 
     main = [way for way in WAYS if way != "warm_prior"]
     return {
         "trials_to_best_of_64_random": {way: median(way, "trials") for way in main},
         "training_seconds_to_best_of_64_random": {way: median(way, "seconds") for way in main},
         "warm_prior": {"trials": median("warm_prior", "trials"), "training_seconds": median("warm_prior", "seconds")},
-        "reached": {way: statistics.fmean(item.found for item in found if item.way == way) for way in WAYS},
+        "reached": {way: statistics.fmean(item.success for item in searches if item.way == way) for way in WAYS},
         "by_dataset": {name: {way: median(way, "trials", name) for way in WAYS} for name in fidelity},
         "objective_fidelity": fidelity,
         "datasets": len(fidelity),
-        "seeds": len({item.seed for item in found}),
+        "seeds": len({item.seed for item in searches}),
         "longest": LONGEST,
         "seconds": round(seconds, 1),
     }
 
 
-def show(said: dict) -> None:
+def show(summary: dict) -> None:
     console = Console(width=None if sys.stdout.isatty() else 140)
     grid = Grid("way", "trials", "seconds of training", "reached it")
-    trials = said["trials_to_best_of_64_random"] | {"warm_prior": said["warm_prior"]["trials"]}
-    seconds = said["training_seconds_to_best_of_64_random"] | {"warm_prior": said["warm_prior"]["training_seconds"]}
+    trials = summary["trials_to_best_of_64_random"] | {"warm_prior": summary["warm_prior"]["trials"]}
+    seconds = summary["training_seconds_to_best_of_64_random"] | {"warm_prior": summary["warm_prior"]["training_seconds"]}
     for way in WAYS:
-        grid.add_row(way, f"{trials[way]:g}", f"{seconds[way]:.0f}", f"{said['reached'][way]:.0%}")
-    console.print(f"To the best of {RANDOM} random recipes: medians over {said['datasets']} datasets × {said['seeds']} seeds")
+        grid.add_row(way, f"{trials[way]:g}", f"{seconds[way]:.0f}", f"{summary['reached'][way]:.0%}")
+    console.print(f"To the best of {RANDOM} random recipes: medians over {summary['datasets']} datasets × {summary['seeds']} seeds")
     console.print(grid)
     grid = Grid("dataset", *WAYS, "objective's fidelity")
-    for name, by_way in said["by_dataset"].items():
-        grid.add_row(name, *(f"{number:g}" for number in by_way.values()), f"{said['objective_fidelity'][name]:.2f}")
+    for name, by_way in summary["by_dataset"].items():
+        grid.add_row(name, *(f"{number:g}" for number in by_way.values()), f"{summary['objective_fidelity'][name]:.2f}")
     console.print(grid)
-    console.print(f"{said['seconds']} s")
+    console.print(f"{summary['seconds']} s")
 
 
 def main() -> int:
@@ -195,13 +195,13 @@ def main() -> int:
     except AutodistillError as error:
         print(f"search_efficiency: {error}", file=sys.stderr)
         return error.exit_code
-    found = [item for reached, _ in done for item in reached]
+    searches = [item for reached, _ in done for item in reached]
     fidelity = {study.name: value for study, (_, value) in zip(chosen, done, strict=True)}
-    said = report(found, fidelity, time.monotonic() - began)
+    summary = report(searches, fidelity, time.monotonic() - began)
     if args.json:
-        print(json.dumps(said, indent=2, allow_nan=False))
+        print(json.dumps(summary, indent=2, allow_nan=False))
     else:
-        show(said)
+        show(summary)
     return 0
 
 

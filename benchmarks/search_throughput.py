@@ -165,7 +165,7 @@ def peer_settings(asked: dict[str, Any], plain: bool) -> dict[str, Any]:
         **{name: asked[name] for name in ("trials", "epochs", "batch_size", "workers")},
         **rows,
         "model": str(source_folder(MODEL)),
-        "classes": data.outputs,
+        "classes": data.num_outputs,
         "max_length": 128,
         "teacher": TEACHER,
         "student": STUDENT,
@@ -193,7 +193,7 @@ def command(arguments: list[str]) -> float:
 
 def compare(asked: dict[str, Any], plain: bool) -> dict[str, Any]:
     """Run both and hold them against each other."""
-    found = {}
+    answers = {}
     with tempfile.TemporaryDirectory() as folder:
         for side in ("ours", "peer"):
             place = Path(folder) / side
@@ -211,8 +211,8 @@ def compare(asked: dict[str, Any], plain: bool) -> dict[str, Any]:
                 [str(HERE / "search_throughput.py"), "--ours", str(path)] if side == "ours" else [str(HERE / "peer_search.py"), str(path)]
             )
             seconds = command(script)
-            found[side] = json.loads(path.read_text(encoding="utf-8"))["answer"] | {"seconds": seconds}
-    ours, peer = found["ours"], found["peer"]
+            answers[side] = json.loads(path.read_text(encoding="utf-8"))["answer"] | {"seconds": seconds}
+    ours, peer = answers["ours"], answers["peer"]
 
     def per_hour(side: dict[str, Any], with_teacher: bool, what: str = "trials") -> float:
         return 3600 * side[what] / (side["seconds"] - (0.0 if with_teacher else side["teacher_seconds"]))
@@ -250,7 +250,7 @@ def main() -> None:
         asked.ours.write_text(json.dumps({"answer": run_ours(settings)}), encoding="utf-8")
         return
     sizes = (600, 3, 4) if asked.quick else (4000, 6, 24)
-    rows, epochs, trials = (given or size for given, size in zip((asked.rows, asked.epochs, asked.trials), sizes, strict=True))
+    rows, epochs, trials = (chosen or size for chosen, size in zip((asked.rows, asked.epochs, asked.trials), sizes, strict=True))
     settings = {
         "dataset": asked.dataset,
         "rows": rows,

@@ -41,7 +41,7 @@ def _measure(device: torch.device, threads: int, quick: bool) -> dict[str, Any]:
     few = open_world("text", WRITTEN[quick], world.dataset)
     pooled = space_taps(Space.load("text", world.opened.dataset.task))
     outputs = _written(few, pooled, device, threads)
-    shape = outputs["found"].shape
+    shape = outputs["stored"].shape
     every = pooled | Taps(tokens=tuple(range(len(shape.states))), attention=tuple(range(len(shape.attention))))
     plans = {}
     for name, taps in {
@@ -65,7 +65,7 @@ def _measure(device: torch.device, threads: int, quick: bool) -> dict[str, Any]:
         "budget_gigabytes": store_budget() / 1e9,
         "plans": plans,
         "writing": {"pooled": outputs["speed"], "pooled and one layer's attention": attention["speed"]},
-        "reading": _reading(others, attention["found"], device, threads, quick),
+        "reading": _reading(others, attention["stored"], device, threads, quick),
     }
 
 
@@ -74,7 +74,7 @@ def _written(world: World, taps: Taps, device: torch.device, threads: int) -> di
     opened = world.opened
 
     began = time.perf_counter()
-    found = ensure_outputs(opened.dataset, "train", opened.train, opened.folder, taps=taps, device=str(device), threads=threads)
+    outputs = ensure_outputs(opened.dataset, "train", opened.train, opened.folder, taps=taps, device=str(device), threads=threads)
     writing = time.perf_counter() - began
     began = time.perf_counter()
     teacher = load_teacher(opened.folder)[0].to(device)
@@ -90,16 +90,16 @@ def _written(world: World, taps: Taps, device: torch.device, threads: int) -> di
         "teacher_alone": round(rows / forward),
         "over_teacher_alone": round(writing / forward, 3),
     }
-    return {"found": found, "speed": speed}
+    return {"stored": outputs, "speed": speed}
 
 
-def _reading(world: World, found: TeacherOutputs, device: torch.device, threads: int, quick: bool) -> dict[str, float]:
+def _reading(world: World, outputs: TeacherOutputs, device: torch.device, threads: int, quick: bool) -> dict[str, float]:
     """Milliseconds a batch of reading stored outputs, from a cold and from a warm page cache, against the student's step."""
     opened = world.opened
     assert isinstance(opened.train, EncodedText)
     batches = training_batches(opened.train.lengths, len(opened.train), 32, torch.Generator().manual_seed(0))
-    cold = TeacherOutputs(found.folder, found.teacher, found.inputs, found.shape, found.plan, found.device)
-    for file in found.folder.glob("*.safetensors"):
+    cold = TeacherOutputs(outputs.folder, outputs.teacher, outputs.inputs, outputs.shape, outputs.plan, outputs.device)
+    for file in outputs.folder.glob("*.safetensors"):
         handle = os.open(file, os.O_RDONLY)
         os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
         os.close(handle)
@@ -122,14 +122,14 @@ def _reading(world: World, found: TeacherOutputs, device: torch.device, threads:
     return times | {"step_ms": round((time.perf_counter() - began) / len(steps) * 1e3, 3)}
 
 
-def storage_lines(found: dict[str, Any]) -> list[str]:
+def storage_lines(measured: dict[str, Any]) -> list[str]:
     """For people."""
-    out = [f"\nstored teacher outputs: {found['dataset']}, {found['rows']:,} rows of {found['tokens_per_row']} tokens on average"]
-    for name, plan in found["plans"].items():
+    out = [f"\nstored teacher outputs: {measured['dataset']}, {measured['rows']:,} rows of {measured['tokens_per_row']} tokens on average"]
+    for name, plan in measured["plans"].items():
         left = f"; left live: {', '.join(plan['live'])}" if plan["live"] else ""
-        out.append(f"  {name}: {plan['bytes_per_row']:,} bytes a row, {plan['gigabytes']} GB of {found['budget_gigabytes']:g} GB{left}")
-    for name, speed in found["writing"].items():
+        out.append(f"  {name}: {plan['bytes_per_row']:,} bytes a row, {plan['gigabytes']} GB of {measured['budget_gigabytes']:g} GB{left}")
+    for name, speed in measured["writing"].items():
         out.append(f"  writing {name}: {speed['rows_per_second']:,} rows/s, the teacher alone {speed['teacher_alone']:,} rows/s")
-    read = found["reading"]
+    read = measured["reading"]
     out.append(f"  reading a batch of 32: {read['cold_ms']} ms cold, {read['warm_ms']} ms warm; the student's step {read['step_ms']} ms")
     return out

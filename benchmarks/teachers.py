@@ -63,11 +63,11 @@ def teacher_of(arm: str, dataset: Dataset, model: str) -> Teacher:
     if arm == "was":
         own = {"model": MINILM if model == DEFAULT else model} if dataset.modality.texts else {}
         return Teacher(**WAS[modality] | own)
-    found = Space.load(modality, dataset.task).defaults().teacher
+    teacher = Space.load(modality, dataset.task).defaults().teacher
     changes: dict[str, Any] = {} if model == DEFAULT else {"model": model}
     if arm == "probe":
         changes["max_steps"] = 0
-    return found.model_copy(update=changes)
+    return teacher.model_copy(update=changes)
 
 
 def cell(arm: str, dataset: Dataset, model: str, seed: int) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def cell(arm: str, dataset: Dataset, model: str, seed: int) -> dict[str, Any]:
         facts = {"cpu_seconds": time.process_time() - began, "seconds": time.perf_counter() - clock}
         facts |= {name: value for name, value in dataclasses.asdict(made).items() if name not in ("folder", "reused", "seconds")}
         network, tokenizer = load_teacher(made.folder)
-        logits = all_logits(network, encode(dataset, test, tokenizer, teacher), dataset.outputs, torch.device("cpu")).numpy()
+        logits = all_logits(network, encode(dataset, test, tokenizer, teacher), dataset.num_outputs, torch.device("cpu")).numpy()
         if made.calibration_error is not None:
             facts["test_calibration_error_before"] = calibration_error(logits * made.temperature, test.labels)
             facts["test_calibration_error"] = calibration_error(logits, test.labels)
@@ -141,16 +141,16 @@ def summary(cells: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for item in cells:
         groups.setdefault((item["set"], item["model"], item["arm"]), []).append(item)
-    found = []
+    lines = []
     for (name, model, arm), items in groups.items():
         line: dict[str, Any] = {"set": name, "model": model, "arm": arm, "metric": items[0]["metric"], "seeds": len(items)}
         for part in names:
             values = [item[part] for item in items if item.get(part) is not None]
             line[part] = statistics.mean(values) if values else None
         line["spread"] = statistics.stdev(item["test"] for item in items) if len(items) > 1 else None
-        found.append(line)
+        lines.append(line)
     order = list(SETS)
-    return sorted(found, key=lambda line: (line["model"], order.index(line["set"]), ARMS.index(line["arm"])))
+    return sorted(lines, key=lambda line: (line["model"], order.index(line["set"]), ARMS.index(line["arm"])))
 
 
 def table(cells: Sequence[dict[str, Any]]) -> str:

@@ -96,7 +96,7 @@ class Bench:
         assert self.opened is not None
         read = self.opened if recipe is None else read_by_student(self.opened, recipe)
         inputs = self.data.modality.encode(self.test, self.part, read.tokenizer)
-        logits = all_logits(model, inputs, self.data.outputs, torch.device("cpu"))
+        logits = all_logits(model, inputs, self.data.num_outputs, torch.device("cpu"))
         return self.data.target.evaluate(self.data.metric, logits.numpy(), self.test.labels)[self.data.metric]
 
     def train(self, arm: str, recipe: Recipe, seed: int) -> None:

@@ -207,11 +207,11 @@ class TorchDistill(Others):
         return loss.detach()
 
     def _next(self) -> Any:
-        found = next(self.batches, None)
-        if found is None:
+        batch = next(self.batches, None)
+        if batch is None:
             self.batches = iter(self.box.train_data_loader)
-            found = next(self.batches)
-        return found
+            batch = next(self.batches)
+        return batch
 
 
 class TorchDistillSameBatches(TorchDistill):
@@ -255,9 +255,9 @@ class TextBrewer(Others):
         """As in TextBrewer's train_with_num_steps, without its log and progress bar."""
         batch, labels = self.batch(rows)
         assert isinstance(batch, TextBatch)
-        given = {"input_ids": batch.ids, "attention_mask": batch.mask.long(), "token_type_ids": batch.segments, "labels": labels}
+        inputs = {"input_ids": batch.ids, "attention_mask": batch.mask.long(), "token_type_ids": batch.segments, "labels": labels}
         with self.precision():
-            loss, _ = self.distiller.train_on_batch(given, {"output_hidden_states": True})
+            loss, _ = self.distiller.train_on_batch(inputs, {"output_hidden_states": True})
         loss.backward()
         nn.utils.clip_grad_norm_(self.student.parameters(), GRADIENT_NORM)
         self.adamw.step()

@@ -75,20 +75,20 @@ def peak_memory(name: str, world: World, student: dict[str, Any], device: torch.
         _two_steps(name, world, student, device, threads)
         return (torch.cuda.max_memory_allocated(device) - before) / 1e6
     fork = multiprocessing.get_context("fork")
-    told = fork.Queue()
-    child = fork.Process(target=_peak, args=(told, name, world, student, device, threads))
+    answer = fork.Queue()
+    child = fork.Process(target=_peak, args=(answer, name, world, student, device, threads))
     child.start()
     child.join()
     if child.exitcode:
         raise RuntimeError(f"the memory of {name} could not be measured: its process ended with {child.exitcode}")
-    return float(told.get())
+    return float(answer.get())
 
 
-def _peak(told: Any, *arm: Any) -> None:
+def _peak(answer: Any, *arm: Any) -> None:
     forget_peak()
     before = resident_bytes()
     _two_steps(*arm)
-    told.put((resident_bytes("VmHWM") - before) / 1e6)
+    answer.put((resident_bytes("VmHWM") - before) / 1e6)
 
 
 def _two_steps(name: str, world: World, student: dict[str, Any], device: torch.device, threads: int) -> None:
@@ -140,11 +140,11 @@ def measure(
                 clock[name][-1].append((time.perf_counter() - began[0]) * 1e3)
                 worked[name][-1].append((time.process_time() - began[1]) * 1e3)
     gc.unfreeze()
-    known = {ratio: pair for ratio, pair in RATIOS.items() if set(pair) <= set(arms)}
+    ratios = {ratio: pair for ratio, pair in RATIOS.items() if set(pair) <= set(arms)}
     return {
-        "step_ms": {name: _spread([statistics.fmean(values) for values in found]) for name, found in clock.items()},
-        "ratios": {ratio: _ratio(clock, *pair) for ratio, pair in known.items()},
-        "cpu_time_ratios": {ratio: _ratio(worked, *pair) for ratio, pair in known.items()},
+        "step_ms": {name: _spread([statistics.fmean(values) for values in by_round]) for name, by_round in clock.items()},
+        "ratios": {ratio: _ratio(clock, *pair) for ratio, pair in ratios.items()},
+        "cpu_time_ratios": {ratio: _ratio(worked, *pair) for ratio, pair in ratios.items()},
     }
 
 
@@ -161,7 +161,7 @@ def _ratio(times: dict[str, list[list[float]]], above: str, below: str) -> dict[
 
 def run(device: torch.device, threads: int, quick: bool, asked: int | None) -> dict[str, Any]:
     """Both modalities on a device. asked: the number of rounds, None for the usual one."""
-    found: dict[str, Any] = {}
+    by_modality: dict[str, Any] = {}
     for modality, (rows, usual, steps) in (QUICK if quick else FULL).items():
         world, rounds = open_world(modality, rows), asked or usual
         students = dict(list(STUDENTS[modality].items())[: 1 if quick else None])
@@ -174,21 +174,27 @@ def run(device: torch.device, threads: int, quick: bool, asked: int | None) -> d
         results = {name: measure(world, student, device, threads, rounds, steps, quick) for name, student in students.items()}
         for name, peaks in memory.items():
             results[name]["memory_mb"] = {arm: round(value, 1) for arm, value in peaks.items()}
-        found[modality] = {"dataset": world.dataset, "teacher": TEACHERS[modality]["model"], "rows": rows, "rounds": rounds, "steps": steps}
-        found[modality] |= {"students": results}
-    return found
+        by_modality[modality] = {
+            "dataset": world.dataset,
+            "teacher": TEACHERS[modality]["model"],
+            "rows": rows,
+            "rounds": rounds,
+            "steps": steps,
+        }
+        by_modality[modality] |= {"students": results}
+    return by_modality
 
 
-def headline(found: dict[str, Any]) -> dict[str, dict[str, float]]:
+def headline(by_modality: dict[str, Any]) -> dict[str, dict[str, float]]:
     """Each ratio of each modality's first student."""
-    first = {modality: next(iter(part["students"].values()))["ratios"] for modality, part in found.items()}
+    first = {modality: next(iter(part["students"].values()))["ratios"] for modality, part in by_modality.items()}
     return {name: {part: ratios[name]["median"] for part, ratios in first.items() if name in ratios} for name in RATIOS}
 
 
-def lines(device: str, found: dict[str, Any]) -> list[str]:
+def lines(device: str, by_modality: dict[str, Any]) -> list[str]:
     """The table for people."""
     out = []
-    for modality, part in found.items():
+    for modality, part in by_modality.items():
         head = f"{device}, {modality}: {part['dataset']}, teacher {part['teacher']} (untrained weights)"
         out.append(f"\n{head}, {part['rounds']} rounds of {part['steps']} steps")
         for name, result in part["students"].items():
@@ -214,13 +220,13 @@ def profile(device: torch.device, threads: int, quick: bool) -> None:
         for kind in arms_of(modality, student, quick):
             arm = build_arm(kind, world, student, BATCH[modality], str(device), threads)
             arm.step(batches[0])
-            with torch.profiler.profile(activities=torch.profiler.supported_activities()) as found:
+            with torch.profiler.profile(activities=torch.profiler.supported_activities()) as profiler:
                 for batch in row_batches(batches, 0, steps):
                     arm.step(batch)
                 synchronise(device)
             print(f"\n{device} {modality} {name}: {kind}, {steps} steps")
             order = "self_cuda_time_total" if device.type == "cuda" else "self_cpu_time_total"
-            print(found.key_averages().table(sort_by=order, row_limit=18, max_name_column_width=40))
+            print(profiler.key_averages().table(sort_by=order, row_limit=18, max_name_column_width=40))
 
 
 def main() -> None:
@@ -247,9 +253,9 @@ def main() -> None:
     began = time.perf_counter()
     load = [round(value, 2) for value in os.getloadavg()]
     with cpu_threads(options.threads):
-        found = {str(device): run(device, options.threads, options.quick, options.rounds) for device in devices}
+        by_device = {str(device): run(device, options.threads, options.quick, options.rounds) for device in devices}
         storage = measure_storage(devices[0], options.threads, options.quick) if options.storage else None
-    result: dict[str, Any] = headline(found[str(devices[0])]) | {
+    result: dict[str, Any] = headline(by_device[str(devices[0])]) | {
         "quick": options.quick,
         "device": str(devices[0]),
         "threads": options.threads,
@@ -257,7 +263,7 @@ def main() -> None:
         "cores": os.cpu_count(),
         "teacher_weights": "untrained: a step's time does not depend on them",
         "seconds": round(time.perf_counter() - began, 1),
-        "by_device": found,
+        "by_device": by_device,
     }
     if storage is not None:
         result["storage"] = storage
@@ -266,7 +272,7 @@ def main() -> None:
         print()
         return
     print(f"load average {load}, {os.cpu_count()} cores, {options.threads} thread(s) an arm, {result['seconds']} s")
-    for name, part in found.items():
+    for name, part in by_device.items():
         print("\n".join(lines(name, part)))
     if storage is not None:
         print("\n".join(storage_lines(storage)))

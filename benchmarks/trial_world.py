@@ -96,7 +96,7 @@ def open_world(modality: str, rows: int | None, name: str | None = None, **teach
 
 def _save_untrained(dataset: Dataset, teacher: Teacher) -> Path:
     """The folder of a teacher as it comes, beside the fine-tuned ones in the cache."""
-    key = digest("untrained-1", dataset.name, str(dataset.outputs), str(dataset.image_size), teacher.model_dump_json())
+    key = digest("untrained-1", dataset.name, str(dataset.num_outputs), str(dataset.image_size), teacher.model_dump_json())
     folder = cache_folder() / "benchmarks" / key
     if not folder.exists():
         with lock(folder), torch.random.fork_rng([]):
@@ -139,9 +139,9 @@ class LiveData(TrialData):
         view = super()._make(copy)
         if view.outputs is None:
             return view
-        found = view.outputs
-        nothing = StoragePlan((), self._taps.kinds, found.plan.bytes, "")
-        live = TeacherOutputs(found.folder, found.teacher, found.inputs, found.shape, nothing, found.device, found.entries)
+        stored = view.outputs
+        nothing = StoragePlan((), self._taps.kinds, stored.plan.bytes, "")
+        live = TeacherOutputs(stored.folder, stored.teacher, stored.inputs, stored.shape, nothing, stored.device, stored.entries)
         return TrainView(view.inputs, live, view.scaling)
 
 

@@ -48,9 +48,9 @@ def page() -> str:
     """The whole page."""
     parts = [HEAD]
     for slot in SLOTS:
-        found = [row(spec) for _, spec in sorted(specs(f"objective.{slot}").items())]
+        rows = [row(spec) for _, spec in sorted(specs(f"objective.{slot}").items())]
         parts.append(
-            f"## {slot}\n\n{ABOUT[slot]}\n\n| kind | what | tasks | fields | source |\n|---|---|---|---|---|\n" + "\n".join(found) + "\n"
+            f"## {slot}\n\n{ABOUT[slot]}\n\n| kind | what | tasks | fields | source |\n|---|---|---|---|---|\n" + "\n".join(rows) + "\n"
         )
     return "\n".join(parts)
 

@@ -28,7 +28,7 @@ trials: 40
 - A flag that the file sets is taken back by its opposite: `--no-cold` where the file says `cold: true`.
 - Flags and lists read as in Python: `cold: true`, `recipes: [one.yaml, two.yaml]`; one value alone is a list of one.
 - Paths are seen from the folder where the command runs, not from the file's.
-- A key that is no setting, or a value that cannot be meant, is an error that names the file's line.
+- A key that is no setting, or an invalid value, is an error that names the file's line.
 - Numbers may have units everywhere, also in Python: `5M`, `250k`; `30m`, `2h`; `2ms`, `500us`.
 """
 

@@ -56,9 +56,9 @@ def restore(entry: RecordedStudy, work: Path) -> Study:
     if settings.folder.exists():
         raise StudyError(f"{settings.folder} exists; a study is only restored where there is none")
     facts = DatasetFacts(entry.dataset, entry.fingerprint, entry.task, entry.metric, entry.train_rows)
-    known = Teachers.of_study(entry.about)
+    teachers = Teachers.of_study(entry.about)
     parts = dict.fromkeys(Recipe.parse(record.recipe).teacher for record in entry.records)
-    plan = StudyPlan(settings, facts, Teachers({part: known.get(part, known.best) for part in parts}), {}, limits, epochs)
+    plan = StudyPlan(settings, facts, Teachers({part: teachers.get(part, teachers.best) for part in parts}), {}, limits, epochs)
     settings.folder.mkdir(parents=True)
     storage = open_storage(default_storage(settings.folder))
     study = optuna.create_study(study_name=settings.study, storage=storage, direction="maximize")
@@ -83,7 +83,7 @@ def stored(record: TrialRecord, space: Space, limits: Limits) -> FrozenTrial:
         **{name: getattr(record, name) for name in ("metrics", "params", "flops", "seconds", "seconds_by_stage", "environment")},
     }
     proposal = {name: getattr(record, name) for name in ("role", "recipe_id", "seed", "recipe", "params", "latency_ms")}
-    found = create_trial(
+    trial = create_trial(
         state=STATES[record.state],
         value=record.score if record.state == "complete" else None,
         params=point.params,
@@ -93,8 +93,8 @@ def stored(record: TrialRecord, space: Space, limits: Limits) -> FrozenTrial:
         user_attrs={"proposal": proposal, "outcome": outcome},
     )
     if record.started is not None:
-        found.datetime_start = datetime.datetime.fromtimestamp(record.started)
-    return found
+        trial.datetime_start = datetime.datetime.fromtimestamp(record.started)
+    return trial
 
 
 def main() -> int:

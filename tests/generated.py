@@ -117,7 +117,7 @@ def generated_study(studies: Path, trials: int, name: str = "generated", asked: 
 
 def library(studies: int = 8, trials: int = 20) -> list[RecordedStudy]:
     """Recorded studies: the odd ones gain from MI more, the even ones from larger students; the last two are of one group."""
-    found = []
+    entries = []
     for number in range(studies):
         records = generate(trials, seed=number, dataset=f"set {number}")
         for index, item in enumerate(records):
@@ -126,6 +126,6 @@ def library(studies: int = 8, trials: int = 20) -> list[RecordedStudy]:
         features = {"rows": math.log10(1000 * (number + 1)), "classes": 2.0 + number % 3, "length": 10.0 + 3 * (number % 2), "same": 1.0}
         group = f"group {min(number, studies - 2)}"
         about = {"task": TASK, "metric": "accuracy", "train_rows": 1000 * (number + 1), "teacher_score": TEACHER, "features": features}
-        known = {"name": f"set-{number}", "group": group, "dataset": f"set {number}", "fingerprint": str(number)}
-        found.append(RecordedStudy(records=records, **known, **about))  # type: ignore[arg-type]
-    return found
+        identity = {"name": f"set-{number}", "group": group, "dataset": f"set {number}", "fingerprint": str(number)}
+        entries.append(RecordedStudy(records=records, **identity, **about))  # type: ignore[arg-type]
+    return entries

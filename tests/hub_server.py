@@ -88,7 +88,7 @@ def hub(
             return self.answer(404)
 
         def tree(self, files: dict[str, bytes], under: str, recursive: bool) -> list[dict[str, object]]:
-            found: dict[str, dict[str, object]] = {}
+            by_path: dict[str, dict[str, object]] = {}
             for name, content in files.items():
                 if under and not name.startswith(under + "/"):
                     continue
@@ -96,10 +96,10 @@ def hub(
                 for depth in range(1, len(tail)):
                     folder = "/".join(filter(None, [under, *tail[:depth]]))
                     if recursive or depth == 1:
-                        found[folder] = {"type": "directory", "oid": "0" * 40, "size": 0, "path": folder}
+                        by_path[folder] = {"type": "directory", "oid": "0" * 40, "size": 0, "path": folder}
                 if recursive or len(tail) == 1:
-                    found[name] = {"type": "file", "oid": sha256(content).hexdigest()[:40], "size": len(content), "path": name}
-            return list(found.values())
+                    by_path[name] = {"type": "file", "oid": sha256(content).hexdigest()[:40], "size": len(content), "path": name}
+            return list(by_path.values())
 
         def content(self, body: bytes) -> None:
             headers = {"ETag": f'"{sha256(body).hexdigest()[:40]}"', "X_Repo_Commit": COMMIT, "Accept_Ranges": "bytes"}

@@ -14,7 +14,7 @@ import torch
 from tiny_teacher import save_bert, save_rows
 
 import autodistill
-from autodistill.api import _limits_before, check_given
+from autodistill.api import _limits_before, check_own
 from autodistill.errors import RecipeError, UsageError
 from autodistill.events import StageFinished
 from autodistill.limits import Limits
@@ -77,9 +77,9 @@ def test_a_search_from_a_file_to_a_student(asked: dict[str, Any]) -> None:
 
     records = study.records
     assert list(records["role"][:4]) == ["no_kd", "plain_kd", "defaults", "given"]
-    given = Recipe.parse(study.trial_records[3].recipe)
-    assert (given.teacher, given.objective.prediction.kind) == (points.defaults().teacher, "mse")  # its teacher is the search's
-    assert (records["state"][3], len(study.trial_records[3].curve)) == ("complete", given.training.epochs)
+    own_recipe = Recipe.parse(study.trial_records[3].recipe)
+    assert (own_recipe.teacher, own_recipe.objective.prediction.kind) == (points.defaults().teacher, "mse")  # its teacher is the search's
+    assert (records["state"][3], len(study.trial_records[3].curve)) == ("complete", own_recipe.training.epochs)
     assert len(records[(records["role"] == "search") & records["state"].isin(["complete", "pruned"])]) == 3
     assert set(records["teacher_score"]) == {study.teacher_score}
     trials = study.optuna_study().trials
@@ -110,11 +110,11 @@ def test_a_search_from_a_file_to_a_student(asked: dict[str, Any]) -> None:
         max_params="1/2",
         listen=lambda event: stages.append(event) if isinstance(event, StageFinished) else None,
     )
-    said = {stage.stage: stage for stage in stages}
+    by_stage = {stage.stage: stage for stage in stages}
     params = count_parameters(load_teacher(teacher)[0])
     assert (second.teacher.params, second.limits.max_params, second.settings.max_params) == (params, params // 2, "1/2")
-    assert "found in the cache" in said["teacher"].text
-    assert said["outputs"].seconds < 5
+    assert "found in the cache" in by_stage["teacher"].text
+    assert by_stage["outputs"].seconds < 5
     assert [record.score for record in second.trial_records] == [record.score for record in study.trial_records[:3]]  # equal seeds
 
 
@@ -147,18 +147,19 @@ def test_the_command_prints_one_json_object_and_keeps_the_limits(asked: dict[str
         [sys.executable, "-m", "autodistill.cli.main", *words], capture_output=True, text=True, env=environment, check=False, timeout=500
     )
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert set(found) == {
+    answer = json.loads(done.stdout)
+    assert set(answer) == {
         "study", "folder", "storage", "teacher_score", "teacher_params", "teacher_latency_ms", "teachers", "baselines", "best",
         "importance", "counts", "recommended", "seconds",
     }  # fmt: skip
-    assert {role for role, score in found["baselines"].items() if score is not None} == {"no_kd", "plain_kd", "defaults"}
-    assert found["best"]["params"] <= 2500
-    assert found["counts"]["complete"] + found["counts"]["pruned"] == 5, (found["counts"], done.stderr)
+    assert {role for role, score in answer["baselines"].items() if score is not None} == {"no_kd", "plain_kd", "defaults"}
+    assert answer["best"]["params"] <= 2500
+    assert answer["counts"]["complete"] + answer["counts"]["pruned"] == 5, (answer["counts"], done.stderr)
     assert (
-        autodistill.Recipe.load(found["recommended"]).canonical_json() == autodistill.Recipe.parse(found["best"]["recipe"]).canonical_json()
+        autodistill.Recipe.load(answer["recommended"]).canonical_json()
+        == autodistill.Recipe.parse(answer["best"]["recipe"]).canonical_json()
     )
-    study = autodistill.Study.open(found["folder"])
+    study = autodistill.Study.open(answer["folder"])
     assert all(record.params <= 2500 for record in study.trial_records if record.state in ("complete", "pruned"))
 
 
@@ -167,8 +168,8 @@ def test_a_recipe_of_ones_own_that_cannot_stand_beside_the_others_is_refused() -
     limits = Limits(max_params=1000)
     other = Space.load("text", "text-regression").defaults()
     with pytest.raises(RecipeError, match=f"{other.id} is for text-regression, and the search is of text-classification"):
-        check_given(other, space, lambda recipe: limits.check(10, None), limits)
+        check_own(other, space, lambda recipe: limits.check(10, None), limits)
     with pytest.raises(UsageError, match="2,000 parameters, max_params is 1,000"):
-        check_given(space.defaults(), space, lambda recipe: limits.check(2000, None), limits, unlabelled_rows=10)
+        check_own(space.defaults(), space, lambda recipe: limits.check(2000, None), limits, unlabelled_rows=10)
     with pytest.raises(RecipeError, match="uses unlabelled rows, and the dataset has none"):
-        check_given(space.defaults(), space, lambda recipe: limits.check(10, None), limits)
+        check_own(space.defaults(), space, lambda recipe: limits.check(10, None), limits)

@@ -36,12 +36,12 @@ class Import:
 
 def module_files() -> dict[str, Path]:
     """Every module of the project by its name."""
-    found = {}
+    files = {}
     for folder, package in FOLDERS.items():
         for path in (ROOT / folder).glob("*.py") if package == "studies" else (ROOT / folder).rglob("*.py"):
             parts = path.relative_to(ROOT / folder).with_suffix("").parts
-            found[".".join((package, *(parts[:-1] if parts[-1] == "__init__" else parts)))] = path
-    return found
+            files[".".join((package, *(parts[:-1] if parts[-1] == "__init__" else parts)))] = path
+    return files
 
 
 MODULES = module_files()
@@ -85,12 +85,12 @@ def rooms() -> list[Room]:
     """The table in docs/architecture.md."""
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     section = text.partition("## The rooms\n")[2].partition("\n## ")[0]
-    found = []
+    listed = []
     for row, line in enumerate(line for line in section.splitlines() if line.startswith("| `")):
         cells = line.strip("|").split(" | ")
         modules = tuple(module_of(name) for name in re.findall(r"`([^`]+)`", cells[0]))
-        found.append(Room(modules, row, "inside methods" in cells[2]))
-    return found
+        listed.append(Room(modules, row, "inside methods" in cells[2]))
+    return listed
 
 
 def module_of(name: str) -> str:

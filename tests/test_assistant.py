@@ -43,9 +43,9 @@ def save_study(folder: Path, dataset: Dataset, student: dict[str, Any]) -> Path:
 
 
 def as_teacher(study: Path, **fields: Any) -> Teacher:
-    found = find_assistant(str(study))
-    assert found is not None
-    return Teacher(**{"model": str(study), "calibration": "temperature"} | found.fields | fields)
+    assistant = find_assistant(str(study))
+    assert assistant is not None
+    return Teacher(**{"model": str(study), "calibration": "temperature"} | assistant.fields | fields)
 
 
 @pytest.mark.parametrize("student", [BERT, CNN, STATIC], ids=lambda student: student["family"])
@@ -59,15 +59,15 @@ def test_it_says_what_the_student_says(tmp_path: Path, student: dict[str, Any], 
     inputs = encode(dataset, dataset.validation, tokenizer, teacher)
     rows = torch.arange(len(inputs))
     with torch.no_grad():
-        said = model(inputs.batch(rows), taps=frozenset({"states"}))
+        outputs = model(inputs.batch(rows), taps=frozenset({"states"}))
         alone = load_saved_student(study / "best").model(inputs.batch(rows), taps=frozenset({"states"}))
     if regression:
         labels = dataset.train.labels
         wanted = alone.logits * float(labels.std()) + float(labels.mean())  # a student learns standardised scores
     else:
         wanted = alone.logits / made.temperature
-    np.testing.assert_allclose(said.logits.numpy(), wanted.numpy(), rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(said.states, alone.states)
+    np.testing.assert_allclose(outputs.logits.numpy(), wanted.numpy(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(outputs.states, alone.states)
     assert made.metrics == dataset.target.evaluate(dataset.metric, alone.logits.numpy(), dataset.validation.labels)
     assert (made.step, made.probe_score) == (0, None)
     assert teacher_fingerprint(made.folder) == teacher_fingerprint(trained_teacher(dataset, as_teacher(study / "best"), 0).folder)
@@ -91,11 +91,11 @@ def test_it_is_not_trained_on_nor_used_with_other_rows(tmp_path: Path) -> None:
 
 def test_the_space_leaves_out_what_it_cannot_give(tmp_path: Path) -> None:
     study = str(save_study(tmp_path / "study", text_dataset(48), CNN))
-    found = find_assistant(study)
-    assert found is not None
-    assert not found.has_attention
+    assistant = find_assistant(study)
+    assert assistant is not None
+    assert not assistant.has_attention
     both = Space.load("text", "text-classification").with_teacher_models(["another", study])
-    space = both.with_assistant(study, found.fields, found.has_attention)
+    space = both.with_assistant(study, assistant.fields, assistant.has_attention)
     rng = random.Random(0)
     recipes = [space.sample(rng) for _ in range(400)]
     taught = [recipe for recipe in recipes if recipe.teacher.model == study]
@@ -105,7 +105,7 @@ def test_the_space_leaves_out_what_it_cannot_give(tmp_path: Path) -> None:
         assert recipe.student.init == "random"
         assert not recipe.objective.attention.active
         assert recipe.augmentation.name != "synonyms"
-        assert {name: getattr(recipe.teacher, name) for name in found.fields} == found.fields
+        assert {name: getattr(recipe.teacher, name) for name in assistant.fields} == assistant.fields
     assert {recipe.student.init for recipe in others} >= {"teacher", "random"}
     assert any(recipe.objective.attention.active for recipe in others)
     assert all(recipe.teacher == both.teachers()[0] for recipe in others)

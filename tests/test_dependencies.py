@@ -24,13 +24,13 @@ def name(requirement: str) -> str:
 
 def imported(path: Path) -> set[str]:
     """The top-level packages that a file imports."""
-    found = set()
+    names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {alias.name.partition(".")[0] for alias in node.names}
+            names |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level:
-            found.add((node.module or "").partition(".")[0])
-    return found - set(sys.stdlib_module_names) - OWN
+            names.add((node.module or "").partition(".")[0])
+    return names - set(sys.stdlib_module_names) - OWN
 
 
 FILES = [path for folder in ("autodistill", "dashboards", "studies") for path in (ROOT / folder).rglob("*.py")]

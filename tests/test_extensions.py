@@ -126,8 +126,8 @@ def test_a_search_with_components_of_a_package(tmp_path: Path) -> None:
     )
     shares = run(tmp_path, "-c", code)
     assert shares.returncode == 0, shares.stderr
-    said = json.loads(done.stdout)
-    np.testing.assert_allclose([list(row["probabilities"].values()) for row in said], json.loads(shares.stdout), atol=1e-5)
+    predictions = json.loads(done.stdout)
+    np.testing.assert_allclose([list(row["probabilities"].values()) for row in predictions], json.loads(shares.stdout), atol=1e-5)
     gone = autodistill(tmp_path, "predict", str(out), "a good film")
     assert gone.returncode == 2
     assert "the student's family is 'bag'; allowed: bert, bilstm, cnn, static, timm. Install the package that has it." in gone.stderr

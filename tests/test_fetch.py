@@ -46,12 +46,12 @@ class Index:
                 index.login = self.headers.get("Authorization", "")
                 links = "".join(f'<a href="/files/thing-{version}.tar.gz#sha256={SHA}">x</a>' for version in ("1.0", "2.0"))
                 links += '<a href="/files/thing-1.0-py3-none-any.whl">x</a>'
-                found = {
+                pages = {
                     "/simple/thing/": links.encode(),
                     "/files/thing-1.0.tar.gz": CONTENT,
                     "/files/thing-1.0-py3-none-any.whl": b"wheel",
                 }
-                body = found.get(self.path)
+                body = pages.get(self.path)
                 index.sent += self.path.startswith("/files/") and body is not None
                 self.send_response(200 if body is not None else 404)
                 self.send_header("Content-Type", "text/html" if self.path.startswith("/simple") else "application/octet-stream")
@@ -66,10 +66,10 @@ class Index:
 
 @pytest.fixture
 def index() -> Iterator[Index]:
-    found = Index()
-    yield found
-    found.server.shutdown()
-    found.server.server_close()
+    server = Index()
+    yield server
+    server.server.shutdown()
+    server.server.server_close()
 
 
 def test_fetched_once(index: Index, monkeypatch: pytest.MonkeyPatch, isolated_cache: Path) -> None:
@@ -143,9 +143,9 @@ def test_settings_of_pip(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
         "[global]\nindex-url = https://one/simple\ncert = /some.pem\ntrusted-host = one\n[install]\nextra_index_url =\n  https://two\n  https://three\n"
     )
     monkeypatch.setenv("PIP_CONFIG_FILE", str(file))
-    found = pip_settings()
-    assert found.indexes == ("https://one/simple", "https://two", "https://three")
-    assert (found.cert, found.trusted_hosts) == ("/some.pem", ("one",))
+    settings = pip_settings()
+    assert settings.indexes == ("https://one/simple", "https://two", "https://three")
+    assert (settings.cert, settings.trusted_hosts) == ("/some.pem", ("one",))
     monkeypatch.setenv("PIP_INDEX_URL", "https://four/simple")
     assert pip_settings().indexes[0] == "https://four/simple"
 

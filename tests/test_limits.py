@@ -19,10 +19,10 @@ def test_a_share_of_the_teachers_is_of_the_smallest_and_of_the_fastest() -> None
 
 def test_limits_say_by_how_much_they_are_broken() -> None:
     limits = Limits(max_params=1000, max_latency_ms=2.0)
-    found = limits.check(1500, 1.0)
-    assert found.violations == {"max_params": 0.5, "max_latency_ms": -0.5}
-    assert not found.feasible
-    assert limits.describe(found) == "1,500 parameters, max_params is 1,000"
+    feasibility = limits.check(1500, 1.0)
+    assert feasibility.violations == {"max_params": 0.5, "max_latency_ms": -0.5}
+    assert not feasibility.feasible
+    assert limits.describe(feasibility) == "1,500 parameters, max_params is 1,000"
     assert limits.check(1000, 2.0).feasible
     assert limits.check(None, None).feasible
     assert "3 ms, max_latency_ms is 2" in limits.describe(limits.check(1, 3.0))

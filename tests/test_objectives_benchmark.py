@@ -30,30 +30,30 @@ def row(arm: str, seed: int, score: float, dataset: str = "trec", student: str =
 
 @pytest.mark.parametrize("task", TASKS)
 def test_every_objective_of_a_task_has_an_arm_that_is_a_recipe(task: str) -> None:
-    found = objectives.arms(task)
-    assert len({(arm.student, arm.slot, arm.name) for arm in found}) == len(found)
-    recipes = [objectives.recipe_of(arm, task, Teacher(model="m"), epochs=2) for arm in found]
+    arms = objectives.arms(task)
+    assert len({(arm.student, arm.slot, arm.name) for arm in arms}) == len(arms)
+    recipes = [objectives.recipe_of(arm, task, Teacher(model="m"), epochs=2) for arm in arms]
     for slot in SLOTS:
         kinds = {getattr(recipe.objective, slot).name for recipe in recipes} - {"none"}
         assert kinds == set(specs(f"objective.{slot}", task))
     assert all(recipe.objective.hard_label_weight == 1.0 and len(recipe.objective.terms) <= 1 for recipe in recipes)
-    controls = [recipe for arm, recipe in zip(found, recipes, strict=True) if arm.name == "no KD"]
+    controls = [recipe for arm, recipe in zip(arms, recipes, strict=True) if arm.name == "no KD"]
     assert all(not recipe.objective.terms for recipe in controls)
     bare = {recipe.student for recipe in controls}
     assert {recipe.student for recipe in recipes} == bare  # every student has its own no KD
-    assert {recipe.teacher.init for arm, recipe in zip(found, recipes, strict=True) if arm.random_teacher} == {"random"}
+    assert {recipe.teacher.init for arm, recipe in zip(arms, recipes, strict=True) if arm.random_teacher} == {"random"}
 
 
 def test_means_spreads_and_differences_in_standard_errors() -> None:
     rows = [row(arm, seed, score) for arm, scores in SCORES.items() for seed, score in enumerate(scores)]
-    found = objectives.cells(rows)
-    kl = found["cnn", "prediction", "kl"]["trec"]
+    cells = objectives.cells(rows)
+    kl = cells["cnn", "prediction", "kl"]["trec"]
     assert kl.mean == pytest.approx(0.77)
     assert kl.sd == pytest.approx(math.sqrt((0.03**2 + 0.01**2 + 0.02**2) / 2))
     assert kl.gain == pytest.approx(0.06)
     error = math.sqrt(statistics.variance(SCORES["kl"]) / 3 + statistics.variance(SCORES["no KD"]) / 3)
     assert kl.gain_in_errors == pytest.approx(0.06 / error)
-    assert found["cnn", "controls", "no KD"]["trec"].gain is None
+    assert cells["cnn", "controls", "no KD"]["trec"].gain is None
     assert objectives.text_of(kl) == "0.7700 ± 0.0265 (+3.7)"
     assert objectives.chance(3) == pytest.approx(0.1161, abs=1e-4)  # t of 4 degrees of freedom: P(|t| > 2) = 0.1161
     assert objectives.cell([0.5], [0.4]).gain_in_errors is None  # one seed says nothing of the spread
@@ -87,8 +87,8 @@ def test_it_runs_what_is_missing_and_no_more(tmp_path: Path, capsys: pytest.Capt
     words = ["--datasets", str(tmp_path / "data.parquet"), "--teacher", str(teacher), "--out", str(tmp_path / "out"), "--json", "--epochs"]
     arms = ["--arms", "no KD", "kl", "kl, random teacher"]
     assert objectives.main([*words, "1", *arms, "--seeds", "1"]) == 0
-    said = json.loads(capsys.readouterr().out)
-    assert {(cell["student"], cell["arm"]) for cell in said["cells"]} == {
+    answer = json.loads(capsys.readouterr().out)
+    assert {(cell["student"], cell["arm"]) for cell in answer["cells"]} == {
         (student, arm) for student in ("cnn", "bert") for arm in ("no KD", "kl", "kl, random teacher")
     } | {("bert", "kl")}
     first = (tmp_path / "out" / "trials.jsonl").read_text()

@@ -64,14 +64,14 @@ def _is_word(node: ast.AST) -> bool:
 
 def asking() -> dict[str, list[str]]:
     """The files of the package that ask, with what they ask."""
-    found: dict[str, list[str]] = {}
+    by_file: dict[str, list[str]] = {}
     for path in sorted(PACKAGE.rglob("*.py")):
         name = path.relative_to(PACKAGE).as_posix()
         asked = questions(path.read_text(encoding="utf-8"))
         lines = [f"{name}:{line}: {text}" for line, text in asked if not ("text_pairs" in text and name in TEXT_HALVES)]
         if lines and name not in OWNERS:
-            found[name] = lines
-    return found
+            by_file[name] = lines
+    return by_file
 
 
 def test_nobody_else_asks_what_kind_it_is() -> None:

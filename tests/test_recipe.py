@@ -135,10 +135,10 @@ def test_a_student_with_nothing_to_learn_from_is_refused() -> None:
 
 def test_a_recipe_keeps_its_id_when_fields_are_added() -> None:
     """The ids that recipes had before students had a `vocabulary`."""
-    for family, known in {"bert": "273608a22ca7", "cnn": "fef55f46c096", "bilstm": "b71e3fc2d98e"}.items():
-        assert Recipe.parse(_data(student={"family": family})).id == known
-        assert Recipe.parse(_data(student={"family": family, "vocabulary": "full"})).id == known
-        assert Recipe.parse(_data(student={"family": family, "vocabulary": "trimmed"})).id != known
+    for family, recorded in {"bert": "273608a22ca7", "cnn": "fef55f46c096", "bilstm": "b71e3fc2d98e"}.items():
+        assert Recipe.parse(_data(student={"family": family})).id == recorded
+        assert Recipe.parse(_data(student={"family": family, "vocabulary": "full"})).id == recorded
+        assert Recipe.parse(_data(student={"family": family, "vocabulary": "trimmed"})).id != recorded
     assert Recipe.parse(_data(student={"family": "timm:x"}, task="image-classification")).id == "20f3c2bcebfe"
     for layers, same in [({}, True), ({"layers": None}, True), ({"layers": 2}, False)]:
         objective = {"intermediate": {"kind": "mi"} | layers, "attention": {"kind": "mse"} | layers}
@@ -163,9 +163,9 @@ def test_recipes_do_not_change() -> None:
     ],
 )
 def test_a_part_is_of_the_classes_whose_fields_it_has(slot: str, part: dict[str, object], forms: set[type[Component]]) -> None:
-    found = Recipe.parse(_data(student={"family": "bert"}, objective={slot: part})).objective.slots[slot]
-    assert {form for form in FORMS if isinstance(found, form)} == forms
-    assert {form for form, names in FORMS.items() if names <= set(type(found).model_fields)} == forms
+    parsed = Recipe.parse(_data(student={"family": "bert"}, objective={slot: part})).objective.slots[slot]
+    assert {form for form in FORMS if isinstance(parsed, form)} == forms
+    assert {form for form, names in FORMS.items() if names <= set(type(parsed).model_fields)} == forms
 
 
 def test_augmentations_have_views_and_all_can_mix() -> None:

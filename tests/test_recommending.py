@@ -66,33 +66,33 @@ def test_recommending_for_a_file_measures_the_students(tmp_path: Path) -> None:
 
 def test_a_search_begins_with_recommended_points_of_its_space(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recommending, "library", lambda: [study(number, recipes=12) for number in range(3)])
-    told: list[StageFinished] = []
-    found = recommending.warm_recipes(
-        text_dataset(), SPACE, feasible, 20, 0, lambda event: told.append(event) if isinstance(event, StageFinished) else None
+    finished: list[StageFinished] = []
+    warm = recommending.warm_recipes(
+        text_dataset(), SPACE, feasible, 20, 0, lambda event: finished.append(event) if isinstance(event, StageFinished) else None
     )
-    assert len({recipe.id for recipe in found}) == recommending.WARM
-    assert all(SPACE.contains(recipe) for recipe in found)
-    assert not {recipe.id for recipe in found} & {recipe.id for recipe in SPACE.baselines().values()}  # they are run anyhow
-    assert told[0].text.startswith("8 recipes recommended by 3 studies of text-classification (most like: set")
-    assert "--cold" in told[0].text
+    assert len({recipe.id for recipe in warm}) == recommending.WARM
+    assert all(SPACE.contains(recipe) for recipe in warm)
+    assert not {recipe.id for recipe in warm} & {recipe.id for recipe in SPACE.baselines().values()}  # they are run anyhow
+    assert finished[0].text.startswith("8 recipes recommended by 3 studies of text-classification (most like: set")
+    assert "--cold" in finished[0].text
     assert len(recommending.warm_recipes(text_dataset(), SPACE, feasible, 5, 0, lambda event: None)) == 2
 
 
 def test_a_search_that_cannot_be_advised_starts_cold_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[str] = []
+    texts: list[str] = []
 
     def listen(event: object) -> None:
         if isinstance(event, SearchMessage | StageFinished):
-            told.append(event.text)
+            texts.append(event.text)
 
     monkeypatch.setattr(recommending, "library", lambda: [study(0, recipes=12)])
     space = Space.load("text", "text-regression")
     assert recommending.warm_recipes(text_dataset(regression=True), space, feasible, 20, 0, listen) == []
-    assert told == ["no study of text-regression is recorded, so the search starts without recommendations"]
+    assert texts == ["no study of text-regression is recorded, so the search starts without recommendations"]
 
     def fail(data: object) -> dict[str, float]:
-        raise ModelError("the encoder is not to be had")
+        raise ModelError("the encoder cannot be fetched")
 
     monkeypatch.setattr(recommending, "dataset_features", fail)
     assert recommending.warm_recipes(text_dataset(), SPACE, feasible, 20, 0, listen) == []
-    assert told[-1] == "the search starts without recommendations: the encoder is not to be had"
+    assert texts[-1] == "the search starts without recommendations: the encoder cannot be fetched"

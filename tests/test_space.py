@@ -292,12 +292,12 @@ def test_the_shipped_spaces_hold_every_objective_that_needs_nothing_of_the_user(
 def test_projection_none_is_proposed_where_the_widths_agree() -> None:
     space = Space.load("text", "text-pair-classification")
     rng = random.Random(0)
-    found: Counter[tuple[str, int]] = Counter()
+    counts: Counter[tuple[str, int]] = Counter()
     for _ in range(3000):
         recipe = space.sample(rng)
         if getattr(recipe.objective.intermediate, "projection", "") == "none":
-            found[recipe.student.name, recipe.student.hidden_size] += 1
-    assert set(found) == {("bert", 384)}
+            counts[recipe.student.name, recipe.student.hidden_size] += 1
+    assert set(counts) == {("bert", 384)}
     other = space.fixed("teacher.model", "another")
     assert all(getattr(other.sample(rng).objective.intermediate, "projection", "") != "none" for _ in range(1000))
 

@@ -81,12 +81,12 @@ def test_a_share_says_of_which_teacher_it_is() -> None:
 def test_the_leaderboard_and_the_page_name_each_teacher(tmp_path: Path) -> None:
     recipes = [record(0).recipe | {"teacher": part.model_dump()} for part in two()]
     records = [record(0, "no_kd", 0.7), record(1, score=0.75, recipe=recipes[0]), record(2, score=0.85, recipe=recipes[1])]
-    found = rows(records, Limits(), two(), 61.0)
-    assert [(row.name, row.score, row.student, row.seconds) for row in found[:2]] == [
+    shown = rows(records, Limits(), two(), 61.0)
+    assert [(row.name, row.score, row.student, row.seconds) for row in shown[:2]] == [
         ("teacher", 0.8, "org/small", None),
         ("teacher", 0.9, "org/big", None),
     ]
-    assert [row.objective.rpartition(", of ")[2] for row in found[2:4]] == ["big", "small"]
+    assert [row.objective.rpartition(", of ")[2] for row in shown[2:4]] == ["big", "small"]
     study = make_study(tmp_path, records)
     study.about["teachers"] = two().to_list()
     page = render(study)
@@ -127,13 +127,13 @@ def test_a_search_chooses_between_two_teachers(tmp_path: Path) -> None:
     first, second = (str(save_bert(tmp_path / name, layers=layers, seed=layers)) for name, layers in (("first", 1), ("second", 2)))
     (tmp_path / "small.yaml").write_text(SPACE.format(teacher=first))
     asked: dict[str, Any] = {"space": str(tmp_path / "small.yaml"), "studies_dir": str(tmp_path / "studies"), "cold": True}
-    told: list[Event] = []
-    study = autodistill.search(rows_file, teacher=[second, first], trials=6, max_params="1/2", workers=1, listen=told.append, **asked)
+    events: list[Event] = []
+    study = autodistill.search(rows_file, teacher=[second, first], trials=6, max_params="1/2", workers=1, listen=events.append, **asked)
     teachers = study.teachers
     assert [(part.model, part.max_steps) for part in teachers] == [(second, 8), (first, 0)]
     assert len({ref.folder for ref in teachers.values()}) == 2
     assert study.limits.max_params == (teachers[list(teachers)[1]].params or 0) // 2  # of the smaller one
-    texts = [event.text for event in told if isinstance(event, SearchMessage)]
+    texts = [event.text for event in events if isinstance(event, SearchMessage)]
     assert any("1/2 of the parameters of first, the smallest teacher" in text for text in texts)
     assert any(text.startswith("2 teachers to choose from: second, accuracy ") for text in texts)
 

@@ -45,8 +45,8 @@ def test_every_loop_starts_from_the_same_loss(world: Any, monkeypatch: pytest.Mo
         (arm.trainer.student if hasattr(arm, "trainer") else arm.student).eval()
         if name == "stored":
             teacher = arm.trainer.data.view(0).teacher_batch(rows).logits
-        said = arm.step(rows)
-        losses[name] = sum(float(value) for value in said.values()) if isinstance(said, dict) else float(said)
+        losses_of = arm.step(rows)
+        losses[name] = sum(float(value) for value in losses_of.values()) if isinstance(losses_of, dict) else float(losses_of)
     assert losses["live"] == pytest.approx(losses["stored"], rel=1e-4)
     assert losses["torchdistill_same_batches"] == pytest.approx(losses["stored"], rel=1e-4)
     kl = trial_arms.KL
@@ -75,7 +75,7 @@ def test_the_slope_is_the_power(monkeypatch: pytest.MonkeyPatch) -> None:
     for power in (0.0, 0.5, 1.0, 2.0):
         assert growth.slope(sizes, [3 * size**power for size in sizes]) == pytest.approx(power)
     costs = [growth.Cost(axis, size, 2.0 * size, 1.0 * size, 10) for axis in growth.AXES for size in (1, 2, 4)]
-    assert all(found["trial"] == pytest.approx(1.0) for found in growth.slopes(costs).values())
+    assert all(slopes["trial"] == pytest.approx(1.0) for slopes in growth.slopes(costs).values())
     assert "| training rows | 4 | 8.00 | 800.0 | 4.00 | 1.00 | 1.00 |" in growth.table(costs, [0.0])
     assert len(growth.figure(costs).data) == len(growth.AXES) + 1
 

@@ -34,7 +34,9 @@ def save_tokenizer(folder: Path, words: list[str] = WORDS) -> BertTokenizerFast:
     return tokenizer
 
 
-def save_bert(folder: Path, layers: int = 4, width: int = 32, heads: int = 4, outputs: int = 2, seed: int = 0, positions: int = 64) -> Path:
+def save_bert(
+    folder: Path, layers: int = 4, width: int = 32, heads: int = 4, num_outputs: int = 2, seed: int = 0, positions: int = 64
+) -> Path:
     """A random BERT whose weights are large enough for its layers to matter."""
     tokenizer = save_tokenizer(folder)
     config = BertConfig(
@@ -44,7 +46,7 @@ def save_bert(folder: Path, layers: int = 4, width: int = 32, heads: int = 4, ou
         num_attention_heads=heads,
         intermediate_size=4 * width,
         max_position_embeddings=positions,
-        num_labels=outputs,
+        num_labels=num_outputs,
         initializer_range=0.2,
     )
     torch.manual_seed(seed)

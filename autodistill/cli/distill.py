@@ -29,7 +29,7 @@ EPILOG = """examples:
 
 
 class DistillCommand(DistillSettings):
-    """What the command is asked: the settings, and how it answers."""
+    """The command's settings, and how it answers."""
 
     as_json: Annotated[bool, FLAG] = setting(False, JSON_AT_THE_END, None, KEPT, "--json")
 
@@ -50,7 +50,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(args: argparse.Namespace) -> int:
-    """Distil, and say what came of it."""
+    """Distil, and print the result."""
     asked = options.read_options(args, DistillCommand)
     with all_to_stderr() if asked.as_json else contextlib.nullcontext(sys.stdout) as out:
         with shown(out) as listen, _told_that_finished_seeds_are_kept():
@@ -76,7 +76,7 @@ def _told_that_finished_seeds_are_kept() -> Iterator[None]:
 
 
 def report(facts: dict[str, Any], folder: str) -> str:
-    """What came of it, in a few lines."""
+    """The result in a few lines."""
     teacher, student, test = facts["teacher"], facts["student"], facts["test"]
     lines = [f"test {facts['dataset']['metric']} {texts.score(student['test'])} (seed {student['seed']}, chosen by validation)"]
     if test["sd"] is not None:

@@ -38,7 +38,7 @@ def add_options(command: argparse.ArgumentParser, model: type[Settings]) -> None
 
 
 def _add(place: argparse._ActionsContainer, option: Option) -> None:
-    """Add an option. It has no default here: what is not asked for is the file's to say, then the model's."""
+    """Add an option. It has no default here: the file, then the model, supplies what is left out."""
     name, text = option.name, option.help.replace("%", "%%")
     if option.kind is FLAG:
         value = not option.default
@@ -63,7 +63,7 @@ def read_options(args: argparse.Namespace, model: type[Read]) -> Read:
     """The settings that a parsed command line asks for, over those of its `--config` file.
 
     Raises:
-        UsageError: something is missing, or the file holds what cannot be meant.
+        UsageError: something is missing, or the file holds an invalid value.
     """
     asked = {name: tuple(value) if isinstance(value, list) else value for name, value in vars(args).items() if name in model.model_fields}
     return model.read(asked, args.config)

@@ -30,7 +30,7 @@ EPILOG = """examples:
 
 
 class RecommendCommand(RecommendSettings):
-    """What the command is asked: the settings, and how it answers."""
+    """The command's settings, and how it answers."""
 
     out: Annotated[str | None, TEXT] = setting(None, "write the first recipe there, and the others beside it as FILE-2, …", "FILE", KEPT)
     as_json: Annotated[bool, FLAG] = setting(False, "one JSON object on stdout", None, KEPT, "--json")

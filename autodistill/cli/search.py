@@ -43,7 +43,7 @@ EPILOG = """examples:
 
 
 class SearchCommand(SearchSettings):
-    """What the command is asked: the settings, and how it answers."""
+    """The command's settings, and how it answers."""
 
     track: Annotated[str | None, one_of(*TRACKERS)] = setting(None, f"tell each trial to {', '.join(TRACKERS)} as well", "WHERE", KEPT)
     as_json: Annotated[bool, FLAG] = setting(False, JSON_AT_THE_END, None, KEPT, "--json")
@@ -64,7 +64,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(args: argparse.Namespace) -> int:
-    """Search, show how it goes, and say what it came to."""
+    """Search, show the progress, and print the result."""
     asked = options.read_options(args, SearchCommand)
     if asked.track is not None:
         check_tracker(asked.track)
@@ -104,7 +104,7 @@ def _earlier(folder: str) -> list[TrialRecord]:
 
 
 def _has_begun(asked: SearchSettings, progress: Progress) -> bool:
-    """Whether the study has come to exist."""
+    """Whether the study exists by now."""
     return progress.search is not None or (asked.folder / "study.json").exists()
 
 
@@ -123,14 +123,14 @@ def interrupted(asked: SearchSettings, progress: Progress) -> str:
 
 
 def _show(asked: SearchSettings, study: Study, progress: Progress, out: TextIO) -> None:
-    """The leaderboard, the verdict and the way on."""
+    """The leaderboard, the verdict and the next commands."""
     console = Console(file=out) if out.isatty() else Console(file=out, width=120)
     records = study.trial_records
     teacher = progress.stages.get("teacher")
     trained = teacher.seconds if teacher is not None and teacher.total else None  # without progress it was there already
-    found = rows(records, study.limits, study.teachers, trained)
+    shown = rows(records, study.limits, study.teachers, trained)
     console.print()
-    console.print(table(found, records[0].metric, console.width))
+    console.print(table(shown, records[0].metric, console.width))
     console.print()
     console.print(Text(verdict(records, study.limits), style="bold"))
     reading = data_reading(records, study.about["dataset"].get("unlabelled_rows", 0))

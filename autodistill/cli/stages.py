@@ -21,7 +21,7 @@ QUIET = 60.0
 
 @contextlib.contextmanager
 def shown(stream: TextIO) -> Iterator[Listen]:
-    """Show the stages that the listener is told of."""
+    """Show the stages of the events that the listener receives."""
     console = Console(file=stream)
     if stream.isatty() and console.is_terminal and not console.is_dumb_terminal:
         columns = (

@@ -66,7 +66,7 @@ class RowReader(ABC):
 
     @abstractmethod
     def sizes(self, rows: Sequence[Row]) -> list[int]:
-        """How large each row is: rows of like size belong into one batch.
+        """How large each row is: rows of similar size belong in one batch.
 
         Raises:
             DataError: a row is not what the student reads.

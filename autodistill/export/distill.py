@@ -65,7 +65,7 @@ class Distilled:
         return self.facts["student"]["retention"]
 
     def open(self) -> Student:
-        """The student, to be asked."""
+        """The student, ready to predict."""
         return load_student(self.folder)
 
 
@@ -81,8 +81,8 @@ def distill(
 ) -> Distilled:
     """Train a recipe's student in full and write the best one into a folder that other libraries open.
 
-    Every seed's student is tested, and the one that is kept is chosen by the validation split alone. What a run that was stopped had
-    finished is found again by the next one. In a script, more than one worker needs `if __name__ == "__main__":`.
+    Every seed's student is tested, and the one that is kept is chosen by the validation split alone. The next run takes over what
+    a stopped run had finished. In a script, more than one worker needs `if __name__ == "__main__":`.
 
     Args:
         recipe: a Recipe, a recipe's file, or a study's folder (its recommended.yaml). Where its teacher is a file of scores, and the
@@ -90,7 +90,7 @@ def distill(
         dataset: a name, a Hugging Face id or a path, as for `search`.
         out: the folder to write; it may not exist.
         command: how it was made, for the model card.
-        listen: is told what happens while it runs (autodistill.events).
+        listen: called with each event of the run (autodistill.events).
         {settings}
 
     Raises:
@@ -210,16 +210,16 @@ def _train(assignments: Sequence[Assignment], work: Path, workers: int, data: Da
         trained = train_all(assignments, work, workers, hear)
         scores = [item.result.score for item in trained if item.assignment.recipe.id == first]
         reused = sum(item.reused for item in trained)
-        found = f", {reused} of them by an earlier run" if reused else ""
-        stage.end(f"{len(trained)} trained{found}; {data.metric} on validation: {', '.join(f'{score:.4f}' for score in scores)}")
+        from_before = f", {reused} of them by an earlier run" if reused else ""
+        stage.end(f"{len(trained)} trained{from_before}; {data.metric} on validation: {', '.join(f'{score:.4f}' for score in scores)}")
     return trained
 
 
 def _write(target: Path, opened: Opened, best: Trained, facts: dict[str, Any]) -> None:
-    """Write the folder aside, open it as anyone would, hold it against the trained student, then put it in place.
+    """Write the folder aside, open it as anyone would, compare it with the trained student, then put it in place.
 
     Raises:
-        RunError: it cannot be written, or what was written does not say what the student said.
+        RunError: it cannot be written, or the written student's answers differ from the trained one's.
     """
     saved, rows_read = load_saved_student(best.folder), read_by_student(opened, best.assignment.recipe).validation
     with new_folder(target, _ELSEWHERE) as aside:
@@ -230,10 +230,10 @@ def _write(target: Path, opened: Opened, best: Trained, facts: dict[str, Any]) -
         written = load_student(aside)
         assert written.module is not None
         facts["written_params"] = count_parameters(written.module)
-        said = written.logits(opened.dataset.modality.rows(opened.dataset.validation, rows))
+        answers = written.logits(opened.dataset.modality.rows(opened.dataset.validation, rows))
         with torch.inference_mode():
             meant = saved.model.cpu()(rows_read.batch(torch.from_numpy(rows))).logits.numpy()
-        apart = float(np.abs(said - meant).max())
+        apart = float(np.abs(answers - meant).max())
         if not apart <= TOLERANCE * max(1.0, float(np.abs(meant).max())):
             raise RunError(f"the written student's answers differ from the trained one's by {apart:.2g}; nothing is kept of it")
         card.write_facts(aside / FACTS, facts)

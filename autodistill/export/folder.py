@@ -36,7 +36,7 @@ def write_student(folder: Path, saved: SavedStudent) -> dict[str, Any]:
         "classes": facts["classes"],
         "recipe_id": saved.recipe.id,
     }
-    names = dict(enumerate(target_of(saved.recipe.task, facts["classes"]).outputs))
+    names = dict(enumerate(target_of(saved.recipe.task, facts["classes"]).output_names))
     about |= family.write(folder, saved, names)
     write_json(folder / ABOUT, about)
     (folder / "recipe.yaml").write_text(saved.recipe.to_yaml(), encoding="utf-8")

@@ -26,4 +26,4 @@ def paired_latency(calls: Mapping[str, Callable[[], object]], rounds: int = ROUN
                 call()
                 if turn >= WARMUP:
                     times[name].append(time.perf_counter() - began)
-    return {name: statistics.median(found) * 1e3 for name, found in times.items()}
+    return {name: statistics.median(seconds) * 1e3 for name, seconds in times.items()}

@@ -1,4 +1,4 @@
-"""What is measured of a distillation: scores on the test split, parameters and latencies. All of it stands in distillation.json."""
+"""What is measured of a distillation: scores on the test split, parameters and latencies. All of it is in distillation.json."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def measure(
     inputs, own_inputs = (encode(data, test, reading.tokenizer, recipe.teacher) for reading in (opened, read))
 
     def logits_of(model: StudentModule, inputs: Inputs) -> np.ndarray:
-        logits: np.ndarray = all_logits(model.to(device), inputs, data.outputs, device).numpy()
+        logits: np.ndarray = all_logits(model.to(device), inputs, data.num_outputs, device).numpy()
         return logits
 
     def metrics(logits: np.ndarray, rows: np.ndarray) -> dict[str, float]:
@@ -166,7 +166,7 @@ def _distillation_ratio(beside_teacher: dict[str, Any] | None) -> float | None:
 
 
 def _scores_file(data: Dataset, test: Split, scores: TeacherScores) -> dict[str, Any]:
-    """What is known of a file of scores. coverage: the share of each split's rows that it has scores of."""
+    """Facts of a file of scores. coverage: the share of each split's rows that it has scores of."""
     assert data.ref.teacher_scores is not None
     splits = {"train": data.train, "unlabelled": data.unlabelled, "validation": data.validation, "test": test}
     coverage = {name: float(scores_of(split, scores)[1].mean()) for name, split in splits.items() if split is not None}
@@ -196,7 +196,7 @@ def _in_train(data: Dataset, test: Split) -> int:
 
 
 def verdict(facts: dict[str, Any]) -> str:
-    """What the test split said, in a line."""
+    """The result on the test split, in a line."""
     student, test = facts["student"], facts["test"]
     kept = "" if student["retention"] is None else f", {100 * student['retention']:.1f}% of the teacher's {facts['teacher']['test']:.4f}"
     spread = "" if test["sd"] is None else f"; over {len(facts['seeds'])} seeds {test['mean']:.4f} ± {test['sd']:.4f}"

@@ -64,7 +64,7 @@ def export(
     The inputs' batch and length are free. The file is run in onnxruntime on the dataset's validation rows, at several lengths and batch
     sizes, and refused where its answers differ from torch's. int8: weights as 8-bit integers (onnxruntime's dynamic quantisation),
     whose answers do differ: the score that this costs is measured on the validation rows. It is recommended where it is faster than the
-    float32 file on this machine and loses at most half a point (`INT8_LOSS`); both are told.
+    float32 file on this machine and loses at most half a point (`INT8_LOSS`). Both are reported.
 
     Args:
         folder: what `distill` wrote.
@@ -72,12 +72,12 @@ def export(
         int8: also write the quantised model.
         dataset: where the validation rows come from, in place of what the student was distilled on.
         overwrite: replace folders that an earlier export wrote.
-        listen: is told what happens while it runs (autodistill.events).
+        listen: called with each event of the run (autodistill.events).
 
     Raises:
         UsageError: the folder is no student's, it exists, or the format is another one.
         ModelError: the packages are missing (`pip install 'autodistill-kd[onnx]'`).
-        DataError: the rows cannot be had.
+        DataError: the rows cannot be read.
         RunError: the answers differ.
     """
     tell: Listen = listen or (lambda event: None)
@@ -99,7 +99,7 @@ def export(
     with Stage(tell, "data", "reading the validation rows") as stage:
         data = _dataset(folder, student, dataset)
         stage.end(f"{data.name}: {len(data.validation):,} validation rows")
-    found: list[Exported] = []
+    exports: list[Exported] = []
     with contextlib.ExitStack() as stack:
         asides = {name: stack.enter_context(new_folder(target, "make the student's folder writable")) for name, target in targets.items()}
         for name, aside in asides.items():
@@ -108,20 +108,20 @@ def export(
                     write_onnx(student, data, aside / FILE)
                 else:
                     _quantise(asides["float32"] / FILE, aside / FILE)
-                plain = (asides["float32"], found[0].facts) if found else None
+                plain = (asides["float32"], exports[0].facts) if exports else None
                 facts = _checked(student, data, aside, name, plain) | {"folder": str(targets[name])}
-                stage.end(_told(facts))
-            found.append(Exported(targets[name], facts))
-    return found
+                stage.end(_summary(facts))
+            exports.append(Exported(targets[name], facts))
+    return exports
 
 
 def _dataset(folder: Path, student: Student, name: str | None) -> Dataset:
     facts = json.loads((folder / "distillation.json").read_text(encoding="utf-8"))
-    given = facts["given"]
-    columns = given["text_columns"]
-    ref = DatasetRef(given["name"], given["limit_train"], given["seed"], tuple(columns) if columns else None, given["label_column"])
+    origin = facts["given"]
+    columns = origin["text_columns"]
+    ref = DatasetRef(origin["name"], origin["limit_train"], origin["seed"], tuple(columns) if columns else None, origin["label_column"])
     try:
-        data = load_dataset(ref if name is None else DatasetRef(name, seed=given["seed"]))
+        data = load_dataset(ref if name is None else DatasetRef(name, seed=origin["seed"]))
     except DataError as cause:
         raise DataError(f"{cause}\nThe rows are needed to check the export; --dataset says where they are now") from None
     if (data.task, data.classes) != (student.task, student.classes):
@@ -231,14 +231,14 @@ def int8_advice(beside: Mapping[str, Any]) -> str:
     return f"{which}: {' and '.join(beside['reasons'])} (at most {INT8_LOSS} is accepted)"
 
 
-def _told(facts: dict[str, Any]) -> str:
+def _summary(facts: dict[str, Any]) -> str:
     latency, scores = facts["latency_ms"], facts["validation"]
-    told = [f"{facts['bytes'] / 1e6:.2f} MB", f"logits within {facts['max_abs_difference']:.2g} of torch's"]
-    told.append(f"{facts['metric']} {scores['onnx']:.4f} on validation (torch {scores['torch']:.4f})")
-    told.append(f"{latency['onnx']:.3g} ms (torch {latency['torch']:.3g} ms)")
+    parts = [f"{facts['bytes'] / 1e6:.2f} MB", f"logits within {facts['max_abs_difference']:.2g} of torch's"]
+    parts.append(f"{facts['metric']} {scores['onnx']:.4f} on validation (torch {scores['torch']:.4f})")
+    parts.append(f"{latency['onnx']:.3g} ms (torch {latency['torch']:.3g} ms)")
     if "beside_float32" in facts:
-        told.append(int8_advice(facts["beside_float32"]))
-    return ", ".join(told)
+        parts.append(int8_advice(facts["beside_float32"]))
+    return ", ".join(parts)
 
 
 def _rows(data: Dataset) -> list[Row]:

@@ -45,18 +45,18 @@ def train_all(assignments: Sequence[Assignment], work: Path, workers: int, hear:
     Raises:
         DivergedError: a loss is not a finite number; the other seeds' students stay for the next run.
     """
-    found: dict[Assignment, Trained] = {}
+    trained: dict[Assignment, Trained] = {}
     for assignment in assignments:
         kept = _kept(work, assignment)
         if kept is not None:
-            found[assignment] = kept
-    missing = [item for item in assignments if item not in found]
+            trained[assignment] = kept
+    missing = [item for item in assignments if item not in trained]
     if workers > 1 and len(missing) > 1:
-        found |= _in_processes(missing, work, min(workers, len(missing)), hear)
+        trained |= _in_processes(missing, work, min(workers, len(missing)), hear)
     else:
         for item in missing:
-            found[item] = _train(item, work, lambda point, item=item: hear(item, point))  # type: ignore[misc]
-    return [found[item] for item in assignments]
+            trained[item] = _train(item, work, lambda point, item=item: hear(item, point))  # type: ignore[misc]
+    return [trained[item] for item in assignments]
 
 
 def forget(work: Path, assignments: Sequence[Assignment]) -> None:

@@ -55,12 +55,12 @@ class Student:
         """
         if not rows:
             return np.zeros((0, self.target.width), dtype=np.float32)
-        order = np.argsort(self.reader.sizes(rows), kind="stable")  # rows of like size together, so that little is padded
-        found: dict[int, np.ndarray] = {}
+        order = np.argsort(self.reader.sizes(rows), kind="stable")  # rows of similar size together, so that there is little padding
+        by_place: dict[int, np.ndarray] = {}
         for start in range(0, len(rows), batch_size):
             places = order[start : start + batch_size].tolist()
-            found |= dict(zip(places, self.run(self.encode([rows[place] for place in places])), strict=True))
-        return np.stack([found[place] for place in range(len(rows))])
+            by_place |= dict(zip(places, self.run(self.encode([rows[place] for place in places])), strict=True))
+        return np.stack([by_place[place] for place in range(len(rows))])
 
     def predictions(self, rows: Any) -> list[Prediction]:
         """The label and its probability, or the score, of each row; see `predict` for what rows may be."""
@@ -131,9 +131,9 @@ def _searched(folder: Path) -> Student:
 
     with tempfile.TemporaryDirectory() as place:
         write_student(Path(place), load_saved_student(folder))
-        found = load_student(place)
-    found.folder = folder
-    return found
+        student = load_student(place)
+    student.folder = folder
+    return student
 
 
 def torch_run(module: nn.Module) -> Callable[[Arrays], np.ndarray]:

@@ -18,7 +18,7 @@ _KEPT = 0.9
 
 
 def score(metric: str, predicted: np.ndarray, labels: np.ndarray) -> float:
-    """The dataset's metric of predictions (N, outputs)."""
+    """The dataset's metric of predictions (N, C)."""
     return evaluate_predictions(metric, predicted, labels)[metric]
 
 

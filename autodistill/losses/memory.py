@@ -48,10 +48,10 @@ class MemoryBank(nn.Module):
         """The logarithm of a side's Z: rows · mean of e^score over the first batch's scores, a constant from then on."""
         if not self.log_z[side].isnan():
             return self.log_z[side].to(scores.dtype)
-        found = torch.logsumexp(scores.detach().flatten(), dim=0) - math.log(scores.numel()) + math.log(len(self.student))
+        log_z = torch.logsumexp(scores.detach().flatten(), dim=0) - math.log(scores.numel()) + math.log(len(self.student))
         if self.training:
-            self.log_z[side] = found
-        return found
+            self.log_z[side] = log_z
+        return log_z
 
     @torch.no_grad()
     def update(self, index: Tensor, student: Tensor, teacher: Tensor, momentum: float) -> None:

@@ -60,7 +60,7 @@ def build_student(recipe: Recipe, context: StudentContext) -> StudentModule:
 
     Raises:
         RecipeError: the student's fields do not go together, or it cannot start from this teacher.
-        ModelError: the model does not exist, or its weights cannot be had.
+        ModelError: the model does not exist, or its weights cannot be fetched.
     """
     return _build(recipe.student, context)
 

@@ -76,7 +76,7 @@ class Inputs(Protocol):
 
     @property
     def lengths(self) -> Tensor | None:
-        """What rows of like size are put into batches by, (N,) int64; None where all have the same size."""
+        """The sizes by which similar rows are put into one batch, (N,) int64; None where all have the same size."""
         ...
 
     @property
@@ -165,8 +165,8 @@ class StudentModule(nn.Module):
 class StudentContext:
     """What a student is built for.
 
-    outputs: width of the logits. vocab_size, pad_id, max_length: of the tokenizer that the student reads texts with. special: the ids of
-    its special tokens, [UNK] and padding among them. image_size: the height and width of the images. teacher: folder of the fine-tuned
+    num_outputs: width of the logits. vocab_size, pad_id, max_length: of the tokenizer that the student reads texts with. special: the ids
+    of its special tokens, [UNK] and padding among them. image_size: the height and width of the images. teacher: folder of the fine-tuned
     teacher, for students that start from its weights. source: folder of the configuration and tokenizer of the model that the student is,
     for students that are a pretrained model.
     kept_pieces, pieces: how many pieces a trimmed vocabulary has, and the file that lists them.
@@ -174,7 +174,7 @@ class StudentContext:
     """
 
     task: str
-    outputs: int
+    num_outputs: int
     vocab_size: int = 0
     pad_id: int = 0
     special: tuple[int, ...] = ()
@@ -204,11 +204,11 @@ def pick_device(device: str = "auto") -> torch.device:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        found = torch.device(device)
-        torch.empty(0, device=found)
+        picked = torch.device(device)
+        torch.empty(0, device=picked)
     except (RuntimeError, AssertionError) as cause:
         raise UsageError(f"device {device!r} cannot be used: {str(cause).splitlines()[0]}; give cpu, cuda, cuda:0, … or auto") from None
-    return found
+    return picked
 
 
 Tensors = TypeVar("Tensors", bound=Batch | Outputs)

@@ -75,13 +75,13 @@ class BertFamily(TransformersFamily):
             intermediate_size=4 * hidden_size,
             max_position_embeddings=context.max_length,
             pad_token_id=padding_row(context, vocabulary),
-            num_labels=context.outputs,
+            num_labels=context.num_outputs,
         )
-        if context.outputs == 1:
+        if context.num_outputs == 1:
             config.problem_type = "regression"
         model: Any
         if pooling == "mean":
-            model = PooledClassifier(BertModel(config, add_pooling_layer=False), pooling, context.outputs)
+            model = PooledClassifier(BertModel(config, add_pooling_layer=False), pooling, context.num_outputs)
         else:
             model = BertForSequenceClassification(config)
         if vocabulary == "trimmed":
@@ -119,11 +119,11 @@ def _start_from(student: Any, teacher: TeacherWeights, words: Tensor) -> None:
     embeddings.word_embeddings.weight.copy_(words @ basis)
     for part in ("position_embeddings", "token_type_embeddings"):
         table = getattr(embeddings, part).weight
-        found = teacher.embeddings(f"{part}.weight")
+        teacher_table = teacher.embeddings(f"{part}.weight")
         table.zero_()
-        if found is not None:
-            rows = min(len(table), len(found))
-            table[:rows] = found[:rows] @ basis
+        if teacher_table is not None:
+            rows = min(len(table), len(teacher_table))
+            table[:rows] = teacher_table[:rows] @ basis
             table[rows:] = table[rows - 1]
     norm_weight, norm_bias = teacher.embeddings("LayerNorm.weight"), teacher.embeddings("LayerNorm.bias")
     if norm_weight is not None and norm_bias is not None:
@@ -158,11 +158,11 @@ def _start_from(student: Any, teacher: TeacherWeights, words: Tensor) -> None:
 
 def _start_pooled_head(head: nn.Linear, teacher: TeacherWeights, basis: Tensor) -> None:
     """From the teacher's, where that reads the mean of all tokens too."""
-    found = teacher.pooled_head("mean")
-    if found is None or len(found[1]) != head.out_features or head.out_features == 1:
+    layer = teacher.pooled_head("mean")
+    if layer is None or len(layer[1]) != head.out_features or head.out_features == 1:
         return  # a teacher of scores answers in the target's units, and students learn standardised targets
-    head.weight.copy_(found[0] @ basis)
-    head.bias.copy_(found[1])
+    head.weight.copy_(layer[0] @ basis)
+    head.bias.copy_(layer[1])
 
 
 def _copy_neurons(inner: nn.Linear, weight: Tensor, bias: Tensor, outer: Tensor, outer_weight: Tensor) -> None:
@@ -206,9 +206,9 @@ def _copy_attention(attention: Any, teacher: TeacherWeights, source: int, basis:
     left, value = _low_rank(out.view(width, teacher.heads, teacher_size).transpose(0, 1)[taken], value[taken], size)
     times = torch.tensor([taken.count(head) for head in taken]).view(-1, 1, 1)  # a head taken twice has half the say each time
     rank = query.shape[1]
-    for linear, found in ((own.query, query), (own.key, key), (own.value, value)):
-        linear.weight.view(heads, size, width)[:, :rank] = found[..., :-1]
-        linear.bias.view(heads, size)[:, :rank] = found[..., -1]
+    for linear, start in ((own.query, query), (own.key, key), (own.value, value)):
+        linear.weight.view(heads, size, width)[:, :rank] = start[..., :-1]
+        linear.bias.view(heads, size)[:, :rank] = start[..., -1]
     attention.output.dense.weight.view(width, heads, size)[:, :, :rank] = (left / times).transpose(0, 1)
 
 

@@ -18,14 +18,14 @@ from autodistill.models.vocabulary import word_embedding
 class BiLstm(StudentModule):
     """states: the embeddings (B, T, E), and each layer's (B, T, 2 · hidden_size); sentences: what `pooled` makes of them."""
 
-    def __init__(self, embedding: nn.Embedding, hidden_size: int, layers: int, dropout: float, outputs: int, pairs: bool) -> None:
+    def __init__(self, embedding: nn.Embedding, hidden_size: int, layers: int, dropout: float, num_outputs: int, pairs: bool) -> None:
         super().__init__()
         self.pairs = pairs
         self.embedding = embedding
         widths = [embedding.embedding_dim] + [2 * hidden_size] * (layers - 1)
         self.layers = nn.ModuleList(nn.LSTM(width, hidden_size, batch_first=True, bidirectional=True) for width in widths)
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(2 * hidden_size * (PAIR_PARTS if pairs else 1), outputs)
+        self.classifier = nn.Linear(2 * hidden_size * (PAIR_PARTS if pairs else 1), num_outputs)
 
     @property
     def output_layer(self) -> nn.Linear:
@@ -36,12 +36,12 @@ class BiLstm(StudentModule):
         """See `Model`."""
         words = self.embedding(batch.ids) * batch.mask.unsqueeze(-1)
         first, mask = apart(words, batch) if self.pairs else (words, batch.mask)
-        found = [first]
+        outs = [first]
         lengths = mask.sum(dim=1).clamp(min=1).cpu()  # packing keeps the padding out of the backward direction
         for layer in self.layers:
-            packed = pack_padded_sequence(self.dropout(found[-1]), lengths, batch_first=True, enforce_sorted=False)
-            found.append(pad_packed_sequence(layer(packed)[0], batch_first=True, total_length=batch.ids.shape[1])[0])
-        states = [together(state, batch) for state in found] if self.pairs else found
+            packed = pack_padded_sequence(self.dropout(outs[-1]), lengths, batch_first=True, enforce_sorted=False)
+            outs.append(pad_packed_sequence(layer(packed)[0], batch_first=True, total_length=batch.ids.shape[1])[0])
+        states = [together(state, batch) for state in outs] if self.pairs else outs
         embedding = self.dropout(pooled(states[-1], batch, self.pairs))
         logits = self.classifier(embedding)
         if "states" not in taps:
@@ -79,7 +79,7 @@ class BiLstmFamily(TorchTextFamily):
             RecipeError: init cannot be done with this teacher.
         """
         embedding = word_embedding(context, embedding_size, init, vocabulary)
-        return BiLstm(embedding, hidden_size, layers, dropout, context.outputs, context.pairs)
+        return BiLstm(embedding, hidden_size, layers, dropout, context.num_outputs, context.pairs)
 
     def sizes(self, student: BiLstm) -> dict[str, Any]:
         """Width, layers and outputs."""

@@ -18,13 +18,15 @@ from autodistill.models.vocabulary import word_embedding
 class Cnn(StudentModule):
     """states: the embeddings (B, T, E), and the rectified features of every position (B, T, F); sentences: what `pooled` makes of them."""
 
-    def __init__(self, embedding: nn.Embedding, channels: int, kernels: tuple[int, ...], dropout: float, outputs: int, pairs: bool) -> None:
+    def __init__(
+        self, embedding: nn.Embedding, channels: int, kernels: tuple[int, ...], dropout: float, num_outputs: int, pairs: bool
+    ) -> None:
         super().__init__()
         self.pairs = pairs
         self.embedding = embedding
         self.convolutions = nn.ModuleList(nn.Conv1d(embedding.embedding_dim, channels, size, padding=size // 2) for size in kernels)
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(channels * len(kernels) * (PAIR_PARTS if pairs else 1), outputs)
+        self.classifier = nn.Linear(channels * len(kernels) * (PAIR_PARTS if pairs else 1), num_outputs)
 
     @property
     def output_layer(self) -> nn.Linear:
@@ -72,7 +74,7 @@ class CnnFamily(TorchTextFamily):
             RecipeError: init cannot be done with this teacher.
         """
         embedding = word_embedding(context, embedding_size, init, vocabulary)
-        return Cnn(embedding, channels, tuple(int(size) for size in kernels.split("-")), dropout, context.outputs, context.pairs)
+        return Cnn(embedding, channels, tuple(int(size) for size in kernels.split("-")), dropout, context.num_outputs, context.pairs)
 
     def sizes(self, student: Cnn) -> dict[str, Any]:
         """Channels, kernels and outputs."""

@@ -55,7 +55,7 @@ class EncoderFamily(TransformersFamily):
         folder = None if is_pretrained else context.source
         folder = folder or source_folder(model, weights=is_pretrained, role="student")
         try:
-            config: Any = AutoConfig.from_pretrained(folder, local_files_only=True, num_labels=context.outputs)
+            config: Any = AutoConfig.from_pretrained(folder, local_files_only=True, num_labels=context.num_outputs)
             check_encoder(config, "student", model, context.max_length)
             if layers is not None:
                 _cut(config, layers, model)
@@ -66,7 +66,7 @@ class EncoderFamily(TransformersFamily):
                     encoder = AutoModel.from_config(config, dtype=torch.float32)
         except (OSError, ValueError, KeyError, RuntimeError) as cause:
             raise ModelError(f"student {model!r} cannot be loaded as a text encoder: {cause}") from None
-        return Transformer(PooledClassifier(encoder, pooling_of_files(folder) or "mean", context.outputs))
+        return Transformer(PooledClassifier(encoder, pooling_of_files(folder) or "mean", context.num_outputs))
 
 
 def _cut(config: Any, layers: int, model: str) -> None:

@@ -61,7 +61,7 @@ class StudentFamily(ABC):
 
         Raises:
             RecipeError: the fields do not go together, or the student cannot start from this teacher.
-            ModelError: the model does not exist, or its weights cannot be had.
+            ModelError: the model does not exist, or its weights cannot be fetched.
         """
 
     def pretrained_model(self, part: Component) -> str | None:

@@ -43,8 +43,8 @@ def _forward(layer: Any, all_queries: bool, states: Tensor, mask: Tensor | None 
     """What transformers' BertLayer makes of the first token: states (B, T, D), mask (B, 1, T, T) or None → (B, 1, D)."""
     attention, first = layer.attention.self, states[:, :1]
     query, key, value = (
-        projection(given).unflatten(2, (-1, attention.attention_head_size)).transpose(1, 2)
-        for projection, given in (
+        projection(tokens).unflatten(2, (-1, attention.attention_head_size)).transpose(1, 2)
+        for projection, tokens in (
             (attention.query, states if all_queries else first),
             (attention.key, states),
             (attention.value, states),

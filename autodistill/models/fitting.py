@@ -37,22 +37,22 @@ def evaluation_batches(lengths: Tensor | None, rows: int, batch_size: int) -> It
 
 def evaluate(model: StudentModule, inputs: Inputs, dataset: Dataset, device: torch.device) -> dict[str, float]:
     """A model's metrics on the validation split, whose rows `inputs` are."""
-    logits = validation_logits(model, inputs, dataset.outputs, device)
+    logits = validation_logits(model, inputs, dataset.num_outputs, device)
     return dataset.target.evaluate(dataset.metric, logits.numpy(), dataset.validation.labels)
 
 
-def validation_logits(model: StudentModule, inputs: Inputs, outputs: int, device: torch.device, rows: Tensor | None = None) -> Tensor:
+def validation_logits(model: StudentModule, inputs: Inputs, num_outputs: int, device: torch.device, rows: Tensor | None = None) -> Tensor:
     """What a model in training says of every row, or of `rows`, in the precision of its training."""
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
-        return all_logits(model, inputs, outputs, device, rows)
+        return all_logits(model, inputs, num_outputs, device, rows)
 
 
-def all_logits(model: StudentModule, inputs: Inputs, outputs: int, device: torch.device, rows: Tensor | None = None) -> Tensor:
-    """What a model says of every row, (N, outputs) float32 on the CPU; or of `rows` (R,) alone, (R, outputs)."""
+def all_logits(model: StudentModule, inputs: Inputs, num_outputs: int, device: torch.device, rows: Tensor | None = None) -> Tensor:
+    """What a model says of every row, (N, C) float32 on the CPU; or of `rows` (R,) alone, (R, C)."""
     model.eval()
     asked = torch.arange(len(inputs)) if rows is None else rows
     lengths = None if inputs.lengths is None else inputs.lengths[asked]
-    logits = torch.empty(len(asked), outputs)
+    logits = torch.empty(len(asked), num_outputs)
     with torch.inference_mode():
         for places in evaluation_batches(lengths, len(asked), EVALUATION_BATCH):
             logits[places] = model(to_device(inputs.batch(asked[places]), device)).logits.float().cpu()

@@ -101,13 +101,13 @@ def piece_states(folder: Path, tokenizer: Any, rows: Tensor) -> Tensor:
     device = pick_device()
     model = model.to(device).eval()
     before, after = _around(tokenizer)
-    found = []
+    vectors = []
     with torch.inference_mode():
         for part in rows.split(_AT_ONCE):
             ids = torch.cat([before.expand(len(part), -1), part.unsqueeze(1), after.expand(len(part), -1)], dim=1).to(device)
             states = model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
-            found.append(states.float().mean(dim=1).cpu())
-    return torch.cat(found)
+            vectors.append(states.float().mean(dim=1).cpu())
+    return torch.cat(vectors)
 
 
 def _around(tokenizer: Any) -> tuple[Tensor, Tensor]:

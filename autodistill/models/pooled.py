@@ -38,13 +38,13 @@ class PooledClassifier(nn.Module):
     "Sentence-BERT", section 3, whose encoders are pooled by the mean.
     """
 
-    def __init__(self, encoder: Any, pooling: str, outputs: int) -> None:
+    def __init__(self, encoder: Any, pooling: str, num_outputs: int) -> None:
         super().__init__()
         if getattr(encoder, "pooler", None) is not None:
             encoder.pooler = None
         self.config, self.pooling = encoder.config, pooling
         self.encoder = encoder
-        self.head = nn.Linear(int(encoder.config.hidden_size), outputs)
+        self.head = nn.Linear(int(encoder.config.hidden_size), num_outputs)
 
     def get_input_embeddings(self) -> nn.Embedding:
         """The encoder's, as transformers' models give theirs."""

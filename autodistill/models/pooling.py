@@ -18,7 +18,7 @@ def masked_max(states: Tensor, mask: Tensor) -> Tensor:
 
 
 def pooled(states: Tensor, batch: TextBatch, pairs: bool) -> Tensor:
-    """A text's vector, the largest value of each feature (B, D); of a pair (B, 4 D): both, how far they are apart, and their product.
+    """A text's vector, the largest value of each feature (B, D); of a pair (B, 4 D): both, their absolute difference, and their product.
 
     So that a network that reads words side by side can compare the texts. Where the tokenizer does not tell the two apart (segments all
     0, as RoBERTa's), the pair counts as one text, and the other parts say nothing. Source: Conneau et al. 2017, "Supervised Learning of

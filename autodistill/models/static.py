@@ -33,7 +33,7 @@ class Static(StudentModule):
     """A text's vector is the sum of its pieces' vectors, each times its gate, scaled to length √E; a linear layer or two read it.
 
     table: a row for each piece, and then one for each bucket of n-grams; its last column are the gates before the sigmoid. Where it has
-    no such column (gates False), the gates are multiplied in already. special: ids of tokens that count nothing.
+    no such column (gates False), the gates are multiplied in already. special: ids of tokens that are not counted.
 
     states: the vectors of the tokens (B, T, E), and the same times their gates, zeros on special tokens (B, T, E); sentences: the mean of
     the first, and the text's vector.
@@ -49,7 +49,7 @@ class Static(StudentModule):
         ngrams: int,
         hidden_size: int,
         dropout: float,
-        outputs: int,
+        num_outputs: int,
         pairs: bool,
         gates: bool = True,
     ) -> None:
@@ -61,7 +61,7 @@ class Static(StudentModule):
         width = (table.embedding_dim - gates) * (PAIR_PARTS if pairs else 1)
         self.hidden = nn.Linear(width, hidden_size) if hidden_size else None
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(hidden_size or width, outputs)
+        self.classifier = nn.Linear(hidden_size or width, num_outputs)
 
     @property
     def output_layer(self) -> nn.Linear:
@@ -168,7 +168,7 @@ class StaticFamily(TextFamily):
         table = _completed(pieces, buckets if ngrams > 1 else 0)
         # Padding is left out by the mask; where rows are mixed, its place holds the partner's words.
         special = tuple(token for token in context.special if token != context.pad_id)
-        return Static(table, context.vocab_size, special, ngrams, hidden_size, dropout, context.outputs, context.pairs)
+        return Static(table, context.vocab_size, special, ngrams, hidden_size, dropout, context.num_outputs, context.pairs)
 
     def word_table(self, student: Static) -> nn.Embedding:
         """The table."""

@@ -69,10 +69,10 @@ class TeacherWeights:
 
     def words(self, vocab_size: int) -> Tensor:
         """The word embeddings (vocab_size, width)."""
-        found: Tensor = self._file.get_slice(self._word)[:vocab_size].float()
-        if len(found) < vocab_size:
-            raise RecipeError(f"student.init is 'teacher', but its tokenizer has {vocab_size} tokens and its embeddings {len(found)}")
-        return found
+        vectors: Tensor = self._file.get_slice(self._word)[:vocab_size].float()
+        if len(vectors) < vocab_size:
+            raise RecipeError(f"student.init is 'teacher', but its tokenizer has {vocab_size} tokens and its embeddings {len(vectors)}")
+        return vectors
 
     def require_bert_like(self) -> None:
         """Refuse a teacher whose layers are not built as BERT's are.
@@ -103,11 +103,11 @@ class TeacherWeights:
 
     def embeddings(self, name: str) -> Tensor | None:
         """`position_embeddings.weight`, `LayerNorm.bias`, …; None where the teacher has no such tensor."""
-        found = self._get(self._word.replace("word_embeddings.weight", name))
-        if found is not None and name.startswith("position") and self.model_type in _POSITIONS_AFTER_PADDING:
+        tensor = self._get(self._word.replace("word_embeddings.weight", name))
+        if tensor is not None and name.startswith("position") and self.model_type in _POSITIONS_AFTER_PADDING:
             padding = 1 if self.model_type == "mpnet" else int(self.config.get("pad_token_id", 1))  # transformers' MPNet has 1 for good
-            found = found[padding + 1 :]
-        return found
+            tensor = tensor[padding + 1 :]
+        return tensor
 
     def layer(self, index: int, name: str) -> Tensor:
         """A tensor of a layer, by BERT's name: `attention.self.query.weight`, …"""
@@ -118,18 +118,18 @@ class TeacherWeights:
         else:
             module = _MPNET.get(module, module) if self.model_type == "mpnet" else module
             path = f"{prefix}encoder.layer.{index}.{module}.{kind}"
-        found = self._get(path)
-        if found is None:
+        tensor = self._get(path)
+        if tensor is None:
             raise RecipeError(f"student.init is 'teacher', but the teacher in {self.folder} has no tensor {path}; use init: random")
-        return found
+        return tensor
 
     def head(self) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
         """Pooler weight and bias, classifier weight and bias, where the head is a tanh layer and a linear one."""
         prefix = self._word.removesuffix("embeddings.word_embeddings.weight")
         for pooler, classifier in ((f"{prefix}pooler.dense", "classifier"), ("classifier.dense", "classifier.out_proj")):
-            found = [self._get(f"{name}.{kind}") for name in (pooler, classifier) for kind in ("weight", "bias")]
-            if all(tensor is not None for tensor in found) and self.model_type != "electra":  # ELECTRA's has a gelu
-                return found[0], found[1], found[2], found[3]  # type: ignore[return-value]
+            tensors = [self._get(f"{name}.{kind}") for name in (pooler, classifier) for kind in ("weight", "bias")]
+            if all(tensor is not None for tensor in tensors) and self.model_type != "electra":  # ELECTRA's has a gelu
+                return tensors[0], tensors[1], tensors[2], tensors[3]  # type: ignore[return-value]
         return None
 
     def pooled_head(self, pooling: str) -> tuple[Tensor, Tensor] | None:
@@ -140,7 +140,7 @@ class TeacherWeights:
     def basis(self) -> tuple[Tensor, Tensor]:
         """The right singular vectors of the word embeddings, (width, width) by falling singular value, and those values.
 
-        The first k columns span the k dimensions that hold most of the embeddings. Kept in the cache, being the same for all trials.
+        The first k columns span the k dimensions that hold most of the embeddings. Kept in the cache: it is the same for all trials.
         """
         key = digest("basis-1", file_fingerprint(self.folder / "model.safetensors"))
         path = cache_folder() / "bases" / f"{key}.safetensors"

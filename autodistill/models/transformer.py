@@ -1,4 +1,4 @@
-"""A transformers encoder with a classification head, told as `Outputs`: the teacher's wrapper and the bert student's."""
+"""A transformers encoder with a classification head, read as `Outputs`: the teacher's wrapper and the bert student's."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ class Transformer(StudentModule):
         """See `Model`."""
         read: list[Tensor] = []
         projected: list[list[Tensor]] = [[], [], []]
-        handles = [self.model.get_submodule(self._head).register_forward_pre_hook(lambda _, given: read.append(given[0]))]
+        handles = [self.model.get_submodule(self._head).register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))]
         if "attention" in taps:
             if not self.attention_layers:
                 kind = self.model.config.model_type
                 raise ModelError(f"{kind} models have no separate query, key and value layers to tap; use objective.attention.kind: none")
-            for layers, found in zip(self._projections, projected, strict=True):
-                handles += [layer.register_forward_hook(lambda _, __, out, found=found: found.append(out)) for layer in layers]
+            for layers, outs in zip(self._projections, projected, strict=True):
+                handles += [layer.register_forward_hook(lambda _, __, out, outs=outs: outs.append(out)) for layer in layers]
         extra = {"token_type_ids": batch.segments} if self.reads_segments else {}
         try:
             out = self.model(input_ids=batch.ids, attention_mask=batch.mask.long(), output_hidden_states="states" in taps, **extra)
@@ -58,7 +58,7 @@ class Transformer(StudentModule):
             for handle in handles:
                 handle.remove()
         states = list(out.hidden_states) if "states" in taps else []
-        queries, keys, values = ([self._split(one) for one in found] for found in projected)
+        queries, keys, values = ([self._split(one) for one in outs] for outs in projected)
         sentences = [state[:, 0] for state in states]
         return Outputs(out.logits, read[-1], states=states, sentences=sentences, queries=queries, keys=keys, values=values)
 
@@ -67,15 +67,15 @@ class Transformer(StudentModule):
         return projected.view(batch, tokens, self.heads, width // self.heads).transpose(1, 2)
 
 
-def head_layer(model: nn.Module, outputs: int) -> tuple[str, nn.Linear]:
+def head_layer(model: nn.Module, num_outputs: int) -> tuple[str, nn.Linear]:
     """The last linear layer of the head, and its name.
 
     Raises:
         ModelError: the model's last linear layer does not give the logits.
     """
     linear = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Linear)]
-    if not linear or linear[-1][1].out_features != outputs:
-        raise ModelError(f"{type(model).__name__} does not end in a linear layer with {outputs} outputs; choose another teacher")
+    if not linear or linear[-1][1].out_features != num_outputs:
+        raise ModelError(f"{type(model).__name__} does not end in a linear layer with {num_outputs} outputs; choose another teacher")
     return linear[-1]
 
 

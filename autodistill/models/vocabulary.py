@@ -58,8 +58,8 @@ def keep_pieces(train: EncodedText, tokenizer: Any) -> tuple[int, Path]:
     if not path.exists():
         with lock(path):
             if not path.exists():
-                found = train.ids.unique().long()
-                pieces = found[~torch.isin(found, torch.tensor(special))]
+                used = train.ids.unique().long()
+                pieces = used[~torch.isin(used, torch.tensor(special))]
                 shapes = {"special": ("int64", (len(special),)), "pieces": ("int64", (len(pieces),)), "unknown": ("int64", (1,))}
                 with new_tensors(path, shapes) as arrays:
                     arrays["special"][:], arrays["pieces"][:], arrays["unknown"][:] = special, pieces.numpy(), unknown
@@ -95,8 +95,8 @@ def taken_pieces(context: StudentContext, vocabulary: Vocabulary) -> Tensor:
 
 def trimmed_embedding(table: nn.Embedding, context: StudentContext) -> TrimmedEmbedding:
     """A table of the kept pieces, (kept_pieces, width), as one that reads the teacher's ids."""
-    known = context.pieces is not None and not context.shapes_only
-    rows = piece_rows(context) if known else torch.zeros(context.vocab_size, dtype=torch.int32)  # zeros until weights are loaded
+    has_pieces = context.pieces is not None and not context.shapes_only
+    rows = piece_rows(context) if has_pieces else torch.zeros(context.vocab_size, dtype=torch.int32)  # zeros until weights are loaded
     return TrimmedEmbedding(table.weight.detach(), rows)
 
 
@@ -123,9 +123,9 @@ def embedding_from(start: Tensor | None, context: StudentContext, width: int, vo
 def piece_rows(context: StudentContext) -> Tensor:
     """Which embedding stands for each of the teacher's pieces, (vocab_size,) int32.
 
-    A kept piece has its own. Any other has that of the kept piece nearest in the teacher's word embeddings (cosine, centred): what it
-    means is told better by a neighbour, which training has seen, than by [UNK], which no training row holds and so is never
-    learned. [UNK] stands in where the teacher's embeddings cannot be read. Kept in the cache, being the same for all trials.
+    A kept piece has its own. Any other has that of the kept piece nearest in the teacher's word embeddings (cosine, centred): training has
+    seen this neighbour, but not [UNK], which no training row holds. [UNK] stands in where the teacher's embeddings cannot be read. Kept in
+    the cache, because it is the same for all trials.
     """
     assert context.pieces is not None
     assert context.teacher is not None

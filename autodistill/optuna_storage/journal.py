@@ -22,7 +22,7 @@ GRACE = 3
 
 
 class BufferedJournal(JournalStorage):
-    """An Optuna journal storage whose changes are written by `save`. What others wrote before it was opened it sees, no later changes."""
+    """An Optuna journal storage whose changes are written by `save`. It sees what others wrote before it was opened, and nothing later."""
 
     def __init__(self, path: Path) -> None:
         self._buffer = _Buffer(path)

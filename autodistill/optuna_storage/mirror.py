@@ -1,4 +1,4 @@
-"""An Optuna study in memory, and in a database what is written of it, later and in order.
+"""An Optuna study in memory, which is written to a database later and in order.
 
 Optuna's database storage reads every unfinished trial again at each question (a proposal asks a dozen). But a search is the
 only writer of its study, it holds the folder's lock, so it need not ask the database for what it wrote itself. What `save` has

@@ -111,7 +111,7 @@ class Dataset:
         return modality_of(self.task)
 
     @property
-    def outputs(self) -> int:
+    def num_outputs(self) -> int:
         """Width of the logits."""
         return self.target.width
 

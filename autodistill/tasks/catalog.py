@@ -137,12 +137,12 @@ def catalog() -> list[CatalogEntry]:
 
     Of the mirrors only dataset.json is read; one that cannot be read says so in `about`.
     """
-    found = dict(OFFLINE)
+    entries = dict(OFFLINE)
     for name, entry in HUB.items():
         info = entry.info
         what = modality_of_columns(info.text_columns or ()).words.replace("-", " ")
         source = f"hub ({entry.repo}{f', {entry.config}' if entry.config else ''})"
-        found[name] = CatalogEntry(name, f"{what} {info.kind}", str(info.metric), source, info.about)
+        entries[name] = CatalogEntry(name, f"{what} {info.kind}", str(info.metric), source, info.about)
     seen: set[str] = set()
     for folder in mirror_folders():
         for file in sorted(folder.glob("*/dataset.json")):
@@ -155,5 +155,5 @@ def catalog() -> list[CatalogEntry]:
             except DataError as cause:
                 info = Info(name, about=f"cannot be used: {cause}")
             metric = info.metric or next((target.metrics[0] for target in TARGETS if target.kind == info.kind), "")
-            found[name] = CatalogEntry(name, info.kind or "", metric, f"local ({file.parent})", info.about)
-    return [found[name] for name in sorted(found)]
+            entries[name] = CatalogEntry(name, info.kind or "", metric, f"local ({file.parent})", info.about)
+    return [entries[name] for name in sorted(entries)]

@@ -84,9 +84,9 @@ def choose_inputs(table: Table, texts: tuple[str, ...] | None, label: str | None
             f"{table.name} has no column that is known as text or image; its columns are {', '.join(table.names)}. Rename the one you mean "
             f"to text (pairs: text and text_b) or image, or name it with --text-column.{_separator(table)}"
         )
-    found = [" + ".join(item) for item in inputs] + images
+    candidates = [" + ".join(item) for item in inputs] + images
     raise DataError(
-        f"{table.name}: more than one column could be the input ({', '.join(found)}). "
+        f"{table.name}: more than one column could be the input ({', '.join(candidates)}). "
         "Rename the one you mean to text (pairs: text and text_b), or name it with --text-column"
     )
 
@@ -111,12 +111,12 @@ def _label(table: Table, lower: dict[str, str], texts: tuple[str, ...]) -> str:
     for own in ("label", "labels"):
         if own in lower and lower[own] not in texts:
             return lower[own]
-    found = [lower[key] for key in LABELS if key in lower and lower[key] not in texts]
-    if len(found) == 1:
-        return found[0]
-    if found:
+    candidates = [lower[key] for key in LABELS if key in lower and lower[key] not in texts]
+    if len(candidates) == 1:
+        return candidates[0]
+    if candidates:
         raise DataError(
-            f"{table.name}: more than one column could be the label ({', '.join(found)}). "
+            f"{table.name}: more than one column could be the label ({', '.join(candidates)}). "
             "Rename the one you mean to label, or name it with --label-column"
         )
     raise DataError(

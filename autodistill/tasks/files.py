@@ -73,30 +73,30 @@ def read_texts(path: Path) -> list[str]:
 
 
 def _by_split(path: Path, files: Sequence[Path]) -> dict[str, Table]:
-    found: dict[str, list[Path]] = {}
+    by_split: dict[str, list[Path]] = {}
     for file in files:
         split = SPLITS.get(re.split(r"[-_.]", file.stem.lower())[0])
         if split:
-            found.setdefault(split, []).append(file)
-    if not found:
+            by_split.setdefault(split, []).append(file)
+    if not by_split:
         if len(files) > 1:
             raise DataError(
                 f"folder {path} holds several files and none is named for a split ({', '.join(file.name for file in files[:6])}); "
                 "name them train, validation and test, or give the path of one of them"
             )
         return {"all": read_table(files[0])}
-    if "train" not in found:
+    if "train" not in by_split:
         raise DataError(
             f"folder {path} has {', '.join(file.name for file in files[:6])} but no train file; name one train{files[0].suffix}"
         )
-    for split, paths in found.items():
+    for split, paths in by_split.items():
         if len({(file.parent, file.suffix.lower()) for file in paths}) > 1 or (
             len(paths) > 1 and any(file.stem.lower() in SPLITS for file in paths)
         ):
             raise DataError(
                 f"folder {path} has more than one {split} split: {', '.join(str(file.relative_to(path)) for file in paths)}; keep one"
             )
-    tables = {split: [read_table(file) for file in paths] for split, paths in found.items()}
+    tables = {split: [read_table(file) for file in paths] for split, paths in by_split.items()}
     return {split: parts[0] if len(parts) == 1 else Shards(parts) for split, parts in tables.items()}
 
 

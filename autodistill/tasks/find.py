@@ -45,17 +45,17 @@ def find(name: str) -> Source:
 
 
 def _path(path: Path, name: str) -> Source:
-    known = name in {entry.name for entry in catalog()}
+    in_catalog = name in {entry.name for entry in catalog()}
     try:
         source = replace(open_path(path), place=str(path.absolute()))
     except DataError as cause:
-        if known:
+        if in_catalog:
             raise DataError(
                 f"{cause}. ({name} was taken as the path {path.absolute()}, which goes before the dataset of that name)"
             ) from None
         raise
     note = f"{name} is the path {path.absolute()} here, not the dataset of that name in `autodistill datasets`"
-    return replace(source, notes=(*source.notes, note)) if known else source
+    return replace(source, notes=(*source.notes, note)) if in_catalog else source
 
 
 def _looked(name: str) -> str:

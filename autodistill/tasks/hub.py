@@ -54,21 +54,21 @@ def _fetch(entry: HubEntry, folder: Path) -> None:
         revision = None if constants.HF_HUB_OFFLINE else _probe(entry.repo)  # offline, the cache of `datasets` is asked
         if not sys.stderr.isatty():
             datasets.disable_progress_bars()
-        found = datasets.load_dataset(entry.repo, entry.config, revision=revision)
+        splits = datasets.load_dataset(entry.repo, entry.config, revision=revision)
         ours: dict[str, str] = {}
-        for name in found:
+        for name in splits:
             split = entry.splits.get(str(name))
             if split is not None and split not in ours:
                 ours[split] = str(name)
         if "train" not in ours:
-            raise DataError(f"hub dataset {_title(entry)} has no train split; its splits are {', '.join(map(str, found))}")
+            raise DataError(f"hub dataset {_title(entry)} has no train split; its splits are {', '.join(map(str, splits))}")
         for split, name in ours.items():
-            table = found[name]
+            table = splits[name]
             for column, feature in table.features.items():
                 if isinstance(feature, datasets.Image):
                     table = table.cast_column(column, datasets.Image(decode=False))
             table.to_parquet(str(folder / f"{split}.parquet"))
-        about = {"revision": revision or "of the datasets cache", "not_used": [str(name) for name in found if name not in ours.values()]}
+        about = {"revision": revision or "of the datasets cache", "not_used": [str(name) for name in splits if name not in ours.values()]}
         (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
 
 

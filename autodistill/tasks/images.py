@@ -37,13 +37,13 @@ def decoded(table: Table, column: str, rows: np.ndarray, size: int | None, probl
     """The images at some rows, from the cache or decoded into it.
 
     size: side of the square, None to find it from these rows. Images of another shape are resized (bicubic), not cropped.
-    None where some cannot be decoded: they are told to `problems`.
+    None where some cannot be decoded; `problems` then names them.
     """
     values = None if table.lazy else table.take(column, rows)
     stamp = table.stamp if values is None else file_stamp([(table.folder or Path()) / str(value) for value in values])
     folder = cache_folder() / "images" / digest(_VERSION, stamp, column, rows.astype(np.int64).tobytes(), str(size))
-    found = _cached(folder)
-    if found is None:
+    cached = _cached(folder)
+    if cached is None:
         values = table.take(column, rows) if values is None else values
         images, bad = decode(values, table.folder, size or _size(values, table.folder))
         if bad:
@@ -53,8 +53,8 @@ def decoded(table: Table, column: str, rows: np.ndarray, size: int | None, probl
                           "Replace or remove them")  # fmt: skip
             return None
         _keep(folder, images)
-        found = _cached(folder) or images
-    return found
+        cached = _cached(folder) or images
+    return cached
 
 
 def _cached(folder: Path) -> Images | None:

@@ -49,19 +49,19 @@ def encode(tables: dict[str, Table], column: str, info: Info, own: bool, problem
         for row, value in enumerate(items):
             kinds[split].setdefault(_kind(value), []).append(row)
     for split, table in tables.items():
-        found = kinds[split]
-        problems.rows(table, column, found.get("missing", []), "without a label", "Fill them in or remove the rows")
+        by_kind = kinds[split]
+        problems.rows(table, column, by_kind.get("missing", []), "without a label", "Fill them in or remove the rows")
         problems.rows(
             table,
             column,
-            found.get("not finite", []),
+            by_kind.get("not finite", []),
             "with a label that is NaN, infinite or too large",
             "Correct or remove the rows",
             True,
         )
-        problems.rows(table, column, found.get("other", []), "with a label that is not a word, a number or true/false",
+        problems.rows(table, column, by_kind.get("other", []), "with a label that is not a word, a number or true/false",
                       "Write it as one; several labels a row are not supported", True)  # fmt: skip
-    together = {kind for found in kinds.values() for kind in found} & {"text", "whole", "number", "bool"}
+    together = {kind for by_kind in kinds.values() for kind in by_kind} & {"text", "whole", "number", "bool"}
     fractional = "number" in together and _are_scores([value for items in values.values() for value in items])
     if info.kind == Scores.kind or (info.kind is None and fractional):
         _not_numeric(tables, column, kinds, problems)
@@ -155,9 +155,9 @@ def _classes(
         numbers = isinstance(next(iter(seen)), int)
         order: Sequence[Any] = range(len(known_names)) if numbers else known_names
         allowed = f"0 to {len(known_names) - 1}" if numbers else ", ".join(known_names[:20])
-        known = set(order)
+        classes = set(order)
         for split, table in tables.items():
-            rows = [row for row, value in enumerate(cleaned[split]) if value not in known]
+            rows = [row for row, value in enumerate(cleaned[split]) if value not in classes]
             problems.rows(
                 table,
                 column,

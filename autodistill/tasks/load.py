@@ -73,7 +73,9 @@ def load_dataset(ref: DatasetRef, *, with_test: bool = False) -> Dataset:
         notes.append(f"{twice} of {len(splits['validation'])} validation rows stand in train too")
     own_labels = (splits[split].labels.tobytes() for split in ("train", "validation"))
     places = (*source.unlabelled, *ref.unlabelled, *([ref.teacher_scores] if ref.teacher_scores else []))
-    more = modality.read_unlabelled(places, tables, columns, parts, ref, read.image_size, info.name, target.outputs) if places else None
+    more = (
+        modality.read_unlabelled(places, tables, columns, parts, ref, read.image_size, info.name, target.output_names) if places else None
+    )
     if more is not None and not more.count:
         if source.unlabelled or ref.unlabelled:
             raise DataError(f"no unlabelled row can be used ({more.notes[-1]}); give other ones")

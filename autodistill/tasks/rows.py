@@ -34,7 +34,7 @@ class Rows:
 def read_texts(tables: Mapping[str, Table], columns: Columns, parts: Mapping[str, Part]) -> Rows:
     """Texts, or pairs of texts."""
     texts = {split: [tables[part.table].take(column, part.rows) for column in columns.texts] for split, part in parts.items()}
-    splits = {split: Split(_NO_LABELS, found[0], found[1] if len(found) == 2 else None) for split, found in texts.items()}
+    splits = {split: Split(_NO_LABELS, read[0], read[1] if len(read) == 2 else None) for split, read in texts.items()}
     # A second column counts in the fingerprint where there is none, too: as nothing.
     contents = [_joined(column) for split in _FINGERPRINTED for column in (texts[split] + [None])[:2]]
     keys = {split: list(zip(*texts[split], strict=True)) for split in _FINGERPRINTED}
@@ -49,17 +49,17 @@ def read_images(tables: Mapping[str, Table], columns: Columns, parts: Mapping[st
     """
     assert columns.image is not None
     problems = Problems()
-    found: dict[str, Images] = {}
+    by_split: dict[str, Images] = {}
     size: int | None = None
     for split, part in parts.items():
         read = decoded(tables[part.table], columns.image, part.rows, size, problems)
         if read is not None:
-            found[split] = read
+            by_split[split] = read
             size = size or read.pixels.shape[1]
     problems.check(name)
-    splits = {split: Split(_NO_LABELS, images=found[split].pixels) for split in parts}
-    contents = [found[split].digests.tobytes() for split in _FINGERPRINTED]
-    return Rows(splits, contents, {split: found[split].digests.tolist() for split in _FINGERPRINTED}, size)
+    splits = {split: Split(_NO_LABELS, images=by_split[split].pixels) for split in parts}
+    contents = [by_split[split].digests.tobytes() for split in _FINGERPRINTED]
+    return Rows(splits, contents, {split: by_split[split].digests.tolist() for split in _FINGERPRINTED}, size)
 
 
 _NO_LABELS = np.empty(0)

@@ -73,7 +73,7 @@ def read_scores(path: str | Path, target: Target, *, per_row: int, text_columns:
             probabilities do not add up; each with its rows.
     """
     table = read_table(Path(path).expanduser())
-    columns = columns_of_texts(table, text_columns, per_row, target.outputs)
+    columns = columns_of_texts(table, text_columns, per_row, target.output_names)
     kind, logits, notes = target.teacher_scores(table, columns)
     texts = [table.values(name) for name in columns]
     bad = [row for row, values in enumerate(zip(*texts, strict=True)) if not all(isinstance(v, str) and not is_blank(v) for v in values)]

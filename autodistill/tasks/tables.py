@@ -95,15 +95,15 @@ class ParquetTable(Table):
     def take(self, column: str, rows: np.ndarray) -> list[Any]:
         if column in self._read:
             return [self._read[column][row] for row in rows]
-        found: list[Any] = []
+        values: list[Any] = []
         start = 0
         for group in range(self._file.num_row_groups):
             size = self._file.metadata.row_group(group).num_rows
             inside = rows[(rows >= start) & (rows < start + size)] - start
             if len(inside):
-                found += self._checked(column, functools.partial(self._some, column, group, inside))
+                values += self._checked(column, functools.partial(self._some, column, group, inside))
             start += size
-        return found
+        return values
 
     def _some(self, column: str, group: int, rows: np.ndarray) -> Any:
         return self._file.read_row_group(group, columns=[column]).column(0).take(rows)
@@ -158,10 +158,10 @@ class Shards(Table):
         return [value for table in self._tables for value in table.values(column)]
 
     def take(self, column: str, rows: np.ndarray) -> list[Any]:
-        found: list[Any] = []
+        values: list[Any] = []
         for table, start in zip(self._tables, self._starts, strict=False):
-            found += table.take(column, rows[(rows >= start) & (rows < start + table.rows)] - start)
-        return found
+            values += table.take(column, rows[(rows >= start) & (rows < start + table.rows)] - start)
+        return values
 
     def class_names(self, column: str) -> tuple[str, ...] | None:
         return self._tables[0].class_names(column)

@@ -123,7 +123,7 @@ def check_places(places: Sequence[str], limit_train: int | None) -> None:
 
 
 def _read(
-    places: Sequence[str], text_columns: tuple[str, ...] | None, per_row: int, outputs: Sequence[str]
+    places: Sequence[str], text_columns: tuple[str, ...] | None, per_row: int, output_names: Sequence[str]
 ) -> tuple[list[str], list[str], list[str]]:
     """The texts of some files (or of all files in a folder), row after row; the second texts, for pairs; and notes.
 
@@ -141,11 +141,11 @@ def _read(
                 firsts += read_texts(path)
                 continue
             table = read_table(path)
-            columns = columns_of_texts(table, text_columns, per_row, outputs)
+            columns = columns_of_texts(table, text_columns, per_row, output_names)
             texts = [[_text(value) for value in table.values(name)] for name in columns]
             firsts += texts[0]
             seconds += texts[1] if per_row > 1 else []
-            ignored = [name for name in table.names if name not in (*columns, *outputs) and not name.startswith("__index")]
+            ignored = [name for name in table.names if name not in (*columns, *output_names) and not name.startswith("__index")]
             if ignored:
                 notes.append(f"unlabelled {path.name}: columns not used: {', '.join(ignored)}")
     return firsts, seconds, notes
@@ -161,7 +161,7 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def columns_of_texts(table: Table, asked: tuple[str, ...] | None, per_row: int, outputs: Sequence[str]) -> tuple[str, ...]:
+def columns_of_texts(table: Table, asked: tuple[str, ...] | None, per_row: int, output_names: Sequence[str]) -> tuple[str, ...]:
     """The columns of texts of a table without labels.
 
     Args:
@@ -175,7 +175,7 @@ def columns_of_texts(table: Table, asked: tuple[str, ...] | None, per_row: int, 
     """
     if asked is not None and set(asked) <= set(table.names):
         return asked
-    scores = set(outputs) if set(outputs) <= set(table.names) else set()
+    scores = set(output_names) if set(output_names) <= set(table.names) else set()
     free = [name for name in table.names if name not in scores]
     label = next((name for name in free if name.lower() in LABELS), None)
     columns = choose_inputs(Table(table.name, {name: table.values(name) for name in free}), None, label)
@@ -199,7 +199,7 @@ def unlabelled_texts(
     columns: Columns,
     parts: Mapping[str, Part],
     ref: DatasetRef,
-    outputs: Sequence[str],
+    output_names: Sequence[str],
 ) -> UnlabelledRows:
     """The texts, or pairs of texts, that a student may learn from: each once, with something to read, and none among the labelled rows.
 
@@ -213,7 +213,7 @@ def unlabelled_texts(
         DataError: a file cannot be read.
     """
     files, rest = _places(places, parts)
-    firsts, seconds, notes = _read(files, ref.text_columns, len(columns.texts), outputs)
+    firsts, seconds, notes = _read(files, ref.text_columns, len(columns.texts), output_names)
     for column, values in zip(columns.texts, (firsts, seconds), strict=False):
         values += [] if rest is None else tables[rest.table].take(column, rest.rows)
     held: dict[str, set[Row]] = {}
@@ -270,11 +270,11 @@ def unlabelled_images(
     held: dict[str, set[Row]] = {
         split: set(item.digests.tolist()) for split, item in zip(("test", "validation", "train"), images, strict=False)
     }
-    found = images[len(labelled) :]
-    digests = np.concatenate([item.digests for item in found])
+    unlabelled = images[len(labelled) :]
+    digests = np.concatenate([item.digests for item in unlabelled])
     kept, note = _kept(digests.tolist(), held, "images")
     kept, more = _limited(kept, ref)
-    pixels = np.concatenate([item.pixels for item in found])[kept] if len(found) > 1 else found[0].pixels[kept]
+    pixels = np.concatenate([item.pixels for item in unlabelled])[kept] if len(unlabelled) > 1 else unlabelled[0].pixels[kept]
     fingerprint = digest("unlabelled-1", digests[kept].tobytes())
     return UnlabelledRows(Split(np.empty(0), images=pixels), len(kept), fingerprint, (note, *more))
 

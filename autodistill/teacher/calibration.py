@@ -41,8 +41,8 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """
     from scipy.optimize import minimize_scalar
 
-    found = minimize_scalar(lambda inverse: -log_likelihood(logits * inverse, labels), bounds=(1 / HOTTEST, 1 / COOLEST), method="bounded")
-    return float(1 / found.x)
+    fitted = minimize_scalar(lambda inverse: -log_likelihood(logits * inverse, labels), bounds=(1 / HOTTEST, 1 / COOLEST), method="bounded")
+    return float(1 / fitted.x)
 
 
 def calibration_error(logits: np.ndarray, labels: np.ndarray, bins: int = BINS) -> float:

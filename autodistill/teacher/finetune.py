@@ -1,4 +1,4 @@
-"""The teacher, trained once for a dataset and kept: the probe, fine-tuning, calibration, and what is said of it."""
+"""The teacher, trained once for a dataset and kept: the probe, fine-tuning, calibration, and what is recorded of it."""
 
 from __future__ import annotations
 
@@ -31,16 +31,19 @@ from autodistill.teacher.training import Judged, Rows, TeacherProgress, Training
 
 __all__ = ["FinetunedTeacher", "ProbeProgress", "TeacherProgress", "finetune_teacher"]
 
+FACTS = "teacher.json"
+"""What is recorded of a teacher, in its folder."""
+
 Progress = Callable[[TeacherProgress | ProbeProgress], None]
-"""Is told after every batch how far a training is: the probe's first, then the steps of fine-tuning."""
+"""Called after every batch with how far a training is: the probe's first, then the steps of fine-tuning."""
 
 
 @dataclass(frozen=True)
 class FinetunedTeacher:
     """A teacher on the disk. score: on the validation split, in the dataset's metric; metrics: with the others.
 
-    seconds: what its training took, at the time. reused: whether it was found, and not trained now.
-    step: after how many steps it had the weights that it has, 0 where they are the start's; None where whole epochs were asked for.
+    seconds: what its training took, at the time. reused: whether it came from the cache, and was not trained now.
+    step: after how many steps its weights were reached, 0 where they are the start's; None where whole epochs were asked for.
     probe_score: of the frozen encoder's probe; None where the recipe asks for none. linear_score: of a linear model without an encoder
     (rivals.py); None of a random teacher. temperature: by which its logits were divided. calibration_error, calibration_error_before: the
     expected calibration error on the validation split, with and without that; None for scores.
@@ -74,16 +77,16 @@ def finetune_teacher(
     """Train the teacher on the train split, or find it in the cache.
 
     With head_init `probe` the head starts as a linear model of the frozen encoder. Then AdamW, linear warm-up over a tenth of the steps and
-    linear decay, batches of texts of like length; random crops and flips for images. What is best on the validation split is kept: of the
-    epochs, or (with max_steps) of the looks taken every few steps, the probe among them. With 0 steps or epochs nothing is fine-tuned.
-    A few rows are trained on for as many epochs as make up teacher.min_steps, many rows for max_steps at most.
+    linear decay, batches of texts of similar length; random crops and flips for images. The weights that are best on the validation split
+    are kept: of the epochs, or (with max_steps) of the evaluations after every few steps, the probe among them. With 0 steps or epochs
+    nothing is fine-tuned. A few rows are trained on for as many epochs as make up teacher.min_steps, many rows for max_steps at most.
     Regression: one output in the target's own units (it learns standardised targets, and their scale is folded into the head).
     With teacher.init `random` nothing is trained: the random weights are scored and kept.
 
     Two processes never train the same teacher at once: the second one waits and finds it.
 
     Raises:
-        ModelError: the model, or its weights, cannot be had or do not fit.
+        ModelError: the model, or its weights, cannot be fetched or do not fit.
         DivergedError: the loss is not finite.
         RunError: the cache cannot be written.
     """
@@ -92,46 +95,51 @@ def finetune_teacher(
     fields = json.dumps(_fields(teacher), sort_keys=True)
     key = digest("teacher-1", dataset.fingerprint, dataset.metric, fields, str(seed), source_fingerprint(dataset, teacher))
     folder = cache_folder() / "teachers" / key
-    found = kept_teacher(folder)
-    if found is not None:
-        return found
-    with lock(folder):
-        found = kept_teacher(folder)
-        if found is not None:
-            return found
+
+    def train() -> dict[str, Any]:
         start = time.perf_counter()
         where = pick_device(device)
         with _seeded(seed, where), cpu_threads(threads):
             model, tokenizer = untrained_teacher(dataset, teacher)
-            made = _train(dataset, teacher, model.to(where), tokenizer, seed, where, progress)
+            recorded = _train(dataset, teacher, model.to(where), tokenizer, seed, where, progress)
         about = {
             "dataset": dataset.name,
             "dataset_fingerprint": dataset.fingerprint,
             "teacher": teacher.model_dump(),
             "seed": seed,
             "metric": dataset.metric,
-            **made,
+            **recorded,
             "seconds": round(time.perf_counter() - start, 3),
             "versions": {name: importlib.metadata.version(name) for name in ("torch", "transformers", "timm", "scikit-learn")},
         }
         with new_folder(folder) as aside:
             save_teacher(model.cpu(), tokenizer, dataset, teacher, aside)
-            (aside / "teacher.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
-    return described(folder, about, reused=False)
+            (aside / FACTS).write_text(json.dumps(about, indent=1), encoding="utf-8")
+        return about
+
+    return kept_or_made(folder, train)
 
 
-def kept_teacher(folder: Path) -> FinetunedTeacher | None:
-    """The trained teacher in a folder of the cache; None where there is none yet."""
+def kept_or_made(folder: Path, make: Callable[[], dict[str, Any]]) -> FinetunedTeacher:
+    """The teacher in a folder of the cache. Where there is none yet, `make` writes it with its `FACTS`, and returns these.
+
+    Of several processes that want it at once, one makes it, and the others wait.
+
+    Raises:
+        RunError: the cache cannot be written.
+    """
     if not folder.exists():
-        return None
-    return described(folder, json.loads((folder / "teacher.json").read_text(encoding="utf-8")), reused=True)
+        with lock(folder):
+            if not folder.exists():
+                return _described(folder, make(), reused=False)
+    return _described(folder, json.loads((folder / FACTS).read_text(encoding="utf-8")), reused=True)
 
 
-def described(folder: Path, about: dict[str, Any], reused: bool) -> FinetunedTeacher:
-    """What teacher.json says; teachers from before a field was added have its default."""
+def _described(folder: Path, about: dict[str, Any], reused: bool) -> FinetunedTeacher:
+    """The teacher of these facts; teachers from before a field was added have its default."""
     names = {field.name for field in dataclasses.fields(FinetunedTeacher)} - {"folder", "reused"}
-    found = {name: about[name] for name in names & set(about)}
-    return FinetunedTeacher(folder, reused=reused, **found | {"member_scores": tuple(found.get("member_scores", ()))})
+    fields = {name: about[name] for name in names & set(about)}
+    return FinetunedTeacher(folder, reused=reused, **fields | {"member_scores": tuple(fields.get("member_scores", ()))})
 
 
 def _in_full(teacher: Teacher, rows: int) -> Teacher:
@@ -168,23 +176,23 @@ def _train(
         for split in (dataset.train, dataset.validation)
     )
     training = Training(dataset, teacher, model, train, validation, seed, device, progress)
-    found: dict[str, Any] = {}
+    recorded: dict[str, Any] = {}
     if teacher.init == "random":
         scaling.fold_into(model.output_layer)
-        said = training.judge()
+        judged = training.judge()
     else:
         undecided = _undecided(dataset, teacher)
         probe = best_probe(training, undecided or (pooling_of(model),)) if teacher.head_init == "probe" or undecided else None
-        said, step = _fine_tuned(training, probe)
-        found = {"step": step, "probe_score": probe.said.score if probe else None, "linear_score": linear_score(dataset)}
-        calibration = dataset.target.calibrated(said.logits.numpy(), validation.labels)
+        judged, step = _fine_tuned(training, probe)
+        recorded = {"step": step, "probe_score": probe.judged.score if probe else None, "linear_score": linear_score(dataset)}
+        calibration = dataset.target.calibrated(judged.logits.numpy(), validation.labels)
         if calibration is not None and teacher.calibration == "temperature":
             Scaling(scale=1 / calibration.temperature).fold_into(model.output_layer)
-            found |= {"temperature": calibration.temperature, "calibration_error": calibration.error}
+            recorded |= {"temperature": calibration.temperature, "calibration_error": calibration.error}
         if calibration is not None:
-            found["calibration_error_before"] = calibration.error_before
+            recorded["calibration_error_before"] = calibration.error_before
         scaling.fold_into(model.output_layer)
-    return found | {"score": said.score, "metrics": said.metrics, "pooling": pooling_of(model)}
+    return recorded | {"score": judged.score, "metrics": judged.metrics, "pooling": pooling_of(model)}
 
 
 def _undecided(dataset: Dataset, teacher: Teacher) -> tuple[str, ...]:
@@ -201,7 +209,7 @@ def _fine_tuned(training: Training, probe: Probe | None) -> tuple[Judged, int]:
         set_pooling(training.model, probe.pooling)
     if probe is not None and teacher.head_init == "probe":
         set_head(training.model, probe.weight, probe.bias)
-        start = probe.said
+        start = probe.judged
     if training.steps == 0:
         return start or training.judge(), 0
     return training.whole_epochs(start) if teacher.max_steps is None else training.until_no_gain(start)

@@ -23,7 +23,7 @@ def weights_fingerprint(teacher: Teacher) -> str:
     """Names the weights that training starts from: by their digest where they may come from more than one place.
 
     Raises:
-        ModelError: such weights are not to be had.
+        ModelError: such weights cannot be fetched.
     """
     import timm
 
@@ -32,24 +32,26 @@ def weights_fingerprint(teacher: Teacher) -> str:
     return digest("timm", timm.__version__, timm_name(teacher), teacher.init, *weights)
 
 
-def build(outputs: int, image_size: int, teacher: Teacher) -> TimmModel:
+def build(num_outputs: int, image_size: int, teacher: Teacher) -> TimmModel:
     """The module to train, for images of image_size × image_size.
 
     Raises:
-        ModelError: timm has no such model, it does not fit, or its weights cannot be had.
+        ModelError: timm has no such model, it does not fit, or its weights cannot be fetched.
     """
     size = max(teacher.image_size or 0, image_size)
-    return _scaled(build_timm(timm_name(teacher), outputs, size, pretrained=teacher.init == "pretrained"), size, image_size)
+    return _scaled(build_timm(timm_name(teacher), num_outputs, size, pretrained=teacher.init == "pretrained"), size, image_size)
 
 
 def _scaled(model: TimmModel, size: int, image_size: int) -> TimmModel:
     return model if size == image_size else ScaledTimm(model.model, size)
 
 
-def save(model: TimmModel, classes: tuple[str, ...] | None, outputs: int, image_size: int | None, teacher: Teacher, folder: Path) -> None:
+def save(
+    model: TimmModel, classes: tuple[str, ...] | None, num_outputs: int, image_size: int | None, teacher: Teacher, folder: Path
+) -> None:
     """Write a trained teacher."""
     mean, std = normalisation(timm_name(teacher))
-    about = {"name": timm_name(teacher), "outputs": outputs, "image_size": image_size, "mean": mean, "std": std}
+    about = {"name": timm_name(teacher), "outputs": num_outputs, "image_size": image_size, "mean": mean, "std": std}
     scaled = {"scaled_to": model.size} if isinstance(model, ScaledTimm) else {}
     (folder / TIMM_FILE).write_text(json.dumps(about | scaled | {"classes": classes}, indent=1), encoding="utf-8")
     save_model(model.model, str(folder / "model.safetensors"))

@@ -36,7 +36,7 @@ def source_fingerprint(dataset: Dataset, teacher: Teacher) -> str:
     """Names the weights that training starts from.
 
     Raises:
-        ModelError: the model is not to be had.
+        ModelError: the model cannot be fetched.
     """
     return dataset.modality.weights_fingerprint(teacher)
 
@@ -45,7 +45,7 @@ def untrained_teacher(dataset: Dataset, teacher: Teacher) -> tuple[StudentModule
     """The module to train, with a head for the dataset, and its tokenizer (None for images).
 
     Raises:
-        ModelError: the model is not to be had or does not fit.
+        ModelError: the model cannot be fetched or does not fit.
     """
     modality = dataset.modality
     tokenizer = modality.open_tokenizer(modality.source(teacher))
@@ -59,7 +59,7 @@ def save_teacher(model: StudentModule, tokenizer: Any, dataset: Dataset, teacher
         shutil.copytree(assistant.folder, folder, dirs_exist_ok=True)
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}, folder / STUDENT_WEIGHTS)
     elif isinstance(model, TimmModel):
-        image.save(model, dataset.classes, dataset.outputs, dataset.image_size, teacher, folder)
+        image.save(model, dataset.classes, dataset.num_outputs, dataset.image_size, teacher, folder)
     else:
         assert isinstance(model, Transformer)
         text.save(model, tokenizer, folder)
@@ -74,7 +74,7 @@ def untrained_ensemble(dataset: Dataset, teacher: Teacher) -> StudentModule:
     """The module of a teacher or an ensemble that has learned nothing yet, for what it costs.
 
     Raises:
-        ModelError: a model is not to be had or does not fit.
+        ModelError: a model cannot be fetched or does not fit.
     """
     members = member_teachers(teacher)
     models = [untrained_teacher(dataset, member)[0] for member in members]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from autodistill.models.base import pick_device
 from autodistill.models.fitting import cpu_threads, validation_logits
 from autodistill.recipe import Teacher
-from autodistill.storage import cache_folder, digest, lock, new_folder
+from autodistill.storage import cache_folder, digest, new_folder
 from autodistill.tasks.base import Dataset
-from autodistill.teacher.finetune import FinetunedTeacher, Progress, described, finetune_teacher, kept_teacher
+from autodistill.teacher.finetune import FACTS, FinetunedTeacher, Progress, finetune_teacher, kept_or_made
 from autodistill.teacher.load import encode, load_teacher, member_teachers, save_ensemble
 
 
@@ -39,17 +40,15 @@ def trained_teacher(
     if len(made) == 1:
         return made[0]
     folder = cache_folder() / "teachers" / digest("ensemble-1", dataset.fingerprint, dataset.metric, *(item.folder.name for item in made))
-    with lock(folder):
-        found = kept_teacher(folder)
-        if found is not None:
-            return found
+
+    def join() -> dict[str, Any]:
         with new_folder(folder) as aside:
             save_ensemble(dataset.task, [(member, item.folder) for member, item in zip(members, made, strict=True)], aside)
             model, tokenizer = load_teacher(aside)
             where = pick_device(device)
             with cpu_threads(threads):
                 rows = encode(dataset, dataset.validation, tokenizer, teacher)
-                logits = validation_logits(model.to(where), rows, dataset.outputs, where).numpy()
+                logits = validation_logits(model.to(where), rows, dataset.num_outputs, where).numpy()
             labels = dataset.validation.labels
             metrics, calibration = dataset.target.evaluate(dataset.metric, logits, labels), dataset.target.calibrated(logits, labels)
             about = {
@@ -67,5 +66,7 @@ def trained_teacher(
                 "calibration_error": None if calibration is None else calibration.error_before,
                 "member_scores": [item.score for item in made],
             }
-            (aside / "teacher.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
-    return described(folder, about, reused=False)
+            (aside / FACTS).write_text(json.dumps(about, indent=1), encoding="utf-8")
+        return about
+
+    return kept_or_made(folder, join)

@@ -109,11 +109,11 @@ class TeacherOutputs:
             self._model = load_teacher(self.teacher)[0].to(self.device)
         batch = to_device(self.inputs.batch(rows), self.device)
         with torch.no_grad():
-            said = self._model(batch, taps=_taps_for(self.plan.live))
-            found = {kind: _take(said, kind, batch) for kind in self.plan.live}
-        for kind, (_, mask) in _token_index(self.inputs, rows, found).items():
-            found[kind] = {name: part * mask[..., None].to(part.device) for name, part in found[kind].items()}
-        return {kind: {name: part.float().cpu() for name, part in arrays.items()} for kind, arrays in found.items()}
+            outputs = self._model(batch, taps=_taps_for(self.plan.live))
+            by_kind = {kind: _take(outputs, kind, batch) for kind in self.plan.live}
+        for kind, (_, mask) in _token_index(self.inputs, rows, by_kind).items():
+            by_kind[kind] = {name: part * mask[..., None].to(part.device) for name, part in by_kind[kind].items()}
+        return {kind: {name: part.float().cpu() for name, part in arrays.items()} for kind, arrays in by_kind.items()}
 
     def _assemble(self, parts: dict[str, dict[str, Tensor]]) -> Outputs:
         out = Outputs(parts["logits"]["logits"], parts["embedding"]["embedding"])
@@ -212,7 +212,7 @@ def _read_shape(folder: Path, modality: Modality) -> TeacherShape | None:
 
 
 def _write_shape(folder: Path, shape: TeacherShape) -> None:
-    data = {"outputs": shape.outputs, "embedding": shape.embedding, "states": shape.states, "attention": shape.attention}
+    data = {"outputs": shape.num_outputs, "embedding": shape.embedding, "states": shape.states, "attention": shape.attention}
     with disk_errors(folder):
         aside = folder / "teacher.json.part-new"
         aside.write_text(json.dumps(data), encoding="utf-8")
@@ -223,10 +223,10 @@ def _measure(model: StudentModule, modality: Modality, inputs: Inputs, device: t
     """The shapes of what a teacher says, from a run on one row."""
     batch = to_device(inputs.batch(torch.tensor([0])), device)
     with torch.inference_mode():
-        said = model(batch, taps=frozenset({"states", "attention"} if model.attention_layers else {"states"}))
-    states = tuple(modality.state_shape(tuple(state.shape)) for state in said.states)
-    attention = tuple((part.shape[1], part.shape[3]) for part in said.queries)
-    return TeacherShape(modality, said.logits.shape[1], said.embedding.shape[1], states, attention)
+        outputs = model(batch, taps=frozenset({"states", "attention"} if model.attention_layers else {"states"}))
+    states = tuple(modality.state_shape(tuple(state.shape)) for state in outputs.states)
+    attention = tuple((part.shape[1], part.shape[3]) for part in outputs.queries)
+    return TeacherShape(modality, outputs.logits.shape[1], outputs.embedding.shape[1], states, attention)
 
 
 def _fill(
@@ -274,15 +274,15 @@ def _store(
         }
         for rows in inputs.even_batches(ROWS_AT_ONCE, TOKENS_AT_ONCE):
             batch = to_device(inputs.batch(rows), device)
-            said = model(batch, taps=wanted)
-            if not bool(said.logits.isfinite().all()):
+            outputs = model(batch, taps=wanted)
+            if not bool(outputs.logits.isfinite().all()):
                 raise RunError(
                     f"the teacher's logits are not finite numbers, in row {int(rows[0])} or near; fine-tune it with a lower learning rate"
                 )
             tokens = _token_index(inputs, rows, kinds)
             for kind, arrays in files.items():
                 places = rows
-                for name, values in _take(said, kind, batch).items():
+                for name, values in _take(outputs, kind, batch).items():
                     if kind in tokens:
                         index, mask = tokens[kind]
                         places, values = index[mask], values[mask.to(values.device)]
@@ -303,22 +303,22 @@ def _taps_for(kinds: tuple[str, ...]) -> frozenset[str]:
     return frozenset(taps)
 
 
-def _take(said: Outputs, kind: str, batch: Batch) -> dict[str, Tensor]:
+def _take(outputs: Outputs, kind: str, batch: Batch) -> dict[str, Tensor]:
     """The arrays of a kind, out of a forward pass: (B, …), and (B, T, D) token by token."""
     name, _, number = kind.partition("-")
     if name == "logits":
-        return {"logits": said.logits}
+        return {"logits": outputs.logits}
     if name == "embedding":
-        return {"embedding": said.embedding}
+        return {"embedding": outputs.embedding}
     if name == "cls":
-        return {str(layer): state for layer, state in enumerate(said.sentences)}
+        return {str(layer): state for layer, state in enumerate(outputs.sentences)}
     if name == "mean":
-        return {str(layer): batch.mean(state) for layer, state in enumerate(said.states)}
+        return {str(layer): batch.mean(state) for layer, state in enumerate(outputs.states)}
     if name in ("tokens", "maps"):
-        return {name: said.states[int(number)]}
+        return {name: outputs.states[int(number)]}
     layer = int(number)
-    found = {"queries": said.queries[layer], "keys": said.keys[layer], "values": said.values[layer]}
-    return {part: values.transpose(1, 2).flatten(2) for part, values in found.items()}
+    parts = {"queries": outputs.queries[layer], "keys": outputs.keys[layer], "values": outputs.values[layer]}
+    return {part: values.transpose(1, 2).flatten(2) for part, values in parts.items()}
 
 
 def _to_stored(values: Tensor, dtype: np.dtype[Any]) -> np.ndarray:

@@ -50,12 +50,12 @@ class Taps:
 class TeacherShape:
     """What one row of a teacher's outputs looks like. modality: of the row.
 
-    outputs, embedding: widths. states: for each entry (D,), or of an image model (C, H, W). attention: (heads, D_head) for
+    num_outputs, embedding: widths. states: for each entry (D,), or of an image model (C, H, W). attention: (heads, D_head) for
     each layer, empty where they cannot be tapped.
     """
 
     modality: Modality
-    outputs: int
+    num_outputs: int
     embedding: int
     states: tuple[tuple[int, ...], ...]
     attention: tuple[tuple[int, int], ...] = ()
@@ -72,7 +72,7 @@ def arrays_of(kind: str, rows: int, tokens: int, shape: TeacherShape) -> Arrays:
     """
     name, _, number = kind.partition("-")
     if name == "logits":
-        return {"logits": ("float32", (rows, shape.outputs))}
+        return {"logits": ("float32", (rows, shape.num_outputs))}
     if name == "embedding":
         return {"embedding": ("float16", (rows, shape.embedding))}
     if name in shape.modality.pooled_forms:

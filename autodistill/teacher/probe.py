@@ -18,8 +18,8 @@ from autodistill.teacher.training import Judged, Training
 
 DEAD = 1e-4
 """A dimension whose standard deviation is below this share of the largest one carries rounding errors only. Pretrained encoders have some
-(all-MiniLM-L6-v2 has three, of 1e-33 to 1e-9 beside .28), and a weight that magnifies them would stop fine-tuning: clipping would scale
-all gradients down for its sake."""
+(all-MiniLM-L6-v2 has three, of 1e-33 to 1e-9 beside .28), and a weight that magnifies them would stop fine-tuning: its gradient
+would be so large that clipping scales all others down to nothing."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,13 @@ class ProbeProgress:
 class Probe:
     """A linear model of frozen vectors. weight: (C, D); bias: (C,). pooling: how its vectors were pooled.
 
-    said: what it says of the validation rows.
+    judged: its score on the validation rows.
     """
 
     weight: Tensor
     bias: Tensor
     pooling: str
-    said: Judged
+    judged: Judged
 
 
 def best_probe(training: Training, poolings: Sequence[str]) -> Probe:
@@ -67,20 +67,20 @@ def frozen_vectors(
 ) -> dict[str, Tensor]:
     """What the head reads of every row, (N, D) float32 on the CPU, for each of the poolings, in one pass.
 
-    progress: is told after each batch how many rows it had.
+    progress: called after each batch with its number of rows.
     """
     model.eval()
-    found: dict[str, list[Tensor]] = {pooling: [] for pooling in poolings}
+    by_pooling: dict[str, list[Tensor]] = {pooling: [] for pooling in poolings}
     order = []
     with torch.inference_mode():
         for rows in evaluation_batches(inputs.lengths, len(inputs), EVALUATION_BATCH):
             batch = to_device(inputs.batch(rows), device)
             for pooling, vectors in _pooled(model, batch, poolings).items():
-                found[pooling].append(vectors.float().cpu())
+                by_pooling[pooling].append(vectors.float().cpu())
             order.append(rows)
             progress(len(rows))
     place = torch.argsort(torch.cat(order))
-    return {pooling: torch.cat(parts)[place] for pooling, parts in found.items()}
+    return {pooling: torch.cat(parts)[place] for pooling, parts in by_pooling.items()}
 
 
 def _pooled(model: StudentModule, batch: Batch, poolings: Sequence[str]) -> dict[str, Tensor]:
@@ -124,4 +124,4 @@ def fit_probe(training: Training, vectors: Tensor, held: Tensor, pooling: str) -
 
 
 def _best(probes: Iterable[Probe]) -> Probe:
-    return max(probes, key=lambda probe: (probe.said.score, probe.said.likelihood))
+    return max(probes, key=lambda probe: (probe.judged.score, probe.judged.likelihood))

@@ -13,7 +13,7 @@ _PENALTIES = (1.0, 0.3, 0.1)
 
 
 def linear_model(dataset: Dataset) -> Callable[[Split], np.ndarray] | None:
-    """A linear model of what the rows look like without an encoder: it gives the predictions (N, outputs) of any split's rows.
+    """A linear model of what the rows look like without an encoder: it gives the predictions (N, C) of any split's rows.
 
     Ridge regression on `Target.regressed`, of texts on TF-IDF of words and word pairs with the penalty that is best on the validation
     split, of images on histograms of oriented gradients and mean colours. None where there is nothing to be seen.

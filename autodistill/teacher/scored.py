@@ -56,7 +56,7 @@ def scored_teacher(dataset: Dataset, teacher: Teacher, scores: TeacherScores) ->
     teacher their start.
 
     Raises:
-        ModelError: the encoder cannot be had.
+        ModelError: the encoder cannot be fetched.
         RunError: the cache cannot be written.
     """
     key = digest("scored-1", dataset.rows_fingerprint, dataset.metric, scores.fingerprint, source_fingerprint(dataset, teacher))

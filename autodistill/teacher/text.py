@@ -36,7 +36,7 @@ def weights_fingerprint(teacher: Teacher) -> str:
     """Names the weights that training starts from.
 
     Raises:
-        ModelError: the model is not to be had.
+        ModelError: the model cannot be fetched.
     """
     folder = source_folder(teacher.model, weights=teacher.init == "pretrained")
     files = [folder / "config.json", *sorted(folder.glob("tokenizer.json"))]
@@ -48,12 +48,12 @@ def build(target: Target, teacher: Teacher) -> Transformer:
     """The module to train, with a head for the target.
 
     Raises:
-        ModelError: the model is not to be had or does not fit.
+        ModelError: the model cannot be fetched or does not fit.
     """
     from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
 
     folder = source_folder(teacher.model, weights=teacher.init == "pretrained")
-    names = dict(enumerate(target.outputs))
+    names = dict(enumerate(target.output_names))
     pooling = teacher.pooling if teacher.pooling != "auto" else pooling_of_files(folder) or USUAL
     kind: Any = AutoModelForSequenceClassification if pooling == "model" else AutoModel
     try:

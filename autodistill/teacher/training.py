@@ -27,7 +27,7 @@ WATCHED = 1000
 
 @dataclass(frozen=True)
 class TeacherProgress:
-    """How far fine-tuning is. score: on the validation split when it was last looked at, None before. seconds: since the start."""
+    """How far fine-tuning is. score: on the validation split at the last evaluation, None before it. seconds: since the start."""
 
     step: int
     steps: int
@@ -83,10 +83,10 @@ class Training:
 
     def judge(self, rows: Tensor | None = None) -> Judged:
         """What the model says of the validation rows, or of some of them."""
-        return self.judged(validation_logits(self.model, self.validation.inputs, self.dataset.outputs, self.device, rows), rows)
+        return self.judged(validation_logits(self.model, self.validation.inputs, self.dataset.num_outputs, self.device, rows), rows)
 
     def judged(self, logits: Tensor, rows: Tensor | None = None) -> Judged:
-        """Compare what is said of the validation rows, or of some of them, with their labels. logits: (N, C)."""
+        """Score the logits (N, C) of the validation rows, or of some of them, against their labels."""
         labels, learned = self.validation.labels, self.validation.learned
         if rows is not None:
             labels, learned = labels[rows.numpy()], learned[rows]
@@ -96,19 +96,19 @@ class Training:
     def whole_epochs(self, start: Judged | None) -> tuple[Judged, int]:
         """Train for the recipe's epochs, and leave the best one's weights in the model. See `until_no_gain`."""
         best, weights, at = start, _copy(self.model), 0
-        for epoch, said in enumerate(self._looks(self.per_epoch, None), 1):
-            if best is None or said.score > best.score:
-                best, weights, at = said, _copy(self.model), epoch * self.per_epoch
+        for epoch, judged in enumerate(self._looks(self.per_epoch, None), 1):
+            if best is None or judged.score > best.score:
+                best, weights, at = judged, _copy(self.model), epoch * self.per_epoch
         self.model.load_state_dict(weights)
         return best or self.judge(), at
 
     def until_no_gain(self, start: Judged | None) -> tuple[Judged, int]:
         """Train until the validation split gains nothing any more, and leave the best weights in the model.
 
-        start: what the model says as it is, if that is worth keeping: then it is kept where nothing better comes.
+        start: the scores of the weights that training starts from, where these are kept if nothing better comes; else None.
 
         Returns:
-            What the best weights say of all validation rows, and after how many steps they were had (0: those of the start).
+            The scores of the best weights on all validation rows, and the step after which they were reached (0: the start).
 
         Raises:
             DivergedError: the loss, or what the model says, is not finite.
@@ -118,23 +118,23 @@ class Training:
         best = None if start is None else self.judged(start.logits[watched], watched)
         weights, at = first, 0
         every = self._interval(len(watched))
-        for look, said in enumerate(self._looks(every, watched), 1):
+        for look, judged in enumerate(self._looks(every, watched), 1):
             step = min(look * every, self.steps)
-            if best is None or (said.score, said.likelihood) > (best.score, best.likelihood):
-                best, weights, at = said, _copy(self.model), step
+            if best is None or (judged.score, judged.likelihood) > (best.score, best.likelihood):
+                best, weights, at = judged, _copy(self.model), step
             if step - at >= self.teacher.patience:
                 break
         self.model.load_state_dict(weights)
         if start is not None and at == 0:
             return start, 0
-        found = self.judge()
-        if start is not None and found.score < start.score:  # it was only better on the rows that were watched
+        final = self.judge()
+        if start is not None and final.score < start.score:  # it was only better on the rows that were watched
             self.model.load_state_dict(first)
             return start, 0
-        return found, at
+        return final, at
 
     def _looks(self, every: int, rows: Tensor | None) -> Iterator[Judged]:
-        """Take the steps, and say after each `every` of them, and after the last, what the model says of the validation rows."""
+        """Take the steps, and score the model on the validation rows after each `every` steps and after the last."""
         optimizer = self._optimizer()
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warmup_and_decay(self.steps, WARMUP))
         score, began = None, time.perf_counter()
@@ -146,16 +146,16 @@ class Training:
             nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
             optimizer.step()
             schedule.step()
-            if self.progress or step % 20 == 0:  # reading the loss waits for a GPU, so not at every step for nothing
+            if self.progress or step % 20 == 0:  # reading the loss waits for a GPU, so it is not read at every step without need
                 self._tell(step, loss.item(), score, began)
             if step % every == 0 or step == self.steps:
-                said = self.judge(rows)
-                score = said.score
+                judged = self.judge(rows)
+                score = judged.score
                 if not math.isfinite(score):
                     raise DivergedError(f"the teacher gives no finite numbers after step {step}; lower teacher.learning_rate")
                 if self.progress:
                     self._tell(step, loss.item(), score, began)
-                yield said
+                yield judged
 
     def _batches(self) -> Iterator[Tensor]:
         generator = torch.Generator().manual_seed(self.seed)

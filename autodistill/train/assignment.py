@@ -1,4 +1,4 @@
-"""What a worker is told and what it answers: plain data, no torch, so that the search can be run on anything that answers."""
+"""What a worker receives and what it answers: plain data without torch, so that a search can run on anything that answers."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from autodistill.teacher.plan import Taps
 from autodistill.teacher.scored import ScoredOutputs, has_scores
 from autodistill.train.assignment import Assignment
 from autodistill.train.choice import chosen_rows
-from autodistill.train.objective import Known
+from autodistill.train.objective import SplitFacts
 from autodistill.train.student_tokens import check_tokens
 
 
@@ -56,7 +56,7 @@ def open_inputs(dataset: Dataset, teacher: Teacher, folder: str | Path) -> Opene
     train, validation = (modality.encode(split, teacher, tokenizer) for split in (dataset.all_training_rows, dataset.validation))
     context = StudentContext(
         task=dataset.task,
-        outputs=dataset.outputs,
+        num_outputs=dataset.num_outputs,
         max_length=teacher.max_length,
         teacher=folder,
         **modality.student_fields(train, tokenizer),
@@ -119,7 +119,7 @@ class TrialData:
         self.dataset, self.context = opened.dataset, self.read.context
         self.rows, self.metric, self.classes = len(self.dataset.train), self.dataset.metric, self.dataset.classes
         self.all_rows = len(opened.train)
-        self.outputs = self.dataset.outputs
+        self.num_outputs = self.dataset.num_outputs
         self.train_labels, self.validation_labels = (
             self.dataset.target.to_learn(split.labels, opened.scaling)
             for split in (self.dataset.all_training_rows, self.dataset.validation)
@@ -135,7 +135,7 @@ class TrialData:
         return self.dataset.modality.side(outputs, batch)
 
     def validation_loss(self, logits: Tensor) -> float:
-        """The target's loss on the validation labels; logits (N, outputs), on the scale that is learned."""
+        """The target's loss on the validation labels; logits (N, C), on the scale that is learned."""
         return float(self.dataset.target.loss(logits, self.validation_labels))
 
     def view(self, epoch: int, taps: Taps | None = None) -> TrainView:
@@ -216,7 +216,7 @@ class TrialData:
             return None
         return outputs.is_scored[rows]
 
-    def known(self, view: TrainView) -> Known:
+    def split_facts(self, view: TrainView) -> SplitFacts:
         """What the modules of objectives may ask about the training split, as the view shows it: its labelled rows, and how many there are
         with the unlabelled ones.
         """
@@ -226,7 +226,7 @@ class TrialData:
             return view.outputs.column(name)[: self.rows]
 
         return {
-            "classes": lambda: self.outputs,
+            "classes": lambda: self.num_outputs,
             "rows": lambda: self.all_rows,
             "labels": lambda: self.train_labels[: self.rows],
             "teacher_embeddings": lambda: teacher_column("embedding"),

@@ -27,11 +27,11 @@ from autodistill.train.taps import term_layers, term_tokens
 
 @dataclass
 class BatchLabels:
-    """What is known of a batch's rows. labels: (B,), as `Target.loss` wants them. index: (B,) int64, rows of the train split.
+    """The labels of a batch's rows. labels: (B,), as `Target.loss` wants them. index: (B,) int64, rows of the train split.
 
     Mixed rows (mixup) also have the labels of their partners, and the share of each row itself, in (0, 1]. labelled: (B,) bool, which rows
-    have a label, None where all do; of mixed rows, partner_labelled says it of their partners. scored: (B,) bool, of which rows the teacher
-    says something, None where of all.
+    have a label, None where all do; partner_labelled: the same for the partners of mixed rows. scored: (B,) bool, which rows have teacher
+    outputs, None where all do.
     """
 
     labels: Tensor
@@ -43,15 +43,15 @@ class BatchLabels:
     scored: Tensor | None = None
 
 
-Known = Mapping[str, Callable[[], Any]]
-"""What is known of the training split, looked up only by the modules that ask for it by name: classes and rows (int), labels (N,),
+SplitFacts = Mapping[str, Callable[[], Any]]
+"""Facts of the training split, computed only for the modules that ask for them by name: classes and rows (int), labels (N,),
 teacher_embeddings (N, D_t), teacher_logits (N, C)."""
 
 
 class Term(nn.Module):
     """One objective of the mix: its function, the layer pairs it is taken over, and the modules that it learns with."""
 
-    def __init__(self, part: Weighted, modality: Modality, student: Side, teacher: Side, known: Known) -> None:
+    def __init__(self, part: Weighted, modality: Modality, student: Side, teacher: Side, facts: SplitFacts) -> None:
         super().__init__()
         self.weight = part.weight
         self.spec: Spec = part.spec
@@ -71,7 +71,7 @@ class Term(nn.Module):
             if kind is not None:
                 self.projections[_key(pair)] = build_projection(kind, *widths)
             for name, build in self.spec.builders().items():
-                asked = {fact: known[fact]() for fact in known if fact in inspect.signature(build).parameters}
+                asked = {fact: facts[fact]() for fact in facts if fact in inspect.signature(build).parameters}
                 self.critics[f"{_key(pair)} {name}"] = build(*widths, **asked, **self.own)
         self.pair_weights = None
         if isinstance(part, LayerMapped) and part.layer_map in ("emd", "all") and self.per_pair:
@@ -85,7 +85,7 @@ class Term(nn.Module):
         return student.outputs.embedding.shape[-1], teacher.outputs.embedding.shape[-1]
 
     def forward(self, student: Side, teacher: Side, labels: BatchLabels) -> Tensor:
-        """The term's value, unweighted, over the rows of which the teacher says something; of one that needs labels, those with a label.
+        """The term's value, unweighted, over the rows that have teacher outputs; where the term needs labels, over those with a label too.
 
         Of several layer pairs it is the mean, where PKD and TinyBERT take the sum; the maps emd and all have weights of their own.
         """
@@ -103,8 +103,8 @@ class Term(nn.Module):
         return values.mean() if self.pair_weights is None else self.pair_weights(values)
 
     def _value(self, pair: tuple[int, int], student: Side, teacher: Side, labels: BatchLabels) -> Tensor:
-        given = {name: self._input(name, pair, student, teacher, labels) for name in self.spec.inputs}
-        return self.function(**given, **self.own)
+        inputs = {name: self._input(name, pair, student, teacher, labels) for name in self.spec.inputs}
+        return self.function(**inputs, **self.own)
 
     def _input(self, name: str, pair: tuple[int, int], student: Side, teacher: Side, labels: BatchLabels) -> Any:
         key = f"{_key(pair)} {name}"
@@ -160,7 +160,7 @@ class Objective(nn.Module):
     Built after one dry run of student and teacher, from whose outputs the widths are read.
     """
 
-    def __init__(self, recipe: Recipe, student: Side, teacher: Side | None, known: Known) -> None:
+    def __init__(self, recipe: Recipe, student: Side, teacher: Side | None, facts: SplitFacts) -> None:
         super().__init__()
         self.hard_label_weight = recipe.objective.hard_label_weight
         self.label_smoothing = recipe.objective.label_smoothing
@@ -168,7 +168,7 @@ class Objective(nn.Module):
         terms = {}
         for slot, part in recipe.objective.terms.items():
             assert teacher is not None, "a recipe with objectives is run with a teacher's outputs"
-            terms[slot] = Term(part, modality_of(recipe.task), student, teacher, known)
+            terms[slot] = Term(part, modality_of(recipe.task), student, teacher, facts)
         self.terms = nn.ModuleDict(terms)
 
     def hard(self, logits: Tensor, labels: BatchLabels) -> Tensor:

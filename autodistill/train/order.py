@@ -1,4 +1,4 @@
-"""In which order a trial reads its rows: passes over the labelled ones, or steps whose batches mix labelled and unlabelled rows."""
+"""The order in which a trial reads its rows: passes over the labelled ones, or steps whose batches mix labelled and unlabelled rows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 POOL = 50
-"""Batches whose rows are drawn together and sorted by length, so that a batch is padded little."""
+"""So many batches are drawn together and sorted by length, so that a batch has little padding."""
 
 
 class RowStream:
@@ -58,7 +58,7 @@ class MixedBatches:
             yield from self._pool()
 
     def _pool(self) -> list[Tensor]:
-        """The next batches. Both kinds of rows are sorted by length and cut; equal places of the cuts are of like length."""
+        """The next batches. Both kinds of rows are sorted by length and cut; equal places of the cuts are of similar length."""
         columns = []
         for stream, count in zip(self.streams, self.counts, strict=True):
             if count:

@@ -59,7 +59,7 @@ def _run(assignment: Assignment, report: Report) -> TrialResult:
         turn = time.perf_counter()
         losses = trainer.train_epoch(epoch)
         trained = time.perf_counter()
-        logits = validation_logits(student, data.validation, data.outputs, device)
+        logits = validation_logits(student, data.validation, data.num_outputs, device)
         metrics = data.dataset.target.evaluate(data.metric, logits.numpy(), data.dataset.validation.labels)
         validation_loss = data.validation_loss(logits)
         now = time.perf_counter()
@@ -119,7 +119,7 @@ class Trainer:
             view = self.data.view(0, teacher_taps(self.recipe, student.layers, student.attention_layers, shape))
         teacher_outputs = view.teacher_batch(rows)
         teacher = None if teacher_outputs is None else self.data.side(to_device(teacher_outputs, self.device), batch)
-        return Objective(self.recipe, student, teacher, self.data.known(view))
+        return Objective(self.recipe, student, teacher, self.data.split_facts(view))
 
     def train_epoch(self, epoch: int) -> dict[str, float]:
         """One pass over the epoch's view; returns the mean of each weighted term."""

@@ -59,7 +59,7 @@ def run_search(
     feasible: Feasible,
     baselines: Mapping[Role, Recipe],
     limits: Limits | None = None,
-    given: Sequence[Recipe] = (),
+    own: Sequence[Recipe] = (),
     warm: Iterable[Recipe] = (),
     listen: Listen = lambda event: None,
 ) -> Study:
@@ -72,11 +72,11 @@ def run_search(
         teachers: the fine-tuned teachers, by the `teacher` part of the recipes.
         runner: trains one trial, in a worker; importable there or picklable.
         feasible: measures an untrained student against the limits, here, before the trial is started.
-        limits: on students, in numbers; by default the settings' own, which then are no shares of the teacher's.
+        limits: on students, in numbers; by default those of the settings, which then must not be shares of the teacher's.
         baselines: by role; run first, never stopped early, never counted in `settings.trials`.
-        given: the user's own recipes; run next, and as the baselines are.
+        own: the user's recipes; run next, and as the baselines are.
         warm: recipes to try before the sampler's own, counted in `settings.trials`; the space-filling ones of `settings.explore`.
-        listen: is told the events; what it raises goes to search.log.
+        listen: called with each event; an exception that it raises is written to search.log.
 
     Returns:
         The study. When the time budget ends first, what ran is recorded as interrupted and stands first in the queue
@@ -130,19 +130,19 @@ def run_search(
         ledger.sweep("the search was killed")
         for role, recipe in baselines.items():
             ledger.enqueue(role, [recipe])
-        known = {recipe.id for recipe in baselines.values()}
-        ledger.enqueue("given", [recipe for recipe in given if recipe.id not in known])
-        known |= {recipe.id for recipe in given}
-        first = [recipe for recipe in warm if recipe.id not in known]
+        enqueued = {recipe.id for recipe in baselines.values()}
+        ledger.enqueue("given", [recipe for recipe in own if recipe.id not in enqueued])
+        enqueued |= {recipe.id for recipe in own}
+        first = [recipe for recipe in warm if recipe.id not in enqueued]
         ledger.enqueue("explore" if settings.explore else "recommended", first[: settings.trials])
         why = _run(ledger, settings, runner, emit, began, len(baselines))
-        found = Study(folder, about, url)
-        emit(SearchFinished(found.counts, time.monotonic() - began, why))
+        study = Study(folder, about, url)
+        emit(SearchFinished(study.counts, time.monotonic() - began, why))
         if why == "interrupted":
-            raise SearchInterrupted(found)
+            raise SearchInterrupted(study)
         if not ledger.ranked():
             raise RunError(_no_best(ledger, why))
-        return found
+        return study
     finally:
         optuna.logging.set_verbosity(level)
         if storage is not None:

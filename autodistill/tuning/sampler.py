@@ -6,13 +6,14 @@ import heapq
 import math
 import warnings
 from collections.abc import Container
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.pruners import BasePruner
-from optuna.samplers import BaseSampler, TPESampler
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import BaseTrial, FrozenTrial, TrialState
@@ -42,24 +43,33 @@ class ConditionalTPE(BaseSampler):
 
     Optuna's own decomposition into groups draws from every group of parameters that ever appeared together, also in branches
     that a proposal does not take, and ranks all trials of the study for each: 0.4 s a proposal after some hundred trials. Here
-    a group is drawn from when the first of its parameters is asked for, and Optuna's sampler is shown a study of MODELLED
-    trials, the best and the latest, which have their ranks for values. In a space without branches, and up to MODELLED trials,
+    a group is drawn from when the first of its parameters is asked for, and MODELLED trials, the best and the latest, are ranked
+    once for a proposal. For each group Optuna's sampler is shown those of them that have its parameters, the only ones that it
+    learns from, and how many of these are among the good ones of all. In a space without branches, and up to MODELLED trials,
     the proposals are Optuna's own.
     """
 
     def __init__(self, seed: int) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            self._tpe = TPESampler(seed=seed, multivariate=True, constant_liar=True, n_startup_trials=STARTUP)
-        self._ended: dict[int, tuple[tuple[float, ...], FrozenTrial]] = {}
+            warnings.simplefilter("ignore", FutureWarning)  # `gamma` and `n_startup_trials` stay until Optuna 6
+            self._tpe = TPESampler(seed=seed, multivariate=True, constant_liar=True, n_startup_trials=0, gamma=lambda _: self._shown.good)
+        self._random = RandomSampler(seed)
+        self._ended: dict[int, _Ended] = {}
+        self._columns: dict[str, int] = {}
+        self._distributions: dict[str, BaseDistribution] = {}
         self._shown = _Shown()
         self._shown.create_new_study([StudyDirection.MAXIMIZE], _MODEL)
+        self._model = optuna.load_study(study_name=_MODEL, storage=self._shown, sampler=self._tpe)
         self._number = -1  # of the trial that is being proposed
+        self._modelled: list[FrozenTrial] = []
+        self._running: list[FrozenTrial] = []
         self._groups: dict[str, dict[str, BaseDistribution]] = {}
         self._drawn: dict[str, Any] = {}
 
     def reseed_rng(self) -> None:
         self._tpe.reseed_rng()
+        self._random.reseed_rng()
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         _refuse_several_objectives(study)
@@ -71,29 +81,60 @@ class ConditionalTPE(BaseSampler):
     def sample_independent(self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution) -> Any:
         _refuse_several_objectives(study)
         if trial.number != self._number:
-            trials = self._modelled(study.get_trials(deepcopy=False))
-            self._number, self._shown.trials, self._groups, self._drawn = trial.number, trials, _groups(trials), {}
-            self._model = optuna.load_study(study_name=_MODEL, storage=self._shown, sampler=self._tpe)  # anew: a study keeps trials
+            self._number, self._drawn = trial.number, {}
+            self._look_at(study.get_trials(deepcopy=False))
+        if len(self._modelled) < STARTUP:
+            return self._random.sample_independent(study, trial, param_name, param_distribution)
         if param_name not in self._drawn:
             group = self._groups.get(param_name, {}) | {param_name: param_distribution}
+            with_it = self._has[:, self._columns[param_name]] if param_name in self._columns else np.zeros(len(self._modelled), bool)
+            running = [other for other in self._running if group.keys() <= other.params.keys()]
+            self._shown.trials = [self._modelled[row] for row in np.flatnonzero(with_it)] + running
+            self._shown.good = int((with_it & self._good).sum())
             self._drawn |= self._tpe.sample_relative(self._model, trial, group)
-        if param_name not in self._drawn:  # too few trials to model
-            self._drawn[param_name] = self._tpe.sample_independent(self._model, trial, param_name, param_distribution)
         return self._drawn[param_name]
 
-    def _modelled(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
-        """What TPE needs of the trials that it models: where they were, and their rank for a value; those that run, it takes for bad."""
+    def _look_at(self, trials: list[FrozenTrial]) -> None:
+        """Take up the trials that a proposal is made from, and which of their parameters always appear together."""
         for trial in trials:
             if trial.number not in self._ended and trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
-                self._ended[trial.number] = _merit(trial), _bare(trial, TrialState.COMPLETE)
-        ended = sorted(self._ended)
-        if len(ended) > MODELLED:
-            earlier, latest = ended[: BEST - MODELLED], ended[BEST - MODELLED :]
-            ended = heapq.nlargest(BEST, earlier, key=lambda number: self._ended[number][0]) + latest
-        for rank, number in enumerate(sorted(ended, key=lambda number: (self._ended[number][0], -number))):
-            self._ended[number][1].value = rank
-        running = [_bare(trial, TrialState.RUNNING) for trial in trials if trial.state == TrialState.RUNNING]
-        return sorted([self._ended[number][1] for number in ended] + running, key=lambda trial: trial.number)
+                columns = [self._columns.setdefault(name, len(self._columns)) for name in trial.params]
+                self._ended[trial.number] = _Ended(_merit(trial), _bare(trial, TrialState.COMPLETE), columns)
+                self._distributions |= trial.distributions
+        numbers = sorted(self._ended)
+        if len(numbers) > MODELLED:
+            earlier, latest = numbers[: BEST - MODELLED], numbers[BEST - MODELLED :]
+            numbers = sorted(heapq.nlargest(BEST, earlier, key=lambda number: self._ended[number].merit)) + latest
+        ended = [self._ended[number] for number in numbers]
+        self._modelled = [item.trial for item in ended]
+        self._running = [_bare(trial, TrialState.RUNNING) for trial in trials if trial.state == TrialState.RUNNING]
+        best_last = sorted(range(len(ended)), key=lambda row: (ended[row].merit, -row))
+        for rank, row in enumerate(best_last):
+            ended[row].trial.value = rank
+        self._good = np.zeros(len(ended), bool)
+        self._good[best_last[len(ended) - _good(len(ended)) :]] = True
+        self._has = np.zeros((len(ended), len(self._columns)), bool)
+        for row, item in enumerate(ended):
+            self._has[row, item.columns] = True
+        together: dict[bytes, dict[str, BaseDistribution]] = {}
+        for name, column in sorted(self._columns.items()):
+            if self._has[:, column].any() and not self._distributions[name].single():
+                together.setdefault(self._has[:, column].tobytes(), {})[name] = self._distributions[name]
+        self._groups = {name: group for group in together.values() for name in group}
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """A trial that ended. trial: what TPE needs of it, with its rank for a value. columns: of its parameters."""
+
+    merit: tuple[float, ...]
+    trial: FrozenTrial
+    columns: list[int]
+
+
+def _good(ended: int) -> int:
+    """How many of so many trials that ended count as good: Optuna's own number."""
+    return min(math.ceil(0.1 * ended), 25)
 
 
 def _refuse_several_objectives(study: optuna.Study) -> None:
@@ -105,11 +146,15 @@ _MODEL = "model"
 
 
 class _Shown(InMemoryStorage):
-    """A storage with the trials that Optuna's sampler is to see. What it writes to a trial, for others to see, goes nowhere."""
+    """A storage with the trials that Optuna's sampler is to see. What it writes to a trial, for others to see, goes nowhere.
+
+    good: so many of the trials, those with the highest values, count as good.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.trials: list[FrozenTrial] = []
+        self.good = 0
 
     def get_all_trials(self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None) -> list[FrozenTrial]:
         return [trial for trial in self.trials if states is None or trial.state in states]
@@ -131,33 +176,24 @@ def _merit(trial: FrozenTrial) -> tuple[float, ...]:
     return 2, step, *(_standing(trial, _rung(step)) if _rung(step) in trial.user_attrs else (score,))
 
 
+class _Bare(FrozenTrial):
+    """A trial without constraints: TPE looks for them in every trial for every group, 6% of a proposal."""
+
+    constraints: ClassVar[dict[str, float]] = {}
+
+
 def _bare(trial: FrozenTrial, state: TrialState) -> FrozenTrial:
-    return FrozenTrial(trial.number, state, None, None, None, trial.params, trial.distributions, {}, {}, {}, trial.number)
-
-
-def _groups(trials: list[FrozenTrial]) -> dict[str, dict[str, BaseDistribution]]:
-    """For each parameter, those that have always appeared together with it, itself among them."""
-    seen: dict[str, list[int]] = {}
-    distributions: dict[str, BaseDistribution] = {}
-    for trial in trials:
-        if trial.state == TrialState.COMPLETE:
-            distributions |= trial.distributions
-            for name in trial.params:
-                seen.setdefault(name, []).append(trial.number)
-    together: dict[tuple[int, ...], dict[str, BaseDistribution]] = {}
-    for name in sorted(name for name, distribution in distributions.items() if not distribution.single()):
-        together.setdefault(tuple(seen[name]), {})[name] = distributions[name]
-    return {name: group for group in together.values() for name in group}
+    return _Bare(trial.number, state, None, None, None, trial.params, trial.distributions, {}, {}, {}, trial.number)
 
 
 def rungs(max_epochs: int) -> tuple[int, ...]:
     """The epochs at which trials are compared: from a ninth of the budget, each three times the last, below the budget."""
     epoch = max(1, max_epochs // REDUCTION**2)
-    found = []
+    epochs = []
     while epoch < max_epochs:
-        found.append(epoch)
+        epochs.append(epoch)
         epoch *= REDUCTION
-    return tuple(found)
+    return tuple(epochs)
 
 
 def enter_rung(trial: optuna.Trial, point: Point) -> None:
@@ -178,9 +214,9 @@ class Halving(BasePruner):
         if rung not in trial.user_attrs:
             return False
         held = [other for other in study.get_trials(deepcopy=False) if rung in other.user_attrs and other.state != TrialState.FAIL]
-        last = heapq.nlargest(max(1, len(held) // REDUCTION), (_standing(other, rung) for other in held))[-1]
         own = _standing(trial, rung)
-        return own[0] == -math.inf or own < last
+        better = sum(_standing(other, rung) > own for other in held)
+        return own[0] == -math.inf or better >= max(1, len(held) // REDUCTION)
 
 
 def _rung(epoch: int | None) -> str:

@@ -27,8 +27,8 @@ def lm(tmp_path: Path) -> str:
 
 def test_words_are_drawn_by_the_models_own_probabilities(lm: str) -> None:
     texts = ["the film, plot"] * 3000
-    said = contextual(texts, np.random.default_rng(0), "", "cpu", strength=0.2, masked_lm=lm, guesses=4)
-    lines = [line.split() for line in said]
+    augmented = contextual(texts, np.random.default_rng(0), "", "cpu", strength=0.2, masked_lm=lm, guesses=4)
+    lines = [line.split() for line in augmented]
     assert {len(line) for line in lines} == {3}
     assert all(line[1].endswith(",") for line in lines)  # signs stay where they were
     changed = np.array([[new != old for new, old in zip(line, texts[0].split(), strict=True)] for line in lines])

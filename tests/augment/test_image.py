@@ -16,10 +16,10 @@ def test_flip_crop_gives_windows_of_the_reflected_image() -> None:
     images = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), dtype=np.uint8)
     out = flip_crop(images, np.random.default_rng(1))
     assert out.shape == images.shape
-    for image, found in zip(images, out, strict=True):
+    for image, cropped in zip(images, out, strict=True):
         padded = np.pad(image, ((2, 2), (2, 2), (0, 0)), mode="reflect")
         windows = [padded[top : top + 16, left : left + 16] for top in range(5) for left in range(5)]
-        assert any(np.array_equal(found, window) or np.array_equal(found, window[:, ::-1]) for window in windows)
+        assert any(np.array_equal(cropped, window) or np.array_equal(cropped, window[:, ::-1]) for window in windows)
 
 
 def test_randaugment_is_seeded_and_leaves_the_processs_generators_alone() -> None:

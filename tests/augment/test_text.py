@@ -79,19 +79,19 @@ def bert(tmp_path: Path) -> Path:
 
 def test_the_vocabularys_words_are_told_from_pieces_and_signs(bert: Path) -> None:
     tokenizer = load_tokenizer(bert)
-    known = vocabulary(tokenizer)
-    words = {token for token, number in tokenizer.get_vocab().items() if known.word[number] >= 0}
+    words_of = vocabulary(tokenizer)
+    words = {token for token, number in tokenizer.get_vocab().items() if words_of.word[number] >= 0}
     assert words == {*GOOD, *BAD, *PLAIN, "the", "un"}  # no single letter, no piece, nothing special
-    assert {token for token, number in tokenizer.get_vocab().items() if known.goes_on[number]} == {"##ly", "##s"}
+    assert {token for token, number in tokenizer.get_vocab().items() if words_of.goes_on[number]} == {"##ly", "##s"}
 
 
 @pytest.mark.parametrize("mark", ["Ġ", "▁"])
 def test_words_are_told_by_the_mark_of_a_space_where_pieces_have_none(mark: str) -> None:
     names = ["<s>", "<unk>", f"{mark}Film", f"{mark}film", f"{mark}plot", "ting", "!", f"{mark}7", f"{mark}a", mark]
     backend = Tokenizer(models.WordLevel({name: place for place, name in enumerate(names)}, unk_token="<unk>"))
-    known = vocabulary(PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", unk_token="<unk>"))
-    assert known.word.tolist() == [-1, -1, 0, 0, 1, -1, -1, -1, -1, -1]
-    assert np.flatnonzero(known.goes_on).tolist() == [5]
+    words_of = vocabulary(PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", unk_token="<unk>"))
+    assert words_of.word.tolist() == [-1, -1, 0, 0, 1, -1, -1, -1, -1, -1]
+    assert np.flatnonzero(words_of.goes_on).tolist() == [5]
 
 
 def test_a_tokenizer_that_marks_no_words_is_refused() -> None:
@@ -102,21 +102,21 @@ def test_a_tokenizer_that_marks_no_words_is_refused() -> None:
 
 def test_the_nearest_words_are_those_of_a_literal_loop(bert: Path, isolated_cache: Path) -> None:
     tokenizer = load_tokenizer(bert)
-    known = vocabulary(tokenizer)
+    words_of = vocabulary(tokenizer)
     table = AutoModel.from_pretrained(bert).get_input_embeddings().weight.detach().double()
-    sources = np.flatnonzero(known.word >= 0)[::2]
-    found = nearest_words(bert, tokenizer, sources, 4)
-    for source, nearest in zip(sources, found, strict=True):
-        others = [one for one in range(len(known.word)) if known.word[one] >= 0 and one != source]
+    sources = np.flatnonzero(words_of.word >= 0)[::2]
+    all_nearest = nearest_words(bert, tokenizer, sources, 4)
+    for source, nearest in zip(sources, all_nearest, strict=True):
+        others = [one for one in range(len(words_of.word)) if words_of.word[one] >= 0 and one != source]
         cosine = [torch.cosine_similarity(table[source], table[one], dim=0).item() for one in others]
         assert nearest.tolist() == [others[place] for place in np.argsort(cosine)[::-1][:4]]
     (file,) = isolated_cache.rglob("neighbours/*.safetensors")
     changed = file.stat().st_mtime_ns
-    assert np.array_equal(nearest_words(bert, tokenizer, sources, 4), found)
+    assert np.array_equal(nearest_words(bert, tokenizer, sources, 4), all_nearest)
     assert file.stat().st_mtime_ns == changed
     other = save_bert(bert.parent / "other", seed=1)
     assert file_fingerprint(other / "model.safetensors") != file_fingerprint(bert / "model.safetensors")
-    assert not np.array_equal(nearest_words(other, tokenizer, sources, 4), found)
+    assert not np.array_equal(nearest_words(other, tokenizer, sources, 4), all_nearest)
 
 
 def test_synonyms_replace_the_share_of_words_asked_for_and_nothing_else(bert: Path) -> None:
@@ -151,11 +151,11 @@ def test_a_text_becomes_one_of_its_paraphrases_and_others_stay(tmp_path: Path) -
         score=[1, 2, 3, 4, 5],
     )
     texts = ["a film"] * 2000 + ["a plot", "a scene", "an end"]
-    said = paraphrase(texts, np.random.default_rng(0), path=path)
-    assert said[2000:] == texts[2000:]
-    assert set(said[:2000]) == {"one film", "some film"}
-    assert said[:2000].count("one film") == pytest.approx(1000, abs=5 * np.sqrt(500))
-    assert paraphrase(texts, np.random.default_rng(0), path=path) == said
+    augmented = paraphrase(texts, np.random.default_rng(0), path=path)
+    assert augmented[2000:] == texts[2000:]
+    assert set(augmented[:2000]) == {"one film", "some film"}
+    assert augmented[:2000].count("one film") == pytest.approx(1000, abs=5 * np.sqrt(500))
+    assert paraphrase(texts, np.random.default_rng(0), path=path) == augmented
 
 
 def test_a_file_that_is_no_table_of_paraphrases_is_refused(tmp_path: Path) -> None:

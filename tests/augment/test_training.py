@@ -31,13 +31,13 @@ def test_students_train_on_views_of_every_text_augmentation(tmp_path: Path) -> N
     dataset = text_dataset(48)
     assert dataset.train.texts is not None
     model = str(save_masked_lm(tmp_path / "lm"))  # a teacher whose checkpoint has the head that `contextual` wants
-    said = tmp_path / "said.parquet"
-    pd.DataFrame({"text": dataset.train.texts, "paraphrase": [text + " end" for text in dataset.train.texts]}).to_parquet(said)
+    table = tmp_path / "said.parquet"
+    pd.DataFrame({"text": dataset.train.texts, "paraphrase": [text + " end" for text in dataset.train.texts]}).to_parquet(table)
     kinds: list[dict[str, Any]] = [
         {"kind": kind, "strength": 0.3} for kind in ("random", "token_dropout", "span_cutoff", "synonyms", "contextual")
     ]
     folder = save_bert(tmp_path / "bert")
-    for fields in [*kinds, {"kind": "paraphrase", "path": str(said)}]:
+    for fields in [*kinds, {"kind": "paraphrase", "path": str(table)}]:
         recipe = Recipe.parse(
             {
                 "task": dataset.task,
@@ -72,7 +72,7 @@ def test_students_train_on_cut_images_whose_targets_are_mixed_by_area(monkeypatc
     )
     trainer = _trainer(dataset, finetune_teacher(dataset, recipe.teacher, 0, device="cpu").folder, recipe)
     mixes: list[tuple[ImageMix, ImageBatch]] = []
-    given: list[Any] = []
+    passed: list[Any] = []
     cut = ImageMix.batch
 
     def batch(mix: ImageMix, rows: ImageBatch) -> Any:
@@ -80,17 +80,17 @@ def test_students_train_on_cut_images_whose_targets_are_mixed_by_area(monkeypatc
         return cut(mix, rows)
 
     monkeypatch.setattr(ImageMix, "batch", batch)
-    trainer.objective.register_forward_pre_hook(lambda _, inputs: given.append(inputs))
+    trainer.objective.register_forward_pre_hook(lambda _, inputs: passed.append(inputs))
     rows = torch.arange(12)
     parts = trainer.step(rows, 2)
-    (mix, before), (_, spoken, targets, _) = mixes[0], given[0]
+    (mix, before), (_, teacher_side, targets, _) = mixes[0], passed[0]
     assert mix.box is not None
     top, bottom, left, right = mix.box
     assert mix.share == targets.share == pytest.approx(1 - (bottom - top) * (right - left) / 16**2)
     assert torch.equal(targets.partner_labels, trainer.data.train_labels[rows][mix.partner])
-    said = trainer.data.view(1).teacher_batch(rows)
-    assert said is not None
-    torch.testing.assert_close(spoken.outputs.logits, mix.share * said.logits + (1 - mix.share) * said.logits[mix.partner])
+    stored = trainer.data.view(1).teacher_batch(rows)
+    assert stored is not None
+    torch.testing.assert_close(teacher_side.outputs.logits, mix.share * stored.logits + (1 - mix.share) * stored.logits[mix.partner])
     assert before.pixels.shape == (12, 3, 16, 16)
     assert set(parts) == {"hard_label", "prediction", "intermediate"}
     assert all(value.isfinite() for value in parts.values())

@@ -56,8 +56,8 @@ def test_a_stored_view_equals_the_live_one(tmp_path: Path, kind: str) -> None:
         fields |= {"masked_lm": str(save_masked_lm(tmp_path / "lm")), "guesses": 3}
     if kind == "paraphrase":
         fields = {"kind": kind, "path": str(tmp_path / "said.parquet")}
-        said = [" ".join(reversed(text.split())) for text in DATASET.train.texts]
-        pd.DataFrame({"text": DATASET.train.texts, "paraphrase": said}).to_parquet(fields["path"])
+        paraphrases = [" ".join(reversed(text.split())) for text in DATASET.train.texts]
+        pd.DataFrame({"text": DATASET.train.texts, "paraphrase": paraphrases}).to_parquet(fields["path"])
     part = _augmentation(**fields)
     original = encode_split(DATASET.train.texts, None, reader.tokenizer, 32)
     view, again = _live_view(original, reader, part), _live_view(original, reader, part)
@@ -96,8 +96,8 @@ def test_what_is_stored_of_an_image_view_equals_what_the_teacher_says_of_it_live
     rows = torch.tensor([3, 20, 11])
     model, _ = load_teacher(folder)
     with torch.no_grad():
-        said = model(EncodedImages(live).batch(rows)).logits
-    torch.testing.assert_close(outputs.batch(rows).logits, said, atol=1e-4, rtol=1e-3)
+        logits = model(EncodedImages(live).batch(rows)).logits
+    torch.testing.assert_close(outputs.batch(rows).logits, logits, atol=1e-4, rtol=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["token_dropout", "span_cutoff"])

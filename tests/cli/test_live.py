@@ -182,8 +182,8 @@ def test_a_long_stage_says_once_a_minute_how_far_it_is() -> None:
     for step in range(300):
         clock.now += 1
         view.listen(StageProgress("teacher", step, 300, "epoch 1"))
-    said = [line[9:] for line in stream.getvalue().splitlines()]
-    assert said == ["teacher: fine-tuning", *(f"teacher: {step}/300 epoch 1" for step in (59, 119, 179, 239, 299))]
+    lines = [line[9:] for line in stream.getvalue().splitlines()]
+    assert lines == ["teacher: fine-tuning", *(f"teacher: {step}/300 epoch 1" for step in (59, 119, 179, 239, 299))]
 
 
 def test_a_file_gets_plain_lines_even_where_colour_is_forced(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,14 +23,14 @@ from autodistill.space import shipped_spaces
     ],
 )
 def test_errors_have_their_exit_codes_and_no_traceback(
-    error: BaseException, code: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    error: BaseException, code: int, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(args: object) -> int:
         raise error
 
     monkeypatch.setattr(datasets, "run", fail)
     assert main.main(["datasets"]) == code
-    assert capsys.readouterr().err == said
+    assert capsys.readouterr().err == message
 
 
 def test_sigterm_is_ctrl_c_with_its_own_exit_code(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -120,9 +120,9 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
-        said = process.stderr.read()
+        errors = process.stderr.read()
         assert process.wait() == 0
-    assert said == b""
+    assert errors == b""
 
 
 def test_a_name_that_the_terminal_cannot_show_is_escaped(tmp_path: Path) -> None:

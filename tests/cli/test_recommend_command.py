@@ -69,7 +69,7 @@ def test_every_option_reaches_the_recommender(asked: dict[str, Any]) -> None:
 
 def test_people_read_the_recipes_what_to_expect_and_why(asked: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     assert main("--dataset", "d") == 0
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for text in (
         "Beware: the data are unlike",
         "95.0%",
@@ -80,20 +80,20 @@ def test_people_read_the_recipes_what_to_expect_and_why(asked: dict[str, Any], c
         "like sst2, cr",
         "student cnn +2.0%",
     ):
-        assert text in said
-    assert "something that a library prints" not in said
+        assert text in printed
+    assert "something that a library prints" not in printed
 
 
 def test_recipe_files_are_written_and_can_be_read(asked: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     assert main("--dataset", "d", "--out", "recipe.yaml", "--json") == 0
-    said = json.loads(capsys.readouterr().out)
-    files = [item["file"] for item in said["recipes"]]
+    answer = json.loads(capsys.readouterr().out)
+    files = [item["file"] for item in answer["recipes"]]
     assert files == ["recipe.yaml", "recipe-2.yaml"]
-    for item in said["recipes"]:
+    for item in answer["recipes"]:
         assert Recipe.load(item["file"]) == Recipe.parse(item["recipe"])
         assert item["recipe_id"] == Recipe.load(item["file"]).id
-    assert said["recipes"][0]["interval_80"] == [0.91, 0.98]
-    assert said["recipes"][1]["training_seconds"] == 90.0
+    assert answer["recipes"][0]["interval_80"] == [0.91, 0.98]
+    assert answer["recipes"][1]["training_seconds"] == 90.0
     assert "80% interval 91.0% to 98.0%" in Path("recipe.yaml").read_text()
 
 

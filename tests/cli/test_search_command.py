@@ -57,8 +57,8 @@ def main(*words: str) -> int:
 
 def good(records: list[TrialRecord] | None = None, why: str | None = None) -> Api:
     def search(listen: Any, studies_dir: str, study: str | None, **options: Any) -> Study:
-        found = records or [record(0, "no_kd", 0.81), record(1, "plain_kd", 0.83), record(2, "defaults", 0.82), record(4, score=0.87)]
-        made = make_study(Path(studies_dir).resolve(), found, study or "s")
+        trials = records or [record(0, "no_kd", 0.81), record(1, "plain_kd", 0.83), record(2, "defaults", 0.82), record(4, score=0.87)]
+        made = make_study(Path(studies_dir).resolve(), trials, study or "s")
         for event in [*a_search(), ended(200.0, why)]:
             listen(event)
         print("something that a library prints")
@@ -93,8 +93,8 @@ def test_every_option_reaches_the_search(here: Path, asked: Callable[[Api], dict
 def test_what_is_not_asked_for_is_left_to_the_search(here: Path, asked: Callable[[Api], dict[str, Any]]) -> None:
     seen = asked(good())
     assert main("--dataset", "d") == 0
-    given = {name: value for name, value in seen.items() if value is not None and name != "listen"}
-    assert given == {
+    passed = {name: value for name, value in seen.items() if value is not None and name != "listen"}
+    assert passed == {
         "dataset": "d", "trials": 20, "cpus_per_trial": 1, "studies_dir": "studies", "study": "d", "resume": False, "seed": 0,
         "explore": False, "repeats": 1, "recipes": (), "cold": False, "keep": 3,
         "unlabelled": (), "data_curve": False, "teacher": (),
@@ -127,13 +127,13 @@ def test_json_has_stdout_for_itself(here: Path, asked: Callable[[Api], dict[str,
     asked(good())
     assert main("--dataset", "größe", "--json") == 0
     captured = capfd.readouterr()
-    found = json.loads(captured.out)
-    assert found["best"]["score"] == 0.87
-    assert found["baselines"] == {"no_kd": 0.81, "plain_kd": 0.83, "pseudo_labels": None, "plain_kd_all": None, "defaults": 0.82}
-    assert found["seconds"] | {"total": 0} == {"teacher": 61.2, "outputs": 9.5, "trials": 200.0, "total": 0}
-    assert found["folder"] == str(here / "studies" / "größe")
-    for said in ("trial 4 (search) complete", "something that a library prints", "something below Python", "0.0600 more than no KD"):
-        assert said in captured.err
+    answer = json.loads(captured.out)
+    assert answer["best"]["score"] == 0.87
+    assert answer["baselines"] == {"no_kd": 0.81, "plain_kd": 0.83, "pseudo_labels": None, "plain_kd_all": None, "defaults": 0.82}
+    assert answer["seconds"] | {"total": 0} == {"teacher": 61.2, "outputs": 9.5, "trials": 200.0, "total": 0}
+    assert answer["folder"] == str(here / "studies" / "größe")
+    for text in ("trial 4 (search) complete", "something that a library prints", "something below Python", "0.0600 more than no KD"):
+        assert text in captured.err
 
 
 def test_a_time_budget_that_ends_first_is_said(
@@ -183,9 +183,9 @@ def test_no_complete_trial_exits_1_with_the_reasons(
     asked(broken)
     assert main("--dataset", "d", "--json") == 1
     captured = capfd.readouterr()
-    found = json.loads(captured.out)
-    assert found["best"] is None
-    assert found["counts"] == {"complete": 0, "pruned": 0, "fail": 3}
+    answer = json.loads(captured.out)
+    assert answer["best"] is None
+    assert answer["counts"] == {"complete": 0, "pruned": 0, "fail": 3}
     reasons = "autodistill: no trial completed\n  2 × DivergedError: the loss is nan\n  1 × ModelError: no such student\n"
     assert captured.err.endswith(f"{reasons}  go on with: autodistill search --dataset d --study d --resume --json\n")
 
@@ -237,7 +237,7 @@ def test_bad_data_exit_2_and_say_what(here: Path, asked: Callable[[Api], dict[st
     ],
 )
 def test_what_cannot_be_meant_exits_2_before_anything_heavy_is_loaded(
-    words: str, said: str, here: Path, asked: Callable[[Api], dict[str, Any]], capfd: pytest.CaptureFixture[str]
+    words: str, message: str, here: Path, asked: Callable[[Api], dict[str, Any]], capfd: pytest.CaptureFixture[str]
 ) -> None:
     def never(**options: Any) -> Study:
         raise AssertionError("the search was started")
@@ -250,7 +250,7 @@ def test_what_cannot_be_meant_exits_2_before_anything_heavy_is_loaded(
         code = int(stop.code or 0)
     captured = capfd.readouterr()
     assert code == 2
-    assert said in captured.err
+    assert message in captured.err
     assert captured.out == ""
 
 

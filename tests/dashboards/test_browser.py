@@ -68,11 +68,11 @@ def browser() -> Iterator[Any]:
 @pytest.fixture
 def seen(browser: Any) -> Iterator[Seen]:
     context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
-    found = Seen(context.new_page())
-    found.page.on("console", lambda message: found.errors.append(message.text) if message.type in ("error", "warning") else None)
-    found.page.on("pageerror", lambda error: found.errors.append(str(error)))
-    found.page.on("request", lambda request: found.asked.append(request.url))
-    yield found
+    opened = Seen(context.new_page())
+    opened.page.on("console", lambda message: opened.errors.append(message.text) if message.type in ("error", "warning") else None)
+    opened.page.on("pageerror", lambda error: opened.errors.append(str(error)))
+    opened.page.on("request", lambda request: opened.asked.append(request.url))
+    yield opened
     context.close()
 
 

@@ -79,9 +79,9 @@ def test_limits_are_drawn_and_what_breaks_them_is_told_apart() -> None:
 
 def test_repeats_become_error_bars_on_the_recipe_they_repeat() -> None:
     records = [record(0, score=0.80, recipe_id="a"), record(1, "repeat", 0.84, recipe_id="a", seed=1), record(2, score=0.7)]
-    found = trace(FIGURES["pareto"](records, Limits()), "search")
-    assert list(found.y) == [pytest.approx(0.82), pytest.approx(0.7)]
-    assert list(found.error_y.array) == [pytest.approx(math.sqrt(2 * 0.02**2)), None]
+    drawn = trace(FIGURES["pareto"](records, Limits()), "search")
+    assert list(drawn.y) == [pytest.approx(0.82), pytest.approx(0.7)]
+    assert list(drawn.error_y.array) == [pytest.approx(math.sqrt(2 * 0.02**2)), None]
     seeds = FIGURES["seeds"](records, Limits())
     assert list(trace(seeds, "one seed").x) == [0.80, 0.84]
 

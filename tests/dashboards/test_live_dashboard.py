@@ -79,9 +79,9 @@ def figures(detail: Any) -> dict[str, Any]:
 def wait_for(what: Any, seconds: float = 60.0) -> Any:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        found = what()
-        if found:
-            return found
+        result = what()
+        if result:
+            return result
         time.sleep(0.2)
     raise AssertionError("it did not come")
 
@@ -137,7 +137,7 @@ def test_several_studies_are_one_storage(tmp_path: Path) -> None:
     assert [len(shown.get_all_trials(number)) for number in numbers] == [1, 2]
     ids = [trial._trial_id for number in numbers for trial in shown.get_all_trials(number)]
     assert len(set(ids)) == 3
-    assert [shown.get_trial(known).value for known in ids] == [0.8, 0.8, 0.85]
+    assert [shown.get_trial(trial_id).value for trial_id in ids] == [0.8, 0.8, 0.85]
     assert shown.get_best_trial(numbers[1]).value == 0.85
     loaded = optuna.load_study(study_name="two", storage=shown)
     assert loaded.best_value == 0.85
@@ -154,15 +154,15 @@ def test_several_studies_are_one_storage(tmp_path: Path) -> None:
 
 
 def test_a_study_that_begins_later_is_shown_too(tmp_path: Path) -> None:
-    said: list[str] = []
-    live = Live([a_study(tmp_path, RECORDS, "one")], said.append)
+    messages: list[str] = []
+    live = Live([a_study(tmp_path, RECORDS, "one")], messages.append)
     a_study(tmp_path, RECORDS, "two")
     make_study(tmp_path, RECORDS, "without-storage")
     live.look_for_more(tmp_path)
     assert live.names == ["one", "two"]
     live.add(make_study(tmp_path, RECORDS, "lost"))
-    assert said == [text for text in said if text.startswith("lost is not shown: ")]
-    assert len(said) == 1
+    assert messages == [text for text in messages if text.startswith("lost is not shown: ")]
+    assert len(messages) == 1
 
 
 def test_what_cannot_be_served_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -172,8 +172,8 @@ def test_what_cannot_be_served_is_said(tmp_path: Path, capsys: pytest.CaptureFix
         taken.listen()
         port = taken.getsockname()[1]
         assert main(["dashboard", "s", "--studies-dir", str(tmp_path), "--port", str(port)]) == 2
-        said = capsys.readouterr().err
-        assert f"127.0.0.1:{port} cannot be served (Address already in use); give another --port or --host" in said
+        errors = capsys.readouterr().err
+        assert f"127.0.0.1:{port} cannot be served (Address already in use); give another --port or --host" in errors
     assert main(["dashboard", "t", "--studies-dir", str(tmp_path)]) == 2
     assert "the study is 't'; allowed: s." in capsys.readouterr().err
     assert main(["dashboard", "--studies-dir", str(tmp_path / "empty")]) == 2

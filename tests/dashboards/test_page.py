@@ -44,16 +44,16 @@ class _Parsed(HTMLParser):
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = dict(attrs)
+        attributes = dict(attrs)
         self._script = tag in ("script", "style")
         if tag == "section":
-            self.sections.append(found.get("id"))
+            self.sections.append(attributes.get("id"))
         if tag == "tr":
             self.rows.append([])
         self._cell = tag in ("td", "th")
         if self._cell:
             self.rows[-1].append("")
-        if tag == "link" or found.get("src") or (found.get("href") or "#")[0] != "#":
+        if tag == "link" or attributes.get("src") or (attributes.get("href") or "#")[0] != "#":
             self.loads.append(tag)
 
     def handle_data(self, data: str) -> None:
@@ -75,8 +75,8 @@ def test_the_page_has_every_section_the_leaderboard_and_the_recipe(tmp_path: Pat
     write_report(study)
     page = _Parsed((study.folder / "report.html").read_text(encoding="utf-8"))
     assert page.sections == SECTIONS  # "rows" only where the study has a data curve
-    found = [(row[0], row[2]) for row in page.rows[1:]]
-    assert found == [("", "0.9000"), ("4", "0.8700"), ("1", "0.8300"), ("2", "0.8200"), ("0", "0.8100")]
+    shown = [(row[0], row[2]) for row in page.rows[1:]]
+    assert shown == [("", "0.9000"), ("4", "0.8700"), ("1", "0.8300"), ("2", "0.8200"), ("0", "0.8100")]
     assert "0.0600 more than no KD" in page.text
     assert "reaches accuracy 0.8700, 96.7% of the teacher’s 0.9000." in page.text
     assert "version: 1" in page.text
@@ -167,10 +167,10 @@ def test_the_command_writes_the_page(tmp_path: Path, capsys: pytest.CaptureFixtu
         (["s", "--out", "nowhere/x.html"], "there is no folder"),
     ],
 )
-def test_the_command_says_what_is_wrong(words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_says_what_is_wrong(words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_study(tmp_path, RECORDS)
     assert main(["report", *words, "--studies-dir", str(tmp_path)]) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_a_study_is_found_by_name_or_folder(tmp_path: Path) -> None:

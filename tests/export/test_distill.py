@@ -112,9 +112,9 @@ def test_others_open_the_folder_and_hear_what_the_trained_student_said(
     rows: list[Any] = PAIRS if "pair" in task else TEXTS
     wanted = meant(kept, world, rows)
     program = {"bert": TRANSFORMERS, "bert-mean": POOLED, "encoder": POOLED}.get(family, LOADER)
-    said = said_elsewhere(program, str(done.folder), json.dumps(rows))
+    logits = said_elsewhere(program, str(done.folder), json.dumps(rows))
     scale = 100 if task.endswith("regression") else 1
-    np.testing.assert_allclose(said, wanted, atol=1e-5 * scale, rtol=1e-5)
+    np.testing.assert_allclose(logits, wanted, atol=1e-5 * scale, rtol=1e-5)
     np.testing.assert_allclose(done.open().logits(rows), wanted, atol=1e-5 * scale, rtol=1e-5)
     if family in ("bert-mean", "encoder"):
         from sentence_transformers import SentenceTransformer
@@ -125,7 +125,7 @@ def test_others_open_the_folder_and_hear_what_the_trained_student_said(
     assert list(config["id2label"].values()) == (["score"] if task.endswith("regression") else sorted(LABELS))
     assert not [file for file in done.folder.rglob("*") if file.suffix in (".bin", ".pt", ".pth", ".pkl")]
     if task.endswith("regression"):
-        assert 250 < said.mean() < 450  # the data's units: about 300 to 390
+        assert 250 < logits.mean() < 450  # the data's units: about 300 to 390
         np.testing.assert_allclose(load_student(done.folder).predict(rows), wanted[:, 0], rtol=1e-4)
 
 
@@ -134,8 +134,8 @@ def test_a_student_of_a_distilbert_teacher_still_gets_its_segments(tmp_path: Pat
     kept = trained_logits(monkeypatch)
     world = World(tmp_path, "text-pair-classification", base="distilbert")
     done = world.distill(world.recipe("bert", student={"init": "random"}))
-    said = said_elsewhere(TRANSFORMERS, str(done.folder), json.dumps(PAIRS))
-    np.testing.assert_allclose(said, meant(kept, world, PAIRS), atol=1e-5)
+    logits = said_elsewhere(TRANSFORMERS, str(done.folder), json.dumps(PAIRS))
+    np.testing.assert_allclose(logits, meant(kept, world, PAIRS), atol=1e-5)
 
 
 @pytest.mark.slow
@@ -151,8 +151,8 @@ def test_timm_opens_an_image_student(tmp_path: Path, size: int, strided: bool) -
     loader = "sys.path.insert(0, sys.argv[1])\nfrom load import load\nmodel, transform = load()\n"
     look = "import torch\nfrom PIL import Image\nimages = [Image.open(name).convert('RGB') for name in sys.argv[2:]]\n"
     look += "logits = model(torch.stack([transform(image) for image in images]))"
-    said = said_elsewhere((plain if strided else loader) + look, str(done.folder), *map(str, pictures))
-    np.testing.assert_allclose(done.open().logits(pictures), said, atol=1e-5)
+    logits = said_elsewhere((plain if strided else loader) + look, str(done.folder), *map(str, pictures))
+    np.testing.assert_allclose(done.open().logits(pictures), logits, atol=1e-5)
     assert done.facts["strided"] is strided
     assert (done.folder / "load.py").exists() is not strided
     if not strided:  # timm would build it with stride 2, and answer wrongly with the same weights: it must refuse
@@ -221,11 +221,11 @@ def test_training_and_choosing_never_see_the_test_split(tmp_path: Path, monkeypa
     seen: list[bool] = []
 
     def fail_at_the_end(assignment: Any, report: Any) -> Any:
-        found = run_trial(assignment, report)
+        result = run_trial(assignment, report)
         seen.append(bool(opened))
         if len(seen) == 2:
             raise RunError("stopped")
-        return found
+        return result
 
     monkeypatch.setattr(seeding, "run_trial", fail_at_the_end)
     world = World(tmp_path)
@@ -237,9 +237,9 @@ def test_training_and_choosing_never_see_the_test_split(tmp_path: Path, monkeypa
 
     # The next run finds the seed that was finished, and trains the other one alone.
     monkeypatch.setattr(seeding, "run_trial", run_trial)
-    told: list[str] = []
-    done = world.distill(world.recipe("cnn", epochs=1), seeds=2, listen=lambda event: told.append(str(getattr(event, "text", ""))))
-    assert any("1 of them by an earlier run" in text for text in told)
+    texts: list[str] = []
+    done = world.distill(world.recipe("cnn", epochs=1), seeds=2, listen=lambda event: texts.append(str(getattr(event, "text", ""))))
+    assert any("1 of them by an earlier run" in text for text in texts)
     assert len(done.facts["seeds"]) == 2
     left = list((tmp_path / "cache" / "distilling").rglob("*.safetensors"))
     assert left == []

@@ -110,8 +110,8 @@ def test_what_cannot_be_exported_is_refused(
     Path(world.data).rename(world.folder / "moved.parquet")
     with pytest.raises(DataError, match="--dataset says where they are now"):
         export(folder)
-    found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxscript" else found(name))
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxscript" else find_spec(name))
     with pytest.raises(ModelError, match=r"onnxscript is not installed.*autodistill-kd\[onnx\]"):
         export(folder)
 

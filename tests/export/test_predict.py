@@ -48,9 +48,9 @@ def test_texts_and_files_are_labelled(folder: Path, tmp_path: Path, capsys: pyte
     assert [line[2] for line in out] == ["a great film", "an awful film"]
 
     assert main(["predict", str(folder), "a great film", "--json"]) == 0
-    (found,) = json.loads(capsys.readouterr().out)
-    assert found["label"] == good
-    assert sum(found["probabilities"].values()) == pytest.approx(1)
+    (prediction,) = json.loads(capsys.readouterr().out)
+    assert prediction["label"] == good
+    assert sum(prediction["probabilities"].values()) == pytest.approx(1)
 
     frame = pd.DataFrame({"body": ["fine fine", "poor plot", "lovely"], "id": [1, 2, 3]})
     frame.to_parquet(tmp_path / "rows.parquet")
@@ -77,9 +77,9 @@ def test_texts_and_files_are_labelled(folder: Path, tmp_path: Path, capsys: pyte
         (["a text", "--out", "no/such/folder/a.csv"], "there is no folder"),
     ],
 )
-def test_what_cannot_be_read_is_refused(folder: Path, inputs: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_read_is_refused(folder: Path, inputs: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", str(folder), *inputs]) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_a_files_empty_text_is_named(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -115,9 +115,9 @@ def test_images_are_labelled(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     done = world.distill(world.recipe())
     pictures = [str(path) for path in world.pictures(2)]
     assert main(["predict", str(done.folder), *pictures, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert [item["input"] for item in found] == pictures
-    assert {item["label"] for item in found} <= set(LABELS)
+    predictions = json.loads(capsys.readouterr().out)
+    assert [item["input"] for item in predictions] == pictures
+    assert {item["label"] for item in predictions} <= set(LABELS)
     (tmp_path / "broken.png").write_bytes(b"no image")
     assert main(["predict", str(done.folder), str(tmp_path / "broken.png")]) == 2
     assert "broken.png" in capsys.readouterr().err

@@ -83,9 +83,9 @@ def test_numpy_alone_gives_the_logits(tmp_path: Path, task: str, hidden_size: in
 def test_the_loader_stands_alone_without_torch_and_is_short(tmp_path: Path) -> None:
     written = Written(tmp_path, "text-classification", vocabulary="trimmed")
     code = LOADER + "assert not [name for name in sys.modules if name in ('torch', 'model2vec', 'pydantic')]\n"
-    found = said_elsewhere(code, str(written.folder), json.dumps(TEXTS))
+    logits = said_elsewhere(code, str(written.folder), json.dumps(TEXTS))
     with torch.no_grad():
-        np.testing.assert_allclose(found, written.student(written.batch(TEXTS)).logits.numpy(), atol=1e-4, rtol=1e-4)
+        np.testing.assert_allclose(logits, written.student(written.batch(TEXTS)).logits.numpy(), atol=1e-4, rtol=1e-4)
     assert len((written.folder / "load.py").read_text(encoding="utf-8").splitlines()) < 60
 
 
@@ -98,8 +98,8 @@ def test_others_open_the_embeddings(tmp_path: Path, vocabulary: str) -> None:
         wanted = written.student(written.batch(TEXTS)).embedding.numpy() / 16**0.5
     short = [row for row, text in enumerate(TEXTS) if len(text) < 60]  # others cut long texts at another place
     for code in (MODEL2VEC, SENTENCE_TRANSFORMERS):
-        found = said_elsewhere(code, str(written.folder), json.dumps(TEXTS))
-        np.testing.assert_allclose(found[short], wanted[short], atol=1e-5)
+        embeddings = said_elsewhere(code, str(written.folder), json.dumps(TEXTS))
+        np.testing.assert_allclose(embeddings[short], wanted[short], atol=1e-5)
 
 
 def test_the_lines_of_the_card_run(tmp_path: Path) -> None:

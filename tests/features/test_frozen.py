@@ -17,13 +17,13 @@ from autodistill.features.frozen import Encoder, combined, gradients, shrunk
 def test_texts_are_embedded_by_the_mean_of_their_last_states(tmp_path: Path) -> None:
     folder = save_bert(tmp_path / "bert")
     texts = ["the good film", "a bad plot the end", "the good film", "music"]
-    found = Encoder(str(folder)).embed(texts)
+    embedded = Encoder(str(folder)).embed(texts)
     model, tokenizer = AutoModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
-    for text, row in zip(texts, found, strict=True):
+    for text, row in zip(texts, embedded, strict=True):
         with torch.no_grad():
             mean = model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0].mean(0)
         np.testing.assert_allclose(row, (mean / mean.norm()).numpy(), atol=1e-5)
-    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(embedded, axis=1), 1, atol=1e-5)
 
 
 def test_pieces_are_counted_without_special_tokens(tmp_path: Path) -> None:
@@ -45,9 +45,9 @@ def test_combined() -> None:
 
 def test_images_are_shrunk_by_means() -> None:
     images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
-    found = shrunk(images, 32)
-    assert found.shape == (2, 32, 32, 3)
-    np.testing.assert_allclose(found[1, 3, 5], images[1, 6:8, 10:12].reshape(4, 3).mean(0) / 255, rtol=1e-5)
+    small = shrunk(images, 32)
+    assert small.shape == (2, 32, 32, 3)
+    np.testing.assert_allclose(small[1, 3, 5], images[1, 6:8, 10:12].reshape(4, 3).mean(0) / 255, rtol=1e-5)
     assert shrunk(images[:, :16, :16], 32).shape == (2, 16, 16, 3)
 
 

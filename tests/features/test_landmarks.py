@@ -23,8 +23,8 @@ def cloud(rows: int, dimension: int, columns: int, seed: int = 0) -> np.ndarray:
 
 @pytest.mark.parametrize("dimension", [1, 2, 5, 8])
 def test_twonn_finds_the_dimension_of_a_subspace(dimension: int) -> None:
-    found = intrinsic_dimension(cloud(2000, dimension, 30))
-    assert found == pytest.approx(dimension, rel=0.12)
+    estimate = intrinsic_dimension(cloud(2000, dimension, 30))
+    assert estimate == pytest.approx(dimension, rel=0.12)
 
 
 def test_twonn_sees_a_curve_where_pca_sees_three_dimensions() -> None:
@@ -34,9 +34,9 @@ def test_twonn_sees_a_curve_where_pca_sees_three_dimensions() -> None:
 
 def test_twonn_does_not_change_with_scale_and_copies() -> None:
     points = cloud(500, 3, 10)
-    found = intrinsic_dimension(points)
-    assert intrinsic_dimension(1000 * points) == pytest.approx(found)
-    assert intrinsic_dimension(np.concatenate([points, points[:200]])) == pytest.approx(found)
+    estimate = intrinsic_dimension(points)
+    assert intrinsic_dimension(1000 * points) == pytest.approx(estimate)
+    assert intrinsic_dimension(np.concatenate([points, points[:200]])) == pytest.approx(estimate)
 
 
 def test_twonn_of_degenerate_clouds() -> None:
@@ -68,10 +68,10 @@ def test_the_probe_is_a_ridge_regression_in_closed_form() -> None:
     rng = np.random.default_rng(0)
     x, labels = rng.normal(size=(300, 5)), rng.integers(0, 3, 300)
     wanted = CLASSES[3].regressed(labels)
-    said = linear(x, wanted, x)
+    predicted = linear(x, wanted, x)
     z = (x - x.mean(0)) / x.std(0)
     nearest = [
-        np.abs(z @ np.linalg.solve(z.T @ z + penalty * np.eye(5), z.T @ (wanted - wanted.mean(0))) + wanted.mean(0) - said).max()
+        np.abs(z @ np.linalg.solve(z.T @ z + penalty * np.eye(5), z.T @ (wanted - wanted.mean(0))) + wanted.mean(0) - predicted).max()
         for penalty in np.logspace(-1, 5, 7)
     ]
     assert min(nearest) < 1e-8

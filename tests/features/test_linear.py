@@ -21,14 +21,14 @@ def rows(classes: int, count: int = 300, width: int = 5) -> tuple[np.ndarray, np
 def test_logistic_regressions_are_where_their_gradient_is_zero(classes: int) -> None:
     """Of C · (summed cross-entropy) + ‖W‖² / 2; for two classes scikit-learn has one row w of which ours are ∓w / 2: ‖W‖² = ‖w‖² / 2."""
     features, labels = rows(classes)
-    found = list(logistic_regressions(features, labels, classes))
-    assert len(found) == len(STRENGTHS)
-    for strength, (weights, biases) in zip(STRENGTHS, found, strict=True):
+    fitted = list(logistic_regressions(features, labels, classes))
+    assert len(fitted) == len(STRENGTHS)
+    for strength, (weights, biases) in zip(STRENGTHS, fitted, strict=True):
         error = softmax(features @ weights.T + biases, axis=1) - np.eye(classes)[labels]
         penalty = weights * (2 if classes == 2 else 1)
         assert np.abs(strength * error.T @ features + penalty).max() < 5e-3 * max(1.0, strength * 10)
         assert np.abs(error.sum(axis=0)).max() < 0.5  # the biases are free of the penalty
-    sizes = [np.linalg.norm(weights) for weights, _ in found]
+    sizes = [np.linalg.norm(weights) for weights, _ in fitted]
     assert sizes == sorted(sizes)  # ever less penalised
 
 

@@ -34,16 +34,16 @@ def test_every_task_has_every_feature_and_no_other(tmp_path: Path) -> None:
     for data in (
         text_dataset(), text_dataset(pairs=True), text_dataset(regression=True), text_dataset(pairs=True, regression=True), image_dataset(),
     ):  # fmt: skip
-        found = dataset_features(data, encoder=encoder)
-        assert list(found) == list(FEATURES)
-        assert all(isinstance(value, float) and math.isfinite(value) for value in found.values())
-        assert found["is_pair"] == ("pair" in data.task)
-        assert found["is_regression"] == ("regression" in data.task)
-        assert found["is_image"] == data.task.startswith("image")
-        assert found["probe_gain"] == pytest.approx(found["probe_score"] - found["majority_score"])
-        assert found["surface_gain"] == pytest.approx(found["probe_score"] - found["surface_score"])
-        seen[data.task] = found
-    assert all(len({found[name] for found in seen.values()}) > 1 for name in FEATURES)  # none is a constant
+        measured = dataset_features(data, encoder=encoder)
+        assert list(measured) == list(FEATURES)
+        assert all(isinstance(value, float) and math.isfinite(value) for value in measured.values())
+        assert measured["is_pair"] == ("pair" in data.task)
+        assert measured["is_regression"] == ("regression" in data.task)
+        assert measured["is_image"] == data.task.startswith("image")
+        assert measured["probe_gain"] == pytest.approx(measured["probe_score"] - measured["majority_score"])
+        assert measured["surface_gain"] == pytest.approx(measured["probe_score"] - measured["surface_score"])
+        seen[data.task] = measured
+    assert all(len({measured[name] for measured in seen.values()}) > 1 for name in FEATURES)  # none is a constant
     assert seen["text-classification"]["surface_score"] > 0.9  # one word tells the classes apart
     assert seen["image-classification"]["probe_score"] == 1.0
     assert seen["text-regression"]["surface_score"] > 0.8  # two target values: no order within a value
@@ -52,8 +52,8 @@ def test_every_task_has_every_feature_and_no_other(tmp_path: Path) -> None:
 def test_labels() -> None:
     images = np.zeros((120, 8, 8, 3), dtype=np.uint8)
     balanced = made(Split(np.arange(120) % 4, images=images), Split(np.arange(4), images=images[:4]), 4)
-    found = balanced.target.features(balanced.train.labels)
-    assert found == pytest.approx(
+    measured = balanced.target.features(balanced.train.labels)
+    assert measured == pytest.approx(
         {
             "log_rows": math.log10(120), "log_rows_per_class": math.log10(30), "log_classes": 2.0, "imbalance": 0.0,
             "majority_share": 0.25, "label_entropy": 1.0, "is_regression": 0.0,
@@ -69,13 +69,13 @@ def test_labels() -> None:
 
 def test_texts() -> None:
     sample = Split(np.zeros(2, dtype=np.int64), texts=["The cat, the dog!", "a b"], text_pairs=["a cat", "c"])
-    found = text_features(sample, np.array([6, 3]))
-    assert found["words_mean"] == 4.5
-    assert found["words_p90"] == pytest.approx(3 + 0.9 * 3)
-    assert found["pieces_per_word"] == 1.0
-    assert found["log_vocabulary"] == pytest.approx(math.log10(1 + 6))
-    assert found["type_token_ratio"] == pytest.approx(6 / 9)
-    assert found["pair_overlap"] == pytest.approx((1 / 4 + 0) / 2)
+    measured = text_features(sample, np.array([6, 3]))
+    assert measured["words_mean"] == 4.5
+    assert measured["words_p90"] == pytest.approx(3 + 0.9 * 3)
+    assert measured["pieces_per_word"] == 1.0
+    assert measured["log_vocabulary"] == pytest.approx(math.log10(1 + 6))
+    assert measured["type_token_ratio"] == pytest.approx(6 / 9)
+    assert measured["pair_overlap"] == pytest.approx((1 / 4 + 0) / 2)
 
 
 def test_type_token_ratio_is_of_the_same_number_of_words_whatever_the_rows() -> None:
@@ -108,8 +108,8 @@ def test_shuffled_labels_are_at_chance_and_more_rows_help_a_hard_task() -> None:
 def test_the_metric_is_the_datasets_own() -> None:
     data = image_dataset()
     random = replace(data, train=replace(data.train, labels=np.zeros(64, dtype=np.int64)), metric="matthews_correlation", fingerprint="x")
-    found = dataset_features(random)
-    assert (found["probe_score"], found["majority_score"], found["knn_score"]) == (0.0, 0.0, 0.0)
+    measured = dataset_features(random)
+    assert (measured["probe_score"], measured["majority_score"], measured["knn_score"]) == (0.0, 0.0, 0.0)
     assert dataset_features(replace(random, metric="accuracy"))["majority_score"] == pytest.approx((data.validation.labels == 0).mean())
 
 
@@ -150,10 +150,10 @@ def test_what_may_be_missing(tmp_path: Path) -> None:
         made(Split(zeros + 0.5, texts=empty), Split(np.arange(4.0), texts=["good"] * 4), None, "spearman"),  # a constant target
     ]
     for number, data in enumerate(sets):
-        found = dataset_features(replace(data, fingerprint=str(number)), encoder=encoder)
-        assert list(found) == list(FEATURES)
-        assert all(math.isfinite(value) for value in found.values())
-    assert found["probe_score"] == 0.0
+        measured = dataset_features(replace(data, fingerprint=str(number)), encoder=encoder)
+        assert list(measured) == list(FEATURES)
+        assert all(math.isfinite(value) for value in measured.values())
+    assert measured["probe_score"] == 0.0
 
 
 def test_bad_arguments(tmp_path: Path) -> None:

@@ -45,21 +45,21 @@ def _processor() -> str:
     if not facts.exists():
         return platform.processor() or platform.machine()
     lines = (line.partition(":") for line in facts.read_text(encoding="utf-8").partition("\n\n")[0].splitlines())
-    known = {name.strip(): value.strip() for name, _, value in lines}
-    return " ".join(known[name] for name in ("vendor_id", "cpu family", "model") if name in known) or platform.machine()
+    fields = {name.strip(): value.strip() for name, _, value in lines}
+    return " ".join(fields[name] for name in ("vendor_id", "cpu family", "model") if name in fields) or platform.machine()
 
 
 def write(name: str, values: Mapping[str, Any], measured: bool) -> None:
     """Write a golden file of JSON. measured: its numbers depend on the machine, which is kept beside them."""
-    found = {"machine": machine()} if measured else {}
-    (FOLDER / f"{name}.json").write_text(json.dumps({**found, "values": values}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    header = {"machine": machine()} if measured else {}
+    (FOLDER / f"{name}.json").write_text(json.dumps({**header, "values": values}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 @functools.cache
 def read(name: str) -> dict[str, Any]:
     """A golden file: its `values` and, where they were measured, the `machine`."""
-    found: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
-    return found
+    recorded: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    return recorded
 
 
 def check(name: str, key: str, today: Any) -> None:
@@ -104,9 +104,9 @@ RULE = "=" * 40
 PYTHON = "Python " + ".".join(platform.python_version_tuple()[:2])
 
 
-def join_help(found: Mapping[str, str]) -> str:
+def join_help(texts: Mapping[str, str]) -> str:
     """All commands' help in one text, under the Python that laid it out, each under a line with its name."""
-    return f"{PYTHON}\n" + "\n".join(f"{RULE} autodistill {name}".rstrip() + f"\n{text}" for name, text in found.items())
+    return f"{PYTHON}\n" + "\n".join(f"{RULE} autodistill {name}".rstrip() + f"\n{text}" for name, text in texts.items())
 
 
 def split_help(text: str) -> dict[str, str]:

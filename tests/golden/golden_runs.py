@@ -146,12 +146,14 @@ def _teacher_as_it_is(folder: Path, dataset: Any) -> tuple[str, str]:
     from autodistill.teacher.load import save_teacher
 
     if dataset.modality.texts:
-        place = str(_helpers().save_bert(folder / "teacher", outputs=dataset.outputs, seed=1))
+        place = str(_helpers().save_bert(folder / "teacher", num_outputs=dataset.num_outputs, seed=1))
         return place, place
     teacher = Teacher(model="timm:resnet10t", init="random")
     torch.manual_seed(1)
     (folder / "teacher").mkdir()
-    save_teacher(build_timm("resnet10t", dataset.outputs, dataset.image_size, pretrained=False), None, dataset, teacher, folder / "teacher")
+    save_teacher(
+        build_timm("resnet10t", dataset.num_outputs, dataset.image_size, pretrained=False), None, dataset, teacher, folder / "teacher"
+    )
     return teacher.model, str(folder / "teacher")
 
 
@@ -204,7 +206,7 @@ def teacher(folder: Path, name: str) -> dict[str, Any]:
     if task == IMAGES:
         fields = {"model": "timm:resnet10t", "init": "scratch"}
     else:
-        fields = {"model": str(_helpers().save_bert(folder / "source", outputs=dataset.outputs, seed=1)), "max_length": 32}
+        fields = {"model": str(_helpers().save_bert(folder / "source", num_outputs=dataset.num_outputs, seed=1)), "max_length": 32}
     steps: dict[int, TeacherProgress] = {}
     made = finetune_teacher(
         dataset, Teacher(**fields | changes), SEED, device="cpu", threads=1, progress=lambda now: steps.setdefault(now.step, now) and None
@@ -227,9 +229,9 @@ def search_json(folder: Path, name: str, show: Callable[[], str]) -> dict[str, A
         assert main(["search", "--dataset", "fake", "--study", "golden", "--studies-dir", str(folder), "--json"]) == 0
     finally:
         sys.modules.pop("autodistill.api") if before is None else sys.modules.update({"autodistill.api": before})
-    found = json.loads(show().replace(json.dumps(str(folder))[1:-1], "FOLDER"))
-    found["seconds"] = dict.fromkeys(found["seconds"], "(a time)")
-    return dict(found)
+    answer = json.loads(show().replace(json.dumps(str(folder))[1:-1], "FOLDER"))
+    answer["seconds"] = dict.fromkeys(answer["seconds"], "(a time)")
+    return dict(answer)
 
 
 def _searched(folder: Path, listen: Any) -> Any:

@@ -32,12 +32,12 @@ def main(names: list[str]) -> None:
 
 
 def _recipe_ids() -> None:
-    found = {}
+    ids = {}
     for study in golden_runs.recorded_studies():
-        changed, found[study] = golden_runs.recipe_ids(study)
+        changed, ids[study] = golden_runs.recipe_ids(study)
         if changed:
             sys.exit("recipes have other ids than they were recorded with; recorded studies would lose them:\n" + "\n".join(changed))
-    golden_files.write("recipe_ids", found, measured=False)
+    golden_files.write("recipe_ids", ids, measured=False)
 
 
 def _curves() -> None:
@@ -75,20 +75,20 @@ def _reports() -> None:
 
 
 def _help() -> None:
-    found = {}
+    texts = {}
     for command in golden_runs.commands():
         out = io.StringIO()
         with contextlib.redirect_stdout(out):
-            found[command] = golden_runs.help_text(command, out.getvalue)
-    (golden_files.FOLDER / "help.txt").write_text(golden_files.join_help(found), encoding="utf-8")
+            texts[command] = golden_runs.help_text(command, out.getvalue)
+    (golden_files.FOLDER / "help.txt").write_text(golden_files.join_help(texts), encoding="utf-8")
 
 
 def _each(run: Callable[[Path, str], dict[str, Any]], names: Any) -> dict[str, Any]:
-    found = {}
+    values = {}
     for name in names:
         with _folder() as folder:
-            found[name] = run(folder, name)
-    return found
+            values[name] = run(folder, name)
+    return values
 
 
 @contextlib.contextmanager

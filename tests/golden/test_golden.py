@@ -18,9 +18,9 @@ def test_every_recorded_study_is_in_the_golden_file() -> None:
 
 @pytest.mark.parametrize("study", golden_files.read("recipe_ids")["values"])
 def test_recorded_recipes_keep_their_ids(study: str) -> None:
-    changed, found = golden_runs.recipe_ids(study)
+    changed, ids = golden_runs.recipe_ids(study)
     assert not changed, f"{len(changed)} recipes have other ids than they were recorded with:\n" + "\n".join(changed)
-    golden_files.check("recipe_ids", study, found)
+    golden_files.check("recipe_ids", study, ids)
 
 
 @pytest.mark.parametrize("name", golden_runs.CURVES)

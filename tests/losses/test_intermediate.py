@@ -99,11 +99,11 @@ def test_vid_is_the_gaussian_likelihood_and_torchdistill(states: tuple[Tensor, T
     torch.nn.init.normal_(variance.raw)
     sigma = [math.log1p(math.exp(value)) + 1e-5 for value in variance.raw.tolist()]
     terms = [0.5 * (math.log(v) + (b - a) ** 2 / v) for s, t in vectors(states) for a, b, v in zip(s, t, sigma, strict=True)]
-    found = vid(student, teacher, mask, variance, initial_variance=2.0).item()
-    assert found == pytest.approx(sum(terms) / 40, rel=1e-10)
+    loss = vid(student, teacher, mask, variance, initial_variance=2.0).item()
+    assert loss == pytest.approx(sum(terms) / 40, rel=1e-10)
     pair = {"teacher": {"io": "output", "path": "t"}, "student": {"io": "output", "path": "s"}, "weight": 1}
-    given = {"s": {"output": (positions(student, mask), variance())}}, {"t": {"output": positions(teacher, mask)}}
-    assert found == pytest.approx(VIDLoss({"pair": pair})(*given).item(), rel=1e-10)
+    their_inputs = {"s": {"output": (positions(student, mask), variance())}}, {"t": {"output": positions(teacher, mask)}}
+    assert loss == pytest.approx(VIDLoss({"pair": pair})(*their_inputs).item(), rel=1e-10)
 
 
 @pytest.mark.parametrize("initial", [0.1, 1.0, 50.0])

@@ -131,7 +131,7 @@ def test_all_starts_even_and_learns_which_layers_can_be_followed() -> None:
         optimizer.zero_grad()
         weights(losses).backward()
         optimizer.step()
-    found = weights.weigh(losses)
-    assert found.sum().item() == pytest.approx(1.0)
-    assert found.view(2, 2).sum(dim=1).tolist() == pytest.approx([0.5, 0.5]), "each layer of the student keeps its share"
-    assert found[0] > 0.45
+    weighed = weights.weigh(losses)
+    assert weighed.sum().item() == pytest.approx(1.0)
+    assert weighed.view(2, 2).sum(dim=1).tolist() == pytest.approx([0.5, 0.5]), "each layer of the student keeps its share"
+    assert weighed[0] > 0.45

@@ -75,16 +75,16 @@ def test_dkd_is_equation_7(logits: tuple[Tensor, Tensor, Tensor], temperature: f
         rest = zip(without(p, t), without(q, t), strict=True)
         nckd = sum(a / (1 - p[t]) * math.log((a / (1 - p[t])) / (b / (1 - q[t]))) for a, b in rest)
         total += 1.5 * tckd + 6.0 * nckd
-    found = dkd(student, teacher, labels, dkd_target_weight=1.5, dkd_nontarget_weight=6.0, temperature=temperature)
-    assert found.item() == pytest.approx(temperature**2 * total / len(student), rel=1e-10)
+    loss = dkd(student, teacher, labels, dkd_target_weight=1.5, dkd_nontarget_weight=6.0, temperature=temperature)
+    assert loss.item() == pytest.approx(temperature**2 * total / len(student), rel=1e-10)
 
 
 def test_dkd_with_the_teachers_own_weight_is_kl() -> None:
     """Equation 6: KD = TCKD + (1 − p_t) NCKD, here on one row."""
     student, teacher = torch.randn(1, 7, dtype=torch.float64), torch.randn(1, 7, dtype=torch.float64)
     rest = 1 - (teacher / 2).softmax(-1)[0, 3].item()
-    found = dkd(student, teacher, torch.tensor([3]), dkd_target_weight=1.0, dkd_nontarget_weight=rest, temperature=2.0)
-    assert found.item() == pytest.approx(kl(student, teacher, temperature=2.0).item(), rel=1e-10)
+    loss = dkd(student, teacher, torch.tensor([3]), dkd_target_weight=1.0, dkd_nontarget_weight=rest, temperature=2.0)
+    assert loss.item() == pytest.approx(kl(student, teacher, temperature=2.0).item(), rel=1e-10)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
@@ -93,10 +93,10 @@ def test_dist_is_the_paper_and_torchdistill(logits: tuple[Tensor, Tensor, Tensor
     q, p = (student / temperature).softmax(-1), (teacher / temperature).softmax(-1)
     inter = sum(1 - torch.corrcoef(torch.stack([a, b]))[0, 1].item() for a, b in zip(q, p, strict=True)) / len(q)
     intra = sum(1 - torch.corrcoef(torch.stack([a, b]))[0, 1].item() for a, b in zip(q.T, p.T, strict=True)) / q.shape[1]
-    found = dist(student, teacher, dist_inter_weight=2.0, dist_intra_weight=0.5, temperature=temperature).item()
-    assert found == pytest.approx(temperature**2 * (2.0 * inter + 0.5 * intra), rel=1e-9)
+    loss = dist(student, teacher, dist_inter_weight=2.0, dist_intra_weight=0.5, temperature=temperature).item()
+    assert loss == pytest.approx(temperature**2 * (2.0 * inter + 0.5 * intra), rel=1e-9)
     reference = DISTLoss(**PATHS, beta=2.0, gamma=0.5, tau=temperature)(*io(student, teacher))
-    assert found == pytest.approx(reference.item(), rel=1e-9)
+    assert loss == pytest.approx(reference.item(), rel=1e-9)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
@@ -106,8 +106,8 @@ def test_nkd_is_the_paper(logits: tuple[Tensor, Tensor, Tensor], temperature: fl
     for z, v, t in zip(student.tolist(), teacher.tolist(), labels.tolist(), strict=True):
         rest = zip(softmax(without(v, t), temperature), softmax(without(z, t), temperature), strict=True)
         total += -softmax(v)[t] * math.log(softmax(z)[t]) - 1.5 * temperature**2 * sum(a * math.log(b) for a, b in rest)
-    found = nkd(student, teacher, labels, nkd_nontarget_weight=1.5, temperature=temperature)
-    assert found.item() == pytest.approx(total / len(student), rel=1e-10)
+    loss = nkd(student, teacher, labels, nkd_nontarget_weight=1.5, temperature=temperature)
+    assert loss.item() == pytest.approx(total / len(student), rel=1e-10)
 
 
 @pytest.mark.parametrize("objective", [kl, soft_ce, mse, dist])
@@ -172,8 +172,8 @@ def test_lelp_is_cross_entropy_over_all_subclasses() -> None:
             for share, guess in zip(softmax(u, 0.5), softmax(a[b, c].tolist(), 2.0), strict=True):
                 total -= p[c] * share * math.log(q[c] * guess)
     options = {"subclasses": 3, "subclass_temperature": 0.5, "temperature": 2.0}
-    found = lelp(student, all_logits[:5], hidden, embeddings[:5], splitter, **options)
-    assert found.item() == pytest.approx(4.0 * total / 5, rel=1e-6)
+    loss = lelp(student, all_logits[:5], hidden, embeddings[:5], splitter, **options)
+    assert loss.item() == pytest.approx(4.0 * total / 5, rel=1e-6)
 
 
 def test_lelp_gives_a_class_of_one_row_the_directions_of_all_rows() -> None:

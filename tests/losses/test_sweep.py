@@ -37,13 +37,13 @@ ORDERLESS = {name: spec for name, spec in SPECS.items() if "index" not in spec.i
 def variants(spec: Spec) -> list[dict[str, Any]]:
     """The default fields, and those of each other choice of a field that has choices; MI-alpha also at its ends."""
     fields = {name: info.default for name, info in spec.fields.model_fields.items()}
-    found = [fields]
+    listed = [fields]
     for name, info in spec.fields.model_fields.items():
         choices = list(getattr(info.annotation, "__args__", ()))
         if name == "mi_alpha":
             choices = [0.0, 1.0]
-        found += [fields | {name: choice} for choice in choices if choice != info.default]
-    return found
+        listed += [fields | {name: choice} for choice in choices if choice != info.default]
+    return listed
 
 
 def lengths(batch: int) -> Tensor:
@@ -51,7 +51,7 @@ def lengths(batch: int) -> Tensor:
     return 2 + torch.arange(batch) % (TOKENS - 1)
 
 
-def given(spec: Spec, batch: int, dtype: torch.dtype, padding: int = 0) -> dict[str, Any]:
+def inputs_for(spec: Spec, batch: int, dtype: torch.dtype, padding: int = 0) -> dict[str, Any]:
     """Random inputs. The same seed gives the same values, with `padding` further masked positions of other values behind them."""
     torch.manual_seed(batch)
     projected = "projection" not in spec.options.get("drop", ()) and spec.slot == "objective.intermediate"
@@ -94,7 +94,7 @@ def modules(spec: Spec) -> dict[str, Callable[..., nn.Module]]:
 
 def built(spec: Spec, fields: dict[str, Any], dtype: torch.dtype = torch.float32) -> dict[str, nn.Module]:
     torch.manual_seed(1)
-    found = {}
+    built_modules = {}
     for name, build in modules(spec).items():
         wanted = inspect.signature(build).parameters
         fit = {
@@ -103,16 +103,16 @@ def built(spec: Spec, fields: dict[str, Any], dtype: torch.dtype = torch.float32
             "labels": torch.arange(ROWS) % CLASSES,
         }
         fit = {key: value for key, value in fit.items() if key in wanted}
-        found[name] = build(STUDENT, TEACHER, classes=CLASSES, rows=ROWS, **fit, **fields).to(dtype)
-    return found
+        built_modules[name] = build(STUDENT, TEACHER, classes=CLASSES, rows=ROWS, **fit, **fields).to(dtype)
+    return built_modules
 
 
 def tensors(inputs: dict[str, Any], side: str) -> list[Tensor]:
-    found: list[Tensor] = []
+    flat: list[Tensor] = []
     for name, value in inputs.items():
         if name.startswith(side):
-            found += value if isinstance(value, list) else [value]
-    return found
+            flat += value if isinstance(value, list) else [value]
+    return flat
 
 
 def evaluate(spec: Spec, inputs: dict[str, Any], built_modules: dict[str, nn.Module], fields: dict[str, Any]) -> Tensor:
@@ -137,7 +137,7 @@ def value_and_gradients(
 @pytest.mark.parametrize("batch", [1, 2, 16, 64])
 def test_values_and_gradients_are_finite_and_the_teacher_gets_none(spec: Spec, batch: int, dtype: torch.dtype) -> None:
     for fields in variants(spec):
-        inputs, parts = given(spec, batch, dtype), built(spec, fields)
+        inputs, parts = inputs_for(spec, batch, dtype), built(spec, fields)
         torch.manual_seed(2)
         value = spec.load()(**inputs, **parts, **fields)
         assert value.shape == ()
@@ -179,8 +179,8 @@ def test_gradients_are_bounded_where_rows_have_no_direction(spec: Spec, edge: st
     """By a hundred times those on ordinary rows: one such row must not rule the batch, nor what Adam remembers."""
     for fields in variants(spec):
         parts = built(spec, fields)
-        _, ordinary = value_and_gradients(spec, given(spec, 6, torch.float32), parts, fields)
-        inputs = given(spec, 6, torch.float32)
+        _, ordinary = value_and_gradients(spec, inputs_for(spec, 6, torch.float32), parts, fields)
+        inputs = inputs_for(spec, 6, torch.float32)
         for side in sides:
             for tensor in tensors(inputs, side):
                 tensor.data = ROWS_AT_THE_EDGE[edge](tensor.data).contiguous()
@@ -194,8 +194,8 @@ def test_gradients_are_bounded_where_rows_have_no_direction(spec: Spec, edge: st
 def test_batches_of_few_tokens_or_none(spec: Spec, left: int) -> None:
     for fields in variants(spec):
         parts = built(spec, fields)
-        _, ordinary = value_and_gradients(spec, given(spec, 6, torch.float32), parts, fields)
-        inputs = given(spec, 6, torch.float32)
+        _, ordinary = value_and_gradients(spec, inputs_for(spec, 6, torch.float32), parts, fields)
+        inputs = inputs_for(spec, 6, torch.float32)
         inputs["mask"][1] = False
         if left < 6:
             inputs["mask"][:] = False
@@ -210,7 +210,7 @@ def test_batches_of_few_tokens_or_none(spec: Spec, left: int) -> None:
 @pytest.mark.parametrize("spec", [spec for spec in SPECS.values() if "labels" in spec.inputs], ids=lambda spec: spec.kind)
 def test_batches_of_one_class(spec: Spec) -> None:
     for fields in variants(spec):
-        inputs, parts = given(spec, 6, torch.float32), built(spec, fields)
+        inputs, parts = inputs_for(spec, 6, torch.float32), built(spec, fields)
         inputs["labels"].zero_()
         value, gradients = value_and_gradients(spec, inputs, parts, fields)
         assert value.isfinite(), fields
@@ -223,8 +223,8 @@ def test_batches_of_one_class(spec: Spec) -> None:
 def test_padding_does_not_count(spec: Spec, batch: int, dtype: torch.dtype, tolerance: float) -> None:
     for fields in variants(spec):
         parts = built(spec, fields)
-        value, gradients = value_and_gradients(spec, given(spec, batch, dtype), parts, fields)
-        padded = given(spec, batch, dtype, padding=5)
+        value, gradients = value_and_gradients(spec, inputs_for(spec, batch, dtype), parts, fields)
+        padded = inputs_for(spec, batch, dtype, padding=5)
         other, other_gradients = value_and_gradients(spec, padded, parts, fields)
         assert other.item() == pytest.approx(value.item(), rel=tolerance, abs=tolerance), fields
         mask = padded["mask"]
@@ -239,7 +239,7 @@ def test_padding_does_not_count(spec: Spec, batch: int, dtype: torch.dtype, tole
 @pytest.mark.parametrize("batch", [2, 16, 64])
 def test_the_order_of_the_batch_does_not_count(spec: Spec, batch: int) -> None:
     for fields in variants(spec):
-        inputs, parts = given(spec, batch, torch.float32), built(spec, fields)
+        inputs, parts = inputs_for(spec, batch, torch.float32), built(spec, fields)
         turned = {name: [item.flip(0) for item in value] if isinstance(value, list) else value.flip(0) for name, value in inputs.items()}
         value = evaluate(spec, inputs, parts, fields).item()
         assert evaluate(spec, turned, parts, fields).item() == pytest.approx(value, rel=1e-4, abs=1e-5), fields
@@ -249,7 +249,7 @@ def test_the_order_of_the_batch_does_not_count(spec: Spec, batch: int) -> None:
 def test_gradients_are_right(spec: Spec) -> None:
     """Against differences of values, in float64."""
     for fields in variants(spec):
-        inputs, parts = given(spec, 3, torch.float64), built(spec, fields, torch.float64)
+        inputs, parts = inputs_for(spec, 3, torch.float64), built(spec, fields, torch.float64)
         for part in parts.values():
             part.eval()
         for tensor in tensors(inputs, "teacher_"):

@@ -30,7 +30,7 @@ from autodistill.train.data import TrialData, open_inputs
 from autodistill.train.student_tokens import check_tokens
 from autodistill.train.trial import Trainer
 
-CONTEXT = StudentContext("text-classification", outputs=3, vocab_size=24, max_length=32)
+CONTEXT = StudentContext("text-classification", num_outputs=3, vocab_size=24, max_length=32)
 
 
 def recipe(folder: Path, task: str = "text-classification", **fields: Any) -> Recipe:

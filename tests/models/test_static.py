@@ -70,12 +70,12 @@ def test_the_start_is_what_model2vec_distils(tmp_path: Path, model2vec: ModuleTy
     states = model2vec.create_embeddings(AutoModel.from_pretrained(folder), whole, "cpu", 0)
     np.testing.assert_allclose(piece_states(folder, tokenizer, torch.tensor(pieces)), states, atol=1e-5)
     expected = model2vec.apply_pca(states, 8) * model2vec.compute_weights(len(states), 1e-4)[:, None]
-    found = encoder_pieces(folder, 5 + len(WORDS), 8, scale=0.1)
-    assert torch.equal(found[:5], torch.zeros(5, 8))
-    assert float(found[5:].std()) == pytest.approx(0.1, rel=1e-4)
-    np.testing.assert_allclose(found[5:], expected * (0.1 / expected.std(ddof=1)), atol=1e-3)  # they are kept in half precision
+    rows = encoder_pieces(folder, 5 + len(WORDS), 8, scale=0.1)
+    assert torch.equal(rows[:5], torch.zeros(5, 8))
+    assert float(rows[5:].std()) == pytest.approx(0.1, rel=1e-4)
+    np.testing.assert_allclose(rows[5:], expected * (0.1 / expected.std(ddof=1)), atol=1e-3)  # they are kept in half precision
     student = build_student(recipe({"family": "static", "embedding_size": 8}), context(folder))
-    assert torch.equal(student.get_submodule("embedding").weight, torch.nn.functional.pad(found, (0, 1)))
+    assert torch.equal(student.get_submodule("embedding").weight, torch.nn.functional.pad(rows, (0, 1)))
     other = build_student(recipe({"family": "static", "embedding_size": 8, "init": "input_embeddings"}), context(folder))
     assert torch.equal(other.get_submodule("embedding").weight[:, :-1], reduced_words(folder, 5 + len(WORDS), 8, 0.1))
 

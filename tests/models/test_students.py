@@ -13,9 +13,9 @@ from autodistill.models import build_student, count_params
 from autodistill.models.base import ImageBatch, StudentContext, TextBatch
 from autodistill.recipe import Recipe
 
-TEXT = StudentContext("text-classification", outputs=3, vocab_size=5 + len(WORDS), max_length=40)
-PAIR = StudentContext("text-pair-regression", outputs=1, vocab_size=5 + len(WORDS), max_length=40)
-IMAGE = StudentContext("image-classification", outputs=3, image_size=32)
+TEXT = StudentContext("text-classification", num_outputs=3, vocab_size=5 + len(WORDS), max_length=40)
+PAIR = StudentContext("text-pair-regression", num_outputs=1, vocab_size=5 + len(WORDS), max_length=40)
+IMAGE = StudentContext("image-classification", num_outputs=3, image_size=32)
 STATES = frozenset({"states"})
 
 TEXT_STUDENTS: dict[str, dict[str, Any]] = {
@@ -160,9 +160,9 @@ def test_attention_taps_are_the_heads_of_every_layer() -> None:
     for heads in (out.queries, out.keys, out.values):
         assert [part.shape for part in heads] == [(4, 3, 9, 8)] * 2
     attention = student.get_submodule("model.bert.encoder.layer.1.attention.self")
-    for name, found in (("query", out.queries), ("key", out.keys), ("value", out.values)):
+    for name, tapped in (("query", out.queries), ("key", out.keys), ("value", out.values)):
         whole = attention.get_submodule(name)(out.states[1])
-        torch.testing.assert_close(found[1], whole.view(4, 9, 3, 8).transpose(1, 2))
+        torch.testing.assert_close(tapped[1], whole.view(4, 9, 3, 8).transpose(1, 2))
     with torch.no_grad():  # and they are what attention is made of
         from transformers import BertForSequenceClassification
 
@@ -205,7 +205,7 @@ def test_what_cannot_be_built_is_told(tmp_path: Path) -> None:
         count_params(recipe({"family": "timm:inception_v3"}, "image-classification"), replace(IMAGE, image_size=16))
     with pytest.raises(ModelError, match="no pretrained weights"):
         build_student(recipe({"family": "timm:densenet264d", "init": "pretrained"}, "image-classification"), IMAGE)
-    context = replace(TEXT, outputs=2, teacher=save_bert(tmp_path / "teacher", width=32))
+    context = replace(TEXT, num_outputs=2, teacher=save_bert(tmp_path / "teacher", width=32))
     sized = {"bert": "hidden_size", "cnn": "embedding_size", "bilstm": "embedding_size", "static": "embedding_size"}
     for family, field in sized.items():
         with pytest.raises(RecipeError, match=r"is 48, but with init: teacher it is at most the teacher's 32"):

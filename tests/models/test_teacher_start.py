@@ -23,8 +23,8 @@ from autodistill.teacher.load import load_teacher
 TAPS = frozenset({"states", "attention"})
 
 
-def context(folder: Path, outputs: int = 2) -> StudentContext:
-    return StudentContext("text-classification", outputs, vocab_size=5 + len(WORDS), max_length=40, teacher=folder)
+def context(folder: Path, num_outputs: int = 2) -> StudentContext:
+    return StudentContext("text-classification", num_outputs, vocab_size=5 + len(WORDS), max_length=40, teacher=folder)
 
 
 def student_of(folder: Path, layers: int, width: int, heads: int) -> Outputs:
@@ -54,12 +54,12 @@ def test_of_equal_size_it_is_the_teacher(tmp_path: Path) -> None:
     torch.testing.assert_close(mine.logits, its.logits, atol=1e-5, rtol=1e-4)
 
 
-def pooled_teacher(folder: Path, source: Path, pooling: str = "mean", outputs: int = 2) -> Path:
+def pooled_teacher(folder: Path, source: Path, pooling: str = "mean", num_outputs: int = 2) -> Path:
     """A teacher whose tokens are pooled, with a head that is far from 0."""
     from autodistill.recipe import Teacher
 
     torch.manual_seed(3)
-    target = target_of("text-classification" if outputs > 1 else "text-regression", ["no", "yes"] if outputs > 1 else None)
+    target = target_of("text-classification" if num_outputs > 1 else "text-regression", ["no", "yes"] if num_outputs > 1 else None)
     model = text.build(target, Teacher(model=str(source), pooling=pooling, max_length=32))
     with torch.no_grad():
         model.output_layer.bias += 3.0
@@ -90,22 +90,24 @@ def test_a_pooled_student_of_equal_size_is_its_pooled_teacher(tmp_path: Path, ki
 
 def test_another_head_than_the_teachers_starts_at_random(tmp_path: Path) -> None:
     source = save_encoder(tmp_path / "source", "Bert")
-    for number, (pooling, outputs) in enumerate((("cls", 2), ("mean", 1))):
-        folder = pooled_teacher(tmp_path / f"teacher {number}", source, pooling, outputs)
+    for number, (pooling, num_outputs) in enumerate((("cls", 2), ("mean", 1))):
+        folder = pooled_teacher(tmp_path / f"teacher {number}", source, pooling, num_outputs)
         part = {"family": "bert", "layers": 2, "hidden_size": 32, "heads": 4, "pooling": "mean"}
-        student = build_student(recipe(part, "text-regression" if outputs == 1 else "text-classification"), context(folder, outputs))
+        student = build_student(
+            recipe(part, "text-regression" if num_outputs == 1 else "text-classification"), context(folder, num_outputs)
+        )
         assert student.output_layer.bias.abs().max() < 1
 
 
 def test_a_regression_keeps_the_head_to_itself(tmp_path: Path) -> None:
     """The teacher answers in the target's units (here far from 0), the student learns standardised targets."""
-    folder = save_bert(tmp_path / "teacher", layers=1, outputs=1)
+    folder = save_bert(tmp_path / "teacher", layers=1, num_outputs=1)
     tensors = load_file(folder / "model.safetensors")
     tensors["classifier.bias"] += 500
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
     torch.manual_seed(0)
     wanted = recipe({"family": "bert", "layers": 1, "hidden_size": 32, "heads": 4}, "text-regression")
-    student = build_student(wanted, context(folder, outputs=1)).eval()
+    student = build_student(wanted, context(folder, num_outputs=1)).eval()
     with torch.no_grad():
         mine, its = student(ragged_batch()), load_teacher(folder)[0](ragged_batch())
     torch.testing.assert_close(mine.embedding, its.embedding, atol=1e-5, rtol=1e-4)
@@ -124,8 +126,8 @@ def test_fewer_layers_are_evenly_taken(tmp_path: Path) -> None:
     student = build_student(recipe({"family": "bert", "layers": 2, "hidden_size": 32, "heads": 4}), context(folder))
     weights = TeacherWeights(folder)
     for mine, its in ((0, 1), (1, 3)):
-        found = student.get_submodule(f"model.bert.encoder.layer.{mine}.intermediate.dense").weight
-        torch.testing.assert_close(found, weights.layer(its, "intermediate.dense.weight"))
+        weight = student.get_submodule(f"model.bert.encoder.layer.{mine}.intermediate.dense").weight
+        torch.testing.assert_close(weight, weights.layer(its, "intermediate.dense.weight"))
 
 
 def test_a_teacher_of_low_rank_loses_nothing_when_projected(tmp_path: Path) -> None:
@@ -188,12 +190,12 @@ def test_reduced_words_keep_the_teachers_likeness(tmp_path: Path) -> None:
     _, _, right = torch.linalg.svd(words)
     expected = words @ right[:8].T
     expected = expected - expected.mean(dim=0)
-    found = reduced_words(folder, len(words), 8, scale=0.1)
-    assert float(found.std()) == pytest.approx(0.1, rel=1e-4)
-    torch.testing.assert_close(found @ found.T, expected @ expected.T * (0.1 / expected.std()) ** 2, atol=1e-5, rtol=1e-3)
+    reduced = reduced_words(folder, len(words), 8, scale=0.1)
+    assert float(reduced.std()) == pytest.approx(0.1, rel=1e-4)
+    torch.testing.assert_close(reduced @ reduced.T, expected @ expected.T * (0.1 / expected.std()) ** 2, atol=1e-5, rtol=1e-3)
     for family in ("cnn", "bilstm"):
         student = build_student(recipe({"family": family, "embedding_size": 8}), context(folder))
-        torch.testing.assert_close(student.get_submodule("embedding").weight, found)
+        torch.testing.assert_close(student.get_submodule("embedding").weight, reduced)
 
 
 def test_the_basis_is_kept_for_the_next_trial(tmp_path: Path, isolated_cache: Path) -> None:

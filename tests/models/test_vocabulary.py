@@ -29,7 +29,7 @@ class Trimmed:
     """A teacher, a few training rows and what a student is built for."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = save_bert(folder, layers=2, width=32, outputs=3)
+        self.folder = save_bert(folder, layers=2, width=32, num_outputs=3)
         self.tokenizer = load_tokenizer(self.folder)
         train = self.encode(TRAIN)
         kept, pieces = keep_pieces(train, self.tokenizer)
@@ -111,7 +111,7 @@ def test_counted_parameters_follow_the_closed_form(made: Trimmed, name: str) -> 
 
 
 def test_a_dropped_piece_is_read_as_the_nearest_kept_one(tmp_path: Path) -> None:
-    folder = save_bert(tmp_path / "teacher", layers=1, width=32, outputs=3)
+    folder = save_bert(tmp_path / "teacher", layers=1, width=32, num_outputs=3)
     tensors = load_file(folder / "model.safetensors")
     words = tensors["bert.embeddings.word_embeddings.weight"]
     tokenizer = load_tokenizer(folder)

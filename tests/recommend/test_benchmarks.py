@@ -33,16 +33,16 @@ def test_the_recommenders_figures_of_the_shipped_studies(monkeypatch: pytest.Mon
     module = load("recommender", monkeypatch, "--json", "--jobs", "1")
     monkeypatch.setattr(module, "shipped", lambda: [study(number, recipes=20) for number in range(4)])
     assert module.main() == 0
-    said = json.loads(capsys.readouterr().out)
-    assert set(said["top1_percentile"]) == {"mean", "worst"}
-    assert set(said["regret"]) == {"1", "3", "5"}
-    assert 0 <= said["regret"]["5"] <= said["regret"]["3"] <= said["regret"]["1"]
-    assert said["portfolio_regret"]["1"] >= 0
-    assert said["default_regret"]["1"] > 0
-    assert 0 <= said["coverage_80"] <= 1
-    assert said["regret"]["1"] < said["random_regret"]["1"]
-    assert said["method"] in said["methods"]
-    assert set(said["by_dataset"]) == {"set0", "set1", "set2", "set3"}
+    figures = json.loads(capsys.readouterr().out)
+    assert set(figures["top1_percentile"]) == {"mean", "worst"}
+    assert set(figures["regret"]) == {"1", "3", "5"}
+    assert 0 <= figures["regret"]["5"] <= figures["regret"]["3"] <= figures["regret"]["1"]
+    assert figures["portfolio_regret"]["1"] >= 0
+    assert figures["default_regret"]["1"] > 0
+    assert 0 <= figures["coverage_80"] <= 1
+    assert figures["regret"]["1"] < figures["random_regret"]["1"]
+    assert figures["method"] in figures["methods"]
+    assert set(figures["by_dataset"]) == {"set0", "set1", "set2", "set3"}
 
 
 @pytest.mark.slow
@@ -62,9 +62,9 @@ def test_the_recommenders_figures_of_a_foreign_table(
     words = "--table", str(tmp_path / "runs.csv"), "--mapping", str(tmp_path / "mapping.yaml"), "--jobs", "1"
     module = load("recommender", monkeypatch, *words, "--json")
     assert module.main() == 0
-    said = json.loads(capsys.readouterr().out)
-    assert said["regret"]["1"] < 0.005 < said["default_regret"]["1"]
-    assert said["retention_regret"]["1"] is None
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["regret"]["1"] < 0.005 < figures["default_regret"]["1"]
+    assert figures["retention_regret"]["1"] is None
     monkeypatch.setattr(sys, "argv", ["recommender", *words])
     assert module.main() == 0
     shown = capsys.readouterr().out
@@ -83,15 +83,15 @@ def test_the_replayed_searches_of_the_shipped_studies(monkeypatch: pytest.Monkey
     monkeypatch.setattr(module, "shipped", lambda: [study(number, recipes=30) for number in range(4)])
     monkeypatch.setattr(module, "LONGEST", 40)
     assert module.main() == 0
-    said = json.loads(capsys.readouterr().out)
-    trials = said["trials_to_best_of_64_random"]
+    figures = json.loads(capsys.readouterr().out)
+    trials = figures["trials_to_best_of_64_random"]
     assert set(trials) == {"random", "tpe", "tpe_asha", "warm"}
     assert all(1 <= value <= 40 for value in trials.values())
     assert trials["warm"] < trials["random"]
-    seconds = said["training_seconds_to_best_of_64_random"]
+    seconds = figures["training_seconds_to_best_of_64_random"]
     assert seconds["random"] == pytest.approx(8 * trials["random"], rel=0.01)  # a second an epoch, eight epochs
     assert seconds["tpe_asha"] <= 8.01 * trials["tpe_asha"]
-    assert 0 < said["objective_fidelity"]["set1"] < 1
+    assert 0 < figures["objective_fidelity"]["set1"] < 1
 
 
 def test_trained_recommendations_are_compared_with_the_best_that_anybody_recommended(
@@ -106,8 +106,8 @@ def test_trained_recommendations_are_compared_with_the_best_that_anybody_recomme
     kept.write_text("".join(json.dumps(row) + "\n" for row in rows))
     module = load("recommended", monkeypatch, "--kept", str(kept), "--json")
     assert module.main() == 0
-    said = json.loads(capsys.readouterr().out)
-    share = said["share_of_best"]
+    figures = json.loads(capsys.readouterr().out)
+    share = figures["share_of_best"]
     assert share["committee"] == {"1": pytest.approx((0.6 / 0.8 + 0.3 / 0.5) / 2), "3": pytest.approx(0.9), "5": pytest.approx(0.9)}
     assert share["defaults"] == {"1": pytest.approx((0.5 / 0.8 + 0.35 / 0.5) / 2), "3": pytest.approx(0.875), "5": pytest.approx(0.875)}
     assert share["no_kd"]["1"] == pytest.approx(0.75)

@@ -27,23 +27,23 @@ def test_percentiles_count_the_others_that_are_no_better() -> None:
 def test_shared_effects_are_found_and_the_figures_agree() -> None:
     table = made(shared, datasets=4, recipes=30)
     defaults = pd.DataFrame([{"kind": "a", "rate": 1e-3}, {"kind": "b", "rate": 1e-5, "depth": 1.0}])
-    found = evaluate(table, lambda name: defaults, ["nearest", "boosting"])
-    assert found.methods == ["random", "defaults", "nearest", "boosting"]
-    mean = found.mean("boosting")
-    assert mean["regret"]["1"] < found.mean("random")["regret"]["1"] / 5
+    evaluation = evaluate(table, lambda name: defaults, ["nearest", "boosting"])
+    assert evaluation.methods == ["random", "defaults", "nearest", "boosting"]
+    mean = evaluation.mean("boosting")
+    assert mean["regret"]["1"] < evaluation.mean("random")["regret"]["1"] / 5
     assert mean["top1_percentile"]["mean"] > 90
     assert mean["retention_regret"]["1"] == pytest.approx(mean["regret"]["1"] / 0.9)
-    regret = found.mean("random")["regret"]
+    regret = evaluation.mean("random")["regret"]
     assert regret["1"] > regret["3"] > regret["5"] > 0
-    for outcome in found.of("defaults"):  # the better default is (nearly) the optimum, the other is not: @1 is their mean, @3 the best
+    for outcome in evaluation.of("defaults"):  # the better default is (nearly) the optimum, the other is not: @1 is their mean, @3 the best
         assert outcome.regret[3] < 0.02 < outcome.regret[1]
-    assert found.winner() in ("nearest", "boosting")
+    assert evaluation.winner() in ("nearest", "boosting")
 
 
 @pytest.mark.slow
 def test_pure_noise_leaves_chance_and_honest_intervals() -> None:
-    found = evaluate(made(noise, datasets=10, recipes=40), methods=["boosting"])
-    mean = found.mean("boosting")
+    evaluation = evaluate(made(noise, datasets=10, recipes=40), methods=["boosting"])
+    mean = evaluation.mean("boosting")
     assert 0.72 < mean["coverage_80"] < 0.9
     assert 25 < mean["top1_percentile"]["mean"] < 75
     assert abs(mean["spearman"]) < 0.15
@@ -64,8 +64,8 @@ def test_near_duplicates_are_held_out_together_and_one_group_cannot_be() -> None
     rows = pd.DataFrame(
         {"dataset": list("aabbcc"), "score": [0.1, 0.9, 0.2, 0.8, 0.9, 0.1], "kind": list("xyxyxy"), "group": list("ggggoo")}
     )
-    found = evaluate(make_table(rows, ["kind"]), methods=["nearest"])
+    evaluation = evaluate(make_table(rows, ["kind"]), methods=["nearest"])
     # a and b would teach each other that y is good; with both held out, only c is left, which says x
-    assert [item.percentile for item in found.of("nearest")] == [0.0, 0.0, 0.0]
+    assert [item.percentile for item in evaluation.of("nearest")] == [0.0, 0.0, 0.0]
     with pytest.raises(DataError, match=r"one group \('o'\)"):
         evaluate(make_table(rows[4:], ["kind"]))

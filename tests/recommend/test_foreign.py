@@ -30,16 +30,18 @@ def read(folder: Path, mapping: str, runs: pd.DataFrame = RUNS, suffix: str = ".
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet", ".jsonl"])
 def test_a_mapping_says_what_the_columns_are(tmp_path: Path, suffix: str) -> None:
-    found = read(tmp_path, "dataset: task\nscore: acc\ntask: type\nfeatures: [rows]\nignore: [id]\ndefaults: [{loss: kl}]\n", suffix=suffix)
-    table = found.table
+    foreign = read(
+        tmp_path, "dataset: task\nscore: acc\ntask: type\nfeatures: [rows]\nignore: [id]\ndefaults: [{loss: kl}]\n", suffix=suffix
+    )
+    table = foreign.table
     assert table.names == ["sst2", "stsb"]
     assert list(table.recipes.columns) == ["loss", "lr"]
     assert table.scores.tolist() == pytest.approx([0.85, 0.7, 0.5])
     assert table.about["task"].tolist() == ["c", "r"]
     assert table.features["rows"].tolist() == [100, 7]
-    assert found.notes == ["1 rows without a score are left out", "1 repeated runs are averaged into 3 recipes"]
-    assert found.defaults is not None
-    assert found.defaults.to_dict("records") == [{"loss": "kl"}]
+    assert foreign.notes == ["1 rows without a score are left out", "1 repeated runs are averaged into 3 recipes"]
+    assert foreign.defaults is not None
+    assert foreign.defaults.to_dict("records") == [{"loss": "kl"}]
 
 
 def test_values_by_dataset_and_lower_is_better(tmp_path: Path) -> None:

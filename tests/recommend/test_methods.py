@@ -12,11 +12,11 @@ from autodistill.recommender.table import Table, make_table
 
 
 def regrets(name: str, table: Table) -> list[float]:
-    found = []
+    values = []
     for dataset in table.names:
         method, rows = METHODS[name](table.without_groups({dataset})), table.select([dataset])
-        found.append(rows.scores.max() - rows.scores[method.order(rows.recipes, table.target(dataset))[0]])
-    return found
+        values.append(rows.scores.max() - rows.scores[method.order(rows.recipes, table.target(dataset))[0]])
+    return values
 
 
 def test_units_put_the_median_at_0_and_the_ninth_decile_at_1() -> None:

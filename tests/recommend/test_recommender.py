@@ -26,23 +26,23 @@ def recommender() -> Recommender:
 
 def test_what_is_recommended_is_good_where_nobody_has_searched(recommender: Recommender) -> None:
     facts = dataset_facts(7)
-    found = recommender.recommend(facts, SPACE)
-    assert len(found.recipes) == 5
-    values = [true_retention(item.recipe, facts) for item in found.recipes]
+    recommendation = recommender.recommend(facts, SPACE)
+    assert len(recommendation.recipes) == 5
+    values = [true_retention(item.recipe, facts) for item in recommendation.recipes]
     sampled = sorted(true_retention(recipe, facts) for recipe in recommender.candidates(SPACE, inside=True))
     assert values[0] > sampled[int(0.9 * len(sampled))]
-    for item in found.recipes:
+    for item in recommendation.recipes:
         assert SPACE.contains(item.recipe)
         low, high = item.interval
         assert low < item.retention < high
         assert len(item.nearest) == 3
         assert item.reasons.startswith("like set")
-    assert found.warnings == []
+    assert recommendation.warnings == []
 
 
 def test_the_recipes_are_no_copies_of_each_other(recommender: Recommender) -> None:
-    found = recommender.recommend(dataset_facts(7), SPACE).recipes
-    frame = recipe_frame(item.recipe.model_dump() for item in found)
+    recipes = recommender.recommend(dataset_facts(7), SPACE).recipes
+    frame = recipe_frame(item.recipe.model_dump() for item in recipes)
     candidates = recipe_frame(recipe.model_dump() for recipe in recommender.candidates(SPACE, inside=True))
     apart = RecipeEncoder(candidates).distances(frame, frame)
     assert min(apart[row, other] for row in range(5) for other in range(row)) >= APART
@@ -67,20 +67,20 @@ def test_limits_are_kept_and_told_where_nothing_keeps_them(recommender: Recommen
         params = 1000 if recipe.student.name == "bilstm" else 9000
         return Limits(max_params=2000).check(params, 1.5)
 
-    found = recommender.recommend(dataset_facts(7), SPACE, feasible=feasible).recipes
-    assert {(item.recipe.student.name, item.params, item.latency_ms) for item in found} == {("bilstm", 1000, 1.5)}
+    recipes = recommender.recommend(dataset_facts(7), SPACE, feasible=feasible).recipes
+    assert {(item.recipe.student.name, item.params, item.latency_ms) for item in recipes} == {("bilstm", 1000, 1.5)}
     with pytest.raises(StudyError, match="none of .* recipes keeps the limits; the smallest student has 9,000 parameters"):
         recommender.recommend(dataset_facts(7), SPACE, feasible=lambda recipe: Limits(max_params=10).check(9000, None))
 
 
 def test_another_task_gets_valid_recipes_a_warning_and_wider_intervals(recommender: Recommender) -> None:
     space = Space.load("text", "text-regression")
-    found = recommender.recommend(dataset_facts(3), space, inside=False)
-    assert ["no study of text-regression is recorded" in text for text in found.warnings] == [True]
-    assert all(item.recipe.task == "text-regression" for item in found.recipes)
-    assert all(item.recipe.objective.prediction.name != "kl" for item in found.recipes)
+    recommendation = recommender.recommend(dataset_facts(3), space, inside=False)
+    assert ["no study of text-regression is recorded" in text for text in recommendation.warnings] == [True]
+    assert all(item.recipe.task == "text-regression" for item in recommendation.recipes)
+    assert all(item.recipe.objective.prediction.name != "kl" for item in recommendation.recipes)
     same = recommender.recommend(dataset_facts(3), SPACE).recipes[0].interval
-    assert found.recipes[0].interval[1] - found.recipes[0].interval[0] > 1.5 * (same[1] - same[0])
+    assert recommendation.recipes[0].interval[1] - recommendation.recipes[0].interval[0] > 1.5 * (same[1] - same[0])
 
 
 def test_unlike_data_are_told_and_widen_the_interval(recommender: Recommender) -> None:
@@ -107,8 +107,8 @@ def test_another_modality_and_an_empty_library_are_errors(recommender: Recommend
 
 
 def test_a_single_study_recommends_with_an_unbounded_interval() -> None:
-    found = Recommender([study(0)], method="nearest").recommend(dataset_facts(0), SPACE, top=2)
-    assert [item.interval for item in found.recipes] == [(float("-inf"), float("inf"))] * 2
+    recommendation = Recommender([study(0)], method="nearest").recommend(dataset_facts(0), SPACE, top=2)
+    assert [item.interval for item in recommendation.recipes] == [(float("-inf"), float("inf"))] * 2
 
 
 @pytest.mark.parametrize(
@@ -121,11 +121,11 @@ def test_a_single_study_recommends_with_an_unbounded_interval() -> None:
 )
 def test_default_recipes_fit_every_task(task: str, names: list[str]) -> None:
     space = Space.load("image" if task.startswith("image") else "text", task)
-    found = default_recipes(space.defaults())
-    assert list(found) == names
-    assert found["PKD"].objective.intermediate.tokens == ("mean" if space.task.startswith("image") else "cls")
-    assert found["plain KD"].objective == space.baselines()["plain_kd"].objective
-    assert len({recipe.id for recipe in found.values()}) == len(names)
+    defaults = default_recipes(space.defaults())
+    assert list(defaults) == names
+    assert defaults["PKD"].objective.intermediate.tokens == ("mean" if space.task.startswith("image") else "cls")
+    assert defaults["plain KD"].objective == space.baselines()["plain_kd"].objective
+    assert len({recipe.id for recipe in defaults.values()}) == len(names)
 
 
 def test_what_many_datasets_have_recorded_and_what_a_search_found_on_one_take_turns() -> None:

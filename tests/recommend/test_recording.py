@@ -42,7 +42,7 @@ def test_what_a_recipe_did_is_kept_and_what_befell_the_machine_is_not(tmp_path: 
     trials += [failed(3, "interrupted: killed"), failed(4, "RunError: /home/ana/s cannot be written: No space left on device")]
     study = a_study(tmp_path, trials)
     entry = load(recording.add_study(study.folder, name="mine", group="house", library=tmp_path / "library"))
-    assert [found.trial for found in entry.records] == [0, 1, 2]
+    assert [kept.trial for kept in entry.records] == [0, 1, 2]
     assert (entry.name, entry.group, entry.task, entry.teacher_score) == ("mine", "house", "text-classification", 0.9)
     assert entry.features == {"log_rows": 1.123457}
     assert "/home/ana" not in (tmp_path / "library" / "mine" / "study.yaml").read_text()
@@ -83,10 +83,10 @@ def test_the_command_says_whether_it_is_learned_from(
     recipe = Space.load("text", "text-classification").defaults().model_dump()
     folder = str(a_study(tmp_path, [record(0, recipe=recipe)]).folder)
     monkeypatch.setenv("AUTODISTILL_LIBRARY", str(tmp_path / "library"))
-    for more, told in [
+    for more, message in [
         ([], "learn from them from now on"),
         (["--library", str(tmp_path / "library")], "learn from them from now on"),
         (["--library", str(tmp_path / "elsewhere")], f"learn from them with AUTODISTILL_LIBRARY={tmp_path / 'elsewhere'}"),
     ]:
         assert main(["studies", "add", folder, *more]) == 0
-        assert told in capsys.readouterr().out
+        assert message in capsys.readouterr().out

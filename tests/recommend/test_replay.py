@@ -12,10 +12,10 @@ from autodistill.recommender.replay import Blackbox
 
 
 def test_the_objective_says_of_recorded_recipes_what_was_recorded() -> None:
-    found = study(1, recipes=40, noise=0.0)
-    blackbox = Blackbox(found)
-    curves, pace = blackbox.run([Recipe.parse(record.recipe) for record in found.records])
-    recorded = np.array([[point.score for point in record.curve] for record in found.records])
+    entry = study(1, recipes=40, noise=0.0)
+    blackbox = Blackbox(entry)
+    curves, pace = blackbox.run([Recipe.parse(record.recipe) for record in entry.records])
+    recorded = np.array([[point.score for point in record.curve] for record in entry.records])
     assert curves.shape == (43, 8)
     assert np.allclose(curves, recorded)  # trees grown to single trials
     assert np.allclose(pace, 1.0)
@@ -23,10 +23,10 @@ def test_the_objective_says_of_recorded_recipes_what_was_recorded() -> None:
 
 
 def test_curves_that_ended_early_hold_their_last_score() -> None:
-    found = study(1, recipes=12)
-    short = found.records[5].model_copy(update={"curve": found.records[5].curve[:3]})
-    records = [*found.records[:5], short, *found.records[6:]]
-    curves, _ = Blackbox(dataclasses.replace(found, records=records)).run([Recipe.parse(short.recipe)])
+    entry = study(1, recipes=12)
+    short = entry.records[5].model_copy(update={"curve": entry.records[5].curve[:3]})
+    records = [*entry.records[:5], short, *entry.records[6:]]
+    curves, _ = Blackbox(dataclasses.replace(entry, records=records)).run([Recipe.parse(short.recipe)])
     assert curves[0, 2:].tolist() == pytest.approx([short.curve[-1].score] * 6)
 
 

@@ -50,18 +50,18 @@ def test_scores_must_be_numbers() -> None:
 def test_flat_recipes_name_fields_by_path() -> None:
     objective = {"prediction": {"kind": "kl", "kernels": [3, 5]}, "weight": 1.0}
     flat = flatten({"version": 1, "task": "t", "teacher": {"model": "m", "epochs": 3, "min_steps": 9}, "objective": objective})
-    known = {"objective.prediction.kind": "kl", "objective.prediction.kernels": "[3, 5]", "objective.weight": 1.0}
-    assert flat == known | {"teacher.model": "m"}
+    fields = {"objective.prediction.kind": "kl", "objective.prediction.kernels": "[3, 5]", "objective.weight": 1.0}
+    assert flat == fields | {"teacher.model": "m"}
 
 
 def test_studies_give_complete_trials_and_the_worst_score_to_diverged_ones() -> None:
-    found = study(0, recipes=6)
-    records = list(found.records)
+    entry = study(0, recipes=6)
+    records = list(entry.records)
     worst = min(record.score for record in records[:7])
     records[7] = records[7].model_copy(update={"state": "pruned"})
     records[8] = records[8].model_copy(update={"state": "fail", "reason": "DivergedError: the loss is nan", "score": None})
-    table = from_studies([type(found)(**{**vars(found), "records": records})])
+    table = from_studies([type(entry)(**{**vars(entry), "records": records})])
     assert len(table) == 8
     assert table.scores[-1] == worst
-    assert table.features.loc["set0", "probe_score"] == found.features["probe_score"]
+    assert table.features.loc["set0", "probe_score"] == entry.features["probe_score"]
     assert "objective.prediction.temperature" in table.recipes

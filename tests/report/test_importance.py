@@ -44,26 +44,26 @@ def rows() -> list[dict[str, Any]]:
 
 def test_shares_of_a_sum_of_independent_uniforms(rows: list[dict[str, Any]]) -> None:
     # variances 9/12 and 1/12
-    found = component_importance(records_of(rows, lambda row: 3 * row["student"]["x"] + row["augmentation"]["x"]))
-    assert found.reason == ""
-    assert found.shares["student"] == pytest.approx(0.9, abs=0.04)
-    assert found.shares["augmentation"] == pytest.approx(0.1, abs=0.04)
-    assert found.shares["training"] < 0.01
-    assert found.shares["contrastive"] < 0.01  # a slot of conditional parameters without an effect
-    assert list(found.shares)[:2] == ["student", "augmentation"]
-    assert found.explained > 0.9
-    assert found.trials == 300
+    importance = component_importance(records_of(rows, lambda row: 3 * row["student"]["x"] + row["augmentation"]["x"]))
+    assert importance.reason == ""
+    assert importance.shares["student"] == pytest.approx(0.9, abs=0.04)
+    assert importance.shares["augmentation"] == pytest.approx(0.1, abs=0.04)
+    assert importance.shares["training"] < 0.01
+    assert importance.shares["contrastive"] < 0.01  # a slot of conditional parameters without an effect
+    assert list(importance.shares)[:2] == ["student", "augmentation"]
+    assert importance.explained > 0.9
+    assert importance.trials == 300
 
 
 def test_an_interaction_is_neither_components(rows: list[dict[str, Any]]) -> None:
     # x·y with x, y uniform on ±1/2: E[f|x] = 0, so that all variance is the interaction's
-    found = component_importance(records_of(rows, lambda row: (row["student"]["x"] - 0.5) * (row["training"]["x"] - 0.5)))
-    assert found.interactions > 0.6
+    importance = component_importance(records_of(rows, lambda row: (row["student"]["x"] - 0.5) * (row["training"]["x"] - 0.5)))
+    assert importance.interactions > 0.6
     # with means of 1/2: 1/48 and 1/48 for x and y, 1/144 together: shares 3/7, 3/7, 1/7
-    found = component_importance(records_of(rows, lambda row: row["student"]["x"] * row["training"]["x"]))
-    assert found.shares["student"] == pytest.approx(3 / 7, abs=0.08)
-    assert found.shares["training"] == pytest.approx(3 / 7, abs=0.08)
-    assert found.interactions == pytest.approx(1 / 7, abs=0.08)
+    importance = component_importance(records_of(rows, lambda row: row["student"]["x"] * row["training"]["x"]))
+    assert importance.shares["student"] == pytest.approx(3 / 7, abs=0.08)
+    assert importance.shares["training"] == pytest.approx(3 / 7, abs=0.08)
+    assert importance.interactions == pytest.approx(1 / 7, abs=0.08)
 
 
 def test_a_slot_counts_with_its_kind_and_its_conditional_parameters(rows: list[dict[str, Any]]) -> None:
@@ -72,9 +72,9 @@ def test_a_slot_counts_with_its_kind_and_its_conditional_parameters(rows: list[d
         return row["student"]["x"] + (1 + part["weight"] if part["kind"] == "crd" else 0.0)
 
     # kind crd has probability 1/4 and then adds 1 + u: variance 1/4·(7/3) − (3/8)² = 0.4427, the student's 1/12
-    found = component_importance(records_of(rows, score))
-    assert found.shares["contrastive"] == pytest.approx(0.4427 / (0.4427 + 1 / 12), abs=0.04)
-    assert found.shares["student"] == pytest.approx((1 / 12) / (0.4427 + 1 / 12), abs=0.04)
+    importance = component_importance(records_of(rows, score))
+    assert importance.shares["contrastive"] == pytest.approx(0.4427 / (0.4427 + 1 / 12), abs=0.04)
+    assert importance.shares["student"] == pytest.approx((1 / 12) / (0.4427 + 1 / 12), abs=0.04)
 
 
 def test_it_says_so_where_nothing_can_be_said(rows: list[dict[str, Any]]) -> None:
@@ -103,17 +103,17 @@ def test_recipes_of_a_shipped_space_are_encoded_by_component() -> None:
     assert component_of("task") is None
     assert component_of("objective.label_smoothing") == "hard labels"
     assert component_of("teacher.epochs") == "teacher"
-    found = component_importance(
+    importance = component_importance(
         records_of(recipes, lambda row: {"static": 0.6, "cnn": 0.7, "bilstm": 0.8, "bert": 0.9}[row["student"]["family"]])
     )
-    assert next(iter(found.shares)) == "student"
-    assert found.shares["student"] > 0.6
+    assert next(iter(importance.shares)) == "student"
+    assert importance.shares["student"] > 0.6
 
 
 def test_the_sentence_names_the_largest_shares() -> None:
     shares = {"student": 0.61, "prediction": 0.22, "training": 0.05, "augmentation": 0.04, "relation": 0.02, "attention": 0.001}
-    found = Importance(shares, interactions=0.059, explained=0.5, trials=27)
-    assert sentence(found) == (
+    importance = Importance(shares, interactions=0.059, explained=0.5, trials=27)
+    assert sentence(importance) == (
         "Mattered most: student 61%, prediction 22%, training 5%, augmentation 4%, interactions 6% (of the variance of 27 trials' scores)."
     )
     assert sentence(Importance(trials=4, reason="4 complete trials are too few; at least 10 are needed")) == (

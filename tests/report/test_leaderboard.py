@@ -33,32 +33,32 @@ def a_study() -> list[TrialRecord]:
 
 
 def test_the_teacher_stands_first_then_the_best_five_and_the_baselines() -> None:
-    found = rows(a_study(), NONE, taught(0.9, 22_700_000, 7.5), 61.0)
-    assert [row.trial for row in found] == [None, 11, 10, 2, 9, 1, 8, 0, 7]
-    assert found[0] == Row("teacher", None, 0.9, 1.0, 22_700_000, 7.5, 61.0, "big", "")
-    best = found[1]
+    shown = rows(a_study(), NONE, taught(0.9, 22_700_000, 7.5), 61.0)
+    assert [row.trial for row in shown] == [None, 11, 10, 2, 9, 1, 8, 0, 7]
+    assert shown[0] == Row("teacher", None, 0.9, 1.0, 22_700_000, 7.5, 61.0, "big", "")
+    best = shown[1]
     assert (best.name, best.score, best.params, best.latency_ms, best.seconds) == ("search", pytest.approx(0.865), 1_234_567, 1.25, 18.0)
     assert best.retention == pytest.approx(0.865 / 0.9)
-    assert [row.is_best for row in found] == [False, True, *[False] * 7]
+    assert [row.is_best for row in shown] == [False, True, *[False] * 7]
 
 
 def test_a_failed_baseline_stands_last_and_says_so() -> None:
-    found = rows(
+    shown = rows(
         [record(0, "no_kd", 0.8), failed(1, role="plain_kd"), failed(2, "interrupted: killed", role="defaults")],
         NONE,
         taught(0.9),
         None,
     )
-    assert [(row.name, row.score, row.retention) for row in found[1:]] == [
+    assert [(row.name, row.score, row.retention) for row in shown[1:]] == [
         ("no KD", 0.8, pytest.approx(0.8 / 0.9)),
         ("plain KD (failed)", None, None),
     ]
-    assert found[1].is_best  # a baseline may be the best there is
+    assert shown[1].is_best  # a baseline may be the best there is
 
 
 def test_a_baseline_over_the_limit_is_shown_but_is_not_the_best() -> None:
-    found = rows([record(0, "no_kd", 0.9), record(1, score=0.5, params=900)], Limits(max_params=1000), taught(None), None)
-    assert [(row.name, row.is_best) for row in found] == [("teacher", False), ("no KD (over the limit)", False), ("search", True)]
+    shown = rows([record(0, "no_kd", 0.9), record(1, score=0.5, params=900)], Limits(max_params=1000), taught(None), None)
+    assert [(row.name, row.is_best) for row in shown] == [("teacher", False), ("no KD (over the limit)", False), ("search", True)]
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 120])
@@ -148,9 +148,9 @@ def test_negative_correlations_are_compared_without_a_share_of_the_gap() -> None
         == "The best trial (trial 1) has spearman -0.1000, 0.1000 more than no KD (-0.2000) and 0.2000 more than its teacher (-0.3000), "
         "on the validation split, with one seed."
     )
-    found = rows([spearman(0, "no_kd", -0.2), spearman(1, "search", -0.1)], NONE, taught(-0.3), None)
-    assert [row.retention for row in found] == [None, None, None]
-    assert [row.trial for row in found] == [None, 1, 0]
+    shown = rows([spearman(0, "no_kd", -0.2), spearman(1, "search", -0.1)], NONE, taught(-0.3), None)
+    assert [row.retention for row in shown] == [None, None, None]
+    assert [row.trial for row in shown] == [None, 1, 0]
 
 
 def test_a_best_trial_without_a_teacher_is_not_called_distillation() -> None:
@@ -172,10 +172,10 @@ def test_reasons_are_counted() -> None:
 
 def test_the_summary_has_the_keys_that_scripts_read(tmp_path: Path) -> None:
     study = make_study(tmp_path, [*a_study(), failed(14, "interrupted: killed")], storage="postgresql://ana:secret@host/db")
-    found = summary(study, {"teacher": 61.2345, "outputs": 9.5, "trials": 200.0, "total": 271.0})
-    best: dict[str, Any] = found.pop("best")
-    importance: dict[str, Any] = found.pop("importance")
-    assert found == {
+    answer = summary(study, {"teacher": 61.2345, "outputs": 9.5, "trials": 200.0, "total": 271.0})
+    best: dict[str, Any] = answer.pop("best")
+    importance: dict[str, Any] = answer.pop("importance")
+    assert answer == {
         "study": "s",
         "folder": str(tmp_path / "s"),
         "storage": "postgresql://ana:***@host/db",
@@ -199,20 +199,20 @@ def test_the_summary_has_the_keys_that_scripts_read(tmp_path: Path) -> None:
 
 
 def test_the_summary_of_a_study_without_a_complete_trial(tmp_path: Path) -> None:
-    found = summary(make_study(tmp_path, [failed(0, role="no_kd"), record(1, score=0.5, state="pruned")]), {})
-    assert (found["best"], found["recommended"]) == (None, None)
-    assert found["baselines"] == dict.fromkeys(BASELINES)
-    assert found["seconds"] == {"teacher": 0.0, "outputs": 0.0, "trials": 0.0, "total": 0.0}
+    answer = summary(make_study(tmp_path, [failed(0, role="no_kd"), record(1, score=0.5, state="pruned")]), {})
+    assert (answer["best"], answer["recommended"]) == (None, None)
+    assert answer["baselines"] == dict.fromkeys(BASELINES)
+    assert answer["seconds"] == {"teacher": 0.0, "outputs": 0.0, "trials": 0.0, "total": 0.0}
 
 
 def test_the_summary_has_no_number_that_json_lacks(tmp_path: Path) -> None:
     study = make_study(tmp_path, [record(0, "no_kd", 0.8, latency_ms=math.nan, teacher_score=None)])
     study.about["teacher_score"] = math.nan
-    found = json.loads(json.dumps(summary(study, {"total": math.inf}), allow_nan=False))
-    assert found["teacher_score"] is None
-    assert found["best"]["latency_ms"] is None
-    assert found["best"]["retention"] is None
-    assert found["seconds"]["total"] is None
+    answer = json.loads(json.dumps(summary(study, {"total": math.inf}), allow_nan=False))
+    assert answer["teacher_score"] is None
+    assert answer["best"]["latency_ms"] is None
+    assert answer["best"]["retention"] is None
+    assert answer["seconds"]["total"] is None
     assert finite({"a": [1, math.inf, "x"], "b": (math.nan,)}) == {"a": [1, None, "x"], "b": [None]}
 
 

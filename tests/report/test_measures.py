@@ -26,13 +26,13 @@ def test_seed_noise_is_the_pooled_standard_deviation() -> None:
     records = [record(trial, "repeat" if seed else "search", score, recipe_id=recipe, seed=seed) for trial, recipe, seed, score in [
         (0, "a", 0, 0.80), (1, "b", 0, 0.90), (2, "a", 1, 0.82), (3, "a", 2, 0.84), (4, "b", 1, 0.92), (5, "c", 0, 0.1),
     ]]  # fmt: skip
-    found = {item.record.recipe_id: item for item in measures.by_recipe(records)}
-    assert found["a"].mean == pytest.approx(0.82)
-    assert found["a"].spread == pytest.approx(0.02)
-    assert found["b"].spread == pytest.approx(math.sqrt(2 * 0.01**2))
-    assert found["c"].spread is None
-    assert found["a"].record.trial == 0
-    assert found["a"].retention == pytest.approx(0.82 / 0.9)
+    by_id = {item.record.recipe_id: item for item in measures.by_recipe(records)}
+    assert by_id["a"].mean == pytest.approx(0.82)
+    assert by_id["a"].spread == pytest.approx(0.02)
+    assert by_id["b"].spread == pytest.approx(math.sqrt(2 * 0.01**2))
+    assert by_id["c"].spread is None
+    assert by_id["a"].record.trial == 0
+    assert by_id["a"].retention == pytest.approx(0.82 / 0.9)
     assert measures.seed_noise(records) == pytest.approx(math.sqrt((2 * 0.02**2 + 1 * 2 * 0.01**2) / 3))
     assert measures.seed_noise([record(0)]) is None
 
@@ -67,9 +67,9 @@ def test_every_second_is_counted_once() -> None:
         record(0, "no_kd", seconds=1.0), record(1, "search", seconds=2.0), record(2, state="pruned", seconds=4.0), failed(3, seconds=8.0),
         record(4, "repeat", seconds=16.0), record(5, state="infeasible", score=None, seconds=None), record(6, "explore", seconds=32.0),
     ]  # fmt: skip
-    found = measures.worker_seconds(records)
-    assert found == {"baselines": 1.0, "completed": 34.0, "stopped early": 4.0, "repeats": 16.0, "failed": 8.0}
-    assert sum(found.values()) == sum(item.seconds or 0.0 for item in records)
+    by_use = measures.worker_seconds(records)
+    assert by_use == {"baselines": 1.0, "completed": 34.0, "stopped early": 4.0, "repeats": 16.0, "failed": 8.0}
+    assert sum(by_use.values()) == sum(item.seconds or 0.0 for item in records)
 
 
 def test_the_loss_mix_is_what_the_recipe_weighs() -> None:

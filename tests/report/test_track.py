@@ -37,11 +37,11 @@ def test_tensorboard_reads_back_what_was_told(tmp_path: Path) -> None:
     tell("tensorboard", tmp_path)
     folders = sorted(item.name for item in (tmp_path / "tensorboard").iterdir())
     assert folders == ["trial-0004", "trial-0005", "trial-0007"]
-    found = accumulators.EventAccumulator(str(tmp_path / "tensorboard" / "trial-0004"))
-    found.Reload()
-    assert [(item.step, item.value) for item in found.Scalars("score")] == [(1, pytest.approx(0.6)), (2, pytest.approx(0.87))]
-    assert found.Scalars("result/params")[0].value == 1_234_567
-    assert found.Scalars("result/retention")[0].value == pytest.approx(0.87 / 0.9)
+    events = accumulators.EventAccumulator(str(tmp_path / "tensorboard" / "trial-0004"))
+    events.Reload()
+    assert [(item.step, item.value) for item in events.Scalars("score")] == [(1, pytest.approx(0.6)), (2, pytest.approx(0.87))]
+    assert events.Scalars("result/params")[0].value == 1_234_567
+    assert events.Scalars("result/retention")[0].value == pytest.approx(0.87 / 0.9)
 
 
 @pytest.mark.parametrize("store", ["sqlite", "file"])
@@ -81,20 +81,20 @@ def test_wandb_offline_keeps_what_was_told(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_tracker_that_breaks_is_said_once_and_stops_nothing() -> None:
     class Broken:
-        told = 0
+        times = 0
 
         def start(self, study: str) -> None:
             pass
 
         def epoch(self, trial: int, epoch: int, values: dict[str, float]) -> None:
-            self.told += 1
+            self.times += 1
             raise OSError("disk full")
 
         def end(self, record: TrialRecord) -> None:
-            self.told += 1
+            self.times += 1
 
         def close(self) -> None:
-            self.told += 1
+            self.times += 1
 
     heard: list[Event] = []
     broken = Broken()
@@ -102,11 +102,11 @@ def test_a_tracker_that_breaks_is_said_once_and_stops_nothing() -> None:
     for event in a_search():
         listen(event)
     listen.close()
-    said = [event for event in heard if isinstance(event, SearchMessage)]
-    assert [message.level for message in said] == ["warning"]
-    assert "logging to mlflow failed (OSError: disk full); the search goes on without it" in said[0].text
-    assert broken.told == 3  # two trials ended before the first epoch was told
-    assert [event for event in heard if event not in said] == a_search()
+    messages = [event for event in heard if isinstance(event, SearchMessage)]
+    assert [message.level for message in messages] == ["warning"]
+    assert "logging to mlflow failed (OSError: disk full); the search goes on without it" in messages[0].text
+    assert broken.times == 3  # two trials ended before the first epoch was told
+    assert [event for event in heard if event not in messages] == a_search()
 
 
 def test_a_tracker_that_is_not_there_is_refused_before_the_search(monkeypatch: pytest.MonkeyPatch) -> None:

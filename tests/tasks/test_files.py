@@ -45,13 +45,13 @@ def load(path: Path, **ref: Any) -> Any:
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
 def test_formats_hold_the_same_rows(tmp_path: Path, suffix: str) -> None:
     expected = load(write(tmp_path / "expected.jsonl", ROWS))
-    found = load(write(tmp_path / f"data{suffix}", ROWS))
-    assert found.fingerprint == expected.fingerprint
-    assert (found.name, found.task, found.metric, found.classes) == ("data", "text-classification", "accuracy", ("0", "1", "2"))
-    assert {*found.train.texts, *found.validation.texts, *found.open_test().texts} == {row["text"] for row in ROWS}
-    labels = dict(zip(found.train.texts, found.train.labels.tolist(), strict=True))
+    dataset = load(write(tmp_path / f"data{suffix}", ROWS))
+    assert dataset.fingerprint == expected.fingerprint
+    assert (dataset.name, dataset.task, dataset.metric, dataset.classes) == ("data", "text-classification", "accuracy", ("0", "1", "2"))
+    assert {*dataset.train.texts, *dataset.validation.texts, *dataset.open_test().texts} == {row["text"] for row in ROWS}
+    labels = dict(zip(dataset.train.texts, dataset.train.labels.tolist(), strict=True))
     assert all(labels[row["text"]] == row["label"] for row in ROWS if row["text"] in labels)
-    assert found.train.labels.dtype == np.int64
+    assert dataset.train.labels.dtype == np.int64
 
 
 def test_tabs_have_no_quoting(tmp_path: Path) -> None:
@@ -203,8 +203,8 @@ def test_images_keep_their_pixels(tmp_path: Path) -> None:
     )
     assert one.fingerprint == two.fingerprint
     expected = {np.asarray(image).tobytes() for image in images}
-    found = [row.tobytes() for split in (one.train, one.validation, one.open_test()) for row in split.images]
-    assert sorted(found) == sorted(expected)
+    pixels = [row.tobytes() for split in (one.train, one.validation, one.open_test()) for row in split.images]
+    assert sorted(pixels) == sorted(expected)
 
 
 @pytest.mark.parametrize(("size", "side"), [((8, 8), 32), ((33, 20), 64), ((100, 128), 128), ((200, 150), 224), ((500, 300), 224)])

@@ -74,7 +74,7 @@ def test_a_published_set_may_have_rare_classes_in_test_only(tmp_path: Path, monk
     pq.write_table(pa.table({"text": ["one", "two"], "label": [0, 2]}), place / "test.parquet")
     monkeypatch.setenv("AUTODISTILL_DATA", str(tmp_path))
     dataset = load_dataset(DatasetRef("letters"), with_test=True)
-    assert (dataset.outputs, dataset.open_test().labels.tolist()) == (3, [0, 2])
+    assert (dataset.num_outputs, dataset.open_test().labels.tolist()) == (3, [0, 2])
     assert "1 rows of test have classes that train does not have: perhaps" in dataset.notes
     (place / "dataset.json").write_text('{"classes": ["no", "yes", "perhaps"]}')
     with pytest.raises(DataError, match=r"1 row with classes that train does not have \(perhaps\)"):
@@ -84,7 +84,7 @@ def test_a_published_set_may_have_rare_classes_in_test_only(tmp_path: Path, monk
 def test_the_reference_is_good_in_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = mirror(tmp_path / "data", "letters")
     (tmp_path / "elsewhere").mkdir()
-    for given, variable, expected in [
+    for name, variable, expected in [
         ("data/letters", "", str(place)),
         ("data/letters/train.parquet", "", str(place / "train.parquet")),
         ("letters", "data", str(place)),
@@ -92,7 +92,7 @@ def test_the_reference_is_good_in_another_folder(tmp_path: Path, monkeypatch: py
     ]:
         monkeypatch.setenv("AUTODISTILL_DATA", variable)
         monkeypatch.chdir(tmp_path)
-        dataset = load_dataset(DatasetRef(given, limit_train=50, seed=3))
+        dataset = load_dataset(DatasetRef(name, limit_train=50, seed=3))
         assert dataset.ref == DatasetRef(expected, limit_train=50, seed=3)
         monkeypatch.chdir(tmp_path / "elsewhere")
         assert load_dataset(dataset.ref).fingerprint == dataset.fingerprint
@@ -114,15 +114,15 @@ def test_catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mirror(tmp_path, "sst2", info={"task": "classification"})
     (mirror(tmp_path, "broken") / "dataset.json").write_text("{")
     monkeypatch.setenv("AUTODISTILL_DATA", str(tmp_path))
-    found = {entry.name: entry for entry in catalog()}
-    assert list(found) == sorted(found)
-    assert {"digits", "movie-reviews", "ag_news", "cola", "cifar10"} <= set(found)
-    assert found["cola"].metric == "matthews_correlation"
-    assert found["stsb"].task == "text pair regression"
-    assert (found["letters"].metric, found["letters"].about) == ("macro_f1", "made for a test")
-    assert found["letters"].source == f"local ({tmp_path / 'letters'})"
-    assert found["sst2"].source.startswith("local")
-    assert found["broken"].about.startswith("cannot be used")
+    entries = {entry.name: entry for entry in catalog()}
+    assert list(entries) == sorted(entries)
+    assert {"digits", "movie-reviews", "ag_news", "cola", "cifar10"} <= set(entries)
+    assert entries["cola"].metric == "matthews_correlation"
+    assert entries["stsb"].task == "text pair regression"
+    assert (entries["letters"].metric, entries["letters"].about) == ("macro_f1", "made for a test")
+    assert entries["letters"].source == f"local ({tmp_path / 'letters'})"
+    assert entries["sst2"].source.startswith("local")
+    assert entries["broken"].about.startswith("cannot be used")
 
 
 def test_digits() -> None:
@@ -138,9 +138,9 @@ def test_digits() -> None:
     for grey, label in zip(data.images, data.target, strict=True):
         image = Image.fromarray(np.round(grey * 255 / 16).astype(np.uint8)).convert("RGB").resize((32, 32), Image.Resampling.BICUBIC)
         originals[np.asarray(image).tobytes()] = int(label)
-    found = {image.tobytes(): label for image, label in zip(dataset.train.images, dataset.train.labels.tolist(), strict=True)}
-    assert found.items() <= originals.items()
-    assert len(found) == 1437
+    labels = {image.tobytes(): label for image, label in zip(dataset.train.images, dataset.train.labels.tolist(), strict=True)}
+    assert labels.items() <= originals.items()
+    assert len(labels) == 1437
 
 
 @pytest.mark.slow
@@ -176,7 +176,7 @@ def test_shared_mirrors(monkeypatch: pytest.MonkeyPatch, name: str, task: str, m
     assert (dataset.task, dataset.metric) == (task, metric)
     assert (len(dataset.train), len(dataset.validation), len(dataset.open_test())) == rows
     if dataset.classes is not None and any("held out of train" in note for note in dataset.notes):
-        shares = [np.bincount(split.labels, minlength=dataset.outputs) / len(split) for split in (dataset.train, dataset.validation)]
+        shares = [np.bincount(split.labels, minlength=dataset.num_outputs) / len(split) for split in (dataset.train, dataset.validation)]
         np.testing.assert_allclose(*shares, atol=0.001)
 
 

@@ -87,9 +87,9 @@ def repositories() -> dict[str, dict[str, bytes]]:
 
 
 def opened(endpoint: str, folder: Path, *names: str, cache: str = "cache", **environment: str) -> list[dict[str, Any]]:
-    known = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-    known |= {"HF_ENDPOINT": endpoint, "HF_HOME": str(folder / "hf"), "AUTODISTILL_CACHE": str(folder / cache), **environment}
-    done = subprocess.run([sys.executable, "-c", OPEN, *names], env=known, capture_output=True, text=True, timeout=120)
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    variables |= {"HF_ENDPOINT": endpoint, "HF_HOME": str(folder / "hf"), "AUTODISTILL_CACHE": str(folder / cache), **environment}
+    done = subprocess.run([sys.executable, "-c", OPEN, *names], env=variables, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 

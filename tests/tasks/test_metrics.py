@@ -28,9 +28,9 @@ def test_matthews_correlation_by_its_formula() -> None:
     true, predicted, total = table.sum(1), table.sum(0), table.sum()
     cov = np.trace(table) * total - true @ predicted
     expected = cov / math.sqrt((total**2 - predicted @ predicted) * (total**2 - true @ true))
-    found = evaluate_predictions("matthews_correlation", LOGITS, LABELS)
-    assert found["matthews_correlation"] == pytest.approx(expected)
-    assert found["accuracy"] == 0.7
+    metrics = evaluate_predictions("matthews_correlation", LOGITS, LABELS)
+    assert metrics["matthews_correlation"] == pytest.approx(expected)
+    assert metrics["accuracy"] == 0.7
     constant = np.tile([1.0, 0.0, 0.0], (10, 1))
     assert evaluate_predictions("matthews_correlation", constant, LABELS)["matthews_correlation"] == 0.0
 
@@ -45,11 +45,11 @@ def test_correlations_by_their_formulas() -> None:
     random = np.random.default_rng(0)
     labels = random.normal(size=50).astype(np.float32)
     logits = (labels + random.normal(size=50))[:, None]
-    found = evaluate_predictions("spearman", logits, labels)
+    metrics = evaluate_predictions("spearman", logits, labels)
     ranks = [np.argsort(np.argsort(values)) for values in (labels, logits[:, 0])]
-    assert found["spearman"] == pytest.approx(np.corrcoef(ranks)[0, 1])
-    assert found["pearson"] == pytest.approx(np.corrcoef(labels, logits[:, 0])[0, 1])
-    assert evaluate_predictions("spearman", np.exp(logits), labels)["spearman"] == pytest.approx(found["spearman"])
+    assert metrics["spearman"] == pytest.approx(np.corrcoef(ranks)[0, 1])
+    assert metrics["pearson"] == pytest.approx(np.corrcoef(labels, logits[:, 0])[0, 1])
+    assert evaluate_predictions("spearman", np.exp(logits), labels)["spearman"] == pytest.approx(metrics["spearman"])
 
 
 def test_a_constant_prediction_has_no_correlation() -> None:

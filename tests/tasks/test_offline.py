@@ -103,7 +103,7 @@ def opened(name: str) -> tuple[Dataset, np.ndarray]:
 def test_texts_of_wheels(name: str, rows: int, classes: int, largest: int, smallest: int, test: int) -> None:
     dataset, labels = opened(name)
     counts = np.bincount(labels)
-    assert (dataset.task, dataset.metric, dataset.outputs) == ("text-classification", "accuracy", classes)
+    assert (dataset.task, dataset.metric, dataset.num_outputs) == ("text-classification", "accuracy", classes)
     assert (len(labels), counts.max(), counts.min(), len(dataset.open_test())) == (rows, largest, smallest, test)
 
 
@@ -117,9 +117,12 @@ def test_authors_and_subjects() -> None:
     assert slogan["realDonaldTrump"] > 20 * slogan["HillaryClinton"]
     films = load_dataset(DatasetRef("movie-subjectivity"))
     labels = dict(zip(films.train.texts or (), films.train.labels.tolist(), strict=True))
-    known = {"A three-hour cinema master class.": 1, "He is extremely strict at work and believes in pushing his workers to the limit.": 0}
-    assert any(text in labels for text in known)
-    assert all(labels[text] == label for text, label in known.items() if text in labels)
+    samples = {
+        "A three-hour cinema master class.": 1,
+        "He is extremely strict at work and believes in pushing his workers to the limit.": 0,
+    }
+    assert any(text in labels for text in samples)
+    assert all(labels[text] == label for text, label in samples.items() if text in labels)
 
 
 @pytest.mark.slow

@@ -126,7 +126,7 @@ def test_a_regression_is_stratified_by_quantiles(tmp_path: Path) -> None:
     items = [{"text": f"text {row}", "label": float(value)} for row, value in enumerate(rng.exponential(size=1000))]
     (tmp_path / "a.jsonl").write_text("\n".join(json.dumps(item) for item in items))
     dataset = load_dataset(DatasetRef(str(tmp_path / "a.jsonl")), with_test=True)
-    assert (dataset.task, dataset.metric, dataset.classes, dataset.outputs) == ("text-regression", "spearman", None, 1)
+    assert (dataset.task, dataset.metric, dataset.classes, dataset.num_outputs) == ("text-regression", "spearman", None, 1)
     assert dataset.train.labels.dtype == np.float32
     edges = np.quantile([item["label"] for item in items], [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])  # type: ignore[arg-type]
     for split in (dataset.validation, dataset.open_test()):

@@ -43,18 +43,18 @@ def test_the_temperature_undoes_a_factor() -> None:
     assert fit_temperature(true, labels) == pytest.approx(1.0, rel=0.03)
     for factor in (0.4, 3.0):
         assert fit_temperature(true * factor, labels) == pytest.approx(factor * fit_temperature(true, labels), rel=1e-3)
-    found = calibrate(true * 3, labels)
-    assert found.error < 0.01 < found.error_before
-    assert found.error == pytest.approx(calibration_error(true * 3 / found.temperature, labels))
+    calibration = calibrate(true * 3, labels)
+    assert calibration.error < 0.01 < calibration.error_before
+    assert calibration.error == pytest.approx(calibration_error(true * 3 / calibration.temperature, labels))
 
 
 def test_no_other_temperature_is_likelier() -> None:
     rng = np.random.default_rng(1)
     labels = rng.integers(0, 3, 200)
     logits = rng.normal(size=(200, 3)) * 4 + 3 * np.eye(3)[labels]
-    found = fit_temperature(logits, labels)
+    fitted = fit_temperature(logits, labels)
     likelihoods = [log_likelihood(logits / temperature, labels) for temperature in np.geomspace(0.2, 20, 400)]
-    assert log_likelihood(logits / found, labels) >= max(likelihoods) - 1e-6
+    assert log_likelihood(logits / fitted, labels) >= max(likelihoods) - 1e-6
 
 
 def test_rows_that_are_all_right_leave_it_finite() -> None:

@@ -52,8 +52,8 @@ def save_other_bert(folder: Path) -> Path:
 
 
 def asked(model: Path, **fields: Any) -> Teacher:
-    given = {"model": str(model), "pooling": "mean", "head_init": "probe", "max_steps": 4, "max_length": 32, "batch_size": 16}
-    return Teacher(**given | {"learning_rate": 1e-2, "calibration": "temperature"} | fields)
+    usual = {"model": str(model), "pooling": "mean", "head_init": "probe", "max_steps": 4, "max_length": 32, "batch_size": 16}
+    return Teacher(**usual | {"learning_rate": 1e-2, "calibration": "temperature"} | fields)
 
 
 def test_classes_are_averaged_by_their_probabilities_and_scores_by_themselves() -> None:
@@ -75,18 +75,18 @@ def test_texts_are_read_again_with_another_tokenizer(tmp_path: Path, pair: bool)
     rows = torch.arange(3)
     batch = encode_split(texts, pairs, ours, 16).batch(rows)
     wanted = encode_split(texts, pairs, theirs, 16).batch(rows)
-    found = reread_texts(ours, theirs, pair=pair, max_length=16)(batch)
+    reread = reread_texts(ours, theirs, pair=pair, max_length=16)(batch)
     assert not torch.equal(wanted.ids, batch.ids)
     for name in ("ids", "mask", "segments"):
-        assert torch.equal(getattr(found, name), getattr(wanted, name)), name
+        assert torch.equal(getattr(reread, name), getattr(wanted, name)), name
     assert reread_texts(ours, ours, pair=pair, max_length=16)(batch) is batch
 
 
 def test_images_are_normalised_again() -> None:
     images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
     ours, theirs = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)), ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    found = renormalise(ours, theirs)(normalise(images, *ours))
-    torch.testing.assert_close(found.pixels, normalise(images, *theirs).pixels, rtol=1e-4, atol=1e-5)
+    images_again = renormalise(ours, theirs)(normalise(images, *ours))
+    torch.testing.assert_close(images_again.pixels, normalise(images, *theirs).pixels, rtol=1e-4, atol=1e-5)
 
 
 def check(made: FinetunedTeacher, alone: list[FinetunedTeacher], dataset: Dataset, parts: list[Teacher]) -> None:
@@ -95,7 +95,7 @@ def check(made: FinetunedTeacher, alone: list[FinetunedTeacher], dataset: Datase
     inputs = encode(dataset, dataset.validation, tokenizer, parts[0])
     rows = torch.arange(len(dataset.validation))
     with torch.no_grad():
-        said = model(inputs.batch(rows), taps=frozenset({"states"}))
+        outputs = model(inputs.batch(rows), taps=frozenset({"states"}))
         each = []
         for item, part in zip(alone, parts, strict=True):
             member, own = load_teacher(item.folder)
@@ -104,11 +104,11 @@ def check(made: FinetunedTeacher, alone: list[FinetunedTeacher], dataset: Datase
         wanted = np.log(np.mean([softmax(one.logits.double().numpy(), axis=1) for one in each], axis=0))
     else:
         wanted = np.mean([one.logits.numpy() for one in each], axis=0)
-    np.testing.assert_allclose(said.logits.numpy(), wanted, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(said.embedding, each[0].embedding)
-    torch.testing.assert_close(said.states, each[0].states)
+    np.testing.assert_allclose(outputs.logits.numpy(), wanted, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(outputs.embedding, each[0].embedding)
+    torch.testing.assert_close(outputs.states, each[0].states)
     assert made.member_scores == tuple(item.score for item in alone)
-    assert made.metrics == dataset.target.evaluate(dataset.metric, said.logits.numpy(), dataset.validation.labels)
+    assert made.metrics == dataset.target.evaluate(dataset.metric, outputs.logits.numpy(), dataset.validation.labels)
     assert count_parameters(model) == sum(count_parameters(load_teacher(item.folder)[0]) for item in alone)
 
 

@@ -58,9 +58,9 @@ def test_it_learns_is_kept_and_is_found_again(source: Path) -> None:
 @pytest.mark.parametrize(("epochs", "min_steps", "steps"), [(1, 0, 2), (1, 3, 4), (3, 4, 6), (2, 5, 6)])
 def test_few_rows_are_trained_on_for_so_many_steps(source: Path, epochs: int, min_steps: int, steps: int) -> None:
     dataset, seen = text_dataset(32), list[TeacherProgress]()  # two steps an epoch
-    found = finetune_teacher(dataset, teacher(source, epochs=epochs, min_steps=min_steps), 0, device="cpu", progress=seen.append)
+    trained = finetune_teacher(dataset, teacher(source, epochs=epochs, min_steps=min_steps), 0, device="cpu", progress=seen.append)
     assert (seen[-1].step, seen[-1].steps) == (steps, steps)
-    assert finetune_teacher(dataset, teacher(source, epochs=steps // 2), 0, device="cpu") == replace(found, reused=True)
+    assert finetune_teacher(dataset, teacher(source, epochs=steps // 2), 0, device="cpu") == replace(trained, reused=True)
 
 
 def test_no_epochs_stay_none(source: Path) -> None:
@@ -86,7 +86,7 @@ def test_equal_seeds_give_equal_teachers_and_leave_the_generator_alone(
 
 def test_everything_that_changes_a_teacher_has_a_folder_of_its_own(source: Path, tmp_path: Path) -> None:
     dataset, asked = text_dataset(32), teacher(source, epochs=0)
-    found = [
+    trained = [
         finetune_teacher(dataset, asked, 0, device="cpu"),
         finetune_teacher(dataset, asked, 1, device="cpu"),
         finetune_teacher(dataset, teacher(source, epochs=0, init="scratch"), 0, device="cpu"),
@@ -94,9 +94,9 @@ def test_everything_that_changes_a_teacher_has_a_folder_of_its_own(source: Path,
         finetune_teacher(dataset, teacher(save_bert(tmp_path / "other", seed=1), epochs=0), 0, device="cpu"),
     ]
     save_bert(source, layers=2, seed=7)  # the same path with other weights
-    found.append(finetune_teacher(dataset, asked, 0, device="cpu"))
-    assert len({one.folder for one in found}) == len(found)
-    assert not any(one.reused for one in found)
+    trained.append(finetune_teacher(dataset, asked, 0, device="cpu"))
+    assert len({one.folder for one in trained}) == len(trained)
+    assert not any(one.reused for one in trained)
 
 
 def test_regression_answers_in_the_targets_own_units(source: Path) -> None:
@@ -108,8 +108,8 @@ def test_regression_answers_in_the_targets_own_units(source: Path) -> None:
     model, tokenizer = load_teacher(kept.folder)
     inputs = encode(dataset, dataset.validation, tokenizer, asked)
     with torch.no_grad():
-        said = model(inputs.batch(torch.arange(len(inputs)))).logits[:, 0].numpy()
-    assert np.abs(said - dataset.validation.labels).mean() < 15
+        answers = model(inputs.batch(torch.arange(len(inputs)))).logits[:, 0].numpy()
+    assert np.abs(answers - dataset.validation.labels).mean() < 15
 
 
 def test_a_random_teacher_is_not_trained(source: Path) -> None:
@@ -134,8 +134,8 @@ def test_a_random_teacher_of_scores_answers_near_their_mean(source: Path) -> Non
     model, tokenizer = load_teacher(kept.folder)
     inputs = encode(dataset, dataset.validation, tokenizer, asked)
     with torch.no_grad():
-        said = model(inputs.batch(torch.arange(len(inputs)))).logits[:, 0].numpy()
-    assert abs(said.mean() - dataset.train.labels.mean()) < 25  # one standard deviation
+        answers = model(inputs.batch(torch.arange(len(inputs)))).logits[:, 0].numpy()
+    assert abs(answers.mean() - dataset.train.labels.mean()) < 25  # one standard deviation
 
 
 def test_a_random_image_teacher_is_not_trained() -> None:
@@ -180,19 +180,19 @@ def test_a_folder_that_is_no_teacher_is_told(tmp_path: Path) -> None:
         load_teacher(tmp_path)
 
 
-def work(source: Path, said: Any) -> None:
+def work(source: Path, results: Any) -> None:
     torch.set_num_threads(1)
     kept = finetune_teacher(text_dataset(32), teacher(source, epochs=1), 0, device="cpu", progress=lambda _: time.sleep(0.3))
-    said.put((kept.reused, kept.score, str(kept.folder)))
+    results.put((kept.reused, kept.score, str(kept.folder)))
 
 
 def test_two_processes_train_it_once(source: Path, isolated_cache: Path) -> None:
     context = multiprocessing.get_context("fork")  # the others would import torch anew
-    said = context.Queue()
-    both = [context.Process(target=work, args=(source, said)) for _ in range(2)]
+    results = context.Queue()
+    both = [context.Process(target=work, args=(source, results)) for _ in range(2)]
     for process in both:
         process.start()
-    (first, second) = sorted(said.get(timeout=120) for _ in both)
+    (first, second) = sorted(results.get(timeout=120) for _ in both)
     for process in both:
         process.join()
     assert (first[0], second[0]) == (False, True)

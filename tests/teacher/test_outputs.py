@@ -58,20 +58,20 @@ def close(one: torch.Tensor, other: torch.Tensor) -> None:
     torch.testing.assert_close(one, other, atol=2e-3, rtol=2e-3)
 
 
-def check_text(found: Outputs, live: Outputs, mask: torch.Tensor) -> None:
-    torch.testing.assert_close(found.logits, live.logits, atol=1e-5, rtol=1e-4)
-    close(found.embedding, live.embedding)
+def check_text(stored_outputs: Outputs, live: Outputs, mask: torch.Tensor) -> None:
+    torch.testing.assert_close(stored_outputs.logits, live.logits, atol=1e-5, rtol=1e-4)
+    close(stored_outputs.embedding, live.embedding)
     weights = mask[..., None].float()
     for layer in range(5):
-        close(found.sentences[layer], live.sentences[layer])
-        close(found.means[layer], (live.states[layer] * weights).sum(1) / weights.sum(1))
+        close(stored_outputs.sentences[layer], live.sentences[layer])
+        close(stored_outputs.means[layer], (live.states[layer] * weights).sum(1) / weights.sum(1))
     for layer in EVERYTHING.tokens:
-        close(found.states[layer], live.states[layer] * weights)
+        close(stored_outputs.states[layer], live.states[layer] * weights)
     for layer in EVERYTHING.attention:
         for name in ("queries", "keys", "values"):
-            close(getattr(found, name)[layer], getattr(live, name)[layer] * weights[:, None])
-    assert [state.numel() > 0 for state in found.states] == [True, False, True, False, True]
-    assert [query.numel() > 0 for query in found.queries] == [False, True, False, True]
+            close(getattr(stored_outputs, name)[layer], getattr(live, name)[layer] * weights[:, None])
+    assert [state.numel() > 0 for state in stored_outputs.states] == [True, False, True, False, True]
+    assert [query.numel() > 0 for query in stored_outputs.queries] == [False, True, False, True]
 
 
 def test_stored_outputs_are_what_the_teacher_says(teacher: Path, encoded: EncodedText) -> None:
@@ -86,10 +86,10 @@ def test_only_the_entries_that_are_asked_for_are_read(teacher: Path, encoded: En
     every = stored(teacher, encoded).batch(ROWS)
     some = stored(teacher, encoded, Taps(pooled=frozenset({"cls", "mean"}), entries=(1, 4))).batch(ROWS)
     for name in ("sentences", "means"):
-        found = getattr(some, name)
-        assert [state.numel() > 0 for state in found] == [False, True, False, False, True]
+        states = getattr(some, name)
+        assert [state.numel() > 0 for state in states] == [False, True, False, False, True]
         for layer in (1, 4):
-            assert torch.equal(found[layer], getattr(every, name)[layer])
+            assert torch.equal(states[layer], getattr(every, name)[layer])
 
 
 @pytest.mark.parametrize("budget", [0, None])
@@ -181,15 +181,15 @@ def test_image_outputs(tmp_path: Path) -> None:
     live = said_by(folder, inputs, rows)
     for budget in (1 << 30, 0):
         outputs = stored(folder, inputs, taps, dataset=dataset, budget_bytes=budget, view=str(budget))
-        found = outputs.batch(rows)
-        torch.testing.assert_close(found.logits, live.logits, atol=1e-4, rtol=1e-4)
-        close(found.embedding, live.embedding)
-        assert len(found.means) == len(live.states) == 5
-        for mine, state in zip(found.means, live.states, strict=True):
+        batch = outputs.batch(rows)
+        torch.testing.assert_close(batch.logits, live.logits, atol=1e-4, rtol=1e-4)
+        close(batch.embedding, live.embedding)
+        assert len(batch.means) == len(live.states) == 5
+        for mine, state in zip(batch.means, live.states, strict=True):
             close(mine, state.mean(dim=(2, 3)))
         for stage in (1, 4):
-            close(found.states[stage], live.states[stage])
-        assert found.states[0].numel() == 0
+            close(batch.states[stage], live.states[stage])
+        assert batch.states[0].numel() == 0
     with pytest.raises(RunError, match=r"'cls' is wanted, but this image teacher has 5 states"):
         stored(folder, inputs, Taps(pooled=frozenset({"cls"})), dataset=dataset)
 
@@ -244,24 +244,24 @@ def test_outputs_can_be_trained_against(teacher: Path, encoded: EncodedText) -> 
         assert weight.grad is not None
 
 
-def work(teacher: Path, encoded: EncodedText, pause: float, said: Any) -> None:
+def work(teacher: Path, encoded: EncodedText, pause: float, messages: Any) -> None:
     """What a second process does: store, and tell each batch and a sum of the outputs."""
     torch.set_num_threads(1)
 
     def tell(progress: OutputsProgress) -> None:
-        said.put(progress.done)
+        messages.put(progress.done)
         time.sleep(pause)
 
     outputs = stored(teacher, encoded, Taps(tokens=(4,)), progress=tell)
-    said.put(f"sum {float(outputs.batch(torch.arange(len(encoded))).states[4].sum())}")
+    messages.put(f"sum {float(outputs.batch(torch.arange(len(encoded))).states[4].sum())}")
 
 
 def start(teacher: Path, encoded: EncodedText, pause: float) -> tuple[Any, Any]:
     context = multiprocessing.get_context("fork")  # the others would import torch anew
-    said = context.Queue()
-    process = context.Process(target=work, args=(teacher, encoded, pause, said))
+    messages = context.Queue()
+    process = context.Process(target=work, args=(teacher, encoded, pause, messages))
     process.start()
-    return process, said
+    return process, messages
 
 
 @pytest.fixture
@@ -272,8 +272,8 @@ def many(tmp_path: Path) -> EncodedText:
 
 
 def test_killed_in_the_middle_it_leaves_no_half_store(teacher: Path, many: EncodedText, isolated_cache: Path) -> None:
-    process, said = start(teacher, many, pause=60.0)
-    assert said.get(timeout=60) == 128  # one batch is written, and it sleeps before the next
+    process, messages = start(teacher, many, pause=60.0)
+    assert messages.get(timeout=60) == 128  # one batch is written, and it sleeps before the next
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     assert list(isolated_cache.rglob("tokens-4.safetensors.part-*"))
@@ -287,15 +287,15 @@ def test_killed_in_the_middle_it_leaves_no_half_store(teacher: Path, many: Encod
 
 def test_of_two_processes_one_computes_and_the_other_reads(teacher: Path, many: EncodedText) -> None:
     both = [start(teacher, many, pause=0.2) for _ in range(2)]
-    told: list[list[Any]] = []
-    for process, said in both:
-        told.append([])
-        while not told[-1] or not isinstance(told[-1][-1], str):
-            told[-1].append(said.get(timeout=60))
+    received: list[list[Any]] = []
+    for process, messages in both:
+        received.append([])
+        while not received[-1] or not isinstance(received[-1][-1], str):
+            received[-1].append(messages.get(timeout=60))
         process.join()
         assert process.exitcode == 0
-    assert told[0][-1] == told[1][-1]  # the same sum
-    assert sorted(len(one) for one in told) == [1, 4]
+    assert received[0][-1] == received[1][-1]  # the same sum
+    assert sorted(len(one) for one in received) == [1, 4]
 
 
 def test_reading_maps_the_files(teacher: Path, encoded: EncodedText) -> None:

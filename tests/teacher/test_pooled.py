@@ -25,8 +25,8 @@ from autodistill.teacher.load import encode, load_teacher, save_teacher, teacher
 
 
 def asked(folder: Path, **fields: Any) -> Teacher:
-    given = {"model": str(folder), "pooling": "mean", "head_init": "probe", "epochs": 9, "max_steps": 4, "patience": 4, "max_length": 32}
-    return Teacher(**given | {"batch_size": 16, "learning_rate": 1e-3} | fields)
+    usual = {"model": str(folder), "pooling": "mean", "head_init": "probe", "epochs": 9, "max_steps": 4, "patience": 4, "max_length": 32}
+    return Teacher(**usual | {"batch_size": 16, "learning_rate": 1e-3} | fields)
 
 
 def batch_of(rows: int = 5) -> TextBatch:
@@ -45,13 +45,13 @@ def test_the_embedding_is_the_pooled_last_state_and_the_logits_are_linear_in_it(
     batch = batch_of()
     reference = transformers.AutoModel.from_pretrained(folder).eval()
     with torch.no_grad():
-        said = model.eval()(batch, taps=frozenset({"states"}))
+        outputs = model.eval()(batch, taps=frozenset({"states"}))
         read = reference(input_ids=batch.ids, attention_mask=batch.mask.long()).last_hidden_state
-        again = torch.nn.functional.linear(said.embedding, model.model.head.weight, model.model.head.bias)  # type: ignore[union-attr,operator,arg-type]
+        again = torch.nn.functional.linear(outputs.embedding, model.model.head.weight, model.model.head.bias)  # type: ignore[union-attr,operator,arg-type]
     wanted = [row[0] if pooling == "cls" else row[:length].mean(dim=0) for row, length in zip(read, batch.mask.sum(dim=1), strict=True)]
-    torch.testing.assert_close(said.embedding, torch.stack(wanted), atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(said.logits, again)
-    assert len(said.states) == 3  # the embeddings and two layers
+    torch.testing.assert_close(outputs.embedding, torch.stack(wanted), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(outputs.logits, again)
+    assert len(outputs.states) == 3  # the embeddings and two layers
 
 
 @pytest.mark.parametrize("family", ENCODERS)
@@ -77,8 +77,8 @@ def test_attention_can_be_tapped_as_before(tmp_path: Path) -> None:
     folder = save_encoder(tmp_path / "bert", "Bert")
     model, _ = untrained_teacher(text_dataset(16), asked(folder))
     with torch.no_grad():
-        said = model.eval()(batch_of(), taps=frozenset({"attention"}))
-    assert [part.shape for part in said.queries] == [(5, 4, 9, 8)] * 2
+        outputs = model.eval()(batch_of(), taps=frozenset({"attention"}))
+    assert [part.shape for part in outputs.queries] == [(5, 4, 9, 8)] * 2
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
@@ -110,14 +110,14 @@ def test_auto_is_else_the_better_of_both_on_validation(tmp_path: Path) -> None:
 def test_the_fingerprint_is_of_the_head_too(tmp_path: Path) -> None:
     dataset, teacher = text_dataset(16), asked(save_encoder(tmp_path / "bert", "Bert"))
     model, tokenizer = untrained_teacher(dataset, teacher)
-    found = set()
+    fingerprints = set()
     for change in (lambda: None, lambda: model.model.head.bias.data.add_(1), lambda: setattr(model.model, "pooling", "cls")):  # type: ignore[union-attr,operator]
         change()
-        folder = tmp_path / f"kept-{len(found)}"
+        folder = tmp_path / f"kept-{len(fingerprints)}"
         folder.mkdir()
         save_teacher(model, tokenizer, dataset, teacher, folder)
-        found.add(teacher_fingerprint(folder))
-    assert len(found) == 3
+        fingerprints.add(teacher_fingerprint(folder))
+    assert len(fingerprints) == 3
 
 
 def test_a_model_that_is_no_encoder_is_told(tmp_path: Path) -> None:
@@ -146,10 +146,10 @@ def test_images_are_scaled_for_the_teacher_alone() -> None:
     assert batch.pixels.shape == (4, 3, 16, 16)  # type: ignore[union-attr]
     grown = torch.nn.functional.interpolate(batch.pixels, (32, 32), mode="bilinear", antialias=True)  # type: ignore[union-attr]
     with torch.no_grad():
-        said = model(batch, taps=frozenset({"states"}))
-        torch.testing.assert_close(said.logits, model.model(grown), atol=1e-4, rtol=1e-4)  # type: ignore[union-attr,operator]
+        outputs = model(batch, taps=frozenset({"states"}))
+        torch.testing.assert_close(outputs.logits, model.model(grown), atol=1e-4, rtol=1e-4)  # type: ignore[union-attr,operator]
     plain = finetune_teacher(dataset, teacher.model_copy(update={"image_size": None}), 0, device="cpu")
-    assert said.states[0].shape[-1] == 2 * load_teacher(plain.folder)[0](batch, taps=frozenset({"states"})).states[0].shape[-1]
+    assert outputs.states[0].shape[-1] == 2 * load_teacher(plain.folder)[0](batch, taps=frozenset({"states"})).states[0].shape[-1]
     assert np.isfinite(kept.score)
     assert kept.score == kept.probe_score
 

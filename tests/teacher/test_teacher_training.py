@@ -31,8 +31,8 @@ def source(tmp_path: Path) -> Path:
 
 
 def asked(folder: Path, **fields: Any) -> Teacher:
-    given = {"model": str(folder), "pooling": "mean", "head_init": "probe", "epochs": 99, "max_steps": 40, "patience": 10, "max_length": 32}
-    return Teacher(**given | {"batch_size": 16, "learning_rate": 3e-3, "head_learning_rate": 1e-2} | fields)
+    usual = {"model": str(folder), "pooling": "mean", "head_init": "probe", "epochs": 99, "max_steps": 40, "patience": 10, "max_length": 32}
+    return Teacher(**usual | {"batch_size": 16, "learning_rate": 3e-3, "head_learning_rate": 1e-2} | fields)
 
 
 def training(dataset: Dataset, teacher: Teacher) -> Training:
@@ -48,7 +48,7 @@ def training(dataset: Dataset, teacher: Teacher) -> Training:
 
 def logits_of(kept: FinetunedTeacher, dataset: Dataset, teacher: Teacher) -> np.ndarray:
     model, tokenizer = load_teacher(kept.folder)
-    return all_logits(model, encode(dataset, dataset.validation, tokenizer, teacher), dataset.outputs, CPU).numpy()
+    return all_logits(model, encode(dataset, dataset.validation, tokenizer, teacher), dataset.num_outputs, CPU).numpy()
 
 
 class Scripted(Training):
@@ -83,44 +83,44 @@ def scripted(source: Path, scores: tuple[float, ...], **fields: Any) -> Scripted
 def start(run: Training, right: int) -> Judged:
     """What a model says that is right about so many validation rows."""
     labels = torch.from_numpy(run.validation.labels)
-    said = torch.where(torch.arange(len(labels)) < right, labels, 1 - labels)
-    return run.judged(torch.nn.functional.one_hot(said, 2).float())
+    predicted = torch.where(torch.arange(len(labels)) < right, labels, 1 - labels)
+    return run.judged(torch.nn.functional.one_hot(predicted, 2).float())
 
 
 def test_it_ends_when_nothing_was_gained_for_the_patience_and_keeps_the_best(source: Path) -> None:
     run = scripted(source, (0.6, 0.7, 0.7, 0.65, 0.66, 0.69, 0.95), patience=8, batch_size=32)  # looks at every second step
-    said, step = run.until_no_gain(None)
-    assert (said.score, step) == (0.7, 4)
+    judged, step = run.until_no_gain(None)
+    assert (judged.score, step) == (0.7, 4)
     assert run.taken == [2, 4, 6, 8, 10, 12]
     assert run.model.output_layer.bias.tolist() == [4, 4]
 
 
 def test_it_ends_at_the_most_steps(source: Path) -> None:
     run = scripted(source, (0.1, 0.2, 0.3, 0.4), patience=8, max_steps=5, batch_size=32)
-    said, step = run.until_no_gain(None)
-    assert (said.score, step, run.taken) == (0.3, 5, [2, 4, 5])
+    judged, step = run.until_no_gain(None)
+    assert (judged.score, step, run.taken) == (0.3, 5, [2, 4, 5])
 
 
 def test_what_it_starts_with_is_the_floor(source: Path) -> None:
     run = scripted(source, (0.5, 0.6, 0.7), patience=8, max_steps=6, batch_size=32)
     before = run.model.output_layer.bias.tolist()
     floor = start(run, 24)  # of 32: 0.75
-    said, step = run.until_no_gain(floor)
-    assert said is floor
-    assert (said.score, step) == (0.75, 0)
+    judged, step = run.until_no_gain(floor)
+    assert judged is floor
+    assert (judged.score, step) == (0.75, 0)
     assert run.model.output_layer.bias.tolist() == before
 
 
 def test_a_gain_over_the_start_is_kept(source: Path) -> None:
     run = scripted(source, (0.5, 0.8, 0.7), patience=8, max_steps=6, batch_size=32)
-    said, step = run.until_no_gain(start(run, 24))
-    assert (said.score, step) == (0.8, 4)
+    judged, step = run.until_no_gain(start(run, 24))
+    assert (judged.score, step) == (0.8, 4)
 
 
 def test_whole_epochs_have_the_floor_too(source: Path) -> None:
     run = scripted(source, (0.5, 0.6), max_steps=None, epochs=2)
-    said, step = run.whole_epochs(start(run, 24))
-    assert (said.score, step) == (0.75, 0)
+    judged, step = run.whole_epochs(start(run, 24))
+    assert (judged.score, step) == (0.75, 0)
     run = scripted(source, (0.5, 0.8), max_steps=None, epochs=2)
     assert run.whole_epochs(start(run, 24))[1] == 2 * run.per_epoch
 
@@ -149,8 +149,8 @@ def test_the_probe_is_the_head_that_training_starts_from(source: Path) -> None:
     kept = finetune_teacher(dataset, teacher, 0, device="cpu")
     probe = best_probe(training(dataset, teacher), ("mean",))
     logits = logits_of(kept, dataset, teacher)
-    np.testing.assert_allclose(logits, probe.said.logits.numpy(), atol=1e-4)
-    assert kept.score == kept.probe_score == probe.said.score
+    np.testing.assert_allclose(logits, probe.judged.logits.numpy(), atol=1e-4)
+    assert kept.score == kept.probe_score == probe.judged.score
     assert (kept.step, kept.temperature, kept.calibration_error) == (0, 1.0, None)
     assert kept.calibration_error_before == pytest.approx(calibration_error(logits, dataset.validation.labels), abs=1e-5)
     model, source_model = load_teacher(kept.folder)[0], untrained_teacher(dataset, teacher)[0]
@@ -207,9 +207,9 @@ def test_scores_are_probed_and_answered_in_their_own_units(source: Path) -> None
     dataset = text_dataset(300, regression=True)  # scores of 100 and 150
     teacher = asked(source, calibration="temperature", max_steps=120, patience=60)
     kept = finetune_teacher(dataset, teacher, 0, device="cpu")
-    said = logits_of(kept, dataset, teacher)[:, 0]
-    assert np.corrcoef(said, dataset.validation.labels)[0, 1] > 0.6
-    assert np.abs(said - dataset.validation.labels).mean() < 20
+    answers = logits_of(kept, dataset, teacher)[:, 0]
+    assert np.corrcoef(answers, dataset.validation.labels)[0, 1] > 0.6
+    assert np.abs(answers - dataset.validation.labels).mean() < 20
     assert (kept.temperature, kept.calibration_error, kept.calibration_error_before) == (1.0, None, None)
     assert kept.probe_score is not None
     assert kept.linear_score is not None

@@ -50,8 +50,8 @@ def trained(world: World, recipe: Recipe, folder: Path) -> tuple[list[Point], di
 def test_losses_and_weights_are_those_of_training_with_the_whole_layer(
     world: World, objective: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def without_dropout(*given: Any) -> Any:  # it is drawn for fewer numbers, so drawn otherwise
-        student = build_student(*given)
+    def without_dropout(*arguments: Any) -> Any:  # it is drawn for fewer numbers, so drawn otherwise
+        student = build_student(*arguments)
         for module in student.modules():
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
@@ -61,10 +61,10 @@ def test_losses_and_weights_are_those_of_training_with_the_whole_layer(
     shortened = 0
     original = first_token._forward
 
-    def counted(*given: Any, **more: Any) -> Tensor:
+    def counted(*arguments: Any, **more: Any) -> Tensor:
         nonlocal shortened
         shortened += 1
-        return original(*given, **more)
+        return original(*arguments, **more)
 
     monkeypatch.setattr(first_token, "_forward", counted)
     recipe = world.recipe("bert", epochs=2, objective=objective)
@@ -92,21 +92,21 @@ def test_what_is_read_and_its_gradient_are_the_whole_layers(world: World, implem
     ids = torch.randint(5, 20, mask.shape, generator=torch.Generator().manual_seed(0)).masked_fill(~mask, 0)
 
     def seen() -> list[Tensor]:
-        said = student(TextBatch(ids, mask, torch.zeros_like(ids)), taps=frozenset({"states", "attention"}))
+        outputs = student(TextBatch(ids, mask, torch.zeros_like(ids)), taps=frozenset({"states", "attention"}))
         student.zero_grad()
-        loss = said.logits.square().sum() + sum(state.sin().sum() for state in said.sentences) + said.queries[-1].cos().sum()
+        loss = outputs.logits.square().sum() + sum(state.sin().sum() for state in outputs.sentences) + outputs.queries[-1].cos().sum()
         loss.backward()
         gradients = [parameter.grad.clone() for parameter in student.parameters() if parameter.grad is not None]
-        return [said.logits, said.embedding, *said.sentences, *said.queries, *said.keys, *said.values, *gradients]
+        return [outputs.logits, outputs.embedding, *outputs.sentences, *outputs.queries, *outputs.keys, *outputs.values, *gradients]
 
     whole = seen()
     reads = TrialReads(taps=student_taps(recipe), single_tokens=reads_single_tokens(recipe))
     form = family_of(recipe.student).training_form(student, reads)
     assert isinstance(form, FirstToken)
-    for found, expected in zip(seen(), whole, strict=True):
-        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    for part, expected in zip(seen(), whole, strict=True):
+        torch.testing.assert_close(part, expected, rtol=1e-4, atol=1e-5)
     assert len(student(TextBatch(ids, mask, torch.zeros_like(ids)), taps=frozenset({"states"})).states[-1][0]) == 1
     form.restore()
-    for found, expected in zip(seen(), whole, strict=True):
-        torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    for part, expected in zip(seen(), whole, strict=True):
+        torch.testing.assert_close(part, expected, rtol=0, atol=0)
     assert len(student(TextBatch(ids, mask, torch.zeros_like(ids)), taps=frozenset({"states"})).states[-1][0]) == 7

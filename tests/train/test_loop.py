@@ -23,11 +23,11 @@ def _recipe(task: str = "text-classification", **objective: object) -> Recipe:
     return Recipe.parse({"task": task, "teacher": {"model": "m"}, "student": {"family": "cnn"}, "objective": objective})
 
 
-def _side(outputs: int = 3, seed: int = 0) -> TextSide:
+def _side(num_outputs: int = 3, seed: int = 0) -> TextSide:
     torch.manual_seed(seed)
     states = [torch.randn(4, 5, 8) for _ in range(3)]
     mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 0, 0, 0, 0], [1, 1, 0, 0, 0]]).bool()
-    return TextSide(Outputs(torch.randn(4, outputs), torch.randn(4, 8), states, [state[:, 0] for state in states]), mask)
+    return TextSide(Outputs(torch.randn(4, num_outputs), torch.randn(4, 8), states, [state[:, 0] for state in states]), mask)
 
 
 LABELS = BatchLabels(torch.tensor([0, 2, 1, 1]), torch.arange(4))
@@ -69,7 +69,7 @@ def test_mixed_rows_count_for_both_labels() -> None:
 
 
 def test_scores_are_learned_by_squared_error() -> None:
-    student = _side(outputs=1)
+    student = _side(num_outputs=1)
     scores = torch.tensor([0.5, -1.0, 2.0, 0.0])
     total, _ = Objective(_recipe("text-regression"), student, None, KNOWN)(student, None, BatchLabels(scores, LABELS.index))
     assert total.item() == pytest.approx((student.outputs.logits[:, 0] - scores).square().mean().item(), rel=1e-6)

@@ -66,14 +66,14 @@ def test_a_cpu_reads_each_batch_at_its_turn() -> None:
     reading = read_batches(lambda rows: (read.append(int(rows[0])), _given(rows))[1], batches, torch.device("cpu"))
     assert torch.equal(next(reading).rows, batches[0])
     assert read == [0]
-    assert [int(given.rows[0]) for given in reading] == [4, 8]
+    assert [int(batch.rows[0]) for batch in reading] == [4, 8]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_gets_pinned_batches() -> None:
     batches = list(torch.arange(12).split(4))
-    found = list(read_batches(_given, batches, torch.device("cuda")))
-    assert [given.rows.tolist() for given in found] == [rows.tolist() for rows in batches]
+    read = list(read_batches(_given, batches, torch.device("cuda")))
+    assert [batch.rows.tolist() for batch in read] == [rows.tolist() for rows in batches]
     assert all(
-        given.labels.is_pinned() and given.teacher_outputs is not None and given.teacher_outputs.logits.is_pinned() for given in found
+        batch.labels.is_pinned() and batch.teacher_outputs is not None and batch.teacher_outputs.logits.is_pinned() for batch in read
     )

@@ -39,12 +39,12 @@ def covering(space: Space, sampled: int = 400) -> list[Recipe]:
 
         made.append((space.suggest(choose), chosen))
     left = set().union(*(chosen for _, chosen in made))
-    found = []
+    recipes = []
     while left:
         recipe, chosen = max(made, key=lambda item: len(item[1] & left))
-        found.append(recipe)
+        recipes.append(recipe)
         left -= chosen
-    return found
+    return recipes
 
 
 def a_dataset(folder: Path, task: str) -> DatasetRef:
@@ -82,7 +82,7 @@ def a_teacher(folder: Path, ref: DatasetRef) -> str:
     if dataset.modality.name == "image":
         teacher = Teacher(model="timm:regnetx_002", init="random")
     else:
-        source = save_bert(folder / "source", layers=6, width=384, heads=12, outputs=dataset.outputs)
+        source = save_bert(folder / "source", layers=6, width=384, heads=12, num_outputs=dataset.num_outputs)
         teacher = Teacher(model=str(source), init="random", max_length=32)
     return str(finetune_teacher(dataset, teacher, 0, device="cpu").folder)
 

@@ -10,8 +10,8 @@ from autodistill.space import Space
 from autodistill.teacher.plan import Taps, TeacherShape
 from autodistill.train.taps import space_taps, student_taps, teacher_taps
 
-TEXT = TeacherShape(Text(), outputs=2, embedding=8, states=((8,),) * 7, attention=((2, 4),) * 6)
-IMAGE = TeacherShape(Image(), outputs=2, embedding=8, states=((4, 8, 8), (8, 4, 4), (16, 2, 2)))
+TEXT = TeacherShape(Text(), num_outputs=2, embedding=8, states=((8,),) * 7, attention=((2, 4),) * 6)
+IMAGE = TeacherShape(Image(), num_outputs=2, embedding=8, states=((4, 8, 8), (8, 4, 4), (16, 2, 2)))
 
 
 def _recipe(task: str = "text-classification", **objective: object) -> Recipe:

@@ -22,7 +22,7 @@ from autodistill.recipe import SLOTS, Recipe
 from autodistill.records import Point
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import DatasetRef
-from autodistill.teacher import outputs as store
+from autodistill.teacher import num_outputs as store
 from autodistill.teacher.finetune import finetune_teacher
 from autodistill.train import data as train_data
 from autodistill.train import trial
@@ -56,7 +56,7 @@ class World:
         self.dataset = load_dataset(self.ref)
         assert self.dataset.task == task
         self.teacher = {
-            "model": str(save_bert(folder / "bert", outputs=self.dataset.outputs)),
+            "model": str(save_bert(folder / "bert", num_outputs=self.dataset.num_outputs)),
             "epochs": 2,
             "learning_rate": 1e-3,
             "max_length": 32,

@@ -48,7 +48,7 @@ def test_the_weights_are_those_of_training_the_whole_table(
 
     monkeypatch.setattr(Trainer, "train_epoch", watched)
     augmentation = {"kind": "none", "mixup": mixup}
-    found, weights = trained(world, student, tmp_path / "few", augmentation=augmentation)
+    result, weights = trained(world, student, tmp_path / "few", augmentation=augmentation)
     assert len(set(seen)) == 1
     assert seen.count(seen[0]) == 3
     for family in (StudentFamily, StaticFamily):
@@ -60,7 +60,7 @@ def test_the_weights_are_those_of_training_the_whole_table(
     assert seen[0] < rows
     for name, value in whole.items():
         torch.testing.assert_close(weights[name], value, rtol=1e-4, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
-    assert (found.score, found.params, found.flops) == (expected.score, expected.params, expected.flops)
+    assert (result.score, result.params, result.flops) == (expected.score, expected.params, expected.flops)
 
 
 def test_unused_rows_have_decayed_and_no_more(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

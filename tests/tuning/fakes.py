@@ -122,15 +122,15 @@ def look(folder: Path) -> tuple[list[FrozenTrial], list[TrialRecord]]:
     """The storage's trials and the table's records, after a check that the two agree."""
     trials = optuna.load_study(study_name=folder.name, storage=open_storage(default_storage(folder))).get_trials()
     records = {record.trial: record for record in read_records(folder / "trials.parquet")}
-    told = [
+    ended = [
         trial
         for trial in trials
         if trial.state not in (TrialState.WAITING, TrialState.RUNNING)
         and trial.user_attrs.get("outcome", {}).get("verdict") not in ("repeat", "invalid")
     ]
-    assert {trial.number for trial in told} == set(records)
+    assert {trial.number for trial in ended} == set(records)
     names = {TrialState.COMPLETE: {"complete"}, TrialState.FAIL: {"fail"}, TrialState.PRUNED: {"pruned", "infeasible"}}
-    for trial in told:
+    for trial in ended:
         record = records[trial.number]
         assert record.state in names[trial.state]
         assert (record.state == "infeasible") == any(value > 0 for value in trial.constraints.values()) or record.role != "search"

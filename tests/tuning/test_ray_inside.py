@@ -14,11 +14,11 @@ WAY_OUT = f"Ray {ray.__version__} has changed inside: change autodistill/tuning/
 
 
 def inside(module: str, path: str) -> object:
-    found: object = importlib.import_module(module)
+    item: object = importlib.import_module(module)
     for name in path.split("."):
-        assert hasattr(found, name), f"{module} has no {path}. {WAY_OUT}"
-        found = getattr(found, name)
-    return found
+        assert hasattr(item, name), f"{module} has no {path}. {WAY_OUT}"
+        item = getattr(item, name)
+    return item
 
 
 def test_ray_still_asks_this_constant_whether_to_leave_loopback(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,8 +71,8 @@ def tpe(**more) -> TPESampler:
 
 def test_without_branches_proposals_are_optunas_own():
     expected = run(tpe(), flat, 60)
-    found = run(ConditionalTPE(3), flat, 60)
-    assert [trial.params for trial in found.get_trials()] == [trial.params for trial in expected.get_trials()]
+    ours = run(ConditionalTPE(3), flat, 60)
+    assert [trial.params for trial in ours.get_trials()] == [trial.params for trial in expected.get_trials()]
 
 
 def test_a_branch_is_drawn_from_as_a_whole():
@@ -81,9 +81,9 @@ def test_a_branch_is_drawn_from_as_a_whole():
     draw = sampler._tpe.sample_relative
 
     def watched(study, trial, group):
-        found = draw(study, trial, group)
-        asked.append((trial.number, sorted(found)))
-        return found
+        drawn = draw(study, trial, group)
+        asked.append((trial.number, sorted(drawn)))
+        return drawn
 
     sampler._tpe.sample_relative = watched
     study = run(sampler, branching, 60)
@@ -91,6 +91,20 @@ def test_a_branch_is_drawn_from_as_a_whole():
         groups = [names for number, names in asked if number == trial.number]
         branch = ["channels"] if trial.params["family"] == "cnn" else ["layers", "width"]
         assert groups == [["family", "rate"], branch]
+
+
+def test_a_branch_is_drawn_from_as_optuna_draws_it_from_all_trials():
+    sampler, whole = ConditionalTPE(3), tpe()
+
+    def of_all(study, trial, group):
+        sampler._shown.trials = sampler._modelled + sampler._running
+        return whole.sample_relative(study, trial, group)
+
+    sampler._tpe.sample_relative = of_all
+    expected = run(sampler, branching, 60)
+    assert [trial.params for trial in run(ConditionalTPE(3), branching, 60).get_trials()] == [
+        trial.params for trial in expected.get_trials()
+    ]
 
 
 def test_branches_are_searched_as_well_as_by_optunas_groups():
@@ -111,7 +125,8 @@ def test_a_long_study_is_modelled_by_its_best_and_its_latest_trials(monkeypatch)
     sampler = ConditionalTPE(0)
     study = run(sampler, flat, 80)
     trials = study.get_trials()
-    seen = sampler._modelled(trials)
+    sampler._look_at(trials)
+    seen = sampler._modelled + sampler._running
     ended = [trial.number for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
     numbers = [trial.number for trial in seen if trial.state == TrialState.COMPLETE]
     assert numbers[5:] == ended[-25:]
@@ -177,5 +192,7 @@ def test_stopped_trials_of_equal_scores_are_ranked_by_their_losses():
         trial.report(0.5, 1)
         enter_rung(trial, Point(epoch=1, score=0.5, train_loss=1.0, validation_loss=loss, seconds=1.0))
         study.tell(trial, state=TrialState.PRUNED)
-    ranked = ConditionalTPE(0)._modelled(study.get_trials())
+    sampler = ConditionalTPE(0)
+    sampler._look_at(study.get_trials())
+    ranked = sampler._modelled
     assert [trial.value for trial in ranked] == [0, 2, 1]

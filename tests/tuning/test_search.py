@@ -304,10 +304,10 @@ def family(pid: int) -> set[int]:
         except OSError:
             continue
         parents[int(path.parent.name)] = int(fields[1])
-    found = {pid}
-    while more := {child for child, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found
+    pids = {pid}
+    while more := {child for child, parent in parents.items() if parent in pids} - pids:
+        pids |= more
+    return pids
 
 
 def listening(pids: set[int]) -> list[tuple[str, int]]:
@@ -316,11 +316,11 @@ def listening(pids: set[int]) -> list[tuple[str, int]]:
     for pid in pids:
         for link in Path(f"/proc/{pid}/fd").glob("*"):
             try:
-                found = re.fullmatch(r"socket:\[(\d+)\]", str(link.readlink()))
+                match = re.fullmatch(r"socket:\[(\d+)\]", str(link.readlink()))
             except OSError:
                 continue
-            if found:
-                inodes.add(found[1])
+            if match:
+                inodes.add(match[1])
     sockets = []
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         for line in Path(table).read_text().splitlines()[1:]:
@@ -339,9 +339,9 @@ def test_a_killed_search_resumes_with_nothing_lost_or_twice(tmp_path):
     driver = Driver(tmp_path, pause=0.15)
     driver.until(lambda: driver.ended() >= 3 and any(trial.state == TrialState.RUNNING for trial in driver.trials()))
 
-    found = listening(family(driver.process.pid))
-    assert len(found) > 3  # Ray's daemons
-    assert [item for item in found if item[0] not in LOOPBACK] == []
+    sockets = listening(family(driver.process.pid))
+    assert len(sockets) > 3  # Ray's daemons
+    assert [item for item in sockets if item[0] not in LOOPBACK] == []
 
     with pytest.raises(StudyError, match="a search is running on the study"):
         search(tmp_path, resume=True)

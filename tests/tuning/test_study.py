@@ -163,10 +163,10 @@ def test_folders_that_are_no_studies_are_told(tmp_path):
 
 
 def test_the_environment_names_versions_and_machine():
-    found = describe_environment()
-    assert {"python", "autodistill", "torch", "ray", "optuna", "platform", "cpu", "cores"} <= set(found)
-    assert found["ray"][0].isdigit()
-    assert all(isinstance(value, str) and value for value in found.values())
+    versions = describe_environment()
+    assert {"python", "autodistill", "torch", "ray", "optuna", "platform", "cpu", "cores"} <= set(versions)
+    assert versions["ray"][0].isdigit()
+    assert all(isinstance(value, str) and value for value in versions.values())
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ class BiLstm(torch.nn.Module):
             input_ids = torch.cat([input_ids, moved])
             attention_mask = torch.cat([attention_mask - second, (place < second.sum(dim=1, keepdim=True)).long()])
         texts = self.read(input_ids, attention_mask)
-        if self.pairs:  # both texts, how far they are apart, and their product
+        if self.pairs:  # both texts, their absolute difference, and their product
             one, other = texts[: len(token_type_ids)], texts[len(token_type_ids) :]
             texts = torch.cat([one, other, (one - other).abs(), one * other], dim=1)
         return self.classifier(texts)

@@ -40,7 +40,7 @@ def largest(states, mask):  # type: ignore[no-untyped-def]
 
 
 def pooled(states, mask, token_type_ids):  # type: ignore[no-untyped-def]
-    """Of a pair: both texts, how far they are apart, and their product."""
+    """Of a pair: both texts, their absolute difference, and their product."""
     second = (token_type_ids == 1).unsqueeze(-1)
     one, other = largest(states, mask & ~second), largest(states, mask & second)
     return torch.cat([one, other, (one - other).abs(), one * other], dim=1)

@@ -18,10 +18,10 @@ class Bag(StudentModule):
 
     pairs = False
 
-    def __init__(self, embedding: nn.Embedding, outputs: int) -> None:
+    def __init__(self, embedding: nn.Embedding, num_outputs: int) -> None:
         super().__init__()
         self.embedding = embedding
-        self.classifier = nn.Linear(embedding.embedding_dim, outputs)
+        self.classifier = nn.Linear(embedding.embedding_dim, num_outputs)
 
     @property
     def output_layer(self) -> nn.Linear:
@@ -51,7 +51,7 @@ class BagFamily(TorchTextFamily):
         embedding_size: Annotated[int, Field(ge=4)] = 64,
         init: Literal["random", "teacher"] = "teacher",
     ) -> Bag:
-        return Bag(word_embedding(context, embedding_size, init, "full"), context.outputs)
+        return Bag(word_embedding(context, embedding_size, init, "full"), context.num_outputs)
 
     def sizes(self, student: Bag) -> dict[str, Any]:
         return {"outputs": student.classifier.out_features}
