@@ -24,6 +24,7 @@ from autodistill.study import Study
 from autodistill.study_folder import read_about
 from autodistill.study_report import write_report
 from autodistill.tasks.in_memory import DatasetLike
+from autodistill.train.student_tokens import check_tokens
 from autodistill.train.trial import run_trial
 from autodistill.tuning.checks import check_search
 from autodistill.tuning.run import SearchInterrupted, run_search
@@ -60,6 +61,8 @@ def search(dataset: DatasetLike, *, listen: Listen | None = None, **settings: Un
     ready = prepare(asked, tell, earlier=_limits_before(asked))
     baselines = feasible_baselines(ready, asked.seed)
     own = [check_own(recipe, ready.space, ready.feasible, ready.limits, ready.data.unlabelled_rows) for recipe in asked.load_recipes()]
+    for recipe in own:
+        check_tokens(recipe, ready.opened[recipe.teacher].tokenizer)
     first = first_recipes(ready, asked, tell)
     try:
         with Stage(tell, "trials", f"{asked.trials} trials and {len(baselines)} baselines") as stage:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 Scalar = str | int | float | bool
@@ -61,6 +61,14 @@ class Domain:
             return self.low + share * (self.high - self.low)
         value = min(max(self.low * (self.high / self.low) ** share, self.low), self.high)
         return round(value) if self.kind == "int" else value
+
+    def without(self, left_out: Collection[Scalar], instead: Scalar) -> Domain:
+        """The domain without some of its values; fixed to the only one that is left, or to `instead` where none is."""
+        choices = [value for value in self.values if value not in left_out] or [instead]
+        default = self.default if self.default in choices else choices[0]
+        if len(choices) == 1:
+            return Domain("value", default, when=self.when)
+        return replace(self, choices=tuple(choices), default=default)
 
     def describe(self) -> str:
         """The domain as people read it."""

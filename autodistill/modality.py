@@ -202,6 +202,16 @@ class Modality(ABC, Generic[Inputs, Batch]):
             DataError, ModelError: what the augmentation needs is not at hand.
         """
 
+    def reread_view(
+        self, split: Split, view: Inputs, reader: Reader, tokenizer: Any, augmentation: Component, copy: int, seed: int
+    ) -> Inputs:
+        """A view that is not the original, as a student with another tokenizer than its teacher's reads it. view: as the teacher reads it.
+
+        Raises:
+            DataError, ModelError: what the augmentation needs is not at hand.
+        """
+        return view
+
     @abstractmethod
     def training_batch(self, inputs: Inputs, rows: Tensor, rng: np.random.Generator) -> Batch:
         """Rows (B,) as a teacher reads them in its training: images are flipped and cropped at random."""
@@ -373,6 +383,14 @@ class Text(Modality["EncodedText", "TextBatch"]):
         from autodistill.augment.views import text_view
 
         return text_view(split, original, reader, augmentation, copy, seed)
+
+    def reread_view(
+        self, split: Split, view: EncodedText, reader: Reader, tokenizer: Any, augmentation: Component, copy: int, seed: int
+    ) -> EncodedText:
+        """See `augment.views.reread_text_view`."""
+        from autodistill.augment.views import reread_text_view
+
+        return reread_text_view(split, view, reader, tokenizer, augmentation, copy, seed)
 
     def training_batch(self, inputs: EncodedText, rows: Tensor, rng: np.random.Generator) -> TextBatch:
         """The rows as they are."""

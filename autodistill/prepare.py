@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from autodistill.errors import DataError
+from autodistill.errors import DataError, ModelError
 from autodistill.events import Listen, SearchMessage
 from autodistill.facts import DatasetFacts, TeacherRef
 from autodistill.limits import Limits
@@ -24,8 +24,10 @@ from autodistill.tasks.scores import TeacherScores
 from autodistill.teacher.load import load_teacher, untrained_ensemble
 from autodistill.teacher.plan import Taps
 from autodistill.teachers import Teachers
+from autodistill.token_fit import comparing_tokens, pretrained_students, without_single_tokens, without_student
 from autodistill.train.data import Opened, open_inputs
 from autodistill.train.feasible import Feasibilities, model_cost
+from autodistill.train.student_tokens import reads_other_tokens
 from autodistill.train.taps import space_taps
 
 
@@ -71,11 +73,13 @@ def prepare(settings: SpaceSettings, tell: Listen, *, fine_tune: bool = True, ea
         space, teachers = teach_by_scores(data, space, data.ref.teacher_scores, tell)
         opened = open_taught(data, teachers, None, tell)
     elif fine_tune:
+        space = fit_tokens(space.for_its_teachers(), data, tell)
         teachers = teach(data, space.teachers(), settings.seed, tell)
         opened = open_taught(data, teachers, space_taps(space), tell)
         teachers = measured = Teachers({part: _measured(ref, load_teacher(ref.folder)[0], opened[part]) for part, ref in teachers.items()})
         tell_of_teachers(teachers, data.metric, tell)
     else:
+        space = fit_tokens(space.for_its_teachers(), data, tell)
         opened = {part: open_inputs(data, part, data.modality.source(part)) for part in space.teachers()}
         if is_share:
             blank = TeacherRef("", None)
@@ -108,6 +112,32 @@ def open_space(settings: SpaceSettings, data: Dataset) -> Space:
     return space.without_unlabelled() if data.unlabelled is None else space
 
 
+def fit_tokens(space: Space, data: Dataset, tell: Listen) -> Space:
+    """The space as its pretrained students want it: where their tokenizer is another one than their teacher's, no objective compares single
+    tokens; those that cannot be had are left out where there are others.
+
+    Raises:
+        ModelError: the model of the only students cannot be had, or a teacher's cannot.
+    """
+    for part, teacher in pretrained_students(space):
+        recipe = Recipe.parse({"task": space.task, "teacher": teacher.model_dump(), "student": part})
+        tokenizer = data.modality.open_tokenizer(data.modality.source(teacher))
+        try:
+            differ = reads_other_tokens(recipe.student, space.task, tokenizer)
+        except ModelError as cause:
+            others = without_student(space, part["family"], part["model"])
+            if others is None:
+                raise
+            space, differ = others, False
+            tell(SearchMessage(f"left out: {cause}", "warning"))
+        if differ:
+            left_out = ", ".join(comparing_tokens(space))
+            space = without_single_tokens(space, part["model"], teacher.model)
+            who = f"for the student {part['model']} with the teacher {teacher.model}"
+            tell(SearchMessage(f"left out {who}, as their tokenizers differ and these compare single tokens: {left_out}"))
+    return space
+
+
 def teach(data: Dataset, parts: Iterable[Teacher], seed: int, tell: Listen) -> Teachers:
     """The teachers, each fine-tuned or found in the cache."""
     return Teachers({part: train_teacher(data, part, seed, tell) for part in parts})
@@ -117,7 +147,7 @@ def teach_by_scores(data: Dataset, space: Space, path: str, tell: Listen) -> tup
     """A file of scores as the teacher: the space without what reads more of a teacher than its logits, and what its teachers are then."""
     scores = read_teacher_scores(data, path, tell)
     left_out = space.needing_states()
-    space = space.with_teacher_scores(scores.fingerprint)
+    space = space.with_teacher_scores(scores.fingerprint).for_its_teachers()
     tell(SearchMessage(f"left out, as they read a teacher's states, which a file of scores does not have: {', '.join(left_out)}"))
     return space, Teachers({part: match_scores(data, part, scores, tell) for part in space.teachers()})
 

@@ -31,7 +31,7 @@ from autodistill.space import Space
 from autodistill.stages import Stage
 from autodistill.tasks.base import Dataset
 from autodistill.tasks.in_memory import DatasetLike
-from autodistill.train.data import Opened
+from autodistill.train.data import Opened, read_by_student
 
 TIMED_STEPS = 4
 WARM = 8
@@ -109,6 +109,7 @@ def training_seconds(recipe: Recipe, opened: Opened, device: str = "auto") -> fl
     a student's passes, the teacher's outputs being stored.
     """
     place = pick_device(device)
+    opened = read_by_student(opened, recipe)
     rows, size = len(opened.dataset.train), recipe.training.batch_size
     batches = training_batches(opened.validation.lengths, len(opened.validation), size, torch.Generator().manual_seed(0))
     with cpu_threads(1):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
@@ -163,6 +163,26 @@ class Space:
         domains = (Domain("choice", models[0], choices=tuple(models), when=domain.when) for domain in space.parameters["teacher.model"])
         return replace(space, parameters={**space.parameters, "teacher.model": tuple(domains)})
 
+    def for_its_teachers(self) -> Space:
+        """A copy of the space without the domains that no teacher of it can lead to, as other ones could that are named for a search."""
+        parameters: dict[str, tuple[Domain, ...]] = {}
+        for path, domains in self.parameters.items():
+            kept: list[Domain] = []
+            for domain in domains:
+                if all(_reachable(parameters.get(other, ()), allowed) for other, allowed in domain.when):
+                    kept.append(domain)
+                if domain.when and all(self._always(other, allowed) for other, allowed in domain.when):
+                    break  # it applies whatever the teacher is, so those after it never do
+            if kept:
+                parameters[path] = tuple(kept)
+        return replace(self, parameters=parameters)
+
+    def _always(self, path: str, allowed: tuple[Scalar, ...]) -> bool:
+        """Whether every teacher of the space meets a condition on its model or on its scores."""
+        return path in (f"{TEACHER}model", f"{TEACHER}scores") and all(
+            holds(value, allowed) for domain in self.parameters[path] for value in domain.values
+        )
+
     def with_assistant(self, model: str, fields: Mapping[str, Any], has_attention: bool) -> Space:
         """A copy of the space in which a teacher's model is a finished student: used as it is, and without what it cannot give.
 
@@ -179,9 +199,12 @@ class Space:
             ("augmentation.kind", {"synonyms"}, NONE),
         ):
             affected = [domain for domain in self.parameters.get(path, ()) if left_out & set(domain.values)]
-            added[path] = tuple(_without(replace(domain, when=(*domain.when, *when)), left_out, instead) for domain in affected)
+            added[path] = tuple(replace(domain, when=(*domain.when, *when)).without(left_out, instead) for domain in affected)
         if "student.init" not in self.parameters:
-            added["student.init"] = (Domain("value", "random", when=when),)
+            starting = tuple(
+                family for domain in self.parameters.get("student.family", ()) for family in domain.values if _starts_from_teacher(family)
+            )
+            added["student.init"] = (Domain("value", "random", when=(*when, ("student.family", starting))),)
         parameters: dict[str, tuple[Domain, ...]] = {}
         for path, domains in self.parameters.items():
             parameters[path] = (*added.pop(path, ()), *domains)
@@ -243,7 +266,7 @@ class Space:
                 left_out, neutral = {BY_EMBEDDINGS}, "all"
             else:
                 continue
-            parameters[path] = tuple(_without(domain, left_out, neutral) for domain in domains)
+            parameters[path] = tuple(domain.without(left_out, neutral) for domain in domains)
         return replace(self, parameters=parameters)
 
     def needing_states(self) -> list[str]:
@@ -461,18 +484,15 @@ def _chosen(path: str, domains: Iterable[Domain], values: Mapping[str, Any]) -> 
     return [{}]
 
 
+def _starts_from_teacher(family: Scalar) -> bool:
+    """Whether the students of a family start from their teacher where a recipe says nothing else."""
+    init = specs("student")[str(family).partition(":")[0]].fields.model_fields.get("init")
+    return init is not None and init.default == "teacher"
+
+
 def _reads_states(slot: str, kind: Scalar) -> bool:
     """Whether an objective of this kind reads more of a teacher than its logits."""
     return kind != NONE and specs(slot)[str(kind)].reads_states
-
-
-def _without(domain: Domain, left_out: Collection[Scalar], instead: Scalar) -> Domain:
-    """A domain without some of its values; fixed to the only one that is left, or to another where none is."""
-    choices = [value for value in domain.values if value not in left_out] or [instead]
-    default = domain.default if domain.default in choices else choices[0]
-    if len(choices) == 1:
-        return Domain("value", default, when=domain.when)
-    return replace(domain, choices=tuple(choices), default=default)
 
 
 def _strata(rng: random.Random, number: int = 12) -> Iterator[float]:

@@ -40,7 +40,7 @@ from autodistill.tasks import load_dataset
 from autodistill.tasks.base import Dataset, DatasetRef
 from autodistill.teacher.load import load_teacher
 from autodistill.train.assignment import Assignment
-from autodistill.train.data import Opened, open_inputs
+from autodistill.train.data import Opened, open_inputs, read_by_student
 from autodistill.train.taps import space_taps
 from autodistill.train.trial import run_trial
 
@@ -91,9 +91,11 @@ class Bench:
         params = sum(parameter.numel() for parameter in model.parameters())
         self.keep(self.row("teacher", 0, self.tested(model), seconds, params=params))
 
-    def tested(self, model: StudentModule) -> float:
+    def tested(self, model: StudentModule, recipe: Recipe | None = None) -> float:
+        """The score of a teacher, or of a recipe's student, which may have a tokenizer of its own."""
         assert self.opened is not None
-        inputs = self.data.modality.encode(self.test, self.part, self.opened.tokenizer)
+        read = self.opened if recipe is None else read_by_student(self.opened, recipe)
+        inputs = self.data.modality.encode(self.test, self.part, read.tokenizer)
         logits = all_logits(model, inputs, self.data.num_outputs, torch.device("cpu"))
         return self.data.target.evaluate(self.data.metric, logits.numpy(), self.test.labels)[self.data.metric]
 
@@ -104,7 +106,7 @@ class Bench:
             place = Path(folder) / "student"
             assignment = Assignment(recipe, self.ref, seed, recipe.training.epochs, self.folder, torch.get_num_threads(), "cpu", str(place))
             result = run_trial(assignment, lambda point: None)
-            score = self.tested(load_saved_student(place).model)
+            score = self.tested(load_saved_student(place).model, recipe)
         seconds = time.perf_counter() - began
         self.keep(self.row(arm, seed, score, seconds, validation=result.score, params=result.params, recipe=recipe.model_dump()))
 

@@ -24,9 +24,9 @@ GOOD, BAD, PLAIN = ["good", "great", "fine", "lovely"], ["bad", "awful", "poor",
 WORDS = [*GOOD, *BAD, *PLAIN, "the", "a", "un", "##ly", "##s"]
 
 
-def save_tokenizer(folder: Path) -> BertTokenizerFast:
+def save_tokenizer(folder: Path, words: list[str] = WORDS) -> BertTokenizerFast:
     folder.mkdir(parents=True, exist_ok=True)
-    vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
+    vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
     (folder / "vocab.txt").write_text("\n".join(vocab))
     BertWordPieceTokenizer(str(folder / "vocab.txt")).save(str(folder / "tokenizer.json"))
     tokenizer = BertTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
@@ -160,11 +160,11 @@ def _fingerprint(*splits: Split) -> str:
     return sha.hexdigest()[:16]
 
 
-def save_encoder(folder: Path, family: str) -> Path:
+def save_encoder(folder: Path, family: str, words: list[str] = WORDS) -> Path:
     """A random encoder of a family of transformers, of two layers, with the tests' words."""
     import transformers
 
-    tokenizer = save_tokenizer(folder)
+    tokenizer = save_tokenizer(folder, words)
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128, "max_position_embeddings": 66}
     own = {
         "Bert": sizes,

@@ -6,6 +6,7 @@ An epoch of training reads one view: the original first, then each of the recipe
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,15 @@ import numpy as np
 import torch
 
 from autodistill.models.image import EncodedImages
+from autodistill.models.reread import decoded
 from autodistill.models.text import EncodedText, encode_split
 from autodistill.parts import Component, Viewed
 from autodistill.storage import cache_folder, digest, lock, new_folder
 from autodistill.tasks.base import Split
 
 ORIGINAL = "original"
+_BY_TOKEN = ("keep", "replace")
+"""The levels of augmentations that change a text's tokens."""
 
 
 @dataclass(frozen=True)
@@ -61,23 +65,47 @@ def text_view(split: Split, original: EncodedText, reader: Reader, augmentation:
     """
     if view_key(augmentation, copy, seed) == ORIGINAL:
         return original
-    spec, level = augmentation.spec, augmentation.spec.options["level"]
-    function = spec.load()
-    available: dict[str, Any] = vars(reader) | {"rng": np.random.default_rng([seed, copy])}
-
-    def call(**rows: Any) -> Any:
-        return function(**{name: {**available, **rows}[name] for name in spec.inputs}, **augmentation.own)
-
-    if level in ("keep", "replace"):
+    level, call = augmentation.spec.options["level"], _caller(reader, augmentation, copy, seed)
+    if level in _BY_TOKEN:
         special = np.isin(original.ids.numpy(), reader.tokenizer.all_special_ids)
         changed = torch.from_numpy(call(ids=original.ids.numpy(), offsets=original.offsets.numpy(), special=special))
         return _kept(original, changed) if level == "keep" else _named(changed, original.segments, original.offsets, original.pad_id)
+    return encode_split(*_changed(split, level, call), reader.tokenizer, reader.max_length)
+
+
+def reread_text_view(
+    split: Split, view: EncodedText, reader: Reader, tokenizer: Any, augmentation: Component, copy: int, seed: int
+) -> EncodedText:
+    """A view as a student with another tokenizer reads it.
+
+    view: what `text_view` gives, as the teacher reads it. Where an augmentation has changed its tokens and not the texts, the student reads
+    the texts that they stand for. tokenizer: the student's.
+
+    Raises:
+        DataError, ModelError: something that the augmentation needs is missing.
+    """
+    level = augmentation.spec.options["level"]
+    if level not in _BY_TOKEN:
+        return encode_split(*_changed(split, level, _caller(reader, augmentation, copy, seed)), tokenizer, reader.max_length)
+    texts, pairs = decoded(view, reader.tokenizer, 1 if split.text_pairs is None else 2)
+    return encode_split(texts, pairs, tokenizer, reader.max_length)
+
+
+def _caller(reader: Reader, augmentation: Component, copy: int, seed: int) -> Callable[..., Any]:
+    """The augmentation as a function of rows, by the names of its parameters. Equal arguments give a function with equal answers."""
+    spec, function = augmentation.spec, augmentation.spec.load()
+    available: dict[str, Any] = vars(reader) | {"rng": np.random.default_rng([seed, copy])}
+    return lambda **rows: function(**{name: {**available, **rows}[name] for name in spec.inputs}, **augmentation.own)
+
+
+def _changed(split: Split, level: str, call: Callable[..., Any]) -> tuple[list[str], list[str] | None]:
+    """The changed texts, and their pairs."""
     assert split.texts is not None
     before = split.texts + (split.text_pairs or [])
     after = [" ".join(call(words=text.split())) for text in before] if level == "words" else call(texts=before)
     after = [new or old for new, old in zip(after, before, strict=True)]
     rows = len(split.texts)
-    return encode_split(after[:rows], None if split.text_pairs is None else after[rows:], reader.tokenizer, reader.max_length)
+    return after[:rows], None if split.text_pairs is None else after[rows:]
 
 
 def _kept(original: EncodedText, keep: torch.Tensor) -> EncodedText:

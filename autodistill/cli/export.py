@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     """Export, and print how the result compares with torch."""
     with all_to_stderr() if args.json else contextlib.nullcontext(sys.stdout) as out:
         with shown(out) as listen:
-            from autodistill.export.onnx import export
+            from autodistill.export.onnx import export, int8_advice
 
             exports = export(args.folder, format=args.format, int8=args.int8, dataset=args.dataset, overwrite=args.overwrite, listen=listen)
         out.write("\n")
@@ -46,6 +46,8 @@ def run(args: argparse.Namespace) -> int:
                 f"{facts['max_abs_difference']:.2g}; {facts['metric']} {scores['onnx']:.4f} (torch {scores['torch']:.4f}, "
                 f"{scores['onnx'] - scores['torch']:+.4f}); {times}\n"
             )
+            if "beside_float32" in facts:
+                out.write(f"  int8 is {int8_advice(facts['beside_float32'])}\n")
     if args.json:
         print(json.dumps([finite(exported.facts) for exported in exports], indent=2, ensure_ascii=False, allow_nan=False))
     return 0

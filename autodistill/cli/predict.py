@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     rows = student.reader.read(args.inputs, None if args.text_column is None else tuple(args.text_column))
     if not rows:
         raise UsageError("there is nothing to predict: the file has no rows")
-    predictions = student.predict(rows)
+    predictions = student.predictions(rows)
     if args.out is not None:
         write_answers(Path(args.out), student.reader.columns(rows), predictions)
     listed: list[dict[str, Any]] = [

@@ -37,6 +37,28 @@ class RowReader(ABC):
     """Axes of the model's inputs whose size differs from batch to batch."""
 
     @abstractmethod
+    def is_row(self, rows: object) -> bool:
+        """Whether something is a single row, and not several."""
+
+    @abstractmethod
+    def from_table(self, frame: Any) -> list[Row]:
+        """The rows of a pandas.DataFrame.
+
+        Raises:
+            DataError: it is not seen which of its columns are read.
+        """
+
+    def listed(self, rows: Any) -> list[Row]:
+        """Several rows, as scikit-learn takes them: a list, an array, a pandas.Series or a pandas.DataFrame.
+
+        Raises:
+            DataError: see `from_table`.
+        """
+        if hasattr(rows, "columns") and hasattr(rows, "iloc"):
+            return self.from_table(rows)
+        return list(rows)
+
+    @abstractmethod
     def arrays(self, rows: Sequence[Row]) -> Arrays:
         """Rows as a model's inputs, of equal size.
 
@@ -79,6 +101,30 @@ class TextReader(RowReader):
     @property
     def _wanted(self) -> str:
         return "pairs of texts" if self.texts > 1 else "texts"
+
+    def is_row(self, rows: object) -> bool:
+        """A text, or for pairs a tuple of two."""
+        return isinstance(rows, str) or (self.texts > 1 and isinstance(rows, tuple) and all(isinstance(text, str) for text in rows))
+
+    def from_table(self, frame: Any) -> list[Row]:
+        """Of the columns `text` (and `text_b`), or of the only ones that there are."""
+        names = [name for name in ("text", "text_b")[: self.texts] if name in frame.columns]
+        if len(names) < self.texts:
+            names = list(frame.columns)
+        if len(names) != self.texts:
+            wanted = " and ".join(("text", "text_b")[: self.texts])
+            raise DataError(
+                f"the table has the columns {', '.join(map(str, frame.columns))}, and this student reads {self._wanted}; "
+                f"give those columns alone, or call them {wanted}"
+            )
+        return self._rows(*(frame[name].tolist() for name in names))
+
+    def listed(self, rows: Any) -> list[Row]:
+        """See `RowReader`; of pairs also lists or an array of two texts each."""
+        found = super().listed(rows)
+        if self.texts == 1:
+            return [str(row) if isinstance(row, np.str_) else row for row in found]
+        return [tuple(map(str, row)) if isinstance(row, list | np.ndarray) else row for row in found]  # type: ignore[misc]
 
     def _check(self, rows: Sequence[Row]) -> None:
         for number, row in enumerate(rows):
@@ -162,6 +208,17 @@ class ImageReader(RowReader):
 
     def __init__(self, size: int, mean: Sequence[float], std: Sequence[float]) -> None:
         self.size, self.mean, self.std = size, tuple(mean), tuple(std)
+
+    def is_row(self, rows: object) -> bool:
+        """A path, the bytes of a file, or pixels (H, W, 3)."""
+        return isinstance(rows, str | Path | bytes) or (isinstance(rows, np.ndarray) and rows.ndim == 3)
+
+    def from_table(self, frame: Any) -> list[Row]:
+        """Of the column `image`, or of the only one that there is."""
+        names = ["image"] if "image" in frame.columns else list(frame.columns)
+        if len(names) != 1:
+            raise DataError(f"the table has the columns {', '.join(map(str, names))}; give the one with the images alone, or call it image")
+        return list(frame[names[0]])
 
     def arrays(self, rows: Sequence[Row]) -> Arrays:
         """Pixels, (B, 3, H, W) float32, normalised."""

@@ -23,12 +23,13 @@ def write_facts(path: Path, facts: dict[str, Any]) -> None:
 def model_card(facts: dict[str, Any], recipe: Recipe, about: dict[str, Any], name: str) -> str:
     """The card as Markdown, with the metadata that the Hugging Face hub reads on top. about: student.json. name: of the folder."""
     data, student = facts["dataset"], facts["student"]
+    who = texts.student(recipe.model_dump())
     parts = [
         f"---\n{_metadata(facts, recipe, name)}\n---",
         f"# {texts.clean(name)}",
-        f"A {texts.student(recipe.model_dump())} student with {texts.params(student['params'])} parameters, distilled from "
+        f"{'An' if who[0] in 'aeiou' else 'A'} {who} student with {texts.params(student['params'])} parameters, distilled from "
         f"{_teacher(facts)} on *{texts.clean(data['name'])}* ({data['task']}) with autodistill.",
-        *([] if facts["teacher"]["scores"] is None else [f"## Teacher\n{_about_scores(facts)}"]),
+        *([] if facts["teacher"]["scores"] is None else [f"## Teacher\n{_about_scores(facts, recipe)}"]),
         f"## Scores\n{_scores(facts)}",
         f"## Size and latency\n{_costs(recipe, facts)}",
         f"## Use\n{_use(recipe, facts, about)}",
@@ -55,17 +56,18 @@ def _metadata(facts: dict[str, Any], recipe: Recipe, name: str) -> str:
         library_name=family_of(recipe.student).library,
         pipeline_tag=pipeline_tag,
         tags=["knowledge-distillation", "autodistill"],
-        base_model=_base_model(facts),
+        base_model=_base_model(facts, recipe),
         eval_results=[result],
     )
     return str(data.to_yaml())
 
 
-def _base_model(facts: dict[str, Any]) -> str | None:
-    """The teacher's id on the hub; None where it has none, as a file of scores."""
-    model = facts["teacher"]["model"]
-    if facts["teacher"]["scores"] is not None:
+def _base_model(facts: dict[str, Any], recipe: Recipe) -> str | None:
+    """The id on the hub of the model that the student was, else of its teacher; None where it has none, as a file of scores."""
+    own = family_of(recipe.student).pretrained_model(recipe.student)
+    if own is None and facts["teacher"]["scores"] is not None:
         return None
+    model = own or facts["teacher"]["model"]
     return model if model.count("/") == 1 and not Path(model).exists() else f"timm/{model[5:]}" if model.startswith("timm:") else None
 
 
@@ -76,13 +78,17 @@ def _teacher(facts: dict[str, Any]) -> str:
     return f"a teacher's scores in the file `{texts.clean(teacher['scores']['file'])}`"
 
 
-def _about_scores(facts: dict[str, Any]) -> str:
+def _about_scores(facts: dict[str, Any], recipe: Recipe) -> str:
     scores = facts["teacher"]["scores"]
     covered = ", ".join(f"{split} {share:.1%}" for split, share in scores["coverage"].items())
+    own = family_of(recipe.student).pretrained_model(recipe.student)
+    origin = f"that of `{texts.clean(facts['teacher']['model'])}`, and so is the start of a student whose recipe has `init: teacher`"
+    if own is not None:
+        origin = f"the student's own, as it was published with `{texts.clean(own)}`"
     return (
         f"The file `{texts.clean(scores['file'])}` holds {scores['kind']} of {scores['texts']:,} texts, which were made elsewhere: no "
         f"teacher network was trained or run. Rows that have scores: {covered}. Fingerprint: `{scores['fingerprint']}`. The tokenizer is "
-        f"that of `{texts.clean(facts['teacher']['model'])}`, and so is the start of a student whose recipe has `init: teacher`."
+        f"{origin}."
     )
 
 

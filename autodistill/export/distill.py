@@ -37,7 +37,8 @@ from autodistill.teacher.load import teacher_fingerprint
 from autodistill.teachers import Teachers
 from autodistill.train.assignment import Assignment
 from autodistill.train.cost import count_parameters
-from autodistill.train.data import Opened
+from autodistill.train.data import Opened, read_by_student
+from autodistill.train.student_tokens import check_tokens
 from autodistill.train.taps import recipe_taps
 
 FACTS = "distillation.json"
@@ -115,6 +116,7 @@ def distill(
             f"and {data.name} has none; give them with --unlabelled"
         )
 
+    check_tokens(recipe, data.modality.open_tokenizer(data.modality.source(recipe.teacher)))
     teacher, opened = _taught(data, recipe, scores, asked.seed, tell)
     workers, seeds = asked.workers, asked.seeds
     plain = hard_labels_alone(recipe) if asked.control and recipe.objective.terms else None
@@ -220,7 +222,7 @@ def _write(target: Path, opened: Opened, best: Trained, facts: dict[str, Any]) -
     Raises:
         RunError: it cannot be written, or the written student's answers differ from the trained one's.
     """
-    saved = load_saved_student(best.folder)
+    saved, rows_read = load_saved_student(best.folder), read_by_student(opened, best.assignment.recipe).validation
     with new_folder(target, _ELSEWHERE) as aside:
         about = write_student(aside, saved)  # folds a regression's scale into saved.model
         facts |= {name: about.get(name) for name in ("format", "max_length", "strided")}
@@ -231,7 +233,7 @@ def _write(target: Path, opened: Opened, best: Trained, facts: dict[str, Any]) -
         facts["written_params"] = count_parameters(written.module)
         answers = written.logits(opened.dataset.modality.rows(opened.dataset.validation, rows))
         with torch.inference_mode():
-            meant = saved.model.cpu()(opened.validation.batch(torch.from_numpy(rows))).logits.numpy()
+            meant = saved.model.cpu()(rows_read.batch(torch.from_numpy(rows))).logits.numpy()
         apart = float(np.abs(answers - meant).max())
         if not apart <= TOLERANCE * max(1.0, float(np.abs(meant).max())):
             raise RunError(f"the written student's answers differ from the trained one's by {apart:.2g}; nothing is kept of it")

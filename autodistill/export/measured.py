@@ -14,7 +14,7 @@ from autodistill.environment import describe_environment
 from autodistill.export.latency import paired_latency
 from autodistill.export.seeds import Trained
 from autodistill.facts import TeacherRef
-from autodistill.models.base import StudentModule, pick_device, to_device
+from autodistill.models.base import Inputs, StudentModule, pick_device, to_device
 from autodistill.models.fitting import all_logits
 from autodistill.models.saved import load_saved_student
 from autodistill.tasks.base import Dataset, Split
@@ -23,7 +23,7 @@ from autodistill.tasks.scores import TeacherScores
 from autodistill.teacher.load import encode, load_teacher
 from autodistill.teacher.scored import LEAST_JUDGED, scores_of
 from autodistill.train.cost import count_parameters
-from autodistill.train.data import Opened, median_row
+from autodistill.train.data import Opened, median_row, read_by_student
 
 SCHEMA = 1
 
@@ -44,9 +44,10 @@ def measure(
     whose texts it has. Where these are fewer than `LEAST_JUDGED`, the teacher has no test score, and there is nothing to compare with.
     """
     recipe, device = best.assignment.recipe, pick_device()
-    inputs = encode(data, test, opened.tokenizer, recipe.teacher)
+    read = read_by_student(opened, recipe)
+    inputs, own_inputs = (encode(data, test, reading.tokenizer, recipe.teacher) for reading in (opened, read))
 
-    def logits_of(model: StudentModule) -> np.ndarray:
+    def logits_of(model: StudentModule, inputs: Inputs) -> np.ndarray:
         logits: np.ndarray = all_logits(model.to(device), inputs, data.num_outputs, device).numpy()
         return logits
 
@@ -58,12 +59,12 @@ def measure(
         network: StudentModule | None = load_teacher(opened.folder)[0]
         assert network is not None
         teacher_rows = every_row
-        teacher_metrics: dict[str, float] | None = metrics(logits_of(network), every_row)
+        teacher_metrics: dict[str, float] | None = metrics(logits_of(network, inputs), every_row)
     else:
         network, (teacher_logits, has_score) = None, scores_of(test, scores)
         teacher_rows = np.flatnonzero(has_score)
         teacher_metrics = metrics(teacher_logits, teacher_rows) if len(teacher_rows) >= LEAST_JUDGED else None
-    runs = {item.assignment: logits_of(load_saved_student(item.folder).model) for item in (*distilled, *controls)}
+    runs = {item.assignment: logits_of(load_saved_student(item.folder).model, own_inputs) for item in (*distilled, *controls)}
     everywhere = {assignment: metrics(logits, every_row) for assignment, logits in runs.items()}
 
     def listed(items: Sequence[Trained]) -> list[dict[str, Any]]:
@@ -84,8 +85,13 @@ def measure(
         return statistics.fmean(values) if values else None
 
     kept, row = load_saved_student(best.folder), median_row(opened.validation)
-    models = {} if network is None else {"teacher": network.to(device).eval()}
-    latency = _latency(models | {"student": kept.model.to(device).eval()}, to_device(opened.validation.batch(row), device))
+    asked = {} if network is None else {"teacher": (network, opened)}
+    latency = _latency(
+        {
+            who: (model.to(device).eval(), to_device(reading.validation.batch(row), device))
+            for who, (model, reading) in (asked | {"student": (kept.model, read)}).items()
+        }
+    )
     seeds, plain = listed(distilled), listed(controls)
     beside_teacher = None
     if teacher_metrics is not None:
@@ -173,8 +179,8 @@ def _scores_file(data: Dataset, test: Split, scores: TeacherScores) -> dict[str,
     }
 
 
-def _latency(models: dict[str, StudentModule], batch: Any) -> dict[str, float]:
-    return paired_latency({name: (lambda model=model: _run(model, batch)) for name, model in models.items()})  # type: ignore[misc]
+def _latency(models: dict[str, tuple[StudentModule, Any]]) -> dict[str, float]:
+    return paired_latency({name: (lambda model=model, batch=batch: _run(model, batch)) for name, (model, batch) in models.items()})  # type: ignore[misc]
 
 
 def _run(model: StudentModule, batch: Any) -> None:

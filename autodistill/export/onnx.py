@@ -9,7 +9,7 @@ import json
 import logging
 import shutil
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -38,6 +38,8 @@ TOLERANCE = 1e-4
 """How far the file's logits may be from torch's, as a share of the largest (at least of 1)."""
 BATCHES = (1, 2, 17, 64)
 Precision = Literal["float32", "int8"]
+INT8_LOSS = 0.005
+"""How much of the score 8-bit weights may cost and still be recommended: half a point."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,9 @@ def export(
     """Write a student's folder as ONNX into FOLDER/onnx, and with int8 also into FOLDER/onnx-int8.
 
     The inputs' batch and length are free. The file is run in onnxruntime on the dataset's validation rows, at several lengths and batch
-    sizes, and refused where its answers differ from torch's. int8: weights as 8-bit integers (onnxruntime's dynamic quantisation).
-    Their answers do differ, so the loss of score on the validation rows is measured and reported.
+    sizes, and refused where its answers differ from torch's. int8: weights as 8-bit integers (onnxruntime's dynamic quantisation),
+    whose answers do differ: the score that this costs is measured on the validation rows. It is recommended where it is faster than the
+    float32 file on this machine and loses at most half a point (`INT8_LOSS`). Both are reported.
 
     Args:
         folder: what `distill` wrote.
@@ -96,7 +99,7 @@ def export(
     with Stage(tell, "data", "reading the validation rows") as stage:
         data = _dataset(folder, student, dataset)
         stage.end(f"{data.name}: {len(data.validation):,} validation rows")
-    exports = []
+    exports: list[Exported] = []
     with contextlib.ExitStack() as stack:
         asides = {name: stack.enter_context(new_folder(target, "make the student's folder writable")) for name, target in targets.items()}
         for name, aside in asides.items():
@@ -105,7 +108,8 @@ def export(
                     write_onnx(student, data, aside / FILE)
                 else:
                     _quantise(asides["float32"] / FILE, aside / FILE)
-                facts = _checked(student, data, aside, name) | {"folder": str(targets[name])}
+                plain = (asides["float32"], exports[0].facts) if exports else None
+                facts = _checked(student, data, aside, name, plain) | {"folder": str(targets[name])}
                 stage.end(_summary(facts))
             exports.append(Exported(targets[name], facts))
     return exports
@@ -153,8 +157,12 @@ def _quantise(source: Path, path: Path) -> None:
         quantize_dynamic(model, path, weight_type=QuantType.QUInt8)  # onnxruntime convolves no signed weights
 
 
-def _checked(student: Student, data: Dataset, folder: Path, precision: Precision) -> dict[str, Any]:
+def _checked(
+    student: Student, data: Dataset, folder: Path, precision: Precision, plain: tuple[Path, dict[str, Any]] | None = None
+) -> dict[str, Any]:
     """Complete an ONNX folder around its file, and say how it compares with torch.
+
+    plain: the float32 folder and its facts, with which 8-bit weights are compared.
 
     Raises:
         RunError: float32 answers differ from torch's by more than the tolerance.
@@ -182,7 +190,11 @@ def _checked(student: Student, data: Dataset, folder: Path, precision: Precision
     scores = {name: evaluate_predictions(data.metric, model.logits(rows), labels)[data.metric] for name, model in _both(student, written)}
     alone = student.encode([rows[order[len(rows) // 2]]])
     single = onnx_run(folder / FILE, threads=1)
-    latency = paired_latency({"torch": lambda: student.run(alone), "onnx": lambda: single(alone)})
+    calls: dict[str, Callable[[], object]] = {"torch": lambda: student.run(alone), "onnx": lambda: single(alone)}
+    if plain is not None:
+        float32 = onnx_run(plain[0] / FILE, threads=1)
+        calls["onnx_float32"] = lambda: float32(alone)
+    latency = paired_latency(calls)
     facts = {
         "precision": precision,
         "bytes": (folder / FILE).stat().st_size,
@@ -194,12 +206,29 @@ def _checked(student: Student, data: Dataset, folder: Path, precision: Precision
         "latency_ms": latency,
         "latency_of": f"one row of shape {next(iter(alone.values())).shape[1:]}, one CPU thread",
     }
+    if plain is not None:
+        facts["beside_float32"] = beside_float32(latency, plain[1]["validation"]["onnx"], scores["onnx"])
     write_facts(folder / FACTS, facts)
     return facts
 
 
+def beside_float32(latency: Mapping[str, float], float32: float, int8: float) -> dict[str, Any]:
+    """What 8-bit weights gain and lose beside 32-bit ones, and which to use. latency: `onnx_float32` and `onnx` in milliseconds; scores."""
+    speedup, loss = latency["onnx_float32"] / latency["onnx"], float32 - int8
+    reasons = [f"it is {speedup:.2f} times as fast as float32 here"] if speedup > 1 else ["it is not faster than float32 here"]
+    reasons.append(f"it loses {max(loss, 0.0):.4f} of the score")
+    recommended = speedup > 1 and loss <= INT8_LOSS
+    return {"speedup": speedup, "loss": loss, "recommended": recommended, "reasons": reasons}
+
+
 def _both(student: Student, written: Student) -> list[tuple[str, Student]]:
     return [("torch", student), ("onnx", written)]
+
+
+def int8_advice(beside: Mapping[str, Any]) -> str:
+    """What `beside_float32` found, in a sentence without an end."""
+    which = "recommended" if beside["recommended"] else "not recommended, use float32"
+    return f"{which}: {' and '.join(beside['reasons'])} (at most {INT8_LOSS} is accepted)"
 
 
 def _summary(facts: dict[str, Any]) -> str:
@@ -207,6 +236,8 @@ def _summary(facts: dict[str, Any]) -> str:
     parts = [f"{facts['bytes'] / 1e6:.2f} MB", f"logits within {facts['max_abs_difference']:.2g} of torch's"]
     parts.append(f"{facts['metric']} {scores['onnx']:.4f} on validation (torch {scores['torch']:.4f})")
     parts.append(f"{latency['onnx']:.3g} ms (torch {latency['torch']:.3g} ms)")
+    if "beside_float32" in facts:
+        parts.append(int8_advice(facts["beside_float32"]))
     return ", ".join(parts)
 
 

@@ -62,9 +62,42 @@ class Student:
             by_place |= dict(zip(places, self.run(self.encode([rows[place] for place in places])), strict=True))
         return np.stack([by_place[place] for place in range(len(rows))])
 
-    def predict(self, rows: Sequence[Row]) -> list[Prediction]:
-        """The label and its probability, or the score, of each row; see `logits` for what rows may be."""
-        return list(self.target.predictions(self.logits(rows)))
+    def predictions(self, rows: Any) -> list[Prediction]:
+        """The label and its probability, or the score, of each row; see `predict` for what rows may be."""
+        return list(self.target.predictions(self.logits(self.reader.listed(rows))))
+
+    def predict(self, rows: Any) -> Any:
+        """The labels of rows, or the scores of a regression, as scikit-learn's models give them.
+
+        rows: a list, an array, a pandas.Series or a pandas.DataFrame of texts, pairs of texts or images (see `logits`), or one row by
+        itself. A DataFrame has its texts in the column `text` (of pairs also `text_b`), or no other columns.
+
+        Returns:
+            (N,) labels, or float64 scores; of one row its label or score.
+
+        Raises:
+            DataError: a row is not what this student reads.
+        """
+        if self.reader.is_row(rows):
+            return self.predict([rows])[0].item()
+        answers = self.predictions(rows)
+        if self.classes is None:
+            return np.array([answer.score for answer in answers], dtype=np.float64)
+        return np.array([answer.label for answer in answers], dtype=np.str_)
+
+    def predict_proba(self, rows: Any) -> np.ndarray:
+        """The probability of each class, in the order of `classes`: (N, C) float64, of one row (C,). rows: see `predict`.
+
+        Raises:
+            UsageError: the student gives scores, which have no probabilities.
+            DataError: a row is not what this student reads.
+        """
+        if self.classes is None:
+            raise UsageError("this student gives scores, which have no probabilities; `predict` gives the scores")
+        if self.reader.is_row(rows):
+            return self.predict_proba([rows])[0]
+        shares = [[*(answer.probabilities or {}).values()] for answer in self.predictions(rows)]
+        return np.array(shares, dtype=np.float64).reshape(len(shares), len(self.classes))
 
 
 def load_student(folder: str | Path) -> Student:

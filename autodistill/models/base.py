@@ -31,7 +31,7 @@ class Batch(ABC):
 class TextBatch(Batch):
     """A batch of token ids, padded on the right to its longest row.
 
-    ids: (B, T) int64, the teacher tokenizer's ids. mask: (B, T) bool, True on tokens. segments: (B, T) int64, 1 on the
+    ids: (B, T) int64, of the tokenizer that the model reads with. mask: (B, T) bool, True on tokens. segments: (B, T) int64, 1 on the
     second text of a pair.
     """
 
@@ -165,9 +165,10 @@ class StudentModule(nn.Module):
 class StudentContext:
     """What a student is built for.
 
-    num_outputs: width of the logits. vocab_size, pad_id, max_length: of the teacher's tokenizer, for texts. special: the ids of its special
-    tokens, [UNK] and padding among them. image_size: the height and width of the images. teacher: folder of the fine-tuned teacher, for
-    students that start from its weights.
+    num_outputs: width of the logits. vocab_size, pad_id, max_length: of the tokenizer that the student reads texts with. special: the ids
+    of its special tokens, [UNK] and padding among them. image_size: the height and width of the images. teacher: folder of the fine-tuned
+    teacher, for students that start from its weights. source: folder of the configuration and tokenizer of the model that the student is,
+    for students that are a pretrained model.
     kept_pieces, pieces: how many pieces a trimmed vocabulary has, and the file that lists them.
     shapes_only: the weights are not wanted (they are on torch's meta device), so none are read.
     """
@@ -181,6 +182,7 @@ class StudentContext:
     image_size: int = 0
     kept_pieces: int = 0
     teacher: Path | None = None
+    source: Path | None = None
     pieces: Path | None = None
     shapes_only: bool = False
 

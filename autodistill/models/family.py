@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from autodistill.models.base import StudentModule
 from autodistill.models.form import TrainingForm, TrialReads
+from autodistill.models.sources import source_folder
 from autodistill.models.used_rows import UsedRows
 from autodistill.models.vocabulary import TrimmedEmbedding
 from autodistill.models.writing import write_json, write_loader, write_tokenizer, write_weights
@@ -62,6 +63,22 @@ class StudentFamily(ABC):
             RecipeError: the fields do not go together, or the student cannot start from this teacher.
             ModelError: the model does not exist, or its weights cannot be fetched.
         """
+
+    def pretrained_model(self, part: Component) -> str | None:
+        """The hub id or folder of the text model that the recipe's student is, which has a tokenizer of its own; None where it is none.
+
+        Spaces call it `student.model` (token_fit.py).
+        """
+        return None
+
+    def source(self, part: Component) -> Path | None:
+        """The folder of that model's configuration and tokenizer; None where the student reads with its teacher's tokenizer.
+
+        Raises:
+            ModelError: the model is not to be had.
+        """
+        model = self.pretrained_model(part)
+        return None if model is None else source_folder(model, weights=False, role="student")
 
     def untrained(self, part: Component) -> Component:
         """The recipe's student with the start that costs least: for students to be measured, or to be filled with saved weights."""
@@ -112,7 +129,7 @@ class StudentFamily(ABC):
 
 
 class TextFamily(StudentFamily):
-    """Students that read texts with their teacher's tokenizer, which is written beside them."""
+    """Students that read texts with a tokenizer, usually their teacher's, which is written beside them."""
 
     def write_tokenizer(self, folder: Path, saved: SavedStudent, inputs: list[str]) -> None:
         """Write the tokenizer. inputs: what the model reads of it."""

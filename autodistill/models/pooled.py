@@ -14,6 +14,9 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from autodistill.errors import ModelError
+from autodistill.models.sources import Role
+
 POOLINGS = ("cls", "mean")
 HEAD_FILE, HEAD_WEIGHTS = "head.json", "head.safetensors"
 DENSE = "2_Dense"
@@ -59,6 +62,39 @@ class PooledClassifier(nn.Module):
         read = self.encoder(input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=output_hidden_states, **extra)
         logits = self.head(pool(read.last_hidden_state, attention_mask, self.pooling))
         return SequenceClassifierOutput(logits=logits, hidden_states=read.hidden_states)
+
+
+def pooling_of_files(folder: Path) -> str | None:
+    """The pooling that sentence-transformers' files in a model's folder ask for: `cls` or `mean`; None where they ask for neither.
+
+    `modules.json` names the folder of the pooling, whose `config.json` says which one it is.
+    """
+    try:
+        modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+        path = next(item["path"] for item in modules if item["type"].endswith(".Pooling"))
+        about = json.loads((folder / path / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, KeyError, TypeError, StopIteration):
+        return None
+    asked = {name for name, key in (("cls", "pooling_mode_cls_token"), ("mean", "pooling_mode_mean_tokens")) if about.get(key)}
+    return asked.pop() if len(asked) == 1 else None
+
+
+def check_encoder(config: Any, role: Role, model: str, max_length: int, pooled: bool = True) -> None:
+    """Refuse a model that cannot be pooled, or that has fewer positions than texts have tokens.
+
+    config: of transformers. role, model: what it is and its name, for errors. pooled: whether it is to be pooled.
+
+    Raises:
+        ModelError: says what to give instead.
+    """
+    if pooled and (config.is_encoder_decoder or not hasattr(config, "hidden_size")):
+        instead = "give teacher.pooling: model, or another model" if role == "teacher" else "give another model"
+        raise ModelError(f"{role} {model!r} ({config.model_type}) is no plain encoder, so its tokens cannot be pooled; {instead}")
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions is not None and config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet"):
+        positions -= (config.pad_token_id or 0) + 1
+    if positions is not None and max_length > positions:
+        raise ModelError(f"teacher.max_length is {max_length}, but the {role} {model!r} has {positions} positions; lower it to that")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from autodistill.models.base import ImageBatch, TextBatch
+from autodistill.models.text import EncodedText
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 """Mean and standard deviation of the RGB channels in 0 … 1."""
@@ -50,6 +52,20 @@ def reread_texts(tokenizer: Any, other: Any, *, pair: bool, max_length: int) -> 
         return TextBatch(ids.to(device), mask.to(device), segments.to(device))
 
     return reread
+
+
+def decoded(encoded: EncodedText, tokenizer: Any, number: int) -> tuple[list[str], list[str] | None]:
+    """The texts that a split's tokens stand for, and their pairs; empty ones where no token is left.
+
+    tokenizer: of the tokens. number: of texts in a row, 1 or 2; without pairs there are none.
+    """
+    special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id, tokenizer.mask_token_id}
+    rows = []
+    for start, end in itertools.pairwise(encoded.offsets.tolist()):
+        texts = _texts(encoded.ids[start:end], special, tokenizer, number)
+        first_is_empty = number > 1 and set(encoded.ids[start : start + 2].tolist()) <= special  # [CLS] [SEP] the other [SEP]
+        rows.append(("", texts[0]) if first_is_empty else texts)
+    return [row[0] for row in rows], [row[1] for row in rows] if number > 1 else None
 
 
 def _texts(ids: Tensor, special: set[int], tokenizer: Any, number: int) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """A trained student on the disk: its weights, what it takes to build it again, and the tokenizer where it reads text.
 
-student.safetensors, recipe.yaml, saved.json (task, classes, metric, score, context), tokenizer files. The teacher is not in it.
+student.safetensors, recipe.yaml, saved.json (task, classes, metric, score, context), tokenizer files, and of a student that is a pretrained
+model the configuration. The teacher is not in it.
 (student.json is the file of an exported student. Older folders have that name here too, and are read.)
 """
 
@@ -20,6 +21,7 @@ from autodistill.errors import ModelError
 from autodistill.models import build_student, untrained
 from autodistill.models.base import StudentContext
 from autodistill.models.family import SavedStudent
+from autodistill.models.sources import copy_small_files
 from autodistill.recipe import Recipe
 from autodistill.storage import new_folder
 
@@ -28,13 +30,15 @@ _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_m
 
 def save_student(folder: Path, weights: dict[str, Tensor], recipe: Recipe, context: StudentContext, facts: dict[str, Any]) -> None:
     """Write a student's folder aside, then put it in place."""
-    built = {name: value for name, value in asdict(context).items() if name not in ("teacher", "pieces", "shapes_only")}
+    built = {name: value for name, value in asdict(context).items() if name not in ("teacher", "source", "pieces", "shapes_only")}
     with new_folder(folder) as aside:
+        if context.source is not None:
+            copy_small_files(context.source, aside)
         save_file({name: value.detach().cpu().contiguous() for name, value in weights.items()}, aside / STUDENT_WEIGHTS)
         (aside / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
         (aside / STUDENT_FACTS).write_text(json.dumps({**facts, "recipe_id": recipe.id, "context": built}, indent=2), encoding="utf-8")
         for name in _TOKENIZER_FILES:
-            if context.teacher is not None and (context.teacher / name).exists():
+            if context.source is None and context.teacher is not None and (context.teacher / name).exists():
                 shutil.copy(context.teacher / name, aside / name)
 
 
@@ -49,7 +53,8 @@ def load_saved_student(folder: str | Path) -> SavedStudent:
         raise ModelError(f"{folder} holds no student (student.safetensors); give a study's best/ folder or one that distill wrote")
     recipe = Recipe.load(folder / "recipe.yaml")
     facts = read_facts(folder)
-    model = build_student(untrained(recipe), StudentContext(**facts["context"]))
+    source = folder if (folder / "config.json").exists() else None
+    model = build_student(untrained(recipe), StudentContext(**facts["context"], source=source))
     try:
         model.load_state_dict(load_file(folder / STUDENT_WEIGHTS))
     except RuntimeError as cause:

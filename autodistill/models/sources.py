@@ -6,9 +6,11 @@ import fnmatch
 import glob
 import logging
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from autodistill.errors import ModelError
 from autodistill.models.pretrained import folder_from_wheels, is_read, kept_folder, pretrained_entry
@@ -17,8 +19,11 @@ from autodistill.storage import user_path
 _TIMEOUT = 10.0
 _SAFE, _PICKLED = "*.safetensors", "pytorch_model*.bin"
 
+Role = Literal["teacher", "student"]
+_WITHOUT_WEIGHTS: dict[Role, str] = {"teacher": "teacher.init: scratch", "student": "student.init: random"}
 
-def source_folder(model: str, weights: bool = True) -> Path:
+
+def source_folder(model: str, weights: bool = True, role: Role = "teacher") -> Path:
     """The folder that holds a transformers model: config, tokenizer and, with `weights`, the weights.
 
     A model of sentence-transformers has `modules.json` and `1_Pooling/config.json` there too, which say how it pools.
@@ -27,6 +32,7 @@ def source_folder(model: str, weights: bool = True) -> Path:
     Args:
         model: a folder, a hub id, or the short name of a model that needs no hub (`known_teachers`), such as all-mpnet-base-v2.
         weights: whether the weights are wanted.
+        role: what it is wanted as, for errors.
 
     Raises:
         ModelError: the model cannot be fetched; the message says what was tried.
@@ -35,12 +41,12 @@ def source_folder(model: str, weights: bool = True) -> Path:
     path = user_path(model, ModelError)
     if path.is_dir():
         if not (path / "config.json").exists():
-            raise ModelError(f"teacher {model!r}: the folder has no config.json; give a folder that transformers' save_pretrained wrote")
+            raise ModelError(f"{role} {model!r}: the folder has no config.json; give a folder that transformers' save_pretrained wrote")
         if weights and not weight_files(path):
-            raise ModelError(f"teacher {model!r}: the folder has no weights (*.safetensors); give teacher.init: scratch to do without")
+            raise ModelError(f"{role} {model!r}: the folder has no weights (*.safetensors); give {_WITHOUT_WEIGHTS[role]} to do without")
         return path
     if model.startswith(("/", "./", "../", "~")):
-        raise ModelError(f"teacher {model!r}: there is no such folder")
+        raise ModelError(f"{role} {model!r}: there is no such folder")
     entry = pretrained_entry("text", model)
     model = entry.model if entry else model
     snapshot = _in_hub_cache(model, weights)
@@ -49,7 +55,7 @@ def source_folder(model: str, weights: bool = True) -> Path:
     if entry is not None and (folder := kept_folder(entry)) is not None:
         return folder
     try:
-        return _from_hub(model, weights)
+        return _from_hub(model, weights, role)
     except ModelError as cause:
         reason = str(cause)
         if entry is not None:
@@ -65,6 +71,15 @@ def source_folder(model: str, weights: bool = True) -> Path:
 def weight_files(folder: Path) -> list[Path]:
     """The files of a model folder that hold weights, sorted."""
     return sorted(folder.glob(_SAFE)) or sorted(folder.glob(_PICKLED))
+
+
+def copy_small_files(source: Path, folder: Path) -> None:
+    """Copy what a model's folder holds beside its weights: configuration, tokenizer, and how it pools."""
+    for file in [*source.iterdir(), *source.glob("*/config.json")]:
+        name = file.relative_to(source).as_posix()
+        if file.is_file() and is_read(name):
+            (folder / name).parent.mkdir(exist_ok=True)
+            shutil.copy(file, folder / name)
 
 
 @contextmanager
@@ -110,12 +125,12 @@ def _says_how_it_pools(folder: Path, expected: bool) -> bool:
     return all((folder / name / "config.json").exists() for name in named)
 
 
-def _from_hub(model: str, weights: bool) -> Path:
+def _from_hub(model: str, weights: bool, role: Role) -> Path:
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import GatedRepoError, HFValidationError, OfflineModeIsEnabled, RepositoryNotFoundError
 
-    wanted = f"teacher {model!r}"
-    way_out = "give a local folder as the teacher's model"
+    wanted = f"{role} {model!r}"
+    way_out = f"give a local folder as the {role}'s model"
     logger = logging.getLogger("huggingface_hub")
     level = logger.level
     logger.setLevel(logging.ERROR)  # its own lines about every failed try would stand above our message

@@ -18,14 +18,15 @@ class Transformer(StudentModule):
     """Wraps a sequence classification model of transformers.
 
     The embedding is what the head's last linear layer reads. Queries, keys and values are the outputs of the linear layers of
-    those names, split into heads; an encoder that has none (a fused projection) has no attention taps.
+    those names, split into heads; an encoder that has none (a fused projection) has no attention taps. reads_segments: whether it reads
+    which of two texts a token is of.
     """
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
         self.heads = int(getattr(model.config, "num_attention_heads", 1))
-        self._segments = getattr(model.config, "type_vocab_size", 0) > 1 and model.config.model_type != "distilbert"
+        self.reads_segments = getattr(model.config, "type_vocab_size", 0) > 1 and model.config.model_type != "distilbert"
         self._head = head_layer(model, model.config.num_labels)[0]  # by name: it must not be registered twice
         self._projections = [_layers_named(model, names) for names in (_QUERY, _KEY, _VALUE)]
 
@@ -50,7 +51,7 @@ class Transformer(StudentModule):
                 raise ModelError(f"{kind} models have no separate query, key and value layers to tap; use objective.attention.kind: none")
             for layers, outs in zip(self._projections, projected, strict=True):
                 handles += [layer.register_forward_hook(lambda _, __, out, outs=outs: outs.append(out)) for layer in layers]
-        extra = {"token_type_ids": batch.segments} if self._segments else {}
+        extra = {"token_type_ids": batch.segments} if self.reads_segments else {}
         try:
             out = self.model(input_ids=batch.ids, attention_mask=batch.mask.long(), output_hidden_states="states" in taps, **extra)
         finally:

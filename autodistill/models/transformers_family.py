@@ -16,6 +16,7 @@ from autodistill.models.vocabulary import TrimmedEmbedding
 from autodistill.task_types import target_of
 
 _INPUTS = ["input_ids", "attention_mask", "token_type_ids"]
+_TOKENIZER_OUTPUTS = ["input_ids", "token_type_ids", "attention_mask"]
 
 
 class TransformersFamily(TextFamily):
@@ -32,6 +33,7 @@ class TransformersFamily(TextFamily):
         """See `StudentFamily`."""
         assert isinstance(saved.model, Transformer)
         model, context = saved.model.model, saved.facts["context"]
+        inputs = _INPUTS if saved.model.reads_segments else _INPUTS[:2]
         config = model.config
         config.id2label, config.label2id = names, {name: number for number, name in names.items()}
         config.problem_type = target_of(saved.recipe.task).problem_type
@@ -44,8 +46,8 @@ class TransformersFamily(TextFamily):
             (model.encoder if is_pooled else model).save_pretrained(folder)
         if is_pooled:
             write_modules(folder, model, context["max_length"])
-        self.write_tokenizer(folder, saved, ["input_ids", "token_type_ids", "attention_mask"])
-        about = {"format": "transformers", "inputs": _INPUTS, "max_length": context["max_length"]}
+        self.write_tokenizer(folder, saved, [name for name in _TOKENIZER_OUTPUTS if name in inputs])
+        about = {"format": "transformers", "inputs": inputs, "max_length": context["max_length"]}
         return about | ({"pooling": model.pooling} if is_pooled else {})
 
     def open(self, folder: Path, about: dict[str, Any]) -> nn.Module:
@@ -61,6 +63,7 @@ class TransformersFamily(TextFamily):
         """With transformers; where the mean of the tokens is read, with its linear layer beside, or with sentence-transformers."""
         row = '"a text", "the other"' if pairs else '"a text"'
         if "pooling" in about:
+            pooled = "states.mean(dim=1)" if about["pooling"] == "mean" else "states[:, 0]"
             texts = '[("a text", "the other")]' if pairs else '["a text"]'
             return (
                 "from safetensors.torch import load_file\n"
@@ -68,7 +71,7 @@ class TransformersFamily(TextFamily):
                 "tokenizer, model = AutoTokenizer.from_pretrained(FOLDER), AutoModel.from_pretrained(FOLDER)\n"
                 f'head = load_file(FOLDER + "/{DENSE}/model.safetensors")\n'
                 f'states = model(**tokenizer({row}, truncation=True, return_tensors="pt")).last_hidden_state\n'
-                'logits = states.mean(dim=1) @ head["linear.weight"].T + head["linear.bias"]  # of one row; padding is not to be read\n\n'
+                f'logits = {pooled} @ head["linear.weight"].T + head["linear.bias"]  # of one row; padding is not to be read\n\n'
                 f"# or, with sentence-transformers: logits = SentenceTransformer(FOLDER).encode({texts})\n"
             )
         return (
@@ -102,9 +105,10 @@ class _Logits(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
-        """(B, T) int64 each → logits (B, C)."""
-        logits: Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids).logits
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
+        """(B, T) int64 each → logits (B, C). token_type_ids: of a model that reads them."""
+        segments = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+        logits: Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask, **segments).logits
         return logits
 
 

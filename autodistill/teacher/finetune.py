@@ -18,6 +18,7 @@ import torch
 from autodistill.errors import ModelError
 from autodistill.models.base import StudentModule, pick_device
 from autodistill.models.fitting import cpu_threads
+from autodistill.models.pooled import pooling_of_files
 from autodistill.recipe import ADDED, Teacher
 from autodistill.storage import cache_folder, digest, lock, new_folder
 from autodistill.target import Scaling
@@ -26,7 +27,6 @@ from autodistill.teacher.head import pooling_of, set_head, set_pooling
 from autodistill.teacher.load import encode, save_teacher, source_fingerprint, untrained_teacher
 from autodistill.teacher.probe import Probe, ProbeProgress, best_probe
 from autodistill.teacher.rivals import linear_score
-from autodistill.teacher.text import pooling_of_files
 from autodistill.teacher.training import Judged, Rows, TeacherProgress, Training
 
 __all__ = ["FinetunedTeacher", "ProbeProgress", "TeacherProgress", "finetune_teacher"]

@@ -6,14 +6,22 @@ pooling.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from autodistill.errors import ModelError
-from autodistill.models.pooled import HEAD_FILE, HEAD_WEIGHTS, PooledClassifier, classifier, read_head, write_head
+from autodistill.models.pooled import (
+    HEAD_FILE,
+    HEAD_WEIGHTS,
+    PooledClassifier,
+    check_encoder,
+    classifier,
+    pooling_of_files,
+    read_head,
+    write_head,
+)
 from autodistill.models.sources import quiet, source_folder, weight_files
 from autodistill.models.transformer import Transformer
 from autodistill.recipe import Teacher
@@ -51,7 +59,7 @@ def build(target: Target, teacher: Teacher) -> Transformer:
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, id2label=names, label2id={name: i for i, name in names.items()})
         config.problem_type = target.problem_type
-        _check(config, teacher, pooling)
+        check_encoder(config, "teacher", teacher.model, teacher.max_length, pooled=pooling != "model")
         with quiet():
             if teacher.init != "pretrained":
                 model = kind.from_config(config)
@@ -62,34 +70,6 @@ def build(target: Target, teacher: Teacher) -> Transformer:
     except (OSError, ValueError, KeyError, RuntimeError) as cause:
         raise ModelError(f"teacher {teacher.model!r} cannot be loaded as a text classifier: {cause}") from None
     return Transformer(model if pooling == "model" else PooledClassifier(model, pooling, target.width))
-
-
-def _check(config: Any, teacher: Teacher, pooling: str) -> None:
-    if pooling != "model" and (config.is_encoder_decoder or not hasattr(config, "hidden_size")):
-        raise ModelError(
-            f"teacher {teacher.model!r} ({config.model_type}) is no plain encoder, so its tokens cannot be pooled; "
-            "give teacher.pooling: model, or another model"
-        )
-    positions = getattr(config, "max_position_embeddings", None)
-    if positions is not None and config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet"):
-        positions -= (config.pad_token_id or 0) + 1
-    if positions is not None and teacher.max_length > positions:
-        raise ModelError(f"teacher.max_length is {teacher.max_length}, but {teacher.model!r} has {positions} positions; lower it to that")
-
-
-def pooling_of_files(folder: Path) -> str | None:
-    """The pooling that sentence-transformers' files in a model's folder ask for: `cls` or `mean`; None where they ask for neither.
-
-    `modules.json` names the folder of the pooling, whose `config.json` says which one it is.
-    """
-    try:
-        modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
-        path = next(item["path"] for item in modules if item["type"].endswith(".Pooling"))
-        about = json.loads((folder / path / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, KeyError, TypeError, StopIteration):
-        return None
-    asked = {name for name, key in (("cls", "pooling_mode_cls_token"), ("mean", "pooling_mode_mean_tokens")) if about.get(key)}
-    return asked.pop() if len(asked) == 1 else None
 
 
 def save(model: Transformer, tokenizer: Any, folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ from torch import Tensor
 
 from autodistill.augment.views import Reader, view_count, view_key
 from autodistill.errors import RecipeError
+from autodistill.models import family_of
 from autodistill.models.base import Batch, Inputs, Outputs, StudentContext
+from autodistill.models.reread import same_tokens
 from autodistill.models.sides import Side
 from autodistill.recipe import Recipe, Teacher
 from autodistill.target import Scaling
@@ -26,13 +28,15 @@ from autodistill.teacher.scored import ScoredOutputs, has_scores
 from autodistill.train.assignment import Assignment
 from autodistill.train.choice import chosen_rows
 from autodistill.train.objective import SplitFacts
+from autodistill.train.student_tokens import check_tokens
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A dataset as one teacher reads it. A worker keeps it from trial to trial.
+    """A dataset as one teacher reads it, or as a student with a tokenizer of its own does. A worker keeps it from trial to trial.
 
-    train: the labelled rows, then the unlabelled ones. scaling: on which students learn the training targets.
+    train: the labelled rows, then the unlabelled ones. folder: the teacher's. scaling: on which students learn the training targets.
+    own_readings: the same rows as such students read them, by the folder of their tokenizer.
     """
 
     dataset: Dataset
@@ -42,6 +46,7 @@ class Opened:
     context: StudentContext
     folder: Path
     scaling: Scaling
+    own_readings: dict[Path, Opened] = field(default_factory=dict, compare=False, repr=False)
 
 
 def open_inputs(dataset: Dataset, teacher: Teacher, folder: str | Path) -> Opened:
@@ -59,6 +64,34 @@ def open_inputs(dataset: Dataset, teacher: Teacher, folder: str | Path) -> Opene
     return Opened(dataset, tokenizer, train, validation, context, folder, dataset.target.scaling(dataset.train.labels))
 
 
+def read_by_student(opened: Opened, recipe: Recipe) -> Opened:
+    """The dataset as a recipe's student reads it. opened: as the recipe's teacher does.
+
+    A student with a tokenizer of its own has other encoded rows, cut to as many tokens. Where that tokenizer gives every text the teacher's
+    ids, both have the same rows.
+
+    Raises:
+        ModelError: the student's model cannot be had.
+        DataError, RunError: see `Modality.encode`.
+    """
+    source = family_of(recipe.student).source(recipe.student)
+    if source is None:
+        return opened
+    if source not in opened.own_readings:
+        opened.own_readings[source] = _reread(opened, recipe.teacher, source)
+    return opened.own_readings[source]
+
+
+def _reread(opened: Opened, teacher: Teacher, source: Path) -> Opened:
+    dataset, modality = opened.dataset, opened.dataset.modality
+    tokenizer = modality.open_tokenizer(source)
+    if same_tokens(opened.tokenizer, tokenizer):
+        return replace(opened, context=replace(opened.context, source=source), own_readings={})
+    train, validation = (modality.encode(split, teacher, tokenizer) for split in (dataset.all_training_rows, dataset.validation))
+    context = replace(opened.context, source=source, **modality.student_fields(train, tokenizer))
+    return replace(opened, tokenizer=tokenizer, train=train, validation=validation, context=context, own_readings={})
+
+
 @functools.lru_cache(maxsize=2)
 def _dataset(ref: DatasetRef) -> Dataset:
     return load_dataset(ref)
@@ -70,11 +103,20 @@ def _opened(ref: DatasetRef, teacher: Teacher, folder: str) -> Opened:
 
 
 class TrialData:
-    """The rows of one trial. Views are made, and what the teacher says of them stored, when an epoch first asks for them."""
+    """The rows of one trial. Views are made, and what the teacher says of them stored, when an epoch first asks for them.
+
+    opened: the rows as the teacher reads them. read: as the student does.
+
+    Raises:
+        RecipeError: the student has another tokenizer than the teacher, and an objective compares them token by token.
+        ModelError: the student's model cannot be had.
+    """
 
     def __init__(self, opened: Opened, recipe: Recipe, *, device: str = "auto", threads: int | None = None) -> None:
         self.opened, self.recipe, self.device, self.threads = opened, recipe, device, threads
-        self.dataset, self.context = opened.dataset, opened.context
+        check_tokens(recipe, opened.tokenizer)
+        self.read = read_by_student(opened, recipe)
+        self.dataset, self.context = opened.dataset, self.read.context
         self.rows, self.metric, self.classes = len(self.dataset.train), self.dataset.metric, self.dataset.classes
         self.all_rows = len(opened.train)
         self.num_outputs = self.dataset.num_outputs
@@ -82,7 +124,7 @@ class TrialData:
             self.dataset.target.to_learn(split.labels, opened.scaling)
             for split in (self.dataset.all_training_rows, self.dataset.validation)
         )
-        self.validation = opened.validation
+        self.validation = self.read.validation
         self.typical_row = self.validation.median_row()
         self.outputs_seconds = 0.0
         self._views: dict[int, TrainView] = {}
@@ -111,11 +153,16 @@ class TrialData:
     def _make(self, copy: int) -> TrainView:
         opened, augmentation, seed = self.opened, self.recipe.augmentation, self.dataset.ref.seed
         reader = Reader(opened.tokenizer, self.context.max_length, opened.folder, self.recipe.teacher.model, self.device)
-        inputs = self.dataset.modality.view(self.dataset.all_training_rows, opened.train, reader, augmentation, copy, seed)
+        rows, modality = self.dataset.all_training_rows, self.dataset.modality
+        inputs = modality.view(rows, opened.train, reader, augmentation, copy, seed)
+        own = inputs
+        if self.read.train is not opened.train:
+            same = inputs is opened.train
+            own = self.read.train if same else modality.reread_view(rows, inputs, reader, self.read.tokenizer, augmentation, copy, seed)
         if not self.recipe.objective.terms:
-            return TrainView(inputs, None, opened.scaling)
+            return TrainView(own, None, opened.scaling)
         if has_scores(opened.folder):
-            return TrainView(inputs, ScoredOutputs(opened.folder, inputs, self.dataset.modality), opened.scaling)
+            return TrainView(own, ScoredOutputs(opened.folder, inputs, modality), opened.scaling)
         outputs = ensure_outputs(
             self.dataset,
             "train",
@@ -126,15 +173,16 @@ class TrialData:
             device=self.device,
             threads=self.threads,
         )
-        return TrainView(inputs, outputs, opened.scaling)
+        return TrainView(own, outputs, opened.scaling)
 
     def token_ids(self) -> tuple[Tensor, ...] | None:
         """The token ids of all rows that the student reads; None where rows have none, and where they change from view to view."""
-        lengths = self.opened.train.lengths
+        train = self.read.train
+        lengths = train.lengths
         if lengths is None or self.recipe.augmentation.name != "none":
             return None
         read = self.all_rows if self.recipe.training.unlabelled_share > 0 else self.rows
-        return self.opened.train.ids[: int(lengths[:read].sum())], self.validation.ids
+        return train.ids[: int(lengths[:read].sum())], self.validation.ids
 
     def unlabelled_rows(self, view: TrainView) -> Tensor:
         """The numbers of the unlabelled rows that the recipe uses, (K,) int64.
@@ -187,7 +235,7 @@ class TrialData:
 
 
 class TrainView:
-    """One view of the training rows, and the teacher's outputs of it (None where the recipe has no use for a teacher)."""
+    """One view of the training rows, as the student reads it, and the teacher's outputs of it (None where the recipe needs no teacher)."""
 
     def __init__(self, inputs: Inputs, outputs: TeacherOutputs | ScoredOutputs | None, scaling: Scaling) -> None:
         self.inputs, self.outputs, self.scaling = inputs, outputs, scaling

@@ -9,7 +9,7 @@ from autodistill.models import build_student, count_params, untrained
 from autodistill.models.base import StudentModule, pick_device, to_device
 from autodistill.recipe import Recipe, Teacher
 from autodistill.train.cost import count_parameters, measure_latency
-from autodistill.train.data import Opened
+from autodistill.train.data import Opened, read_by_student
 
 ROUNDS = 3
 
@@ -37,7 +37,7 @@ class Feasibilities:
 
     def __call__(self, recipe: Recipe) -> Feasibility:
         """Measure a recipe's student."""
-        opened = self.opened[recipe.teacher]
+        opened = read_by_student(self.opened[recipe.teacher], recipe)
         params = count_params(recipe, opened.context)
         if self.limits.max_params is not None and params > self.limits.max_params:
             return self.limits.check(params, None)

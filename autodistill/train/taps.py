@@ -5,7 +5,7 @@ from __future__ import annotations
 from autodistill.components import Spec, specs
 from autodistill.losses.layer_map import layer_pairs
 from autodistill.modality import Modality
-from autodistill.parts import Component, LayerMapped, TokenReading
+from autodistill.parts import Component, LayerMapped, TokenReading, Weighted
 from autodistill.recipe import SHARED, SLOTS, Recipe
 from autodistill.space import Space
 from autodistill.task_types import modality_of
@@ -48,6 +48,17 @@ def reads_single_tokens(recipe: Recipe) -> bool:
     """Whether a term reads states of other tokens than a text's first, one by one or in a mean."""
     parts = [part for part in recipe.objective.terms.values() if _wanted(part.spec) & STATES]
     return any(term_tokens(part, modality_of(recipe.task)) != "cls" for part in parts)
+
+
+def single_token_terms(recipe: Recipe) -> dict[str, Weighted]:
+    """The objectives that compare the student with its teacher token by token, by slot."""
+    modality = modality_of(recipe.task)
+
+    def compares(part: Weighted) -> bool:
+        wanted = _wanted(part.spec)
+        return bool(wanted & ATTENTION or (wanted & STATES and term_tokens(part, modality) == "tokens"))
+
+    return {slot: part for slot, part in recipe.objective.terms.items() if compares(part)}
 
 
 def teacher_taps(recipe: Recipe, student_layers: int, student_attention: int, shape: TeacherShape) -> Taps:

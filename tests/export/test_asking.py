@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from tiny_teacher import save_tokenizer
+from tokenizers import Tokenizer
 
 from autodistill.errors import DataError, UsageError
-from autodistill.export.asking import ImageReader, TextReader, write_answers
+from autodistill.export.asking import Arrays, ImageReader, TextReader, write_answers
+from autodistill.export.student import Student
 from autodistill.modality import Image, Text
 from autodistill.target import Prediction
 
@@ -64,3 +66,52 @@ def test_answers_stand_beside_their_rows(folder: Path, answer: Prediction, colum
     written = pd.read_csv(folder / "out.csv")
     assert written.iloc[0].to_dict() == {"text": "a film", "text_b": "a plot", **columns}
     assert list(written) == ["text", "text_b", *columns]
+
+
+def a_student(folder: Path, task: str, classes: tuple[str, ...] | None) -> Student:
+    """One whose logits are those of a row's length: as many tokens, or for classes their number and 6."""
+    file = str(folder / "tokenizer.json")
+    tokenizer = Tokenizer.from_file(file)
+    tokenizer.enable_padding()
+    tokenizer.save(file)
+    about = {"task": task, "classes": classes, "inputs": ["input_ids", "attention_mask"]}
+
+    def run(arrays: Arrays) -> np.ndarray:
+        tokens = arrays["attention_mask"].sum(axis=1, keepdims=True).astype(np.float32)
+        return tokens if classes is None else np.hstack([tokens, np.full_like(tokens, 6.0)])
+
+    return Student(folder, about, run, None)
+
+
+def test_a_student_is_asked_as_models_of_scikit_learn_are(folder: Path) -> None:
+    student = a_student(folder, "text-classification", ("long", "short"))
+    texts = ["good film", "the plot the plot the plot", "bad"]  # 4, 8 and 3 tokens
+    wanted = ["short", "long", "short"]
+    frame = pd.DataFrame({"stars": [1, 2, 3], "text": texts})
+    for rows in (texts, tuple(texts), np.array(texts), np.array(texts, dtype=object), frame["text"], frame, frame[["text"]]):
+        labels = student.predict(rows)
+        assert isinstance(labels, np.ndarray)
+        assert labels.tolist() == wanted
+        long = 1 / (1 + np.exp(6.0 - np.array([4, 8, 3])))
+        np.testing.assert_allclose(student.predict_proba(rows), np.column_stack([long, 1 - long]))
+    assert student.predict(texts[1]) == "long"
+    assert student.predict_proba(texts[1]).shape == (2,)
+    assert student.predict([]).shape == (0,)
+    assert student.predict_proba([]).shape == (0, 2)
+    with pytest.raises(DataError, match="the table has the columns stars, title, and this student reads texts; give those columns alone"):
+        student.predict(frame.rename(columns={"text": "title"}))
+
+
+def test_of_pairs_and_scores_too(folder: Path) -> None:
+    student = a_student(folder, "text-pair-regression", None)
+    pairs = [("good film", "bad"), ("the plot", "the end of it")]
+    frame = pd.DataFrame(pairs, columns=["text", "text_b"])[["text_b", "text"]]
+    wanted = [6.0, 9.0]
+    for rows in (pairs, [list(pair) for pair in pairs], np.array(pairs), frame, pd.DataFrame(pairs)):
+        assert student.predict(rows).tolist() == wanted
+    assert student.predict(pairs[0]) == 6.0
+    assert isinstance(student.predict(pairs[0]), float)
+    with pytest.raises(UsageError, match="gives scores, which have no probabilities"):
+        student.predict_proba(pairs)
+    with pytest.raises(DataError, match="row 1 is 'good film'; this student reads pairs of texts"):
+        student.predict("good film")

@@ -15,7 +15,7 @@ from world import ImageWorld, World
 from autodistill.cli.main import main
 from autodistill.errors import DataError, ModelError, RunError, UsageError
 from autodistill.export import onnx as exporting
-from autodistill.export.onnx import export
+from autodistill.export.onnx import beside_float32, export, int8_advice
 from autodistill.export.student import load_student
 
 PAIRS = [("good film", "bad end " * 9), ("sad", "a lovely plot")]
@@ -34,12 +34,14 @@ LONE = ["good film", "bad end " * 9, "sad"]
         ("bilstm", "text-pair-regression"),
         ("static", "text-classification"),
         ("static", "text-pair-regression"),
+        ("encoder", "text-pair-regression"),
     ],
 )
 def test_onnx_says_what_torch_says_at_every_length_and_batch_size(tmp_path: Path, family: str, task: str) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     world = World(tmp_path, task)
-    done = world.distill(world.recipe(family, epochs=1, student={"vocabulary": "trimmed"}))
+    student = {} if family == "encoder" else {"vocabulary": "trimmed"}
+    done = world.distill(world.recipe(family, epochs=1, student=student))
     plain, small = export(done.folder, int8=True)
     rows: list[Any] = PAIRS if "pair" in task else LONE
     torch_says, onnx = done.open().logits(rows), load_student(plain.folder)
@@ -56,6 +58,9 @@ def test_onnx_says_what_torch_says_at_every_length_and_batch_size(tmp_path: Path
     session = onnxruntime.InferenceSession(str(plain.folder / "model.onnx"))
     assert [item.name for item in session.get_inputs()] == done.open().about["inputs"]
     assert small.facts["precision"] == "int8"
+    beside, latency = small.facts["beside_float32"], small.facts["latency_ms"]
+    assert beside["speedup"] == pytest.approx(latency["onnx_float32"] / latency["onnx"])
+    assert beside["loss"] == pytest.approx(plain.facts["validation"]["onnx"] - small.facts["validation"]["onnx"])
     assert np.isfinite(load_student(small.folder).logits(rows)).all()
     assert json.loads((small.folder / "export.json").read_text(encoding="utf-8"))["validation"] == small.facts["validation"]
     if family.startswith("bert"):  # transformers' format has a row for every token; the file has each row once
@@ -109,3 +114,17 @@ def test_what_cannot_be_exported_is_refused(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxscript" else find_spec(name))
     with pytest.raises(ModelError, match=r"onnxscript is not installed.*autodistill-kd\[onnx\]"):
         export(folder)
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "score", "words"),
+    [
+        (0.5, 0.896, "recommended: it is 2.00 times as fast as float32 here and it loses 0.0040"),
+        (0.5, 0.91, "recommended: it is 2.00 times as fast as float32 here and it loses 0.0000"),
+        (0.5, 0.894, "not recommended, use float32: it is 2.00 times as fast as float32 here and it loses 0.0060"),
+        (1.1, 0.9, "not recommended, use float32: it is not faster than float32 here and it loses 0.0000"),
+    ],
+)
+def test_int8_is_recommended_where_it_is_faster_and_as_good(milliseconds: float, score: float, words: str) -> None:
+    beside = beside_float32({"torch": 3.0, "onnx_float32": 1.0, "onnx": milliseconds}, 0.9, score)
+    assert int8_advice(beside) == f"{words} of the score (at most 0.005 is accepted)"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from PIL import Image
-from tiny_teacher import image_dataset, save_bert, save_distilbert, text_dataset
+from tiny_teacher import WORDS, image_dataset, save_bert, save_distilbert, save_encoder, text_dataset
 
 from autodistill.export.distill import Distilled, distill
 from autodistill.recipe import Recipe
@@ -21,6 +21,7 @@ STUDENTS: dict[str, dict[str, Any]] = {
     "cnn": {"family": "cnn", "embedding_size": 16, "channels": 8},
     "bilstm": {"family": "bilstm", "embedding_size": 16, "hidden_size": 8, "layers": 2},
     "static": {"family": "static", "embedding_size": 16, "hidden_size": 8, "ngrams": 3, "buckets": 64},
+    "encoder": {"family": "encoder", "layers": 1},
 }
 LABELS = ("schlecht", "größer 👍")
 
@@ -46,6 +47,8 @@ class World:
         objective: dict[str, Any] = {"hard_label_weight": 0.5, "prediction": {"kind": "mse", "weight": 0.5}}
         training = {"epochs": epochs, "batch_size": 16, "learning_rate": 1e-2}
         part = STUDENTS[family] | changes.pop("student", {})
+        if family == "encoder":  # its tokenizer has other ids than the teacher's
+            part |= {"model": str(save_encoder(self.folder / "encoder", "MPNet", WORDS[::-1]))}
         return Recipe.parse(
             {"task": self.task, "teacher": self.teacher, "student": part, "objective": objective, "training": training} | changes
         )

@@ -36,12 +36,19 @@ FOLDERS = ("autodistill/teacher/", "autodistill/cli/")
 """Image teachers are timm models too, as the help for --teacher says."""
 
 
+PLAIN_WORDS = {"encoder"}
+"""Families whose name is a word of the field: only a text that is nothing else names them."""
+
+
 def mentions(source: str, names: set[str]) -> list[str]:
     """The names in a file's code, docstrings and comments left out, as often as they are there."""
     names_in = []
+    plain, names = names & PLAIN_WORDS, names - PLAIN_WORDS
     pattern = re.compile(rf"(?<![\w-])({'|'.join(sorted(names))})(?![\w-])")
     for node in _without_docstrings(ast.parse(source)):
         match node:
+            case ast.Constant(value=str(text)) if text in plain:
+                names_in.append(text)
             case ast.Constant(value=str(text)):
                 names_in += pattern.findall(text)
             case ast.Name(id=word) | ast.Attribute(attr=word) | ast.arg(arg=word) | ast.FunctionDef(name=word) | ast.ClassDef(name=word):
@@ -74,7 +81,7 @@ def elsewhere() -> Counter[str]:
 
 
 def test_no_other_file_names_a_family() -> None:
-    assert set(OWN) == {"bert", "bilstm", "cnn", "static", "timm"}
+    assert set(OWN) == {"bert", "bilstm", "cnn", "encoder", "static", "timm"}
     others = {name: count for name, count in elsewhere().items() if name not in OTHERS and not name.startswith(FOLDERS)}
     assert others == {}
 
@@ -93,13 +100,16 @@ def test_files_that_have_the_word_no_more_leave_the_list() -> None:
         "import timm.data",
         "model.bert.encoder",
         "{'family': 'bert'}",
+        "family == 'encoder'",
     ],
 )
 def test_a_name_is_seen(source: str) -> None:
     assert len(mentions(source, set(OWN))) == 1
 
 
-@pytest.mark.parametrize("source", ['"""The cnn student."""', "Cnn", "bert_like", "'bert-base-uncased'", "x = 1  # timm"])
+@pytest.mark.parametrize(
+    "source", ['"""The cnn student."""', "Cnn", "bert_like", "'bert-base-uncased'", "x = 1  # timm", "model.encoder", "'an encoder'"]
+)
 def test_other_words_are_let_through(source: str) -> None:
     assert mentions(source, set(OWN)) == []
 
@@ -111,13 +121,15 @@ def test_what_people_read_of_a_student_is_what_its_family_says() -> None:
         "cnn 128": {"family": "cnn", "channels": 128, "embedding_size": 32},
         "cnn": {"family": "cnn"},
         "static 64": {"family": "static", "embedding_size": 64, "hidden_size": 0},
+        "encoder all-MiniLM-L6-v2": {"family": "encoder", "model": "sentence-transformers/all-MiniLM-L6-v2", "layers": None},
+        "encoder tiny×2": {"family": "encoder", "model": "/models/tiny", "layers": 2},
         "timm:resnet10t": {"family": "timm:resnet10t", "init": "random"},
         "gone:small": {"family": "gone:small", "layers": 3},  # of a package that is not installed any more
         "gone": {"family": "gone", "channels": 3},
         "?": {},
     }
     assert [families.short(student) for student in students.values()] == list(students)
-    titles = ["transformer", "BiLSTM", "CNN", "CNN", "static", "resnet10t", "small", "gone", "student"]
+    titles = ["transformer", "BiLSTM", "CNN", "CNN", "static", *["pretrained encoder"] * 2, "resnet10t", "small", "gone", "student"]
     assert [families.title(student) for student in students.values()] == titles
 
 
@@ -126,7 +138,7 @@ def test_objectives_on_attention_fit_families_that_have_it() -> None:
     for task in TASKS:
         for kind, spec in attention.items():
             fitting = families.fitting_families(spec, task)
-            assert fitting == (None if kind == "at" else () if task.startswith("image") else ("bert",)), (kind, task)
+            assert fitting == (None if kind == "at" else () if task.startswith("image") else ("bert", "encoder")), (kind, task)
     assert families.fitting_families(specs("objective.prediction")["kl"], "text-classification") is None
 
 

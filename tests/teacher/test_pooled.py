@@ -16,12 +16,12 @@ from autodistill.augment.neighbours import _input_embeddings
 from autodistill.errors import ModelError
 from autodistill.models import build_student
 from autodistill.models.base import StudentContext, TextBatch
+from autodistill.models.pooled import pooling_of_files
 from autodistill.models.teacher_weights import TeacherWeights
 from autodistill.recipe import Recipe, Teacher
 from autodistill.teacher.finetune import finetune_teacher
 from autodistill.teacher.head import pooling_of
 from autodistill.teacher.load import encode, load_teacher, save_teacher, teacher_fingerprint, untrained_teacher
-from autodistill.teacher.text import pooling_of_files
 
 
 def asked(folder: Path, **fields: Any) -> Teacher:

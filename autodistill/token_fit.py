@@ -1,0 +1,94 @@
+"""Students of a search space that are a pretrained model, and the space for those that read other tokens than their teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from autodistill.components import specs
+from autodistill.domain import NONE, Domain, Scalar
+from autodistill.recipe import SHARED, SLOTS, Teacher
+from autodistill.space import TEACHER, Space
+
+FAMILY, MODEL = "student.family", "student.model"
+"""The second is a field of students that are a pretrained model, which may have a tokenizer of its own."""
+TOKENS = "tokens"
+"""The form of a layer's states that is a vector for each token."""
+_ATTENTION = {"student_queries", "student_keys", "student_values"}
+
+
+def pretrained_students(space: Space) -> list[tuple[dict[str, str], Teacher]]:
+    """The students of the space that are a pretrained model, each with a teacher of each model that it can have.
+
+    Returns:
+        `family` and `model` of the recipe's student, and the teacher.
+    """
+    found: dict[tuple[str, ...], tuple[dict[str, str], Teacher]] = {}
+    for teacher in space.teachers():
+        values: list[dict[str, Any]] = [{f"{TEACHER}{name}": value for name, value in teacher.model_dump().items()}]
+        for path in (FAMILY, MODEL):
+            values = [each | {path: value} for each in values for value in _values(space.parameters.get(path, ()), each)]
+        for each in values:
+            part = {"family": str(each[FAMILY]), "model": str(each[MODEL])}
+            found.setdefault((*part.values(), teacher.model), (part, teacher))
+    return list(found.values())
+
+
+def _values(domains: tuple[Domain, ...], values: Mapping[str, Any]) -> tuple[Scalar, ...]:
+    """What a parameter can be beside these values."""
+    return next((domain.values for domain in domains if domain.applies(values)), ())
+
+
+def without_student(space: Space, family: str, model: str) -> Space | None:
+    """A copy of the space whose students are never this model; None where they can be nothing else."""
+    path, left_out = (MODEL, model) if _others(space, MODEL, model) else (FAMILY, family)
+    if not _others(space, path, left_out):
+        return None
+    domains = (domain.without({left_out}, domain.default) for domain in space.parameters[path] if domain.values != (left_out,))
+    return replace(space, parameters={**space.parameters, path: tuple(domains)})
+
+
+def _others(space: Space, path: str, value: str) -> bool:
+    """Whether a parameter can have another value too."""
+    return any(other != value for domain in space.parameters[path] for other in domain.values)
+
+
+def comparing_tokens(space: Space) -> list[str]:
+    """The objectives of the space that compare single tokens, by name, sorted: `attention mse`, `intermediate tokens`."""
+    found = {f"{slot} {kind}" for slot in SLOTS for kind in _kinds(space, slot)}
+    found |= {f"{slot} {TOKENS}" for slot in SLOTS if TOKENS in _forms(space, slot)}
+    return sorted(found)
+
+
+def without_single_tokens(space: Space, student: str, teacher: str) -> Space:
+    """A copy of the space in which no objective compares single tokens where these are the models of the student and its teacher."""
+    when = ((MODEL, (student,)), (f"{TEACHER}model", (teacher,)))
+    added: dict[str, tuple[Domain, ...]] = {}
+    for slot in SLOTS:
+        for path, left_out, instead in (
+            (f"objective.{slot}.kind", _kinds(space, slot), NONE),
+            (f"objective.{slot}.tokens", {TOKENS} & _forms(space, slot), "mean"),
+        ):
+            domains = space.parameters.get(path, ())
+            affected = [domain for domain in domains if left_out & set(domain.values)]
+            added[path] = tuple(replace(domain, when=(*domain.when, *when)).without(left_out, instead) for domain in affected)
+    return replace(space, parameters={path: (*added.get(path, ()), *domains) for path, domains in space.parameters.items()})
+
+
+def _kinds(space: Space, slot: str) -> set[Scalar]:
+    """The kinds of a slot that compare single tokens, whatever their fields."""
+    path = f"objective.{slot}"
+    kinds = {kind for domain in space.parameters.get(f"{path}.kind", ()) for kind in domain.values if kind != NONE}
+
+    def compares(kind: Scalar) -> bool:
+        spec = specs(path)[str(kind)]
+        has_forms = TOKENS in SHARED[path] and TOKENS not in spec.options.get("drop", ())
+        return bool(_ATTENTION & set(spec.inputs)) or ("student_state" in spec.inputs and not has_forms)
+
+    return {kind for kind in kinds if compares(kind)}
+
+
+def _forms(space: Space, slot: str) -> set[Scalar]:
+    """The forms in which a slot's objectives may read states."""
+    return {value for domain in space.parameters.get(f"objective.{slot}.tokens", ()) for value in domain.values}
