@@ -381,6 +381,13 @@ class Recipe(Part):
         return _validate(cls, load_yaml(path / "recommended.yaml" if path.is_dir() else path, RecipeError))
 
 
+def without_teacher(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe's twin without a teacher, both in plain data: the same student, trained alike on hard labels and the labelled rows alone."""
+    objective = {"hard_label_weight": 1.0, "label_smoothing": recipe.get("objective", {}).get("label_smoothing", 0.0)}
+    labelled_rows = {"unlabelled_share": 0.0, "unlabelled_choice": "all", "unlabelled_keep": 1.0, "stages": "mixed"}
+    return {**recipe, "objective": objective, "training": recipe.get("training", {}) | labelled_rows}
+
+
 Migration = Callable[[dict[str, Any]], dict[str, Any]]
 MIGRATIONS: dict[int, Migration] = {}
 """By the version that each starts from: it takes that version's plain data and returns the next one's."""

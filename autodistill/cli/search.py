@@ -128,12 +128,14 @@ def _show(asked: SearchSettings, study: Study, progress: Progress, out: TextIO) 
     records = study.trial_records
     teacher = progress.stages.get("teacher")
     trained = teacher.seconds if teacher is not None and teacher.total else None  # without progress it was there already
-    found = rows(records, study.limits, study.teachers, trained)
+    data = study.about["dataset"]
+    validation_rows, constant = data.get("validation_rows"), data.get("constant_score")
+    found = rows(records, study.limits, study.teachers, trained, constant)
     console.print()
     console.print(table(found, records[0].metric, console.width))
     console.print()
-    console.print(Text(verdict(records, study.limits), style="bold"))
-    reading = data_reading(records, study.about["dataset"].get("unlabelled_rows", 0))
+    console.print(Text(verdict(records, study.limits, validation_rows, constant), style="bold"))
+    reading = data_reading(records, data.get("unlabelled_rows", 0))
     if reading:
         console.print(Text(reading))
     console.print(Text(sentence(component_importance(records))))
@@ -153,5 +155,10 @@ def _show(asked: SearchSettings, study: Study, progress: Progress, out: TextIO) 
     if study.best_folder is not None:
         ways["student"] = short_path(study.best_folder)
     console.print()
+    place = short_path(study.folder)
+    distil = shlex.join(["autodistill", "distill", place, "--out", f"{study.name}-student"])
+    ways |= {"train": f"{distil}   (in full, with three seeds, tested once)"}
+    if study.best_folder is not None:
+        ways["predict"] = shlex.join(["autodistill", "predict", short_path(study.best_folder)]) + " …"
     for name, value in {**ways, "go on": more, "look": dashboard}.items():
         console.print(Text.assemble((f"{name:<8} ", "dim"), value), soft_wrap=True)
