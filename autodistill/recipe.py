@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 import functools
 import hashlib
+import html
 import json
 import operator
 from collections import Counter
@@ -354,6 +355,10 @@ class Recipe(Part):
             if part.get(name, ...) == before:
                 del part[name]
         return json.dumps(data, sort_keys=True, separators=(",", ":"))
+
+    def _repr_html_(self) -> str:
+        """The recipe in a notebook."""
+        return f"<pre>{html.escape(self.to_yaml())}</pre>"
 
     def to_yaml(self) -> str:
         """The recipe as people read and write it."""

@@ -24,7 +24,7 @@ from autodistill.events import Stage
 from autodistill.option import KEPT, setting
 from autodistill.records import TrialRecord, read_records
 from autodistill.report.importance import component_importance, sentence
-from autodistill.report.leaderboard import data_reading, failures, rows, short_path, table, verdict
+from autodistill.report.leaderboard import data_reading, failures, rows, short_path, table
 from autodistill.report.track import TRACKERS, check_tracker, tracked
 from autodistill.settings import SearchSettings
 from autodistill.study import Study
@@ -129,12 +129,11 @@ def _show(asked: SearchSettings, study: Study, progress: Progress, out: TextIO) 
     teacher = progress.stages.get("teacher")
     trained = teacher.seconds if teacher is not None and teacher.total else None  # without progress it was there already
     data = study.about["dataset"]
-    validation_rows, constant = data.get("validation_rows"), data.get("constant_score")
-    found = rows(records, study.limits, study.teachers, trained, constant)
+    found = rows(records, study.limits, study.teachers, trained, data.get("constant_score"))
     console.print()
     console.print(table(found, records[0].metric, console.width))
     console.print()
-    console.print(Text(verdict(records, study.limits, validation_rows, constant), style="bold"))
+    console.print(Text(study.verdict, style="bold"))
     reading = data_reading(records, data.get("unlabelled_rows", 0))
     if reading:
         console.print(Text(reading))

@@ -165,6 +165,18 @@ def test_the_mean_over_seeds_is_compared_and_seeds_are_counted() -> None:
     assert verdict([*seen, twins[0]], NONE).endswith("means over 2 seeds and, without a teacher, 1.")
 
 
+def test_a_study_shows_itself_in_python_as_the_command_does(tmp_path: Path) -> None:
+    study = make_study(tmp_path, [record(0, "no_kd", 0.5), record(1, score=0.8)])
+    study.about["dataset"] = {"constant_score": 0.5}
+    board = study.leaderboard()
+    assert board["name"].tolist() == ["teacher", "search", "no KD (knows nothing)"]
+    assert board["score"].tolist()[1:] == [0.8, 0.5]
+    assert study.verdict == verdict(study.trial_records, NONE, None, 0.5)
+    page = study._repr_html_()
+    assert page.startswith("<h4>s</h4><p>The best trial (trial 1) has accuracy 0.8000")
+    assert "<td>no KD (knows nothing)</td>" in page
+
+
 def test_a_student_that_gives_one_answer_for_every_row_is_marked() -> None:
     records = [record(0, "no_kd", 0.5), record(1, score=0.8)]
     assert [row.name for row in rows(records, NONE, taught(0.9), None, 0.5)] == ["teacher", "search", "no KD (knows nothing)"]
