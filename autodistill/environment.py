@@ -5,8 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import platform
-import shutil
-import subprocess
 from importlib import metadata
 from pathlib import Path
 
@@ -30,25 +28,38 @@ def describe_environment() -> dict[str, str]:
 
 
 def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores that this process may use: by its affinity, and by the CPU quota of its container (cgroup v1 or v2), rounded up."""
+    import joblib  # a tenth of a second
+
+    return int(joblib.cpu_count())
 
 
 @functools.cache
 def gpu_names() -> tuple[str, ...]:
-    """The NVIDIA GPUs that this process may use, by name; CUDA_VISIBLE_DEVICES is heeded."""
+    """The NVIDIA GPUs, or slices of one (MIG), that this process may use, by name, without importing torch.
+
+    CUDA_VISIBLE_DEVICES is read as CUDA does: indices, or UUIDs that begin with `GPU-` or `MIG-`, up to the first that there is not.
+    """
+    import pynvml
+
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    program = shutil.which("nvidia-smi")
-    if program is None or visible in ("", "-1"):
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:  # no driver, so no GPU
         return ()
     try:
-        answer = subprocess.run(
-            [program, "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, timeout=30, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ()
-    names = tuple(line.strip() for line in answer.stdout.splitlines() if line.strip())
-    return names if visible is None else names[: len(visible.split(","))]
+        asked = range(pynvml.nvmlDeviceGetCount()) if visible is None else [item.strip() for item in visible.split(",")]
+        names = []
+        for item in asked:
+            try:
+                by_index = isinstance(item, int) or item.isdigit()
+                handle = pynvml.nvmlDeviceGetHandleByIndex(int(item)) if by_index else pynvml.nvmlDeviceGetHandleByUUID(item)
+                names.append(str(pynvml.nvmlDeviceGetName(handle)))
+            except pynvml.NVMLError:
+                break
+        return tuple(names)
+    finally:
+        pynvml.nvmlShutdown()
 
 
 def _cpu_model() -> str:

@@ -12,7 +12,11 @@ from autodistill.limits import Limits
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """What a search needs to know about its dataset: no rows."""
+    """What a search needs to know about its dataset: no rows.
+
+    constant_score: the metric, on the validation split, of one answer for every row (the most frequent class): what knowing nothing
+    scores. It and validation_rows are None in older studies.
+    """
 
     name: str
     fingerprint: str
@@ -20,6 +24,8 @@ class DatasetFacts:
     metric: str
     train_rows: int
     unlabelled_rows: int = 0
+    validation_rows: int | None = None
+    constant_score: float | None = None
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,16 @@ class Prepared:
     def facts(self) -> DatasetFacts:
         """What records say of the dataset."""
         data = self.data
-        return DatasetFacts(data.name, data.rows_fingerprint, data.task, data.metric, len(data.train), data.unlabelled_rows)
+        return DatasetFacts(
+            data.name,
+            data.rows_fingerprint,
+            data.task,
+            data.metric,
+            len(data.train),
+            data.unlabelled_rows,
+            len(data.validation),
+            data.constant_score,
+        )
 
 
 def prepare(settings: SpaceSettings, tell: Listen, *, fine_tune: bool = True, earlier: Limits | None = None) -> Prepared:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 import functools
 import hashlib
+import html
 import json
 import operator
 from collections import Counter
@@ -366,6 +367,10 @@ class Recipe(Part):
                 del part[name]
         return json.dumps(data, sort_keys=True, separators=(",", ":"))
 
+    def _repr_html_(self) -> str:
+        """The recipe in a notebook."""
+        return f"<pre>{html.escape(self.to_yaml())}</pre>"
+
     def to_yaml(self) -> str:
         """The recipe as people read and write it."""
         return yaml.safe_dump(self.model_dump(), sort_keys=False, default_flow_style=False, allow_unicode=True)
@@ -390,6 +395,18 @@ class Recipe(Part):
         """
         path = user_path(path, RecipeError)
         return _validate(cls, load_yaml(path / "recommended.yaml" if path.is_dir() else path, RecipeError))
+
+
+def without_teacher(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe's twin without a teacher, both in plain data: the same student, trained alike on hard labels and the labelled rows alone."""
+    own = recipe.get("objective", {})
+    objective = {
+        "hard_label_weight": 1.0,
+        "label_smoothing": own.get("label_smoothing", 0.0),
+        "class_weights": own.get("class_weights", "none"),
+    }
+    labelled_rows = {"unlabelled_share": 0.0, "unlabelled_choice": "all", "unlabelled_keep": 1.0, "stages": "mixed"}
+    return {**recipe, "objective": objective, "training": recipe.get("training", {}) | labelled_rows}
 
 
 Migration = Callable[[dict[str, Any]], dict[str, Any]]

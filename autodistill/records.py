@@ -16,13 +16,24 @@ SCHEMA = 1
 
 State = Literal["complete", "pruned", "fail", "infeasible"]
 Role = Literal[
-    "no_kd", "plain_kd", "pseudo_labels", "plain_kd_all", "defaults", "given", "recommended", "search", "explore", "repeat", "fewer_rows"
+    "no_kd",
+    "plain_kd",
+    "pseudo_labels",
+    "plain_kd_all",
+    "defaults",
+    "given",
+    "recommended",
+    "search",
+    "explore",
+    "repeat",
+    "fewer_rows",
+    "twin",
 ]
 """Why a trial was run: baselines, a recipe of the user's, a recommender's proposal, the sampler's, a space-filling one, another seed of an
-earlier recipe, the best recipe on a part of the unlabelled rows."""
+earlier recipe, the best recipe on a part of the unlabelled rows, the best recipe without a teacher."""
 BASELINES: tuple[Role, ...] = ("no_kd", "plain_kd", "pseudo_labels", "plain_kd_all", "defaults")
 """What a search must beat. `pseudo_labels` and `plain_kd_all` are of datasets with unlabelled rows: they learn on those too."""
-FOLLOWING: tuple[Role, ...] = ("repeat", "fewer_rows")
+FOLLOWING: tuple[Role, ...] = ("repeat", "fewer_rows", "twin")
 """They follow from trials that ended before them, and are none that could win."""
 UNCOUNTED: tuple[Role, ...] = (*BASELINES, "given", *FOLLOWING)
 """They come on top of the number of trials that was asked for."""

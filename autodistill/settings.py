@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, get_args
 
+from pydantic import model_validator
+
 from autodistill.assistant import find_assistant
 from autodistill.components import TASKS
 from autodistill.errors import DataError, RecipeError, SpaceError, StudyError, UsageError, not_allowed
@@ -302,6 +304,12 @@ class SearchSettings(SpaceSettings):
         return cls(**values)
 
 
+def _folder_of(recipe: str | Path) -> Path:
+    """The folder of a recipe's file, which may be a study's; or that folder, where it is named itself."""
+    path = user_path(recipe, RecipeError)
+    return path if path.is_dir() else path.parent
+
+
 def _with_scores_file(ref: DatasetRef, path: str | None) -> DatasetRef:
     """The rows together with a file of a teacher's scores, absolute: workers run in other folders."""
     return dataclasses.replace(ref, teacher_scores=None if path is None else str(user_path(path, DataError).absolute()))
@@ -327,6 +335,9 @@ class DistillSettings(DatasetSettings):
     """What `autodistill distill` is asked."""
 
     command: ClassVar[str] = "distill"
+    dataset: Annotated[str, DATASET] = setting(
+        ..., "a name, a hub id, a file or folder (default: the rows of the study that RECIPE lies in)", "NAME|PATH", DATA
+    )
     recipe: Annotated[str | Recipe, RECIPE] = setting(
         ..., "a recipe's file, or a study's folder (its recommended.yaml)", "RECIPE", WHAT, "RECIPE"
     )
@@ -346,6 +357,23 @@ class DistillSettings(DatasetSettings):
     )
     workers: Annotated[int, whole(1)] = setting(1, "trainings at a time (default: 1, with all cores)", "N", WHERE)
     overwrite: Annotated[bool, FLAG] = setting(False, "replace DIR, if it holds a student", None, KEPT)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rows_of_the_study(cls, values: Any) -> Any:
+        """Where no dataset is named, the rows that the study of the recipe had, as it read them.
+
+        Raises:
+            StudyError: the study cannot be read.
+        """
+        if not isinstance(values, dict) or values.get("dataset") is not None or not isinstance(values.get("recipe"), str | Path):
+            return values
+        about = read_about(_folder_of(values["recipe"]))
+        if about is None:
+            return values
+        study = SearchSettings.from_dict(about["settings"])
+        rows = {name: getattr(study, name) for name in DatasetSettings.model_fields}
+        return {**rows, **{name: value for name, value in values.items() if value is not None}}
 
     def load_recipe(self) -> Recipe:
         """The recipe.
@@ -372,10 +400,7 @@ class DistillSettings(DatasetSettings):
     @property
     def _study(self) -> Path | None:
         """The folder that the recipe lies in, which may be a study's; None for a recipe without a file."""
-        if isinstance(self.recipe, Recipe):
-            return None
-        path = user_path(self.recipe, RecipeError)
-        return path if path.is_dir() else path.parent
+        return None if isinstance(self.recipe, Recipe) else _folder_of(self.recipe)
 
     def check(self) -> None:
         """Check what can be checked before the dataset is read: also that a file of scores that is needed is there.

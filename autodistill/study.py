@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import html
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,6 +136,27 @@ class Study:
         """The best student's folder, None where no student was kept."""
         folder = self.folder / "best"
         return folder if folder.is_dir() else None
+
+    def leaderboard(self) -> pd.DataFrame:
+        """The teachers, the best trials and all baselines, best first: the table that a search prints, with columns as in `Row`."""
+        from autodistill.report.leaderboard import Row, rows
+
+        constant_score = self.about["dataset"].get("constant_score")
+        found = rows(self.trial_records, self.limits, self.teachers, None, constant_score)
+        return pd.DataFrame([dataclasses.asdict(row) for row in found], columns=[field.name for field in dataclasses.fields(Row)])
+
+    @property
+    def verdict(self) -> str:
+        """What distillation gained, in a few sentences: what a search prints at its end."""
+        from autodistill.report.leaderboard import verdict
+
+        data = self.about["dataset"]
+        return verdict(self.trial_records, self.limits, data.get("validation_rows"), data.get("constant_score"))
+
+    def _repr_html_(self) -> str:
+        """The study in a notebook: its name, the verdict and the leaderboard."""
+        title, verdict = (html.escape(text) for text in (self.name, self.verdict))
+        return f"<h4>{title}</h4><p>{verdict}</p>{self.leaderboard().to_html(index=False, na_rep='–', float_format='{:.4g}'.format)}"
 
     def plot(self, figure: str) -> go.Figure:
         """A figure of the study, to be shown in a notebook: pareto, latency, curves, importance and others.

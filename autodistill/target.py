@@ -223,6 +223,10 @@ class Target(ABC):
         """What several models say together, (B, C), from the logits (B, C) of each."""
 
     @abstractmethod
+    def constant(self, labels: np.ndarray) -> np.ndarray:
+        """The logits (C,) of the answer that fits these labels (N,) best and is the same for every row: what knowing nothing scores."""
+
+    @abstractmethod
     def regressed(self, labels: np.ndarray) -> np.ndarray:
         """What a linear model is fitted to by squared error, (N, C) float64. labels: (N,)."""
 
@@ -345,6 +349,9 @@ class Classes(Target):
         likelihoods = torch.stack([each.float().log_softmax(dim=-1) for each in logits])
         return likelihoods.logsumexp(dim=0) - math.log(len(logits))
 
+    def constant(self, labels: np.ndarray) -> np.ndarray:
+        return np.eye(self.width)[np.bincount(labels, minlength=self.width).argmax()]
+
     def regressed(self, labels: np.ndarray) -> np.ndarray:
         """A column for each class, with 1 and −1."""
         return np.where(labels[:, None] == np.arange(self.width)[None, :], 1.0, -1.0)
@@ -447,6 +454,9 @@ class Scores(Target):
         import torch
 
         return torch.stack([each.float() for each in logits]).mean(dim=0)
+
+    def constant(self, labels: np.ndarray) -> np.ndarray:
+        return np.full(1, labels.mean())
 
     def regressed(self, labels: np.ndarray) -> np.ndarray:
         """The scores as a column."""

@@ -73,17 +73,19 @@ def render_subject(study: Subject) -> str:
     records, limits = study.records, study.limits
     stages = stage_seconds(study.about)
     teachers = Teachers.of_study(study.about)
-    leaderboard = rows(records, limits, teachers, stages.get("teacher"))
+    data = study.about["dataset"]
+    validation_rows, constant = data.get("validation_rows"), data.get("constant_score")
+    leaderboard = rows(records, limits, teachers, stages.get("teacher"), constant)
     best = next(iter(rank(records, limits)), None)
     figures = {name: figure(records, limits) for name, figure in FIGURES.items() if name != "time"}
     figures["time"] = costs.time(records, limits, stages)
-    reading = data_reading(records, study.about["dataset"].get("unlabelled_rows", 0))
+    reading = data_reading(records, data.get("unlabelled_rows", 0))
     return page(
         "report.html.jinja",
         study=study,
         overview=_overview(study),
         answer=answer(records, limits),
-        verdict=f"{verdict(records, limits)} {reading}".rstrip(),
+        verdict=f"{verdict(records, limits, validation_rows, constant)} {reading}".rstrip(),
         data_reading=reading,
         has_data_curve=any(record.role == "fewer_rows" for record in records),
         facts=_facts(best, records, teachers),

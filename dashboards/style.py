@@ -32,6 +32,7 @@ ROLES: dict[Role, tuple[str, str]] = {
     "search": (BLUE, "circle"),
     "repeat": (MUTED, "circle"),
     "fewer_rows": (MUTED, "circle-open"),
+    "twin": (BLACK, "square-open"),
 }
 """A trial's colour and marker by its role; baselines differ in shape too."""
 

@@ -218,7 +218,8 @@ def test_the_signature_shows_every_setting(function: Callable[..., Any], model: 
     parameters = inspect.signature(function).parameters
     assert set(parameters) == set(model.options()) | own
     for name, option in model.options().items():
-        assert parameters[name].default == (inspect.Parameter.empty if option.required else option.default)
+        nothing = None if function is distill and name in ("dataset", "out") else inspect.Parameter.empty  # a study has a dataset
+        assert parameters[name].default == (nothing if option.required else option.default)
         assert f"\n        {name}: " in str(function.__doc__)
 
 
@@ -316,3 +317,17 @@ def test_teachers_are_one_or_several() -> None:
         SearchSettings(dataset="d", teacher=["a", "random"]).check()
     with pytest.raises(UsageError, match="a model that has learned something"):
         RecommendSettings(dataset="d", teacher=["a", "random"])
+
+
+def test_distill_takes_the_rows_of_the_study_that_its_recipe_lies_in(tmp_path: Path) -> None:
+    asked = {"dataset": "reviews.csv", "limit_train": 500, "unlabelled": ["rest"], "text_columns": ["body"], "seed": 3, "trials": 9}
+    (tmp_path / "study.json").write_text(json.dumps({"schema": 2, "settings": asked}), encoding="utf-8")
+    for recipe in (tmp_path, str(tmp_path / "recommended.yaml")):
+        settings = DistillSettings(recipe=recipe, out="o")
+        assert (settings.dataset, settings.limit_train, settings.seed) == ("reviews.csv", 500, 3)
+        assert (settings.unlabelled, settings.text_columns) == (("rest",), ("body",))
+    assert DistillSettings(recipe=tmp_path, out="o", seed=4).seed == 4
+    other = DistillSettings(recipe=tmp_path, out="o", dataset="imdb")
+    assert (other.dataset, other.limit_train, other.unlabelled) == ("imdb", None, ())  # another dataset has rows of its own
+    with pytest.raises(UsageError, match="--dataset is missing; give --dataset"):
+        DistillSettings(recipe=tmp_path / "elsewhere" / "recipe.yaml", out="o")

@@ -21,8 +21,8 @@ from autodistill.settings import DistillSettings
 from autodistill.values import FLAG
 
 EPILOG = """examples:
-  autodistill distill studies/sst2/recommended.yaml --dataset sst2 --out sst2-student
-  autodistill distill studies/sst2 --dataset sst2 --out sst2-student --seeds 5 --workers 2
+  autodistill distill studies/sst2 --out sst2-student
+  autodistill distill studies/sst2 --dataset imdb --out imdb-student --seeds 5 --workers 2
   autodistill distill recipe.yaml --dataset my/reviews.csv --text-column body --label-column stars --out student --no-control
   autodistill distill recipe.yaml --dataset trec --limit-train 500 --teacher-scores scores.parquet --out trec-student
 """

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import io
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -33,10 +34,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a name that the terminal's encoding lacks is shown escaped, and stops nothing
             stream.reconfigure(errors="backslashreplace")
-    args = parser().parse_args(argv)
+    args = _parse(argv)
     with terminated_as_interrupted() as terminated:
         code = _run(args)
     return 128 + signal.SIGTERM if code == 130 and terminated.is_set() else code
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The parsed command line. A dataset that stands by itself, `search reviews.csv`, is answered with how it is given."""
+    top = parser()
+    args, rest = top.parse_known_args(argv)
+    if rest:
+        is_dataset = args.command in ("search", "recommend") and "dataset" not in args and not rest[0].startswith("-")
+        hint = f"; name the dataset with --dataset {shlex.quote(rest[0])}" if is_dataset else ""
+        top.error(f"unrecognized arguments: {' '.join(rest)}{hint}")
+    return args
 
 
 def _run(args: argparse.Namespace) -> int:

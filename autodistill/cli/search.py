@@ -24,7 +24,7 @@ from autodistill.events import Stage
 from autodistill.option import KEPT, setting
 from autodistill.records import TrialRecord, read_records
 from autodistill.report.importance import component_importance, sentence
-from autodistill.report.leaderboard import data_reading, failures, rows, short_path, table, verdict
+from autodistill.report.leaderboard import data_reading, failures, rows, short_path, table
 from autodistill.report.track import TRACKERS, check_tracker, tracked
 from autodistill.settings import SearchSettings
 from autodistill.study import Study
@@ -128,12 +128,13 @@ def _show(asked: SearchSettings, study: Study, progress: Progress, out: TextIO) 
     records = study.trial_records
     teacher = progress.stages.get("teacher")
     trained = teacher.seconds if teacher is not None and teacher.total else None  # without progress it was there already
-    shown = rows(records, study.limits, study.teachers, trained)
+    data = study.about["dataset"]
+    shown = rows(records, study.limits, study.teachers, trained, data.get("constant_score"))
     console.print()
     console.print(table(shown, records[0].metric, console.width))
     console.print()
-    console.print(Text(verdict(records, study.limits), style="bold"))
-    reading = data_reading(records, study.about["dataset"].get("unlabelled_rows", 0))
+    console.print(Text(study.verdict, style="bold"))
+    reading = data_reading(records, data.get("unlabelled_rows", 0))
     if reading:
         console.print(Text(reading))
     console.print(Text(sentence(component_importance(records))))
@@ -153,5 +154,10 @@ def _show(asked: SearchSettings, study: Study, progress: Progress, out: TextIO) 
     if study.best_folder is not None:
         ways["student"] = short_path(study.best_folder)
     console.print()
+    place = short_path(study.folder)
+    distil = shlex.join(["autodistill", "distill", place, "--out", f"{study.name}-student"])
+    ways |= {"train": f"{distil}   (in full, with three seeds, tested once)"}
+    if study.best_folder is not None:
+        ways["predict"] = shlex.join(["autodistill", "predict", short_path(study.best_folder)]) + " …"
     for name, value in {**ways, "go on": more, "look": dashboard}.items():
         console.print(Text.assemble((f"{name:<8} ", "dim"), value), soft_wrap=True)

@@ -25,7 +25,7 @@ from autodistill.keywords import DistillKeywords
 from autodistill.models.saved import load_saved_student
 from autodistill.option import takes
 from autodistill.prepare import open_taught, read_data, teach, with_scores
-from autodistill.recipe import Recipe, Teacher
+from autodistill.recipe import Recipe, Teacher, without_teacher
 from autodistill.records import Point
 from autodistill.settings import DistillSettings
 from autodistill.stages import Stage, match_scores, read_teacher_scores
@@ -73,8 +73,8 @@ class Distilled:
 @takes(DistillSettings)
 def distill(
     recipe: str | Path | Recipe,
-    dataset: DatasetLike,
-    out: str | Path,
+    dataset: DatasetLike | None = None,
+    out: str | Path | None = None,
     *,
     command: str | None = None,
     listen: Listen | None = None,
@@ -88,8 +88,8 @@ def distill(
     Args:
         recipe: a Recipe, a recipe's file, or a study's folder (its recommended.yaml). Where its teacher is a file of scores, and the
             recipe does not lie in the study that it comes from, `teacher_scores` names the file.
-        dataset: a name, a Hugging Face id, a path or rows, as for `search`.
-        out: the folder to write; it may not exist.
+        dataset: a name, a Hugging Face id, a path or rows, as for `search`; None for the rows of the study that the recipe lies in.
+        out: the folder to write, always needed; it may not exist.
         command: how it was made, for the model card.
         listen: called with each event of the run (autodistill.events).
         {settings}
@@ -119,7 +119,7 @@ def distill(
     check_tokens(recipe, data.modality.open_tokenizer(data.modality.source(recipe.teacher)))
     teacher, opened = _taught(data, recipe, scores, asked.seed, tell)
     workers, seeds = asked.workers, asked.seeds
-    plain = hard_labels_alone(recipe) if asked.control and recipe.objective.terms else None
+    plain = Recipe.parse(without_teacher(recipe.model_dump())) if asked.control and recipe.objective.terms else None
     threads = torch.get_num_threads() if workers == 1 else max(1, cores() // workers)
     assignments = [
         Assignment(each, data.ref, asked.seed + turn, each.training.epochs, teacher.folder, threads)
@@ -176,14 +176,6 @@ def check_target(out: Path, overwrite: bool) -> Path:
     except OSError as cause:
         raise UsageError(f"{out} cannot be written: {cause.strerror or cause}; {_ELSEWHERE}") from None
     return target
-
-
-def hard_labels_alone(recipe: Recipe) -> Recipe:
-    """The same student, start, training and augmentation, with the hard labels alone: no KD."""
-    data = recipe.model_dump()
-    hard = {"hard_label_weight": 1.0, "label_smoothing": recipe.objective.label_smoothing, "class_weights": recipe.objective.class_weights}
-    training = data["training"] | {"unlabelled_share": 0.0, "unlabelled_choice": "all", "unlabelled_keep": 1.0, "stages": "mixed"}
-    return Recipe.parse(data | {"objective": hard, "training": training})
 
 
 def _work_folder(data: Dataset, teacher: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +16,10 @@ from rich.text import Text
 from autodistill.facts import TeacherRef
 from autodistill.limits import Limits
 from autodistill.ranking import rank, was_interrupted
+from autodistill.recipe import without_teacher
 from autodistill.records import BASELINES, TrialRecord
 from autodistill.report import texts
+from autodistill.report.measures import by_recipe
 from autodistill.teachers import Teachers
 
 SHOWN = 5
@@ -39,20 +42,29 @@ class Row:
     is_best: bool = False
 
 
-def rows(records: Sequence[TrialRecord], limits: Limits, teachers: Teachers, teacher_seconds: float | None) -> list[Row]:
+def rows(
+    records: Sequence[TrialRecord],
+    limits: Limits,
+    teachers: Teachers,
+    teacher_seconds: float | None,
+    constant_score: float | None = None,
+) -> list[Row]:
     """The teachers, then the best trials and all baselines, best first; baselines without a score come last.
 
-    teacher_seconds: how long all teachers' training took; None where an earlier search trained them.
+    teacher_seconds: how long all teachers' training took; None where an earlier search trained them. constant_score: of one answer for
+    every row, if that is known: a student that is no better is marked.
     """
     ranked = rank(list(records), limits)
     trials = [record for record in ranked if record.role not in BASELINES][:SHOWN]
     baselines = [record for record in records if record.role in BASELINES and not was_interrupted(record)]
+    baselines += [record for record in records if record.role == "twin" and counted_score(record) is not None][:1]
     scored = sorted(
         [*trials, *(item for item in baselines if counted_score(item) is not None)], key=lambda item: (-(item.score or 0.0), item.trial)
     )
     listed = scored + [item for item in baselines if counted_score(item) is None]
     names = teachers.names
-    trial_rows = [_row(record, bool(ranked) and record.trial == ranked[0].trial, limits, teachers) for record in listed]
+    best = ranked[0].trial if ranked else None
+    trial_rows = [_row(record, record.trial == best, limits, teachers, constant_score) for record in listed]
     seconds = teacher_seconds if len(teachers) == 1 else None  # of each alone it is not known
     return [*(_teacher_row(ref, texts.clean(names[part]), seconds) for part, ref in teachers.items()), *trial_rows]
 
@@ -62,12 +74,14 @@ def _teacher_row(teacher: TeacherRef, name: str, seconds: float | None) -> Row:
     return Row("teacher", None, teacher.score, share, teacher.params, teacher.latency_ms, seconds, name, "")
 
 
-def _row(record: TrialRecord, is_best: bool, limits: Limits, teachers: Teachers) -> Row:
+def _row(record: TrialRecord, is_best: bool, limits: Limits, teachers: Teachers, constant_score: float | None) -> Row:
     name = texts.ROLES[record.role]
     if record.state != "complete":
         name += " (failed)" if record.state == "fail" else f" ({record.state})"
     elif not limits.check(record.params, record.latency_ms).feasible:
         name += " (over the limit)"
+    elif is_constant(record.score, constant_score):
+        name += " (knows nothing)"
     student, objective = texts.student(record.recipe), texts.objective(record.recipe)
     if len(teachers) > 1 and objective != texts.UNDISTILLED:
         objective += f", of {texts.clean(teachers.name_of(record.recipe))}"
@@ -93,44 +107,107 @@ def table(leaderboard: Sequence[Row], metric: str, width: int) -> Table:
     return board
 
 
-def verdict(records: Sequence[TrialRecord], limits: Limits) -> str:
-    """By how much the best distilled student beats the one trained without a teacher, and what unlabelled rows are worth."""
-    return f"{_gain(records, limits)} {unlabelled_worth(records)}".rstrip()
+def verdict(records: Sequence[TrialRecord], limits: Limits, validation_rows: int | None = None, constant_score: float | None = None) -> str:
+    """By how much the best distilled student beats the same one trained without a teacher, and what unlabelled rows are worth.
+
+    validation_rows: how many rows the scores are of, if that is known. constant_score: of one answer for every row.
+    """
+    return f"{_gain(records, limits, validation_rows, constant_score)} {unlabelled_worth(records)}".rstrip()
 
 
-def _gain(records: Sequence[TrialRecord], limits: Limits) -> str:
-    ranked = rank(list(records), limits)
-    distilled = next((record for record in ranked if record.role != "no_kd"), None)
-    bare = next((record for record in records if record.role == "no_kd" and not was_interrupted(record)), None)
-    bare_score = None if bare is None else counted_score(bare)
+@dataclass(frozen=True)
+class Bare:
+    """A student without a teacher. name: for people. scores: by seed, empty where it has none. why: it has none."""
+
+    name: str
+    scores: tuple[float, ...] = ()
+    why: str = ""
+
+
+def bare_student(records: Sequence[TrialRecord], distilled: TrialRecord) -> Bare:
+    """What a distilled student is compared with: its own recipe without a teacher, else the baseline without one."""
+    twin = without_teacher(distilled.recipe)
+    runs = by_recipe(records)
+    bare = (item for item in runs if texts.objective(item.record.recipe) == texts.UNDISTILLED)
+    own = next((item for item in bare if without_teacher(item.record.recipe) == twin), None)
+    if own is not None and own.record.recipe_id != distilled.recipe_id:
+        return Bare("the same student without a teacher", own.scores)
+    baseline = next((record for record in records if record.role == "no_kd" and not was_interrupted(record)), None)
+    if baseline is None:
+        return Bare("no KD", why="has not been run")
+    scores = next((item.scores for item in runs if item.record.recipe_id == baseline.recipe_id), ())
+    return Bare("no KD", scores, "" if scores else f"has no score ({_reason(baseline)})")
+
+
+def _gain(records: Sequence[TrialRecord], limits: Limits, validation_rows: int | None, constant_score: float | None) -> str:
+    distilled = next((record for record in rank(list(records), limits) if record.role != "no_kd"), None)
     if distilled is None or distilled.score is None:
         return "No distilled student completed, so there is nothing to compare with the student without a teacher (no KD)."
-    metric, value = texts.clean(distilled.metric), distilled.score
+    scores = next((item.scores for item in by_recipe(records) if item.record.recipe_id == distilled.recipe_id), (distilled.score,))
+    metric, value = texts.clean(distilled.metric), statistics.fmean(scores)
     start = f"The best trial (trial {distilled.trial}) has {metric} {value:.4f}"
     if distilled.role in BASELINES:
         start = f"No trial beats the baseline {texts.ROLES[distilled.role]} (trial {distilled.trial}), which has {metric} {value:.4f}"
-    if bare is None or bare_score is None:
-        why = "has not been run" if bare is None else f"has no score ({_reason(bare)})"
-        return f"{start}; what distillation gained is not known: the no-KD baseline {why}."
+    bare = bare_student(records, distilled)
+    if not bare.scores:
+        return f"{start}; what distillation gained is not known: the no-KD baseline {bare.why}."
+    bare_score = statistics.fmean(bare.scores)
+    nothing = ""
+    if is_constant(bare_score, constant_score):
+        nothing = f" Without a teacher the student has learned nothing (one answer for all rows: {constant_score:.4f}); train longer."
     if value == bare_score:
-        return f"{start}, exactly as much as the student without a teacher (no KD): distillation gained nothing here."
+        return f"{start}, exactly as much as {bare.name}: distillation gained nothing here.{nothing}"
     if value < bare_score:
-        lost = f"{bare_score - value:.4f} less than no KD ({bare_score:.4f})"
-        return f"{start}, {lost}: nothing here beats the student without a teacher on the validation split."
-    teacher = distilled.teacher_score
-    gap = ""
-    if teacher is not None and teacher <= value:
-        gap = (
-            f" and {value - teacher:.4f} more than its teacher ({teacher:.4f})"
-            if teacher < value
-            else f" and level with its teacher ({teacher:.4f})"
-        )
-    elif teacher is not None and math.isfinite(teacher):
-        gap = f", {texts.percent((value - bare_score) / (teacher - bare_score))} of the way from there to the teacher"
-    gain = f"{start}, {value - bare_score:.4f} more than no KD ({bare_score:.4f}){gap}, on the validation split, with one seed."
+        lost = f"{bare_score - value:.4f} less than {bare.name} ({bare_score:.4f})"
+        return f"{start}, {lost}: on the validation split distillation gained nothing here.{nothing}"
+    interval = gain_interval(metric, scores, bare.scores, validation_rows)
+    between = "" if interval is None else f"; 95% interval of the gain {interval[0]:.4f} to {interval[1]:.4f}"
+    gain = f"{start}, {value - bare_score:.4f} more than {bare.name} ({bare_score:.4f}{between})"
+    where = "the validation split" if validation_rows is None else f"{validation_rows:,} validation rows"
+    gain += f"{_beside_teacher(value, bare_score, distilled.teacher_score)}, on {where}, {_seeds(scores, bare.scores)}.{nothing}"
     if texts.objective(distilled.recipe) == texts.UNDISTILLED:
         gain += " Its recipe learns from hard labels alone, so the gain does not come from distillation."
     return gain
+
+
+def _beside_teacher(value: float, bare_score: float, teacher: float | None) -> str:
+    if teacher is None or not math.isfinite(teacher):
+        return ""
+    if teacher < value:
+        return f" and {value - teacher:.4f} more than its teacher ({teacher:.4f})"
+    if teacher == value:
+        return f" and level with its teacher ({teacher:.4f})"
+    return f", {texts.percent((value - bare_score) / (teacher - bare_score))} of the way from there to the teacher"
+
+
+def _seeds(scores: Sequence[float], bare_scores: Sequence[float]) -> str:
+    if len(scores) == len(bare_scores):
+        return "with one seed" if len(scores) == 1 else f"means over {len(scores)} seeds"
+    return f"means over {texts.plural(len(scores), 'seed')} and, without a teacher, {len(bare_scores)}"
+
+
+def gain_interval(
+    metric: str, scores: Sequence[float], bare_scores: Sequence[float], validation_rows: int | None
+) -> tuple[float, float] | None:
+    """A 95% interval of the difference of two accuracies; None of other metrics, and where the number of rows is not known.
+
+    Normal approximation: the binomial variance of both on so many rows, and of several seeds the variance of the mean. Both are tested on
+    the same rows, so it is rather too wide.
+    """
+    if metric != "accuracy" or not validation_rows:
+        return None
+    variance = 0.0
+    for values in (scores, bare_scores):
+        mean = statistics.fmean(values)
+        variance += mean * (1 - mean) / validation_rows
+        variance += statistics.variance(values) / len(values) if len(values) > 1 else 0.0
+    gain = statistics.fmean(scores) - statistics.fmean(bare_scores)
+    return gain - 1.96 * math.sqrt(variance), gain + 1.96 * math.sqrt(variance)
+
+
+def is_constant(score: float | None, constant_score: float | None) -> bool:
+    """Whether a student is no better than one answer for every row."""
+    return score is not None and constant_score is not None and score <= constant_score
 
 
 def unlabelled_worth(records: Sequence[TrialRecord]) -> str:

@@ -26,6 +26,7 @@ ROLES: dict[Role, str] = {
     "explore": "explore",
     "repeat": "repeat",
     "fewer_rows": "fewer unlabelled rows",
+    "twin": "the best without teacher",
 }
 """A trial's role, for people."""
 

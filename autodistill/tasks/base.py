@@ -133,6 +133,12 @@ class Dataset:
         """The training rows, then the unlabelled ones."""
         return self.train.joined(self.unlabelled)
 
+    @property
+    def constant_score(self) -> float:
+        """The metric, on the validation split, of the answer that is the same for every row and fits the training rows best."""
+        answer = self.target.constant(self.train.labels)
+        return self.target.evaluate(self.metric, np.tile(answer, (len(self.validation), 1)), self.validation.labels)[self.metric]
+
     def open_test(self) -> Split:
         """The test split. Only `distill` calls this, once, for the final figures; trials never do."""
         if self._test is None:

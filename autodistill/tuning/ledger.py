@@ -23,7 +23,7 @@ from autodistill.events import Listen, TrialFinished, TrialReported
 from autodistill.limits import Feasibility, Feasible
 from autodistill.optuna_storage.open import SavedStorage
 from autodistill.ranking import rank
-from autodistill.recipe import Recipe
+from autodistill.recipe import Recipe, without_teacher
 from autodistill.records import BASELINES, STOPPABLE, UNCOUNTED, Point, Role, TrialRecord, write_records
 from autodistill.space import Space
 from autodistill.train.assignment import Assignment, TrialResult
@@ -104,6 +104,13 @@ class Ledger:
                 self._enqueue(role, recipe, seed, {})
         self.save()
 
+    def follow_up(self) -> None:
+        """Queue what follows from the trials so far: repeats, and once their winner is certain, what is compared with it."""
+        self.repeat()
+        if not self.wants_more():
+            self.fewer_rows()
+            self.twin()
+
     def repeat(self, best: int = 5) -> None:
         """Queue the baselines, the given recipes and the `best` best others with more seeds, where the settings ask for that."""
         fixed = [record for record in self.records.values() if record.role in (*BASELINES, "given") and record.state == "complete"]
@@ -121,6 +128,17 @@ class Ledger:
         for keep in (0.25, 0.5, 1.0):
             part = {"unlabelled_choice": "all" if keep == 1.0 else "random", "unlabelled_keep": keep}
             self.enqueue("fewer_rows", [Recipe.parse(recipe | {"training": recipe["training"] | part})])
+
+    def twin(self) -> None:
+        """Queue the best recipe without a teacher, with each seed that the best one has: what the distillation alone is worth."""
+        ranked = self.ranked()
+        if not ranked or not Recipe.parse(ranked[0].recipe).objective.terms:
+            return
+        complete = [record for record in self.records.values() if record.state == "complete"]
+        recipe = Recipe.parse(without_teacher(ranked[0].recipe))
+        seeds = {record.seed for record in complete if record.recipe_id == ranked[0].recipe_id}
+        for seed in sorted(seeds - {record.seed for record in complete if record.recipe_id == recipe.id}):
+            self.enqueue("twin", [recipe], seed)
 
     def _enqueue(self, role: Role, recipe: Recipe, seed: int, more: dict[str, Any]) -> None:
         try:

@@ -162,17 +162,15 @@ def _run(ledger: Ledger, settings: SearchSettings, runner: Runner, emit: Listen,
         with _interruptible() as interrupted:
             try:
                 if not ledger.wants_more():
-                    ledger.repeat()
-                    ledger.fewer_rows()
+                    ledger.follow_up()
                 if ledger.wants_more() and not late():
                     with ray_running(settings) as ray:
                         asked = settings.trials, ledger.searched, ray.workers, settings.time_budget, ledger.limits, baselines
                         emit(SearchStarted(settings.study, str(ledger.folder), *asked))
                         try:
-                            for _ in range(2):
+                            for _ in range(3):  # the trials; repeats of the best; what is compared with the winner
                                 _rounds(ledger, settings, ray, runner, emit, lambda: interrupted.is_set() or late())
-                                ledger.repeat()  # the best are only known now
-                                ledger.fewer_rows()
+                                ledger.follow_up()
                         finally:
                             ledger.sweep("the search was stopped")  # first tell, then kill: a second Ctrl-C must find it told
             except Halt:

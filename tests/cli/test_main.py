@@ -135,3 +135,20 @@ def test_a_name_that_the_terminal_cannot_show_is_escaped(tmp_path: Path) -> None
 
 def test_the_search_is_a_command() -> None:
     assert main.parser().parse_args(["search", "--dataset", "d"]).run is search.run
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["search", "my reviews.csv"], "unrecognized arguments: my reviews.csv; name the dataset with --dataset 'my reviews.csv'"),
+        (["search", "--dataset", "sst2", "more"], "unrecognized arguments: more"),
+        (["search", "--datasets", "sst2"], "unrecognized arguments: --datasets sst2"),
+    ],
+)
+def test_a_dataset_that_stands_by_itself_is_answered_with_how_it_is_given(
+    words: list[str], hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main.main(words)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.rstrip().endswith(hint)

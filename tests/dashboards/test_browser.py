@@ -20,6 +20,8 @@ from autodistill.study_report import render, write_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
+WIDTHS = (390, 1280)
+"""Pixels of a phone's window and of a laptop's."""
 
 
 @dataclass
@@ -98,24 +100,25 @@ def _renamed(recipe: dict[str, Any], name: str) -> dict[str, Any]:
     return recipe | {"student": recipe["student"] | {"family": f"{name}-{recipe['student']['family']}"}}
 
 
-@pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("kind", ["3 trials", "300 trials", "none finished", "all failed", "not a number", "long names", "markup"])
-def test_every_figure_is_drawn_and_fits(kind: str, width: int, seen: Seen, tmp_path: Path) -> None:
+def test_every_figure_is_drawn_and_fits(kind: str, seen: Seen, tmp_path: Path) -> None:
     study = awkward(kind, tmp_path)
     path = tmp_path / "page.html"
     path.write_text(render(study), encoding="utf-8")
-    seen.open(path, width)
-    assert seen.errors == []
-    assert seen.asked == [path.as_uri()]  # the page itself, and nothing that it would load
-    assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
-    plots = seen.plots
-    assert len(plots) == {"none finished": 0, "all failed": 1, "300 trials": 9}.get(kind, len(plots))
-    for plot in plots:
-        assert plot["width"] >= 250
-        assert plot["height"] >= 80
-        assert plot["marks"] > 0
-        assert plot["text"] > 0
-    assert seen.page.evaluate("parseFloat(getComputedStyle(document.body).fontSize)") >= 15
+    for width in WIDTHS:
+        seen.asked.clear()
+        seen.open(path, width)
+        assert seen.errors == []
+        assert seen.asked == [path.as_uri()]  # the page itself, and nothing that it would load
+        assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
+        plots = seen.plots
+        assert len(plots) == {"none finished": 0, "all failed": 1, "300 trials": 9}.get(kind, len(plots))
+        for plot in plots:
+            assert plot["width"] >= 250
+            assert plot["height"] >= 80
+            assert plot["marks"] > 0
+            assert plot["text"] > 0
+        assert seen.page.evaluate("parseFloat(getComputedStyle(document.body).fontSize)") >= 15
 
 
 def test_the_smallest_letters_can_be_read(seen: Seen, tmp_path: Path) -> None:
@@ -151,15 +154,16 @@ def test_it_prints_within_the_paper(seen: Seen, tmp_path: Path) -> None:
     assert seen.errors == []
 
 
-@pytest.mark.parametrize("width", [390, 1280])
-def test_the_page_across_studies_is_drawn_and_fits(width: int, seen: Seen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_across_studies_is_drawn_and_fits(seen: Seen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page_all, "recommender_table", lambda studies: ([], "left out here"))
     path = tmp_path / "all.html"
     tasks = [*TASKS, TASKS[0]]  # each has a mark of its own on the map
     path.write_text(page_all.render_all([replace(study, task=task) for study, task in zip(library(len(tasks), 12), tasks, strict=True)]))
-    seen.open(path, width)
-    assert seen.errors == []
-    assert seen.asked == [path.as_uri()]
-    assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
+    for width in WIDTHS:
+        seen.asked.clear()
+        seen.open(path, width)
+        assert seen.errors == []
+        assert seen.asked == [path.as_uri()]
+        assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
     assert [plot["marks"] > 0 and plot["text"] > 0 for plot in seen.plots] == [True, True]
     assert seen.page.locator("#map .legend svg :is(circle, rect, path)").count() == len(TASKS)

@@ -95,7 +95,7 @@ def meant(kept: dict[str, Any], world: World, rows: list[Any]) -> np.ndarray:
 
 
 CLASSES, PAIRED_SCORES = "text-classification", "text-pair-regression"
-EXPORTED = [("cnn", vocabulary, task) for vocabulary in ("full", "trimmed") for task in (CLASSES, PAIRED_SCORES)] + [
+EXPORTED = [("cnn", "trimmed", CLASSES), ("cnn", "full", PAIRED_SCORES)] + [
     (family, *other) for family in ("bert", "bert-mean", "bilstm", "static") for other in (("full", CLASSES), ("trimmed", PAIRED_SCORES))
 ]
 EXPORTED += [("encoder", None, PAIRED_SCORES)]

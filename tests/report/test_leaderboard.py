@@ -106,12 +106,11 @@ def test_the_leaderboard_fits_its_terminal(width: int) -> None:
         (
             {"no_kd": 0.80, "search": 0.75},
             "The best trial (trial 1) has accuracy 0.7500, 0.0500 less than no KD (0.8000): "
-            "nothing here beats the student without a teacher on the validation split.",
+            "on the validation split distillation gained nothing here.",
         ),
         (
             {"no_kd": 0.80, "search": 0.80},
-            "The best trial (trial 1) has accuracy 0.8000, exactly as much as the student without a teacher (no KD): "
-            "distillation gained nothing here.",
+            "The best trial (trial 1) has accuracy 0.8000, exactly as much as no KD: distillation gained nothing here.",
         ),
         (
             {"no_kd": 0.80, "plain_kd": 0.82, "search": 0.81},
@@ -131,6 +130,58 @@ def test_the_leaderboard_fits_its_terminal(width: int) -> None:
 def test_the_verdict_says_what_distillation_gained(scores: dict[str, float], expected: str) -> None:
     records = [record(number, role, score) for number, (role, score) in enumerate(scores.items())]
     assert verdict(records, NONE) == expected
+
+
+def recipe_of(kind: str, channels: int = 64) -> dict[str, Any]:
+    objective = {"hard_label_weight": 1.0, "prediction": {"kind": kind}}
+    return {
+        "teacher": {"model": "big"},
+        "student": {"family": "cnn", "channels": channels},
+        "objective": objective,
+        "training": {"steps": 9},
+    }
+
+
+def test_the_gain_is_over_the_same_student_without_a_teacher_with_its_interval() -> None:
+    best, twin, other = recipe_of("kl"), recipe_of("none"), recipe_of("none", 128)
+    records = [record(0, "no_kd", 0.70, recipe=other), record(1, score=0.85, recipe=best), record(2, "twin", 0.80, recipe=twin)]
+    # 1.96 · √(.85 · .15 / 1000 + .8 · .2 / 1000) = .0332
+    assert verdict(records, NONE, 1000) == (
+        "The best trial (trial 1) has accuracy 0.8500, 0.0500 more than the same student without a teacher (0.8000; 95% interval of the "
+        "gain 0.0168 to 0.0832), 50.0% of the way from there to the teacher, on 1,000 validation rows, with one seed."
+    )
+    assert "0.1500 more than no KD (0.7000)" in verdict(records[:2], NONE)
+    assert [row.name for row in rows(records, NONE, taught(0.9), None)] == ["teacher", "search", "the best without teacher", "no KD"]
+
+
+def test_the_mean_over_seeds_is_compared_and_seeds_are_counted() -> None:
+    best, twin = recipe_of("kl"), recipe_of("none")
+    names = {"recipe_id": "best", "recipe": best}, {"recipe_id": "twin", "recipe": twin}
+    seen = [record(0, score=0.88, **names[0]), record(1, "repeat", 0.84, seed=1, **names[0])]
+    twins = [record(2, "twin", 0.80, **names[1]), record(3, "twin", 0.82, seed=1, **names[1])]
+    text = verdict([*seen, *twins], NONE)
+    assert "has accuracy 0.8600, 0.0500 more than the same student without a teacher (0.8100)" in text
+    assert text.endswith("on the validation split, means over 2 seeds.")
+    assert verdict([*seen, twins[0]], NONE).endswith("means over 2 seeds and, without a teacher, 1.")
+
+
+def test_a_study_shows_itself_in_python_as_the_command_does(tmp_path: Path) -> None:
+    study = make_study(tmp_path, [record(0, "no_kd", 0.5), record(1, score=0.8)])
+    study.about["dataset"] = {"constant_score": 0.5}
+    board = study.leaderboard()
+    assert board["name"].tolist() == ["teacher", "search", "no KD (knows nothing)"]
+    assert board["score"].tolist()[1:] == [0.8, 0.5]
+    assert study.verdict == verdict(study.trial_records, NONE, None, 0.5)
+    page = study._repr_html_()
+    assert page.startswith("<h4>s</h4><p>The best trial (trial 1) has accuracy 0.8000")
+    assert "<td>no KD (knows nothing)</td>" in page
+
+
+def test_a_student_that_gives_one_answer_for_every_row_is_marked() -> None:
+    records = [record(0, "no_kd", 0.5), record(1, score=0.8)]
+    assert [row.name for row in rows(records, NONE, taught(0.9), None, 0.5)] == ["teacher", "search", "no KD (knows nothing)"]
+    assert verdict(records, NONE, None, 0.5).endswith("learned nothing (one answer for all rows: 0.5000); train longer.")
+    assert "learned nothing" not in verdict(records, NONE, None, 0.49)
 
 
 def test_the_verdict_names_why_the_baseline_has_no_score() -> None:

@@ -440,3 +440,38 @@ def test_no_parts_are_tried_unasked(tmp_path):
         bench.train(bench.propose())
     bench.ledger.fewer_rows()
     assert not bench.ledger.wants_more()
+
+
+def test_the_winner_is_trained_without_a_teacher_with_each_of_its_seeds(tmp_path):
+    bench = Bench(tmp_path, trials=3, repeats=2)
+    while bench.ledger.wants_more():
+        run = bench.propose()
+        bench.train(run, 2.0 if run.role == "search" else 1.0)  # the defaults' twin is a baseline
+    bench.ledger.follow_up()
+    while bench.ledger.wants_more():
+        run = bench.propose()
+        assert run.role == "repeat"  # they decide who wins
+        bench.train(run, 2.0 if run.recipe.id == bench.ledger.ranked()[0].recipe_id else 1.0)
+    best = Recipe.parse(bench.ledger.ranked()[0].recipe)
+    bench.ledger.follow_up()
+    twins = []
+    while bench.ledger.wants_more():
+        run = bench.propose()
+        twins.append((run.role, run.assignment.seed))
+        assert (run.recipe.student, run.recipe.training) == (best.student, best.training)
+        assert not run.recipe.objective.terms
+        bench.train(run, factor=9.0)
+    assert twins == [("twin", 0), ("twin", 1)]
+    assert bench.ledger.ranked()[0].recipe_id == best.id  # it is a comparison, and wins nothing
+    bench.ledger.follow_up()
+    assert not bench.ledger.wants_more()
+
+
+def test_a_winner_that_the_baseline_without_a_teacher_is_the_twin_of_needs_no_other(tmp_path):
+    bench = Bench(tmp_path, trials=0)
+    while bench.ledger.wants_more():
+        run = bench.propose()
+        bench.train(run, factor=2.0 if run.role == "plain_kd" else 1.0)
+    assert bench.ledger.ranked()[0].role == "plain_kd"
+    bench.ledger.follow_up()
+    assert not bench.ledger.wants_more()
