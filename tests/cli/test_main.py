@@ -15,7 +15,7 @@ from autodistill.space import shipped_spaces
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "said"),
+    ("error", "code", "message"),
     [
         (ModelError("no such teacher"), 2, "autodistill: no such teacher\n"),
         (RunError("it broke"), 1, "autodistill: it broke\n"),

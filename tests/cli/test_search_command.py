@@ -216,7 +216,7 @@ def test_bad_data_exit_2_and_say_what(here: Path, asked: Callable[[Api], dict[st
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ("", "--dataset is missing; give --dataset NAME|PATH"),
         ("--dataset d --trials many", "'many' is not a whole number from 0"),

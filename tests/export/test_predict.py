@@ -68,7 +68,7 @@ def test_texts_and_files_are_labelled(folder: Path, tmp_path: Path, capsys: pyte
 
 
 @pytest.mark.parametrize(
-    ("inputs", "said"),
+    ("inputs", "message"),
     [
         (["nowhere.csv"], "there is no file nowhere.csv"),
         (["nowhere.csv", "a text"], "give one file alone"),

@@ -22,7 +22,7 @@ from autodistill.recipe import SLOTS, Recipe
 from autodistill.records import Point
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import DatasetRef
-from autodistill.teacher import num_outputs as store
+from autodistill.teacher import outputs as store
 from autodistill.teacher.finetune import finetune_teacher
 from autodistill.train import data as train_data
 from autodistill.train import trial
