@@ -130,7 +130,9 @@ def test_a_search_with_components_of_a_package(tmp_path: Path) -> None:
     np.testing.assert_allclose([list(row["probabilities"].values()) for row in predictions], json.loads(shares.stdout), atol=1e-5)
     gone = autodistill(tmp_path, "predict", str(out), "a good film")
     assert gone.returncode == 2
-    assert "the student's family is 'bag'; allowed: bert, bilstm, cnn, static, timm. Install the package that has it." in gone.stderr
+    assert (
+        "the student's family is 'bag'; allowed: bert, bilstm, cnn, encoder, static, timm. Install the package that has it." in gone.stderr
+    )
 
 
 GOOD = "from autodistill.components import component\n\n"

@@ -27,6 +27,9 @@ Row = str | tuple[str, str] | Path | bytes | np.ndarray
 """A row as people give it: a text, a pair of texts, or an image: its path, its encoded bytes or its pixels (H, W, 3) uint8."""
 OUT = (".csv", ".tsv", ".jsonl", ".parquet")
 
+IMAGE_COLUMN = "image"
+"""Of a table of several columns."""
+
 
 class RowReader(ABC):
     """How a student's rows are read; each modality has its own (`Modality.row_reader`)."""
@@ -215,7 +218,7 @@ class ImageReader(RowReader):
 
     def from_table(self, frame: Any) -> list[Row]:
         """Of the column `image`, or of the only one that there is."""
-        names = ["image"] if "image" in frame.columns else list(frame.columns)
+        names = [IMAGE_COLUMN] if IMAGE_COLUMN in frame.columns else list(frame.columns)
         if len(names) != 1:
             raise DataError(f"the table has the columns {', '.join(map(str, names))}; give the one with the images alone, or call it image")
         return list(frame[names[0]])

@@ -81,9 +81,7 @@ class Student:
         if self.reader.is_row(rows):
             return self.predict([rows])[0].item()
         answers = self.predictions(rows)
-        if self.classes is None:
-            return np.array([answer.score for answer in answers], dtype=np.float64)
-        return np.array([answer.label for answer in answers], dtype=np.str_)
+        return np.array([answer.score if answer.label is None else answer.label for answer in answers])
 
     def predict_proba(self, rows: Any) -> np.ndarray:
         """The probability of each class, in the order of `classes`: (N, C) float64, of one row (C,). rows: see `predict`.
@@ -92,12 +90,12 @@ class Student:
             UsageError: the student gives scores, which have no probabilities.
             DataError: a row is not what this student reads.
         """
-        if self.classes is None:
-            raise UsageError("this student gives scores, which have no probabilities; `predict` gives the scores")
         if self.reader.is_row(rows):
             return self.predict_proba([rows])[0]
-        shares = [[*(answer.probabilities or {}).values()] for answer in self.predictions(rows)]
-        return np.array(shares, dtype=np.float64).reshape(len(shares), len(self.classes))
+        shares = [answer.probabilities for answer in self.predictions(rows)]
+        if None in shares:
+            raise UsageError("this student gives scores, which have no probabilities; `predict` gives the scores")
+        return np.array([[*(share or {}).values()] for share in shares], dtype=np.float64).reshape(len(shares), self.target.width)
 
 
 def load_student(folder: str | Path) -> Student:
