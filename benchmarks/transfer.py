@@ -209,12 +209,12 @@ PAGE = """# What distillation gives on few labels with unlabelled rows
 `benchmarks/transfer.py` trains these, and writes this page from `studies/transfer/trainings.jsonl`. Each dataset has few of its training
 labels, and the rest of its training rows (at most 6,000) without theirs. One student, the space's default, is trained in each way for 1,000
 steps. All figures are on the test split, which chooses nothing; ± is the standard deviation over seeds, and a figure without it is of one
-seed. The last two columns are of the best student to their left, chosen after the fact. The teacher of hate_offensive was trained with steps of
-32 rows, where the space has 16 now, and has one seed.
+seed. The last two columns are of the best student to their left, chosen after the fact. The teacher of hate_offensive was trained with
+steps of 32 rows, where the space has 16 now, and has one seed.
 
 Two sets show what distillation cannot mend. On hate_offensive a class has 6% of the rows, and macro F1 counts it as much as the others:
-TF-IDF goes from .571 to .657 when classes weigh equally (`--class-weights balanced`), and with all 19,827 labels from .712 to .770, near the
-teacher's. On cifar10 the default student (`timm:lcnet_050`, from random weights) learns next to nothing in 1,000 steps; `timm:test_resnet`,
+TF-IDF goes from .571 to .657 when classes weigh equally (`--class-weights balanced`), and with all 19,827 labels from .712 to .770.
+On cifar10 the default student (`timm:lcnet_050`, from random weights) learns next to nothing in 1,000 steps; `timm:test_resnet`,
 which is smaller, has .543 with KD on all rows and .531 without a teacher (one seed), where the default has .284 and .247.
 
 Over {sets} lines the best student is {gain:+.3f} above no KD, and has {retention:.1%} of its teacher's score, on average.
