@@ -18,7 +18,7 @@ A message names the value, what is allowed, and the way out.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class AutodistillError(Exception):
@@ -76,3 +76,8 @@ def not_allowed(what: str, value: object, allowed: Iterable[object], way_out: st
     guess = f" Did you mean {near[0]!r}?" if near else ""
     listing = ", ".join(names) if names else "none"
     return f"{what} is {value!r}; allowed: {listing}.{guess}{' ' + way_out if way_out else ''}"
+
+
+def listed(items: Sequence[str], shown: int = 5) -> str:
+    """The first items as people read them, and how many there are beyond: `a, b and 3 more`."""
+    return ", ".join(items[:shown]) + (f" and {len(items) - shown} more" if len(items) > shown else "")

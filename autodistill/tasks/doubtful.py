@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from autodistill.errors import listed
 from autodistill.tasks.tables import Table
 
 RARE = 0.05
@@ -21,7 +22,6 @@ DOMINANT = 0.8
 """From this share of one class on, a metric that counts all classes alike is proposed."""
 MISSING_WORDS = frozenset({"nan", "null", "n/a", "na", "#n/a", "<na>", "none"})
 """Names of classes, in lower case, that programs write for a missing value."""
-_SHOWN = 5
 
 
 def classes_or_scores(tables: dict[str, Table], column: str, values: dict[str, list[Any]], few: int) -> str | None:
@@ -73,12 +73,12 @@ def doubtful_classes(names: Sequence[str]) -> list[str]:
     warnings = []
     if pairs:
         warnings.append(
-            f"classes whose names differ only in case or in the form of their letters: {_listed(pairs)}; if they are one class, write them "
+            f"classes whose names differ only in case or in the form of their letters: {listed(pairs)}; if they are one class, write them "
             "alike"
         )
     missing = [repr(name) for name in names if name.strip().casefold() in MISSING_WORDS]
     if missing:
-        warnings.append(f"a class is called {_listed(missing)}: if that stands for a missing label, remove its rows or fill them in")
+        warnings.append(f"a class is called {listed(missing)}: if that stands for a missing label, remove its rows or fill them in")
     return warnings
 
 
@@ -86,10 +86,10 @@ def notes_of_classes(names: Sequence[str], train: np.ndarray, validation: np.nda
     """Notes of classes that have few rows or none, and of one that has nearly all. train, validation: (N,) class indices."""
     counts, held = (np.bincount(labels, minlength=len(names)) for labels in (train, validation))
     few = [f"{names[place]!r} ({counts[place]})" for place in np.argsort(counts, kind="stable").tolist() if counts[place] < FEWEST_ROWS]
-    notes = [f"classes with fewer than {FEWEST_ROWS} training rows: {_listed(few)}"] if few else []
+    notes = [f"classes with fewer than {FEWEST_ROWS} training rows: {listed(few)}"] if few else []
     absent = [repr(names[place]) for place in np.flatnonzero((held == 0) & (counts > 0)).tolist()]
     if absent:
-        notes.append(f"validation has no row of {_listed(absent)}: no score says how well that is learned")
+        notes.append(f"validation has no row of {listed(absent)}: no score says how well that is learned")
     largest = int(counts.argmax())
     share = counts[largest] / counts.sum()
     if share > DOMINANT and metric in ("accuracy", "weighted_f1"):
@@ -98,7 +98,3 @@ def notes_of_classes(names: Sequence[str], train: np.ndarray, validation: np.nda
             "matthews_correlation or average_precision does (--metric); --class-weights balanced gives them weight in training"
         )
     return notes
-
-
-def _listed(items: Sequence[str]) -> str:
-    return ", ".join(items[:_SHOWN]) + (f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else "")

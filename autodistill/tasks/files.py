@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from autodistill.errors import DataError
+from autodistill.errors import DataError, listed
 from autodistill.tasks.source import Info, Source, read_info
 from autodistill.tasks.tables import SUFFIXES, Shards, Table, read_table
 from autodistill.tasks.text_files import kind_of, read_text, stem_of
@@ -22,7 +22,6 @@ UNLABELLED = ("unlabelled", "unlabeled")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 SYSTEM = ("__macosx", "thumbs.db", "desktop.ini", "thumbnails", "@eadir")
 """What systems and viewers leave in folders, in lower case, beside files and folders whose name begins with a dot."""
-_SHOWN = 5
 _PATH = re.compile(r"\.(csv|tsv|jsonl|json|parquet|txt|xlsx?|arrow|zip|gz|bz2|zst)$")
 
 
@@ -80,9 +79,7 @@ def _ignored(path: Path, ignored: Sequence[Path]) -> tuple[str, ...]:
     items = list(dict.fromkeys(ignored))
     if not items:
         return ()
-    shown = ", ".join(str(item.relative_to(path)) for item in items[:_SHOWN])
-    more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
-    return (f"ignored, as files of the system or of a viewer: {shown}{more}",)
+    return (f"ignored, as files of the system or of a viewer: {listed([str(item.relative_to(path)) for item in items])}",)
 
 
 def _split_of(file: Path) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from autodistill.errors import DataError, not_allowed
+from autodistill.errors import DataError, listed, not_allowed
 from autodistill.storage import digest, user_path
 from autodistill.target import Target
 from autodistill.tasks.tables import Table, read_table
@@ -103,7 +103,8 @@ def scores_of_classes(table: Table, classes: Sequence[str], texts: tuple[str, ..
         unknown = [name for name in names if name not in classes]
         seen = f"; columns that are no class: {', '.join(unknown)}" if unknown else ""
         way_out = "Give a column for each class, or a column `label` (and `confidence`)"
-        raise DataError(f"{table.name} has no column for the classes {_listed(missing)} of {_listed(classes)}{seen}. {way_out}")
+        absent, wanted = (listed([repr(name) for name in some]) for some in (missing, classes))
+        raise DataError(f"{table.name} has no column for the classes {absent} of {wanted}{seen}. {way_out}")
     columns = [_floats(table, name) for name in classes]
     values = np.stack(columns, axis=1)
     notes = _unused(names, classes)
@@ -171,10 +172,6 @@ def _name(value: Any) -> str:
 def _unused(names: Sequence[str], used: Sequence[str]) -> list[str]:
     unused = [name for name in names if name not in used and not name.startswith("__index")]  # pandas writes its own
     return [f"teacher scores: columns not used: {', '.join(unused)}"] if unused else []
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names[:_SHOWN])) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
 def _refuse(table: Table, rows: Sequence[int], what: str, way_out: str) -> None:
