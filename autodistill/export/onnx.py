@@ -119,9 +119,14 @@ def _dataset(folder: Path, student: Student, name: str | None) -> Dataset:
     facts = json.loads((folder / "distillation.json").read_text(encoding="utf-8"))
     origin = facts["given"]
     columns = origin["text_columns"]
-    ref = DatasetRef(origin["name"], origin["limit_train"], origin["seed"], tuple(columns) if columns else None, origin["label_column"])
+    read = {"seed": origin["seed"], "task": origin.get("task"), "metric": origin.get("metric")}  # older folders lack the last two
+    own = {
+        "limit_train": origin["limit_train"],
+        "text_columns": tuple(columns) if columns else None,
+        "label_column": origin["label_column"],
+    }
     try:
-        data = load_dataset(ref if name is None else DatasetRef(name, seed=origin["seed"]))
+        data = load_dataset(DatasetRef(origin["name"], **own, **read) if name is None else DatasetRef(name, **read))
     except DataError as cause:
         raise DataError(f"{cause}\nThe rows are needed to check the export; --dataset says where they are now") from None
     if (data.task, data.classes) != (student.task, student.classes):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -128,3 +129,15 @@ def test_what_cannot_be_exported_is_refused(
 def test_int8_is_recommended_where_it_is_faster_and_as_good(milliseconds: float, score: float, words: str) -> None:
     beside = beside_float32({"torch": 3.0, "onnx_float32": 1.0, "onnx": milliseconds}, 0.9, score)
     assert int8_advice(beside) == f"{words} of the score (at most 0.005 is accepted)"
+
+
+def test_the_rows_are_read_as_the_task_and_metric_that_the_student_was_made_with(tmp_path: Path) -> None:
+    rows = [f"good {number},{number % 4 + 1}" for number in range(80)]
+    (tmp_path / "stars.csv").write_text("\n".join(["text,label", *rows]), encoding="utf-8")
+    asked = {"limit_train": None, "seed": 0, "text_columns": None, "label_column": None, "task": "regression", "metric": "pearson"}
+    given = {"name": str(tmp_path / "stars.csv"), **asked}
+    (tmp_path / "distillation.json").write_text(json.dumps({"given": given}), encoding="utf-8")
+    student: Any = SimpleNamespace(task="text-regression", classes=None)
+    for name in (None, given["name"]):
+        data = exporting._dataset(tmp_path, student, name)
+        assert (data.task, data.metric) == ("text-regression", "pearson")
