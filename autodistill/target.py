@@ -78,6 +78,8 @@ class Target(ABC):
     no_label: ClassVar[np.generic]
     """What stands in the labels for a row without one."""
     has_label_smoothing: ClassVar[bool]
+    has_probabilities: ClassVar[bool]
+    """Whether a prediction has a probability for each output."""
     has_class_weights: ClassVar[bool]
     """Whether rows can weigh by the frequency of their class (`class_weights` of a recipe)."""
     problem_type: ClassVar[str]
@@ -254,6 +256,7 @@ class Classes(Target):
     row_choices = ("all", "confident", "uncertain", "diverse", "random")
     no_label = np.int64(-1)
     has_label_smoothing = True
+    has_probabilities = True
     has_class_weights = True
     problem_type = "single_label_classification"
 
@@ -389,6 +392,7 @@ class Scores(Target):
     row_choices = ("all", "diverse", "random")
     no_label = np.float32(np.nan)
     has_label_smoothing = False
+    has_probabilities = False
     has_class_weights = False
     problem_type = "regression"
     classes = None

@@ -90,11 +90,11 @@ class Student:
             UsageError: the student gives scores, which have no probabilities.
             DataError: a row is not what this student reads.
         """
+        if not self.target.has_probabilities:
+            raise UsageError("this student gives scores, which have no probabilities; `predict` gives the scores")
         if self.reader.is_row(rows):
             return self.predict_proba([rows])[0]
         shares = [answer.probabilities for answer in self.predictions(rows)]
-        if None in shares:
-            raise UsageError("this student gives scores, which have no probabilities; `predict` gives the scores")
         return np.array([[*(share or {}).values()] for share in shares], dtype=np.float64).reshape(len(shares), self.target.width)
 
 
