@@ -212,10 +212,7 @@ steps. All figures are on the test split, which chooses nothing; ± is the stand
 seed. The last two columns are of the best student to their left, chosen after the fact. The teacher of hate_offensive was trained with
 steps of 32 rows, where the space has 16 now, and has one seed.
 
-Two sets show what distillation cannot mend. On hate_offensive a class has 6% of the rows, and macro F1 counts it as much as the others:
-TF-IDF goes from .571 to .657 when classes weigh equally (`--class-weights balanced`), and with all 19,827 labels from .712 to .770.
-On cifar10 the default student (`timm:lcnet_050`, from random weights) learns next to nothing in 1,000 steps; `timm:test_resnet`,
-which is smaller, has .543 with KD on all rows and .531 without a teacher (one seed), where the default has .284 and .247.
+[studies/transfer/findings.md](../studies/transfer/findings.md) says why two sets gain little.
 
 Over {sets} lines the best student is {gain:+.3f} above no KD, and has {retention:.1%} of its teacher's score, on average.
 
