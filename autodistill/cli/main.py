@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from types import FrameType
 
 import autodistill
 from autodistill.cli import dashboard, datasets, distill, export, predict, recommend, report, search, spaces, studies
@@ -73,9 +74,12 @@ def terminated_as_interrupted() -> Iterator[threading.Event]:
         yield terminated
         return
 
-    def interrupt(number: int, frame: object) -> None:
+    def interrupt(number: int, frame: FrameType | None) -> None:
         terminated.set()
-        signal.raise_signal(signal.SIGINT)
+        on_interrupt = signal.getsignal(signal.SIGINT)
+        if not callable(on_interrupt):  # a shell has its background jobs ignore Ctrl-C, and that is no reason to ignore SIGTERM
+            raise KeyboardInterrupt
+        on_interrupt(signal.SIGINT, frame)
 
     before = signal.signal(signal.SIGTERM, interrupt)
     try:

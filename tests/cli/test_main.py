@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,10 +34,18 @@ def test_errors_have_their_exit_codes_and_no_traceback(
     assert capsys.readouterr().err == message
 
 
-def test_sigterm_is_ctrl_c_with_its_own_exit_code(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("on_interrupt", [signal.default_int_handler, signal.SIG_IGN])  # the second in a shell's background jobs
+def test_sigterm_is_ctrl_c_with_its_own_exit_code(
+    on_interrupt: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    before = signal.signal(signal.SIGINT, on_interrupt)
     monkeypatch.setattr(datasets, "run", lambda args: signal.raise_signal(signal.SIGTERM))
-    assert main.main(["datasets"]) == 143
+    try:
+        assert main.main(["datasets"]) == 143
+        assert signal.getsignal(signal.SIGINT) is on_interrupt
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert capsys.readouterr().err == "autodistill: stopped\n"
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
