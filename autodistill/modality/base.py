@@ -1,0 +1,235 @@
+"""`Modality`: the questions that texts and images answer each in their own way."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from autodistill.augment.mixup import Mix
+    from autodistill.augment.views import Reader
+    from autodistill.export.asking import RowReader
+    from autodistill.features.seen import Seen
+    from autodistill.models.base import Outputs, StudentModule
+    from autodistill.models.sides import Side
+    from autodistill.recipe import Component, Teacher
+    from autodistill.tasks.base import Dataset, DatasetRef, Split
+    from autodistill.tasks.columns import Columns
+    from autodistill.tasks.rows import Rows
+    from autodistill.tasks.splits import Part
+    from autodistill.tasks.tables import Table
+    from autodistill.tasks.unlabelled import UnlabelledRows
+    from autodistill.teacher.plan import Taps
+
+
+Inputs = TypeVar("Inputs")
+"""Encoded rows of the modality's own: `models.base.Inputs`."""
+Batch = TypeVar("Batch")
+"""A batch of them: `models.base.Batch`."""
+
+
+class Modality(ABC, Generic[Inputs, Batch]):
+    """What the rows are."""
+
+    name: ClassVar[str]
+    """Also the name of the search space that is shipped for it."""
+    token_forms: ClassVar[tuple[str, ...]]
+    """The forms in which an objective can read a layer's states (`tokens` of a recipe): pooled ones, the usual one first, then `tokens`."""
+    mixings: ClassVar[tuple[str, ...]]
+    """The ways in which rows can be mixed (`augmentation.mixing` of a recipe)."""
+    poolings: ClassVar[tuple[str, ...]]
+    """The poolings of an encoder's last states that a teacher can have (`teacher.pooling` of a recipe), beside the model's own."""
+    pipeline_tag: ClassVar[str]
+    """What the Hugging Face hub calls a model that reads such rows."""
+
+    @property
+    def words(self) -> str:
+        """How the task type begins."""
+        return self.name
+
+    @property
+    def texts(self) -> int:
+        """How many texts a row has."""
+        return 0
+
+    @property
+    def pooled_forms(self) -> tuple[str, ...]:
+        """The forms of a layer's states that are one vector a row."""
+        return self.token_forms[:-1]
+
+    # the shape of a model's outputs
+
+    @abstractmethod
+    def layers(self, entries: int) -> int:
+        """The number of layers of a model whose `Outputs.states` has so many entries."""
+
+    @abstractmethod
+    def entry(self, layer: int) -> int:
+        """The entry of `Outputs.states` that is a layer's; layers are numbered from 1."""
+
+    @property
+    @abstractmethod
+    def whole_form(self) -> str:
+        """The kind of stored teacher outputs that holds states position by position."""
+
+    @abstractmethod
+    def whole_states(self, entries: tuple[int, ...]) -> Taps:
+        """The taps that ask for these entries of a teacher's `states`, position by position."""
+
+    @abstractmethod
+    def state_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """What of the shape (B, …) of a batch's state is the same for all rows."""
+
+    @abstractmethod
+    def side(self, outputs: Outputs, batch: Batch) -> Side:
+        """A model's outputs on a batch, as objectives read them."""
+
+    # reading
+
+    @abstractmethod
+    def read(self, tables: Mapping[str, Table], columns: Columns, parts: Mapping[str, Part], wanted: Sequence[str], name: str) -> Rows:
+        """The rows of a dataset's splits. wanted: those that are read in full; name: the dataset's, for errors.
+
+        Raises:
+            DataError: a row cannot be read.
+        """
+
+    @abstractmethod
+    def read_unlabelled(
+        self, places: Sequence[str], tables: Mapping[str, Table], columns: Columns, parts: Mapping[str, Part], ref: DatasetRef,
+        image_size: int | None, name: str, output_names: Sequence[str],
+    ) -> UnlabelledRows:  # fmt: skip
+        """The rows without labels. places: files, folders, and `rest`; outputs: the names of a model's outputs; the others are those of the
+        labelled rows.
+
+        Raises:
+            DataError: a row cannot be read.
+        """
+
+    @abstractmethod
+    def source(self, teacher: Teacher) -> Path:
+        """The folder that a teacher's rows are read with before it is fine-tuned; an empty path where nothing is needed to read them.
+
+        Raises:
+            ModelError: it cannot be fetched.
+        """
+
+    @abstractmethod
+    def open_tokenizer(self, folder: Path) -> Any:
+        """The tokenizer in a teacher's folder; None where rows have no tokens.
+
+        Raises:
+            ModelError: there is none, and rows have tokens.
+        """
+
+    @abstractmethod
+    def weights_fingerprint(self, teacher: Teacher) -> str:
+        """Names the weights that a teacher's training starts from.
+
+        Raises:
+            ModelError: they cannot be fetched.
+        """
+
+    @abstractmethod
+    def build_teacher(self, dataset: Dataset, teacher: Teacher) -> StudentModule:
+        """The module to train, with a head for the dataset. Of pooling `auto` where the model's files say nothing, the first of `poolings`.
+
+        Raises:
+            ModelError: the model cannot be fetched or does not fit.
+        """
+
+    @abstractmethod
+    def encode(self, split: Split, teacher: Teacher, tokenizer: Any) -> Inputs:
+        """A split as its teacher and its students read it.
+
+        Raises:
+            DataError: a row cannot be read.
+            RunError: the cache cannot be written.
+        """
+
+    @abstractmethod
+    def rereader(self, ours: tuple[Teacher, Path], theirs: tuple[Teacher, Path]) -> Callable[[Batch], Batch]:
+        """From batches as one teacher reads them to the same rows as another one reads them. Each is a teacher and its folder.
+
+        Raises:
+            ModelError: rows have tokens, and a folder has no tokenizer.
+        """
+
+    @abstractmethod
+    def student_fields(self, train: Inputs, tokenizer: Any) -> dict[str, Any]:
+        """Those fields of a StudentContext that depend on how rows are read."""
+
+    @abstractmethod
+    def rows(self, split: Split, places: np.ndarray) -> list[Any]:
+        """Some rows of a split as people give them: texts, tuples of two texts, or images (H, W, 3) uint8."""
+
+    @abstractmethod
+    def row_keys(self, split: Split) -> list[Hashable]:
+        """What tells rows apart, one a row: two rows with equal keys are the same, letter by letter or pixel by pixel."""
+
+    # an exported student
+
+    @property
+    @abstractmethod
+    def example(self) -> str:
+        """A row as it is given to `autodistill predict` on a command line."""
+
+    @abstractmethod
+    def row_reader(self, folder: Path, about: Mapping[str, Any]) -> RowReader:
+        """How an exported student reads rows. folder: where its files are; about: its student.json."""
+
+    # augmentation
+
+    @abstractmethod
+    def view(self, split: Split, original: Inputs, reader: Reader, augmentation: Component, copy: int, seed: int) -> Inputs:
+        """A split as an augmentation shows it. Equal arguments give equal rows; copy 0 is the original.
+
+        Raises:
+            DataError, ModelError: what the augmentation needs is not at hand.
+        """
+
+    def reread_view(
+        self, split: Split, view: Inputs, reader: Reader, tokenizer: Any, augmentation: Component, copy: int, seed: int
+    ) -> Inputs:
+        """A view that is not the original, as a student with another tokenizer than its teacher's reads it. view: as the teacher reads it.
+
+        Raises:
+            DataError, ModelError: what the augmentation needs is not at hand.
+        """
+        return view
+
+    @abstractmethod
+    def training_batch(self, inputs: Inputs, rows: Tensor, rng: np.random.Generator) -> Batch:
+        """Rows (B,) as a teacher reads them in its training: images are flipped and cropped at random."""
+
+    @abstractmethod
+    def mix(self, batch: Batch, mixing: str, concentration: float, rng: np.random.Generator) -> Mix:
+        """Draw how a batch is mixed. mixing: one of `mixings`; concentration: both parameters of the Beta distribution of the share."""
+
+    # dataset features
+
+    @property
+    @abstractmethod
+    def flags(self) -> dict[str, float]:
+        """The dataset features that say what the rows are."""
+
+    @abstractmethod
+    def plain_features(self, fit: Split) -> Callable[[Split], Any]:
+        """What can be seen of rows without an encoder, for a linear model: features (N, D) of any split, dense or sparse; D may be 0.
+
+        fit: the rows from which is learned what there is to be seen.
+        """
+
+    @abstractmethod
+    def look(self, fit: Split, held: Split, encoder: str) -> Seen:
+        """What can be seen of two samples of rows without their labels. encoder: the frozen text encoder.
+
+        Raises:
+            ModelError: the encoder cannot be fetched.
+        """
