@@ -192,7 +192,7 @@ def test_a_piece_with_another_digest(links: Path, tmp_path: Path, monkeypatch: p
     ("members", "reason"),
     [
         ({"p/input/all-mpnet-base-v2.zip.005": b"no end of an archive"}, "not a zip file"),
-        ({}, r"holds 0 members \*/input/all-mpnet-base-v2\.zip.\*, expected one"),
+        ({}, r"holds 0 members \*/input/all-mpnet-base-v2\.zip\.\*, expected one"),
         ({"p/input/all-mpnet-base-v2.zip.005": b"", "p/input/all-mpnet-base-v2.zip.006": b""}, "holds 2 members"),
     ],
 )
