@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Unpack
 
-import pandas as pd
 import torch
 
 from autodistill.errors import AutodistillError
@@ -24,8 +23,7 @@ from autodistill.option import takes
 from autodistill.prepare import prepare
 from autodistill.recipe import Recipe
 from autodistill.recommender.library import RecordedStudy, library
-from autodistill.recommender.recommender import Recommendation, Recommender
-from autodistill.recommender.table import NewDataset
+from autodistill.recommender.recommender import Recommendation, Recommender, new_dataset
 from autodistill.settings import RecommendSettings
 from autodistill.space import Space
 from autodistill.stages import Stage
@@ -141,7 +139,7 @@ def warm_recipes(data: Dataset, space: Space, feasible: Feasible, trials: int, s
         return []
     with Stage(tell, "warm", f"measuring the dataset, to start where {len(recorded)} recorded studies point") as stage:
         try:
-            target = NewDataset(data.task, pd.Series(dataset_features(data)))
+            target = new_dataset(space, dataset_features(data))
             recommender = Recommender(studies)
             warnings, _ = recommender.unlike(target, len(data.train), space.defaults().training.epochs)
             recipes = recommender.first_recipes(target, space, count, feasible=feasible, seed=seed)

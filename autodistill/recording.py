@@ -9,7 +9,8 @@ from autodistill.errors import DataError, StudyError
 from autodistill.facts import study_epochs
 from autodistill.features import dataset_features
 from autodistill.option import QUESTION
-from autodistill.ranking import was_interrupted
+from autodistill.ranking import best_of, was_interrupted
+from autodistill.recipe import Recipe
 from autodistill.recommender.library import own_library, write
 from autodistill.records import TrialRecord
 from autodistill.study import Study
@@ -68,7 +69,8 @@ def add_study(folder: str | Path, *, name: str | None = None, group: str | None 
         "features": {key: round(value, 6) for key, value in dataset_features(data).items()},
     }
     place = (Path(library).expanduser() if library else own_library()) / about["name"]
-    write(place, about, records)
+    best = best_of(records, study.limits)
+    write(place, about, records, None if best is None else Recipe.parse(best.recipe))
     return place
 
 

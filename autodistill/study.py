@@ -17,7 +17,7 @@ from autodistill.recipe import Recipe
 from autodistill.records import BASELINES, Role, TrialRecord, read_records, to_frame
 from autodistill.settings import SearchSettings
 from autodistill.storage import user_path
-from autodistill.study_folder import default_storage, read_about, study_names
+from autodistill.study_folder import default_storage, is_study, read_about, study_names
 from autodistill.teachers import Teachers
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Study:
-    """A study's folder, read only. `open` it, or get it from a search."""
+    """A study's folder, read only. `open` it, or get it from a search. A recorded study's folder opens, too."""
 
     def __init__(self, folder: Path, about: dict[str, Any], storage: str | None = None) -> None:
         self.folder = folder
@@ -54,9 +54,9 @@ class Study:
             StudyError: there is no such study; says which there are.
         """
         home = user_path(studies_dir, StudyError)
-        if name and (home / name / "study.json").exists():
+        if name and is_study(home / name):
             return cls.open(home / name, storage)
-        if name and (user_path(name, StudyError) / "study.json").exists():
+        if name and is_study(user_path(name, StudyError)):
             return cls.open(name, storage)
         way_out = f"They are those in {home.absolute()}; --studies-dir names another folder."
         raise StudyError(not_allowed("the study", name, study_names(home), way_out))

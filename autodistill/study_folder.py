@@ -7,6 +7,9 @@ recommended.yaml   the best recipe
 best/              the best student
 students/          the best few students, by trial number
 search.log         tracebacks of failed trials
+
+An entry of the library of recorded studies (recommender/library.py) can be read as a study's folder: it has study.yaml in place of
+study.json, and no Optuna study.
 """
 
 from __future__ import annotations
@@ -16,11 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import filelock
+import yaml
 
 from autodistill.errors import StudyError
 from autodistill.storage import write_whole
 
 SCHEMA = 2
+ENTRY_SCHEMA = 1
+"""Of study.yaml in an entry of the library."""
 JOURNAL = "optuna.journal"
 
 
@@ -35,25 +41,44 @@ def has_default_storage(folder: Path) -> bool:
     return (folder / JOURNAL).exists() or (folder / "optuna.db").exists()
 
 
+def is_study(folder: Path) -> bool:
+    """Whether a folder is a study's or a recorded study's."""
+    return (folder / "study.json").exists() or is_entry(folder)
+
+
+def is_entry(folder: Path) -> bool:
+    """Whether a folder is an entry of a library of recorded studies."""
+    return (folder / "study.yaml").exists() and not (folder / "study.json").exists()
+
+
 def read_about(folder: Path) -> dict[str, Any] | None:
-    """study.json, None where there is none.
+    """study.json, or what study.yaml of a recorded study says in its form; None where there is neither.
 
     Raises:
         StudyError: it cannot be read, or a newer autodistill wrote it.
     """
-    path = folder / "study.json"
+    path = folder / ("study.yaml" if is_entry(folder) else "study.json")
     if not path.exists():
         return None
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        about = _as_study(yaml.safe_load(text), folder) if is_entry(folder) else json.loads(text)
         schema = about["schema"]
-    except (OSError, ValueError, KeyError, TypeError) as cause:
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as cause:
         raise StudyError(
             f"{path} cannot be read ({type(cause).__name__}: {cause}); restore it, or start another study with --study"
         ) from None
     if schema > SCHEMA:
         raise StudyError(f"{path} was written by a newer autodistill (schema {schema}, this one reads {SCHEMA}); upgrade autodistill")
     return about
+
+
+def _as_study(entry: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """An entry's description as study.json would have it. Its teachers' folders are not known, and its dataset is known by name alone."""
+    teachers = [{"folder": "", **teacher} for teacher in entry["teachers"]]
+    asked = {"dataset": entry["dataset"]["name"], "study": entry["name"], "studies_dir": str(folder.parent)}
+    schema = SCHEMA + 1 if entry["schema"] > ENTRY_SCHEMA else SCHEMA
+    return {**entry, "schema": schema, "study": entry["name"], "teachers": teachers, "settings": {**entry["settings"], **asked}}
 
 
 def write_about(folder: Path, about: dict[str, Any]) -> None:

@@ -20,7 +20,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from rich.console import Console
 from rich.table import Table as Grid
 from threadpoolctl import threadpool_limits
@@ -33,8 +32,7 @@ from autodistill.recipe import Recipe
 from autodistill.recommender.defaults import default_recipes
 from autodistill.recommender.library import shipped
 from autodistill.recommender.methods import METHODS, SHIPPED
-from autodistill.recommender.recommender import Recommender
-from autodistill.recommender.table import NewDataset
+from autodistill.recommender.recommender import Recommender, new_dataset
 from autodistill.space import Space
 from autodistill.stages import store_outputs, train_teacher
 from autodistill.tasks import load_dataset
@@ -59,7 +57,7 @@ def listed(data: Dataset, space: Space, opened: Opened, top: int) -> Lists:
     """What each method recommends, and what it is compared with."""
     group = dataset_group(data.name)
     studies = [study for study in shipped() if study.group != group]
-    target = NewDataset(space.task, pd.Series(dataset_features(data), dtype=float))
+    target = new_dataset(space, dataset_features(data))
     feasible = Feasibilities(Limits(PARAMS, None), {space.defaults().teacher: opened})
     lists: Lists = {}
     with threadpool_limits(1, user_api="openmp"):

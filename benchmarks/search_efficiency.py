@@ -75,7 +75,7 @@ class Replay:
         self.space = self.space.fixed("training.epochs", recorded["training"]["epochs"])
         self.rungs = rungs(self.blackbox.epochs)
         self.recommender = Recommender([other for other in others if other.group != study.group])
-        self.target = NewDataset(study.task, pd.Series(study.features, dtype=float))
+        self.target = NewDataset(study.task, pd.Series(study.features, dtype=float), study.unlabelled)
 
     def search(self, way: str, seed: int, goal: float, first: list[Recipe]) -> Reached:
         if way == "random":

@@ -9,92 +9,16 @@ proposes. Not the students, and not the teacher: the search trains it again, wit
 from __future__ import annotations
 
 import argparse
-import datetime
 import sys
 from pathlib import Path
 
 import optuna
-from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
-from autodistill.errors import AutodistillError, StudyError
-from autodistill.facts import DatasetFacts, study_epochs, study_limits
-from autodistill.limits import Limits
-from autodistill.optuna_storage.open import close_storage, open_storage
-from autodistill.recipe import Recipe
-from autodistill.recommender.library import RecordedStudy, load
-from autodistill.records import TrialRecord, write_records
-from autodistill.settings import SearchSettings
-from autodistill.space import Space
-from autodistill.study import Study
-from autodistill.study_folder import default_storage, write_about
-from autodistill.task_types import modality_name
-from autodistill.teachers import Teachers
-from autodistill.tuning.run import about_search
-from autodistill.tuning.sampler import chooser
-from autodistill.tuning.translate import StudyPlan
+from autodistill.errors import AutodistillError
+from autodistill.recommender.library import load
+from autodistill.restoring import restore
 
 RECORDED = Path(__file__).resolve().parent / "recorded"
-STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "infeasible": TrialState.PRUNED, "fail": TrialState.FAIL}
-
-
-def restore(entry: RecordedStudy, work: Path) -> Study:
-    """The entry as a study in `work`, named as its dataset.
-
-    Raises:
-        StudyError: there is a study of that name.
-    """
-    epochs, limits = study_epochs(entry.about), study_limits(entry.about)
-    assert epochs is not None, "every recorded study says how many"
-    recipe = Recipe.parse(entry.records[0].recipe)
-    teacher, steps = recipe.teacher, recipe.training.steps
-    space = Space.load(modality_name(entry.task), entry.task).with_teacher(teacher)
-    space = space.fixed("training.epochs", epochs).fixed("training.steps", steps)
-    if not entry.about["dataset"].get("unlabelled_rows"):
-        space = space.without_unlabelled()
-    place = {"dataset": entry.dataset, "study": entry.dataset, "studies_dir": str(work)}
-    settings = SearchSettings.from_dict({**entry.about["settings"], **place})
-    if settings.folder.exists():
-        raise StudyError(f"{settings.folder} exists; a study is only restored where there is none")
-    facts = DatasetFacts(entry.dataset, entry.fingerprint, entry.task, entry.metric, entry.train_rows)
-    teachers = Teachers.of_study(entry.about)
-    parts = dict.fromkeys(Recipe.parse(record.recipe).teacher for record in entry.records)
-    plan = StudyPlan(settings, facts, Teachers({part: teachers.get(part, teachers.best) for part in parts}), {}, limits, epochs)
-    settings.folder.mkdir(parents=True)
-    storage = open_storage(default_storage(settings.folder))
-    study = optuna.create_study(study_name=settings.study, storage=storage, direction="maximize")
-    study.add_trials([stored(record, space, limits) for record in entry.records])
-    close_storage(storage)
-    write_records(entry.records, settings.folder / "trials.parquet")
-    write_about(settings.folder, about_search(plan, space) | {"sessions": entry.about["sessions"]})
-    return Study.open(settings.folder)
-
-
-def stored(record: TrialRecord, space: Space, limits: Limits) -> FrozenTrial:
-    """The Optuna trial that a record stands for: the other way round of `translate.record_of`."""
-    recipe = Recipe.parse(record.recipe)
-    inside = space.contains(recipe)  # a baseline or a given recipe need not be
-    point = FixedTrial(space.encode(recipe) if inside else {})
-    if inside:
-        space.suggest(chooser(point))
-    outcome = {
-        "curve": [item.model_dump() for item in record.curve],
-        "reason": record.reason,
-        "verdict": "infeasible" if record.state == "infeasible" else None,
-        **{name: getattr(record, name) for name in ("metrics", "params", "flops", "seconds", "seconds_by_stage", "environment")},
-    }
-    proposal = {name: getattr(record, name) for name in ("role", "recipe_id", "seed", "recipe", "params", "latency_ms")}
-    trial = create_trial(
-        state=STATES[record.state],
-        value=record.score if record.state == "complete" else None,
-        params=point.params,
-        distributions=point.distributions,
-        constraints=limits.check(record.params, record.latency_ms).violations,
-        intermediate_values={item.epoch: item.score for item in record.curve},
-        user_attrs={"proposal": proposal, "outcome": outcome},
-    )
-    if record.started is not None:
-        trial.datetime_start = datetime.datetime.fromtimestamp(record.started)
-    return trial
 
 
 def main() -> int:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import importlib.util
 import sys
+import tempfile
 from pathlib import Path
 
 from autodistill.cli import options
 from autodistill.errors import StudyError, UsageError
 from autodistill.report import texts
 from autodistill.study import Study
-from autodistill.study_folder import study_names
+from autodistill.study_folder import is_entry, study_names
 from autodistill.values import whole
 
 
@@ -34,12 +36,13 @@ def run(args: argparse.Namespace) -> int:
     if importlib.util.find_spec("optuna_dashboard") is None:
         raise UsageError("the dashboard needs optuna-dashboard; install it: pip install 'autodistill-kd[dashboard]'")
     home = Path(args.studies_dir).expanduser()
-    studies = _all(home) if args.all else [Study.find(args.study or _latest(home), home, args.storage)]
+    chosen = _all(home) if args.all else [Study.find(args.study or _latest(home), home, args.storage)]
     import optuna
 
     from autodistill.dashboards.live import Live, Server  # Plotly and Optuna: seconds
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    studies = [_shown(study) for study in chosen]
     live = Live(studies, lambda text: print(f"autodistill: {texts.clean(text)}", file=sys.stderr, flush=True))
     if not live.names:
         raise StudyError("no study could be opened")
@@ -50,6 +53,18 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print()
     return 0
+
+
+def _shown(study: Study) -> Study:
+    """The study; of an entry of the library, which has no Optuna study, a copy that has one, which goes when the process ends."""
+    if not is_entry(study.folder):
+        return study
+    from autodistill.recommender.library import load
+    from autodistill.restoring import restore
+
+    folder = tempfile.TemporaryDirectory(prefix="autodistill-entry-")
+    atexit.register(folder.cleanup)
+    return restore(load(study.folder), Path(folder.name))
 
 
 def _all(home: Path) -> list[Study]:

@@ -1,6 +1,7 @@
 """The library of recorded studies, which the recommender learns from.
 
-An entry is a folder: study.yaml describes the search, the dataset and its `features`; trials.parquet holds a TrialRecord for each trial.
+An entry is a folder: study.yaml describes the search, the dataset and its `features`; trials.parquet holds a TrialRecord for each trial;
+recommended.yaml is the best recipe. Commands that read a study's folder read an entry, too (study_folder.py).
 Some entries are shipped (studies/recorded); `autodistill studies add` adds a search of your own.
 """
 
@@ -17,10 +18,10 @@ from typing import Any
 import yaml
 
 from autodistill.errors import StudyError, not_allowed
-from autodistill.recipe import migrate
+from autodistill.recipe import Recipe, migrate
 from autodistill.records import TrialRecord, read_records, write_records
+from autodistill.study_folder import ENTRY_SCHEMA
 
-SCHEMA = 1
 _FILES = ("study.yaml", "trials.parquet")
 
 
@@ -40,6 +41,11 @@ class RecordedStudy:
     features: dict[str, float]
     records: list[TrialRecord] = field(repr=False)
     about: dict[str, Any] = field(repr=False, default_factory=dict)
+
+    @property
+    def unlabelled(self) -> bool:
+        """Whether its recipes used unlabelled rows."""
+        return any(record.recipe["training"].get("unlabelled_share", 0.0) > 0 for record in self.records)
 
 
 def own_library() -> Path:
@@ -84,8 +90,10 @@ def load(folder: Path | Traversable) -> RecordedStudy:
     """
     try:
         about = yaml.safe_load((folder / "study.yaml").read_text(encoding="utf-8"))
-        if about["schema"] > SCHEMA:
-            raise StudyError(f"{folder} was recorded by a newer autodistill (schema {about['schema']}; this one reads {SCHEMA}): upgrade")
+        if about["schema"] > ENTRY_SCHEMA:
+            raise StudyError(
+                f"{folder} was recorded by a newer autodistill (schema {about['schema']}; this one reads {ENTRY_SCHEMA}): upgrade"
+            )
         with resources.as_file(folder / "trials.parquet") as path:
             records = read_records(path)
         dataset = about["dataset"]
@@ -109,13 +117,15 @@ def load(folder: Path | Traversable) -> RecordedStudy:
         ) from None
 
 
-def write(folder: Path, about: Mapping[str, Any], records: Iterable[TrialRecord]) -> None:
-    """Write an entry, or replace it. study.yaml is written last, because a folder without it is not an entry."""
+def write(folder: Path, about: Mapping[str, Any], records: Iterable[TrialRecord], best: Recipe | None = None) -> None:
+    """Write an entry, or replace it. study.yaml is written last, because a folder without it is not an entry. best: its best recipe."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "study.yaml").unlink(missing_ok=True)
     write_records(list(records), folder / "trials.parquet")
+    if best is not None:
+        (folder / "recommended.yaml").write_text(best.to_yaml(), encoding="utf-8")
     aside = folder / "study.yaml.part"
-    aside.write_text(yaml.safe_dump({"schema": SCHEMA, **about}, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    aside.write_text(yaml.safe_dump({"schema": ENTRY_SCHEMA, **about}, sort_keys=False, allow_unicode=True), encoding="utf-8")
     aside.replace(folder / "study.yaml")
 
 

@@ -1,4 +1,4 @@
-"""Methods that recommend, all with one interface (`Method`): a portfolio, neighbours, surrogates, and a committee.
+"""Methods that recommend, all with one interface (`Method`): portfolios, neighbours, surrogates, and a committee.
 
 A method is fitted on a table, and then ranks recipes for a dataset that is not in it. Scores of different datasets are compared in
 one unit (`Units`): 0 is a dataset's median recipe, 1 its recipe at the ninth decile.
@@ -24,6 +24,8 @@ BEST = 1.5
 TREES = 60
 PORTFOLIO = 20
 """How many recipes a portfolio chooses greedily; the others follow by their mean merit."""
+CAUTION = 0.25
+"""The quantile of a recipe's merits over datasets that a cautious method goes by."""
 
 
 class Units:
@@ -148,6 +150,27 @@ class Portfolio:
         return np.concatenate([chosen, rest[~np.isin(rest, chosen)]]).astype(int)
 
 
+class Cautious(Portfolio):
+    """A portfolio that goes by a lower quantile of a recipe's merits on the recorded datasets, in place of their mean.
+
+    A recipe that does well on average but fails on some datasets comes after one that does nearly as well on all of them.
+    """
+
+    def merit(self, recipes: pd.DataFrame, target: NewDataset) -> np.ndarray:
+        """The quantile `CAUTION` over datasets."""
+        lower: np.ndarray = np.quantile(self.merits(recipes, target), CAUTION, axis=1)
+        return lower
+
+    def order(self, recipes: pd.DataFrame, target: NewDataset) -> np.ndarray:
+        """The best first; recipes of equal merit keep their order."""
+        return np.argsort(-self.merit(recipes, target), kind="stable")
+
+    def gains(self, recipes: pd.DataFrame, reference: pd.DataFrame, target: NewDataset) -> np.ndarray:
+        """(N,) the quantile `CAUTION` over datasets of a recipe's merit minus that of the reference, which is one recipe."""
+        lower: np.ndarray = np.quantile(self.merits(recipes, target) - self.merits(reference, target), CAUTION, axis=1)
+        return lower
+
+
 def _keys(recipes: pd.DataFrame) -> list[tuple[object, ...]]:
     """Each row as a hashable key; missing values equal each other."""
     columns = [[None if pd.isna(value) else value for value in recipes[name]] for name in recipes.columns]
@@ -155,7 +178,16 @@ def _keys(recipes: pd.DataFrame) -> list[tuple[object, ...]]:
 
 
 def fitting(table: Table, target: NewDataset) -> np.ndarray:
-    """The places of the datasets of the target's task type; without any, those of its modality; without any of these, all."""
+    """The places of the datasets of the target's task type; without any, those of its modality; without any of these, all.
+
+    Of these, only those with unlabelled rows where the target has some, and only those without where it has none, if there are any.
+    """
+    places = _of_the_task(table, target)
+    alike = places[table.about["unlabelled"].to_numpy(bool)[places] == target.unlabelled]
+    return alike if alike.size else places
+
+
+def _of_the_task(table: Table, target: NewDataset) -> np.ndarray:
     tasks = np.array([str(task) for task in table.about["task"]])
     same = np.flatnonzero(tasks == target.task)
     if not same.size:
@@ -198,11 +230,11 @@ def _trees() -> ExtraTreesRegressor:
 class Committee(ByMerit):
     """The mean of several methods' merits. Their errors differ, so the mean has a smaller error than most (Krogh and Vedelsby 1995).
 
-    By default it has a portfolio, which goes by a recipe's own results on other datasets, and boosting, which goes by the recipe's fields
-    and the dataset's features.
+    By default it has a cautious portfolio, which goes by a recipe's own results on other datasets, and boosting, which goes by the recipe's
+    fields and the dataset's features.
     """
 
-    def __init__(self, table: Table, members: tuple[Fit, ...] = (Portfolio, boosting)) -> None:
+    def __init__(self, table: Table, members: tuple[Fit, ...] = (Cautious, boosting)) -> None:
         self.members = [fit(table) for fit in members]
 
     def merit(self, recipes: pd.DataFrame, target: NewDataset) -> np.ndarray:
@@ -211,7 +243,9 @@ class Committee(ByMerit):
         return mean
 
 
-METHODS: dict[str, Fit] = {"portfolio": Portfolio, "nearest": Nearest, "forest": forest, "boosting": boosting, "committee": Committee}
+METHODS: dict[str, Fit] = {
+    "portfolio": Portfolio, "cautious": Cautious, "nearest": Nearest, "forest": forest, "boosting": boosting, "committee": Committee,
+}  # fmt: skip
 """The methods that learn, by name."""
 SHIPPED = "committee"
 """The method that is used; docs/recommender.md compares it with the others."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from autodistill.recipe import Recipe
 from autodistill.recommender.encoding import RecipeEncoder
 from autodistill.recommender.intervals import Predictor
 from autodistill.recommender.library import RecordedStudy, library
-from autodistill.recommender.methods import METHODS, SHIPPED
+from autodistill.recommender.methods import METHODS, SHIPPED, Cautious
 from autodistill.recommender.table import NewDataset, Table, from_studies, recipe_frame
 from autodistill.space import Space
 from autodistill.task_types import modality_name
@@ -33,9 +34,11 @@ in the table, but it may still be the best."""
 UNLIKE_TASK = 2.0
 """The factor on the interval where no study of the task type is recorded."""
 UNLIKE_MOST = 3.0
+"""The largest factor for data that are unlike all recorded ones."""
 MORE_TRAINING = 3.0
 """A training that reads more than this many times the rows of the longest recorded training gets a warning."""
 UNLIKE_TRAINING = 1.5
+"""The factor for that, and where studies differ from the dataset in whether there were unlabelled rows."""
 _PARTS = ("prediction", "intermediate", "contrastive", "attention", "relation")
 
 
@@ -73,6 +76,11 @@ class Recommendations:
     learnt_from: str
 
 
+def new_dataset(space: Space, features: Mapping[str, float]) -> NewDataset:
+    """The dataset to recommend for, from its features and its space, which uses unlabelled rows where the dataset has some."""
+    return NewDataset(space.task, pd.Series(features, dtype=float), space.defaults().training.unlabelled_share > 0)
+
+
 class Recommender:
     """Fitted once on recorded studies; recommends for any number of datasets."""
 
@@ -92,14 +100,15 @@ class Recommender:
             raise StudyError("no recorded study has a teacher's score, so retention cannot be predicted; search with a teacher first")
 
     def candidates(self, space: Space, *, inside: bool, sampled: int = SAMPLED, seed: int = 0) -> list[Recipe]:
-        """Recipes to choose from: recorded ones for the space's modality, with the space's teacher, and some drawn from the space.
+        """Recipes to choose from: the space's defaults first, recorded ones for its modality, with its teacher, and some drawn from it.
 
         inside: leave out recorded recipes that are not points of the space. Recipes that do not fit the task are always left out.
         """
         return self._candidates(self._recorded(space), space, inside, sampled, seed)
 
     def _candidates(self, recorded: Iterable[Recipe], space: Space, inside: bool, sampled: int, seed: int) -> list[Recipe]:
-        candidates = {recipe.id: recipe for recipe in recorded if not inside or space.contains(recipe)}
+        candidates = {space.defaults().id: space.defaults()}
+        candidates |= {recipe.id: recipe for recipe in recorded if not inside or space.contains(recipe)}
         rng = random.Random(seed)
         for recipe in (space.sample(rng) for _ in range(sampled)):
             candidates.setdefault(recipe.id, recipe)
@@ -135,14 +144,31 @@ class Recommender:
         return recorded
 
     def _order(self, candidates: Sequence[Recipe], frame: pd.DataFrame, target: NewDataset, recorded: Counter[Recipe]) -> np.ndarray:
-        """The places of the candidates in the order to try them: in turn the best proven recipe above the median, and the best of all."""
+        """The places of the candidates in the order to try them: in turn the best proven recipe above the median, and the best of all.
+
+        The first candidate, the space's defaults, comes before all of them unless recorded studies show that the recipe in its place is
+        better: a lower quantile over datasets of the predicted gain is above 0, and the studies agree with the target in whether there are
+        unlabelled rows.
+        """
         order = self.predictor.method.order(frame, target)
         studies = sum(modality_name(study.task) == target.modality_name for study in self.studies)
         proven = np.array([recorded[recipe] >= min(PROVEN, studies) for recipe in candidates])
         proven &= self.predictor.method.merit(frame, target) > 0
         first = order[proven[order]]
         turns = np.column_stack([first, order[: len(first)]]).ravel()
-        return np.array(list(dict.fromkeys([*turns.tolist(), *order.tolist()])))
+        places = list(dict.fromkeys([*turns.tolist(), *order.tolist()]))
+        shown = self.of_the_kind(target) and self.cautious.gains(frame.iloc[places[:1]], frame.iloc[[0]], target)[0] > 0
+        return np.array(places if shown else list(dict.fromkeys([0, *places])))
+
+    @functools.cached_property
+    def cautious(self) -> Cautious:
+        """The cautious portfolio, which says whether a recipe is better than the space's defaults."""
+        return Cautious(self.table)
+
+    def of_the_kind(self, target: NewDataset) -> bool:
+        """Whether a study is recorded of the target's task type that had unlabelled rows as it has, or none as it has none."""
+        about = self.table.about
+        return bool(((about["task"] == target.task) & (about["unlabelled"] == target.unlabelled)).any())
 
     def recommend(
         self,
@@ -169,7 +195,7 @@ class Recommender:
         Raises:
             StudyError: nothing of this modality is recorded, or no candidate is within the limits.
         """
-        target = NewDataset(space.task, pd.Series(features, dtype=float))
+        target = new_dataset(space, features)
         warnings, widening = self.unlike(target, rows, space.defaults().training.epochs)
         chosen = self.choose(target, space, top=top, feasible=feasible, inside=inside, seed=seed)
         merit = self.predictor.method.merit(recipe_frame(recipe.model_dump() for recipe, _ in chosen), target)
@@ -240,6 +266,10 @@ class Recommender:
         if target.task not in tasks:
             warnings.append(f"no study of {target.task} is recorded (only {', '.join(tasks)}): what works there may not work here")
             factor = UNLIKE_TASK
+        elif not self.of_the_kind(target):
+            had = "no recorded study of {} had unlabelled rows" if target.unlabelled else "all recorded studies of {} had unlabelled rows"
+            warnings.append(f"{had.format(target.task)}, so the space's defaults come first")
+            factor = UNLIKE_TRAINING
         nearest, usual = float(datasets.feature_distances(target).min()), datasets.usual_distance()
         if usual > 0 and nearest > usual:
             warnings.append(

@@ -16,7 +16,7 @@ from autodistill.task_types import modality_name
 if TYPE_CHECKING:
     from autodistill.recommender.library import RecordedStudy
 
-KEYS = ("dataset", "group", "task", "score", "teacher_score")
+KEYS = ("dataset", "group", "task", "score", "teacher_score", "unlabelled")
 """The columns of a long frame that are not recipe fields."""
 _NOT_FIELDS = ("version", "task", "teacher.epochs", *(f"{part}.{name}" for part, name in ADDED if part == "teacher"))
 """A teacher's training is not a recipe field here: its effect is in the teacher's score, and a new dataset has its own teacher."""
@@ -28,7 +28,8 @@ class Table:
 
     recipes: a column for each recipe field, text or float; missing where a recipe has no such field.
     datasets: (N,) the dataset of each row. scores: (N,) higher is better.
-    about: a row for each dataset, by name: group (near-duplicates share a group), task, teacher_score (missing where unknown).
+    about: a row for each dataset, by name: group (near-duplicates share a group), task, teacher_score (missing where unknown), unlabelled
+    (whether it had unlabelled rows).
     features: a row for each dataset of `about`, in the same order; float, missing where unknown; may have no columns.
     """
 
@@ -75,15 +76,18 @@ class Table:
 
     def target(self, dataset: str) -> NewDataset:
         """One of the datasets, in the form of a new dataset."""
-        return NewDataset(str(self.about["task"][dataset]), self.features.T[dataset])
+        return NewDataset(str(self.about["task"][dataset]), self.features.T[dataset], bool(self.about["unlabelled"][dataset]))
 
 
 @dataclass(frozen=True)
 class NewDataset:
-    """The dataset to recommend for: its task type, and its features by name (none, some or all of the recorded ones)."""
+    """The dataset to recommend for: its task type, its features by name (none, some or all of the recorded ones), and whether it has
+    unlabelled rows.
+    """
 
     task: str
     features: pd.Series
+    unlabelled: bool = False
 
     @property
     def modality_name(self) -> str:
@@ -95,12 +99,14 @@ def make_table(rows: pd.DataFrame, fields: Sequence[str], features: pd.DataFrame
     """Build a table; runs of equal recipes on the same dataset are averaged.
 
     Args:
-        rows: columns dataset, score, if known group (default: the dataset), task and teacher_score; and the recipe fields.
+        rows: columns dataset, score, if known group (default: the dataset), task, teacher_score and unlabelled (default: none has
+            any); and the recipe fields.
         fields: the columns that are recipe fields.
         features: numbers by dataset (index), or None.
 
     Raises:
-        DataError: no rows, a score that is not a number, or a dataset with two groups, tasks or teacher scores.
+        DataError: no rows, a score that is not a number, or a dataset with two groups, tasks, teacher scores or both with and without
+            unlabelled rows.
     """
     if rows.empty:
         raise DataError("the table of recorded recipes has no rows")
@@ -110,10 +116,10 @@ def make_table(rows: pd.DataFrame, fields: Sequence[str], features: pd.DataFrame
     if not np.isfinite(scores).all():
         raise DataError(f"the table has a score that is not a finite number: {frame['score'][~np.isfinite(scores)].iloc[0]!r}")
     frame["score"] = scores.astype(float)
-    for name, default in (("group", frame["dataset"]), ("task", "unknown"), ("teacher_score", np.nan)):
+    for name, default in (("group", frame["dataset"]), ("task", "unknown"), ("teacher_score", np.nan), ("unlabelled", False)):
         if name not in frame:
             frame[name] = default
-    about = frame.groupby("dataset", sort=True)[["group", "task", "teacher_score"]]
+    about = frame.groupby("dataset", sort=True)[["group", "task", "teacher_score", "unlabelled"]]
     several = about.nunique(dropna=False)
     for name in several.columns:
         if (several[name] > 1).any():
@@ -171,6 +177,7 @@ def from_studies(studies: Sequence[RecordedStudy]) -> Table:
         if not complete:
             continue
         key = {"dataset": study.name, "group": study.group, "task": study.task, "teacher_score": study.teacher_score}
+        key["unlabelled"] = study.unlabelled
         for record in study.records:
             diverged = record.state == "fail" and (record.reason or "").startswith("DivergedError")
             if (record.state == "complete" and record.score is not None) or diverged:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -7,8 +8,8 @@ import pandas as pd
 import pytest
 from tables import depends, made, shared
 
-from autodistill.recommender.methods import METHODS, Portfolio, Units
-from autodistill.recommender.table import Table, make_table
+from autodistill.recommender.methods import METHODS, Cautious, Portfolio, Units, fitting
+from autodistill.recommender.table import NewDataset, Table, make_table
 
 
 def regrets(name: str, table: Table) -> list[float]:
@@ -82,10 +83,69 @@ def test_a_portfolio_of_shared_recipes_uses_what_was_recorded_and_is_greedy() ->
 def test_a_committee_says_the_mean_of_its_members() -> None:
     table = made(depends)
     rest, rows, target = table.without_groups({"d1"}), table.select(["d1"]), table.target("d1")
-    members = [METHODS[name](rest).merit(rows.recipes, target) for name in ("portfolio", "boosting")]
+    members = [METHODS[name](rest).merit(rows.recipes, target) for name in ("cautious", "boosting")]
     committee = METHODS["committee"](rest)
     assert committee.merit(rows.recipes, target) == pytest.approx((members[0] + members[1]) / 2)
     assert committee.order(rows.recipes, target)[0] == np.argmax(members[0] + members[1])
+
+
+def with_a_failure(table: Table, dataset: str) -> Table:
+    """The table where on one dataset the recipe that is best on the mean of the others has the score of a model that learned nothing."""
+    rest = table.without_groups({dataset})
+    means = pd.Series(rest.scores).groupby(rest.recipes["kind"]).mean()
+    scores = table.scores.copy()
+    scores[(table.datasets == dataset) & (table.recipes["kind"] == means.idxmax()).to_numpy()] = 0.0
+    return dataclasses.replace(table, scores=scores)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_recipe_that_fails_on_one_dataset_costs_less_than_choosing_at_random(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    kinds, datasets = [f"k{number}" for number in range(12)], [f"d{number}" for number in range(8)]
+    worth = dict(zip(kinds, rng.uniform(0.2, 0.9, len(kinds)), strict=True))
+    rows = [
+        {"dataset": dataset, "task": "text-classification", "kind": kind, "score": worth[kind] + 0.02 * rng.standard_normal()}
+        for dataset in datasets
+        for kind in kinds
+    ]
+    table = with_a_failure(make_table(pd.DataFrame(rows), ["kind"]), "d3")
+    by_chance = np.mean([table.select([name]).scores.max() - table.select([name]).scores.mean() for name in datasets])
+    assert np.mean(regrets("committee", table)) < by_chance
+
+
+def test_a_cautious_portfolio_prefers_what_is_good_everywhere_to_what_is_best_on_average() -> None:
+    scores = {"risky": [0.9, 0.9, 0.9, 0.9, 0.1, 0.1], "steady": [0.8] * 6, "poor": [0.3] * 6, "bad": [0.2] * 6, "worse": [0.15] * 6}
+    rows = [
+        {"dataset": f"d{number}", "task": "text-classification", "kind": kind, "score": score}
+        for kind, values in scores.items()
+        for number, score in enumerate(values)
+    ]
+    table = make_table(pd.DataFrame(rows), ["kind"])
+    recipes, target = pd.DataFrame({"kind": list(scores)}), table.target("d0")
+    cautious = Cautious(table)
+    merits = cautious.merits(recipes, target)
+    assert cautious.merit(recipes, target) == pytest.approx([np.quantile(row, 0.25) for row in merits])
+    assert list(scores)[cautious.order(recipes, target)[0]] == "steady"
+    steady = recipes.iloc[[1]]
+    assert cautious.gains(recipes, steady, target)[0] == pytest.approx(np.quantile(merits[0] - merits[1], 0.25))
+    assert cautious.gains(recipes, steady, target)[0] < 0 == cautious.gains(recipes, steady, target)[1]
+
+
+def test_a_portfolio_reads_the_datasets_that_agree_in_whether_there_are_unlabelled_rows() -> None:
+    rows = [
+        {"dataset": f"d{number}", "task": task, "score": number / 10, "kind": "a", "unlabelled": number % 2 == 1}
+        for number, task in enumerate(["text-classification"] * 4 + ["text-regression"] * 2)
+    ]
+    table = make_table(pd.DataFrame(rows), ["kind"])
+
+    def read(task: str, unlabelled: bool) -> list[int]:
+        return fitting(table, NewDataset(task, pd.Series(dtype=float), unlabelled)).tolist()
+
+    assert (read("text-classification", True), read("text-classification", False)) == ([1, 3], [0, 2])
+    assert (read("text-regression", True), read("text-pair-regression", False)) == ([5], [0, 2, 4])
+    assert fitting(table.select(["d0", "d2"]), NewDataset("text-classification", pd.Series(dtype=float), True)).tolist() == [0, 1]
+    assert table.target("d1").unlabelled
+    assert not table.target("d2").unlabelled
 
 
 def test_a_method_is_indifferent_to_the_order_of_rows_and_repeats_itself() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import random
 
+import numpy as np
 import pandas as pd
 import pytest
 from recorded import dataset_facts, study, trial, true_retention
@@ -12,11 +13,11 @@ from autodistill.limits import Feasibility, Limits
 from autodistill.recipe import Recipe
 from autodistill.recommender.defaults import default_recipes
 from autodistill.recommender.encoding import RecipeEncoder
-from autodistill.recommender.recommender import APART, Recommender
+from autodistill.recommender.recommender import APART, Recommender, new_dataset
 from autodistill.recommender.table import NewDataset, recipe_frame
 from autodistill.space import Space
 
-SPACE = Space.load("text", "text-classification")
+SPACE = Space.load("text", "text-classification").without_unlabelled()
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +75,7 @@ def test_limits_are_kept_and_told_where_nothing_keeps_them(recommender: Recommen
 
 
 def test_another_task_gets_valid_recipes_a_warning_and_wider_intervals(recommender: Recommender) -> None:
-    space = Space.load("text", "text-regression")
+    space = Space.load("text", "text-regression").without_unlabelled()
     recommendation = recommender.recommend(dataset_facts(3), space, inside=False)
     assert ["no study of text-regression is recorded" in text for text in recommendation.warnings] == [True]
     assert all(item.recipe.task == "text-regression" for item in recommendation.recipes)
@@ -160,3 +161,34 @@ def test_recorded_recipes_keep_their_teacher_where_the_space_has_it() -> None:
     assert {recipe.teacher for recipe in recorded} == set(space.teachers())
     assert sum(recipe.teacher.model == "first" for recipe in recorded) == len({Recipe.parse(item.recipe).id for item in changed})
     assert {recipe.teacher.model for recipe in recommender.candidates(space, inside=True)} == {"first", own}
+
+
+def test_the_defaults_come_first_unless_recorded_studies_show_a_better_recipe() -> None:
+    target, default = new_dataset(SPACE, dataset_facts(7)), SPACE.defaults()
+    better = default.model_copy(update={"training": default.training.model_copy(update={"learning_rate": 3e-3})})
+
+    def first(gains: list[float]) -> str:
+        studies = []
+        for number, gain in enumerate(gains):
+            made = study(number, recipes=12)
+            scores = {default: 0.8, better: 0.8 + gain}
+            own = [trial(made.name, 100 + place, recipe, score) for place, (recipe, score) in enumerate(scores.items())]
+            others = [record for record in made.records if record.recipe_id != default.id]
+            spread = zip(others, np.linspace(0.5, 0.8, len(others)), strict=True)
+            records = [record.model_copy(update={"score": float(score)}) for record, score in spread]
+            studies.append(dataclasses.replace(made, records=[*records, *own]))
+        return Recommender(studies).choose(target, SPACE, top=1)[0][0].id
+
+    assert first([0.02] * 6) == better.id
+    assert first([0.02] * 3 + [-0.02] * 3) == default.id  # no better on average
+    assert first([0.05] * 4 + [-0.03] * 2) == default.id  # better on average, worse on a third
+
+
+def test_studies_without_unlabelled_rows_say_nothing_of_a_dataset_with_some(recommender: Recommender) -> None:
+    space = Space.load("text", "text-classification")
+    recommendation = recommender.recommend(dataset_facts(3), space)
+    assert recommendation.recipes[0].recipe == space.defaults()
+    assert recommendation.warnings == ["no recorded study of text-classification had unlabelled rows, so the space's defaults come first"]
+    narrow = recommender.recommend(dataset_facts(3), SPACE)
+    assert narrow.warnings == []
+    assert narrow.recipes[0].recipe != SPACE.defaults()

@@ -1,37 +1,29 @@
-"""studies/restore.py: from a shipped entry back to a search's folder."""
+"""From a shipped entry back to a search's folder, and an entry read as a study's folder."""
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from optuna.trial import TrialState
 
+from autodistill.cli.main import main
 from autodistill.errors import StudyError
 from autodistill.facts import DatasetFacts, TeacherRef
+from autodistill.ranking import best_of
 from autodistill.recipe import Recipe
 from autodistill.recommender.library import find, shipped
+from autodistill.records import read_records
+from autodistill.restoring import restore
+from autodistill.settings import DistillSettings
+from autodistill.study import Study
 from autodistill.teachers import Teachers
 from autodistill.tuning.translate import StudyPlan, record_of
 
 
-@pytest.fixture
-def restore(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("restore", Path(__file__).parents[2] / "studies" / "restore.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "restore", module)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_a_restored_study_holds_the_entrys_trials(restore: ModuleType, tmp_path: Path) -> None:
+def test_a_restored_study_holds_the_entrys_trials(tmp_path: Path) -> None:
     entry = find("digits", shipped())
-    study = restore.restore(entry, tmp_path)
+    study = restore(entry, tmp_path)
     assert [record.model_dump() for record in study.trial_records] == [record.model_dump() for record in entry.records]
     (teacher,) = {Recipe.parse(record.recipe).teacher for record in entry.records}
     teachers = Teachers({teacher: TeacherRef("", entry.teacher_score)})
@@ -47,4 +39,35 @@ def test_a_restored_study_holds_the_entrys_trials(restore: ModuleType, tmp_path:
     )
     assert all(trial.state != TrialState.RUNNING for trial in trials)
     with pytest.raises(StudyError, match="a study is only restored where there is none"):
-        restore.restore(entry, tmp_path)
+        restore(entry, tmp_path)
+
+
+RECORDED = Path(__file__).parents[2] / "studies" / "recorded"
+
+
+def test_an_entry_opens_like_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    entry = find("digits", shipped())
+    study = Study.find(str(RECORDED / "digits"), tmp_path)
+    assert (study.name, study.teacher_score) == ("digits", entry.teacher_score)
+    assert study.trial_records == read_records(RECORDED / "digits" / "trials.parquet")
+    assert main(["report", str(RECORDED / "digits"), "--out", str(tmp_path / "digits.html")]) == 0
+    assert "<title>digits" in (tmp_path / "digits.html").read_text(encoding="utf-8")
+    asked = DistillSettings.read({"recipe": str(RECORDED / "digits"), "out": "student"})
+    assert (asked.dataset, asked.limit_train) == ("digits", 1500)
+    best = best_of(entry.records, study.limits)
+    assert best is not None
+    assert asked.load_recipe().id == Recipe.parse(best.recipe).id == study.recommended.id
+
+
+@pytest.mark.parametrize("entry", sorted(path.parent.name for path in RECORDED.glob("*/study.yaml")))
+def test_an_entrys_recommended_recipe_is_its_best(entry: str) -> None:
+    study = Study.open(RECORDED / entry)
+    assert study.best is not None
+    assert study.recommended == Recipe.parse(study.best.recipe)
+
+
+def test_an_entry_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    text = (RECORDED / "digits" / "study.yaml").read_text(encoding="utf-8")
+    (tmp_path / "study.yaml").write_text(text.replace("schema: 1", "schema: 2", 1), encoding="utf-8")
+    with pytest.raises(StudyError, match=r"study\.yaml was written by a newer autodistill"):
+        Study.open(tmp_path)
