@@ -263,7 +263,7 @@ class SearchSettings(SpaceSettings):
         """
         exists = (self.folder / "study.json").exists()
         if exists and not self.resume:
-            raise StudyError(f"the study {self.folder} exists; go on with it with --resume, or start another with --study NAME")
+            raise StudyError(f"the study {self.folder} exists; continue it with --resume, or start another with --study NAME")
         if self.resume and not exists:
             raise StudyError(self.no_study())
 

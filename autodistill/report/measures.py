@@ -19,7 +19,7 @@ TERMS: dict[str, str] = {"hard_label": "hard labels"} | {slot: slot for slot in 
 
 
 def score_of(record: TrialRecord) -> float | None:
-    """The record's score where it is a finite number, whether the trial was completed or stopped early."""
+    """The record's score if it is a finite number, whether the trial was completed or stopped early."""
     return record.score if record.score is not None and math.isfinite(record.score) else None
 
 

@@ -137,8 +137,8 @@ def test_students_are_compared_with_the_file_on_the_rows_that_it_has(world: Scor
     assert beside["student"] == pytest.approx(accuracy(done, covered))
     assert done.retention == pytest.approx(accuracy(done, covered) / teacher_accuracy(covered))
     card = (done.folder / "README.md").read_text(encoding="utf-8")
-    assert f"| teacher, on the 60 of 90 test rows that it has scores of | {ABSENT} | {teacher_accuracy(covered):.4f} |" in card
-    assert "Retention (this student's test score over the teacher's, on the 60 of 90 test rows that it has scores of)" in card
+    assert f"| teacher, on the 60 of 90 test rows that it has scores for | {ABSENT} | {teacher_accuracy(covered):.4f} |" in card
+    assert "Retention (this student's test score over the teacher's, on the 60 of 90 test rows that it has scores for)" in card
 
 
 def test_a_file_of_all_test_rows_is_judged_as_a_network_is(world: ScoredWorld) -> None:
@@ -166,7 +166,7 @@ def test_a_study_knows_its_file_and_other_files_are_refused(world: ScoredWorld, 
     words = ["distill", str(study), "--dataset", str(world.data), "--out", str(world.folder / "out"), "--seeds", "1"]
     assert main(words) == 0
     shown = capsys.readouterr().out
-    assert "teacher: no test score, as its file has scores of 0.0% of the test rows; so no retention" in shown
+    assert "teacher: no test score, because its file has scores for only 0.0% of the test rows; so no retention" in shown
     assert "distillation gains" in shown
     (exported,) = export(world.folder / "out")
     assert exported.facts["max_abs_difference"] < 1e-3
