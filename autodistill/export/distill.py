@@ -223,11 +223,11 @@ def _write(target: Path, opened: Opened, best: Trained, facts: dict[str, Any]) -
         written = load_student(aside)
         assert written.module is not None
         facts["written_params"] = count_parameters(written.module)
-        answers = written.logits(opened.dataset.modality.rows(opened.dataset.validation, rows))
+        logits = written.logits(opened.dataset.modality.rows(opened.dataset.validation, rows))
         with torch.inference_mode():
-            meant = saved.model.cpu()(rows_read.batch(torch.from_numpy(rows))).logits.numpy()
-        apart = float(np.abs(answers - meant).max())
-        if not apart <= TOLERANCE * max(1.0, float(np.abs(meant).max())):
-            raise RunError(f"the written student's logits differ from the trained student's by {apart:.2g}; nothing of it is kept")
+            expected = saved.model.cpu()(rows_read.batch(torch.from_numpy(rows))).logits.numpy()
+        difference = float(np.abs(logits - expected).max())
+        if not difference <= TOLERANCE * max(1.0, float(np.abs(expected).max())):
+            raise RunError(f"the written student's logits differ from the trained student's by {difference:.2g}; nothing of it is kept")
         card.write_facts(aside / FACTS, facts)
         (aside / "README.md").write_text(card.model_card(facts, saved.recipe, about, target.name), encoding="utf-8")

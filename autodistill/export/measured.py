@@ -85,11 +85,11 @@ def measure(
         return statistics.fmean(values) if values else None
 
     kept, row = load_saved_student(best.folder), median_row(opened.validation)
-    asked = {} if network is None else {"teacher": (network, opened)}
+    teachers = {} if network is None else {"teacher": (network, opened)}
     latency = _latency(
         {
             who: (model.to(device).eval(), to_device(reading.validation.batch(row), device))
-            for who, (model, reading) in (asked | {"student": (kept.model, read)}).items()
+            for who, (model, reading) in (teachers | {"student": (kept.model, read)}).items()
         }
     )
     seeds, plain = listed(distilled), listed(controls)

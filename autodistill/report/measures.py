@@ -145,7 +145,7 @@ def worker_seconds(records: Sequence[TrialRecord]) -> dict[Kind, float]:
     """Seconds of the trials by kind, summed over all workers. The time of interrupted trials is not recorded."""
     total: dict[Kind, float] = {"baselines": 0.0, "completed": 0.0, "stopped early": 0.0, "repeats": 0.0, "failed": 0.0}
     for record in records:
-        taken = record.seconds if record.seconds is not None and math.isfinite(record.seconds) else 0.0
+        seconds = record.seconds if record.seconds is not None and math.isfinite(record.seconds) else 0.0
         kind: Kind = "completed"
         if record.state == "fail":
             kind = "failed"
@@ -155,7 +155,7 @@ def worker_seconds(records: Sequence[TrialRecord]) -> dict[Kind, float]:
             kind = "repeats"
         elif record.state == "pruned":
             kind = "stopped early"
-        total[kind] += taken
+        total[kind] += seconds
     return total
 
 

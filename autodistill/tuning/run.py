@@ -110,12 +110,12 @@ def run_search(
         url = storage_url(settings, before)
         about["settings"]["storage"] = None if url == study_folder.default_storage(folder) else without_password(url)
         storage = open_to_search(url, settings.study)
-        held = study_exists(storage, settings.study)
-        if before is None and held and settings.storage:
+        exists = study_exists(storage, settings.study)
+        if before is None and exists and settings.storage:
             raise StudyError(
                 f"the storage already holds a study {settings.study!r} that does not belong to {folder}; choose another name with --study"
             )
-        if before is not None and not held and (folder / "trials.parquet").exists():
+        if before is not None and not exists and (folder / "trials.parquet").exists():
             raise StudyError(
                 f"the study {folder} cannot be resumed: its storage {without_password(url)!r} does not hold it any more. "
                 "Its trials can still be read from trials.parquet; start another with --study NAME"

@@ -213,10 +213,10 @@ class Halving(BasePruner):
         rung = _rung(trial.last_step)
         if rung not in trial.user_attrs:
             return False
-        held = [other for other in study.get_trials(deepcopy=False) if rung in other.user_attrs and other.state != TrialState.FAIL]
+        reached = [other for other in study.get_trials(deepcopy=False) if rung in other.user_attrs and other.state != TrialState.FAIL]
         own = _standing(trial, rung)
-        better = sum(_standing(other, rung) > own for other in held)
-        return own[0] == -math.inf or better >= max(1, len(held) // REDUCTION)
+        better = sum(_standing(other, rung) > own for other in reached)
+        return own[0] == -math.inf or better >= max(1, len(reached) // REDUCTION)
 
 
 def _rung(epoch: int | None) -> str:

@@ -108,7 +108,7 @@ def test_a_file_without_test_rows_gives_no_test_score_of_a_teacher(world: Scored
     assert teacher["scores"]["coverage"] == {"train": 1.0, "unlabelled": 1.0, "validation": 1.0, "test": 0.0}
     assert facts["dataset"]["rows"]["unlabelled"] == 50
     assert facts["student"]["test"] == pytest.approx(accuracy(done, world.test))
-    assert any("stand for the recipe's teacher, which is not trained" in text for text in heard)
+    assert any("replace the recipe's teacher, which is not trained" in text for text in heard)
 
     made = Recipe.load(done.folder / "recipe.yaml")
     assert made.id == facts["recipe_id"]
@@ -181,7 +181,7 @@ def test_a_study_knows_its_file_and_other_files_are_refused(world: ScoredWorld, 
     with pytest.raises(RecipeError, match=r"the teacher of the recipe .* is a file of scores .*; give it with --teacher-scores FILE"):
         world.distill(copy, out="refused")
     path.rename(world.folder / "moved.csv")
-    with pytest.raises(DataError, match=r"had its teacher's scores from .*scores\.csv, and there is no such file; say where it is now"):
+    with pytest.raises(DataError, match=r"had its teacher's scores from .*scores\.csv, but this file does not exist; say where it is now"):
         world.distill(study, out="refused")
     with pytest.raises(DataError, match=r"teacher_scores: there is no file .*nowhere\.csv"):
         world.distill(copy, out="refused", teacher_scores=str(world.folder / "nowhere.csv"))
@@ -196,7 +196,7 @@ def test_a_recipe_that_reads_states_cannot_have_a_file_of_scores(world: ScoredWo
         world.distill(recipe, teacher_scores=str(path))
     training = world.recipe().training.model_dump() | {"unlabelled_choice": "diverse", "unlabelled_keep": 0.5}
     diverse = world.recipe(training=training)
-    with pytest.raises(RecipeError, match=r"unlabelled_choice is 'diverse', which goes by the teacher's embeddings"):
+    with pytest.raises(RecipeError, match=r"unlabelled_choice is 'diverse', which needs the teacher's embeddings"):
         world.distill(diverse, teacher_scores=str(path))
     with pytest.raises(RecipeError, match="learns on unlabelled rows too"):  # a file of the training rows alone brings none
         world.distill(world.recipe(), teacher_scores=str(path))
