@@ -1,7 +1,7 @@
-"""A text encoder that is pooled to one vector, and read by one linear layer.
+"""A text encoder whose states are pooled to one vector, which one linear layer reads.
 
-Kept beside the encoder, the layer is head.safetensors, and the pooling is in head.json. `write_modules` writes the folder that
-sentence-transformers opens.
+Beside the encoder's files, the linear layer is stored as head.safetensors and the pooling in head.json. `write_modules` writes the files
+that sentence-transformers opens.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ def pool(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
 
 
 class PooledClassifier(nn.Module):
-    """An encoder of transformers, a pooling of its last states, and a linear layer: called as transformers' own classifiers are.
+    """An encoder of transformers, a pooling of its last states, and a linear layer. It is called like transformers' own classifiers.
 
-    The encoder's own pooler, where it has one, is taken off: nothing reads it. Source of the form: Reimers, Gurevych 2019,
+    If the encoder has a pooler of its own, it is removed, because nothing reads it. Source: Reimers, Gurevych 2019,
     "Sentence-BERT", section 3, whose encoders are pooled by the mean.
     """
 
@@ -47,7 +47,7 @@ class PooledClassifier(nn.Module):
         self.head = nn.Linear(int(encoder.config.hidden_size), num_outputs)
 
     def get_input_embeddings(self) -> nn.Embedding:
-        """The encoder's, as transformers' models give theirs."""
+        """The encoder's input embeddings, under the name that transformers uses."""
         table: nn.Embedding = self.encoder.get_input_embeddings()
         return table
 
@@ -56,7 +56,7 @@ class PooledClassifier(nn.Module):
         self.encoder.set_input_embeddings(table)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, output_hidden_states: bool = False, **extra: Tensor) -> Any:
-        """Logits (B, C), and the hidden states of every layer where they are asked for."""
+        """Logits (B, C) and, if asked for, the hidden states of every layer."""
         from transformers.modeling_outputs import SequenceClassifierOutput
 
         read = self.encoder(input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=output_hidden_states, **extra)
@@ -65,9 +65,9 @@ class PooledClassifier(nn.Module):
 
 
 def pooling_of_files(folder: Path) -> str | None:
-    """The pooling that sentence-transformers' files in a model's folder ask for: `cls` or `mean`; None where they ask for neither.
+    """The pooling that sentence-transformers' files in a model's folder ask for: `cls` or `mean`; None if they ask for neither.
 
-    `modules.json` names the folder of the pooling, whose `config.json` says which one it is.
+    `modules.json` names the folder of the pooling, and the `config.json` in it says which pooling it is.
     """
     try:
         modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
@@ -80,9 +80,9 @@ def pooling_of_files(folder: Path) -> str | None:
 
 
 def check_encoder(config: Any, role: Role, model: str, max_length: int, pooled: bool = True) -> None:
-    """Refuse a model that cannot be pooled, or that has fewer positions than texts have tokens.
+    """Refuse a model that cannot be pooled, or that has fewer positions than texts may have tokens.
 
-    config: of transformers. role, model: what it is and its name, for errors. pooled: whether it is to be pooled.
+    config: of transformers. role, model: its role and name, for errors. pooled: whether it will be pooled.
 
     Raises:
         ModelError: says what to give instead.
@@ -99,7 +99,7 @@ def check_encoder(config: Any, role: Role, model: str, max_length: int, pooled: 
 
 @dataclass(frozen=True)
 class PooledHead:
-    """What reads an encoder's states. weight: (C, D); bias: (C,). pooling: how the states become one vector."""
+    """The pooling and the linear layer on an encoder. weight: (C, D); bias: (C,). pooling: how the states become one vector."""
 
     weight: Tensor
     bias: Tensor
@@ -107,13 +107,13 @@ class PooledHead:
 
 
 def write_head(folder: Path, model: PooledClassifier) -> None:
-    """Write the pooling and the linear layer of a model, whose encoder is kept in the same folder."""
+    """Write the pooling and the linear layer of a model into the folder of its encoder."""
     save_file({name: tensor.contiguous() for name, tensor in model.head.state_dict().items()}, folder / HEAD_WEIGHTS)
     (folder / HEAD_FILE).write_text(json.dumps({"pooling": model.pooling}), encoding="utf-8")
 
 
 def read_head(folder: Path) -> PooledHead | None:
-    """What `write_head` wrote; None where the folder has a model with another head."""
+    """Read what `write_head` wrote; None if the folder's model has another head."""
     if not (folder / HEAD_FILE).exists():
         return None
     weights = load_file(folder / HEAD_WEIGHTS)
@@ -121,14 +121,14 @@ def read_head(folder: Path) -> PooledHead | None:
 
 
 def classifier(encoder: Any, head: PooledHead) -> PooledClassifier:
-    """An encoder with a head that was kept."""
+    """An encoder with a head that was read back."""
     model = PooledClassifier(encoder, head.pooling, len(head.bias))
     model.head.load_state_dict({"weight": head.weight, "bias": head.bias})
     return model
 
 
 def write_modules(folder: Path, model: PooledClassifier, max_length: int) -> None:
-    """Write what makes an encoder's folder one of sentence-transformers: `SentenceTransformer(folder).encode(texts)` gives the logits.
+    """Write what sentence-transformers needs to open an encoder's folder: `SentenceTransformer(folder).encode(texts)` gives the logits.
 
     The modules are the encoder (the folder itself), the pooling and a linear layer without activation
     (https://sbert.net/docs/package_reference/sentence_transformer/models.html).

@@ -1,4 +1,4 @@
-"""Which columns hold the texts, the image and the label: as told, or guessed where there is only one way to read it."""
+"""Which columns hold the texts, the image and the label: as the user says, or guessed if only one choice is possible."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _IGNORED = ("id", "idx", "index", "guid", "unnamed: 0", "")
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns that are read. One of `texts` (one or two names) and `image` is there."""
+    """The columns that are read. Either `texts` (one or two names) or `image` is set."""
 
     label: str
     texts: tuple[str, ...] = ()
@@ -42,15 +42,15 @@ class Columns:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """What goes into a model."""
+        """The columns that a model reads."""
         return (self.image,) if self.image is not None else self.texts
 
 
 def choose(table: Table, texts: tuple[str, ...] | None, label: str | None) -> Columns:
-    """Find the columns of a table. texts, label: what was told, None to guess.
+    """Find the columns of a table. texts, label: the user's choice, None to guess.
 
     Raises:
-        DataError: a named column is not there, none can be found, or more than one could be meant.
+        DataError: a named column does not exist, no column fits, or more than one column could be meant.
     """
     _check_names(table, texts, label)
     label = label or _label(table, {name.lower(): name for name in reversed(table.names)}, texts or ())
@@ -59,7 +59,7 @@ def choose(table: Table, texts: tuple[str, ...] | None, label: str | None) -> Co
 
 
 def choose_inputs(table: Table, texts: tuple[str, ...] | None, label: str | None = None) -> tuple[str, ...] | str:
-    """Find the columns of the texts (one or two names), or the one of the images (a name alone), beside that of the label if there is one.
+    """Find the columns of the texts (a tuple of one or two names), or the column of the images (a name), apart from the label's.
 
     Raises:
         DataError: as for `choose`.
@@ -81,8 +81,9 @@ def choose_inputs(table: Table, texts: tuple[str, ...] | None, label: str | None
         if len(rest) == 1 and all(isinstance(value, str) for value in table.values(rest[0])[:100]):
             return (rest[0],)
         raise DataError(
-            f"{table.name} has no column that is known as text or image; its columns are {', '.join(table.names)}. Rename the one you mean "
-            f"to text (pairs: text and text_b) or image, or name it with --text-column.{_separator(table)}"
+            f"{table.name} has no column that is recognised as text or image; its columns are {', '.join(table.names)}. "
+            "Rename the one you mean to text (pairs: text and text_b) or image, or name it with --text-column."
+            f"{_separator(table)}"
         )
     candidates = [" + ".join(item) for item in inputs] + images
     raise DataError(
@@ -102,7 +103,7 @@ def _check_names(table: Table, texts: tuple[str, ...] | None, label: str | None)
 
 
 def _texts(free: dict[str, str]) -> list[tuple[str, ...]]:
-    if "text" in free:  # our own names go before all others
+    if "text" in free:  # our own names take precedence
         return [(free["text"], free["text_b"])] if "text_b" in free else [(free["text"],)]
     pairs = [(free[one], free[two]) for one, two in PAIRS if one in free and two in free]
     paired = {name for pair in pairs for name in pair}
@@ -128,7 +129,7 @@ def _label(table: Table, lower: dict[str, str], texts: tuple[str, ...]) -> str:
 
 
 def _separator(table: Table) -> str:
-    """A hint for a csv file with no header, or with another separator than the comma."""
+    """A hint for a csv file without a header, or with a separator other than the comma."""
     if len(table.names) == 1 and not table.typed:
         for sign, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars"), (",", "commas")):
             if sign in table.names[0]:

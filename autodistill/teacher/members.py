@@ -25,8 +25,9 @@ def trained_teacher(
 ) -> FinetunedTeacher:
     """Train the teacher, or each member of an ensemble, or find them in the cache; see `finetune_teacher`.
 
-    The first member of a model has the seed that is asked for, the next one of the same model the seed after it, and so on: a member is
-    the same teacher as it would be alone. What an ensemble says is scored on the validation split; its probe is the best of its members'.
+    The first member with a model has the seed that is asked for, the next member with the same model the seed after it, and so on. So a
+    member is the same teacher as it would be alone. The ensemble's own outputs are scored on the validation split; its probe is the best
+    of its members' probes.
 
     Raises:
         ModelError, DivergedError, RunError: see `finetune_teacher`.

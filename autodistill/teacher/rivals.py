@@ -1,4 +1,4 @@
-"""What needs no teacher: a linear model without an encoder, which a teacher has to know more than."""
+"""A linear model without an encoder, as a comparison: a teacher should score better than this."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 from autodistill.tasks.base import Dataset, Split
 
 _PENALTIES = (1.0, 0.3, 0.1)
-"""Of the ridge regression on TF-IDF, whose rows have length 1."""
+"""Penalties of the ridge regression on TF-IDF, whose rows have length 1."""
 
 
 def linear_model(dataset: Dataset) -> Callable[[Split], np.ndarray] | None:
-    """A linear model of what the rows look like without an encoder: it gives the predictions (N, C) of any split's rows.
+    """A linear model of simple features of the rows. It returns the predictions (N, C) for any split.
 
-    Ridge regression on `Target.regressed`, of texts on TF-IDF of words and word pairs with the penalty that is best on the validation
-    split, of images on histograms of oriented gradients and mean colours. None where there is nothing to be seen.
+    Ridge regression on `Target.regressed`. For texts: on TF-IDF of words and word pairs, with the penalty that is best on the validation
+    split. For images: on histograms of oriented gradients and mean colours. None if the rows have no such features.
     """
     from scipy.sparse import issparse
 

@@ -1,7 +1,7 @@
 """Text teachers: a transformers model with a head of its own, or an encoder that we pool and read by one linear layer.
 
-They are kept as transformers keeps models. Of an encoder that we pool the head lies beside it: head.safetensors, and head.json with the
-pooling.
+They are stored as transformers stores models. For an encoder that we pool, the head is stored beside it: head.safetensors, and head.json
+with the pooling.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from autodistill.storage import digest, file_fingerprint
 from autodistill.target import Target
 
 USUAL = "mean"
-"""The pooling where neither recipe, files nor validation have chosen one."""
+"""The pooling if neither the recipe, the files nor the validation split has chosen one."""
 
 
 def weights_fingerprint(teacher: Teacher) -> str:
-    """Names the weights that training starts from.
+    """Identifies the weights that training starts from.
 
     Raises:
         ModelError: the model cannot be fetched.
@@ -98,6 +98,6 @@ def load(folder: Path) -> Transformer:
 
 
 def files_of(folder: Path) -> list[Path]:
-    """The files that make a trained teacher the one that it is, beside its weights."""
+    """The files that, beside its weights, determine what a trained teacher computes."""
     head = [folder / HEAD_WEIGHTS, folder / HEAD_FILE]
     return [folder / "config.json", *(head if head[1].exists() else [])]
