@@ -1,4 +1,4 @@
-"""Writes objectives.md, the list of objectives, from their docstrings: run it after one is added or changed."""
+"""Writes objectives.md, the list of objectives, from their docstrings. Run it after an objective is added or changed."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from autodistill.recipe import SLOTS
 
 HEAD = """# Objectives
 
-What a student can be made to learn from its teacher. A recipe takes at most one from each slot, beside the hard labels, and weighs
-them (`objective.SLOT.kind`, `objective.SLOT.weight`). This page is written by `docs/objectives.py` from the docstrings, where shapes,
-formula, scale and adaptations stand in full; each function can be called by itself on tensors.
+What a student can learn from its teacher. Beside the hard labels, a recipe has at most one objective from each slot, each with a weight
+(`objective.SLOT.kind`, `objective.SLOT.weight`). `docs/objectives.py` writes this page from the docstrings, which have shapes, formula,
+scale and adaptations in full. Each function can be called alone, on tensors.
 [What each adds alone](objectives_table.md) has been measured.
 """
 
 ABOUT = {
     "prediction": "On the logits: `autodistill.losses.prediction`.",
     "intermediate": "On the states of mapped layers: `autodistill.losses.intermediate` and `mutual_information`. `layer_map` says which "
-    "layers (`autodistill.losses.layer_map`), `layers` that only so many of the student's learn (the last ones), "
-    "`projection` how widths are brought together (`autodistill.losses.projection`), `tokens` "
-    "whether of the CLS state, the mean or every token. [mi_bounds.html](mi_bounds.html) shows what mi_alpha trades, as measured by "
-    "`benchmarks/mi_bounds.py`.",
+    "layers are compared (`autodistill.losses.layer_map`); `layers` limits this to the student's last layers; "
+    "`projection` maps the student's states to the teacher's width (`autodistill.losses.projection`); `tokens` "
+    "says whether the CLS state, the mean or every token is compared. [mi_bounds.html](mi_bounds.html) shows the effect of mi_alpha on "
+    "the bound's bias and variance, as measured by `benchmarks/mi_bounds.py`.",
     "contrastive": "Each row against other rows: `autodistill.losses.contrastive` and `wasserstein`.",
     "attention": "On attention maps, and queries, keys and values: `autodistill.losses.attention`.",
-    "relation": "On how the rows of a batch lie to each other: `autodistill.losses.relation`.",
+    "relation": "On the relations between the rows of a batch: `autodistill.losses.relation`.",
 }
 
 GROUPS = {
@@ -36,10 +36,10 @@ GROUPS = {
 
 
 def row(spec: Spec) -> str:
-    """A line of a slot's table: kind, what it is, for which tasks, its fields with their defaults, source."""
+    """A line of a slot's table: kind, summary, tasks, fields with their defaults, source."""
     doc = inspect.getdoc(spec.load()) or ""
     source = " ".join(doc.partition("Source:")[2].partition("When:")[0].split())
-    source = re.split(r"\.\s+(?=[A-Z])", source)[0].rstrip(".")  # the first sentence; the rest says what was adapted
+    source = re.split(r"\.\s+(?=[A-Z])", source)[0].rstrip(".")  # only the first sentence; the others describe adaptations
     fields = ", ".join(f"`{name}` {info.default}" for name, info in spec.fields.model_fields.items())
     return f"| `{spec.kind}` | {spec.summary} | {GROUPS[spec.tasks]} | {fields or '—'} | {source} |"
 
