@@ -162,10 +162,12 @@ class Teacher(Part):
     """`scratch` trains from random weights, where there are none or none are wanted. `random` keeps random weights and trains nothing
     (the fields of training and calibration then have no effect): a control, because what a student gains from such a teacher is
     not knowledge."""
-    pooling: Literal["model", "cls", "mean", "auto"] = "model"
+    pooling: Literal["model", "cls", "mean", "apart", "auto"] = "model"
     """What the head reads. `model`: whatever the model's own classification head reads (of BERT the first token, through a tanh layer; of
-    images always). `cls` and `mean`: the first token, or the mean of all, read by one linear layer. `auto`: what the model's own files
-    say (sentence-transformers' do), else the better of the two on the validation split."""
+    images always). `cls` and `mean`: the first token, or the mean of all, read by one linear layer. `apart`, for pairs: the encoder reads
+    each text alone, and the layer reads both vectors, their absolute difference and their product (Reimers, Gurevych 2019,
+    "Sentence-BERT"). `auto`: what the model's own files say (sentence-transformers' do), else the better of `cls` and `mean` on the
+    validation split; for pairs, the better of that and `apart`, both trained."""
     head_init: Literal["random", "probe"] = "random"
     """`probe`: a regularised linear model of the frozen encoder's vectors. Fine-tuning starts there, and never ends below it."""
     epochs: Annotated[int, Field(ge=0)] = 2
@@ -303,8 +305,8 @@ class Recipe(Part):
             families = fitting_families(part.spec, self.task)
             if families is not None and family not in families:
                 raise ValueError(f"{path}: {part.name!r} needs a student of family {' or '.join(families)}, and this one is {family!r}")
-        if (pooling := self.teacher.pooling) not in ("model", "auto", *modality.poolings):
-            raise ValueError(f"teacher.pooling is {pooling!r}, and images have no tokens; set it to 'auto' or 'model'")
+        if (pooling := self.teacher.pooling) not in modality.allowed_poolings:
+            raise ValueError(f"teacher.pooling is {pooling!r}; for {self.task} it can be {', '.join(modality.allowed_poolings)}")
         if self.augmentation.mixing not in modality.mixings:
             raise ValueError(f"augmentation.mixing is 'cutmix', which cuts images; for {self.task} only 'mixup' is allowed")
         intermediate = self.objective.intermediate
