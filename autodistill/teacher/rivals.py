@@ -22,16 +22,16 @@ def linear_model(dataset: Dataset) -> Callable[[Split], np.ndarray] | None:
 
     from autodistill.features.landmarks import linear
 
-    look = dataset.modality.plain_features(dataset.train)
-    seen, wanted = look(dataset.train), dataset.target.regressed(dataset.train.labels)
-    if seen.shape[1] == 0:
+    features_of = dataset.modality.plain_features(dataset.train)
+    features, targets = features_of(dataset.train), dataset.target.regressed(dataset.train.labels)
+    if features.shape[1] == 0:
         return None
-    if not issparse(seen):
-        return lambda split: linear(seen, wanted, look(split))
-    held = look(dataset.validation)
-    models = [_ridge(seen, wanted, penalty) for penalty in _PENALTIES]
-    best = max(models, key=lambda predict: _score(dataset, predict(held)))
-    return lambda split: best(look(split))
+    if not issparse(features):
+        return lambda split: linear(features, targets, features_of(split))
+    validation = features_of(dataset.validation)
+    models = [_ridge(features, targets, penalty) for penalty in _PENALTIES]
+    best = max(models, key=lambda predict: _score(dataset, predict(validation)))
+    return lambda split: best(features_of(split))
 
 
 def linear_score(dataset: Dataset) -> float | None:
@@ -44,8 +44,8 @@ def _score(dataset: Dataset, predicted: np.ndarray) -> float:
     return dataset.target.evaluate(dataset.metric, predicted, dataset.validation.labels)[dataset.metric]
 
 
-def _ridge(seen: object, wanted: np.ndarray, penalty: float) -> Callable[[object], np.ndarray]:
+def _ridge(features: object, targets: np.ndarray, penalty: float) -> Callable[[object], np.ndarray]:
     from sklearn.linear_model import Ridge
 
-    model = Ridge(alpha=penalty, solver="sparse_cg").fit(seen, wanted)
-    return lambda rows: model.predict(rows).reshape(-1, wanted.shape[1])
+    model = Ridge(alpha=penalty, solver="sparse_cg").fit(features, targets)
+    return lambda rows: model.predict(rows).reshape(-1, targets.shape[1])
