@@ -162,10 +162,12 @@ class Teacher(Part):
     """`scratch` trains from random weights, if there are no pretrained ones or none are wanted. `random` keeps random weights and trains
     nothing (so the fields of training and calibration have no effect). It is a control: what a student gains from such a teacher is not
     knowledge."""
-    pooling: Literal["model", "cls", "mean", "auto"] = "model"
+    pooling: Literal["model", "cls", "mean", "apart", "auto"] = "model"
     """What the head reads. `model`: the input of the model's own classification head (for BERT the first token, through a tanh layer;
-    for images always). `cls` and `mean`: the first token, or the mean of all tokens, read by one linear layer. `auto`: the pooling in the
-    model's own files (as in those of sentence-transformers), else the better of the two on the validation split."""
+    for images always). `cls` and `mean`: the first token, or the mean of all tokens, read by one linear layer. `apart`, for pairs: the
+    encoder reads each text alone, and the layer reads both vectors, their absolute difference and their product (Reimers, Gurevych
+    2019, "Sentence-BERT"). `auto`: the pooling in the model's own files (as in those of sentence-transformers), else the better of `cls`
+    and `mean` on the validation split; for pairs, the better of that and `apart`, both trained."""
     head_init: Literal["random", "probe"] = "random"
     """`probe`: a regularised linear model of the frozen encoder's vectors. Fine-tuning starts there, and never ends below it."""
     epochs: Annotated[int, Field(ge=0)] = 2
@@ -303,8 +305,8 @@ class Recipe(Part):
             families = fitting_families(part.spec, self.task)
             if families is not None and family not in families:
                 raise ValueError(f"{path}: {part.name!r} needs a student of family {' or '.join(families)}, but this one is {family!r}")
-        if (pooling := self.teacher.pooling) not in ("model", "auto", *modality.poolings):
-            raise ValueError(f"teacher.pooling is {pooling!r}, but images have no tokens; set it to 'auto' or 'model'")
+        if (pooling := self.teacher.pooling) not in modality.allowed_poolings:
+            raise ValueError(f"teacher.pooling is {pooling!r}; for {self.task} it can be {', '.join(modality.allowed_poolings)}")
         if self.augmentation.mixing not in modality.mixings:
             raise ValueError(f"augmentation.mixing is 'cutmix', which cuts images; for {self.task} only 'mixup' is allowed")
         intermediate = self.objective.intermediate
