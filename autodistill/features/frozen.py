@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 LENGTH, TOKENS = 128, 60_000
-"""Limits on word pieces, of one text and of all texts together. Where all have more, texts are truncated further, which keeps the
+"""Limits on word pieces, of one text and of all texts together. If all texts have more, each is truncated further, which keeps the
 measurement under half a minute."""
 _ROWS_AT_ONCE = 64
 _SIDE, _CELL, _COLOURS, _ORIENTATIONS = 32, 4, 4, 9
@@ -76,7 +76,7 @@ def combined(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def shrunk(images: np.ndarray, side: int) -> np.ndarray:
-    """Images reduced by the mean of blocks to about side × side pixels. images: (N, H, H, 3) uint8; returns float32 in 0 … 1."""
+    """Images reduced by the mean of blocks to about side × side pixels. images: (N, H, H, 3) uint8; returns float32 from 0 to 1."""
     block = max(images.shape[1] // side, 1)
     kept = images.shape[1] // block * block
     cells = images[:, :kept, :kept].reshape(len(images), kept // block, block, kept // block, block, 3)

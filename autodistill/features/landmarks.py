@@ -71,7 +71,7 @@ def intrinsic_dimension(features: np.ndarray) -> float:
 
     For each row, μ = r₂ / r₁ is the ratio of the distances to its second and first neighbour. On a d-dimensional manifold
     F(μ) = 1 − μ^−d, so d is the slope through the origin of −log(1 − F) over log μ. As in the article, the tenth of the rows with the
-    largest μ is left out. Duplicate rows count once; the result is 0 where fewer than three distinct rows are left.
+    largest μ is left out. Duplicate rows count once; the result is 0 if fewer than three distinct rows are left.
 
     Source: Facco, d'Errico, Rodriguez, Laio 2017, "Estimating the intrinsic dimension of datasets by a minimal neighborhood
     information", Scientific Reports 7:12140.

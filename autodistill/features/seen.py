@@ -20,7 +20,7 @@ class Seen:
     """Two samples of rows: N to learn from, M to score on.
 
     counted: dataset features of the first sample. frozen: features by an encoder that is not trained on the rows, dense (N, D) and
-    (M, D). surface: the plain input as features, dense or sparse (N, E) and (M, E); E is 0 where there are none.
+    (M, D). surface: the plain input as features, dense or sparse (N, E) and (M, E); E is 0 if there are none.
     """
 
     counted: dict[str, float]

@@ -1,4 +1,4 @@
-"""`Modality`: the questions that texts and images answer each in their own way."""
+"""`Modality`: the questions to which texts and images have different answers."""
 
 from __future__ import annotations
 
@@ -29,38 +29,38 @@ if TYPE_CHECKING:
 
 
 Inputs = TypeVar("Inputs")
-"""Encoded rows of the modality's own: `models.base.Inputs`."""
+"""The modality's encoded rows: `models.base.Inputs`."""
 Batch = TypeVar("Batch")
-"""A batch of them: `models.base.Batch`."""
+"""A batch of these rows: `models.base.Batch`."""
 
 
 class Modality(ABC, Generic[Inputs, Batch]):
     """What the rows are."""
 
     name: ClassVar[str]
-    """Also the name of the search space that is shipped for it."""
+    """Also the name of its shipped search space."""
     token_forms: ClassVar[tuple[str, ...]]
-    """The forms in which an objective can read a layer's states (`tokens` of a recipe): pooled ones, the usual one first, then `tokens`."""
+    """The forms in which an objective can read a layer's states (`tokens` of a recipe): pooled ones, the usual first, then `tokens`."""
     mixings: ClassVar[tuple[str, ...]]
     """The ways in which rows can be mixed (`augmentation.mixing` of a recipe)."""
     poolings: ClassVar[tuple[str, ...]]
     """The poolings of an encoder's last states that a teacher can have (`teacher.pooling` of a recipe), beside the model's own."""
     pipeline_tag: ClassVar[str]
-    """What the Hugging Face hub calls a model that reads such rows."""
+    """The Hugging Face hub's tag for a model that reads such rows."""
 
     @property
     def words(self) -> str:
-        """How the task type begins."""
+        """The first words of the task type."""
         return self.name
 
     @property
     def texts(self) -> int:
-        """How many texts a row has."""
+        """The number of texts in a row; 0 for images."""
         return 0
 
     @property
     def pooled_forms(self) -> tuple[str, ...]:
-        """The forms of a layer's states that are one vector a row."""
+        """The forms of a layer's states with one vector for each row."""
         return self.token_forms[:-1]
 
     @property
@@ -69,7 +69,7 @@ class Modality(ABC, Generic[Inputs, Batch]):
         return ("auto", "model", *self.poolings)
 
     def reads_apart(self, teacher: Teacher) -> bool:
-        """Whether a row is two texts that the teacher's encoder can also read each alone (`models.pooled.APART`).
+        """Whether a row is two texts that the teacher's encoder can also read one by one (`models.pooled.APART`).
 
         Raises:
             ModelError: the teacher's tokenizer cannot be fetched.
@@ -80,11 +80,11 @@ class Modality(ABC, Generic[Inputs, Batch]):
 
     @abstractmethod
     def layers(self, entries: int) -> int:
-        """The number of layers of a model whose `Outputs.states` has so many entries."""
+        """The number of layers of a model whose `Outputs.states` has this many entries."""
 
     @abstractmethod
     def entry(self, layer: int) -> int:
-        """The entry of `Outputs.states` that is a layer's; layers are numbered from 1."""
+        """The entry of `Outputs.states` for a layer; layers are numbered from 1."""
 
     @property
     @abstractmethod
@@ -97,7 +97,7 @@ class Modality(ABC, Generic[Inputs, Batch]):
 
     @abstractmethod
     def state_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """What of the shape (B, …) of a batch's state is the same for all rows."""
+        """The part of a batch state's shape (B, …) that is the same for all rows."""
 
     @abstractmethod
     def side(self, outputs: Outputs, batch: Batch) -> Side:
@@ -107,7 +107,7 @@ class Modality(ABC, Generic[Inputs, Batch]):
 
     @abstractmethod
     def read(self, tables: Mapping[str, Table], columns: Columns, parts: Mapping[str, Part], wanted: Sequence[str], name: str) -> Rows:
-        """The rows of a dataset's splits. wanted: those that are read in full; name: the dataset's, for errors.
+        """The rows of a dataset's splits. wanted: the splits that are read in full; name: of the dataset, for errors.
 
         Raises:
             DataError: a row cannot be read.
@@ -127,7 +127,7 @@ class Modality(ABC, Generic[Inputs, Batch]):
 
     @abstractmethod
     def source(self, teacher: Teacher) -> Path:
-        """The folder that a teacher's rows are read with before it is fine-tuned; an empty path where nothing is needed to read them.
+        """The folder with which a teacher's rows are read before it is fine-tuned; an empty path if no files are needed.
 
         Raises:
             ModelError: it cannot be fetched.
@@ -135,7 +135,7 @@ class Modality(ABC, Generic[Inputs, Batch]):
 
     @abstractmethod
     def open_tokenizer(self, folder: Path) -> Any:
-        """The tokenizer in a teacher's folder; None where rows have no tokens.
+        """The tokenizer in a teacher's folder; None if rows have no tokens.
 
         Raises:
             ModelError: there is none, and rows have tokens.
@@ -143,7 +143,7 @@ class Modality(ABC, Generic[Inputs, Batch]):
 
     @abstractmethod
     def weights_fingerprint(self, teacher: Teacher) -> str:
-        """Names the weights that a teacher's training starts from.
+        """Identifies the weights that a teacher's training starts from.
 
         Raises:
             ModelError: they cannot be fetched.
@@ -151,7 +151,7 @@ class Modality(ABC, Generic[Inputs, Batch]):
 
     @abstractmethod
     def build_teacher(self, dataset: Dataset, teacher: Teacher) -> StudentModule:
-        """The module to train, with a head for the dataset. Of pooling `auto` where the model's files say nothing, the first of `poolings`.
+        """The module to train, with a head for the dataset. For pooling `auto`, if the model's files say nothing, the first of `poolings`.
 
         Raises:
             ModelError: the model cannot be fetched or does not fit.
@@ -168,7 +168,7 @@ class Modality(ABC, Generic[Inputs, Batch]):
 
     @abstractmethod
     def rereader(self, ours: tuple[Teacher, Path], theirs: tuple[Teacher, Path]) -> Callable[[Batch], Batch]:
-        """From batches as one teacher reads them to the same rows as another one reads them. Each is a teacher and its folder.
+        """A function from batches as one teacher reads them to the same rows as another reads them. Each is a teacher and its folder.
 
         Raises:
             ModelError: rows have tokens, and a folder has no tokenizer.
@@ -180,18 +180,18 @@ class Modality(ABC, Generic[Inputs, Batch]):
 
     @abstractmethod
     def rows(self, split: Split, places: np.ndarray) -> list[Any]:
-        """Some rows of a split as people give them: texts, tuples of two texts, or images (H, W, 3) uint8."""
+        """Some rows of a split, in the form in which people give them: texts, tuples of two texts, or images (H, W, 3) uint8."""
 
     @abstractmethod
     def row_keys(self, split: Split) -> list[Hashable]:
-        """What tells rows apart, one a row: two rows with equal keys are the same, letter by letter or pixel by pixel."""
+        """A key for each row: two rows with equal keys are the same, letter by letter or pixel by pixel."""
 
     # an exported student
 
     @property
     @abstractmethod
     def example(self) -> str:
-        """A row as it is given to `autodistill predict` on a command line."""
+        """A row in the form for `autodistill predict` on a command line."""
 
     @abstractmethod
     def row_reader(self, folder: Path, about: Mapping[str, Any]) -> RowReader:
@@ -201,7 +201,7 @@ class Modality(ABC, Generic[Inputs, Batch]):
 
     @abstractmethod
     def view(self, split: Split, original: Inputs, reader: Reader, augmentation: Component, copy: int, seed: int) -> Inputs:
-        """A split as an augmentation shows it. Equal arguments give equal rows; copy 0 is the original.
+        """A split as changed by an augmentation. Equal arguments give equal rows; copy 0 is the original.
 
         Raises:
             DataError, ModelError: what the augmentation needs is not at hand.
@@ -210,7 +210,7 @@ class Modality(ABC, Generic[Inputs, Batch]):
     def reread_view(
         self, split: Split, view: Inputs, reader: Reader, tokenizer: Any, augmentation: Component, copy: int, seed: int
     ) -> Inputs:
-        """A view that is not the original, as a student with another tokenizer than its teacher's reads it. view: as the teacher reads it.
+        """A view other than the original, as read by a student with another tokenizer than its teacher's. view: as the teacher reads it.
 
         Raises:
             DataError, ModelError: what the augmentation needs is not at hand.
@@ -223,7 +223,7 @@ class Modality(ABC, Generic[Inputs, Batch]):
 
     @abstractmethod
     def mix(self, batch: Batch, mixing: str, concentration: float, rng: np.random.Generator) -> Mix:
-        """Draw how a batch is mixed. mixing: one of `mixings`; concentration: both parameters of the Beta distribution of the share."""
+        """Draw a mix for a batch. mixing: one of `mixings`; concentration: both parameters of the Beta distribution of the share."""
 
     # dataset features
 
@@ -234,14 +234,14 @@ class Modality(ABC, Generic[Inputs, Batch]):
 
     @abstractmethod
     def plain_features(self, fit: Split) -> Callable[[Split], Any]:
-        """What can be seen of rows without an encoder, for a linear model: features (N, D) of any split, dense or sparse; D may be 0.
+        """Features without an encoder, for a linear model: a function from any split to features (N, D), dense or sparse; D may be 0.
 
         fit: the rows from which is learned what there is to be seen.
         """
 
     @abstractmethod
     def look(self, fit: Split, held: Split, encoder: str) -> Seen:
-        """What can be seen of two samples of rows without their labels. encoder: the frozen text encoder.
+        """Describe two samples of rows without their labels. encoder: the frozen text encoder.
 
         Raises:
             ModelError: the encoder cannot be fetched.

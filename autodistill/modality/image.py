@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Image(Modality["EncodedImages", "ImageBatch"]):
-    """Square images. Models give feature maps (B, C, H, W), one for each stage."""
+    """Square images. Models output feature maps (B, C, H, W), one for each stage."""
 
     name = "image"
     token_forms = ("mean", "tokens")
@@ -43,7 +43,7 @@ class Image(Modality["EncodedImages", "ImageBatch"]):
     whole_form = "maps"
 
     def layers(self, entries: int) -> int:
-        """Every entry is a stage's."""
+        """Every entry is a stage."""
         return entries
 
     def entry(self, layer: int) -> int:
@@ -80,7 +80,7 @@ class Image(Modality["EncodedImages", "ImageBatch"]):
         return unlabelled_images(places, tables, columns.image, parts, ref, image_size, name)
 
     def source(self, teacher: Teacher) -> Path:
-        """Images are read without files of the teacher's."""
+        """An empty path: images are read without files of the teacher."""
         return Path()
 
     def open_tokenizer(self, folder: Path) -> Any:
@@ -100,7 +100,7 @@ class Image(Modality["EncodedImages", "ImageBatch"]):
         return build(dataset.num_outputs, dataset.image_size, teacher)
 
     def encode(self, split: Split, teacher: Teacher, tokenizer: Any) -> EncodedImages:
-        """Pixels, normalised as the teacher's timm model wants them."""
+        """Pixels, normalised as the teacher's timm model expects."""
         from autodistill.models.image import EncodedImages
         from autodistill.models.timm import normalisation
 
@@ -135,7 +135,7 @@ class Image(Modality["EncodedImages", "ImageBatch"]):
         return "image.png"
 
     def row_reader(self, folder: Path, about: Mapping[str, Any]) -> RowReader:
-        """Of the size, mean and standard deviation in student.json."""
+        """A reader with the size, mean and standard deviation in student.json."""
         from autodistill.export.asking import ImageReader
 
         return ImageReader(about["image_size"], about["mean"], about["std"])

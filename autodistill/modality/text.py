@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Text(Modality["EncodedText", "TextBatch"]):
-    """Texts, or pairs of texts. Models give states (B, T, D), those of the embeddings before the layers'."""
+    """Texts, or pairs of texts. Models output states (B, T, D): first those of the embeddings, then those of each layer."""
 
     name = "text"
     token_forms = ("cls", "mean", "tokens")
@@ -63,7 +63,7 @@ class Text(Modality["EncodedText", "TextBatch"]):
         return self.pair and find_assistant(teacher.model) is None and ends_of(self.open_tokenizer(self.source(teacher))) is not None
 
     def layers(self, entries: int) -> int:
-        """All entries but the embeddings."""
+        """All entries except the embeddings."""
         return entries - 1
 
     def entry(self, layer: int) -> int:
@@ -123,7 +123,7 @@ class Text(Modality["EncodedText", "TextBatch"]):
         return digest("assistant", *(file_fingerprint(assistant.folder / name) for name in (STUDENT_WEIGHTS, "recipe.yaml")))
 
     def build_teacher(self, dataset: Dataset, teacher: Teacher) -> StudentModule:
-        """See `teacher.text.build`; a finished student as it is."""
+        """See `teacher.text.build`; a finished student is used as it is."""
         from autodistill.assistant import find_assistant
         from autodistill.models.saved import load_saved_student
         from autodistill.teacher.text import build
@@ -149,7 +149,7 @@ class Text(Modality["EncodedText", "TextBatch"]):
         return reread_texts(self.open_tokenizer(folder), self.open_tokenizer(other), pair=self.pair, max_length=teacher.max_length)
 
     def student_fields(self, train: EncodedText, tokenizer: Any) -> dict[str, Any]:
-        """The size of the vocabulary, its special tokens, and its pieces that the training rows hold."""
+        """The size of the vocabulary, its special tokens, and those of its pieces that occur in the training rows."""
         from autodistill.models.vocabulary import keep_pieces
 
         kept, pieces = keep_pieces(train, tokenizer)
@@ -171,7 +171,7 @@ class Text(Modality["EncodedText", "TextBatch"]):
         return '"a text" "the other"' if self.pair else '"a text"'
 
     def row_reader(self, folder: Path, about: Mapping[str, Any]) -> RowReader:
-        """By the tokenizer.json beside the student."""
+        """A reader with the tokenizer.json in the student's folder."""
         from autodistill.export.asking import TextReader
 
         return TextReader(folder, self.texts)
@@ -191,7 +191,7 @@ class Text(Modality["EncodedText", "TextBatch"]):
         return reread_text_view(split, view, reader, tokenizer, augmentation, copy, seed)
 
     def training_batch(self, inputs: EncodedText, rows: Tensor, rng: np.random.Generator) -> TextBatch:
-        """The rows as they are."""
+        """The rows, unchanged."""
         return inputs.batch(rows)
 
     def mix(self, batch: TextBatch, mixing: str, concentration: float, rng: np.random.Generator) -> Mix:

@@ -18,18 +18,18 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend, JournalFileSymlinkLock
 
 GRACE = 3
-"""Seconds after which a lock that a killed process left behind is taken over; a block is written in milliseconds."""
+"""After this many seconds, the lock of a killed process is taken over. Writing a block takes milliseconds."""
 
 
 class BufferedJournal(JournalStorage):
-    """An Optuna journal storage whose changes are written by `save`. It sees what others wrote before it was opened, and nothing later."""
+    """An Optuna journal storage whose changes are written by `save`. It sees changes by others only from before it was opened."""
 
     def __init__(self, path: Path) -> None:
         self._buffer = _Buffer(path)
         super().__init__(self._buffer)
 
     def save(self) -> None:
-        """Write all that is new, as one block. After a failure nothing of it is in the file, and the next call tries all of it again."""
+        """Write all new changes as one block. After a failure none of them are in the file, and the next call tries all of them again."""
         self._buffer.save()
 
 
@@ -46,7 +46,7 @@ class _Buffer(BaseJournalBackend):
         return [*self._file.read_logs(log_number_from), *self._new]
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        self._new += [json.loads(json.dumps(log)) for log in logs]  # as it will be read, and refused now where JSON cannot say it
+        self._new += [json.loads(json.dumps(log)) for log in logs]  # the form in which it will be read; fails now if it is no JSON
 
     def save(self) -> None:
         if not self._new:
@@ -63,7 +63,7 @@ class _Buffer(BaseJournalBackend):
 
 
 def open_journal(path: Path) -> JournalStorage:
-    """A journal to read, and to write a line at a time: it sees at once what a search writes."""
+    """A journal to read, and to write line by line. It sees immediately what a search writes."""
     return JournalStorage(_file_backend(path))
 
 
@@ -72,7 +72,7 @@ def _file_backend(path: Path) -> JournalFileBackend:
 
 
 def _whole_lines(path: Path) -> int:
-    """How many lines a journal has. The start of a line that a crash of the machine left at its end is cut off."""
+    """How many lines a journal has. An incomplete last line, from a crash of the machine, is cut off."""
     content = path.read_bytes() if path.exists() else b""
     whole = content.rfind(b"\n") + 1
     if whole < len(content):

@@ -1,7 +1,7 @@
-"""An Optuna study in memory, which is written to a database later and in order.
+"""An Optuna study in memory, whose changes are written to a database later, in order.
 
-Optuna's database storage reads every unfinished trial again at each question (a proposal asks a dozen). But a search is the
-only writer of its study, it holds the folder's lock, so it need not ask the database for what it wrote itself. What `save` has
+Optuna's database storage reads every unfinished trial again for each question (a proposal asks a dozen). But a search is the only writer of
+its study, because it holds the folder's lock, so it need not ask the database for what it wrote itself. What `save` has
 written survives a kill; readers, such as optuna-dashboard, see an ordinary Optuna database.
 """
 
@@ -20,19 +20,19 @@ CREATE = "create_new_trial"
 
 
 class Mirror(InMemoryStorage):
-    """Studies of another storage. Answers from memory; `save` writes what has changed since the last time.
+    """A copy of studies in another storage. It answers from memory; `save` writes what has changed since the last time.
 
-    A trial that is created and changed between two saves is written once, as it is then. Studies and their attributes are
-    written at once.
+    A trial that is created and changed between two saves is written once, in its state at the save. Studies and their attributes are
+    written immediately.
     """
 
     def __init__(self, database: BaseStorage, study_name: str | None = None) -> None:
-        """Read a study, where the database holds one of that name; others cannot be seen from here."""
+        """Read a study, if the database holds one of that name. Other studies are not visible."""
         super().__init__()
         self.database = database
         self._studies_there: dict[int, int] = {}  # ids in the database, by ids here
-        self._trials_there: dict[int, int] = {}  # of those that have not finished
-        self._changes: deque[tuple[int, str, tuple[Any, ...]]] = deque()  # trial, method, what it was called with
+        self._trials_there: dict[int, int] = {}  # only of unfinished trials
+        self._changes: deque[tuple[int, str, tuple[Any, ...]]] = deque()  # trial, method, arguments
         if study_name is not None and any(study.study_name == study_name for study in database.get_all_studies()):
             self._read(study_name)
 
@@ -50,7 +50,7 @@ class Mirror(InMemoryStorage):
                 self._trials_there[trial] = self.database.get_trial_id_from_study_id_trial_number(there, stored.number)
 
     def save(self) -> None:
-        """Write all that is new, each change in a transaction of its own; after a failure the next call goes on with the rest."""
+        """Write all new changes, each in its own transaction. After a failure the next call continues with the rest."""
         while self._changes:
             trial, method, change = self._changes[0]
             if method == CREATE:
@@ -61,7 +61,7 @@ class Mirror(InMemoryStorage):
         self._trials_there = {trial: there for trial, there in self._trials_there.items() if not self.get_trial(trial).state.is_finished()}
 
     def _change(self, trial_id: int, method: str, *change: Any) -> None:
-        if trial_id in self._trials_there:  # else its creation is still to be written, and this with it
+        if trial_id in self._trials_there:  # else its creation is not written yet, and will include this change
             self._changes.append((trial_id, method, change))
 
     # Studies

@@ -16,14 +16,14 @@ from autodistill.study_folder import JOURNAL, default_storage, has_default_stora
 from autodistill.values import without_password
 
 SavedStorage: TypeAlias = BufferedJournal | Mirror
-"""An Optuna storage for the one process that writes a study: it answers from memory, and `save` writes what is new."""
+"""An Optuna storage for the only process that writes a study. It answers from memory, and `save` writes new changes."""
 
 
 def open_storage(url: str) -> BaseStorage:
     """Open a study's storage to read it, also while a search writes to it, or to write a few things to it.
 
     Args:
-        url: a journal's path, NAME.journal, or a database's URL. SQLite is made quick (a write-ahead log) and patient with readers.
+        url: a journal's path, NAME.journal, or a database's URL. SQLite gets a write-ahead log, for speed, and waits for readers.
 
     Raises:
         StudyError: it cannot be opened.
@@ -35,7 +35,7 @@ def open_storage(url: str) -> BaseStorage:
 
 
 def open_to_search(url: str, study_name: str) -> SavedStorage:
-    """Open a study's storage for the search that alone writes to this study, whether the storage holds it already or not.
+    """Open a study's storage for the search that alone writes to this study. The storage may hold the study already or not.
 
     Raises:
         StudyError: it cannot be opened.
@@ -47,7 +47,7 @@ def open_to_search(url: str, study_name: str) -> SavedStorage:
 
 
 def is_journal(url: str) -> bool:
-    """Whether a storage is a journal's path, and no database's URL."""
+    """Whether a storage is a journal's path, not a database's URL."""
     return url.endswith(".journal") and "://" not in url
 
 
@@ -61,7 +61,7 @@ def _open_database(url: str) -> RDBStorage:
 
 
 def _quicken(connection: Any, _: Any) -> None:
-    # With a write-ahead log and NORMAL, a killed process loses nothing, and a commit need not wait for the disk.
+    # With a write-ahead log and NORMAL, a kill loses nothing, and commits need not wait for the disk.
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")
 
@@ -75,7 +75,7 @@ def _not_opened(url: str, cause: Exception) -> StudyError:
 
 
 def close_storage(storage: BaseStorage) -> None:
-    """Let go of a database's files."""
+    """Release a database's files."""
     database = storage.database if isinstance(storage, Mirror) else storage
     if isinstance(database, RDBStorage):
         database.remove_session()
