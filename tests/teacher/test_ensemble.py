@@ -207,5 +207,5 @@ def test_a_space_can_hold_or_choose_members(tmp_path: Path) -> None:
     assert [teacher.members for teacher in read("{choice: [1, 3]}").teachers()] == [1, 3]
     with pytest.raises(SpaceError, match=r"a teacher that does not validate: teacher"):
         read("{choice: [1, 0]}").teachers()
-    with pytest.raises(SpaceError, match="members begins with 'm', and model is 'other'"):
+    with pytest.raises(SpaceError, match="members begins with 'm', but model is 'other'"):
         listed.with_teacher_models(["other"]).teachers()
