@@ -73,7 +73,7 @@ def _cut(config: Any, layers: int, model: str) -> None:
     """Keep only the first layers in a configuration. transformers then does not read the weights of the others."""
     if layers > config.num_hidden_layers:
         raise RecipeError(
-            f"student.layers is {layers}, and {model!r} has {config.num_hidden_layers}; give at most so many, or none for all"
+            f"student.layers is {layers}, and {model!r} has {config.num_hidden_layers}; give at most that many, or none for all"
         )
     config.num_hidden_layers = layers
     if getattr(config, "layer_types", None) is not None:  # ModernBERT lists which layers attend to all tokens and which only to neighbours

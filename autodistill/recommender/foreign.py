@@ -79,7 +79,7 @@ def read_foreign(path: str | Path, mapping: str | Path) -> ForeignTable:
     fields = free if data.get("recipe", REST) == REST else _several(file, "recipe", columns)
     taken = [name for name in fields if name not in free]
     if taken:
-        raise DataError(f"{file.where(('recipe',))}: the column {taken[0]!r} is named as something else too")
+        raise DataError(f"{file.where(('recipe',))}: the column {taken[0]!r} is already named as something else")
     if not fields:
         raise DataError(f"{file.source}: no column is left for the recipe's fields; name them with recipe: [column, …]")
     for name in fields:
@@ -148,7 +148,7 @@ def _by_dataset(file: YamlFile, key: str, datasets: pd.Series) -> pd.Series:
             raise DataError(f"{file.where((key, name))}: {not_allowed('a dataset', name, names)}")
     missing = [name for name in names if name not in by_name]
     if missing:
-        raise DataError(f"{file.where((key,))}: {key} says nothing of the dataset {', '.join(map(repr, missing))}")
+        raise DataError(f"{file.where((key,))}: {key} has no value for the dataset {', '.join(map(repr, missing))}")
     return datasets.map(by_name)
 
 

@@ -18,14 +18,14 @@ from autodistill.recommender.table import NewDataset, Table
 from autodistill.task_types import modality_name
 
 WORST = -2.0
-"""The smallest merit, in units: how bad a bad recipe is says nothing about the good ones."""
+"""The smallest merit, in units. How bad a bad recipe is does not help to choose a good one."""
 BEST = 1.5
-"""The largest merit: a dataset with a few outstanding recipes must not decide for the others."""
+"""The largest merit, so that a dataset with a few outstanding recipes does not decide for the others."""
 TREES = 60
 PORTFOLIO = 20
 """How many recipes a portfolio chooses greedily; the others follow by their mean merit."""
 CAUTION = 0.25
-"""The quantile of a recipe's merits over datasets that a cautious method goes by."""
+"""The quantile, over datasets, of a recipe's merits that a cautious method uses."""
 
 
 class Units:
@@ -54,7 +54,7 @@ class Method(Protocol):
         ...
 
     def order(self, recipes: pd.DataFrame, target: NewDataset) -> np.ndarray:
-        """(N,) the places of the recipes, in the order in which to try them."""
+        """(N,) the indices of the recipes, in the order in which to try them."""
         ...
 
 
@@ -105,10 +105,10 @@ def dataset_weights(datasets: DatasetEncoder, target: NewDataset) -> np.ndarray:
 class Portfolio:
     """Recipes that together do well on all datasets; the features of a dataset are not used.
 
-    The choice is greedy: each next recipe is the one that raises the mean over datasets of the best so far the most. The gain is
+    The choice is greedy: each next recipe is the one that most raises the mean, over datasets, of the best merit so far. The gain is
     submodular, so the greedy portfolio reaches at least 1 - 1/e of the best one (Nemhauser et al. 1978). A recipe's merit on a dataset is
-    the recorded one; where there is none (most recipes are recorded on one dataset only), trees predict it from the recipe's fields and
-    the dataset's identity.
+    the recorded one. If there is none (most recipes are recorded on only one dataset), trees predict it from the recipe's fields and the
+    dataset's identity.
     """
 
     def __init__(self, table: Table) -> None:
@@ -142,7 +142,7 @@ class Portfolio:
         chosen: list[int] = []
         for _ in range(min(PORTFOLIO, len(merits))):
             gain = np.maximum(merits, best[None, :]).mean(axis=1)
-            gain += 1e-6 * merits.mean(axis=1)  # where no recipe gains anything, the mean decides
+            gain += 1e-6 * merits.mean(axis=1)  # if no recipe gains anything, the mean decides
             gain[chosen] = -np.inf
             chosen.append(int(np.argmax(gain)))
             best = np.maximum(best, merits[chosen[-1]])
@@ -151,7 +151,7 @@ class Portfolio:
 
 
 class Cautious(Portfolio):
-    """A portfolio that goes by a lower quantile of a recipe's merits on the recorded datasets, in place of their mean.
+    """A portfolio by a lower quantile of a recipe's merits on the recorded datasets, instead of their mean.
 
     A recipe that does well on average but fails on some datasets comes after one that does nearly as well on all of them.
     """
@@ -166,7 +166,7 @@ class Cautious(Portfolio):
         return np.argsort(-self.merit(recipes, target), kind="stable")
 
     def gains(self, recipes: pd.DataFrame, reference: pd.DataFrame, target: NewDataset) -> np.ndarray:
-        """(N,) the quantile `CAUTION` over datasets of a recipe's merit minus that of the reference, which is one recipe."""
+        """(N,) for each recipe: its merit minus that of the reference (one recipe), as the quantile `CAUTION` over datasets."""
         lower: np.ndarray = np.quantile(self.merits(recipes, target) - self.merits(reference, target), CAUTION, axis=1)
         return lower
 
@@ -178,9 +178,9 @@ def _keys(recipes: pd.DataFrame) -> list[tuple[object, ...]]:
 
 
 def fitting(table: Table, target: NewDataset) -> np.ndarray:
-    """The places of the datasets of the target's task type; without any, those of its modality; without any of these, all.
+    """The indices of the datasets of the target's task type; if there are none, of its modality; if there are none of these, all.
 
-    Of these, only those with unlabelled rows where the target has some, and only those without where it has none, if there are any.
+    Of these, only those that agree with the target in having unlabelled rows or none, if there are any.
     """
     places = _of_the_task(table, target)
     alike = places[table.about["unlabelled"].to_numpy(bool)[places] == target.unlabelled]
@@ -230,8 +230,8 @@ def _trees() -> ExtraTreesRegressor:
 class Committee(ByMerit):
     """The mean of several methods' merits. Their errors differ, so the mean has a smaller error than most (Krogh and Vedelsby 1995).
 
-    By default it has a cautious portfolio, which goes by a recipe's own results on other datasets, and boosting, which goes by the recipe's
-    fields and the dataset's features.
+    By default its members are a cautious portfolio, which uses a recipe's own results on other datasets, and boosting, which uses the
+    recipe's fields and the dataset's features.
     """
 
     def __init__(self, table: Table, members: tuple[Fit, ...] = (Cautious, boosting)) -> None:
@@ -248,4 +248,4 @@ METHODS: dict[str, Fit] = {
 }  # fmt: skip
 """The methods that learn, by name."""
 SHIPPED = "committee"
-"""The method that is used; docs/recommender.md compares it with the others."""
+"""The default method. docs/recommender.md compares it with the others."""

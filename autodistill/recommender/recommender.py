@@ -26,19 +26,19 @@ from autodistill.task_types import modality_name
 SAMPLED = 1500
 """How many recipes are drawn from the space, beside the recorded ones."""
 APART = 0.12
-"""Each recommended recipe differs from those before it in at least this share of its fields, where that is possible."""
+"""Each recommended recipe differs from those before it in at least this share of its fields, if possible."""
 PROVEN = 3
-"""A recipe that is recorded on this many datasets (or on all, where there are fewer) is proven. Recommendations come in turn from the
-proven recipes and from all: a recipe that a search proposed was recorded because it did well on its dataset, a bias that no method can see
-in the table, but it may still be the best."""
+"""A recipe that is recorded on this many datasets (or on all, if there are fewer) is proven. Recommendations come alternately from the
+proven recipes and from all. A recipe that a search proposed was recorded because it did well on its dataset, which is a bias that no method
+can see in the table; but such a recipe may still be the best."""
 UNLIKE_TASK = 2.0
-"""The factor on the interval where no study of the task type is recorded."""
+"""The factor on the interval if no study of the task type is recorded."""
 UNLIKE_MOST = 3.0
 """The largest factor for data that are unlike all recorded ones."""
 MORE_TRAINING = 3.0
 """A training that reads more than this many times the rows of the longest recorded training gets a warning."""
 UNLIKE_TRAINING = 1.5
-"""The factor for that, and where studies differ from the dataset in whether there were unlabelled rows."""
+"""The factor for such a training, and if no study agrees with the dataset in having unlabelled rows or none."""
 _PARTS = ("prediction", "intermediate", "contrastive", "attention", "relation")
 
 
@@ -47,8 +47,8 @@ class Recommendation:
     """A recipe with its predicted results.
 
     retention: the predicted score over the teacher's. interval: its 80% interval. nearest: the recorded datasets most like this one.
-    drivers: the parts of the recipe that change the predicted retention most against the space's default for that part, with the change.
-    params, latency_ms: of the untrained student, where they were measured.
+    drivers: the parts of the recipe that, compared with the space's default, change the predicted retention most, with the change.
+    params, latency_ms: of the untrained student, if they were measured.
     """
 
     recipe: Recipe
@@ -69,7 +69,7 @@ class Recommendation:
 
 @dataclass(frozen=True)
 class Recommendations:
-    """The recipes, best first; warnings where the dataset is unlike the recorded ones; and a description of what was learnt from."""
+    """The recipes, best first; warnings if the dataset is unlike the recorded ones; and a description of the studies learned from."""
 
     recipes: list[Recommendation]
     warnings: list[str]
@@ -77,7 +77,7 @@ class Recommendations:
 
 
 def new_dataset(space: Space, features: Mapping[str, float]) -> NewDataset:
-    """The dataset to recommend for, from its features and its space, which uses unlabelled rows where the dataset has some."""
+    """The dataset to recommend for, from its features and its space, which uses unlabelled rows if the dataset has some."""
     return NewDataset(space.task, pd.Series(features, dtype=float), space.defaults().training.unlabelled_share > 0)
 
 
@@ -100,7 +100,7 @@ class Recommender:
             raise StudyError("no recorded study has a teacher's score, so retention cannot be predicted; search with a teacher first")
 
     def candidates(self, space: Space, *, inside: bool, sampled: int = SAMPLED, seed: int = 0) -> list[Recipe]:
-        """Recipes to choose from: the space's defaults first, recorded ones for its modality, with its teacher, and some drawn from it.
+        """Recipes to choose from: the space's defaults, then recorded ones for its modality, with its teacher, and some drawn from it.
 
         inside: leave out recorded recipes that are not points of the space. Recipes that do not fit the task are always left out.
         """
@@ -115,9 +115,9 @@ class Recommender:
         return list(candidates.values())
 
     def _recorded(self, space: Space) -> Counter[Recipe]:
-        """The recorded recipes that fit the space's task, with how many studies of its modality hold each. They get the space's budget, use
-        of unlabelled rows and class weights, and its teacher: of several the one of the recorded model, else the default; and its students'
-        fields that were added after they were recorded.
+        """The recorded recipes that fit the space's task, with how many studies of its modality have each. They get the space's budget, use
+        of unlabelled rows, class weights and teacher (if it has several, the one with the recorded model, else the default), and the
+        fields of students that were added after they were recorded.
         """
         defaults = space.defaults().model_dump()
         budget = {name: defaults["training"][name] for name in ("epochs", "steps")}
@@ -134,7 +134,7 @@ class Recommender:
                     teachers[model] = space.teacher_of(model).model_dump()
                 used_some = training.get("unlabelled_share", 0.0) > 0
                 if not unlabelled["unlabelled_share"] or (not used_some and record.recipe["objective"]["prediction"]["kind"] != "none"):
-                    training |= unlabelled  # one that was recorded with unlabelled rows has its own way with them
+                    training |= unlabelled  # a recipe that was recorded with unlabelled rows keeps its own use of them
                 student = space.fixed_later("student", record.recipe["student"]) | record.recipe["student"]
                 objective = record.recipe["objective"] | {"class_weights": defaults["objective"]["class_weights"]}
                 parts = {"teacher": teachers[model], "student": student, "objective": objective, "training": training}
@@ -144,11 +144,11 @@ class Recommender:
         return recorded
 
     def _order(self, candidates: Sequence[Recipe], frame: pd.DataFrame, target: NewDataset, recorded: Counter[Recipe]) -> np.ndarray:
-        """The places of the candidates in the order to try them: in turn the best proven recipe above the median, and the best of all.
+        """The indices of the candidates in the order to try them: alternately the best proven recipe above the median, and the best of all.
 
         The first candidate, the space's defaults, comes before all of them unless recorded studies show that the recipe in its place is
-        better: a lower quantile over datasets of the predicted gain is above 0, and the studies agree with the target in whether there are
-        unlabelled rows.
+        better: a lower quantile, over datasets, of the predicted gain is above 0, and the studies agree with the target in having
+        unlabelled rows or none.
         """
         order = self.predictor.method.order(frame, target)
         studies = sum(modality_name(study.task) == target.modality_name for study in self.studies)
@@ -166,7 +166,7 @@ class Recommender:
         return Cautious(self.table)
 
     def of_the_kind(self, target: NewDataset) -> bool:
-        """Whether a study is recorded of the target's task type that had unlabelled rows as it has, or none as it has none."""
+        """Whether there is a recorded study of the target's task type that agrees with it in having unlabelled rows or none."""
         about = self.table.about
         return bool(((about["task"] == target.task) & (about["unlabelled"] == target.unlabelled)).any())
 
@@ -188,7 +188,7 @@ class Recommender:
             space: where recipes come from; the reasons compare with its defaults.
             top: how many recipes.
             feasible: measures untrained students; those over a limit are skipped.
-            rows: the number of training rows; with it there is a warning where the training is much longer than any recorded one.
+            rows: the number of training rows; if given, a training much longer than any recorded one gets a warning.
             inside: recommend nothing outside the space.
             seed: of the recipes drawn.
 
@@ -228,7 +228,7 @@ class Recommender:
     def _choose(
         self, candidates: list[Recipe], frame: pd.DataFrame, order: np.ndarray, top: int, feasible: Feasible | None
     ) -> list[tuple[Recipe, Feasibility]]:
-        """The first `top` candidates that are within the limits and differ enough; more similar ones where these are too few."""
+        """The first `top` candidates that are within the limits and differ enough; more similar ones if these are too few."""
         encoder, apart = RecipeEncoder(frame), np.full(len(frame), np.inf)
         costs: dict[int, Feasibility] = {}
         chosen: list[int] = []
@@ -250,7 +250,7 @@ class Recommender:
         return [(candidates[row], costs[row]) for row in chosen]
 
     def unlike(self, target: NewDataset, rows: int | None = None, epochs: int = 0) -> tuple[list[str], float]:
-        """Warnings where the dataset is unlike all recorded ones, and the factor on its intervals.
+        """Warnings if the dataset is unlike all recorded ones, and the factor on its intervals.
 
         Raises:
             StudyError: nothing of its modality is recorded.
@@ -280,19 +280,19 @@ class Recommender:
         most = max(self.studies, key=_passes)
         if rows is not None and rows * epochs > MORE_TRAINING * _passes(most):
             warnings.append(
-                f"the longest recorded training is of {_epochs(most)} epochs on {most.train_rows:,} rows, this would be {epochs} epochs "
-                f"on {rows:,}: expect other retentions than predicted"
+                f"the longest recorded training has {_epochs(most)} epochs on {most.train_rows:,} rows, this one would have {epochs} on "
+                f"{rows:,}: expect retentions other than predicted"
             )
             factor *= UNLIKE_TRAINING
         return warnings, factor
 
     def nearest(self, target: NewDataset, number: int = 3) -> tuple[str, ...]:
-        """The recorded datasets most like it, the most alike first."""
+        """The recorded datasets that are most like it, nearest first."""
         apart = self.predictor.scale.datasets.distances(target)
         return tuple(self.table.names[place] for place in np.argsort(apart, kind="stable")[:number])
 
     def _drivers(self, recipe: Recipe, space: Space, target: NewDataset, retention: float) -> tuple[tuple[str, float], ...]:
-        """What each part adds to the predicted retention: the prediction minus that of the recipe with the default's part instead."""
+        """What each part adds to the predicted retention: the prediction minus that for the recipe with the default's part."""
         swapped: dict[str, Recipe] = {}
         data, default = recipe.model_dump(), space.defaults().model_dump()
         for name, part in _swaps(data, default).items():

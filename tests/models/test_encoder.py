@@ -105,7 +105,7 @@ def test_a_saved_student_needs_its_model_no_more(tmp_path: Path, kind: str) -> N
 
 def test_what_cannot_be_built_is_told(tmp_path: Path) -> None:
     folder = save_encoder(tmp_path / "bert", "Bert")
-    with pytest.raises(RecipeError, match=r"student.layers is 3, and '.*bert' has 2; give at most so many, or none for all"):
+    with pytest.raises(RecipeError, match=r"student.layers is 3, and '.*bert' has 2; give at most that many, or none for all"):
         built(recipe(folder, layers=3))
     with pytest.raises(ModelError, match=r"teacher.max_length is 70, but the student '.*bert' has 66 positions; lower it to that"):
         built(recipe(folder), replace(CONTEXT, max_length=70))
