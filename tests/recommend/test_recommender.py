@@ -96,7 +96,7 @@ def test_a_much_longer_training_than_any_recorded_is_told(recommender: Recommend
     target = NewDataset(SPACE.task, pd.Series(dataset_facts(3)))
     assert recommender.unlike(target, 3000, 8) == ([], 1.0)  # recorded: 8 epochs on 1,000 rows
     (warning,), factor = recommender.unlike(target, 3001, 8)
-    assert "8 epochs on 1,000 rows, this would be 8 epochs on 3,001" in warning
+    assert "8 epochs on 1,000 rows, this one would have 8 on 3,001" in warning
     assert factor == 1.5
 
 
