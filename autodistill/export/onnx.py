@@ -218,7 +218,7 @@ def _checked(
 
 
 def beside_float32(latency: Mapping[str, float], float32: float, int8: float) -> dict[str, Any]:
-    """The gain and loss of 8-bit weights against 32-bit ones, and which to use. latency: `onnx_float32` and `onnx` in milliseconds."""
+    """Compare 8-bit weights with 32-bit ones. latency: `onnx_float32` and `onnx`, in milliseconds; float32, int8: the scores."""
     speedup, loss = latency["onnx_float32"] / latency["onnx"], float32 - int8
     reasons = [f"it is {speedup:.2f} times as fast as float32 here"] if speedup > 1 else ["it is not faster than float32 here"]
     reasons.append(f"it loses {max(loss, 0.0):.4f} of the score")

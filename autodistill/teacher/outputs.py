@@ -32,7 +32,7 @@ from autodistill.teacher.plan import StoragePlan, Taps, TeacherShape, arrays_of,
 
 ORIGINAL = "original"
 _BY_TOKEN = ("tokens-", "attention-")
-"""The first letters of the kinds that are stored token by token, without padding."""
+"""The prefixes of the kinds that are stored token by token, without padding."""
 
 TOKENS_AT_ONCE = 8192
 ROWS_AT_ONCE = 128
