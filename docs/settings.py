@@ -1,4 +1,4 @@
-"""Writes settings.md and autodistill/keywords.py from autodistill/settings.py: run it after a setting is added or changed."""
+"""Writes settings.md and autodistill/keywords.py from autodistill/settings.py. Run it after a setting is added or changed."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ COMMANDS: tuple[type[Settings], ...] = (SearchSettings, RecommendSettings, Disti
 
 HEAD = """# Settings
 
-Everything that `search`, `recommend` and `distill` can be asked. A setting is an option of the command, a keyword in Python, and a key in
-a YAML file that `--config` names. This page is written by `docs/settings.py` from `autodistill/settings.py`.
+All settings of `search`, `recommend` and `distill`. A setting is an option of the command, a keyword in Python, and a key in a YAML file
+that `--config` names. `docs/settings.py` writes this page from `autodistill/settings.py`.
 
 ```yaml
 # search.yaml:  autodistill search --config search.yaml --trials 60
@@ -24,12 +24,12 @@ max_params: 5M
 max_latency_ms: 1/9.4     # a share of the teacher's own
 trials: 40
 ```
-- An option on the command line wins over the file: this search has 60 trials. A list, like `recipes`, is replaced whole.
-- A flag that the file sets is taken back by its opposite: `--no-cold` where the file says `cold: true`.
-- Flags and lists read as in Python: `cold: true`, `recipes: [one.yaml, two.yaml]`; one value alone is a list of one.
-- Paths are seen from the folder where the command runs, not from the file's.
-- A key that is no setting, or an invalid value, is an error that names the file's line.
-- Numbers may have units everywhere, also in Python: `5M`, `250k`; `30m`, `2h`; `2ms`, `500us`.
+- An option on the command line overrides the file: this search has 60 trials. It replaces a list, like `recipes`, as a whole.
+- The opposite option undoes a flag that the file sets: `--no-cold` if the file says `cold: true`.
+- Flags and lists are written like this: `cold: true`, `recipes: [one.yaml, two.yaml]`. A single value is a list of one.
+- Paths are relative to the folder where the command runs, not to the file's folder.
+- An unknown key or an invalid value is an error that names the line in the file.
+- Numbers may have units, also in Python: `5M`, `250k`; `30m`, `2h`; `2ms`, `500us`.
 """
 
 CODE = '''"""The keywords of `search`, `recommend` and `distill`, for type checkers and editors. Written by `docs/settings.py`."""
@@ -64,9 +64,9 @@ def page() -> str:
 
 
 def words(option: Option) -> str:
-    """The option as a command's help has it."""
+    """The option in the form of a command's help."""
     text = option.flag if option.metavar is None or option.positional else f"{option.flag} {option.metavar}"
-    return text.replace("|", "\\|")  # it stands in a table
+    return text.replace("|", "\\|")  # it goes into a table
 
 
 def code() -> str:
