@@ -1,4 +1,4 @@
-"""Files in the cache: written aside, synced, then put in place, so that a reader never meets half of one."""
+"""Files in the cache. They are written under a temporary name, synced, then renamed, so that a reader never sees half a file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FINGERPRINTS: dict[tuple[str, int, int], str] = {}
 
 @contextmanager
 def lock(folder: Path) -> Iterator[None]:
-    """Hold the lock of a cache folder (a file beside it); the system lets go of it when its process dies."""
+    """Hold the lock of a cache folder (a file beside the folder). The system releases it when the process dies."""
     with disk_errors(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
@@ -35,7 +35,7 @@ CACHE_ELSEWHERE = "give another cache folder with AUTODISTILL_CACHE"
 
 @contextmanager
 def disk_errors(path: Path, way_out: str = CACHE_ELSEWHERE) -> Iterator[None]:
-    """Tell a full disk or a missing permission as a RunError that names the path and the way out."""
+    """Turn a full disk or a missing permission into a RunError that names the path and the way out."""
     try:
         yield
     except OSError as cause:
@@ -44,9 +44,9 @@ def disk_errors(path: Path, way_out: str = CACHE_ELSEWHERE) -> Iterator[None]:
 
 @contextmanager
 def new_folder(path: Path, way_out: str = CACHE_ELSEWHERE) -> Iterator[Path]:
-    """A folder to fill, which gets its name `path` when the block ends well and is removed when it does not.
+    """A folder to fill. It is renamed to `path` if the block succeeds, and removed if it fails.
 
-    Call it under `lock(path)`: what a killed process left half-written beside it is removed first.
+    Call it under `lock(path)`. Half-written folders of killed processes are removed first.
     """
     with disk_errors(path, way_out):
         for left in path.parent.glob(f"{path.name}.part-*"):
@@ -69,10 +69,10 @@ def new_folder(path: Path, way_out: str = CACHE_ELSEWHERE) -> Iterator[Path]:
 
 @contextmanager
 def new_tensors(path: Path, shapes: Mapping[str, tuple[str, tuple[int, ...]]]) -> Iterator[dict[str, np.ndarray]]:
-    """Arrays to fill in any order, which become the safetensors file `path` when the block ends well.
+    """Arrays to fill in any order. They become the safetensors file `path` if the block succeeds.
 
-    shapes: name → (dtype, shape). The arrays are memory-mapped, so they may be larger than the memory; their room on the
-    disk is taken beforehand, because a mapped write to a full disk kills the process.
+    shapes: name → (dtype, shape). The arrays are memory-mapped, so they may be larger than the memory. Their disk space is allocated
+    first, because a mapped write to a full disk kills the process.
 
     Raises:
         RunError: the disk is full, or the folder cannot be written.
@@ -84,7 +84,7 @@ def new_tensors(path: Path, shapes: Mapping[str, tuple[str, tuple[int, ...]]]) -
         header[name] = {"dtype": _SAFETENSORS[dtype], "shape": list(shape), "data_offsets": [offset, end]}
         offset = end
     text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)  # the format wants the data aligned to 8 bytes
+    text += b" " * (-len(text) % 8)  # the format requires data aligned to 8 bytes
     start = 8 + len(text)
     aside = path.with_name(f"{path.name}.part-{uuid.uuid4().hex[:8]}")
     try:
@@ -113,7 +113,7 @@ def new_tensors(path: Path, shapes: Mapping[str, tuple[str, tuple[int, ...]]]) -
 
 
 def file_fingerprint(path: Path) -> str:
-    """SHA-256 of a file, read once for each size and time of change."""
+    """SHA-256 of a file. It is read again only if its size or time of change differs."""
     stat = path.stat()
     key = (str(path.resolve()), stat.st_size, stat.st_mtime_ns)
     if key not in _FINGERPRINTS:
@@ -131,7 +131,7 @@ def _sync(path: Path) -> None:
 
 
 def digest(*parts: bytes | str) -> str:
-    """Sixteen hexadecimal digits that name the parts, in order."""
+    """Sixteen hexadecimal digits that identify the parts and their order."""
     sha = hashlib.sha256()
     for part in parts:
         data = part.encode() if isinstance(part, str) else part
@@ -141,7 +141,7 @@ def digest(*parts: bytes | str) -> str:
 
 
 def cache_folder() -> Path:
-    """Where downloads, encoded splits, teachers and their outputs are kept: AUTODISTILL_CACHE or ~/.cache/autodistill."""
+    """The folder for downloads, encoded splits, teachers and their outputs: AUTODISTILL_CACHE or ~/.cache/autodistill."""
     import os
 
     return Path(os.environ.get("AUTODISTILL_CACHE", "~/.cache/autodistill")).expanduser()
@@ -151,7 +151,7 @@ def user_path(name: str | Path, error: type[UserError]) -> Path:
     """A path as a user writes it, with ~ for a home folder.
 
     Raises:
-        UserError: of the kind `error`: it cannot be the path of anything that can be read.
+        UserError: an `error`, if nothing with this path can be read.
     """
     try:
         path = Path(name).expanduser()
@@ -159,7 +159,7 @@ def user_path(name: str | Path, error: type[UserError]) -> Path:
     except RuntimeError:
         raise error(f"there is no file or folder {name}: {Path(name).parts[0]} is no user of this machine") from None
     except (FileNotFoundError, NotADirectoryError):
-        pass  # each reader has its own words for what is not there
+        pass  # each reader has its own message for a missing file
     except (OSError, ValueError) as cause:  # a name that is too long or has a zero byte, no permission, links in a circle
         reason = cause.strerror if isinstance(cause, OSError) else cause
         shown = str(name) if len(str(name)) <= 80 else f"{str(name)[:80]}…"
@@ -168,7 +168,7 @@ def user_path(name: str | Path, error: type[UserError]) -> Path:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file aside, then put it in place: it is there in full or not at all."""
+    """Write a file under a temporary name, then rename it, so that it is never incomplete."""
     aside = path.with_name(path.name + ".part")
     with aside.open("w", encoding="utf-8") as file:
         file.write(text)

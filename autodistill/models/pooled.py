@@ -21,7 +21,7 @@ from autodistill.models.sources import Role
 
 POOLINGS = ("cls", "mean")
 APART = "apart"
-"""The pooling of pairs whose texts are read apart, each pooled as the model's files say, else by the mean."""
+"""The pooling for pairs whose texts are read separately. Each is pooled as the model's files say, else by the mean."""
 HEAD_FILE, HEAD_WEIGHTS = "head.json", "head.safetensors"
 DENSE = "2_Dense"
 """The folder of the linear layer in a folder of sentence-transformers."""
@@ -71,7 +71,7 @@ class PooledClassifier(nn.Module):
         return SequenceClassifierOutput(logits=logits, hidden_states=read.hidden_states)
 
     def _apart(self, ids: Tensor, mask: Tensor, ends: tuple[int, int], with_states: bool, extra: dict[str, Tensor]) -> Any:
-        """`forward` of pairs whose texts are read apart; the states are at the places of the pairs' tokens."""
+        """`forward` for pairs whose texts are read separately. The states are at the positions of the pairs' tokens."""
         from transformers.modeling_outputs import SequenceClassifierOutput
 
         alone, counted = texts_apart(ids, mask.bool(), ends, int(self.config.pad_token_id or 0))
@@ -82,8 +82,8 @@ class PooledClassifier(nn.Module):
         return SequenceClassifierOutput(logits=logits, hidden_states=tuple(states))  # type: ignore[arg-type]  # of any length
 
     def together(self, states: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
-        """What the encoder gives for each token, at the places of the rows' tokens: (B, T, D). Of pairs that are read apart, it gives
-        (2 B, L, D).
+        """The encoder's outputs for each token, at the positions of the rows' tokens: (B, T, D). For pairs that are read separately, the
+        encoder itself returns (2 B, L, D).
         """
         return states if self.ends is None else texts_together(states, ids, mask.bool(), self.ends)
 

@@ -36,10 +36,10 @@ def compared(one: Tensor, other: Tensor) -> Tensor:
 
 
 def texts_apart(ids: Tensor, mask: Tensor, ends: tuple[int, int], pad_id: int) -> tuple[Tensor, Tensor]:
-    """The two texts of B pairs as an encoder reads each alone: 2 B rows, the first texts and then the second ones.
+    """The two texts of B pairs, for an encoder that reads each alone: 2 B rows, first all first texts, then all second texts.
 
     ids (B, T), mask (B, T) bool: `<s> a </s> b </s>` or `<s> a </s> </s> b </s>`, padded on the right. ends: the ids of <s> and </s>.
-    Gives ids and mask (2 B, L): `<s> a </s>` and `<s> b </s>`, padded to the longest.
+    Returns ids and mask (2 B, L): `<s> a </s>` and `<s> b </s>`, padded to the longest.
     """
     place = torch.arange(ids.shape[1], device=ids.device)[None, :]
     end, start = _separators(ids, mask, ends[1])
@@ -51,7 +51,7 @@ def texts_apart(ids: Tensor, mask: Tensor, ends: tuple[int, int], pad_id: int) -
 
 
 def texts_together(states: Tensor, ids: Tensor, mask: Tensor, ends: tuple[int, int]) -> Tensor:
-    """Undo `texts_apart`: states of its rows (2 B, L, D) at the places of the pairs' tokens (B, T, D)."""
+    """Undo `texts_apart`: put the states of its rows (2 B, L, D) back at the positions of the pairs' tokens (B, T, D)."""
     first, moved = states.chunk(2)
     place = torch.arange(ids.shape[1], device=ids.device)[None, :]
     end, start = _separators(ids, mask, ends[1])
@@ -63,10 +63,10 @@ def texts_together(states: Tensor, ids: Tensor, mask: Tensor, ends: tuple[int, i
 
 
 def _separators(ids: Tensor, mask: Tensor, separator: int) -> tuple[Tensor, Tensor]:
-    """Where the first text ends, and which place stands for the second one's beginning, (B, 1) each: the last separator between them."""
-    found = mask & (ids == separator)
-    end = found.int().argmax(dim=1, keepdim=True)
-    twice = found.gather(1, (end + 1).clamp(max=ids.shape[1] - 1))
+    """The position of the first text's end, and of the last separator before the second text, which counts as its start; (B, 1) each."""
+    is_separator = mask & (ids == separator)
+    end = is_separator.int().argmax(dim=1, keepdim=True)
+    twice = is_separator.gather(1, (end + 1).clamp(max=ids.shape[1] - 1))
     return end, end + twice.long()
 
 

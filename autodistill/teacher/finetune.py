@@ -161,8 +161,10 @@ def _fields(teacher: Teacher) -> dict[str, Any]:
 
 
 def _to_try(dataset: Dataset, teacher: Teacher) -> tuple[Teacher, ...]:
-    """The teachers to train, of which the best one on the validation split is kept: with pooling `auto`, a pretrained encoder reads pairs
-    both as one text and apart. Which is better depends on the task: for similarity it is apart, where one text answers the other it is not.
+    """The teachers to train. The best one on the validation split is kept.
+
+    With pooling `auto`, a pretrained encoder is trained in two ways: it reads a pair as one text, or each text alone. Which is better
+    depends on the task: reading them alone for similarity, reading them together if one text answers the other.
     """
     if teacher.pooling == "auto" and teacher.init == "pretrained" and dataset.modality.reads_apart(teacher):
         return teacher, teacher.model_copy(update={"pooling": APART})
