@@ -96,7 +96,7 @@ class TrialRecord(BaseModel):
 
     @property
     def retention(self) -> float | None:
-        """Score over the teacher's, None where either is missing or the teacher's is not positive."""
+        """Score over the teacher's, None if either is missing or the teacher's is not positive."""
         if self.score is None or not self.teacher_score or self.teacher_score <= 0:
             return None
         return self.score / self.teacher_score

@@ -107,7 +107,7 @@ class Joint(nn.Module):
 
 
 class Scorer(nn.Module):
-    """A critic and, where it is learned, the log baseline log q(student), which starts at 1 (NWJ's)."""
+    """A critic and, if it is learned, the log baseline log q(student), which starts at 1 (NWJ's)."""
 
     def __init__(self, critic: nn.Module, baseline: nn.Module | None) -> None:
         super().__init__()
@@ -122,7 +122,7 @@ class Scorer(nn.Module):
 
 
 def build_scorer(student_width: int, teacher_width: int, *, critic: str, critic_width: int, baseline: str, **_: Any) -> Scorer:
-    """The module of `mi`: the critic, and the baseline where it is learned."""
+    """The module of `mi`: the critic, and the baseline if it is learned."""
 
     def mlp(width: int) -> nn.Module:
         return nn.Sequential(Standardise(), nn.Linear(width, critic_width), nn.ReLU(), nn.Linear(critic_width, critic_width))

@@ -242,7 +242,7 @@ def build_subclasses(
 
 
 def _components(rows: Tensor, count: int, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """The first principal components of rows (N, D) and their variances: (D, count) and (count,), both 0 where a variance is noise."""
+    """The first principal components of rows (N, D), and their variances: (D, count) and (count,). Both are 0 if a variance is noise."""
     apart = rows - rows.mean(0)
     variances, vectors = torch.linalg.eigh(apart.T @ apart / len(rows))
     variances, vectors = variances[-count:], vectors[:, -count:]

@@ -28,7 +28,7 @@ def build_projection(kind: str, student_width: int, teacher_width: int) -> nn.Mo
     l1 loss on pooled states; mse and l1 are ours).
 
     Raises:
-        RecipeError: an unknown kind, or `none` where the widths differ.
+        RecipeError: an unknown kind, or `none` although the widths differ.
     """
     match kind:
         case "linear":

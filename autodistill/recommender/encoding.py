@@ -49,7 +49,7 @@ class RecipeEncoder:
                 self.numbers[name] = _Number(low, (high - low) or 1.0, log)
 
     def encode(self, recipes: pd.DataFrame) -> np.ndarray:
-        """(N, columns): numbers scaled to 0 to 1, -1 where missing; a column for each text value, all 0 for an unknown one."""
+        """(N, columns): numbers scaled to 0 to 1, -1 if missing; a column for each text value, all 0 for an unknown one."""
         columns = [np.nan_to_num(item.scaled(_floats(recipes, name)), nan=-1.0) for name, item in self.numbers.items()]
         for name, values in self.texts.items():
             column = _texts(recipes, name)
@@ -83,7 +83,7 @@ def _floats(recipes: pd.DataFrame, name: str) -> np.ndarray:
 
 
 def _texts(recipes: pd.DataFrame, name: str) -> np.ndarray:
-    """The field as text, empty where it is missing."""
+    """The field as text, empty if it is missing."""
     if name not in recipes:
         return np.full(len(recipes), "", dtype=object)
     return np.array(["" if pd.isna(value) else str(value) for value in recipes[name]], dtype=object)
@@ -104,7 +104,7 @@ class DatasetEncoder:
         return ((features - self.center) / self.scale).to_numpy(float)
 
     def encode(self, target: NewDataset) -> np.ndarray:
-        """(columns,) the standardised features, 0 (the mean) where missing, and a column for each task type."""
+        """(columns,) the standardised features, 0 (the mean) if missing, and a column for each task type."""
         values = np.nan_to_num(self._features(target))
         return np.concatenate([values, [float(target.task == task) for task in self.tasks]])
 
@@ -133,7 +133,7 @@ class DatasetEncoder:
     def usual_distance(self) -> float:
         """The largest distance from a recorded dataset to the nearest recorded one of another group and the same task type.
 
-        0 where no two can be compared.
+        0 if no two can be compared.
         """
         nearest = []
         for place, task in enumerate(self.recorded_tasks):

@@ -31,7 +31,7 @@ class Outcome:
     """The result of a method on one dataset.
 
     regret: by depth k, the best recorded score minus the best score of the first k. retention_regret: the same over the teacher's score;
-    empty where that is unknown. percentile: the share of the other recorded recipes that are not better than the first one, in percent.
+    empty if that is unknown. percentile: the share of the other recorded recipes that are not better than the first one, in percent.
     spearman: the rank correlation of merit and score. covered: the share of recipes whose score lies in its 80% interval. width: the mean
     width of the intervals, in retention or score.
     """

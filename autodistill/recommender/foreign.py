@@ -94,7 +94,7 @@ def read_foreign(path: str | Path, mapping: str | Path) -> ForeignTable:
         notes.append(f"{int((~keep).sum())} rows without a score are left out")
     if not higher:
         if "teacher_score" in rows:
-            raise DataError(f"{file.source}: there is no retention where lower is better; remove teacher_score")
+            raise DataError(f"{file.source}: there is no retention if lower is better; remove teacher_score")
         rows["score"] = -rows["score"]
     fields = [name for name in fields if frame.loc[keep, name].notna().any()]
     recipes = frame[fields].rename(columns={name: _field(name) for name in fields})

@@ -19,7 +19,7 @@ NEIGHBOURS = 0.35
 class Scale:
     """An estimate of a new dataset's median and ninth decile: the mean over recorded datasets, weighted by similarity.
 
-    It is in retention (score over the teacher's), or in score where no dataset of the table has a teacher score.
+    It is in retention (score over the teacher's), or in score if no dataset of the table has a teacher score.
     """
 
     def __init__(self, table: Table) -> None:
@@ -92,7 +92,7 @@ class Predictor:
         return held_out_residuals(self.table, self.fit, self.seed)
 
     def intervals(self, merit: np.ndarray, target: NewDataset, coverage: float = 0.8) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(N,) each: value, lower end and upper end. The ends are infinite where nothing could be held out.
+        """(N,) each: value, lower end and upper end. The ends are infinite if nothing could be held out.
 
         The ends are quantiles of the held-out errors at similar predicted merits, because bad recipes are less predictable than good
         ones. The errors are those of methods that were fitted without a fifth of the groups, so they tend to be too large.

@@ -26,11 +26,11 @@ _NOT_FIELDS = ("version", "task", "teacher.epochs", *(f"{part}.{name}" for part,
 class Table:
     """Scores of recipes on datasets, a row for each recipe on each dataset.
 
-    recipes: a column for each recipe field, text or float; missing where a recipe has no such field.
+    recipes: a column for each recipe field, text or float; missing if a recipe has no such field.
     datasets: (N,) the dataset of each row. scores: (N,) higher is better.
-    about: a row for each dataset, by name: group (near-duplicates share a group), task, teacher_score (missing where unknown), unlabelled
+    about: a row for each dataset, by name: group (near-duplicates share a group), task, teacher_score (missing if unknown), unlabelled
     (whether it had unlabelled rows).
-    features: a row for each dataset of `about`, in the same order; float, missing where unknown; may have no columns.
+    features: a row for each dataset of `about`, in the same order; float, missing if unknown; may have no columns.
     """
 
     recipes: pd.DataFrame
@@ -59,7 +59,7 @@ class Table:
 
     @property
     def teacher_scores(self) -> np.ndarray:
-        """(N,) the teacher's score on each row's dataset; missing where unknown or not above 0."""
+        """(N,) the teacher's score on each row's dataset; missing if unknown or not above 0."""
         scores = self.about["teacher_score"].to_numpy(float)[self.index]
         return np.where(scores > 0, scores, np.nan)
 
@@ -137,7 +137,7 @@ def make_table(rows: pd.DataFrame, fields: Sequence[str], features: pd.DataFrame
 
 
 def _column(values: pd.Series) -> pd.Series:
-    """A recipe field as floats where all its values are numbers, else as Python strings, which are many times faster to iterate."""
+    """A recipe field as floats if all its values are numbers, else as Python strings, which are many times faster to iterate."""
     present = values.dropna()
     if present.map(lambda value: isinstance(value, int | float | np.number) and not isinstance(value, bool | np.bool_)).all():
         return values.astype(float)

@@ -41,7 +41,7 @@ class Importance:
 
     interactions: the share of effects that components have only together. explained: the share of the score's variance that the
     forest predicts in trials that it was not fitted on (out of bag). trials: how many trials it learned from. reason: why there are
-    no shares; empty where there are some.
+    no shares; empty if there are some.
     """
 
     shares: dict[str, float] = field(default_factory=dict)
@@ -96,7 +96,7 @@ def marginal_variance(forest: Any, points: np.ndarray, columns: list[int]) -> fl
 def encode(recipes: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, dict[str, list[int]]]:
     """Recipes as a table of numbers, and the columns of each component. Parameters that do not vary are left out.
 
-    A numeric parameter is one column, with a value below all others where a recipe does not have it. Any other parameter has a column
+    A numeric parameter is one column, with a value below all others if a recipe does not have it. Any other parameter has a column
     of 0 and 1 for each of its values, and one for its absence.
     """
     flat = [dict(_leaves(recipe)) for recipe in recipes]
@@ -113,7 +113,7 @@ def encode(recipes: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, dict[str, 
 
 
 def component_of(path: str) -> str | None:
-    """The component that a recipe's key path belongs to; None where it is not part of the pipeline (version, task)."""
+    """The component that a recipe's key path belongs to; None if it is not part of the pipeline (version, task)."""
     head, _, rest = path.partition(".")
     if head != "objective":
         return head if rest else None

@@ -266,7 +266,7 @@ def finite(value: Any) -> Any:
 
 
 def short_path(path: Path) -> str:
-    """A path as people would write it: relative where it lies in the current folder."""
+    """A path as people would write it: relative if it is in the current folder."""
     here = Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 

@@ -42,7 +42,7 @@ class Seeds:
 
     @property
     def retention(self) -> float | None:
-        """The mean score over the teacher's, None where either is missing or the teacher's is not positive."""
+        """The mean score over the teacher's, None if either is missing or the teacher's is not positive."""
         return self.record.model_copy(update={"score": self.mean}).retention
 
     @property
@@ -62,7 +62,7 @@ def by_recipe(records: Sequence[TrialRecord]) -> list[Seeds]:
 
 
 def seed_noise(records: Sequence[TrialRecord]) -> float | None:
-    """The standard deviation of a score between seeds, pooled over the repeated recipes; None where no recipe was repeated."""
+    """The standard deviation of a score between seeds, pooled over the repeated recipes; None if no recipe was repeated."""
     repeated = [item.scores for item in by_recipe(records) if len(item.scores) > 1]
     freedom = sum(len(scores) - 1 for scores in repeated)
     if not freedom:
@@ -87,7 +87,7 @@ def planned_epochs(record: TrialRecord) -> int:
 
 
 def epoch_seconds(record: TrialRecord) -> float | None:
-    """Seconds per epoch of the trial; None where no epoch ended. With two epochs or more, the time of its set-up is left out."""
+    """Seconds per epoch of the trial; None if no epoch ended. With two epochs or more, the time of its set-up is left out."""
     points = record.curve
     if not points:
         return None
@@ -114,7 +114,7 @@ def taught_epochs(records: Sequence[TrialRecord]) -> int:
 def saved_by_store(records: Sequence[TrialRecord], pass_seconds: float | None) -> float | None:
     """An estimate of the seconds that stored teacher outputs saved: one teacher pass for each taught epoch, minus the time spent.
 
-    pass_seconds: how long one pass over the training rows took when the outputs were stored; None where they were in the cache
+    pass_seconds: how long one pass over the training rows took when the outputs were stored; None if they were in the cache
     already, and then the result is None too. The time spent includes the outputs that trials computed for augmented rows.
     """
     if pass_seconds is None:
@@ -124,7 +124,7 @@ def saved_by_store(records: Sequence[TrialRecord], pass_seconds: float | None) -
 
 
 def weights(record: TrialRecord) -> dict[str, float]:
-    """The weights of the distillation terms in a recipe's loss, by slot; 0 where a term is off."""
+    """The weights of the distillation terms in a recipe's loss, by slot; 0 if a term is off."""
     objective: Mapping[str, Any] = record.recipe.get("objective", {})
     by_slot = {}
     for slot in SLOTS:
@@ -134,7 +134,7 @@ def weights(record: TrialRecord) -> dict[str, float]:
 
 
 def loss_mix(record: TrialRecord) -> dict[str, float]:
-    """All weights in a recipe's loss: `hard_label` and the slots of objectives; 0 where a term is off."""
+    """All weights in a recipe's loss: `hard_label` and the slots of objectives; 0 if a term is off."""
     return {"hard_label": float(record.recipe.get("objective", {}).get("hard_label_weight", 0.0))} | weights(record)
 
 
@@ -160,7 +160,7 @@ def worker_seconds(records: Sequence[TrialRecord]) -> dict[Kind, float]:
 
 
 def leaf(recipe: Mapping[str, Any], path: str) -> Any:
-    """A recipe's value at a key path; None where it has none."""
+    """A recipe's value at a key path; None if it has none."""
     value: Any = recipe
     for step in path.split("."):
         value = value.get(step) if isinstance(value, Mapping) else None

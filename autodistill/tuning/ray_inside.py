@@ -32,7 +32,7 @@ def keep_workers(tune_controller: Any, trial: Trial, workers: int) -> None:
 
 
 def error_of(trial: Trial) -> tuple[str, str | None]:
-    """The text of a trial's error; and its one-line cause, None where the worker process itself is gone."""
+    """The text of a trial's error; and its one-line cause, None if the worker process itself is gone."""
     path = trial.error_file
     text = Path(path).read_text(encoding="utf-8", errors="replace") if path and Path(path).exists() else "no error text"
     pickled = trial.pickled_error_file
