@@ -78,8 +78,8 @@ class PooledClassifier(nn.Module):
         types = {name: torch.zeros_like(alone) for name in extra}  # each text is a first one
         read = self.encoder(input_ids=alone, attention_mask=counted.long(), output_hidden_states=with_states, **types)
         logits = self.head(compared(*pool(read.last_hidden_state, counted, self.pooling).chunk(2)))
-        states = [self.together(state, ids, mask) for state in read.hidden_states or ()]
-        return SequenceClassifierOutput(logits=logits, hidden_states=tuple(states))  # type: ignore[arg-type]  # of any length
+        states: Any = tuple(self.together(state, ids, mask) for state in read.hidden_states or ())  # Any: of any length
+        return SequenceClassifierOutput(logits=logits, hidden_states=states)
 
     def together(self, states: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
         """The encoder's outputs for each token, at the positions of the rows' tokens: (B, T, D). For pairs that are read separately, the
