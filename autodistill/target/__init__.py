@@ -1,0 +1,17 @@
+"""What the labels of a dataset are, and all that follows from it: one class for each kind of target, in a file each.
+
+A task type ends in the `kind` of its target (task_types.py): `text-pair-regression` has `Scores`. Nothing else asks which kind it
+is; it asks the target for what it needs. torch is imported where a method computes with tensors, so that plans can be made without it.
+"""
+
+from __future__ import annotations
+
+from autodistill.target.base import Prediction as Prediction
+from autodistill.target.base import Scaling as Scaling
+from autodistill.target.base import Target as Target
+from autodistill.target.classes import Classes as Classes
+from autodistill.target.labels import Labels as Labels
+from autodistill.target.scores import Scores as Scores
+
+TARGETS: tuple[type[Target], ...] = (Classes, Scores, Labels)
+"""Every kind of target."""

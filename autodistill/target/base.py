@@ -1,0 +1,280 @@
+"""What every target owns: the width of the output, scaling, loss, metrics, baselines, and how a prediction is shown."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from autodistill.tasks.scores import Kind
+    from autodistill.tasks.tables import Table
+    from autodistill.teacher.calibration import Calibration
+
+BINS = 10
+"""Bins that scores are stratified by (equally full ones), and whose entropy is a dataset feature (equally wide ones)."""
+LISTED = 20
+"""Classes that a model card lists."""
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """The scale on which targets are learned: (value − mean) / scale. The default changes nothing."""
+
+    mean: float = 0.0
+    scale: float = 1.0
+
+    def apply(self, values: Tensor) -> Tensor:
+        """Values in the dataset's units, on the scale that is learned."""
+        return values if self == Scaling() else (values - self.mean) / self.scale
+
+    def fold_into(self, head: nn.Linear) -> None:
+        """Let a model that has learned on this scale answer in the dataset's units, by its last layer's weight and bias."""
+        import torch
+
+        if self == Scaling():
+            return
+        with torch.no_grad():
+            head.weight.mul_(self.scale)
+            if head.bias is not None or self.mean:
+                head.bias.mul_(self.scale).add_(self.mean)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A model's answer for one row.
+
+    label, probability: the likeliest class. labels: all that a row has, of Labels, likeliest first. probabilities: of every class or label.
+    score: of Scores, in their units.
+    """
+
+    label: str | None = None
+    labels: tuple[str, ...] | None = None
+    probability: float | None = None
+    probabilities: dict[str, float] | None = None
+    score: float | None = None
+
+    @property
+    def answer(self) -> str | float | list[str] | None:
+        """The label, the list of labels, or the score."""
+        if self.labels is not None:
+            return list(self.labels)
+        return self.score if self.label is None else self.label
+
+
+class Target(ABC):
+    """What is predicted of a row."""
+
+    kind: ClassVar[str]
+    """How the task type ends, and what `task` says in a dataset.json."""
+    metrics: ClassVar[tuple[str, ...]]
+    """Metrics that a dataset may be scored by; the first is the default. All are better when higher."""
+    second_metric: ClassVar[str]
+    """Reported beside the dataset's metric."""
+    soft_loss: ClassVar[Mapping[str, Any]]
+    """The objective of plain distillation, without its weight: `objective.prediction` of a recipe."""
+    decision_loss: ClassVar[Mapping[str, Any] | None]
+    """The objective of learning the teacher's decisions alone, as labels; None where it decides nothing."""
+    row_choices: ClassVar[tuple[str, ...]]
+    """By what unlabelled rows can be chosen (`training.unlabelled_choice` of a recipe)."""
+    no_label: ClassVar[np.generic]
+    """What stands in the labels for a row without one."""
+    has_classes: ClassVar[bool]
+    """Whether the outputs are named by the data: classes or labels."""
+    has_several: ClassVar[bool] = False
+    """Whether a row may have several labels, or none."""
+    has_label_smoothing: ClassVar[bool]
+    has_probabilities: ClassVar[bool]
+    """Whether a prediction has a probability for each output."""
+    has_class_weights: ClassVar[bool]
+    """Whether rows can weigh by the frequency of their class (`class_weights` of a recipe)."""
+    problem_type: ClassVar[str]
+    """What transformers calls it in a model's configuration."""
+    classes: tuple[str, ...] | None
+    """The names of the classes or labels by index; None where the target has none."""
+    thresholds: tuple[float, ...] | None = None
+    """The probabilities from which on a row has each label, of Labels that a model was `tuned` for; else None."""
+
+    @classmethod
+    @abstractmethod
+    def of(cls, classes: Sequence[str] | None, thresholds: Sequence[float] | None = None) -> Self:
+        """The target of a dataset that has these classes, or none. thresholds: of a model, see `tuned`."""
+
+    def tuned(self, metric: str, logits: np.ndarray, labels: np.ndarray) -> Self:
+        """The target with the thresholds that are best for a model by the metric; itself where a model's answers have none.
+
+        logits: (N, C), what the model says of the validation rows; labels: theirs.
+        """
+        return self
+
+    def no_labels(self, rows: int) -> np.ndarray:
+        """What stands in the labels for rows without one."""
+        return np.repeat(self.no_label, rows)
+
+    @property
+    @abstractmethod
+    def output_names(self) -> tuple[str, ...]:
+        """The names of a model's outputs."""
+
+    @property
+    def width(self) -> int:
+        """The number of a model's outputs: C of logits (N, C)."""
+        return len(self.output_names)
+
+    @property
+    @abstractmethod
+    def logits_note(self) -> str:
+        """What the logits of a model mean, in a sentence for its model card."""
+
+    @abstractmethod
+    def strata(self, labels: np.ndarray) -> np.ndarray:
+        """The stratum that each row is drawn from when a split is made, (N,) int64. labels: (N,)."""
+
+    @abstractmethod
+    def scaling(self, labels: np.ndarray) -> Scaling:
+        """The scale that these training labels (N,) are learned on."""
+
+    @abstractmethod
+    def to_learn(self, labels: np.ndarray, scaling: Scaling) -> Tensor:
+        """Labels (N,) as `loss` wants them: a tensor (N,)."""
+
+    @abstractmethod
+    def loss(self, logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0, class_weights: Tensor | None = None) -> Tensor:
+        """The loss on the labels alone, a mean over the rows. logits (B, C), labels (B,) of `to_learn` → scalar.
+
+        class_weights: (C,), by which the loss of a class's rows is multiplied.
+        """
+
+    def balanced_weights(self, labels: np.ndarray) -> np.ndarray | None:
+        """Weights (C,) under which all classes count alike; None where a target has no classes. labels: (N,), of the training rows."""
+        return None
+
+    def loss_of_labelled(
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        labelled: Tensor | None,
+        *,
+        label_smoothing: float = 0.0,
+        class_weights: Tensor | None = None,
+    ) -> Tensor:
+        """The loss, a mean over the rows that have a label; 0 where none has. labelled: (B,) bool, None where all have one."""
+        if labelled is None:
+            return self.loss(logits, labels, label_smoothing=label_smoothing, class_weights=class_weights)
+        if not bool(labelled.any()):
+            return logits.sum() * 0.0
+        return self.loss(logits[labelled], labels[labelled], label_smoothing=label_smoothing, class_weights=class_weights)
+
+    def mixed_loss(
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        partner_labels: Tensor | None,
+        share: float,
+        *,
+        labelled: Tensor | None = None,
+        partner_labelled: Tensor | None = None,
+        label_smoothing: float = 0.0,
+        class_weights: Tensor | None = None,
+    ) -> Tensor:
+        """The loss of rows that are mixed with partners: share · loss(labels) + (1 − share) · loss(partner_labels).
+
+        Without partners it is the loss on the labels. labelled, partner_labelled: as for `loss_of_labelled`.
+        Source: Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization".
+        """
+        own = self.loss_of_labelled(logits, labels, labelled, label_smoothing=label_smoothing, class_weights=class_weights)
+        if partner_labels is None:
+            return own
+        partner = self.loss_of_labelled(
+            logits, partner_labels, partner_labelled, label_smoothing=label_smoothing, class_weights=class_weights
+        )
+        return share * own + (1.0 - share) * partner
+
+    def evaluate(self, metric: str, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        """The metric, and beside it the target's second one. logits: (N, C) or, of one output, (N,); labels: (N,).
+
+        A prediction that is not a finite number makes every score NaN; a constant prediction has correlation 0.
+
+        Raises:
+            ValueError: the metric is not one of this kind of target.
+        """
+        from autodistill.tasks.metrics import RANKINGS, SCORES
+
+        allowed = dict.fromkeys((*self.metrics, self.second_metric))
+        if metric not in allowed:
+            raise ValueError(f"metric is {metric!r}; allowed for {self.kind}: {', '.join(allowed)}")
+        names = dict.fromkeys((metric, self.second_metric))
+        logits = np.asarray(logits, dtype=np.float64)
+        if not np.isfinite(logits).all():
+            return dict.fromkeys(names, float("nan"))
+        predicted = self.judged(metric, logits, labels)
+        return {name: RANKINGS[name](labels, logits) if name in RANKINGS else SCORES[name](labels, predicted) for name in names}
+
+    def judged(self, metric: str, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """The predicted labels that a metric is taken of; see `decided`."""
+        return self.decided(logits)
+
+    @abstractmethod
+    def shown(self, logits: np.ndarray) -> np.ndarray:
+        """Logits (N, C) as people read them, (N, C): probabilities, or scores in the data's units."""
+
+    @abstractmethod
+    def teacher_scores(self, table: Table, texts: tuple[str, ...]) -> tuple[Kind, np.ndarray, list[str]]:
+        """What a file of a teacher's scores holds: its kind, logits (N, C) float32, and notes. texts: the columns of texts.
+
+        Raises:
+            DataError: it does not hold what this target needs.
+        """
+
+    @abstractmethod
+    def decided(self, logits: np.ndarray) -> np.ndarray:
+        """The predicted labels, (N,), of logits (N, C)."""
+
+    @abstractmethod
+    def predictions(self, logits: np.ndarray) -> Iterator[Prediction]:
+        """Each row's answer as it is shown. logits: (N, C), in the dataset's units."""
+
+    @abstractmethod
+    def linear_models(
+        self, features: np.ndarray, learned: np.ndarray, *, balanced: bool = False
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Linear models of dense features (N, D) to choose from, each penalised less than the one before: weights (C, D), biases (C,).
+
+        learned: (N,), labels of `to_learn`. balanced: rows weigh as by `balanced_weights`.
+        """
+
+    @abstractmethod
+    def calibrated(self, logits: np.ndarray, labels: np.ndarray) -> Calibration | None:
+        """How sure logits (N, C) should be of labels (N,); None where a prediction has no probability."""
+
+    @abstractmethod
+    def averaged(self, logits: Sequence[Tensor]) -> Tensor:
+        """What several models say together, (B, C), from the logits (B, C) of each."""
+
+    @abstractmethod
+    def constant(self, labels: np.ndarray) -> np.ndarray:
+        """The logits (C,) of the answer that fits these labels (N,) best and is the same for every row: what knowing nothing scores."""
+
+    @abstractmethod
+    def regressed(self, labels: np.ndarray) -> np.ndarray:
+        """What a linear model is fitted to by squared error, (N, C) float64. labels: (N,)."""
+
+    def notes(self, train: np.ndarray, validation: np.ndarray, metric: str) -> list[str]:
+        """What people should know of the labels (N,) of these two splits, a sentence each. metric: by which students are judged."""
+        return []
+
+    @abstractmethod
+    def features(self, labels: np.ndarray) -> dict[str, float]:
+        """The dataset features (features/names.py) that all training labels (N,) give."""
+
+
+def relative_entropy(counts: np.ndarray, most: int) -> float:
+    """The entropy of the shares over that of `most` equal ones; 0 where there is only one."""
+    shares = counts[counts > 0] / counts.sum()
+    return float(-(shares * np.log(shares)).sum() / math.log(most)) if most > 1 else 0.0
