@@ -1,7 +1,7 @@
 """A trained student on the disk: its weights, what it takes to build it again, and the tokenizer where it reads text.
 
-student.safetensors, recipe.yaml, saved.json (task, classes, metric, score, context; of several labels a row their thresholds), tokenizer files, and of a student that is a pretrained
-model the configuration. The teacher is not in it.
+student.safetensors, recipe.yaml, saved.json (task, classes, metric, score, context; of several labels a row their thresholds), tokenizer
+files, and of a student that is a pretrained model the configuration. The teacher is not in it.
 (student.json is the file of an exported student. Older folders have that name here too, and are read.)
 """
 

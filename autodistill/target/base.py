@@ -50,15 +50,15 @@ class Scaling:
 class Prediction:
     """A model's answer for one row.
 
-    label, probability: the likeliest class. labels: all that a row has, of Labels, likeliest first. probabilities: of every class or label.
-    score: of Scores, in their units.
+    label, probability: the likeliest class. probabilities: of every class or label. score: of Scores, in their units. labels: all that a
+    row has, of Labels, the likeliest first.
     """
 
     label: str | None = None
-    labels: tuple[str, ...] | None = None
     probability: float | None = None
     probabilities: dict[str, float] | None = None
     score: float | None = None
+    labels: tuple[str, ...] | None = None
 
     @property
     def answer(self) -> str | float | list[str] | None:

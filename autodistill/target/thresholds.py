@@ -15,8 +15,8 @@ def best_thresholds(probabilities: np.ndarray, labels: np.ndarray, metric: str) 
     """The thresholds (L,) with the highest score on these rows; a row has a label where its probability is above the label's threshold.
 
     By `macro_f1` each label's own F1 is the highest. By `subset_accuracy` each label's share of right decisions is. By any other metric
-    micro F1 is: for the decisions d of the best score F, Σ_l 2 TP_l − F · (predicted_l) is the highest, which falls apart into labels, and F
-    is had by iteration (Dinkelbach 1967, "On Nonlinear Fractional Programming"). A threshold lies in the middle between two probabilities.
+    micro F1 is: with the best score F, Σ_l 2 TP_l − F · predicted_l is highest for its decisions, which falls apart into labels, and F is
+    had by iteration (Dinkelbach 1967, "On Nonlinear Fractional Programming"). A threshold lies in the middle between two probabilities.
 
     Args:
         probabilities: (N, L), of each label.

@@ -47,9 +47,7 @@ def load_dataset(ref: DatasetRef, *, with_test: bool = False) -> Dataset:
             raise DataError(f"task is {ref.task!r}, and several labels a row (label_separator, or several label columns) are {Labels.kind}")
         ref = replace(ref, task=Labels.kind)
     if ref.label_separator is not None and len(named) > 1:
-        raise DataError(
-            "label_separator is for one column of texts, and there are several label columns, of 0 and 1; leave one of both out"
-        )
+        raise DataError("label_separator is for one column of texts, and there are several label columns, of 0 and 1; leave one out")
     if ref.task not in (None, info.kind):  # the classes and the metric of another kind of target have no meaning
         classes = info.classes if ref.task == Labels.kind else None
         info = replace(info, kind=ref.task, classes=classes, metric=info.metric if info.kind is None else None)

@@ -271,15 +271,12 @@ def _unseen(
     if split == base or not absent:
         return
     rows = [number for number, row in enumerate(items) if not seen.issuperset(row)]
-    shown = ", ".join(
-        names[label] if isinstance(label, int) and label in allowed and names is not order else str(label) for label in absent[:10]
-    )
+    shown = ", ".join(names[order.index(label)] if label in allowed else str(label) for label in absent[:10])
     if not own and allowed.issuperset(absent):
         notes.append(f"{len(rows)} rows of {split} have labels that {base} does not have: {shown}")
     else:
-        source.report(
-            column, {split: rows}, f"with labels that {base} does not have ({shown})", f"Add such rows to {base}, or remove these"
-        )
+        way_out = f"Add such rows to {base}, or remove these"
+        source.report(column, {split: rows}, f"with labels that {base} does not have ({shown})", way_out)
 
 
 def _checked(source: _Source, base: str, names: tuple[str, ...], arrays: dict[str, np.ndarray]) -> tuple[Labels, dict[str, np.ndarray]]:
