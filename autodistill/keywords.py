@@ -22,13 +22,15 @@ class DatasetKeywords(TypedDict, total=False):
     """use N of them: a seeded subset."""
     text_columns: str | Sequence[str] | None
     """the column of texts; twice for pairs of texts."""
-    label_column: str | None
-    """the column of labels."""
+    label_column: str | Sequence[str] | None
+    """the column of labels; of several labels a row also several times, for a column of 0 and 1 for each."""
+    label_separator: str | None
+    """what stands between several labels in a text, as in `a,b`."""
     task: str | None
     """what the labels are, where their values could be read either way (default: as they look)."""
     metric: str | None
-    """what students are judged by: accuracy, macro_f1, weighted_f1, matthews_correlation, auroc, average_precision, spearman, pearson
-    (default: the dataset's)."""
+    """what students are judged by: accuracy, macro_f1, weighted_f1, matthews_correlation, auroc, average_precision, spearman, pearson,
+    micro_f1, subset_accuracy (default: the dataset's)."""
     seed: int
     """of everything that is random (default: 0)."""
 

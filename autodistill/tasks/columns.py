@@ -30,6 +30,7 @@ PAIRS = (
 )  # fmt: skip
 LABELS = ("label", "labels", "class", "target", "category", "intent", "sentiment", "score", "rating", "stars", "emotion", "topic", "y")
 IMAGES = ("image", "img", "picture", "photo")
+_BOTH = ({"0", "1"}, {"0.0", "1.0"}, {"false", "true"})
 _IGNORED = ("id", "idx", "index", "guid", "unnamed: 0", "")
 
 
@@ -145,8 +146,12 @@ def _is_label(table: Table, column: str) -> bool:
     """Whether a column holds 0 and 1 alone, both of them."""
     if table.class_names(column) is not None:
         return False
-    values = {str(value).strip().lower() for value in table.values(column)}
-    return values in ({"0", "1"}, {"0.0", "1.0"}, {"false", "true"})
+    seen: set[str] = set()
+    for value in table.values(column):
+        seen.add(str(value)[:6].strip().lower())
+        if not any(seen <= both for both in _BOTH):
+            return False
+    return len(seen) > 1
 
 
 def _separator(table: Table) -> str:
