@@ -1,4 +1,4 @@
-"""Task types: the names that recipes, spaces and records give a task, and the modality and target that a name stands for."""
+"""Task types: the names of tasks in recipes, spaces and records, and the modality and target of each."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ TaskType = Literal[
     "image-multilabel",
 ]
 TASKS: tuple[str, ...] = get_args(TaskType)
-"""Every task type that a recipe can be for."""
+"""Every task type that a recipe can have."""
 _MODALITIES = {modality.words: modality for modality in (Text(), Text(pair=True), Image())}
 
 
 def task_type(modality: Modality, target: Target) -> str:
-    """The name of a task; whether there is such a task, `TASKS` says."""
+    """The name of a task. It may not be in `TASKS`."""
     return f"{modality.words}-{target.kind}"
 
 
 def modality_of(task: str) -> Modality:
-    """What a task's rows are.
+    """The modality of a task's rows.
 
     Raises:
         RecipeError: there is no such task.
@@ -39,7 +39,9 @@ def modality_of(task: str) -> Modality:
 
 
 def target_of(task: str, classes: Sequence[str] | None = None, thresholds: Sequence[float] | None = None) -> Target:
-    """What a task predicts. classes: the dataset's, where it has any; without them the target only knows its kind. thresholds: a model's.
+    """The target of a task. classes: the dataset's, if it has any; without them only the kind of the target is known.
+
+    thresholds: a model's (`Target.tuned`).
 
     Raises:
         RecipeError: there is no such task.
@@ -49,7 +51,7 @@ def target_of(task: str, classes: Sequence[str] | None = None, thresholds: Seque
 
 
 def modality_name(task: str) -> str:
-    """The modality's name of any task type, also of one that only a newer or another library knows: the first word."""
+    """The modality's name in any task type, even one that only a newer or another library knows: its first word."""
     return task.partition("-")[0]
 
 

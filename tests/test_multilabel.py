@@ -1,4 +1,4 @@
-"""Several labels a row: the target against closed forms and scikit-learn, its thresholds against a search of all of them."""
+"""Several labels per row: the target against closed forms and scikit-learn, its thresholds against a search of all of them."""
 
 from __future__ import annotations
 

@@ -36,10 +36,10 @@ def contextual(
     masked_lm: Annotated[str, Field(min_length=1)] = "teacher",
     guesses: Annotated[int, Field(ge=1, le=1000)] = 10,
 ) -> list[str]:
-    """Contextual: each word is, with probability `strength`, replaced by a masked language model's prediction for its place.
+    """Contextual: with probability `strength`, a word is replaced by a masked language model's prediction for its place.
 
-    All chosen words of a text are masked at once. Each replacement is drawn from the `guesses` most likely other words, by their
-    probabilities. Words beyond the model's longest input stay as they are. masked_lm: a folder or hub id; `teacher` means the
+    All chosen words of a text are masked at once. Each replacement is drawn from the `guesses` most likely other words, weighted by
+    probability. Words beyond the model's longest input stay as they are. masked_lm: a folder or hub id; `teacher` means the
     checkpoint that the recipe's teacher was fine-tuned from, which must still have its masked-language-model head. The model runs once
     for each view, and its predictions are cached; on another kind of machine rounding may lead to other predictions.
 
@@ -130,7 +130,7 @@ def _draw(logits: torch.Tensor, originals: list[str], draws: np.ndarray, vocab: 
 
 
 class _Line(NamedTuple):
-    """A text with masks. places: the masks' indices among the chosen places. starts: the characters at which they begin."""
+    """A text with masks. places: the masks' indices among the chosen places. starts: the character at which each mask begins."""
 
     text: str
     places: list[int]
@@ -157,7 +157,7 @@ def _mask(words: list[list[str]], chosen: list[tuple[int, int]], mask: str) -> l
 
 
 def _parts(word: str) -> tuple[str, str, str]:
-    """The signs before a word, the word, and the signs after it."""
+    """The punctuation before a word, the word, and the punctuation after it."""
     match = _WORD.match(word)
     assert match is not None, "only words are chosen"
     return match[1], match[2], match[3]

@@ -1,4 +1,4 @@
-"""Augmentations of images. Each takes all images of a split and returns as many; the caller seeds it."""
+"""Augmentations of images. Each one takes all images of a split and returns the same number; the caller seeds it."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def flip_crop(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def randaugment(images: np.ndarray, rng: np.random.Generator, *, strength: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5) -> np.ndarray:
     """RandAugment: two random operations on each image, at magnitude 10 × strength, after `flip_crop`.
 
-    Shapes: images (N, H, W, 3) uint8 → the same. The operations are those of timm that get stronger with the magnitude.
+    Shapes: images (N, H, W, 3) uint8 → the same. The operations are those of timm's that get stronger with the magnitude.
     Source: Cubuk et al. 2020, "RandAugment: Practical automated data augmentation with a reduced search space".
     When: image sets that a larger student would otherwise memorise.
     """
     from timm.data.auto_augment import RandAugment, rand_augment_choices, rand_augment_ops
 
     mean = tuple(int(value) for value in images.mean(axis=(0, 1, 2)))
-    # timm's own `rand-m…` strings know whole magnitudes only. At its highest, 10, posterising would keep 0 bits, which Pillow refuses.
+    # timm's `rand-m…` strings allow only whole magnitudes. At the highest one, 10, posterising would keep 0 bits, which Pillow refuses.
     hparams = {"img_mean": mean, "magnitude_std": 0.5, "magnitude_max": 9.99}
     augment = RandAugment(rand_augment_ops(10 * strength, hparams=hparams, transforms=rand_augment_choices("", increasing=True)))
     seed = int(rng.integers(2**32))
@@ -66,14 +66,14 @@ def random_erasing(
     probability: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5,
     after_flip_crop: bool = True,
 ) -> np.ndarray:
-    """Random erasing: with `probability`, a rectangle of an image is filled with random pixels; after `flip_crop` or alone.
+    """Random erasing: with `probability`, a rectangle of the image is filled with random pixels; after `flip_crop` or alone.
 
     The rectangle covers between 0.02 and `strength` of the image's area, and its height is 0.3 to 1/0.3 times its width. A rectangle
     that does not fit into the image is drawn again.
 
     Shapes: images (N, H, W, 3) uint8 → the same.
     Source: Zhong et al. 2020, "Random Erasing Data Augmentation", algorithm 1 (there s_h = `strength`, p = `probability`).
-    When: objects may be partly hidden; with a low strength where what matters is small.
+    When: objects may be partly hidden. Use a low strength if the objects are small.
     """
     count, height, width, _ = images.shape
     out = flip_crop(images, rng) if after_flip_crop else images.copy()
@@ -104,7 +104,7 @@ def selfmix(
 
     Shapes: images (N, H, W, 3) uint8 → the same.
     Source: Shen 2023, "FerKD: Surgical Label Adaptation for Efficient Distillation" (SelfMix): CutMix within one image.
-    When: the mixed classes of CutMix are too hard for a small student; with a large weight on the teacher's predictions.
+    When: the mixed classes of CutMix are too hard for a small student. Use a large weight on the teacher's predictions.
     """
     count, height, width, _ = images.shape
     mixed = flip_crop(images, rng) if after_flip_crop else images.copy()

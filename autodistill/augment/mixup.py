@@ -44,10 +44,10 @@ class Mix(ABC):
 
     @abstractmethod
     def batch(self, batch: Any) -> Batch:
-        """Mix the parts of a batch that are mixed before the student reads it."""
+        """Mix those parts of a batch that can be mixed before the student reads it."""
 
     def outputs(self, outputs: Outputs) -> Outputs:
-        """Mix all outputs of the teacher, in place of running it on the mixed rows."""
+        """Mix all outputs of the teacher, instead of running it on the mixed rows."""
         mixed: dict[str, Any] = {
             name: self.tensor(value) if isinstance(value, Tensor) else [self.tensor(item) if item.numel() else item for item in value]
             for name, value in vars(outputs).items()
@@ -56,7 +56,7 @@ class Mix(ABC):
 
     @contextmanager
     def embeddings(self, table: nn.Module | None) -> Iterator[None]:
-        """While the block runs, mix the output of a text student's word embeddings. table: None where the inputs are mixed already."""
+        """While the block runs, mix the output of a text student's word embeddings. table: None if the inputs are already mixed."""
         if table is None:
             yield
             return
@@ -81,8 +81,8 @@ class TextMix(Mix):
 class ImageMix(Mix):
     """A mix of images.
 
-    box: top, bottom, left, right in pixels. Inside it the pixels are the partner's, outside the row's own; `share` is the area outside,
-    as a share of the image. None for mixup, where pixels are summed.
+    box: top, bottom, left, right in pixels. Inside it are the partner's pixels, outside it the row's own; `share` is the area outside
+    the box, as a share of the image. None for mixup, which sums pixels.
     """
 
     box: tuple[int, int, int, int] | None = None

@@ -24,8 +24,8 @@ _BEFORE_WORDS = ("Ġ", "▁")  # byte-level BPE's and SentencePiece's mark of a 
 class Vocabulary:
     """Which tokens of a tokenizer are words, by token id.
 
-    word: (V,) int64, the number of the word that a token is by itself, if no continuation follows it; −1 where it is not a word.
-    Tokens that differ in case only are the same word. goes_on: (V,) bool, whether the token continues the word before it.
+    word: (V,) int64, for each token the number of the word that it is by itself, if no continuation follows; −1 if it is not a word.
+    Tokens that differ only in case are the same word. goes_on: (V,) bool, whether the token continues the word before it.
     numbers: each word, in lower case, with its number.
     """
 
@@ -35,7 +35,7 @@ class Vocabulary:
 
 
 def vocabulary(tokenizer: Any) -> Vocabulary:
-    """Separate words from word pieces, signs, single letters, special and unused tokens.
+    """Separate words from word pieces, punctuation, single letters, special and unused tokens.
 
     Raises:
         ModelError: the tokenizer marks neither pieces (##) nor words (Ġ, ▁).
@@ -63,13 +63,13 @@ def vocabulary(tokenizer: Any) -> Vocabulary:
 
 
 def nearest_words(teacher: Path, tokenizer: Any, sources: np.ndarray, count: int) -> np.ndarray:
-    """The nearest words of some words by the cosine of a teacher's input embeddings; computed once and cached.
+    """For some words, the nearest words by the cosine of a teacher's input embeddings; computed once and cached.
 
     Args:
         teacher: folder of a transformers model.
         tokenizer: its tokenizer.
         sources: (S,) token ids that are words.
-        count: how many for each; fewer are returned where there are fewer words.
+        count: how many for each; fewer if there are not enough words.
 
     Returns:
         (S, count) int32 token ids, the nearest first.

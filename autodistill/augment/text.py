@@ -1,6 +1,6 @@
-"""Augmentations of texts. The caller seeds each of them, so a view of a split can be made again and its teacher outputs stored.
+"""Augmentations of texts. The caller seeds each of them, so a view of a split can be repeated and its teacher outputs stored.
 
-The level says what an augmentation takes and returns (views.py). Before the tokenizer: `words`, one text's words → new words, and
+Its level says what an augmentation takes and returns (views.py). Before the tokenizer: `words`, one text's words → new words, and
 `texts`, a split's texts → as many texts. Over all tokens of a split: `keep` returns a mask of the tokens to keep, and `replace`
 returns new token ids for the old ones. Masked language models are in contextual.py.
 """
@@ -21,7 +21,7 @@ from autodistill.tasks.tables import read_table
 
 @component("augmentation", kind="random", tasks=TEXT, level="words")
 def random_words(words: list[str], rng: np.random.Generator, *, strength: Annotated[float, Field(ge=0.0, le=1.0)] = 0.1) -> list[str]:
-    """Random word operations: with probability `strength` per word, a word is deleted, swapped with its neighbour or repeated elsewhere.
+    """Random word operations: with probability `strength`, a word is deleted, swapped with its neighbour or repeated elsewhere.
 
     These are three of the four operations of EDA (the fourth is `synonyms`); at least one word remains.
     Source: Wei, Zou 2019, "EDA: Easy Data Augmentation Techniques", section 2.
@@ -48,7 +48,7 @@ def token_dropout(special: np.ndarray, rng: np.random.Generator, *, strength: An
     Shapes: special (total,) bool over all tokens of a split → (total,) bool, True where a token is kept.
     Source: token cutoff of Shen et al. 2020, "A Simple but Tough-to-Beat Data Augmentation Approach", section 3; here the tokens
     are left out of the input.
-    When: students that rely on single words (cnn); it keeps the word order better than word operations do.
+    When: students that rely on single words (cnn). It keeps the word order better than word operations do.
     """
     return special | (rng.random(len(special)) >= strength)
 
@@ -66,7 +66,7 @@ def span_cutoff(
     where a token is kept.
     Source: Shen et al. 2020, "A Simple but Tough-to-Beat Data Augmentation Approach", section 3; here the tokens are left out of the
     input.
-    When: longer texts whose meaning does not depend on one place; harder than token dropout of the same strength.
+    When: longer texts whose meaning does not depend on one place. It is harder than token dropout of the same strength.
     """
     before = np.concatenate([[0], np.cumsum(~special)])  # ordinary tokens up to each place
     tokens = before[offsets[1:]] - before[offsets[:-1]]
@@ -87,17 +87,17 @@ def synonyms(
     strength: Annotated[float, Field(ge=0.0, le=1.0)] = 0.1,
     neighbours: Annotated[int, Field(ge=1, le=100)] = 5,
 ) -> np.ndarray:
-    """Synonyms from the teacher's embeddings: each word is, with probability `strength`, replaced by one of its nearest words.
+    """Synonyms from the teacher's embeddings: with probability `strength`, a word is replaced by one of its nearest words.
 
     The nearest words are the `neighbours` words with the largest cosine of the teacher's input embeddings; each is equally likely.
     Only words that are a single token are replaced, and only by such words. Antonyms and question words are near each other too: the
-    teacher sees the changed text, but the hard labels stay. Unlike EDA it also replaces stop words; it would need a list of them for
-    each language.
+    teacher sees the changed text, but the hard labels stay. Unlike EDA it also replaces stop words, because leaving them out would need
+    a list of them for each language.
 
     Shapes: ids (total,) int32, all tokens of a split → (total,) int32; teacher: the fine-tuned teacher's folder.
-    Source: the synonym replacement of EDA (Wei, Zou 2019, section 2), with embedding neighbours in WordNet's place as in Wang,
+    Source: the synonym replacement of EDA (Wei, Zou 2019, section 2), with embedding neighbours instead of WordNet as in Wang,
     Yang 2015, "That's So Annoying!!!: A Lexical and Frame-Semantic Embedding Based Data Augmentation Approach".
-    When: small training sets with few different words; with a small weight on hard labels where a single word decides.
+    When: small training sets with few different words. Use a small weight on hard labels if a single word can decide the class.
 
     Raises:
         ModelError: the teacher's tokenizer marks no words, or it has no table of input embeddings.
@@ -116,14 +116,14 @@ def synonyms(
 
 @component("augmentation", tasks=TEXT, level="texts")
 def paraphrase(texts: list[str], rng: np.random.Generator, *, path: Annotated[str, Field(min_length=1)]) -> list[str]:
-    """Paraphrases from your own file, made by back-translation or a language model for example: each text is replaced by one of its own.
+    """Paraphrases from your own file, made by back-translation or a language model for example; a text is replaced by one of its own.
 
     path: a parquet file (csv, tsv and jsonl are read too) with the columns `text` and `paraphrase`. A text may have several rows; each
-    copy draws one of them. A text without a paraphrase stays.
+    copy draws one of them. A text without a paraphrase stays unchanged.
 
     Source: Edunov et al. 2018, "Understanding Back-Translation at Scale"; Xie et al. 2020, "Unsupervised Data Augmentation for
     Consistency Training", section 3.1 (back-translation for classifiers).
-    When: small training sets, if you have paraphrases; with as many copies as each text has paraphrases.
+    When: small training sets, if you have paraphrases. Use as many copies as each text has paraphrases.
 
     Raises:
         DataError: the file cannot be read, lacks a column, holds something other than text, or has none of the texts.

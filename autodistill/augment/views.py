@@ -1,4 +1,4 @@
-"""Views: a split as an augmentation changes it. There are finitely many and they are seeded, so their teacher outputs can be stored.
+"""Views: a split as changed by an augmentation. There is a fixed number of seeded views, so the teacher's outputs for them can be stored.
 
 An epoch of training reads one view: the original first, then each of the recipe's copies in turn.
 """
@@ -47,7 +47,7 @@ def view_count(augmentation: Component) -> int:
 
 
 def view_key(augmentation: Component, copy: int, seed: int) -> str:
-    """The name of a view; views with equal rows have equal names. `copy` 0 is the original."""
+    """The name of a view. Views with equal rows have equal names. `copy` 0 is the original."""
     if copy == 0 or augmentation.name == "none":
         return ORIGINAL
     own = json.dumps(augmentation.own, sort_keys=True)
@@ -78,8 +78,8 @@ def reread_text_view(
 ) -> EncodedText:
     """A view as a student with another tokenizer reads it.
 
-    view: what `text_view` gives, as the teacher reads it. Where an augmentation has changed its tokens and not the texts, the student reads
-    the texts that they stand for. tokenizer: the student's.
+    view: what `text_view` gives, as the teacher reads it. If the augmentation has changed the tokens and not the texts, the student reads
+    the texts that the changed tokens stand for. tokenizer: the student's.
 
     Raises:
         DataError, ModelError: something that the augmentation needs is missing.
@@ -92,7 +92,7 @@ def reread_text_view(
 
 
 def _caller(reader: Reader, augmentation: Component, copy: int, seed: int) -> Callable[..., Any]:
-    """The augmentation as a function of rows, by the names of its parameters. Equal arguments give a function with equal answers."""
+    """The augmentation as a function of rows, its other parameters filled in by name. Equal arguments give functions with equal results."""
     spec, function = augmentation.spec, augmentation.spec.load()
     available: dict[str, Any] = vars(reader) | {"rng": np.random.default_rng([seed, copy])}
     return lambda **rows: function(**{name: {**available, **rows}[name] for name in spec.inputs}, **augmentation.own)

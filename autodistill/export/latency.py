@@ -14,9 +14,9 @@ ROUNDS, WARMUP = 31, 5
 
 
 def paired_latency(calls: Mapping[str, Callable[[], object]], rounds: int = ROUNDS) -> dict[str, float]:
-    """Median milliseconds of each call. Every round runs all of them once, so that other work on the machine meets all alike.
+    """Median milliseconds of each call. Every round runs all of them once, so that other work on the machine slows all of them equally.
 
-    One CPU thread for torch; a call that works on a GPU has to wait for it.
+    torch uses one CPU thread. A call that works on a GPU has to wait for the GPU itself.
     """
     times: dict[str, list[float]] = {name: [] for name in calls}
     with cpu_threads(1), torch.inference_mode():

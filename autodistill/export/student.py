@@ -1,4 +1,4 @@
-"""`load_student`: a student's folder, or its ONNX folder, opened to be asked."""
+"""`load_student`: opens a student's folder, or its ONNX folder, for predictions."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ BATCH = 64
 
 
 class Student:
-    """A student, read from a folder. about: student.json. run: from arrays by input name to logits (B, C).
+    """A student, read from a folder. about: student.json. run: a function from arrays by input name to logits (B, C).
 
-    modality, target: of its task. reader: reads rows as people give them. classes: of classes or labels the names by index, None of a
+    modality, target: of its task. reader: reads rows as people give them. classes: the names of the classes or labels by index, None for a
     regression.
     """
 
@@ -41,18 +41,18 @@ class Student:
         """Rows as the model's inputs, padded to the longest.
 
         Raises:
-            DataError: a row is not what this student reads.
+            DataError: a row is of another kind than this student reads.
         """
         arrays = self.reader.arrays(rows)
         return {name: arrays[name] for name in self.about["inputs"]}
 
     def logits(self, rows: Sequence[Row], batch_size: int = BATCH) -> np.ndarray:
-        """What the student says of the rows, (N, C) float32; of a regression (N, 1), in the dataset's units.
+        """The student's logits for the rows, (N, C) float32; for a regression the scores (N, 1), in the dataset's units.
 
         rows: texts, pairs of texts, or images (paths, encoded bytes or (H, W, 3) uint8 of the student's size).
 
         Raises:
-            DataError: a row is not what this student reads.
+            DataError: a row is of another kind than this student reads.
         """
         if not rows:
             return np.zeros((0, self.target.width), dtype=np.float32)
@@ -64,21 +64,21 @@ class Student:
         return np.stack([by_place[place] for place in range(len(rows))])
 
     def predictions(self, rows: Any) -> list[Prediction]:
-        """The label and its probability, the labels, or the score of each row; see `predict` for what rows may be."""
+        """The label and its probability, the labels, or the score, of each row; see `predict` for the forms of rows."""
         return list(self.target.predictions(self.logits(self.reader.listed(rows))))
 
     def predict(self, rows: Any) -> Any:
         """The label of each row, the list of its labels, or the score of a regression.
 
-        rows: a list, an array, a pandas.Series or a pandas.DataFrame of texts, pairs of texts or images (see `logits`), or one row by
-        itself. A DataFrame has its texts in the column `text` (of pairs also `text_b`), or no other columns.
+        rows: a list, an array, a pandas.Series or a pandas.DataFrame of texts, pairs of texts or images (see `logits`); or a single row.
+        A DataFrame has its texts in the column `text` (for pairs also `text_b`), or has no other columns.
 
         Returns:
-            An array (N,) of labels or float64 scores, as scikit-learn's models give them; where rows have several labels, a list of a
-            list of labels for each row, the likeliest first. Of one row its label, labels or score.
+            (N,) labels, or float64 scores, in the form that scikit-learn's models return; if rows have several labels, a list with a list of
+            labels for each row, the likeliest first. For a single row its label, its labels or its score.
 
         Raises:
-            DataError: a row is not what this student reads.
+            DataError: a row is of another kind than this student reads.
         """
         if self.reader.is_row(rows):
             return self.predictions([rows])[0].answer
@@ -86,11 +86,11 @@ class Student:
         return answers if self.target.has_several else np.array(answers)
 
     def predict_proba(self, rows: Any) -> np.ndarray:
-        """The probability of each class or label, in the order of `classes`: (N, C) float64, of one row (C,). rows: see `predict`.
+        """The probability of each class or label, in the order of `classes`: (N, C) float64, for a single row (C,). rows: see `predict`.
 
         Raises:
             UsageError: the student gives scores, which have no probabilities.
-            DataError: a row is not what this student reads.
+            DataError: a row is of another kind than this student reads.
         """
         if not self.target.has_probabilities:
             raise UsageError("this student gives scores, which have no probabilities; `predict` gives the scores")
@@ -126,7 +126,7 @@ def load_student(folder: str | Path) -> Student:
 
 
 def _searched(folder: Path) -> Student:
-    """A search's student: written as distill would, and opened from there."""
+    """A search's student. It is first written as `distill` would write it, and then opened."""
     from autodistill.models.saved import load_saved_student
 
     with tempfile.TemporaryDirectory() as place:
@@ -148,7 +148,7 @@ def torch_run(module: nn.Module) -> Callable[[Arrays], np.ndarray]:
 
 
 def onnx_run(path: Path, threads: int = 0) -> Callable[[Arrays], np.ndarray]:
-    """An ONNX file as a function of arrays; threads 0 is onnxruntime's choice.
+    """An ONNX file as a function of arrays. threads: 0 lets onnxruntime choose.
 
     Raises:
         ModelError: onnxruntime is not installed.

@@ -1,4 +1,4 @@
-"""Objectives on the logits of several labels a row: each label is a yes or no by itself."""
+"""Objectives on the logits of several labels per row: each label is a yes or no by itself."""
 
 from __future__ import annotations
 

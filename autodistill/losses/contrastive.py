@@ -1,4 +1,4 @@
-"""Contrastive objectives: a student's vector should be told apart from all others by its teacher's vector.
+"""Contrastive objectives: the student's vector of a row should be nearer to the teacher's vector of this row than to any other.
 
 `wcord`, the Wasserstein form, is in wasserstein.py. Embeddings are the vectors that the classification heads read.
 """
@@ -28,15 +28,15 @@ def infonce(
     temperature: Annotated[float, Field(gt=0.0)] = 0.1,
     width: Annotated[int, Field(ge=1)] = 128,
 ) -> Tensor:
-    """InfoNCE between student and teacher: of the batch's teacher vectors, find the one of your own row.
+    """InfoNCE between student and teacher: among the batch's teacher vectors, the student's vector should pick the one of its own row.
 
     Shapes: student_embedding (B, D_s), teacher_embedding (B, D_t) → scalar. head: learned linear maps g_s, g_t onto the unit
         sphere of `width` dimensions.
     Formula: −mean_i log( e^(⟨z_i, y_i⟩/τ) / Σ_j e^(⟨z_i, y_j⟩/τ) ), z = g_s(student), y = g_t(teacher), j over the batch.
     Scale: about log B + 1/(2 · width · τ²) at the start, which is 0.4 more than log B at the defaults; 0 at best. The gradient is 1.5 to 2
-        times cross-entropy's at τ = 0.1, and goes with 1/τ.
+        times cross-entropy's at τ = 0.1, and is proportional to 1/τ.
     Source: van den Oord, Li, Vinyals 2018, "Representation Learning with Contrastive Predictive Coding", eq. 4.
-    When: a plain first choice among the contrastive ones; the larger the batch, the more it says.
+    When: a plain first choice among the contrastive objectives. Larger batches make it stronger.
     """
     student, teacher = head(student_embedding, teacher_embedding)
     return info_nce(student, teacher, temperature)
@@ -52,15 +52,15 @@ def supcon(
     temperature: Annotated[float, Field(gt=0.0)] = 0.1,
     width: Annotated[int, Field(ge=1)] = 128,
 ) -> Tensor:
-    """Supervised contrast: the teacher vectors of all rows of the same class are positives, not the row's own alone.
+    """Supervised contrast: the teacher vectors of all rows of the same class are positives, not only the row's own.
 
     Shapes: student_embedding (B, D_s), teacher_embedding (B, D_t), labels (B,) int64 → scalar. head: as in infonce.
-    Formula: mean_i −1/|P(i)| Σ_{p ∈ P(i)} log( e^(⟨z_i, y_p⟩/τ) / Σ_j e^(⟨z_i, y_j⟩/τ) ), P(i) = {p : label_p = label_i}, with i itself.
-    Scale: as infonce at the start; it cannot reach 0 where classes repeat, log |P(i)| is its floor. The gradient is 0.5 to 1 times
-        cross-entropy's at τ = 0.1, and goes with 1/τ.
-    Source: Khosla et al. 2020, "Supervised Contrastive Learning", eq. 2 (L_out); here the anchors are the student's and the candidates
-        the teacher's, so that i's own teacher vector is a positive too.
-    When: classes matter more than single rows; with infonce, rows of one class push each other away.
+    Formula: mean_i −1/|P(i)| Σ_{p ∈ P(i)} log( e^(⟨z_i, y_p⟩/τ) / Σ_j e^(⟨z_i, y_j⟩/τ) ), P(i) = {p : label_p = label_i}, i included.
+    Scale: as infonce at the start. Where classes repeat it cannot reach 0: its floor is log |P(i)|. The gradient is 0.5 to 1 times
+        cross-entropy's at τ = 0.1, and is proportional to 1/τ.
+    Source: Khosla et al. 2020, "Supervised Contrastive Learning", eq. 2 (L_out); here the anchors are the student's vectors and the
+        candidates the teacher's, so the teacher's vector of row i is a positive too.
+    When: classes matter more than single rows. With infonce, rows of the same class push each other away.
     """
     student, teacher = head(student_embedding, teacher_embedding)
     log_share = F.log_softmax(student @ teacher.T / temperature, dim=1)
@@ -88,17 +88,17 @@ def crd(
     Formula: −mean_i [ log h(t_i, s_i) + Σ_{j ∈ N(i)} log(1 − h(t_j, s_i)) ], h(t, s) = e^(g_t(t)·g_s(s)/τ) / ( e^(g_t(t)·g_s(s)/τ) + N/M ),
         N = |N(i)| negatives, M rows in the train split.
         negatives: batch: N(i) is the rest of the batch, N = B − 1.
-        negatives: bank: as the authors' code: positive and negatives are read from the memory (N = bank_negatives rows, drawn with
-        replacement from the other rows; all M − 1 where there are no more), e^(…) is divided by Z = M · mean e^(…) over the first
-        batch, and the same with the sides changed (g_t(t_i) against the student's memory) is added. Afterwards memory_i ← unit
-        length of (momentum · memory_i + (1 − momentum) · projection_i). The memory is in the head's state_dict. Adapted: the
-        authors' loader for CIFAR draws negatives from rows of other classes; a regression has none.
+        negatives: bank: as in the authors' code. The positive and the negatives are read from the memory (N = bank_negatives rows, drawn
+        with replacement from the other rows; all M − 1 if there are no more). e^(…) is divided by Z = M · mean e^(…) over the first
+        batch. The same term with the sides swapped (g_t(t_i) against the student's memory) is added. Afterwards memory_i becomes
+        momentum · memory_i + (1 − momentum) · projection_i, scaled to length 1. The memory is in the head's state_dict. Adapted: the
+        authors' loader for CIFAR draws negatives from rows of other classes; a regression has no classes.
     Scale: bank: about 2 (1 + log(1 + N)) + 1/(width · τ²) at the start (the last is 1.6 at the defaults), with a gradient about 2.5 times
-        cross-entropy's. batch: a sum over N negatives without Z, so it grows with the batch: about 12 times cross-entropy's gradient at
+        cross-entropy's. batch: a sum over N negatives without Z, so it grows with B: about 12 times cross-entropy's gradient at
         B = 16, 30 times at B = 64 (M = 8,000); search its weight on a log scale around 0.05.
     Source: Tian, Krishnan, Isola 2020, "Contrastive Representation Distillation", section 3.1: the objective L_critic and, at its end,
         the critic h (eq. 19).
-    When: images above all, where it was made; `bank` for small batches, `batch` where the train split is too large to remember.
+    When: images above all, for which it was made. `bank` for small batches, `batch` if a memory of the train split would be too large.
     """
     student, teacher = head(student_embedding, teacher_embedding)
     if negatives == "batch":
@@ -106,7 +106,7 @@ def crd(
         others = ~torch.eye(len(scores), dtype=torch.bool, device=scores.device)
         return noise_contrast(scores.diagonal(), scores[others].view(len(scores), -1), head.rows)
     bank = head.bank
-    assert bank is not None, "crd's head is built with the recipe's own `negatives`"
+    assert bank is not None, "crd's head has a memory only if it was built with negatives: bank"
     chosen = bank.draw(index, bank_negatives)
     value = student.new_zeros(())
     for side, (anchors, memory) in enumerate(((student, bank.teacher), (teacher, bank.student))):
@@ -138,18 +138,18 @@ def mcrd(
     temperature: Annotated[float, Field(gt=0.0)] = 0.1,
     width: Annotated[int, Field(ge=1)] = 128,
 ) -> Tensor:
-    """Multi-scale decoupled contrast: every region of a feature map, at several scales, is told apart from all other regions.
+    """Multi-scale decoupled contrast: infonce between regions of feature maps, at several scales.
 
     Shapes: student_maps (B, C_s, H, W), teacher_maps (B, C_t, H', W') of the last stage → scalar. head: as in infonce, one for all scales.
-    Formula: mean over scales k of infonce over the B·n_k² regions of that scale, each map being pooled to n_k × n_k regions,
+    Formula: mean over scales k of infonce over the B·n_k² regions of that scale. Each map is pooled to n_k × n_k regions,
         n_k = min(2^k, H, W, H', W'), k = 0 … scales − 1 (equal grids count once). A region's positive is the teacher's region at the same
-        place of the same image; all other regions of that scale in the batch, of this image and of others, are negatives.
+        place in the same image. All other regions of that scale in the batch, of this image and of others, are negatives.
     Scale: the mean over k of log(B·n_k²), plus about 1/(2 · width · τ²), at the start; the gradient is about 1.5 times cross-entropy's at
-        τ = 0.1, and goes with 1/τ.
+        τ = 0.1, and is proportional to 1/τ.
     Source: Wang, Wang 2025, "Contrastive Representation Distillation via Multi-Scale Feature Decoupling" (MSDCRD), its sample-wise
-        contrast within one batch, without a memory. Adapted: windows do not overlap, and all regions are used alike where the paper first
-        sorts them by what the teacher classifies them as; its feature-wise contrast is left out.
-    When: images whose classes differ in parts; its finest grids need a last stage of at least 4 × 4.
+        contrast within one batch, without a memory. Adapted: windows do not overlap. All regions are treated alike, where the paper first
+        sorts them by the class that the teacher assigns to them. The paper's feature-wise contrast is left out.
+    When: images whose classes differ in parts of the image. The finest grid needs a last stage of at least 4 × 4.
     """
     most = min(*student_maps.shape[2:], *teacher_maps.shape[2:])
     values = []
@@ -175,14 +175,14 @@ def ckd(
     Shapes: student_embedding (B, D_s), teacher_embedding (B, D_t), index (B,) rows in the train split → scalar. head: a learned linear
         map of the student to D_t, and the queue of the last `queue` teacher vectors (at most as many as there are training rows).
     Formula: −mean_i log( e^(cos(W s_i, t_i)/τ) / ( Σ_{j ∈ batch} e^(cos(W s_i, t_j)/τ) + Σ_{q ∈ queue, row(q) ≠ i} e^(cos(W s_i, q)/τ) ) );
-        then the batch's t_j replace the oldest of the queue, which is in the head's state_dict. Adapted: the queue's copies of the row
-        itself are not negatives (the paper's 5 million sentences never come round again while they are queued, our rows do); τ is fixed,
-        where the authors' code learns it.
-    Scale: about log B + 1/(2 · D_t · τ²) at the start (the last is 0.5 for D_t = 384), since the queue is empty; as it fills, log B
-        becomes log(B + queue). The gradient is about twice cross-entropy's at τ = 0.05, and goes with 1/τ.
+        then the batch's t_j replace the oldest in the queue, which is in the head's state_dict. Adapted: copies of the row itself in the
+        queue are not negatives (the paper's 5 million sentences never come again while they are in the queue, our rows do); τ is
+        fixed, where the authors' code learns it.
+    Scale: about log B + 1/(2 · D_t · τ²) at the start (the last term is 0.5 for D_t = 384), since the queue is empty; as it fills, log B
+        becomes log(B + queue). The gradient is about twice cross-entropy's at τ = 0.05, and is proportional to 1/τ.
     Source: Gao et al. 2021, "DistilCSE: Effective Knowledge Distillation For Contrastive Sentence Embeddings", section "Contrastive
         Knowledge Distillation".
-    When: text, small batches: the teacher does not change, so a queue of its vectors is as good as a large batch.
+    When: text and small batches. The teacher does not change, so a queue of its vectors is as good as a large batch.
     """
     student, teacher = head(student_embedding, teacher_embedding)
     waiting = student @ head.queue.to(student.dtype, copy=True).T / temperature  # the queue changes before the backward pass
@@ -201,17 +201,18 @@ def colld(
     *,
     temperature: Annotated[float, Field(gt=0.0)] = 0.1,
 ) -> Tensor:
-    """Contrastive layer-to-layer distillation: every student layer tells its text apart by the vectors of its teacher layer.
+    """Contrastive layer-to-layer distillation: infonce between each student layer and its teacher layer.
 
-    Shapes: student_states and teacher_states: equally long lists of mapped layers' sentence vectors, (B, D_s) and (B, D_t) → scalar.
+    Shapes: student_states and teacher_states: lists, one sentence vector for each mapped layer, (B, D_s) and (B, D_t) → scalar.
         head: one learned linear map of the student to D_t for all layers.
     Formula: mean over pairs l of −mean_i log( e^(cos(W s_i^l, t_i^l)/τ) / Σ_j e^(cos(W s_i^l, t_j^l)/τ) ), j over the batch.
-    Scale: about log B + 1/(2 · D_t · τ²) at the start (the last is 0.1 for D_t = 384); the gradient is about cross-entropy's at τ = 0.1,
-        and goes with 1/τ.
+    Scale: about log B + 1/(2 · D_t · τ²) at the start (the last term is 0.1 for D_t = 384). The gradient is about cross-entropy's at
+        τ = 0.1, and is proportional to 1/τ.
     Source: Chang et al. 2023, "CoLLD: Contrastive Layer-to-layer Distillation for Compressing Multilingual Pre-trained Speech Encoders",
-        section 2. Adapted from speech frames to texts: the paper's anchors are masked frames, its distractors other masked frames of the
-        same utterance, with one map for each layer; here anchors are texts, and distractors the batch's other texts at the same layer.
-    When: a deep student with a layer map, where the last layer alone gives a weak signal to the lower ones.
+        section 2. Adapted from speech frames to texts: in the paper anchors are masked frames, distractors are other masked frames of
+        the same utterance, and each layer has its own map. Here anchors are texts, and distractors are the batch's other texts at the
+        same layer.
+    When: a deep student with a layer map, whose lower layers get only a weak signal from the last layer.
     """
     values = []
     for student_state, teacher_state in zip(student_states, teacher_states, strict=True):

@@ -12,7 +12,7 @@ from autodistill.losses.tensors import unit
 
 
 def project(layer: nn.Module, vectors: Tensor) -> Tensor:
-    """A layer's output at length 1: the layer in its own precision, the rest in full precision."""
+    """A layer's output at length 1: the layer runs in its own precision, the rest in full precision."""
     return unit(layer(vectors.to(next(layer.parameters()).dtype)))
 
 
@@ -25,7 +25,7 @@ def info_nce(anchors: Tensor, candidates: Tensor, temperature: float) -> Tensor:
 
 
 class Heads(nn.Module):
-    """A linear map for each side, onto the unit sphere of `width` dimensions. The teacher's is learned too, its input is not."""
+    """A learned linear map for each side, onto the unit sphere of `width` dimensions. The teacher itself gets no gradient."""
 
     def __init__(self, student_width: int, teacher_width: int, width: int) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class Heads(nn.Module):
         self.teacher = nn.Linear(teacher_width, width)
 
     def forward(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-        """(…, D_s) and (…, D_t) → two of (…, width), of length 1."""
+        """Both sides' unit vectors: (…, D_s) and (…, D_t) → two of (…, width)."""
         return project(self.student, student), project(self.teacher, teacher.detach())
 
 
@@ -43,14 +43,14 @@ def build_heads(student_width: int, teacher_width: int, *, width: int, **_: Any)
 
 
 class StudentHead(nn.Module):
-    """A linear map of the student to the teacher's width; the teacher stays as it is."""
+    """A linear map of the student to the teacher's width; the teacher's vectors are used unchanged."""
 
     def __init__(self, student_width: int, teacher_width: int) -> None:
         super().__init__()
         self.student = nn.Linear(student_width, teacher_width)
 
     def forward(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-        """(…, D_s) and (…, D_t) → two of (…, D_t), of length 1."""
+        """Both sides' unit vectors: (…, D_s) and (…, D_t) → two of (…, D_t)."""
         return project(self.student, student), unit(teacher.detach())
 
 

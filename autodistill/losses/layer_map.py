@@ -1,7 +1,7 @@
 """Which of the student's layers learns from which of the teacher's.
 
-Layers are numbered from 1, the nearest to the input, to their number; 0 is the embeddings, which are never mapped.
-For image models a layer is a feature stage.
+Layers are numbered from 1, the layer nearest to the input. 0 is the embeddings, which are never mapped. For image models a layer is a
+feature stage.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ LAYER_MAPS = ("skip", "last", "first", "emd", "all")
 
 
 def layer_pairs(layer_map: str, student_layers: int, teacher_layers: int, layers: int | None = None) -> list[tuple[int, int]]:
-    """The pairs (student's layer, teacher's layer), by the student's layer; of the map's student layers the last `layers`, None for all.
+    """The pairs (student's layer, teacher's layer), ordered by the student's layer.
 
-    skip: every layer of the student, with the teacher's at the same share of its depth: layer s of S with round(s · T/S), a half
-    being rounded up (TinyBERT's uniform map, Jiao et al. 2020). last: the last min(S, T) of each, aligned at the top. first: the first
-    min(S, T) of each. emd, all: every pair; `PairWeights` weighs them. PKD-Skip and PKD-Last (Sun et al. 2019) are skip and last
-    without each model's last layer, which only the logits of their students follow; here the last layers are a pair too.
+    skip: every layer of the student, with the teacher's layer at the same share of the depth: layer s of S with round(s · T/S), where
+    a half is rounded up (TinyBERT's uniform map, Jiao et al. 2020). last: the last min(S, T) layers of each, aligned at the top. first:
+    the first min(S, T) of each. emd, all: every pair; `PairWeights` weighs them. PKD-Skip and PKD-Last (Sun et al. 2019) are skip and
+    last without the last layer of each model, because their students learn the last layer only from the logits; here the last layers
+    are a pair too.
+    layers: keep only the last so many of the student's layers in the map; None keeps all.
 
     Raises:
         RecipeError: an unknown map, or a model without layers to tap.
@@ -55,7 +57,7 @@ def _all_pairs(layer_map: str, student_layers: int, teacher_layers: int) -> list
 class LearnedWeights(nn.Module):
     """layer_map `all`: each layer of the student spreads its share 1/S over the teacher's layers by a softmax of learned logits.
 
-    The logits start equal and go, with the rest of training, to the teacher's layers that the student's layer can follow.
+    The logits start equal. Training moves them to the teacher's layers that the student's layer can imitate.
     """
 
     def __init__(self, student_layers: int, teacher_layers: int) -> None:
@@ -63,21 +65,22 @@ class LearnedWeights(nn.Module):
         self.logits = nn.Parameter(torch.zeros(student_layers, teacher_layers))
 
     def forward(self, losses: Tensor) -> Tensor:
-        """Losses of the pairs (S · T,) → their weights (S · T,), of sum 1, with a gradient to the logits."""
+        """Losses of the pairs (S · T,) → their weights (S · T,), which sum to 1, with a gradient to the logits."""
         return (self.logits.softmax(dim=1) / self.logits.shape[0]).flatten().to(losses.dtype)
 
 
 class EmdWeights(nn.Module):
     """layer_map `emd`: the optimal transport plan between the student's and the teacher's layers, BERT-EMD.
 
-    The pairs' losses are the costs D; the plan F minimises Σ F_ij D_ij with row sums w_i (the student's layer weights) and column sums
-    w'_j (the teacher's), all of sum 1. So the loss Σ F_ij D_ij is the earth mover's distance. Then, while training, the cost attention:
-    a layer's unit cost is C_i = Σ_j F_ij D_ij / w_i, and its next weight is w_i = softmax_i((Σ_k C_k / C_i) / attention_temperature):
-    layers that are cheap to match get more of the mass. Costs below zero (MI bounds, vid) have no such ratio, so where there are any,
-    the weights stay as they are; the plan does not depend on the zero of the costs.
+    The pairs' losses are the costs D. The plan F minimises Σ F_ij D_ij with row sums w_i (the student's layer weights) and column sums
+    w'_j (the teacher's); all of them sum to 1. So the loss Σ F_ij D_ij is the earth mover's distance. While training, the cost attention
+    follows: a layer's unit cost is C_i = Σ_j F_ij D_ij / w_i, and its next weight is
+    w_i = softmax_i((Σ_k C_k / C_i) / attention_temperature), so layers that are cheap to match get more of the mass. This ratio has no
+    meaning for costs below zero (MI bounds, vid), so if there are any the weights stay as they are. The plan does not change when a
+    constant is added to the costs.
     Source: Li, Liu, Zhao, Xu, Yang, Jin 2020, "BERT-EMD: Many-to-Many Layer Mapping for BERT Compression with Earth Mover's Distance",
-    sections 3.2 (EMD) and 3.3 (cost attention). A later release of the authors' code divides the ratios by their sum
-    in place of the softmax.
+    sections 3.2 (EMD) and 3.3 (cost attention). A later release of the authors' code divides the ratios by their sum instead of taking
+    the softmax.
     """
 
     student_weight: Tensor
@@ -90,7 +93,7 @@ class EmdWeights(nn.Module):
         self.register_buffer("teacher_weight", torch.full((teacher_layers,), 1 / teacher_layers, dtype=torch.float64))
 
     def forward(self, losses: Tensor) -> Tensor:
-        """Losses of the pairs (S · T,) → the transport plan (S · T,), of sum 1, without a gradient."""
+        """Losses of the pairs (S · T,) → the transport plan (S · T,), which sums to 1, without a gradient."""
         student, teacher = (weight.double().cpu().numpy() for weight in (self.student_weight, self.teacher_weight))
         cost = losses.detach().double().cpu().numpy().reshape(len(student), len(teacher))
         plan = transport_plan(student, teacher, cost - min(cost.min(), 0.0))
@@ -104,17 +107,17 @@ class EmdWeights(nn.Module):
 
         total = unit_cost.sum()
         share = total / np.maximum(unit_cost, 1e-6 * total) if total > 0 else np.ones_like(unit_cost)
-        weight = np.maximum(softmax(share / self.attention_temperature), 1e-6)  # a layer of no weight has no unit cost
+        weight = np.maximum(softmax(share / self.attention_temperature), 1e-6)  # the unit cost divides by the weight
         return weight / weight.sum()
 
 
 def transport_plan(supply: np.ndarray, demand: np.ndarray, cost: np.ndarray) -> np.ndarray:
     """The exact optimal transport plan, by linear programming.
 
-    Shapes: supply (S,) and demand (T,), of equal sums; cost (S, T), finite → (S, T), of row sums `supply` and column sums `demand`.
+    Shapes: supply (S,) and demand (T,), of equal sums; cost (S, T), finite → (S, T), with row sums `supply` and column sums `demand`.
 
     Raises:
-        DivergedError: a cost that is not a finite number.
+        DivergedError: a cost is not a finite number.
     """
     if not np.isfinite(cost).all():
         raise DivergedError("the loss of a layer pair is not a finite number; lower the learning rate or the objective's weight")
@@ -124,13 +127,13 @@ def transport_plan(supply: np.ndarray, demand: np.ndarray, cost: np.ndarray) -> 
     sums = np.vstack([np.kron(np.eye(rows), np.ones(columns)), np.kron(np.ones(rows), np.eye(columns))])
     totals = np.concatenate([supply, demand * (supply.sum() / demand.sum())])
     scale = max(np.abs(cost).max(), np.finfo(float).tiny)  # the solver's tolerances are absolute
-    # The last equation follows from the others; with rounding it might contradict them.
+    # The last equation follows from the others, and rounding might make it contradict them, so it is left out.
     result = linprog(cost.reshape(-1) / scale, A_eq=sums[:-1], b_eq=totals[:-1], bounds=(0, None), method="highs")
     return np.maximum(result.x, 0.0).reshape(rows, columns)
 
 
 class PairWeights(nn.Module):
-    """The weighted sum of the pairs' losses, where the layer map gives them weights: emd (EmdWeights) or all (LearnedWeights).
+    """The weighted sum of the pairs' losses, for a layer map that weighs them: emd (EmdWeights) or all (LearnedWeights).
 
     Raises:
         RecipeError: another layer map.

@@ -1,7 +1,7 @@
 """What the contrastive objectives remember of earlier batches: CRD's memory bank and CKD's queue.
 
-Both are buffers of the objective's module: they are in its state_dict, so a run that goes on from a checkpoint goes on with them.
-They are written in training mode only.
+Both are buffers of the objective's module. So they are in its state_dict, and a run that continues from a checkpoint has them. They are
+written only in training mode.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from autodistill.losses.heads import Heads, StudentHead
 class MemoryBank(nn.Module):
     """A unit vector of student and teacher for every training row, each a moving average of that row's projections.
 
-    log_z: the logarithms of the two normalisers Z (student's anchors, teacher's anchors); NaN until the first batch has set them.
+    log_z: the logarithms of the two normalisers Z (student's anchors, teacher's anchors); NaN until the first batch sets them.
     """
 
     student: Tensor
@@ -33,7 +33,7 @@ class MemoryBank(nn.Module):
         self.register_buffer("log_z", torch.full((2,), math.nan))
 
     def draw(self, index: Tensor, count: int) -> Tensor:
-        """Each row itself and `count` other rows, drawn with replacement; all the others once where there are no more than that.
+        """Each row itself and `count` other rows, drawn with replacement; if there are no more than `count` others, each of them once.
 
         Shapes: index (B,) → (B, 1 + min(count, rows − 1)) int64.
         """
@@ -55,13 +55,13 @@ class MemoryBank(nn.Module):
 
     @torch.no_grad()
     def update(self, index: Tensor, student: Tensor, teacher: Tensor, momentum: float) -> None:
-        """Move the batch's rows: memory ← unit length of (momentum · memory + (1 − momentum) · projection)."""
+        """Update the batch's rows: memory ← momentum · memory + (1 − momentum) · projection, scaled to length 1."""
         for memory, new in ((self.student, student), (self.teacher, teacher)):
             memory[index] = F.normalize(momentum * memory[index] + (1 - momentum) * new.to(memory.dtype), dim=-1)
 
 
 class CrdHead(Heads):
-    """CRD's heads, the number of training rows, and the memory bank where the negatives come from one."""
+    """CRD's heads, the number of training rows, and, for negatives: bank, the memory bank."""
 
     def __init__(self, student_width: int, teacher_width: int, width: int, rows: int, with_bank: bool) -> None:
         super().__init__(student_width, teacher_width, width)
@@ -75,7 +75,7 @@ def build_crd_head(student_width: int, teacher_width: int, *, rows: int, width: 
 
 
 class CkdHead(StudentHead):
-    """CKD's projection of the student, and the first-in-first-out queue of teacher vectors.
+    """CKD's projection of the student, and a first-in-first-out queue of teacher vectors.
 
     queue: (size, D_t) unit vectors; queue_rows: (size,) the training row of each, −1 for "not filled yet"; next: where to write.
     """
@@ -92,7 +92,7 @@ class CkdHead(StudentHead):
 
     @torch.no_grad()
     def enqueue(self, teacher: Tensor, index: Tensor) -> None:
-        """Write a batch's teacher vectors (B, D_t) and rows (B,) over the oldest ones."""
+        """Replace the oldest entries with a batch's teacher vectors (B, D_t) and row indices (B,)."""
         teacher, index = teacher[-len(self.queue) :], index[-len(self.queue) :]
         places = (self.next + torch.arange(len(index), device=index.device)) % len(self.queue)
         self.queue[places] = teacher.to(self.queue.dtype)
@@ -101,5 +101,5 @@ class CkdHead(StudentHead):
 
 
 def build_ckd_head(student_width: int, teacher_width: int, *, rows: int, queue: int, **_: Any) -> CkdHead:
-    """The head of `ckd`; a queue longer than the training split would hold nothing new."""
+    """The head of `ckd`. The queue is at most as long as the training split: a longer one would hold nothing new."""
     return CkdHead(student_width, teacher_width, min(queue, rows))

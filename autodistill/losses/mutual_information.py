@@ -14,32 +14,33 @@ from autodistill.components import component
 from autodistill.losses.tensors import SHORTEST, full_precision, positions, spread, unit
 
 MAX_POSITIONS = 256
-"""With tokens: tokens, how many positions of a batch are scored against each other (the matrix has its square). Larger batches
-have one of each row."""
+"""For `tokens: tokens`: how many positions of a batch are compared with each other (the matrix has this number squared of entries). A
+batch with more rows than this has one position of each row."""
 
 MAX_SCALE = 50.0
-"""Upper limit of a critic's scale: exp(50) is still a float32 number, which mi_alpha = 0 needs."""
+"""Upper limit of a critic's scale: exp(50) still fits in float32, which mi_alpha = 0 needs."""
 
 
 def mutual_information_bound(scores: Tensor, mi_alpha: float, log_baseline: Tensor | float = 1.0) -> Tensor:
     """I_α, a lower bound of mutual information in nats, estimated from one batch of K pairs.
 
-    Shapes: scores (K, K) with scores[i, j] = f(x_j, y_i), so the pairs stand on the diagonal and a row holds one y against all x;
+    Shapes: scores (K, K) with scores[i, j] = f(x_j, y_i), so the pairs are on the diagonal and a row has one y and every x;
         log_baseline: log q(y_i), (K,), or one number for all (1.0, that is q = e, makes mi_alpha = 0 the NWJ bound) → scalar.
     Formula: 1 + E_{p(x_1:K) p(y|x_1)}[log e^f(x_1,y) / (α m(y; x_1:K) + (1−α) q(y))]
                − E_{p(x_1:K) p(y)}[e^f(x_1,y) / (α m(y; x_1:K) + (1−α) q(y))],   m(y; x_1:K) = 1/K Σ_k e^f(x_k,y).
-        First expectation: mean over i of scores_ii − log(α m_i + (1−α) q_i), m_i the mean of e^scores over row i. In the second one
-        y must be independent of every x, so row i is used without its own pair: m'_i is the mean over k ≠ i, and as the mean of
-        e^f(x_k,y_i) over those same k is m'_i too, it is the mean over i of m'_i / (α m'_i + (1−α) q_i).
-        α = 1: the last is 1 and cancels, and log K + mean_i log_softmax(scores)_ii is left, InfoNCE, which is never above log K.
-        α = 0: 1 + mean_i (scores_ii − log q_i) − mean_{i≠k} e^scores_ik / q_i, without bias: TUBA, and NWJ where q = e.
-        Between them the second expectation has K − 1 samples of x where eq. 12 has K. That changes the bound by about
-        α (1 − α) q Var(e^f) / ((α E[e^f] + (1 − α) q)³ K²), so by nothing at either end.
-    Scale: nats; all in log space, so only mi_alpha = 0 can overflow (scores beyond 88 in float32): its value is that large.
-        One pair has nothing to be told from, and its bound is 0.
+        First expectation: mean over i of scores_ii − log(α m_i + (1−α) q_i), m_i the mean of e^scores over row i. In the second
+        expectation y must be independent of every x, so row i is used without its own pair: m'_i is the mean over k ≠ i. The mean of
+        e^f(x_k,y_i) over those same k is m'_i too, so the expectation is the mean over i of m'_i / (α m'_i + (1−α) q_i).
+        α = 1: the second expectation is 1 and cancels. What remains is log K + mean_i log_softmax(scores)_ii: InfoNCE, which is never
+        above log K.
+        α = 0: 1 + mean_i (scores_ii − log q_i) − mean_{i≠k} e^scores_ik / q_i, without bias: TUBA, and NWJ for q = e.
+        In between, the second expectation has K − 1 samples of x where eq. 12 has K. That changes the bound by about
+        α (1 − α) q Var(e^f) / ((α E[e^f] + (1 − α) q)³ K²), so not at all at either end.
+    Scale: nats. All is computed in log space, so only mi_alpha = 0 can overflow (scores beyond 88 in float32), where the value itself is
+        that large. A single pair has no other to be compared with, and its bound is 0.
     Source: Poole, Ozair, van den Oord, Alemi, Tucker 2019, "On Variational Bounds of Mutual Information", section 2.4, eq. 12;
         TUBA and NWJ are in section 2.2 there, InfoNCE in 2.3.
-    When: to measure; `mi` is the objective.
+    When: as a measurement. The objective is `mi`.
     """
     scores = full_precision(scores)
     pairs = scores.shape[0]
@@ -47,7 +48,7 @@ def mutual_information_bound(scores: Tensor, mi_alpha: float, log_baseline: Tens
         return (scores * 0).sum()
     others = scores.masked_fill(torch.eye(pairs, dtype=torch.bool, device=scores.device), -torch.inf)
     counts = scores.new_tensor([[pairs], [pairs - 1]])
-    log_means = torch.stack((scores, others)).logsumexp(dim=2) - counts.log()  # with and without a row's own pair, (2, K)
+    log_means = torch.stack((scores, others)).logsumexp(dim=2) - counts.log()  # over a row with and without its own pair, (2, K)
     log_baseline = torch.as_tensor(log_baseline, dtype=scores.dtype, device=scores.device)
     if mi_alpha == 0.0:
         mixed = log_baseline.expand_as(log_means)
@@ -61,10 +62,10 @@ def mutual_information_bound(scores: Tensor, mi_alpha: float, log_baseline: Tens
 
 
 class Standardise(nn.Module):
-    """A layer norm without parameters: what a critic with biases sees does not depend on the states' scale."""
+    """A layer norm without parameters, so that a critic with biases does not depend on the scale of the states."""
 
     def forward(self, states: Tensor) -> Tensor:
-        """States (…, D) at mean 0 and variance 1; one of equal numbers, or nearly 0, is left as it is, less its mean."""
+        """States (…, D) at mean 0 and variance 1. From a state of equal or tiny numbers only the mean is subtracted."""
         apart = states - states.mean(dim=-1, keepdim=True)
         length, before = (torch.linalg.vector_norm(full_precision(part.detach()), dim=-1, keepdim=True) for part in (apart, states))
         flat = length <= (SHORTEST * before).clamp(min=SHORTEST)
@@ -72,7 +73,7 @@ class Standardise(nn.Module):
 
 
 class Separable(nn.Module):
-    """f = scale · cos(g(student), h(teacher)) + offset. The scale starts where the scores of unrelated vectors have unit variance."""
+    """f = scale · cos(g(student), h(teacher)) + offset. The initial scale gives scores of unrelated vectors unit variance."""
 
     def __init__(self, student_side: nn.Module, teacher_side: nn.Module, width: int) -> None:
         super().__init__()
@@ -87,7 +88,7 @@ class Separable(nn.Module):
 
 
 class Joint(nn.Module):
-    """f = scale · w·relu(A student + B teacher + b) + offset, for every student with every teacher."""
+    """f = scale · w·relu(A student + B teacher + b) + offset, for every pair of a student vector and a teacher vector."""
 
     def __init__(self, student_width: int, teacher_width: int, width: int) -> None:
         super().__init__()
@@ -162,20 +163,20 @@ def mi(
 
     Shapes: student_state (B, D_s) or (B, T, D_s), teacher_state (B, D_t) or (B, T, D_t); mask (B, T) bool or None;
         scorer: module, (K, D_s), (K, D_t) → scores (K, K) and log baseline (K,) or a number → scalar.
-    Formula: −I_α (see mutual_information_bound) with x the teacher's states and y the student's, the others of the batch being the
-        independent ones. Critics: inner f = c·cos(A s + a, t), bilinear c·cos(A s, B t) of rank critic_width, mlp c·cos(g(s), h(t)),
-        joint an mlp of both. They see layer-normalised states, except bilinear on both sides and inner on the teacher's. The scale c is
-        learned: √width at the start, so that scores start with about unit variance, at most 50. q is e (constant, NWJ) or exp of a
-        learned linear function of the student's state (learned, TUBA).
-        With tokens, up to 256 positions of the batch are taken, evenly spaced in each row, but one of each row at least: a batch of 300
-        rows has 300.
-    Scale: nats. At mi_alpha = 1 it is cross-entropy over which of the batch's teachers belongs to the student, less log K; at random
-        initialisation gradient 1.0 × cross-entropy's. Near mi_alpha = 0 the gradient's variance grows as e^I. Search the weight on a log
-        scale around 0.1.
+    Formula: −I_α (see mutual_information_bound) with x the teacher's states and y the student's; the independent samples are the
+        batch's other rows. Critics: inner f = c·cos(A s + a, t), bilinear c·cos(A s, B t) of rank critic_width, mlp c·cos(g(s), h(t)),
+        joint an mlp of both. Their inputs are layer-normalised, except bilinear's on both sides and inner's on the teacher's side. The
+        scale c is learned: it starts at √width, so that scores start with about unit variance, and is at most 50. q is e (constant,
+        NWJ) or exp of a learned linear function of the student's state (learned, TUBA).
+        With `tokens: tokens`, up to 256 positions of the batch are used, evenly spaced in each row, but at least one of each row: a batch
+        of 300 rows uses 300.
+    Scale: nats. At mi_alpha = 1 it is the cross-entropy of picking the student's own teacher vector from the batch, minus log K; at
+        random initialisation gradient 1.0 × cross-entropy's. Near mi_alpha = 0 the gradient's variance grows as e^I. Search the weight
+        on a log scale around 0.1.
     Source: Poole et al. 2019, "On Variational Bounds of Mutual Information", eq. 12; as an objective of distillation: He, Shi, et al.
         2021, "Distiller: A Systematic Study of Model Distillation Methods in Natural Language Processing", MI-α.
     When: a first choice among the intermediate objectives, the best of them in the Distiller study. mi_alpha near 1 has calm gradients
-        and is blind beyond log B nats; less of it sees further, for more variance (docs/mi_bounds.html).
+        but cannot see more than log B nats; a smaller mi_alpha sees further, with more variance (docs/mi_bounds.html).
     """
     if student_state.dim() == 3:
         full = torch.ones(student_state.shape[:2], dtype=torch.bool, device=student_state.device)

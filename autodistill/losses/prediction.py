@@ -1,4 +1,4 @@
-"""Objectives on the logits: what the student says against what the teacher says."""
+"""Objectives on the logits: they compare the student's predictions with the teacher's."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from autodistill.losses.tensors import centred, full_precision
 
 
 def _pair(student_logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
-    """Both logits over the temperature, in full precision, the teacher's without a gradient."""
+    """Both logits divided by the temperature, in full precision, the teacher's without a gradient."""
     return full_precision(student_logits) / temperature, full_precision(teacher_logits.detach()) / temperature
 
 
 @component("objective.prediction", tasks=CLASSIFICATION)
 def kl(student_logits: Tensor, teacher_logits: Tensor, *, temperature: Annotated[float, Field(gt=0.0)] = 2.0) -> Tensor:
-    """Kullback-Leibler divergence of the softened predictions: the classic of knowledge distillation.
+    """Kullback-Leibler divergence of the softened predictions: classic knowledge distillation.
 
     Shapes: student_logits, teacher_logits (B, C) → scalar.
     Formula: T² · mean_b Σ_c p_c log(p_c / q_c), with p = softmax(teacher / T), q = softmax(student / T).
     Scale: T² keeps the gradient's size about the same for every T; at random initialisation gradient 0.6 × cross-entropy's.
     Source: Hinton, Vinyals, Dean 2015, "Distilling the Knowledge in a Neural Network", section 2.
-    When: always a first choice where there are several classes; higher T passes on more of how the teacher errs.
+    When: always a first choice for classification. A higher T passes on more about which wrong classes the teacher finds likely.
     """
     student, teacher = _pair(student_logits, teacher_logits, temperature)
     divergence = F.kl_div(student.log_softmax(-1), teacher.log_softmax(-1), reduction="batchmean", log_target=True)
@@ -44,7 +44,7 @@ def soft_ce(student_logits: Tensor, teacher_logits: Tensor, *, temperature: Anno
     Scale: at random initialisation gradient 0.55 × cross-entropy's.
     Source: Hinton, Vinyals, Dean 2015, "Distilling the Knowledge in a Neural Network", section 2; Jiao et al. 2020, "TinyBERT:
         Distilling BERT for Natural Language Understanding", eq. 10.
-    When: as kl; its value can be read beside the hard labels' cross-entropy.
+    When: as kl. Its value is comparable to the hard labels' cross-entropy.
     """
     student, teacher = _pair(student_logits, teacher_logits, temperature)
     return -(teacher.softmax(-1) * student.log_softmax(-1)).sum(-1).mean() * temperature**2
@@ -58,7 +58,7 @@ def pseudo_label(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
     Formula: −mean_b log q_b,k, with q = softmax(student), k = argmax_c of the teacher's logits of row b.
     Scale: at random initialisation gradient 0.97 × cross-entropy's.
     Source: Lee 2013, "Pseudo-Label: The Simple and Efficient Semi-Supervised Learning Method for Deep Neural Networks", eq. 15.
-    When: as a baseline with unlabelled rows: what soft predictions gain over it is what the teacher knows beside its decisions.
+    When: as a baseline with unlabelled rows: the gain of soft predictions over it shows what they add to the teacher's decisions.
     """
     return F.cross_entropy(full_precision(student_logits), teacher_logits.argmax(-1))
 
@@ -69,11 +69,11 @@ def mse(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
 
     Shapes: student_logits, teacher_logits (B, C), C = 1 for regression → scalar.
     Formula: mean over rows b and classes c of (z_bc − v_bc)², z the student's logits, v the teacher's.
-    Scale: at random initialisation gradient 1.5 × cross-entropy's (4 classes, unit variances; it goes with 1/√C and grows with the
-        size of the teacher's logits).
+    Scale: at random initialisation gradient 1.5 × cross-entropy's (4 classes, unit variances; it is proportional to 1/√C and grows with
+        the size of the teacher's logits).
     Source: Ba, Caruana 2014, "Do Deep Nets Really Need to be Deep?", eq. 1 (there times C/2); Kim et al. 2021, "Comparing
         Kullback-Leibler Divergence and Mean Squared Error Loss in Knowledge Distillation", L_MSE.
-    When: regression, and classification where the teacher is so sure that its softened predictions say little.
+    When: regression, and classification by a teacher so sure that its softened predictions differ little from hard labels.
     """
     return F.mse_loss(*_pair(student_logits, teacher_logits))
 
@@ -88,7 +88,7 @@ def dkd(
     dkd_nontarget_weight: Annotated[float, Field(ge=0.0)] = 8.0,
     temperature: Annotated[float, Field(gt=0.0)] = 4.0,
 ) -> Tensor:
-    """Decoupled knowledge distillation: kl split into "how sure of the target" and "how the rest is shared out", weighed apart.
+    """Decoupled knowledge distillation: kl in two separately weighted parts, the target's probability and the split among the others.
 
     Shapes: student_logits, teacher_logits (B, C); labels (B,) int64 → scalar.
     Formula: T² · mean_b (w_t · TCKD + w_n · NCKD), with p, q the softmax of teacher / T and student / T and t the label:
@@ -98,7 +98,7 @@ def dkd(
         five of eleven pairs of networks on CIFAR-100, 6 for four and 2 for two (T = 4), and 0.5 or 2 on ImageNet (T = 1). Search the
         weight on a log scale around 1 / w_n.
     Source: Zhao, Cui, Song, Qiu, Liang 2022, "Decoupled Knowledge Distillation", eq. 7 (α is w_t, β is w_n).
-    When: many classes and a sure teacher, whose non-target knowledge kl suppresses. With two classes NCKD is 0.
+    When: many classes and a sure teacher, whose knowledge about the other classes kl suppresses. With two classes NCKD is 0.
     """
     student, teacher = _pair(student_logits, teacher_logits, temperature)
     target = F.one_hot(labels, student.shape[1]).bool()
@@ -127,11 +127,11 @@ def dist(
     Shapes: student_logits, teacher_logits (B, C) → scalar.
     Formula: T² · (w_inter · mean_b (1 − ρ(q_b·, p_b·)) + w_intra · mean_c (1 − ρ(q_·c, p_·c))), with p, q the softmax of teacher / T and
         student / T, and ρ Pearson's correlation.
-    Scale: each mean is between 0 and 2; at random initialisation gradient 1.4 × cross-entropy's. ρ knows no scale, so the gradient
-        grows where predictions are nearly uniform. T² is the authors' code's.
+    Scale: each mean is between 0 and 2; at random initialisation gradient 1.4 × cross-entropy's. ρ does not depend on scale, so the
+        gradient grows where predictions are nearly uniform. T² is from the authors' code.
     Source: Huang, You, Wang, Qian, Xu 2022, "Knowledge Distillation from A Stronger Teacher", section 4 (β is w_inter, γ is w_intra).
     When: a teacher much stronger than its student, three classes or more, batches of 8 or more. With two classes the inter-class part is
-        a constant; in a batch of one row the intra-class part is.
+        constant; in a batch of one row the intra-class part is.
     """
     student, teacher = (logits.softmax(-1) for logits in _pair(student_logits, teacher_logits, temperature))
 
@@ -150,16 +150,16 @@ def nkd(
     nkd_nontarget_weight: Annotated[float, Field(ge=0.0)] = 1.5,
     temperature: Annotated[float, Field(gt=0.0)] = 1.0,
 ) -> Tensor:
-    """Normalised knowledge distillation: cross-entropy of the target as sure as the teacher, and of the others among themselves.
+    """Normalised knowledge distillation: cross-entropy of the target, weighted by the teacher's probability, and of the other classes.
 
     Shapes: student_logits, teacher_logits (B, C); labels (B,) int64 → scalar.
     Formula: mean_b [−p_t log q_t − w_n T² Σ_{c≠t} p̂_c log q̂_c], with p, q the softmax of the plain logits, t the label, and p̂, q̂ the
         softmax of teacher / T and student / T over the classes other than t.
-    Scale: at random initialisation gradient 0.96 × cross-entropy's at the defaults. T softens the second part alone, so T² stands there
-        alone, as in the authors' code: that part's gradient is about the same for every T, while its value grows with T².
+    Scale: at random initialisation gradient 0.96 × cross-entropy's at the defaults. T softens only the second part, so only that part
+        has the factor T², as in the authors' code. Its gradient is about the same for every T, while its value grows with T².
     Source: Yang, Zeng, Li, Zhang, Yuan, Li 2023, "From Knowledge Distillation to Self-Knowledge Distillation: A Unified Approach with
         Normalized Loss and Customized Soft Labels", section 3, L_NKD (γ is w_n, λ is T).
-    When: as dkd; it has one weight less, and its target part trusts the label only as far as the teacher does.
+    When: as dkd. It has one weight fewer, and its target part trusts the label only as far as the teacher does.
     """
     student, teacher = _pair(student_logits, teacher_logits)
     target = F.one_hot(labels, student.shape[1]).bool()
@@ -171,11 +171,11 @@ def nkd(
 
 
 NO_VARIANCE = 1e-10
-"""A component's share of the embeddings' mean square up to which it is rounding noise: float32 has seven digits, so 1e-14 of noise."""
+"""Components up to this share of the embeddings' mean square are rounding noise: float32 has seven digits, so noise is 1e-14 of it."""
 
 
 class Subclasses(nn.Module):
-    """The module of `lelp`: each class split in S by fixed directions on the teacher's side, by a learned head on the student's.
+    """The module of `lelp`: it splits each class in S subclasses, the teacher's by fixed directions, the student's by a learned head.
 
     directions (C, S, D_t) and offsets (C, S): the teacher's subclass scores are ⟨directions_cs, h⟩ − offsets_cs, of unit variance over
     the class's training rows (as a mean over s).
@@ -210,10 +210,10 @@ def build_subclasses(
 ) -> Subclasses:
     """Fit the directions of `lelp` to the teacher's outputs on the training rows.
 
-    The output weights W are had from the embeddings and logits by least squares, the embeddings are projected onto the null space of W,
-    and of each class's the S first principal components are taken and turned by a random rotation (from torch's generator), so that
-    no subclass has the first component, and most of the variance, for itself. Components without variance, which a class of few rows
-    has, are left out. A class whose rows do not differ (it may have one row, or none) takes the components of all rows.
+    Least squares on the embeddings and logits gives the output weights W. The embeddings are projected onto the null space of W. For each
+    class the first S principal components of its embeddings are turned by a random rotation (from torch's generator), so that no
+    subclass has the first component, with most of the variance, for itself. Components without variance, as in a class of few rows, are
+    left out. A class whose rows do not differ (it may have one row, or none) takes the components of all rows.
     Shapes: teacher_embeddings (N, D_t); teacher_logits (N, C); labels (N,) int64.
 
     Raises:
@@ -261,19 +261,20 @@ def lelp(
     subclass_temperature: Annotated[float, Field(gt=0.0)] = 1.0,
     temperature: Annotated[float, Field(gt=0.0)] = 1.0,
 ) -> Tensor:
-    """Learning embedding linear projections: cross-entropy over pseudo-subclasses that the teacher's embedding falls into.
+    """Learning embedding linear projections: cross-entropy over pseudo-subclasses made from the teacher's embeddings.
 
-    Shapes: student_logits, teacher_logits (B, C); student_embedding (B, D_s), teacher_embedding (B, D_t), which the heads read;
-        splitter: module, both embeddings → both sides' subclass scores (B, C, S) → scalar.
+    Shapes: student_logits, teacher_logits (B, C); student_embedding (B, D_s), teacher_embedding (B, D_t), the inputs of the classification
+        heads; splitter: module, both embeddings → both sides' subclass scores (B, C, S) → scalar.
     Formula: −T² · mean_b Σ_c Σ_s P_cs log Q_cs, P_cs = p_c · softmax_s(u_cs / τ) and Q_cs = q_c · softmax_s(a_cs / T), p, q the softmax of
-        teacher / T and student / T; u_cs the teacher's embedding along direction s of class c: principal components of the class's
-        training embeddings in the null space of the output weights, randomly rotated, of unit variance; a_cs a linear head on the
-        student's embedding. Any distribution over C · S classes is such a product, so the student stays a C-class model.
+        teacher / T and student / T. u_cs is the teacher's embedding along direction s of class c; the directions are the principal
+        components of the class's training embeddings in the null space of the output weights, randomly rotated, of unit variance. a_cs
+        is a linear head on the student's embedding. Any distribution over C · S classes is such a product, so the student stays a
+        C-class model.
     Scale: at random initialisation gradient 0.55 × cross-entropy's on the logits; the value is about log S above ce.
     Source: Loo, Iliopoulos, Hu, Vee 2024, "Linear Projections of Teacher Embeddings for Few-Class Distillation", section 3. The paper's
-        student has one head of C · S outputs, whose sums over s are the classes; the unit variance is ours, so that τ means the same for
-        every teacher.
-    When: two or few classes, where the teacher's logits say little.
+        student has one head with C · S outputs, and a class's probability is their sum over s. The unit variance is ours, so that τ
+        means the same for every teacher.
+    When: two or few classes, where the teacher's logits hold little information.
     """
     student, teacher = _pair(student_logits, teacher_logits, temperature)
     student_scores, teacher_scores = splitter(student_embedding, teacher_embedding.detach())

@@ -1,4 +1,4 @@
-"""Projections: maps from the student's width to the teacher's, learned with the student and thrown away after training."""
+"""Projections: maps from the student's width to the teacher's, learned with the student and discarded after training."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def build_projection(kind: str, student_width: int, teacher_width: int) -> nn.Mo
     """The projection of a recipe: a module (..., student_width) → (..., teacher_width).
 
     linear: one affine map. mlp: linear to the teacher's width, GELU, linear. none: the states as they are.
-    orthogonal: a linear map without bias whose rows or columns stay orthonormal while they are learned, so that it turns the
-    student's space but neither squeezes nor stretches it, and what there is to learn is learned by the student. It is the Cayley
-    transform of a skew-symmetric matrix, where the paper takes the exponential of one: both cover the orthogonal maps around
-    their start, and a step costs a third (17 ms for 60 at 384×384 on one core; it goes with the cube of the wider side: 200 ms at
-    1024×384, so beware of `layer_map: all` for pairs of texts). Its partner is `normalise` on the teacher's side.
-    Source: Miles, Elezi, Deng 2024, "V_kD: Improving Knowledge Distillation using Orthogonal Projections", section 3 (with a smooth l1
-    loss on pooled states there; mse and l1 are ours).
+    orthogonal: a linear map without bias whose rows or columns stay orthonormal during training. It rotates the student's space but
+    does not scale it, so the learning has to happen in the student. It is the Cayley transform of a skew-symmetric matrix, where the
+    paper uses the matrix exponential. Both cover the orthogonal maps around their start, and a step of ours costs a third (17 ms for 60
+    maps of 384×384 on one core). The cost is cubic in the wider side: 200 ms at 1024×384, so beware of `layer_map: all` for pairs of
+    texts. Use it together with `normalise` on the teacher's side.
+    Source: Miles, Elezi, Deng 2024, "V_kD: Improving Knowledge Distillation using Orthogonal Projections", section 3 (there with a smooth
+    l1 loss on pooled states; mse and l1 are ours).
 
     Raises:
         RecipeError: an unknown kind, or `none` where the widths differ.
@@ -48,12 +48,12 @@ def build_projection(kind: str, student_width: int, teacher_width: int) -> nn.Mo
 
 
 def normalise(teacher_state: Tensor, mask: Tensor | None = None, how: Literal["standardise", "whiten"] = "standardise") -> Tensor:
-    """V_kD's normalisation of the teacher's states, which goes with the orthogonal projection.
+    """V_kD's normalisation of the teacher's states, to be used with the orthogonal projection.
 
-    standardise, for tasks that tell things apart (every task here): each vector less its mean, over its standard deviation, as a
-    layer norm without parameters. whiten, for generative tasks: the batch's kept vectors are turned and scaled so that their
-    covariance is the identity (ZCA, with 1e-5 of the mean variance added to every direction).
-    Shapes: teacher_state (B, D) or (B, T, D); mask (B, T) bool or None → as teacher_state; where the mask is False, whitened values
+    standardise, for discriminative tasks (every task here): each vector minus its mean, divided by its standard deviation, as in a
+    layer norm without parameters. whiten, for generative tasks: the batch's kept vectors are transformed so that their covariance is
+    the identity (ZCA, with 1e-5 of the mean variance added to every direction).
+    Shapes: teacher_state (B, D) or (B, T, D); mask (B, T) bool or None → as teacher_state. Whitened values where the mask is False
     have no meaning.
     Source: Miles, Elezi, Deng 2024, "V_kD", section 3 (task-specific normalisation).
 

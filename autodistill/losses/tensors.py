@@ -1,4 +1,4 @@
-"""What the objectives share: which positions count, in which precision a loss is computed, and what has no direction."""
+"""What the objectives share: the positions that count, the precision of a loss, and vectors without a direction."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SHORTEST = 1e-4
 
 
 def full_precision(tensor: Tensor) -> Tensor:
-    """The tensor in float32, or as it is where it is float64: sums over a batch need more digits than bfloat16 has."""
+    """The tensor in float32; float64 stays as it is. Sums over a batch need more digits than bfloat16 has."""
     return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
@@ -25,11 +25,11 @@ def positions(state: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def unit(vectors: Tensor, dim: int = -1, shortest: float | Tensor = SHORTEST) -> Tensor:
-    """The vectors along `dim` at length 1, in full precision; one that is not longer than `shortest` is left as it is.
+    """The vectors along `dim` at length 1, in full precision; a vector no longer than `shortest` is left as it is.
 
-    The gradient through a vector's direction goes with 1/length. At a zero vector there is none, and near it there is only rounding
-    noise, multiplied by as much as F.normalize's 1e12. Left as it is, a zero vector has the gradient of its own values.
-    Shapes: vectors (…, D, …); shortest: a number, or one for each vector → as vectors.
+    The gradient through a vector's direction is proportional to 1/length. At a zero vector it does not exist. Near zero it is only
+    rounding noise, which F.normalize multiplies by up to 1e12. Left as it is, a zero vector has the gradient of its own values.
+    Shapes: vectors (…, D, …); shortest: a number, or one for each vector → the shape of vectors.
     """
     vectors = full_precision(vectors)
     length = torch.linalg.vector_norm(vectors, dim=dim, keepdim=True)
@@ -37,10 +37,10 @@ def unit(vectors: Tensor, dim: int = -1, shortest: float | Tensor = SHORTEST) ->
 
 
 def centred(vectors: Tensor, dim: int) -> Tensor:
-    """The vectors along `dim` less their mean, at length 1, in full precision.
+    """The vectors along `dim` minus their mean, at length 1, in full precision.
 
-    One that is then not longer than SHORTEST of its length before is left so: what equal numbers leave is rounding noise.
-    Shapes: vectors (…, D, …) → as vectors.
+    If subtracting the mean leaves at most SHORTEST of a vector's length, it is not scaled: from equal numbers, rounding noise remains.
+    Shapes: vectors (…, D, …) → the same.
     """
     vectors = full_precision(vectors)
     length = torch.linalg.vector_norm(vectors.detach(), dim=dim, keepdim=True)
@@ -48,12 +48,12 @@ def centred(vectors: Tensor, dim: int) -> Tensor:
 
 
 def average(values: Tensor) -> Tensor:
-    """The mean of values (N, …) of N positions, a scalar; 0, with a gradient of 0, where there is no position."""
+    """The mean of values (N, …) of N positions, a scalar; 0, with a gradient of 0, if there are none."""
     return values.mean() if len(values) else values.sum()
 
 
 def spread(mask: Tensor, most: int) -> Tensor:
-    """A thinner mask: the same number of evenly spaced positions of every row, `most` in all (but one of a row at least).
+    """A thinner mask: evenly spaced positions, as many of every row, at most `most` in all (but at least one of each row).
 
     Each row is thinned by itself, so neither padding nor the order of the rows changes what is kept.
     Shapes: mask (B, T) bool → (B, T) bool.

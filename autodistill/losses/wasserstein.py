@@ -1,4 +1,4 @@
-"""Wasserstein contrastive representation distillation: optimal transport in its dual form, and in its primal form without bias."""
+"""Wasserstein contrastive representation distillation: optimal transport in its dual form and in its debiased primal form."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from autodistill.losses.heads import StudentHead
 from autodistill.losses.tensors import full_precision
 
 LEAST_COST = 1e-4
-"""Of a teacher whose vectors are nearly all equal: the mean cost that the blur is measured in. Costs have rounding errors of 1e-7."""
+"""The least mean cost that the blur is relative to, if the teacher's vectors are nearly all equal. Costs have rounding errors of 1e-7."""
 
 
 class LipschitzCritic(nn.Module):
@@ -29,7 +29,7 @@ class LipschitzCritic(nn.Module):
 
     def forward(self, teacher: Tensor, student: Tensor) -> Tensor:
         """All pairs: teacher (B, D), student (B, D) → (B, B), entry (i, j) is g(t_i, s_j)."""
-        weight = self.hidden.weight  # read once: each reading is a step of the power iteration
+        weight = self.hidden.weight  # read once, because each read is a step of the power iteration
         left, right = weight.split(weight.shape[1] // 2, dim=1)
         from_teacher = F.linear(teacher.to(weight.dtype), left, self.hidden.bias)
         from_student = F.linear(student.to(weight.dtype), right)
@@ -69,19 +69,19 @@ def wcord(
         L_dual = −( mean_i g(t_i, s_i) − mean_{i,j} g(t_i, s_j) ), ‖g‖_Lipschitz ≤ 1: minus the Wasserstein distance between the joint
         distribution and the product of the batch's marginals, a Wasserstein form of mutual information. Student and critic both lower it.
         L_primal = W(t, s) − ½ W(t, t) − ½ W(s, s), the Sinkhorn divergence of the two batches (see sinkhorn_divergence), with the cost
-        1 − cos(t_i, s_j) and ε = sinkhorn_epsilon · the mean cost between two of the batch's teacher vectors: the part of the teacher's
+        1 − cos(t_i, s_j) and ε = sinkhorn_epsilon · the mean cost between two of the batch's teacher vectors: the share of the teacher's
         spread that is blurred. The gradient goes through the `sinkhorn_iterations` rounds.
-    Scale: |L_dual| below 2. L_primal is 0 where both batches are the same set of vectors (which row is which, L_dual alone sees), and
-        otherwise above. Where all of the student's vectors are equal it is more than a third of the teacher's mean cost, at the defaults.
+    Scale: |L_dual| below 2. L_primal is 0 if both batches are the same set of vectors (only L_dual sees which row is which), and above
+        0 otherwise. If all of the student's vectors are equal, it is more than a third of the teacher's mean cost, at the defaults.
         The gradient at the start is about 0.01 (dual) and 0.01 to 0.05 (primal; more where the teacher's vectors are close together)
         times cross-entropy's. Search the weight on a log scale around 10.
     Source: Chen et al. 2021, "Wasserstein Contrastive Representation Distillation", sections "Global Contrastive Knowledge Transfer"
         and "Local Contrastive Knowledge Transfer"; Feydy et al. 2019, "Interpolating between Optimal Transport and MMD using Sinkhorn
         Divergences", eq. 3. Adapted: negatives are the batch's other rows, not a memory's, and their mean is not multiplied by their
-        number; L_primal keeps the teacher's space as it is, for with two learned maps it would be 0 at a point. The paper's L_primal is
-        the cost of the blurred plan alone. Its minimum is at a collapse where ε is not small beside the teacher's costs, so the blur is
-        measured in those costs, and what it gives each batch with itself is taken off.
-    When: teacher and student differ much, so that matching the shapes of two clouds is easier than matching row by row.
+        number. L_primal leaves the teacher's space unchanged, because with two learned maps it would be 0 for a single point. In the
+        paper L_primal is only the cost of the blurred plan. Its minimum is a collapse if ε is not small compared with the teacher's
+        costs. So here the blur is relative to those costs, and the blurred cost of each batch with itself is subtracted.
+    When: teacher and student differ so much that matching the shapes of two clouds is easier than matching row by row.
     """
     student, teacher = head(student_embedding, teacher_embedding)
     value = student.new_zeros(())
@@ -94,11 +94,11 @@ def wcord(
 
 
 def sinkhorn_divergence(left: Tensor, right: Tensor, relative_epsilon: float, iterations: int) -> Tensor:
-    """W(x, y) − ½ W(x, x) − ½ W(y, y), W the cost of optimal transport between two sets of unit vectors, blurred by ε.
+    """W(x, y) − ½ W(x, x) − ½ W(y, y), with W the cost of optimal transport between two sets of unit vectors, blurred by ε.
 
     W(x, y) = min over plans π with marginals 1/B of Σ_ij π_ij (1 − ⟨x_i, y_j⟩) + ε KL(π ‖ 1/B²), ε = relative_epsilon · the mean of
-    1 − ⟨x_i, x_j⟩ over all i and j. Not below 0 when Sinkhorn's rounds have converged, and 0 for equal sets alone. For those it is 0,
-    with a gradient of 0, after any number of rounds: each pair of sets is taken in both orders, so that errors cancel.
+    1 − ⟨x_i, x_j⟩ over all i and j. It is not below 0 once Sinkhorn's rounds have converged, and 0 only for equal sets. For equal sets it
+    is 0, with a gradient of 0, after any number of rounds: each pair of sets is taken in both orders, so errors cancel.
     Shapes: left, right (B, D), of length 1 → scalar. The gradient goes to both.
     Source: Feydy et al. 2019, "Interpolating between Optimal Transport and MMD using Sinkhorn Divergences", eqs. 1 to 3.
     """

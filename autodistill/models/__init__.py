@@ -1,4 +1,4 @@
-"""Students and what teachers share with them: one protocol, encodings, and a file for each family of students."""
+"""Students, and what they share with teachers: one protocol, the encodings, and a file for each family of students."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ def family_of(student: Component) -> StudentFamily:
     """The family of a recipe's student.
 
     Raises:
-        ComponentError: the package that has it cannot be imported, or has something else by its name.
+        ComponentError: the package of the family cannot be imported, or has something else with this name.
     """
     return _family(student.spec.kind)
 
 
 def family_named(name: str) -> StudentFamily:
-    """A family by the name that a student's folder says: `cnn`, `timm:resnet10t`.
+    """A family by its name in a student's folder: `cnn`, `timm:resnet10t`.
 
     Raises:
         ModelError: no such family is installed.
-        ComponentError: the package that has it cannot be imported, or has something else by its name.
+        ComponentError: the package of the family cannot be imported, or has something else with this name.
     """
     kind = name.partition(":")[0]
     if kind not in specs("student"):
@@ -49,7 +49,7 @@ def _family(kind: str) -> StudentFamily:
         raise TypeError(problem) if spec.extension is None else spec.extension.error(problem)
     try:
         return family()
-    except TypeError as cause:  # abstract methods are left
+    except TypeError as cause:  # the class still has abstract methods
         if spec.extension is None:
             raise
         raise spec.extension.error(str(cause)) from None
@@ -75,7 +75,7 @@ def _count(student: Component, context: StudentContext) -> int:
 
 
 def count_params(recipe: Recipe, context: StudentContext) -> int:
-    """The number of the student's parameters, without taking memory for them or reading weights.
+    """The number of the student's parameters, without allocating memory for them or reading weights.
 
     Raises:
         RecipeError, ModelError: the student cannot be built.
@@ -84,7 +84,7 @@ def count_params(recipe: Recipe, context: StudentContext) -> int:
 
 
 def untrained(recipe: Recipe) -> Recipe:
-    """The recipe, its student with the start that costs least: where it is to be measured, or filled with saved weights."""
+    """The recipe with the cheapest initialisation of its student, for a student that is only measured or gets saved weights."""
     return recipe.model_copy(update={"student": family_of(recipe.student).untrained(recipe.student)})
 
 

@@ -1,4 +1,4 @@
-"""What teachers and students have in common: what goes in, what comes out, in which shapes."""
+"""What teachers and students have in common: their inputs and outputs, with shapes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from autodistill.task_types import modality_of
 
 
 class Batch(ABC):
-    """Some rows as a model reads them: dataclasses whose fields are tensors."""
+    """Some rows as a model reads them. Subclasses are dataclasses whose fields are tensors."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -31,8 +31,8 @@ class Batch(ABC):
 class TextBatch(Batch):
     """A batch of token ids, padded on the right to its longest row.
 
-    ids: (B, T) int64, of the tokenizer that the model reads with. mask: (B, T) bool, True on tokens. segments: (B, T) int64, 1 on the
-    second text of a pair.
+    ids: (B, T) int64, from the model's own tokenizer. mask: (B, T) bool, True on tokens. segments: (B, T) int64, 1 on the second text of a
+    pair.
     """
 
     ids: Tensor
@@ -50,7 +50,7 @@ class TextBatch(Batch):
 
 @dataclass
 class ImageBatch(Batch):
-    """A batch of images. pixels: (B, 3, H, W) float, normalised as the teacher wants it."""
+    """A batch of images. pixels: (B, 3, H, W) float, normalised as the teacher expects."""
 
     pixels: Tensor
 
@@ -63,7 +63,7 @@ class ImageBatch(Batch):
 
 
 class Inputs(Protocol):
-    """A split's rows, encoded once: what batches are made of."""
+    """A split's rows, encoded once. Batches are made from them."""
 
     def __len__(self) -> int:
         """The number of rows, N."""
@@ -71,17 +71,17 @@ class Inputs(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Names the rows and how they are read."""
+        """Identifies the rows and how they are encoded."""
         ...
 
     @property
     def lengths(self) -> Tensor | None:
-        """The sizes by which similar rows are put into one batch, (N,) int64; None where all have the same size."""
+        """The size of each row, (N,) int64, so that rows of similar size can share a batch; None if all have the same size."""
         ...
 
     @property
     def ids(self) -> Tensor:
-        """The token ids of all rows, one row after the other, (tokens,) int32; empty where rows have no tokens."""
+        """The token ids of all rows, one row after the other, (tokens,) int32; empty if rows have no tokens."""
         ...
 
     def batch(self, rows: Tensor) -> Batch:
@@ -89,7 +89,7 @@ class Inputs(Protocol):
         ...
 
     def token_index(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Where the tokens of some rows (B,) stand among all tokens.
+        """The positions of some rows' tokens among all tokens. rows: (B,).
 
         Returns:
             index (B, T) int64, on padding the row's first position; mask (B, T) bool, True on tokens.
@@ -100,7 +100,7 @@ class Inputs(Protocol):
         ...
 
     def even_batches(self, rows: int, tokens: int) -> Iterator[Tensor]:
-        """Every row once, in batches of at most so many rows and tokens, the largest first, so that memory runs out at once or never."""
+        """Every row once, in batches of at most this many rows and tokens. The largest come first, so memory runs out at once or never."""
         ...
 
     def median_row(self) -> Tensor:
@@ -114,13 +114,13 @@ class Inputs(Protocol):
 
 @dataclass
 class Outputs:
-    """What a forward pass gives. Lists go from the input to the output, one entry for each tapped layer.
+    """The result of a forward pass. Lists go from the input to the output, one entry for each tapped layer.
 
     logits: (B, C); C = 1 for regression.
-    embedding: (B, D), the vector that the classification head reads.
+    embedding: (B, D), the input of the classification head.
     states: text (B, T, D_l) for the embeddings (entry 0) and each layer; images (B, C_l, H_l, W_l) for each stage.
     sentences: text only, (B, D_l) per entry of `states`: the CLS state of a transformer, the pooled vector of a cnn or bilstm.
-    means: (B, D_l) per entry of `states`, their mean over tokens or positions; only stored outputs have them, in place of `states`.
+    means: (B, D_l) per entry of `states`, their mean over tokens or positions; only stored outputs have them, instead of `states`.
     queries, keys, values: transformers only, (B, heads, T, D_head) for each layer.
 
     In stored teacher outputs, an entry that was not asked for is an empty tensor.
@@ -145,7 +145,7 @@ class Model(Protocol):
 
 
 class StudentModule(nn.Module):
-    """Base class of students and wrapped teachers, so that a checker sees `Outputs` come out."""
+    """Base class of students and wrapped teachers. For type checkers, a call returns `Outputs`."""
 
     @property
     def attention_layers(self) -> int:
@@ -154,7 +154,7 @@ class StudentModule(nn.Module):
 
     @property
     def output_layer(self) -> Any:
-        """The layer that gives the logits: linear, or of some image models a convolution of one pixel."""
+        """The layer that gives the logits: linear or, in some image models, a 1 × 1 convolution."""
         raise NotImplementedError(f"{type(self).__name__} does not say which layer gives its logits")
 
     def __call__(self, batch: Batch, *, taps: frozenset[str] = frozenset()) -> Outputs:
@@ -166,11 +166,11 @@ class StudentContext:
     """What a student is built for.
 
     num_outputs: width of the logits. vocab_size, pad_id, max_length: of the tokenizer that the student reads texts with. special: the ids
-    of its special tokens, [UNK] and padding among them. image_size: the height and width of the images. teacher: folder of the fine-tuned
-    teacher, for students that start from its weights. source: folder of the configuration and tokenizer of the model that the student is,
-    for students that are a pretrained model.
+    of its special tokens, including [UNK] and padding. image_size: the height and width of the images. teacher: folder of the fine-tuned
+    teacher, for students that start from its weights. source: folder with the configuration and tokenizer of the pretrained model that
+    the student is, if it is one.
     kept_pieces, pieces: how many pieces a trimmed vocabulary has, and the file that lists them.
-    shapes_only: the weights are not wanted (they are on torch's meta device), so none are read.
+    shapes_only: build on torch's meta device, so no weights are read.
     """
 
     task: str
@@ -187,7 +187,7 @@ class StudentContext:
     shapes_only: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "special", tuple(self.special))  # from JSON it comes as a list, which cannot be hashed
+        object.__setattr__(self, "special", tuple(self.special))  # JSON gives a list, which cannot be hashed
 
     @property
     def pairs(self) -> bool:
@@ -196,7 +196,7 @@ class StudentContext:
 
 
 def pick_device(device: str = "auto") -> torch.device:
-    """The device that a name means; `auto` is the GPU where there is one.
+    """The device of this name; `auto` is the GPU if there is one.
 
     Raises:
         UsageError: torch does not know the name, or there is no such device.
@@ -215,7 +215,7 @@ Tensors = TypeVar("Tensors", bound=Batch | Outputs)
 
 
 def each_tensor(tensors: Tensors, change: Callable[[Tensor], Tensor]) -> Tensors:
-    """A batch or outputs with every tensor changed."""
+    """A batch or outputs with every tensor changed by a function."""
     changed: dict[str, Any] = {
         name: change(value) if isinstance(value, Tensor) else [change(item) for item in value] for name, value in vars(tensors).items()
     }
@@ -230,7 +230,7 @@ def to_device(tensors: Tensors, device: torch.device) -> Tensors:
 
 
 def full_precision(outputs: Outputs) -> Outputs:
-    """Outputs in float32, as objectives want them: sums over bfloat16 lose too much."""
+    """Outputs in float32 for objectives, because sums in bfloat16 lose too much precision."""
     if outputs.logits.dtype == torch.float32:
         return outputs
     return each_tensor(outputs, Tensor.float)

@@ -31,12 +31,12 @@ from autodistill.models.vocabulary import padding_row, taken_pieces, trimmed_emb
     usual_learning_rate=3.0e-4,
 )
 class BertFamily(TransformersFamily):
-    """A BERT of fewer and narrower layers; its feed-forward layers are four times as wide as the rest.
+    """A BERT with fewer and narrower layers. Its feed-forward layers are four times as wide as the hidden states.
 
-    init `teacher`: the layers are the teacher's, evenly taken (of 6, three are 2, 4 and 6), all widths being projected on the
-    singular directions of its word embeddings; with equal widths they are copied exactly. pooling `model`: BERT's own head reads the
-    first token; `mean`: one linear layer reads the mean of all tokens, as the usual teachers do, and starts as theirs. vocabulary
-    `trimmed`: only pieces that the training rows hold (vocabulary.py). Sources: Devlin et al. 2019 (the model);
+    init `teacher`: the layers are evenly spaced layers of the teacher (of 6, three are 2, 4 and 6). All widths are projected on the
+    singular directions of the teacher's word embeddings; if the widths are equal, the layers are copied exactly. pooling `model`: BERT's
+    own head reads the first token; `mean`: one linear layer reads the mean of all tokens, like the usual teachers' head, and starts from
+    it. vocabulary `trimmed`: only pieces that occur in the training rows (vocabulary.py). Sources: Devlin et al. 2019 (the model);
     Sun et al. 2019, "Patient Knowledge Distillation" (the layers).
     """
 
@@ -54,7 +54,7 @@ class BertFamily(TransformersFamily):
         """A student of the family.
 
         Raises:
-            RecipeError: hidden_size is no multiple of heads, or init cannot be done with this teacher.
+            RecipeError: hidden_size is no multiple of heads, or init does not work with this teacher.
         """
         from transformers import BertConfig, BertForSequenceClassification, BertModel
 
@@ -93,7 +93,7 @@ class BertFamily(TransformersFamily):
         return student
 
     def training_form(self, student: Transformer, reads: TrialReads) -> TrainingForm:
-        """Of the last layer only what is read: a mean is read of all tokens."""
+        """Compute only what is read of the last layer. For pooling `mean` that is all tokens."""
         form = super().training_form(student, reads)
         if reads.single_tokens or isinstance(student.model, PooledClassifier):
             return form
@@ -106,7 +106,7 @@ def _start_from(student: Any, teacher: TeacherWeights, words: Tensor) -> None:
     vectors, values = teacher.basis()
     same = width == teacher.width
     basis = torch.eye(width) if same else vectors[:, :width]
-    # A layer norm gives vectors of length √width; a projected one keeps the share of the length that its directions hold.
+    # A layer norm gives vectors of length √width. A projected vector keeps only the part of the length in the kept directions.
     held = 1.0 if same else float(values[:width].square().sum() / values.square().sum())
     length = (held * teacher.width / width) ** 0.5
 
@@ -131,7 +131,7 @@ def _start_from(student: Any, teacher: TeacherWeights, words: Tensor) -> None:
 
     count = config.num_hidden_layers
     for index, layer in enumerate(bert.encoder.layer):
-        source = -(-(index + 1) * teacher.layers // count) - 1  # the last of each even share of the teacher's layers
+        source = -(-(index + 1) * teacher.layers // count) - 1  # divide the teacher's layers evenly and take the last of each part
         _copy_attention(layer.attention, teacher, source, basis, config.num_attention_heads)
         norm(
             layer.attention.output.LayerNorm,
@@ -152,21 +152,21 @@ def _start_from(student: Any, teacher: TeacherWeights, words: Tensor) -> None:
         pooler, pooler_bias, classifier, classifier_bias = head
         _copy_neurons(student.bert.pooler.dense, pooler @ basis, pooler_bias, student.classifier.weight, classifier)
         student.classifier.bias.copy_(classifier_bias)
-        if config.num_labels == 1:  # the teacher answers in the target's units, and students learn standardised targets
+        if config.num_labels == 1:  # the teacher's outputs are in the target's units, and students learn standardised targets
             student.classifier.reset_parameters()
 
 
 def _start_pooled_head(head: nn.Linear, teacher: TeacherWeights, basis: Tensor) -> None:
-    """From the teacher's, where that reads the mean of all tokens too."""
+    """Start from the teacher's head if that also reads the mean of all tokens."""
     layer = teacher.pooled_head("mean")
     if layer is None or len(layer[1]) != head.out_features or head.out_features == 1:
-        return  # a teacher of scores answers in the target's units, and students learn standardised targets
+        return  # a teacher of scores has outputs in the target's units, and students learn standardised targets
     head.weight.copy_(layer[0] @ basis)
     head.bias.copy_(layer[1])
 
 
 def _copy_neurons(inner: nn.Linear, weight: Tensor, bias: Tensor, outer: Tensor, outer_weight: Tensor) -> None:
-    """Keep the neurons whose weights in and out are largest. weight: (n, in), outer_weight: (out, n)."""
+    """Keep the neurons with the largest incoming and outgoing weights. weight: (n, in), outer_weight: (out, n)."""
     size = min(inner.out_features, len(weight))
     kept = (weight.norm(dim=1) * outer_weight.norm(dim=0)).topk(size).indices.sort().values
     inner.weight[:size] = weight[kept]
@@ -175,10 +175,10 @@ def _copy_neurons(inner: nn.Linear, weight: Tensor, bias: Tensor, outer: Tensor,
 
 
 def _copy_attention(attention: Any, teacher: TeacherWeights, source: int, basis: Tensor, heads: int) -> None:
-    """Heads evenly taken from the teacher's, each with the best low-rank form of its scores (QKᵀ) and of its values (OV).
+    """Copy evenly spaced heads of the teacher, each with the best low-rank form of its scores (QKᵀ) and of its values (OV).
 
-    A head only acts through those two products, so they are what is approximated where a student's head is narrower; where it is
-    wider, the rest of it keeps its random start.
+    A head acts only through those two products. So if a student's head is narrower, they are what is approximated; if it is wider, the
+    rest of it keeps its random start.
     """
     own = attention.self
     width, teacher_width = own.query.in_features, teacher.hidden_size
@@ -194,17 +194,17 @@ def _copy_attention(attention: Any, teacher: TeacherWeights, source: int, basis:
             linear.bias.copy_(bias)
         attention.output.dense.weight.copy_(out)
         return
-    # (heads, d, width + 1): the bias is the weight of a constant input, so that it takes part in the products.
+    # (heads, d, width + 1): the bias is the weight of a constant input, so that it is part of the products.
     query, key, value = (
         torch.cat([weight, bias[:, None]], dim=1).view(teacher.heads, teacher_size, width + 1)
         for weight, bias in zip(weights, biases, strict=True)
     )
     taken = [head * teacher.heads // heads for head in range(heads)]
     query, key = _low_rank(query.transpose(1, 2)[taken], key[taken], size)
-    query = query.transpose(1, 2) * (size / teacher_size) ** 0.25  # scores are divided by √d, which is another one here
+    query = query.transpose(1, 2) * (size / teacher_size) ** 0.25  # scores are divided by √d, and d differs here
     key = key * (size / teacher_size) ** 0.25
     left, value = _low_rank(out.view(width, teacher.heads, teacher_size).transpose(0, 1)[taken], value[taken], size)
-    times = torch.tensor([taken.count(head) for head in taken]).view(-1, 1, 1)  # a head taken twice has half the say each time
+    times = torch.tensor([taken.count(head) for head in taken]).view(-1, 1, 1)  # a head that is taken twice has half the weight each time
     rank = query.shape[1]
     for linear, start in ((own.query, query), (own.key, key), (own.value, value)):
         linear.weight.view(heads, size, width)[:, :rank] = start[..., :-1]
@@ -213,7 +213,7 @@ def _copy_attention(attention: Any, teacher: TeacherWeights, source: int, basis:
 
 
 def _low_rank(left: Tensor, right: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """The best approximation of left @ right of at most this rank, as two equally strong factors.
+    """The best approximation of left @ right with at most this rank, as two factors of equal strength.
 
     left (h, m, d), right (h, d, n) → (h, m, r), (h, r, n) with r = min(rank, d).
     """

@@ -1,4 +1,4 @@
-"""The bilstm student: word embeddings read from both ends, pooled over the text."""
+"""The bilstm student: word embeddings read in both directions, pooled over the text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from autodistill.models.vocabulary import word_embedding
 
 
 class BiLstm(StudentModule):
-    """states: the embeddings (B, T, E), and each layer's (B, T, 2 · hidden_size); sentences: what `pooled` makes of them."""
+    """states: the embeddings (B, T, E), and each layer's (B, T, 2 · hidden_size); sentences: the vectors that `pooled` makes of them."""
 
     def __init__(self, embedding: nn.Embedding, hidden_size: int, layers: int, dropout: float, num_outputs: int, pairs: bool) -> None:
         super().__init__()
@@ -51,13 +51,13 @@ class BiLstm(StudentModule):
 
 @component("student", kind="bilstm", tasks=TEXT, title="BiLSTM", size=("layers", "hidden_size"))
 class BiLstmFamily(TorchTextFamily):
-    """A bidirectional LSTM over word embeddings, the largest value of each feature, one linear layer.
+    """A bidirectional LSTM over word embeddings, the maximum of each feature over the text, and one linear layer.
 
     hidden_size: of each direction. init `teacher`: the embeddings are the teacher's, reduced to their first singular directions.
-    vocabulary `trimmed`: only pieces that the training rows hold (vocabulary.py).
+    vocabulary `trimmed`: only pieces that occur in the training rows (vocabulary.py). The two texts of a pair are read and pooled
+    separately, and then compared (pooling.py).
     Sources: Hochreiter and Schmidhuber 1997 (the LSTM); Conneau et al. 2017 (pooling by maxima); Tang et al. 2019, "Distilling
-    Task-Specific Knowledge from BERT into Simple Neural Networks" (as a student of BERT). Of pairs, the texts
-    are read and pooled apart, and compared (pooling.py).
+    Task-Specific Knowledge from BERT into Simple Neural Networks" (as a student of BERT).
     """
 
     loader = "autodistill.models.loaders.bilstm"
@@ -76,7 +76,7 @@ class BiLstmFamily(TorchTextFamily):
         """A student of the family.
 
         Raises:
-            RecipeError: init cannot be done with this teacher.
+            RecipeError: init does not work with this teacher.
         """
         embedding = word_embedding(context, embedding_size, init, vocabulary)
         return BiLstm(embedding, hidden_size, layers, dropout, context.num_outputs, context.pairs)

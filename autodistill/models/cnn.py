@@ -16,7 +16,7 @@ from autodistill.models.vocabulary import word_embedding
 
 
 class Cnn(StudentModule):
-    """states: the embeddings (B, T, E), and the rectified features of every position (B, T, F); sentences: what `pooled` makes of them."""
+    """states: the embeddings (B, T, E), and the rectified features of every position (B, T, F); sentences: made of them by `pooled`."""
 
     def __init__(
         self, embedding: nn.Embedding, channels: int, kernels: tuple[int, ...], dropout: float, num_outputs: int, pairs: bool
@@ -35,7 +35,7 @@ class Cnn(StudentModule):
 
     def forward(self, batch: TextBatch, *, taps: frozenset[str] = frozenset()) -> Outputs:
         """See `Model`."""
-        words = self.embedding(batch.ids) * batch.mask.unsqueeze(-1)  # zeros on padding, as beyond the end of the text
+        words = self.embedding(batch.ids) * batch.mask.unsqueeze(-1)  # zeros on padding, as convolutions pad beyond the end
         across = words.transpose(1, 2)
         length = batch.ids.shape[1]  # an even kernel gives one position more
         features = torch.cat([layer(across)[..., :length] for layer in self.convolutions], dim=1).relu().transpose(1, 2)
@@ -48,11 +48,11 @@ class Cnn(StudentModule):
 
 @component("student", kind="cnn", tasks=TEXT, title="CNN", size=("channels",))
 class CnnFamily(TorchTextFamily):
-    """Convolutions of a few widths over word embeddings, the largest value of each feature, one linear layer.
+    """Convolutions of a few widths over word embeddings, the maximum of each feature over the text, and one linear layer.
 
     channels: features of each kernel width. init `teacher`: the embeddings are the teacher's, reduced to their first singular
-    directions. vocabulary `trimmed`: only pieces that the training rows hold (vocabulary.py). Source: Kim 2014, "Convolutional
-    Neural Networks for Sentence Classification". Of pairs, the texts are pooled apart and compared (pooling.py).
+    directions. vocabulary `trimmed`: only pieces that occur in the training rows (vocabulary.py). The two texts of a pair are pooled
+    separately, and then compared (pooling.py). Source: Kim 2014, "Convolutional Neural Networks for Sentence Classification".
     """
 
     loader = "autodistill.models.loaders.cnn"
@@ -71,7 +71,7 @@ class CnnFamily(TorchTextFamily):
         """A student of the family.
 
         Raises:
-            RecipeError: init cannot be done with this teacher.
+            RecipeError: init does not work with this teacher.
         """
         embedding = word_embedding(context, embedding_size, init, vocabulary)
         return Cnn(embedding, channels, tuple(int(size) for size in kernels.split("-")), dropout, context.num_outputs, context.pairs)

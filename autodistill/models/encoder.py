@@ -21,11 +21,11 @@ from autodistill.parts import Component
 class EncoderFamily(TransformersFamily):
     """A pretrained encoder of transformers, such as all-MiniLM-L6-v2, with its own weights and its own tokenizer.
 
-    model: a hub id or a folder. layers: only its first so many; None for all. init `random`: the same architecture with random weights, a
-    control. The last states are pooled as the model's files say (sentence-transformers' do: the first token or the mean), else by the mean,
-    and read by a linear layer that starts at random.
+    model: a hub id or a folder. layers: only this many of its first layers; None for all. init `random`: the same architecture with random
+    weights, as a control. The last states are pooled as the model's files say (sentence-transformers' say: the first token or the mean),
+    else by the mean. A linear layer, which starts at random, reads the result.
 
-    Where its tokenizer is another one than its teacher's, no objective can compare the two token by token (train/student_tokens.py).
+    If its tokenizer differs from the teacher's, no objective can compare the two token by token (train/student_tokens.py).
 
     Sources: Turc et al. 2019, "Well-Read Students Learn Better" (a pretrained student, distilled on unlabelled text of the task);
     Reimers, Gurevych 2019, "Sentence-BERT" (the pooling).
@@ -46,7 +46,7 @@ class EncoderFamily(TransformersFamily):
         """A student of the family.
 
         Raises:
-            ModelError: the model cannot be had, is no plain encoder, or has too few positions.
+            ModelError: the model is not available, is no plain encoder, or has too few positions.
             RecipeError: it has fewer layers.
         """
         from transformers import AutoConfig, AutoModel
@@ -70,11 +70,11 @@ class EncoderFamily(TransformersFamily):
 
 
 def _cut(config: Any, layers: int, model: str) -> None:
-    """Leave the first layers of a configuration: transformers then reads no weights of the others."""
+    """Keep only the first layers in a configuration. transformers then does not read the weights of the others."""
     if layers > config.num_hidden_layers:
         raise RecipeError(
             f"student.layers is {layers}, and {model!r} has {config.num_hidden_layers}; give at most so many, or none for all"
         )
     config.num_hidden_layers = layers
-    if getattr(config, "layer_types", None) is not None:  # of ModernBERT: which layers read all tokens, and which their neighbours
+    if getattr(config, "layer_types", None) is not None:  # ModernBERT lists which layers attend to all tokens and which only to neighbours
         config.layer_types = config.layer_types[:layers]

@@ -1,13 +1,13 @@
 """A family of students: how they are built, trained, exported, opened and described. One object, in one file, for each family.
 
-A family is a class that is marked as a component. Its method `build` has the fields of the student's recipe as keyword-only parameters:
+A family is a class that is marked as a component. The keyword-only parameters of its `build` are the student's fields in a recipe:
 
     @component("student", kind="cnn", tasks=TEXT, title="CNN", size=("channels",))
     class CnnFamily(TorchTextFamily):
         def build(self, context: StudentContext, *, channels: Annotated[int, Field(ge=4)] = 128) -> Cnn: ...
 
-Its name is what recipes and spaces say (`student.family`); one that asks for `variant` has many members, named after a colon
-(`timm:resnet10t`). What the mark says beside the tasks is for those who know students by their records (families.py).
+Its name is the value of `student.family` in recipes and spaces. A family whose `build` asks for `variant` has many members, named after a
+colon (`timm:resnet10t`). What the mark says beside the tasks is for code that knows students only from records (families.py).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SavedStudent:
-    """A trained student, read back. facts: saved.json (models/saved.py). tokenizer: folder of its files, None where it has none."""
+    """A trained student, read back. facts: saved.json (models/saved.py). tokenizer: folder of its files, None if it has none."""
 
     model: StudentModule
     recipe: Recipe
@@ -44,7 +44,7 @@ class SavedStudent:
 
 
 class StudentFamily(ABC):
-    """What there is to know about the students of one family. It has no state: what a method needs is in its arguments."""
+    """Everything that differs between students of one family and others. It has no state: methods get what they need as arguments."""
 
     library: ClassVar[str]
     """The library that opens an exported student, as the Hugging Face hub names it."""
@@ -56,7 +56,7 @@ class StudentFamily(ABC):
         """A student ready to train; its random weights are drawn from torch's generator.
 
         Args:
-            args: the StudentContext, and the variant where the method asks for it.
+            args: the StudentContext, and the variant if the method asks for it.
             fields: the fields of the recipe.
 
         Raises:
@@ -65,31 +65,31 @@ class StudentFamily(ABC):
         """
 
     def pretrained_model(self, part: Component) -> str | None:
-        """The hub id or folder of the text model that the recipe's student is, which has a tokenizer of its own; None where it is none.
+        """If the recipe's student is a pretrained text model with a tokenizer of its own: the model's hub id or folder; else None.
 
-        Spaces call it `student.model` (token_fit.py).
+        In a space this is `student.model` (token_fit.py).
         """
         return None
 
     def source(self, part: Component) -> Path | None:
-        """The folder of that model's configuration and tokenizer; None where the student reads with its teacher's tokenizer.
+        """The folder of that model's configuration and tokenizer; None if the student reads with its teacher's tokenizer.
 
         Raises:
-            ModelError: the model is not to be had.
+            ModelError: the model is not available.
         """
         model = self.pretrained_model(part)
         return None if model is None else source_folder(model, weights=False, role="student")
 
     def untrained(self, part: Component) -> Component:
-        """The recipe's student with the start that costs least: for students to be measured, or to be filled with saved weights."""
+        """The recipe's student with the cheapest initialisation, for a student that is only measured or gets saved weights."""
         return part.model_copy(update={"init": "random"}) if "init" in part.own_names else part
 
     def word_table(self, student: Any) -> nn.Embedding | None:
-        """The word embeddings, whose outputs are mixed where rows are (mixup); None where there are none."""
+        """The word embeddings, whose outputs mixup mixes; None if the student has none."""
         return None
 
     def training_form(self, student: Any, reads: TrialReads) -> TrainingForm:
-        """The form that the student is trained in; it may change the student until it is restored."""
+        """The form that the student is trained in. It may change the student until `restore` is called."""
         table = self.word_table(student)
         if table is None or reads.ids is None or isinstance(table, TrimmedEmbedding):
             return TrainingForm(student)
@@ -99,50 +99,51 @@ class StudentFamily(ABC):
 
     @abstractmethod
     def write(self, folder: Path, saved: SavedStudent, names: dict[int, str]) -> dict[str, Any]:
-        """Write the folder's weights (model.safetensors), configuration, and tokenizer or transform; names are those of the outputs.
+        """Write the weights (model.safetensors), the configuration, and the tokenizer or transform. names: of the outputs.
 
-        The student answers in the dataset's units: the scale that targets were learned on is folded into its `output_layer` before.
+        Before this, the scale that targets were learned on is folded into the student's `output_layer`, so its outputs are in the
+        dataset's units.
 
         Returns:
-            what stands in the folder's student.json: `format`, `inputs` (the names of what the model reads, in its order), for texts
+            the contents of the folder's student.json: `format`, `inputs` (the names of the model's inputs, in order), for texts
             `max_length`, for images `image_size`, `mean` and `std`, and what `open` and `usage` need.
         """
 
     @abstractmethod
     def open(self, folder: Path, about: dict[str, Any]) -> nn.Module:
-        """A written student in evaluation mode: from its inputs, tensors in their order, to logits (B, C). about: its student.json."""
+        """A written student in evaluation mode, called with its input tensors in order, returns logits (B, C). about: its student.json."""
 
     @abstractmethod
     def usage(self, about: dict[str, Any], pairs: bool) -> str:
-        """Lines of Python that open the folder `FOLDER` and ask the student, for the model card.
+        """Lines of Python for the model card, which open the folder `FOLDER` and run the student.
 
         about: its student.json. pairs: whether rows are pairs of texts.
         """
 
     def written_note(self, params: int) -> str:
-        """Why a written student has another number of parameters, `params`, for the model card."""
+        """For the model card: why a written student has a different number of parameters, `params`."""
         return f"It is written with {params:,} parameters in all."
 
     def ready_for_onnx(self, module: nn.Module) -> nn.Module:
-        """What should be traced of a student that `open` has opened; may change it."""
+        """The module to trace, of a student that `open` has opened. It may change the student."""
         return module
 
 
 class TextFamily(StudentFamily):
-    """Students that read texts with a tokenizer, usually their teacher's, which is written beside them."""
+    """Students that read texts with a tokenizer, usually their teacher's. It is written beside them."""
 
     def write_tokenizer(self, folder: Path, saved: SavedStudent, inputs: list[str]) -> None:
-        """Write the tokenizer. inputs: what the model reads of it."""
+        """Write the tokenizer. inputs: which of its outputs the model reads."""
         assert saved.tokenizer is not None
         write_tokenizer(folder, saved.tokenizer, inputs, saved.facts["context"])
 
 
 class TorchTextFamily(TextFamily):
-    """Text students that no library knows: written with a load.py that needs torch, safetensors and tokenizers.
+    """Text students that no library can open. They are written with a load.py that needs torch, safetensors and tokenizers.
 
-    Their modules have `embedding` (an nn.Embedding) and `pairs`. loader: the module whose source is load.py. It has
-    `load(folder)`, which returns the model and the tokenizer, and `encode(tokenizer, rows)`; its model takes `sizes` as keywords, and
-    `rows`, a buffer with the embedding that stands for each token id.
+    Their modules have `embedding` (an nn.Embedding) and `pairs`. loader: the module whose source becomes load.py. It has
+    `load(folder)`, which returns the model and the tokenizer, and `encode(tokenizer, rows)`. Its model takes `sizes` as keywords, and has
+    `rows`, a buffer with the index of the embedding for each token id.
     """
 
     library = "pytorch"
@@ -150,10 +151,10 @@ class TorchTextFamily(TextFamily):
 
     @abstractmethod
     def sizes(self, student: Any) -> dict[str, Any]:
-        """The keyword arguments of the model in load.py, beside those of the word embeddings and `pairs`."""
+        """The keyword arguments of the model in load.py, except those of the word embeddings and `pairs`."""
 
     def weight_name(self, name: str) -> str:
-        """The name in load.py of one of the student's weights."""
+        """The name that one of the student's weights has in load.py."""
         return name
 
     def word_table(self, student: Any) -> nn.Embedding | None:

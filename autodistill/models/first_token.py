@@ -1,4 +1,4 @@
-"""The last layer of a transformer of transformers' BERT kind, computed for the first token alone where nothing else of it is read."""
+"""Computes the last layer of a BERT-like model only for the first token, if nothing else of it is read."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from autodistill.models.form import TrainingForm
 
 
 class FirstToken(TrainingForm):
-    """Trains a student without those states of its last layer that neither its head nor an objective reads.
+    """Trains a student without computing the states of its last layer that neither its head nor an objective reads.
 
-    The head reads the first token. Of the last layer the others only need keys and values (and queries, where an objective on attention
-    reads them), so its remaining work, at the usual widths 10/12 of the multiplications, is done for one token of each text. The
-    outputs are the same; the last entry of their states has one token.
+    The head reads the first token. Of the last layer's other tokens only keys and values are needed (and queries, if an objective on
+    attention reads them). The layer's remaining work is 10/12 of its multiplications at the usual widths, and is done for one token of
+    each text. The outputs are the same, except that the last entry of their states has one token.
 
-    inner: the form of the rest of the student. last_layer: a BertLayer of transformers. all_queries: whether an objective reads them.
+    inner: the form of the rest of the student. last_layer: a BertLayer of transformers. all_queries: whether an objective reads queries.
     """
 
     def __init__(self, inner: TrainingForm, last_layer: Any, all_queries: bool) -> None:
@@ -34,13 +34,13 @@ class FirstToken(TrainingForm):
         return self._inner.copy_weights()
 
     def restore(self) -> None:
-        """Give the student its whole layer back, and what else was changed of it."""
+        """Give the student its whole layer back, and undo what the inner form changed."""
         self._inner.restore()
         vars(self._layer).pop("forward", None)
 
 
 def _forward(layer: Any, all_queries: bool, states: Tensor, mask: Tensor | None = None, *_: Any, **__: Any) -> Tensor:
-    """What transformers' BertLayer makes of the first token: states (B, T, D), mask (B, 1, T, T) or None → (B, 1, D)."""
+    """The output of transformers' BertLayer for the first token: states (B, T, D), mask (B, 1, T, T) or None → (B, 1, D)."""
     attention, first = layer.attention.self, states[:, :1]
     query, key, value = (
         projection(tokens).unflatten(2, (-1, attention.attention_head_size)).transpose(1, 2)

@@ -16,7 +16,7 @@ EVALUATION_BATCH = 128
 
 
 def training_batches(lengths: Tensor | None, rows: int, batch_size: int, generator: torch.Generator) -> list[Tensor]:
-    """Every row once, in random batches; with lengths (rows,), a batch's rows are neighbours by length.
+    """Every row once, in random batches; with lengths (rows,), the rows of a batch have similar lengths.
 
     Rows are shuffled, then sorted by length within pools of 50 batches, then the batches are shuffled. The last, smaller batch is
     kept unless it is a single row (batch statistics and contrasts need two).
@@ -30,25 +30,25 @@ def training_batches(lengths: Tensor | None, rows: int, batch_size: int, generat
 
 
 def evaluation_batches(lengths: Tensor | None, rows: int, batch_size: int) -> Iterator[Tensor]:
-    """Every row once, by length where there are lengths."""
+    """Every row once, sorted by length if there are lengths."""
     order = torch.arange(rows) if lengths is None else torch.argsort(lengths, stable=True)
     yield from order.split(batch_size)
 
 
 def evaluate(model: StudentModule, inputs: Inputs, dataset: Dataset, device: torch.device) -> dict[str, float]:
-    """A model's metrics on the validation split, whose rows `inputs` are."""
+    """A model's metrics on the validation split. inputs: its rows."""
     logits = validation_logits(model, inputs, dataset.num_outputs, device)
     return dataset.target.evaluate(dataset.metric, logits.numpy(), dataset.validation.labels)
 
 
 def validation_logits(model: StudentModule, inputs: Inputs, num_outputs: int, device: torch.device, rows: Tensor | None = None) -> Tensor:
-    """What a model in training says of every row, or of `rows`, in the precision of its training."""
+    """The logits of a model in training for every row, or for `rows`, in the precision of its training."""
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
         return all_logits(model, inputs, num_outputs, device, rows)
 
 
 def all_logits(model: StudentModule, inputs: Inputs, num_outputs: int, device: torch.device, rows: Tensor | None = None) -> Tensor:
-    """What a model says of every row, (N, C) float32 on the CPU; or of `rows` (R,) alone, (R, C)."""
+    """A model's logits for every row, (N, C) float32 on the CPU; or only for `rows` (R,), (R, C)."""
     model.eval()
     asked = torch.arange(len(inputs)) if rows is None else rows
     lengths = None if inputs.lengths is None else inputs.lengths[asked]
@@ -74,7 +74,7 @@ def parameter_groups(parameters: list[nn.Parameter], learning_rate: float, weigh
 
 
 def warmup_and_decay(steps: int, warmup: float) -> Callable[[int], float]:
-    """The learning rate's factor at each step: up from 0 over the first share of the steps, then straight down to 0."""
+    """The factor of the learning rate at each step: it rises from 0 over the first share of the steps, then falls linearly to 0."""
     rise = max(1, round(steps * warmup))
 
     def factor(step: int) -> float:
@@ -85,7 +85,7 @@ def warmup_and_decay(steps: int, warmup: float) -> Callable[[int], float]:
 
 @contextmanager
 def cpu_threads(count: int | None) -> Iterator[None]:
-    """Run with so many CPU threads; None leaves them as they are."""
+    """Run with this many CPU threads; None does not change the number."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:

@@ -19,7 +19,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class EncodedImages:
-    """A split's images: `Inputs`. images: (N, H, W, 3) uint8. mean, std: of the RGB channels in 0 … 1, as the teacher wants them."""
+    """A split's images: `Inputs`. images: (N, H, W, 3) uint8. mean, std: of the RGB channels from 0 to 1, as the teacher expects."""
 
     images: np.ndarray
     mean: tuple[float, float, float] = IMAGENET_MEAN
@@ -70,7 +70,7 @@ class EncodedImages:
 
 
 def normalise(images: np.ndarray, mean: tuple[float, ...] = IMAGENET_MEAN, std: tuple[float, ...] = IMAGENET_STD) -> ImageBatch:
-    """(pixel / 255 − mean) / std, channel by channel; the channels stay last in memory, which convolutions like."""
+    """(pixel / 255 − mean) / std, channel by channel. In memory the channels stay last, which makes convolutions faster."""
     pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float()
     shape = (1, 3, 1, 1)
     scale = torch.tensor(std).view(shape) * 255

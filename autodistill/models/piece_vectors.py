@@ -1,8 +1,8 @@
-"""A vector for each word piece, from a teacher's encoder that reads the piece alone.
+"""A vector for each word piece: the teacher's encoder reads the piece alone.
 
 Source: Tulkens and van Dongen 2024, "Model2Vec", https://github.com/MinishLab/model2vec (`model2vec.distill`): each piece goes through the
-encoder between the tokenizer's special tokens, the states of the last layer are averaged, the vectors are reduced by PCA, and weighted by
-how rare the piece is. Its own package is not used here, because its extra `distill` allows no current version of transformers.
+encoder between the tokenizer's special tokens, the states of the last layer are averaged, the vectors are reduced by PCA and weighted by
+the rarity of the piece. The package model2vec is not used here, because its extra `distill` allows no current version of transformers.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _AT_ONCE = 512
 
 
 def encoder_pieces(folder: Path, vocab_size: int, width: int, scale: float) -> Tensor:
-    """The pieces' vectors in their first `width` principal directions, weighted, with standard deviation `scale`: (vocab_size, width).
+    """The pieces' vectors in their first `width` principal directions, weighted, of standard deviation `scale`: (vocab_size, width).
 
-    Special tokens, and those that a tokenizer keeps free (`[unused7]`), have zeros.
+    Special tokens, and those that a tokenizer reserves (`[unused7]`), have zeros.
 
     Raises:
-        RecipeError: the teacher's states are narrower.
+        RecipeError: the teacher's states are narrower than `width`.
     """
     scores, rows = _principal(folder, vocab_size)
     check_width("student.embedding_size", width, scores.shape[1])
@@ -48,16 +48,16 @@ def encoder_pieces(folder: Path, vocab_size: int, width: int, scale: float) -> T
 
 
 def rarity(pieces: int) -> Tensor:
-    """Weights of the pieces of a vocabulary that is sorted by falling frequency, (pieces,).
+    """The weights of the pieces, (pieces,), in a vocabulary sorted by falling frequency.
 
-    Their probabilities are estimated by Zipf's law, 1 / (rank + 1), as Model2Vec does; so no text has to be counted.
+    Their probabilities are estimated by Zipf's law, 1 / (rank + 1), as in Model2Vec, so no corpus has to be counted.
     """
     shares = 1.0 / torch.arange(2, pieces + 2, dtype=torch.float64)
     return (SIF / (SIF + shares / shares.sum())).float()
 
 
 def _principal(folder: Path, vocab_size: int) -> tuple[Tensor, Tensor]:
-    """All principal components of the pieces' vectors, (pieces, D) by falling variance, and the pieces' ids; kept in the cache."""
+    """All principal components of the pieces' vectors, (pieces, D) by falling variance; and the pieces' ids. They are cached."""
     files = [folder / name for name in ("model.safetensors", "config.json", "tokenizer.json")]
     key = digest("piece-vectors-1", str(vocab_size), *(file_fingerprint(file) for file in files))
     path = cache_folder() / "pieces" / f"{key}.safetensors"
@@ -82,7 +82,7 @@ def _words(tokenizer: Any, vocab_size: int) -> Iterator[int]:
 
 
 def piece_states(folder: Path, tokenizer: Any, rows: Tensor) -> Tensor:
-    """The mean of the encoder's last states over a piece and the special tokens around it, for some pieces: (pieces,) → (pieces, D).
+    """For some pieces: the mean of the encoder's last states over the piece and the special tokens around it. (pieces,) → (pieces, D).
 
     Raises:
         RecipeError: the teacher's folder holds no encoder that transformers opens.
@@ -119,7 +119,7 @@ def _around(tokenizer: Any) -> tuple[Tensor, Tensor]:
 
 
 def principal_components(vectors: Tensor) -> Tensor:
-    """The vectors (N, D), centred, in the directions of their covariance's eigenvectors, by falling variance. (N, D)."""
+    """The centred vectors (N, D) in the coordinates of their covariance's eigenvectors, by falling variance: (N, D)."""
     centred = (vectors - vectors.mean(dim=0)).double()
     directions = torch.linalg.eigh(centred.T @ centred).eigenvectors.flip(1)
     scores = centred @ directions

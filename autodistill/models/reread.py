@@ -1,4 +1,4 @@
-"""The same rows for a model that reads them in another way: other tokens, or pixels that are normalised otherwise."""
+"""The same rows for a model that reads them differently: with other tokens, or with another normalisation of pixels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from autodistill.models.base import ImageBatch, TextBatch
 from autodistill.models.text import EncodedText
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
-"""Mean and standard deviation of the RGB channels in 0 … 1."""
+"""Mean and standard deviation of the RGB channels, from 0 to 1."""
 
 
 def same_tokens(tokenizer: Any, other: Any) -> bool:
@@ -28,9 +28,9 @@ def same_tokens(tokenizer: Any, other: Any) -> bool:
 
 
 def reread_texts(tokenizer: Any, other: Any, *, pair: bool, max_length: int) -> Callable[[TextBatch], TextBatch]:
-    """From batches of a tokenizer's ids to batches of another one's: the ids are decoded, and the texts are tokenised again.
+    """A function from batches of one tokenizer's ids to batches of another's: it decodes the ids and tokenises the texts again.
 
-    What a tokenizer does not keep of a text, such as capitals or unknown characters, the other one does not see.
+    What the first tokenizer does not keep, such as capitals or unknown characters, is lost for the second.
     pair: whether rows are pairs of texts. max_length: tokens that a row is cut to.
     """
     if same_tokens(tokenizer, other):
@@ -55,9 +55,9 @@ def reread_texts(tokenizer: Any, other: Any, *, pair: bool, max_length: int) -> 
 
 
 def decoded(encoded: EncodedText, tokenizer: Any, number: int) -> tuple[list[str], list[str] | None]:
-    """The texts that a split's tokens stand for, and their pairs; empty ones where no token is left.
+    """The texts that a split's tokens stand for, and their pairs. A text without tokens is empty.
 
-    tokenizer: of the tokens. number: of texts in a row, 1 or 2; without pairs there are none.
+    tokenizer: of the tokens. number: of texts in a row, 1 or 2; for 1 the pairs are None.
     """
     special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id, tokenizer.mask_token_id}
     rows = []
@@ -69,7 +69,7 @@ def decoded(encoded: EncodedText, tokenizer: Any, number: int) -> tuple[list[str
 
 
 def _texts(ids: Tensor, special: set[int], tokenizer: Any, number: int) -> tuple[str, ...]:
-    """The texts of a row, which special tokens separate. number: 1 or 2; an empty one comes last."""
+    """The texts of a row, which are separated by special tokens. number: 1 or 2; if one is missing, the last is empty."""
     runs: list[list[int]] = []
     after_special = True
     for token in ids.tolist():

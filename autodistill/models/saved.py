@@ -1,8 +1,8 @@
-"""A trained student on the disk: its weights, what it takes to build it again, and the tokenizer where it reads text.
+"""A trained student on the disk: its weights, what is needed to build it again, and its tokenizer if it reads texts.
 
-student.safetensors, recipe.yaml, saved.json (task, classes, metric, score, context; of several labels a row their thresholds), tokenizer
-files, and of a student that is a pretrained model the configuration. The teacher is not in it.
-(student.json is the file of an exported student. Older folders have that name here too, and are read.)
+The files: student.safetensors, recipe.yaml, saved.json (task, classes, metric, score, context; for several labels per row their
+thresholds), the tokenizer's files and, for a student that is a pretrained model, the configuration. The teacher is not among them.
+(student.json is a file of exported students. In older folders it stands for saved.json, and is still read.)
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One model's outputs on a batch, as objectives read them: of a text token by token, of an image position by position."""
+"""One model's outputs on a batch, as objectives read them: token by token for texts, position by position for images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Side(ABC):
 
     @property
     def attention_layers(self) -> int:
-        """Number of layers whose queries, keys and values are there."""
+        """Number of layers with queries, keys and values."""
         return len(self.outputs.queries)
 
     @property
@@ -32,7 +32,7 @@ class Side(ABC):
     @property
     @abstractmethod
     def layers(self) -> int:
-        """Number of layers whose states are there."""
+        """Number of layers with states."""
 
     def take(self, rows: Tensor) -> Self:
         """Some rows of the batch. rows: (B,) bool."""
@@ -47,11 +47,11 @@ class Side(ABC):
 
     @abstractmethod
     def state_beside(self, layer: int, tokens: str, other: Self, other_layer: int) -> Tensor:
-        """A layer's states in the positions that the other side's layer has too, so that the two can be compared."""
+        """A layer's states at positions that the other side's layer also has, so that the two can be compared."""
 
     @abstractmethod
     def mask_beside(self, layer: int, other: Self, other_layer: int) -> Tensor:
-        """Which of the positions of `state_beside` a row has, (B, T) bool."""
+        """Which positions of `state_beside` count, (B, T) bool."""
 
     @abstractmethod
     def maps(self, stage: int) -> Tensor:
@@ -64,7 +64,7 @@ class Side(ABC):
 
 @dataclass
 class TextSide(Side):
-    """Of texts. mask: (B, T) bool, True on tokens. Both models read the same tokens."""
+    """A side for texts. mask: (B, T) bool, True on tokens. Both models read the same tokens."""
 
     mask: Tensor
 
@@ -97,7 +97,7 @@ class TextSide(Side):
 
 @dataclass
 class ImageSide(Side):
-    """Of images: feature maps (B, C, H, W), whose positions are counted row by row."""
+    """A side for images: feature maps (B, C, H, W), whose positions are numbered row by row."""
 
     @property
     def layers(self) -> int:
@@ -112,7 +112,7 @@ class ImageSide(Side):
         return maps.mean(dim=(2, 3)) if tokens == "mean" else maps.flatten(2).transpose(1, 2)
 
     def state_beside(self, layer: int, tokens: str, other: Self, other_layer: int) -> Tensor:
-        """Positions are those of the smaller of both grids, to which the larger one is averaged."""
+        """Positions are those of the smaller grid; the larger one is averaged to it."""
         if tokens != "tokens":
             return self.state(layer, tokens)
         maps = self.maps(layer)

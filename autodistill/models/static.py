@@ -1,4 +1,4 @@
-"""The static student: a gated mean of piece vectors that a transformer made, and a small head."""
+"""The static student: a gated sum of the vectors of word pieces, made by a transformer, and a small head."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ PRIME = 2**31 - 1
 
 
 class Static(StudentModule):
-    """A text's vector is the sum of its pieces' vectors, each times its gate, scaled to length √E; a linear layer or two read it.
+    """A text's vector is the sum of its pieces' vectors, each times its gate, scaled to length √E. One or two linear layers read it.
 
-    table: a row for each piece, and then one for each bucket of n-grams; its last column are the gates before the sigmoid. Where it has
-    no such column (gates False), the gates are multiplied in already. special: ids of tokens that are not counted.
+    table: a row for each piece, then one for each bucket of n-grams. Its last column holds the gates before the sigmoid. Without that
+    column (gates False), the gates are already multiplied in. special: ids of tokens that do not count.
 
-    states: the vectors of the tokens (B, T, E), and the same times their gates, zeros on special tokens (B, T, E); sentences: the mean of
+    states: the vectors of the tokens (B, T, E); and the same times their gates, zeros on special tokens (B, T, E). sentences: the mean of
     the first, and the text's vector.
     """
 
@@ -94,7 +94,7 @@ class Static(StudentModule):
         return batch.mask & ~(batch.ids.unsqueeze(-1) == self.special).any(dim=-1)
 
     def _with_ngrams(self, ids: Tensor, counted: Tensor, segments: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The tokens' ids, which of them count, and their segments, with those of n-grams after them. An n-gram never spans two texts."""
+        """The tokens' ids, which of them count, and their segments, each followed by those of the n-grams. No n-gram spans two texts."""
         rows, counts, parts = [ids], [counted], [segments]
         for size in range(2, self.ngrams + 1):
             rows.append(self.ngram_rows(ids, size))
@@ -104,14 +104,14 @@ class Static(StudentModule):
         return torch.cat(rows, dim=1), torch.cat(counts, dim=1), torch.cat(parts, dim=1)
 
     def _sentence(self, gated: Tensor, segments: Tensor) -> Tensor:
-        """(B, T, E) → (B, E); of a pair (B, 4 E)."""
+        """The text's vector: (B, T, E) → (B, E), or (B, 4 E) for pairs."""
         if not self.pairs:
             return scaled(gated.sum(dim=1))
         second = (segments == 1).unsqueeze(-1)
         return compared(scaled((gated * ~second).sum(dim=1)), scaled((gated * second).sum(dim=1)))
 
     def _mean(self, vectors: Tensor, batch: TextBatch) -> Tensor:
-        """The mean of the tokens' vectors, (B, E); of a pair (B, 4 E)."""
+        """The mean of the tokens' vectors: (B, E), or (B, 4 E) for pairs."""
         if not self.pairs:
             return masked_mean(vectors, batch.mask)
         second = batch.mask & (batch.segments == 1)
@@ -121,24 +121,24 @@ class Static(StudentModule):
 
 
 def scaled(vectors: Tensor) -> Tensor:
-    """Vectors of length √E, so that their entries are about 1 as layers want them; zeros stay. (B, E) → (B, E)."""
+    """The vectors scaled to length √E, so that their entries are about 1; zeros stay zeros. (B, E) → (B, E)."""
     return F.normalize(vectors, dim=1) * vectors.shape[1] ** 0.5
 
 
 @component("student", kind="static", tasks=TEXT, title="static", size=("embedding_size",))
 class StaticFamily(TextFamily):
-    """Vectors of word pieces that a transformer made, a learned gate each, their sum scaled to one length, one or two linear layers.
+    """Vectors of word pieces, made by a transformer, with a learned gate each; their sum, scaled to one length; one or two linear layers.
 
-    No piece sees another, so a text costs one look-up a piece.
+    No piece sees another, so a text costs one look-up for each piece.
 
-    init `teacher`: the vectors are what the teacher's encoder makes of each piece alone (piece_vectors.py); `input_embeddings`: the
-    teacher's input embeddings, reduced to their first singular directions. hidden_size: of the layer between vector and output, with a
-    rectifier; 0 for none. ngrams: 2 adds a vector for each two pieces in a row, 3 for each three too; they share `buckets` rows by a
-    hash of their ids. vocabulary `trimmed`: only pieces that the training rows hold (vocabulary.py).
+    init `teacher`: the vectors are the outputs of the teacher's encoder for each piece alone (piece_vectors.py); `input_embeddings`: the
+    teacher's input embeddings, reduced to their first singular directions. hidden_size: of a layer with a rectifier between vector and
+    output; 0 for none. ngrams: 2 adds a vector for every two consecutive pieces, 3 also for every three; they share `buckets` rows by a
+    hash of their ids. vocabulary `trimmed`: only pieces that occur in the training rows (vocabulary.py). The two texts of a pair are read
+    separately, and then compared (pooling.py).
 
     Sources: Tulkens and van Dongen 2024, "Model2Vec", https://github.com/MinishLab/model2vec (the start, the gates and the scaling);
-    Joulin et al. 2017, "Bag of Tricks for Efficient Text Classification" (hashed n-grams, there of words). Of pairs, the texts are read
-    apart and compared (pooling.py).
+    Joulin et al. 2017, "Bag of Tricks for Efficient Text Classification" (hashed n-grams, there of words).
     """
 
     library = "model2vec"
@@ -158,7 +158,7 @@ class StaticFamily(TextFamily):
         """A student of the family.
 
         Raises:
-            RecipeError: init cannot be done with this teacher.
+            RecipeError: init does not work with this teacher.
         """
         start = None
         if init != "random" and not context.shapes_only:
@@ -166,7 +166,7 @@ class StaticFamily(TextFamily):
             start = read(teacher_folder(context.teacher), context.vocab_size, embedding_size, EMBEDDING_STD)
         pieces = embedding_from(start, context, embedding_size, vocabulary)
         table = _completed(pieces, buckets if ngrams > 1 else 0)
-        # Padding is left out by the mask; where rows are mixed, its place holds the partner's words.
+        # The mask already leaves out padding. In mixed rows its place holds the partner's words, so padding is not special.
         special = tuple(token for token in context.special if token != context.pad_id)
         return Static(table, context.vocab_size, special, ngrams, hidden_size, dropout, context.num_outputs, context.pairs)
 
@@ -175,7 +175,7 @@ class StaticFamily(TextFamily):
         return student.embedding
 
     def training_form(self, student: Static, reads: TrialReads) -> TrainingForm:
-        """As other families do; n-grams have rows too."""
+        """As in other families; n-grams have rows too."""
         table = student.embedding
         if student.ngrams == 1 or reads.ids is None or isinstance(table, TrimmedEmbedding):
             return super().training_form(student, reads)
@@ -190,7 +190,7 @@ class StaticFamily(TextFamily):
         embeddings = table.weight[:, :-1] * table.weight[:, -1:].sigmoid()
         pieces, special = len(embeddings) - student.buckets, student.special
         weights = {"embeddings": embeddings[:pieces].clone(), "ngrams": embeddings[pieces:].clone()}
-        if isinstance(table, TrimmedEmbedding):  # the last row is that of all special tokens
+        if isinstance(table, TrimmedEmbedding):  # the last row belongs to all special tokens
             weights["embeddings"] = torch.cat([weights["embeddings"], torch.zeros(1, embeddings.shape[1])])
             weights["mapping"] = table.rows[: student.vocab_size].long()
             weights["mapping"][special] = pieces
@@ -215,7 +215,7 @@ class StaticFamily(TextFamily):
         }
         write_json(folder / "config.json", config)
         (folder / "modules.json").write_text(json.dumps(_MODULES, indent=2) + "\n", encoding="utf-8")
-        if "mapping" in weights:  # earlier versions warn; they do not read it
+        if "mapping" in weights:  # older versions warn, because they do not read it
             write_json(folder / "config_sentence_transformers.json", {"__version__": {"sentence_transformers": "6.2.0"}})
         inputs = ["input_ids", "attention_mask", *(["token_type_ids"] if student.pairs else [])]
         self.write_tokenizer(folder, saved, inputs)
@@ -223,7 +223,7 @@ class StaticFamily(TextFamily):
         return {"format": "model2vec", "inputs": inputs, "max_length": context["max_length"]}
 
     def open(self, folder: Path, about: dict[str, Any]) -> nn.Module:
-        """As a module of torch; load.py does without."""
+        """As a torch module (load.py needs no torch)."""
         weights = load_file(folder / WEIGHTS)
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         rows = weights.pop("mapping", torch.arange(len(weights["embeddings"])))
@@ -237,7 +237,7 @@ class StaticFamily(TextFamily):
         return _Logits(student).eval()
 
     def usage(self, about: dict[str, Any], pairs: bool) -> str:
-        """By load.py, and the embeddings by model2vec."""
+        """With load.py; the embeddings also with model2vec."""
         rows = '[("a text", "the other")]' if pairs else '["a text"]'
         return (
             "from load import encode, load  # load.py in this folder; needs numpy, safetensors and tokenizers\n\n"
@@ -257,7 +257,7 @@ _MODULES = [
 
 
 def _completed(pieces: nn.Embedding, buckets: int) -> nn.Embedding:
-    """A table of pieces with rows for n-grams, which start as zeros, and with a column of gates, which start as one half."""
+    """The table of pieces, plus rows for n-grams, which start as zeros, and a column of gates, which start at one half."""
     weight = F.pad(pieces.weight.detach(), (0, 1, 0, buckets))
     if isinstance(pieces, TrimmedEmbedding):
         more = torch.arange(len(pieces.weight), len(weight), dtype=pieces.rows.dtype)
@@ -273,7 +273,7 @@ def _special_tokens_added(tokenizer: Path | None) -> int:
 
 
 class _Logits(nn.Module):
-    """A student of which only the logits are asked, by the tokenizer's outputs."""
+    """A student from the tokenizer's outputs to its logits alone."""
 
     def __init__(self, student: Static) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What a student can start from: the fine-tuned teacher's tensors, read from its folder without building the teacher."""
+"""The fine-tuned teacher's tensors, from which a student can start; read from its folder without building the teacher."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from autodistill.errors import RecipeError
 from autodistill.models.pooled import read_head
 from autodistill.storage import cache_folder, digest, file_fingerprint, lock, new_tensors
 
-# How families name what BERT calls … (DistilBERT and MPNet differ; RoBERTa, XLM-R, CamemBERT and ELECTRA name it as BERT does).
+# BERT's names of modules, and the names in other families (RoBERTa, XLM-R, CamemBERT and ELECTRA use BERT's).
 _DISTILBERT = {
     "attention.self.query": "attention.q_lin",
     "attention.self.key": "attention.k_lin",
@@ -34,8 +34,8 @@ _MPNET = {
     "attention.output.dense": "attention.attn.o",
     "attention.output.LayerNorm": "attention.LayerNorm",
 }
-"""MPNet also adds a bias by relative position to its attention scores, which BERT's layers have no place for: a start leaves it out."""
-_POSITIONS_AFTER_PADDING = ("roberta", "xlm-roberta", "camembert", "mpnet")  # they count positions from after the padding's id
+"""MPNet also adds a bias by relative position to its attention scores. BERT's layers cannot hold it, so a student starts without it."""
+_POSITIONS_AFTER_PADDING = ("roberta", "xlm-roberta", "camembert", "mpnet")  # positions start after the padding's id
 _LIKE_BERT = ("bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert", "mpnet")
 
 
@@ -98,14 +98,14 @@ class TeacherWeights:
 
     @property
     def heads(self) -> int:
-        """Attention heads of each layer."""
+        """Number of attention heads in each layer."""
         return int(self.config.get("num_attention_heads") or self.config["n_heads"])
 
     def embeddings(self, name: str) -> Tensor | None:
-        """`position_embeddings.weight`, `LayerNorm.bias`, …; None where the teacher has no such tensor."""
+        """`position_embeddings.weight`, `LayerNorm.bias`, …; None if the teacher has no such tensor."""
         tensor = self._get(self._word.replace("word_embeddings.weight", name))
         if tensor is not None and name.startswith("position") and self.model_type in _POSITIONS_AFTER_PADDING:
-            padding = 1 if self.model_type == "mpnet" else int(self.config.get("pad_token_id", 1))  # transformers' MPNet has 1 for good
+            padding = 1 if self.model_type == "mpnet" else int(self.config.get("pad_token_id", 1))  # transformers' MPNet always uses 1
             tensor = tensor[padding + 1 :]
         return tensor
 
@@ -124,7 +124,7 @@ class TeacherWeights:
         return tensor
 
     def head(self) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
-        """Pooler weight and bias, classifier weight and bias, where the head is a tanh layer and a linear one."""
+        """Pooler weight and bias, classifier weight and bias, if the head is a tanh layer and a linear one; else None."""
         prefix = self._word.removesuffix("embeddings.word_embeddings.weight")
         for pooler, classifier in ((f"{prefix}pooler.dense", "classifier"), ("classifier.dense", "classifier.out_proj")):
             tensors = [self._get(f"{name}.{kind}") for name in (pooler, classifier) for kind in ("weight", "bias")]
@@ -133,14 +133,14 @@ class TeacherWeights:
         return None
 
     def pooled_head(self, pooling: str) -> tuple[Tensor, Tensor] | None:
-        """Weight (C, D) and bias (C,) of the linear layer that reads the encoder pooled so; None where the teacher has another head."""
+        """Weight (C, D) and bias (C,) of the linear layer on the encoder with this pooling; None if the teacher has another head."""
         pooled = read_head(self.folder)
-        return (pooled.weight, pooled.bias) if pooled is not None and pooled.pooling == pooling else None
+        return (pooled.weight, pooled.bias) if pooled is not None and pooled.ends is None and pooled.pooling == pooling else None
 
     def basis(self) -> tuple[Tensor, Tensor]:
-        """The right singular vectors of the word embeddings, (width, width) by falling singular value, and those values.
+        """The right singular vectors of the word embeddings, (width, width) by falling singular value, and the singular values.
 
-        The first k columns span the k dimensions that hold most of the embeddings. Kept in the cache: it is the same for all trials.
+        The first k columns span the k dimensions that hold most of the embeddings. Cached, because it is the same for all trials.
         """
         key = digest("basis-1", file_fingerprint(self.folder / "model.safetensors"))
         path = cache_folder() / "bases" / f"{key}.safetensors"
@@ -186,7 +186,7 @@ def check_width(what: str, width: int, widest: int) -> None:
 
 
 def teacher_folder(folder: Path | None) -> Path:
-    """The folder to start from.
+    """The teacher's folder to start from.
 
     Raises:
         RecipeError: there is no teacher.

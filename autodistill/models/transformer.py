@@ -1,4 +1,4 @@
-"""A transformers encoder with a classification head, read as `Outputs`: the teacher's wrapper and the bert student's."""
+"""A transformers encoder with a classification head that returns `Outputs`: wraps teachers and transformer students."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from autodistill.errors import ModelError
 from autodistill.models.base import Outputs, StudentModule, TextBatch
+from autodistill.models.pooled import PooledClassifier
 
 _QUERY = ("query", "q_lin", "q_proj", "query_proj", "q")
 _KEY = ("key", "k_lin", "k_proj", "key_proj", "k")
@@ -17,9 +18,9 @@ _VALUE = ("value", "v_lin", "v_proj", "value_proj", "v")
 class Transformer(StudentModule):
     """Wraps a sequence classification model of transformers.
 
-    The embedding is what the head's last linear layer reads. Queries, keys and values are the outputs of the linear layers of
-    those names, split into heads; an encoder that has none (a fused projection) has no attention taps. reads_segments: whether it reads
-    which of two texts a token is of.
+    The embedding is the input of the head's last linear layer. Queries, keys and values are the outputs of the linear layers with
+    those names, split into heads. An encoder without such layers (with a fused projection) has no attention taps. reads_segments: whether
+    the model has an input that tells the two texts of a pair apart.
     """
 
     def __init__(self, model: Any) -> None:
@@ -27,7 +28,7 @@ class Transformer(StudentModule):
         self.model = model
         self.heads = int(getattr(model.config, "num_attention_heads", 1))
         self.reads_segments = getattr(model.config, "type_vocab_size", 0) > 1 and model.config.model_type != "distilbert"
-        self._head = head_layer(model, model.config.num_labels)[0]  # by name: it must not be registered twice
+        self._head = head_layer(model, model.config.num_labels)[0]  # by name, because a module must not be registered twice
         self._projections = [_layers_named(model, names) for names in (_QUERY, _KEY, _VALUE)]
 
     @property
@@ -58,6 +59,8 @@ class Transformer(StudentModule):
             for handle in handles:
                 handle.remove()
         states = list(out.hidden_states) if "states" in taps else []
+        if isinstance(self.model, PooledClassifier):
+            projected = [[self.model.together(one, batch.ids, batch.mask) for one in outs] for outs in projected]
         queries, keys, values = ([self._split(one) for one in outs] for outs in projected)
         sentences = [state[:, 0] for state in states]
         return Outputs(out.logits, read[-1], states=states, sentences=sentences, queries=queries, keys=keys, values=values)

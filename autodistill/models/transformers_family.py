@@ -1,4 +1,4 @@
-"""What families of transformers models have in common: how they are exported and opened."""
+"""What the families of transformers models share: how students are exported and opened."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TOKENIZER_OUTPUTS = ["input_ids", "token_type_ids", "attention_mask"]
 
 
 class TransformersFamily(TextFamily):
-    """Students that are a `Transformer`: written as a folder of transformers."""
+    """Students that are a `Transformer`, written as a transformers folder."""
 
     library = "transformers"
 
@@ -38,7 +38,7 @@ class TransformersFamily(TextFamily):
         config.id2label, config.label2id = names, {name: number for number, name in names.items()}
         config.problem_type = target_of(saved.recipe.task).problem_type
         words = model.get_input_embeddings()
-        if isinstance(words, TrimmedEmbedding):  # transformers knows one row for each id, so the rows that pieces share are written out
+        if isinstance(words, TrimmedEmbedding):  # transformers expects one row for each id, so rows that pieces share are repeated
             model.set_input_embeddings(words.expanded())
             config.vocab_size, config.pad_token_id = context["vocab_size"], context["pad_id"]
         is_pooled = isinstance(model, PooledClassifier)
@@ -60,7 +60,7 @@ class TransformersFamily(TextFamily):
         return _Logits(classifier(model, read_modules(folder)) if "pooling" in about else model).eval()
 
     def usage(self, about: dict[str, Any], pairs: bool) -> str:
-        """With transformers; where the mean of the tokens is read, with its linear layer beside, or with sentence-transformers."""
+        """With transformers. If the head reads the mean of the tokens: with a separate linear layer, or with sentence-transformers."""
         row = '"a text", "the other"' if pairs else '"a text"'
         if "pooling" in about:
             pooled = "states.mean(dim=1)" if about["pooling"] == "mean" else "states[:, 0]"
@@ -82,14 +82,14 @@ class TransformersFamily(TextFamily):
         )
 
     def written_note(self, params: int) -> str:
-        """A trimmed vocabulary is written out."""
+        """A trimmed vocabulary is written in full."""
         return (
             "The student has word embeddings for the pieces of its training rows only; transformers wants one for every token, so they "
             f"are written out, {params:,} parameters in all. `autodistill export` to ONNX keeps them shared."
         )
 
     def ready_for_onnx(self, module: nn.Module) -> nn.Module:
-        """Undo what transformers' format makes of a trimmed vocabulary."""
+        """Share the rows of a trimmed vocabulary again, which transformers' format repeats."""
         for path, table in list(module.named_modules()):
             if isinstance(table, nn.Embedding) and path.endswith("word_embeddings"):
                 weight, rows = table.weight.detach().unique(dim=0, return_inverse=True)
@@ -99,21 +99,21 @@ class TransformersFamily(TextFamily):
 
 
 class _Logits(nn.Module):
-    """A transformers model that gives its logits alone."""
+    """A transformers model that returns only its logits."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
-        """(B, T) int64 each → logits (B, C). token_type_ids: of a model that reads them."""
+        """(B, T) int64 each → logits (B, C). token_type_ids: for a model that reads them."""
         segments = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
         logits: Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask, **segments).logits
         return logits
 
 
 class _SharedRows(nn.Module):
-    """An embedding in which many ids have the same row: each row once, and which one an id has."""
+    """An embedding in which many ids share a row: it stores each row once, and the row's index for each id."""
 
     rows: Tensor
 

@@ -1,4 +1,4 @@
-"""The rows of a student's word embeddings that its texts use. The others have no gradient; all that AdamW does is to let them decay."""
+"""Trains only those rows of a student's word embeddings that its texts use. The others have no gradient, so AdamW only decays them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from autodistill.models.vocabulary import TrimmedEmbedding
 
 
 class UsedRows(TrainingForm):
-    """Trains a student with the word embeddings of the pieces that its training and validation rows hold, and no others.
+    """Trains a student with the word embeddings of only those pieces that occur in its training and validation rows.
 
-    A batch has some hundred pieces, and the optimizer goes over all 30,000, which is much of a small student's step. The rows of other
-    pieces are multiplied, at the end, by what the decay of the steps so far has come to. So the weights are those of training the whole
-    table, but for rounding.
+    A batch has a few hundred pieces, but the optimizer would go over all 30,000, which is much of a small student's step. At the end the
+    rows of the other pieces are multiplied by the total decay of all steps. So the weights are those of training the whole table, except
+    for rounding.
 
     table: the student's. ids: of all tokens that are read, int32 tensors of any length. pad_id: of the tokenizer.
     """
@@ -24,11 +24,11 @@ class UsedRows(TrainingForm):
     def __init__(self, student: nn.Module, table: nn.Embedding, ids: Sequence[Tensor], pad_id: int) -> None:
         super().__init__(student)
         self.decayed = 1.0
-        held = torch.zeros(len(table.weight), dtype=torch.bool)
+        used = torch.zeros(len(table.weight), dtype=torch.bool)
         for part in ids:
-            held[part.long()] = True
-        held[pad_id] = False  # it comes first
-        self._used = torch.cat([torch.tensor([pad_id]), held.nonzero()[:, 0]]).to(table.weight.device)
+            used[part.long()] = True
+        used[pad_id] = False  # padding gets row 0
+        self._used = torch.cat([torch.tensor([pad_id]), used.nonzero()[:, 0]]).to(table.weight.device)
         rows = torch.zeros(len(table.weight), dtype=torch.int32, device=table.weight.device)
         rows[self._used] = torch.arange(len(self._used), dtype=torch.int32, device=rows.device)
         few = TrimmedEmbedding(table.weight.detach()[self._used], rows)
@@ -38,12 +38,12 @@ class UsedRows(TrainingForm):
         student.set_submodule(self._path, few)
 
     def stepped(self, optimizer: torch.optim.Optimizer) -> None:
-        """The optimizer has made a step (its first group holds the matrices, which decay)."""
+        """Add up the decay of a step of the optimizer, whose first group holds the matrices, which decay."""
         group = optimizer.param_groups[0]
         self.decayed *= 1.0 - group["lr"] * group["weight_decay"]
 
     def copy_weights(self) -> dict[str, Tensor]:
-        """The student's weights as they are now, with the whole table, on the CPU."""
+        """The student's current weights, with the whole table, on the CPU."""
         weights = super().copy_weights()
         if self._path:
             del weights[f"{self._path}.rows"]

@@ -1,7 +1,7 @@
-"""A student's vocabulary: the teacher's in full, or trimmed to the pieces that its training rows hold.
+"""A student's vocabulary: all of the teacher's pieces, or only those that occur in the training rows.
 
-A trimmed student still reads the teacher's token ids: a table, saved with its weights, says which of its embeddings stands for
-each of them. So the tokenizer, the stored teacher outputs and their alignment token by token stay as they are.
+A trimmed student still reads the teacher's token ids. A table, saved with its weights, maps each of them to one of its embeddings. So the
+tokenizer, the stored teacher outputs and their alignment token by token stay as they are.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from autodistill.storage import cache_folder, digest, file_fingerprint, lock, ne
 
 Vocabulary = Literal["full", "trimmed"]
 EMBEDDING_STD = 0.1
-"""Of a word embedding's entries at the start; small, so that training can move them."""
+"""The standard deviation of a word embedding's entries at the start; small, so that training can move them."""
 _ROWS_AT_ONCE = 2048
 
 
 class TrimmedEmbedding(nn.Embedding):
     """Word embeddings for some of the teacher's pieces. Reads the teacher's ids.
 
-    rows: (vocab_size,) int32, the embedding that stands for each of the teacher's pieces; row 0 is padding's.
+    rows: (vocab_size,) int32, the index of the embedding for each of the teacher's pieces; row 0 is padding's.
     """
 
     rows: Tensor
@@ -38,11 +38,11 @@ class TrimmedEmbedding(nn.Embedding):
         self.register_buffer("rows", rows)
 
     def forward(self, input: Tensor) -> Tensor:
-        """(…) int64 ids of the teacher's → (…, width)."""
+        """The teacher's ids (…) int64 → (…, width)."""
         return super().forward(self.rows[input])
 
     def expanded(self) -> nn.Embedding:
-        """The same function as a plain table with a row for each of the teacher's pieces, for formats that know no other."""
+        """The same function as a plain table with a row for each of the teacher's pieces, for formats that need one."""
         return nn.Embedding.from_pretrained(self.weight.detach()[self.rows], freeze=False, padding_idx=None)
 
 
@@ -71,12 +71,12 @@ def vocabulary_size(context: StudentContext, vocabulary: Vocabulary) -> int:
     """Rows of the word embeddings.
 
     Raises:
-        RecipeError: `trimmed`, where the training rows are not known.
+        RecipeError: `trimmed`, but there are no training rows.
     """
     if vocabulary == "full":
         return context.vocab_size
     if not context.kept_pieces:
-        raise RecipeError("student.vocabulary is 'trimmed', but no training rows are given to trim it to; use vocabulary: full")
+        raise RecipeError("student.vocabulary is 'trimmed', but there are no training rows to trim it to; use vocabulary: full")
     return context.kept_pieces
 
 
@@ -94,7 +94,7 @@ def taken_pieces(context: StudentContext, vocabulary: Vocabulary) -> Tensor:
 
 
 def trimmed_embedding(table: nn.Embedding, context: StudentContext) -> TrimmedEmbedding:
-    """A table of the kept pieces, (kept_pieces, width), as one that reads the teacher's ids."""
+    """Make a table of the kept pieces, (kept_pieces, width), read the teacher's ids."""
     has_pieces = context.pieces is not None and not context.shapes_only
     rows = piece_rows(context) if has_pieces else torch.zeros(context.vocab_size, dtype=torch.int32)  # zeros until weights are loaded
     return TrimmedEmbedding(table.weight.detach(), rows)
@@ -121,11 +121,11 @@ def embedding_from(start: Tensor | None, context: StudentContext, width: int, vo
 
 
 def piece_rows(context: StudentContext) -> Tensor:
-    """Which embedding stands for each of the teacher's pieces, (vocab_size,) int32.
+    """The index of the embedding for each of the teacher's pieces, (vocab_size,) int32.
 
-    A kept piece has its own. Any other has that of the kept piece nearest in the teacher's word embeddings (cosine, centred): training has
-    seen this neighbour, but not [UNK], which no training row holds. [UNK] stands in where the teacher's embeddings cannot be read. Kept in
-    the cache, because it is the same for all trials.
+    A kept piece has its own embedding. Any other piece shares that of the nearest kept piece in the teacher's word embeddings (cosine,
+    centred): training has seen this neighbour, but not [UNK], which no training row holds. If the teacher's embeddings cannot be read, the
+    piece shares [UNK]'s. Cached, because it is the same for all trials.
     """
     assert context.pieces is not None
     assert context.teacher is not None

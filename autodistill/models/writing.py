@@ -1,4 +1,4 @@
-"""What families write a student's folder with."""
+"""Helpers with which families write a student's folder."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from autodistill.models.sources import quiet
 
 WEIGHTS = "model.safetensors"
 _HOW_READ = ("is_local", "local_files_only")
-"""What transformers writes of how it read a tokenizer, which says nothing of the tokenizer."""
+"""Keys in which transformers records how it read a tokenizer. They do not describe the tokenizer."""
 
 
 def write_json(path: Path, data: dict[str, Any]) -> None:
-    """Write a JSON file as people read it."""
+    """Write a JSON file with indentation."""
     path.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -30,14 +30,14 @@ def write_weights(folder: Path, weights: Mapping[str, Tensor]) -> None:
 
 
 def write_loader(folder: Path, module: str) -> None:
-    """Write a module's source as load.py; it has to stand on its own."""
+    """Write a module's source as load.py. It must work without autodistill."""
     (folder / "load.py").write_text(inspect.getsource(importlib.import_module(module)), encoding="utf-8")
 
 
 def write_tokenizer(folder: Path, source: Path, inputs: list[str], context: Mapping[str, Any]) -> None:
-    """The tokenizer for transformers, and with its cut and padding in tokenizer.json also for the library tokenizers alone.
+    """Write the tokenizer for transformers. Truncation and padding are in tokenizer.json, so the library tokenizers can use it alone.
 
-    source: a folder with its files. inputs: what the model reads of it. context: the student's StudentContext as plain data.
+    source: a folder with its files. inputs: which of its outputs the model reads. context: the student's StudentContext as plain data.
     """
     from transformers import AutoTokenizer
 

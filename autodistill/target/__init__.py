@@ -1,7 +1,7 @@
 """What the labels of a dataset are, and all that follows from it: one class for each kind of target, in a file each.
 
-A task type ends in the `kind` of its target (task_types.py): `text-pair-regression` has `Scores`. Nothing else asks which kind it
-is; it asks the target for what it needs. torch is imported where a method computes with tensors, so that plans can be made without it.
+A task type ends in the `kind` of its target (task_types.py): `text-pair-regression` has `Scores`. No other code asks for the kind; it asks
+the target for what it needs. torch is imported inside methods that compute with tensors, so that plans can be made without it.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Classes(Target):
     """One of several classes. labels: (N,) int64, their indices.
 
-    classes: may be empty where only the kind of target matters, as for a recipe's losses.
+    classes: may be empty if only the kind of target matters, as for a recipe's losses.
     """
 
     kind = "classification"
@@ -74,8 +74,8 @@ class Classes(Target):
     def loss(self, logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0, class_weights: Tensor | None = None) -> Tensor:
         """Cross-entropy in float32, the labels smoothed (Szegedy et al. 2016).
 
-        With weights w it is Σ w[label] · loss / B: not divided by the sum of the batch's weights, so that over all batches every class has
-        its share.
+        With weights w it is Σ w[label] · loss / B. It is not divided by the sum of the batch's weights, so that over all batches every
+        class has its share.
         """
         import torch.nn.functional as F
 
@@ -85,8 +85,8 @@ class Classes(Target):
         return (class_weights[labels] * losses).mean()
 
     def balanced_weights(self, labels: np.ndarray) -> np.ndarray:
-        """N / (K · rows of the class), of the K classes that have rows, so that their mean over the rows is 1 (King and Zeng 2001); 1 for a
-        class without rows. (C,) float32.
+        """N / (K · rows of the class), where K classes have rows, so that the mean over the rows is 1 (King and Zeng 2001); 1 for a class
+        without rows. (C,) float32.
         """
         counts = np.bincount(labels, minlength=self.width)
         return np.where(counts > 0, len(labels) / ((counts > 0).sum() * np.maximum(counts, 1)), 1.0).astype(np.float32)
@@ -122,7 +122,7 @@ class Classes(Target):
         return logistic_regressions(features, learned, self.width, balanced=balanced)
 
     def calibrated(self, logits: np.ndarray, labels: np.ndarray) -> Calibration | None:
-        """By a temperature."""
+        """Fit a temperature."""
         from autodistill.teacher.calibration import calibrate
 
         return calibrate(logits, labels)

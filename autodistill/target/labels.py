@@ -25,7 +25,7 @@ _SUREST = 1e-4
 
 @dataclass(frozen=True)
 class Labels(Target):
-    """Several labels a row, or none. labels: (N, L) int8, 1 where a row has a label and else 0; −1 in a row that is not labelled.
+    """Several labels per row, or none. labels: (N, L) int8, 1 where a row has a label and else 0; −1 in a row that is not labelled.
 
     classes: the labels' names; may be empty where only the kind of target matters. thresholds: (L,), see `Target`; without them a row has
     the labels whose probability is above a half.

@@ -51,7 +51,7 @@ class Scores(Target):
         return ranks * BINS // max(len(labels), 1)
 
     def scaling(self, labels: np.ndarray) -> Scaling:
-        """Mean 0 and standard deviation 1; a constant is only moved."""
+        """To mean 0 and standard deviation 1; constant labels are only shifted."""
         return Scaling(float(labels.mean()), float(labels.std()) or 1.0)
 
     def to_learn(self, labels: np.ndarray, scaling: Scaling) -> Tensor:
@@ -61,7 +61,7 @@ class Scores(Target):
         return scaling.apply(torch.from_numpy(np.ascontiguousarray(labels)).float())
 
     def loss(self, logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0, class_weights: Tensor | None = None) -> Tensor:
-        """Squared error in float32; labels have nothing to be smoothed to."""
+        """Squared error in float32; label smoothing does not apply."""
         import torch.nn.functional as F
 
         return F.mse_loss(logits.squeeze(-1).float(), labels.float())
@@ -111,7 +111,7 @@ class Scores(Target):
         return labels.astype(np.float64)[:, None]
 
     def features(self, labels: np.ndarray) -> dict[str, float]:
-        """Sizes, and how evenly the scores are spread over ten equally wide bins."""
+        """Sizes, and how evenly the scores are distributed over ten equally wide bins."""
         rows = math.log10(len(labels))
         return {
             "is_regression": 1.0,

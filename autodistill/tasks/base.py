@@ -1,4 +1,4 @@
-"""What a dataset is, once it has been read, checked and split."""
+"""A dataset after it is read, checked and split."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from autodistill.task_types import TaskType, modality_of, target_of
 
 @dataclass(frozen=True)
 class DatasetRef:
-    """Plain data that names a dataset, so that a worker can open what the driver opened.
+    """Plain data that names a dataset, so that a worker can open the dataset that the driver opened.
 
-    name: a catalog name, a hub id, or a path. limit_train: at most so many training rows (a seeded, stratified
-    subset), or None. seed: of the splits that are made here and of the subset; not of training. unlabelled: files and folders of rows
-    without labels, or `rest`, the training rows that limit_train leaves out. limit_unlabelled: at most so many of them (a seeded subset).
-    teacher_scores: a file of a teacher's scores; its texts that stand in no split are unlabelled rows too. task: the kind of the target,
-    and metric: one of its metrics; None for what the dataset says or its rows show. label_column: of several labels a row it may be one
-    column of 0 and 1 for each. label_separator: what stands between several labels in a text.
+    name: a catalog name, a hub id, or a path. limit_train: at most this many training rows (a seeded, stratified subset), or None.
+    seed: of the splits that are made here and of the subset; not of training. unlabelled: files and folders of rows without labels, or
+    `rest`, the training rows that limit_train leaves out. limit_unlabelled: at most this many unlabelled rows (a seeded subset).
+    teacher_scores: a file of a teacher's scores; those of its texts that are in no split are unlabelled rows too. task: the kind of the
+    target; metric: one of its metrics; None for what the dataset declares or its rows show. label_column: one column, or for several labels
+    per row a column of 0 and 1 for each. label_separator: the separator of several labels in a text.
     """
 
     name: str
@@ -49,10 +49,10 @@ def label_columns(label_column: str | Sequence[str] | None) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Split:
-    """One split's columns, equally long. A text task has texts (and text_pairs), an image task has images.
+    """One split's columns, of equal length. A text task has texts (and text_pairs), an image task has images.
 
-    labels: (N,), as the dataset's target says: int64 class indices, or float32 scores; of several labels (N, L) int8. Its `no_label` for
-    rows that are not labelled.
+    labels: (N,), in the target's form: int64 class indices, or float32 scores; for several labels per row (N, L) int8. Rows without a
+    label have the target's `no_label`.
     images: (N, H, W, 3) uint8, all of the dataset's image size.
     """
 
@@ -65,25 +65,25 @@ class Split:
         return len(self.labels)
 
     def take(self, rows: np.ndarray) -> Split:
-        """Some of the rows, in the order given. rows: (M,) int64."""
+        """Some of the rows, in the order of `rows`: (M,) int64."""
         return Split(**{name: _taken(column, rows) for name, column in vars(self).items()})
 
     def joined(self, other: Split | None) -> Split:
-        """These rows, then the others'; these alone where there are no others."""
+        """These rows, followed by the other split's; only these if there is no other."""
         if other is None:
             return self
         return Split(**{name: _joined(column, getattr(other, name)) for name, column in vars(self).items()})
 
 
 def _taken(column: Any, rows: np.ndarray) -> Any:
-    """Some rows of an array or a list; None where there is no such column."""
+    """Some rows of an array or a list; None if there is no such column."""
     if isinstance(column, list):
         return [column[row] for row in rows]
     return None if column is None else column[rows]
 
 
 def _joined(column: Any, other: Any) -> Any:
-    """An array or a list with another's rows after its own; None where there is no such column."""
+    """An array or a list, followed by another's rows; None if there is no such column."""
     if isinstance(column, list):
         return column + other
     return None if column is None else np.concatenate([column, other])
@@ -91,12 +91,12 @@ def _joined(column: Any, other: Any) -> Any:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset: three splits and what to make of them.
+    """A dataset: three splits, and facts about them.
 
-    metric: one of the target's. classes: their names by index, None where the target has none.
-    fingerprint: of every row of the splits, in order; what depends on the data is keyed by it.
-    notes: what was decided on the way ("the benchmark hides its test labels: …"), for people. warnings: what they should look at.
-    unlabelled: rows without labels, none of which stands in another split; unlabelled_fingerprint: of every one of them, in order.
+    metric: one of the target's. classes: their names by index, None if the target has none.
+    fingerprint: of every row of the splits, in order; caches of everything that depends on the data use it as a key.
+    notes: decisions made while reading ("the benchmark hides its test labels: …"), for people. warnings: points that users should check.
+    unlabelled: rows without labels, none of which is in another split; unlabelled_fingerprint: of every one of them, in order.
     """
 
     name: str
@@ -116,7 +116,7 @@ class Dataset:
 
     @property
     def target(self) -> Target:
-        """What is predicted of a row."""
+        """What is predicted for a row."""
         return target_of(self.task, self.classes)
 
     @property
@@ -131,12 +131,12 @@ class Dataset:
 
     @property
     def unlabelled_rows(self) -> int:
-        """How many rows without labels there are."""
+        """The number of rows without labels."""
         return 0 if self.unlabelled is None else len(self.unlabelled)
 
     @property
     def rows_fingerprint(self) -> str:
-        """Of every row that a trial can read, the unlabelled ones included."""
+        """A fingerprint of every row that a trial can read, including the unlabelled ones."""
         return digest(self.fingerprint, self.unlabelled_fingerprint) if self.unlabelled is not None else self.fingerprint
 
     @property
@@ -146,12 +146,12 @@ class Dataset:
 
     @property
     def constant_score(self) -> float:
-        """The metric, on the validation split, of the answer that is the same for every row and fits the training rows best."""
+        """The metric on the validation split for a constant prediction, the one that fits the training rows best."""
         answer = self.target.constant(self.train.labels)
         return self.target.evaluate(self.metric, np.tile(answer, (len(self.validation), 1)), self.validation.labels)[self.metric]
 
     def open_test(self) -> Split:
-        """The test split. Only `distill` calls this, once, for the final figures; trials never do."""
+        """The test split. Only `distill` calls this, once, for the final scores; trials never do."""
         if self._test is None:
             raise RunError(f"dataset {self.name!r} was opened without its test split; open it with load_dataset(..., with_test=True)")
         return self._test

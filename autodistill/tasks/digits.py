@@ -14,7 +14,7 @@ from autodistill.tasks.source import Source
 
 
 def open_digits() -> Source:
-    """The digits as images; their 17 grey levels are spread over 0 to 255."""
+    """The digits as images; their 17 grey levels are scaled to 0 to 255."""
     return open_path(kept("digits", _write), own=False)
 
 

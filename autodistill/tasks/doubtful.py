@@ -1,4 +1,4 @@
-"""What is doubtful about labels: questions that only the user can answer, warnings, and notes."""
+"""Doubts about labels: questions that only the user can answer, warnings, and notes."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from autodistill.errors import listed
 from autodistill.tasks.tables import Table
 
 RARE = 0.05
-"""Below this share of fractions among a few whole numbers it is asked whether the labels are classes or scores."""
+"""If a few whole numbers have less than this share of fractions among them, the user is asked whether they are classes or scores."""
 SEPARATORS = (",", ";", "|")
 """What people write between several labels of a row."""
 FEWEST_ROWS = 10
-"""A class with fewer training rows is a note."""
+"""A class with fewer training rows gets a note."""
 DOMINANT = 0.8
-"""From this share of one class on, a metric that counts all classes alike is proposed."""
+"""From this share of one class on, a note proposes a metric that counts all classes equally."""
 MISSING_WORDS = frozenset({"nan", "null", "n/a", "na", "#n/a", "<na>", "none"})
 """Names of classes, in lower case, that programs write for a missing value."""
 
 
 def classes_or_scores(tables: dict[str, Table], column: str, values: dict[str, list[Any]], few: int) -> str | None:
-    """The question whether numbers are classes or scores: where a few whole numbers have rare fractions among them. None: they are scores.
+    """The question whether numbers are classes or scores, if a few whole numbers have rare fractions among them; else None (scores).
 
-    few: distinct whole numbers of classes at most.
+    few: the largest number of distinct whole numbers that may be classes.
     """
     fractions = [(split, row) for split, items in values.items() for row, item in enumerate(items) if item != int(item)]
     whole = {item for items in values.values() for item in items if item == int(item)}
@@ -44,9 +44,9 @@ def classes_or_scores(tables: dict[str, Table], column: str, values: dict[str, l
 
 
 def several_labels(tables: dict[str, Table], column: str, values: dict[str, list[Any]]) -> str | None:
-    """What to say where texts like `a,b` seem to be several labels of a row; None where they do not.
+    """An error message if texts like `a,b` seem to be several labels of a row; else None.
 
-    They do where splitting them leaves fewer labels than there are.
+    They seem to be if splitting them leaves fewer different labels than before.
     """
     names = {value for items in values.values() for value in items if isinstance(value, str)}
     sign = separator_of(names)
@@ -59,7 +59,7 @@ def several_labels(tables: dict[str, Table], column: str, values: dict[str, list
     answer = f"--label-separator {sign!r}" if sign else "--task multilabel"
     return (
         f"{table.name}, column {column!r}: {len(together)} of {len(names)} different labels seem to be several labels of a row, "
-        f"{how} ({table.place(row)}: {values[split][row]!r}): are they? Answer with {answer} (several labels a row) or "
+        f"{how} ({table.place(row)}: {values[split][row]!r}): are they? Answer with {answer} (several labels per row) or "
         "--task classification (every text is a class of its own)"
     )
 
@@ -82,7 +82,7 @@ def _in_brackets(name: str) -> bool:
 
 
 def doubtful_classes(names: Sequence[str]) -> list[str]:
-    """Warnings of classes that may be one, and of a class that may be a missing value."""
+    """Warnings about classes that may be the same, and about a class that may be a missing value."""
     alike: dict[str, list[str]] = defaultdict(list)
     for name in names:
         alike[" ".join(unicodedata.normalize("NFKC", name).casefold().split())].append(name)
@@ -100,11 +100,11 @@ def doubtful_classes(names: Sequence[str]) -> list[str]:
 
 
 def notes_of_classes(names: Sequence[str], train: np.ndarray, validation: np.ndarray, metric: str) -> list[str]:
-    """Notes of classes that have few rows or none, and of one that has nearly all. train, validation: (N,) class indices."""
-    counts, held = (np.bincount(labels, minlength=len(names)) for labels in (train, validation))
+    """Notes about classes that have few rows or none, and about a class that has nearly all rows. train, validation: (N,) class indices."""
+    counts, validation_counts = (np.bincount(labels, minlength=len(names)) for labels in (train, validation))
     few = [f"{names[place]!r} ({counts[place]})" for place in np.argsort(counts, kind="stable").tolist() if counts[place] < FEWEST_ROWS]
     notes = [f"classes with fewer than {FEWEST_ROWS} training rows: {listed(few)}"] if few else []
-    absent = [repr(names[place]) for place in np.flatnonzero((held == 0) & (counts > 0)).tolist()]
+    absent = [repr(names[place]) for place in np.flatnonzero((validation_counts == 0) & (counts > 0)).tolist()]
     if absent:
         notes.append(f"validation has no row of {listed(absent)}: no score says how well that is learned")
     largest = int(counts.argmax())

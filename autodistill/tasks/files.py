@@ -1,4 +1,4 @@
-"""Datasets that lie in files: one file, a folder of split files, or folders of images."""
+"""Datasets in files: one file, a folder of split files, or folders of images."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ SPLITS = {
     "train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
     "test": "test", "testing": "test",
 }  # fmt: skip
-"""What files and folders of a split may be called."""
+"""The names that files and folders of a split may have."""
 UNLABELLED = ("unlabelled", "unlabeled")
-"""What a file or folder of rows without labels may be called, beside train."""
+"""The names that a file or folder of rows without labels, beside train, may have."""
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 SYSTEM = ("__macosx", "thumbs.db", "desktop.ini", "thumbnails", "@eadir")
-"""What systems and viewers leave in folders, in lower case, beside files and folders whose name begins with a dot."""
+"""Files that systems and viewers leave in folders, in lower case. Names that begin with a dot are ignored too."""
 _PATH = re.compile(r"\.(csv|tsv|jsonl|json|parquet|txt|xlsx?|arrow|zip|gz|bz2|zst)$")
 
 
 def looks_like_path(name: str) -> bool:
-    """Whether a name can only be meant as a path, be it there or not."""
+    """Whether a name can only be a path, even if it does not exist."""
     return name.startswith((".", "~", "/")) or _PATH.search(name.lower()) is not None
 
 
 def open_path(path: Path, *, own: bool = True) -> Source:
-    """Open a file or folder; `own` is False for what was not made by the user, see `Source`.
+    """Open a file or folder. own: False for files that are not the user's, see `Source`.
 
     Raises:
-        DataError: there is nothing that can be read as a dataset.
+        DataError: there is nothing there that can be read as a dataset.
     """
-    path = path.resolve() if not path.name else path  # "." has a name too
+    path = path.resolve() if not path.name else path  # so that "." has a name too
     if path.is_file():
         return Source(Info(stem_of(path)), {"all": read_table(path)}, own)
     if not path.is_dir():
@@ -56,7 +56,7 @@ def _open_folder(path: Path, own: bool) -> Source:
     ignored = [item for item in inside if is_systems(item.name)]
     files = [item for item in inside if item.is_file() and item not in ignored and not item.name.startswith("_")
              and kind_of(item) in SUFFIXES and stem_of(item).lower() not in UNLABELLED]  # fmt: skip
-    # a .json file may be anything; it is a table where it is called like a split
+    # a .json file may be anything; it is read as a table if it is named like a split
     files = [item for item in files if kind_of(item) != ".json" or _split_of(item)]
     if files:
         return Source(info, _by_split(path, files), own, _ignored(path, ignored), unlabelled=_unlabelled(path))
@@ -70,12 +70,12 @@ def _open_folder(path: Path, own: bool) -> Source:
 
 
 def is_systems(name: str) -> bool:
-    """Whether a file or folder of this name is the system's, an editor's or a viewer's, and none of a dataset's."""
+    """Whether a file or folder with this name belongs to the system, an editor or a viewer, not to a dataset."""
     return name.startswith(".") or name.lower() in SYSTEM
 
 
 def _ignored(path: Path, ignored: Sequence[Path]) -> tuple[str, ...]:
-    """A note with what was ignored, if anything was."""
+    """A note that lists what was ignored; empty if nothing was."""
     items = list(dict.fromkeys(ignored))
     if not items:
         return ()
@@ -87,7 +87,7 @@ def _split_of(file: Path) -> str | None:
 
 
 def _unlabelled(path: Path) -> tuple[str, ...]:
-    """The files and folders of a dataset's folder that hold rows without labels."""
+    """The files and folders with rows without labels in a dataset's folder."""
     kinds = (*SUFFIXES, ".txt")
     places = [item for folder in (path, path / "data") if folder.is_dir() for item in sorted(folder.iterdir())]
     return tuple(
@@ -133,7 +133,7 @@ def _by_split(path: Path, files: Sequence[Path]) -> dict[str, Table]:
 
 
 def _images(path: Path, info: Info, ignored: list[Path]) -> tuple[dict[str, Table], list[str]]:
-    """The splits of a folder of images, and notes. ignored: what belongs to the system is added to it."""
+    """The splits of a folder of images, and notes. ignored: files of the system are added to it."""
     folders = _folders(path)
     splits: dict[str, Path] = {}
     for folder in folders:
@@ -153,10 +153,10 @@ def _images(path: Path, info: Info, ignored: list[Path]) -> tuple[dict[str, Tabl
 
 
 def _are_classes(path: Path, info: Info, folders: Sequence[Path], splits: dict[str, Path]) -> bool:
-    """Whether folders called like splits are classes: they hold images, not folders, and there are other classes beside them.
+    """Whether folders named like splits are classes: they hold images, not folders, and there are other classes beside them.
 
     Raises:
-        DataError: they may be either.
+        DataError: they may be splits or classes.
     """
     if any(_folders(folder) for folder in splits.values()) or not any(map(_has_images, splits.values())):
         return False
@@ -171,7 +171,7 @@ def _are_classes(path: Path, info: Info, folders: Sequence[Path], splits: dict[s
 
 
 def _folders(path: Path) -> list[Path]:
-    """The folders in a folder that may be a dataset's."""
+    """The folders in a folder that may belong to a dataset."""
     return sorted(item for item in path.iterdir() if item.is_dir() and not is_systems(item.name) and item.name.lower() not in UNLABELLED)
 
 
@@ -180,23 +180,23 @@ def _has_images(path: Path) -> bool:
 
 
 def ends_like_image(file: Path) -> bool:
-    """Whether a file's name is one of an image that is read."""
+    """Whether a file has the name of an image that we read."""
     return file.suffix.lower() in IMAGE_SUFFIXES and not is_systems(file.name)
 
 
 def _class_folders(path: Path, ignored: list[Path]) -> Table | None:
-    """The images of a folder for each class. ignored: what belongs to the system is added to it."""
+    """The images in a folder for each class. ignored: files of the system are added to it."""
     ignored += [item for item in sorted(path.iterdir()) if is_systems(item.name)]
     files = sorted(file for folder in _folders(path) for file in images_in(folder, ignored))
     return ImageFolder(path, files) if files else None
 
 
 def images_in(folder: Path, ignored: list[Path]) -> Iterator[Path]:
-    """The images in a folder and in the folders inside it. ignored: what belongs to the system is added to it."""
+    """The images in a folder and in the folders inside it. ignored: files of the system are added to it."""
     for item in sorted(folder.iterdir()):
         if is_systems(item.name):
             ignored.append(item)
-        elif item.is_dir() and not item.is_symlink():  # a link may lead back
+        elif item.is_dir() and not item.is_symlink():  # a link may lead back to a folder above
             yield from images_in(item, ignored)
         elif ends_like_image(item):
             yield item

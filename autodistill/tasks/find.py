@@ -1,4 +1,4 @@
-"""Where a dataset's name leads: a path, a local mirror, the catalog, the hub; and what to say where it leads nowhere."""
+"""Finds a dataset by name: as a path, in a local mirror, in the catalog, on the hub; or explains where it looked."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def find(name: str) -> Source:
     """Open a dataset by name: path, mirrors, catalog, hub.
 
     Raises:
-        DataError: it is nowhere (the message says where was looked), or cannot be read.
+        DataError: it is not found (the message says where we looked), or cannot be read.
     """
     if not name.strip():
         raise DataError("the dataset's name is empty; give a path, or a name that `autodistill datasets` lists")
@@ -52,7 +52,7 @@ def _path(path: Path, name: str) -> Source:
     except DataError as cause:
         if in_catalog:
             raise DataError(
-                f"{cause}. ({name} was taken as the path {path.absolute()}, which goes before the dataset of that name)"
+                f"{cause}. ({name} was taken as the path {path.absolute()}, which takes precedence over the dataset of that name)"
             ) from None
         raise
     note = f"{name} is the path {path.absolute()} here, not the dataset of that name in `autodistill datasets`"
@@ -60,7 +60,7 @@ def _path(path: Path, name: str) -> Source:
 
 
 def _looked(name: str) -> str:
-    """What was tried before the hub."""
+    """The places that were tried before the hub."""
     folders = ", ".join(map(str, mirror_folders())) or "not set"
     return f"there is no path {name} in {Path.cwd()}; no folder {name} in {MIRRORS} ({folders})"
 

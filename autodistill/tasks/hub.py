@@ -17,25 +17,25 @@ from autodistill.tasks.kept import kept
 from autodistill.tasks.source import Info, Source
 
 TIMEOUT = 6.0
-"""Seconds that the hub has to answer each of the first questions."""
+"""How many seconds the hub has to answer each of the first requests."""
 
 
 def hub_entry(name: str) -> HubEntry | None:
-    """What `owner/name` or `owner/name:config` asks for; None for a name that is no hub id."""
+    """The entry for `owner/name` or `owner/name:config`; None for a name that is no hub id."""
     match = re.fullmatch(r"([\w.-]+/[\w.-]+)(?::([\w.-]+))?", name)
     return HubEntry(match[1], match[2], Info(name)) if match else None
 
 
 def open_hub(entry: HubEntry) -> Source:
-    """Open a dataset of the hub, from the cache folder where it has been before.
+    """Open a dataset of the hub; from the cache folder if it was fetched before.
 
     Raises:
-        DataError: no network, no answer in time, no such dataset, private or gated, or nothing in it that can be read.
+        DataError: there is no network, no answer in time or no such dataset, it is private or gated, or nothing in it can be read.
     """
     folder = kept(entry.info.name, lambda aside: _fetch(entry, aside))
     source = open_path(folder, own=False)
     about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
-    notes = [f"from the hub: {_title(entry)}, revision {about['revision']}; kept in {folder}, delete that to fetch it anew"]
+    notes = [f"from the hub: {_title(entry)}, revision {about['revision']}; kept in {folder}, delete that to fetch it again"]
     if about["not_used"]:
         notes.append(f"splits of the hub that are not used: {', '.join(about['not_used'])}")
     return replace(source, info=entry.info, notes=tuple(notes))
@@ -51,7 +51,7 @@ def _fetch(entry: HubEntry, folder: Path) -> None:
         import datasets
         from huggingface_hub import constants
 
-        revision = None if constants.HF_HUB_OFFLINE else _probe(entry.repo)  # offline, the cache of `datasets` is asked
+        revision = None if constants.HF_HUB_OFFLINE else _probe(entry.repo)  # offline, `datasets` uses its own cache
         if not sys.stderr.isatty():
             datasets.disable_progress_bars()
         splits = datasets.load_dataset(entry.repo, entry.config, revision=revision)
@@ -73,9 +73,9 @@ def _fetch(entry: HubEntry, folder: Path) -> None:
 
 
 def _probe(repo: str) -> str | None:
-    """The revision of a dataset; two quick questions, that `datasets` would repeat for minutes where they go unanswered.
+    """The revision of a dataset, by two quick requests. If they go unanswered, `datasets` would repeat them for minutes.
 
-    The second asks for a byte of a file: files may lie on other hosts, and gated datasets only show themselves there.
+    The second one asks for a byte of a file, because files may be on other hosts, and gated datasets only refuse there.
     """
     from huggingface_hub import HfApi, hf_hub_url
     from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
@@ -92,7 +92,7 @@ def _probe(repo: str) -> str | None:
 
 @contextlib.contextmanager
 def _explained(entry: HubEntry) -> Iterator[None]:
-    """Turn what the hub's libraries raise into a message with a way out."""
+    """Turn the exceptions of the hub's libraries into a message with a way out."""
     import httpx2
     from datasets.exceptions import DatasetsError
     from huggingface_hub import constants

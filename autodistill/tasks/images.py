@@ -1,4 +1,4 @@
-"""Images: decoded once to uint8 arrays of one square size, kept in the cache folder and memory-mapped from there."""
+"""Images: decoded once to uint8 arrays of one square size, cached, and memory-mapped from the cache."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from autodistill.tasks.problems import Problems
 from autodistill.tasks.tables import Table, file_stamp
 
 SIZES = (32, 64, 128, 224)
-"""The square sizes, one for a dataset: the smallest that its median image does not exceed."""
+"""The possible sizes of the square. A dataset gets the smallest size that its median image does not exceed."""
 _SAMPLE = 1000
-_VERSION = "3"  # of what a row's pixels are made of; a change makes old caches unreadable
+_VERSION = "3"  # of the way in which pixels are made; a change makes old caches unreadable
 _ROW_DIGEST = 16
 
 
 @dataclass(frozen=True)
 class Images:
-    """pixels: (N, H, W, 3) uint8, memory-mapped. digests: (N,) 16 bytes that name each row's pixels.
+    """pixels: (N, H, W, 3) uint8, memory-mapped. digests: (N,) 16 bytes that identify each row's pixels.
 
-    changed: what was done to how many of the images beside resizing, by the words of `CHANGES`.
+    changed: for each of `CHANGES`, how many images were changed in this way, beside resizing.
     """
 
     pixels: np.ndarray
@@ -44,11 +44,11 @@ CHANGES = {
     "scaled": "have more than 8 bits a pixel, and each was scaled by its own range to 0 … 255",
     "composed": "have transparent parts, and were composed on white",
 }
-"""What is done to an image so that it becomes 8-bit RGB, and what a note says of it."""
+"""Changes that make an image 8-bit RGB, with the text of the note about each."""
 
 
 def change_notes(images: Iterable[Images], what: str = "images") -> list[str]:
-    """A note for each kind of change that was made to some of the images. what: these are called."""
+    """A note for each kind of change that was made to some of the images. what: the images' name in the note."""
     counts = Counter[str]()
     for item in images:
         counts.update(item.changed)
@@ -58,8 +58,8 @@ def change_notes(images: Iterable[Images], what: str = "images") -> list[str]:
 def decoded(table: Table, column: str, rows: np.ndarray, size: int | None, problems: Problems) -> Images | None:
     """The images at some rows, from the cache or decoded into it.
 
-    size: side of the square, None to find it from these rows. Images of another shape are resized (bicubic), not cropped.
-    None where some cannot be decoded; `problems` then names them.
+    size: side of the square, None to choose it by these rows. Images of another shape are resized (bicubic), not cropped.
+    The result is None if some cannot be decoded; `problems` then names them.
     """
     values = None if table.lazy else table.take(column, rows)
     stamp = table.stamp if values is None else file_stamp([(table.folder or Path()) / str(value) for value in values])
@@ -88,7 +88,7 @@ def _cached(folder: Path) -> Images | None:
 
 
 def _keep(folder: Path, images: Images) -> None:
-    """Write aside, then put in place; where another process was first, its folder stands."""
+    """Write to a temporary folder, then rename it. If another process was first, its folder stays."""
     aside = folder.with_name(f"{folder.name}.{os.getpid()}.part")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
@@ -101,7 +101,7 @@ def _keep(folder: Path, images: Images) -> None:
 
 
 def _open(value: Any, folder: Path | None) -> Any:
-    """A PIL image of what a cell holds: encoded bytes, a dict with them, or the path of a file."""
+    """A PIL image from the value of a cell: encoded bytes, a dict with them, or the path of a file."""
     from PIL import Image
 
     if isinstance(value, dict):
@@ -123,16 +123,16 @@ def _size(values: list[Any], folder: Path | None) -> int:
 
 
 def _as_rgb(image: Any, changed: Counter[str]) -> Any:
-    """A PIL image as people see it, in 8-bit RGB: turned by its EXIF orientation, composed on white where it is transparent.
+    """A PIL image as people see it, in 8-bit RGB: turned by its EXIF orientation, and composed on white if it is transparent.
 
-    More than 8 bits a pixel are scaled by the image's own range, which is also at hand where one image alone is predicted.
+    More than 8 bits a pixel are scaled by the image's own range, which is also available when a single image is predicted.
 
     Raises:
-        ValueError: there is nothing to see: all of it is transparent, or a pixel is not a finite number.
+        ValueError: all of it is transparent, or a pixel is not a finite number.
     """
     from PIL import Image, ImageOps
 
-    with contextlib.suppress(Exception):  # odd metadata turn nothing; what matters is whether the image decodes
+    with contextlib.suppress(Exception):  # broken metadata are ignored, because only the pixels matter
         ImageOps.exif_transpose(image, in_place=True)
     if image.mode == "F" or image.mode.startswith("I"):
         values = np.asarray(image, dtype=np.float64)
@@ -153,7 +153,7 @@ def _as_rgb(image: Any, changed: Counter[str]) -> Any:
 
 
 def decode(values: list[Any], folder: Path | None, size: int) -> tuple[Images, list[tuple[int, str]]]:
-    """Decode images (encoded bytes, or paths in a folder) to squares of one size; the bad ones by position, with the reason."""
+    """Decode images (encoded bytes, or paths in a folder) to squares of one size. Also returns the positions of bad ones, with reasons."""
     from PIL import Image
 
     pixels = np.empty((len(values), size, size, 3), dtype=np.uint8)
@@ -163,12 +163,12 @@ def decode(values: list[Any], folder: Path | None, size: int) -> tuple[Images, l
     for row, value in enumerate(values):
         try:
             with warnings.catch_warnings(), _open(value, folder) as image:
-                warnings.simplefilter("ignore")  # PIL warns of odd metadata; what matters is whether it decodes
+                warnings.simplefilter("ignore")  # PIL warns about broken metadata, but only the pixels matter
                 image = _as_rgb(image, changed)
                 if image.size != (size, size):
                     image = image.resize((size, size), Image.Resampling.BICUBIC)
                 pixels[row] = np.asarray(image)
-        except Exception as cause:  # PIL's readers raise nearly everything on damaged bytes
+        except Exception as cause:  # PIL's readers raise nearly any exception on damaged bytes
             bad.append((row, "not an image" if "BytesIO" in str(cause) else str(cause) or type(cause).__name__))
             continue
         digests[row] = np.void(hashlib.blake2b(pixels[row].tobytes(), digest_size=_ROW_DIGEST).digest())

@@ -1,4 +1,4 @@
-"""Rows that Python users have in memory, written to the cache, so that workers can read them as any file."""
+"""Rows that Python users have in memory. They are written to the cache, so that workers can read them like any file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from autodistill.storage import cache_folder, disk_errors
 from autodistill.tasks.files import SPLITS
 
 LABELLED = {2: ("text", "label"), 3: ("text", "text_b", "label")}
-"""What the columns of a list of tuples are, by their number."""
+"""The names of the columns of a list of tuples, by the number of columns."""
 ALLOWED = (
     "a path or a name; a DataFrame, a datasets.Dataset or a pyarrow table; a dictionary of columns; a list of dictionaries, or of tuples "
     "(text, label) or (text, text_b, label); or a dictionary of these with the splits train, validation and test"
@@ -24,32 +24,32 @@ ALLOWED = (
 
 
 def keep_dataset(rows: Any) -> str:
-    """The path of a labelled dataset, as Python users give it: a path or name is taken as it is, rows are written to the cache.
+    """The path of a labelled dataset that a Python user passes. A path or name stays as it is; rows are written to the cache.
 
     Equal rows have equal paths.
 
     Raises:
-        UsageError: it is none of `ALLOWED`, or cannot be written as a table.
+        UsageError: `rows` is none of `ALLOWED`, or cannot be written as a table.
         RunError: the cache cannot be written.
     """
     if isinstance(rows, str | Path):
         return str(rows)
     has_splits = isinstance(rows, Mapping) and bool(rows) and all(str(name).lower() in SPLITS for name in rows)
-    splits = rows if has_splits else {"all": rows}  # a folder with one file alone is one table
+    splits = rows if has_splits else {"all": rows}  # a folder with a single file is one table
     return str(keep_tables({str(name): table_of(value, "dataset", LABELLED, ALLOWED) for name, value in splits.items()}, "dataset"))
 
 
 def table_of(rows: Any, what: str, tuples: Mapping[int, tuple[str, ...]], allowed: str) -> Any:
-    """A DataFrame, or what else has `to_parquet` and writes itself with its types, such as a datasets.Dataset.
+    """A DataFrame; or any other object with `to_parquet`, such as a datasets.Dataset, which writes itself with its types.
 
     Args:
-        rows: as the user gave them.
-        what: what they are, for errors.
-        tuples: the names of the columns of a list of tuples, by their number.
-        allowed: the sentence for errors.
+        rows: as the user passed them.
+        what: their name in errors.
+        tuples: the names of the columns of a list of tuples, by the number of columns.
+        allowed: the kinds that are allowed, for errors.
 
     Raises:
-        UsageError: it is none of the kinds that are allowed.
+        UsageError: `rows` is none of the kinds that are allowed.
     """
     import pandas as pd
 
@@ -73,16 +73,16 @@ def table_of(rows: Any, what: str, tuples: Mapping[int, tuple[str, ...]], allowe
 
 
 def _with_names(frame: Any) -> Any:
-    """A copy of a DataFrame whose columns have texts for names."""
+    """A copy of a DataFrame with strings as column names."""
     frame = frame.copy(deep=False)
     frame.columns = frame.columns.map(str)
     return frame
 
 
 def keep_tables(tables: Mapping[str, Any], name: str) -> Path:
-    """Write tables as parquet files, NAME.parquet each, into a folder `name` of the cache; gives the folder.
+    """Write tables as parquet files, NAME.parquet each, into a folder `name` of the cache. Returns the folder.
 
-    It stands in one that is named for the contents, so that what is there already is not written again.
+    It is inside a folder named by a digest of the contents, so that existing files are not written again.
 
     Raises:
         UsageError: a table cannot be written as parquet.
@@ -112,7 +112,7 @@ def _put(aside: Path, folder: Path) -> None:
     try:
         aside.rename(folder)
     except OSError:
-        if not folder.exists():  # another process was first where it does
+        if not folder.exists():  # if it exists, another process was first
             raise
 
 
@@ -132,4 +132,4 @@ def _write(table: Any, file: Path, split: str) -> None:
 
 
 DatasetLike = str | Path | Sequence[Any] | Mapping[str, Any] | Any
-"""A dataset as Python users give it: see `keep_dataset`."""
+"""A dataset as Python users may pass it: see `keep_dataset`."""

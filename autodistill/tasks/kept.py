@@ -17,10 +17,10 @@ from autodistill.storage import cache_folder, digest
 
 
 def kept(name: str, fill: Callable[[Path], None]) -> Path:
-    """The folder that holds a dataset's files; `fill` writes them into a folder aside where there are none yet.
+    """The folder with a dataset's files. If it does not exist yet, `fill` writes the files into a temporary folder.
 
     Raises:
-        DataError: the cache folder cannot be written to; and what `fill` raises.
+        DataError: the cache folder cannot be written, or `fill` raises it.
     """
     folder = cache_folder() / "datasets" / f"{re.sub(r'[^A-Za-z0-9._-]+', '--', name)}-{digest(name)[:6]}"
     try:

@@ -1,4 +1,4 @@
-"""Labels: what kind they are, which classes there are, and every row checked."""
+"""Labels: finds their kind and their classes, and checks every row."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ _NO_LABELS = {
     "date": ("with a date or a time as the label", "Write a class as text (a month, a weekday), or a score as a number"),
     "other": ("with a label that is not a word, a number or true/false", "Write it as one"),
 }
-"""Kinds of values that no label can be: what is said of them, and the way out."""
+"""Kinds of values that are no labels: the text of the error, and the way out."""
 _NOT_FINITE = {"nan", "inf", "-inf", "+inf", "infinity", "-infinity"}
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """The labels of each table as the target wants them, (rows,) or (rows, L)."""
+    """The labels of each table in the target's form, (rows,) or (rows, L)."""
 
     target: Target
     arrays: dict[str, np.ndarray]
 
 
 def are_hidden(table: Table, columns: Sequence[str]) -> bool:
-    """Whether a test table keeps its labels to itself: no such column, all empty, or all -1, as the GLUE benchmark does."""
+    """Whether a test table has no labels: no such column, all empty, or all -1, as in the GLUE benchmark."""
     there = [column for column in columns if column in table.names]
     return all(value is None or value in (-1, "-1", "") for column in there for value in table.values(column))
 
@@ -62,10 +62,10 @@ def encode(
     notes: list[str],
     warnings: list[str],
 ) -> Encoded:
-    """Turn the labels of all tables into numbers; what is wrong goes to `problems`, and then the arrays mean nothing.
+    """Turn the labels of all tables into numbers. Errors are added to `problems`; if there are any, the arrays have no meaning.
 
-    columns: one, or of several labels one for each. own: a class that train lacks is the user's mistake; in a published set whose classes
-    are known it is worth a note. separator: what stands between several labels of a text.
+    columns: one, or for several labels per row a column for each. own: the user's own files. There a class that train lacks is an error; in a
+    published dataset with declared classes it is a note. separator: the separator of several labels in a text.
     """
     if info.kind == Labels.kind or (info.kind is None and are_lists(tables, columns[0])):
         return Encoded(*encode_labels(tables, columns, info, own, separator, problems, notes, warnings))
@@ -105,7 +105,7 @@ def encode(
 
 
 def _values(tables: dict[str, Table], column: str, info: Info) -> dict[str, list[Any]]:
-    """The labels, those of untyped files read as numbers where most of them are; whole numbers with zeros before them are names."""
+    """The labels. In untyped files they are read as numbers if most of them are; whole numbers with leading zeros are names."""
     values = {split: [_plain(value) for value in table.values(column)] for split, table in tables.items()}
     texts = [value.strip() for split, table in tables.items() if not table.typed for value in values[split] if value.strip()]
     if not texts or sum(bool(_NUMBER.match(text)) for text in texts) * 2 < len(texts):
@@ -117,7 +117,7 @@ def _values(tables: dict[str, Table], column: str, info: Info) -> dict[str, list
 
 
 def _plain(value: Any) -> Any:
-    """A label as JSON could have it: decimals of a parquet file are numbers."""
+    """A label as a JSON value: decimals of a parquet file become numbers."""
     return float(value) if isinstance(value, Decimal) else value
 
 
@@ -134,7 +134,7 @@ def _kind(value: Any) -> str:
     if isinstance(value, bool):
         return "bool"
     if isinstance(value, int | float):
-        fits = abs(value) <= _LARGEST  # never true of NaN
+        fits = abs(value) <= _LARGEST  # never true for NaN
         return "not finite" if not fits else "whole" if isinstance(value, int) else "number"
     if isinstance(value, str):
         if has_half_character(value):
@@ -146,7 +146,7 @@ def _kind(value: Any) -> str:
 
 
 def _are_scores(values: list[Any]) -> bool:
-    """Numbers are targets where some are fractions, or where there are more whole ones in a fractional type than a few."""
+    """Numbers are scores if some are fractions, or if a fractional type has more than a few different whole numbers."""
     numbers = {value for value in values if _kind(value) in ("whole", "number")}
     return len(numbers) > FEW or any(value != int(value) for value in numbers)
 
@@ -242,7 +242,7 @@ def _classes(
 
 
 def _class(value: Any) -> Any:
-    """One value for a class however it is written: 1.0 is 1, and words have no white space around them."""
+    """One value for a class, however it is written: 1.0 is 1, and white space around words is removed."""
     if isinstance(value, float) and value == int(value):
         return int(value)
     return value.strip() if isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""From a reference to a checked dataset in three splits."""
+"""From a dataset's reference to a checked dataset with three splits."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from autodistill.tasks.unlabelled import check_places, is_blank
 
 
 def load_dataset(ref: DatasetRef, *, with_test: bool = False) -> Dataset:
-    """Find a dataset, check every row of it, and give its splits.
+    """Find a dataset, check every row, and make its splits.
 
     with_test: also keep the test split, for `Dataset.open_test`; only `distill` asks for it.
 
     Raises:
-        DataError: the dataset is nowhere, cannot be reached, or has bad rows; every kind of problem is named with file,
+        DataError: the dataset is not found, cannot be reached, or has bad rows. The message names every kind of problem with file,
             column and rows.
     """
     if ref.limit_train is not None and ref.limit_train < 2:
@@ -44,11 +44,13 @@ def load_dataset(ref: DatasetRef, *, with_test: bool = False) -> Dataset:
     named = label_columns(ref.label_column) or label_columns(info.label_column)
     if ref.label_separator is not None or len(named) > 1:
         if ref.task not in (None, Labels.kind):
-            raise DataError(f"task is {ref.task!r}, and several labels a row (label_separator, or several label columns) are {Labels.kind}")
+            raise DataError(
+                f"task is {ref.task!r}, and several labels per row (label_separator, or several label columns) are {Labels.kind}"
+            )
         ref = replace(ref, task=Labels.kind)
     if ref.label_separator is not None and len(named) > 1:
         raise DataError("label_separator is for one column of texts, and there are several label columns, of 0 and 1; leave one out")
-    if ref.task not in (None, info.kind):  # the classes and the metric of another kind of target have no meaning
+    if ref.task not in (None, info.kind):  # the classes and the metric belong to another kind of target
         classes = info.classes if ref.task == Labels.kind else None
         info = replace(info, kind=ref.task, classes=classes, metric=info.metric if info.kind is None else None)
     problems = Problems()
@@ -92,7 +94,7 @@ def load_dataset(ref: DatasetRef, *, with_test: bool = False) -> Dataset:
     if more is not None and not more.count:
         if source.unlabelled or ref.unlabelled:
             raise DataError(f"no unlabelled row can be used ({more.notes[-1]}); give other ones")
-        more = None  # a file of scores need not have more texts than the splits
+        more = None  # a file of scores may have no more texts than the splits
     return Dataset(
         name=info.name,
         task=task,
@@ -112,10 +114,10 @@ def load_dataset(ref: DatasetRef, *, with_test: bool = False) -> Dataset:
 
 
 def _rows_of_train(keys: Mapping[str, Sequence[Any]]) -> list[str]:
-    """A note for each split with rows that train has too."""
+    """A note for each split that shares rows with train."""
     train = set(keys["train"])
     counts = {split: sum(row in train for row in rows) for split, rows in keys.items() if split not in ("train", REST)}
-    return [f"{count} of {len(keys[split])} {split} rows stand in train too" for split, count in counts.items() if count]
+    return [f"{count} of {len(keys[split])} {split} rows are in train too" for split, count in counts.items() if count]
 
 
 def _same_columns(tables: dict[str, Table], columns: Columns, base: str) -> None:
@@ -129,7 +131,7 @@ def _same_columns(tables: dict[str, Table], columns: Columns, base: str) -> None
 
 
 def _with_text(table: Table, columns: Columns, source: Source, problems: Problems, notes: list[str]) -> np.ndarray:
-    """The rows that can be used: all, or in published sets those with a text."""
+    """The rows that can be used: all, or in published datasets those with a text."""
     empty: set[int] = set()
     for column in columns.texts:
         values = table.values(column)
@@ -147,7 +149,7 @@ def _with_text(table: Table, columns: Columns, source: Source, problems: Problem
 
 
 def _half_characters(values: list[Any]) -> list[int]:
-    """Rows that no UTF-8 can hold."""
+    """Rows with a text that cannot be written as UTF-8."""
     texts = [value if isinstance(value, str) else "" for value in values]
     with contextlib.suppress(UnicodeEncodeError):
         "".join(texts).encode()

@@ -1,4 +1,4 @@
-"""Scores of predictions, in the benchmarks' own metrics."""
+"""Metrics: scores of predictions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:
-    """The share of right classes. labels, predicted: (N,) class indices."""
+    """The share of correct classes. labels, predicted: (N,) class indices."""
     return float((labels == predicted).mean())
 
 
@@ -28,14 +28,14 @@ def micro_f1(labels: np.ndarray, predicted: np.ndarray) -> float:
 
 
 def macro_f1(labels: np.ndarray, predicted: np.ndarray) -> float:
-    """The mean over the classes, or labels, of F1, 0 for one that is never right. labels, predicted: (N,) indices or (N, L), 0 and 1."""
+    """The mean F1 over the classes or labels; 0 for one that is never predicted correctly. labels, predicted: (N,) or (N, L), 0 and 1."""
     from sklearn.metrics import f1_score
 
     return float(f1_score(labels, predicted, average="macro", zero_division=0.0))
 
 
 def weighted_f1(labels: np.ndarray, predicted: np.ndarray) -> float:
-    """The mean of the classes' F1, weighted by their numbers of rows; 0 for a class that is never right."""
+    """The mean of the classes' F1, weighted by their numbers of rows. F1 is 0 for a class that is never predicted correctly."""
     from sklearn.metrics import f1_score
 
     return float(f1_score(labels, predicted, average="weighted", zero_division=0.0))
@@ -49,10 +49,10 @@ def matthews_correlation(labels: np.ndarray, predicted: np.ndarray) -> float:
 
 
 def auroc(labels: np.ndarray, logits: np.ndarray) -> float:
-    """The area under the ROC curve: how often a row of a class has a higher probability of it than a row of another class.
+    """The area under the ROC curve: how often a row of a class has a higher probability for it than a row of another class.
 
-    Of two classes it is that of the second one; of more, the mean of each class against all others (Provost and Domingos 2000, without
-    weights), of the classes that have rows. 0.5, chance, where all rows have one class. logits: (N, C).
+    With two classes it is that of the second class; with more, the mean over the classes that have rows of each against all others
+    (Provost and Domingos 2000, without weights). 0.5, chance, if all rows have one class. logits: (N, C).
     """
     from sklearn.metrics import roc_auc_score
 
@@ -62,8 +62,8 @@ def auroc(labels: np.ndarray, logits: np.ndarray) -> float:
 def average_precision(labels: np.ndarray, logits: np.ndarray) -> float:
     """The area under the curve of precision over recall, as a sum of steps: Σ (R_n − R_{n−1}) P_n.
 
-    Of two classes that of the second one, of more the mean as for `auroc`. 1 where all rows have one class. logits: (N, C).
-    Of several labels a row (labels: (N, L)) it is the mean over the labels that some row has, 0 where none has one.
+    With two classes that of the second class, with more the mean as for `auroc`. 1 if all rows have one class. logits: (N, C).
+    For several labels per row (labels: (N, L)) the mean over the labels that some row has; 0 if no row has a label.
     """
     from sklearn.metrics import average_precision_score
 
@@ -76,7 +76,7 @@ def average_precision(labels: np.ndarray, logits: np.ndarray) -> float:
 def _one_against_all(
     score: Callable[[np.ndarray, np.ndarray], float], labels: np.ndarray, logits: np.ndarray, of_one_class: float
 ) -> float:
-    """The mean of a score of each class, by its probability, against all others; of two classes that of the second one."""
+    """The mean of a score over the classes, each against all others by its probability; with two classes that of the second class."""
     shares = np.exp(logits - logits.max(axis=1, keepdims=True))
     shares /= shares.sum(axis=1, keepdims=True)
     present = np.unique(labels)
@@ -101,7 +101,7 @@ def pearson(labels: np.ndarray, predicted: np.ndarray) -> float:
 
 
 def _constant(labels: np.ndarray, predicted: np.ndarray) -> bool:
-    """Whether one of them says nothing of the order, so that the formula would be 0 / 0."""
+    """Whether one of them is constant, so that the formula would be 0 / 0."""
     return bool(np.ptp(predicted) == 0 or np.ptp(labels) == 0)
 
 
@@ -111,4 +111,4 @@ SCORES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
 }
 """Metrics by their names, of labels and predictions, both (N,) or (N, L); higher is better."""
 RANKINGS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {function.__name__: function for function in (auroc, average_precision)}
-"""Metrics that go by how sure a model is, of labels (N,) or (N, L) and logits (N, C); higher is better."""
+"""Metrics that use a model's probabilities, of labels (N,) or (N, L) and logits (N, C); higher is better."""

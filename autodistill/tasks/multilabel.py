@@ -1,4 +1,4 @@
-"""Several labels a row: lists, texts with a separator, or a column of 0 and 1 for each label; read, and every row checked."""
+"""Several labels per row: lists, texts with a separator, or a column of 0 and 1 for each label; read, and every row checked."""
 
 from __future__ import annotations
 

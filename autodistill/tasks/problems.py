@@ -1,4 +1,4 @@
-"""Bad rows, gathered until everything has been looked at, so that one message names them all."""
+"""Bad rows, collected until everything is checked, so that one message names them all."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from autodistill.errors import DataError
 from autodistill.tasks.tables import Table
 
 SHOWN = 5
-"""Bad rows of one kind that a message shows; the others are counted."""
+"""How many bad rows of one kind a message shows; the others are only counted."""
 
 
 class Problems:
-    """Lines of the message to come."""
+    """The lines of a future error message."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
 
     def add(self, line: str) -> None:
-        """A problem that is not of single rows."""
+        """Add a problem that is not about single rows."""
         self.lines.append(line)
 
     def rows(self, table: Table, column: str, rows: Sequence[int], what: str, way_out: str, values: bool = False) -> None:
-        """Rows with the same problem, if there are any. what: `{n} rows have no label`, say. values: show them too."""
+        """Add rows with the same problem, if there are any. what: continues "3 rows …", as in "without a label". values: show them too."""
         if not rows:
             return
         every = table.values(column) if values else []
@@ -32,7 +32,7 @@ class Problems:
         self.add(f"{table.name}, column {column!r}: {count} {what}: {', '.join(shown)}{more}. {way_out}")
 
     def check(self, name: str) -> None:
-        """Raise what was gathered.
+        """Raise an error with all lines.
 
         Raises:
             DataError: there were problems.

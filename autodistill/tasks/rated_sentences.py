@@ -1,8 +1,8 @@
-"""The sentences that people rated, inside vaderSentiment's source release on PyPI.
+"""Sentences rated by people, from vaderSentiment's source release on PyPI.
 
 Each sentence of film reviews, product reviews, editorials and tweets was rated by about 20 people (tweets by more) from −4 to 4;
 its target is their mean (Hutto and Gilbert 2014, "VADER: A Parsimonious Rule-based Model for Sentiment Analysis of Social Media
-Text"). `movie-reviews` is the film reviews' sign, positive or negative; the few with a mean of exactly 0 are left out there.
+Text"). `movie-reviews` has the sign of the film reviews' mean, positive or negative; it leaves out the few with a mean of exactly 0.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ RATINGS = {
     "editorial-ratings": "nytEditorialSnippets",
     "tweet-ratings": "tweets",
 }
-"""The ground truths in the release, by our names."""
+"""The files of ground truth in the release, by our names."""
 _INNER = f"vaderSentiment-{VERSION}/additional_resources/hutto_ICWSM_2014.tar.gz"
 
 
@@ -33,7 +33,7 @@ def open_ratings(name: str) -> Source:
     """The sentences of one of RATINGS and their mean ratings, in one table.
 
     Raises:
-        DataError: the release can be fetched from no index, or is not the expected one.
+        DataError: the release cannot be fetched from any index, or is not the expected one.
     """
 
     def write(folder: Path) -> None:
@@ -47,7 +47,7 @@ def open_movie_reviews() -> Source:
     """The film reviews' sentences and whether they are positive, in one table.
 
     Raises:
-        DataError: the release can be fetched from no index, or is not the expected one.
+        DataError: the release cannot be fetched from any index, or is not the expected one.
     """
 
     def write(folder: Path) -> None:
@@ -59,14 +59,14 @@ def open_movie_reviews() -> Source:
 
 
 def _rated(kind: str) -> tuple[list[float], list[str]]:
-    """Mean ratings and sentences of a ground truth: lines of an id, a mean and a sentence."""
+    """Mean ratings and sentences of a file of ground truth. Its lines have an id, a mean and a sentence."""
     release = fetch_from_pypi("vaderSentiment", VERSION, "*.tar.gz", SHA256)
     lines = [line.split("\t") for line in _ground_truth(release, f"hutto_ICWSM_2014/{kind}_GroundTruth.txt").splitlines()]
     return [float(mean) for _, mean, _ in lines], [text.strip() for _, _, text in lines]
 
 
 def _ground_truth(release: Path, name: str) -> str:
-    """The file in the archive in the release, read without unpacking either."""
+    """A file of the archive inside the release, read without unpacking either."""
     with tarfile.open(release) as outer:
         archive = outer.extractfile(_INNER)
         if archive is None:

@@ -1,4 +1,4 @@
-"""The rows of a dataset's splits: read, and named for its fingerprint."""
+"""Reads the rows of a dataset's splits, and gives the bytes for its fingerprint."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _FINGERPRINTED = ("train", "validation")
 
 @dataclass(frozen=True)
 class Rows:
-    """What was read. splits: without labels. contents: of train and validation, as bytes for the fingerprint.
+    """The rows that were read. splits: without labels. contents: of train and validation, as bytes for the fingerprint.
 
-    keys: of the rows of each split that was read; equal rows have equal ones. image_size: height and width of all images. notes: what was
-    done to the images.
+    keys: of the rows of each split that was read; equal rows have equal keys. image_size: height and width of all images. notes: changes
+    that were made to the images.
     """
 
     splits: dict[str, Split]
@@ -34,17 +34,17 @@ class Rows:
 
 
 def read_texts(tables: Mapping[str, Table], columns: Columns, parts: Mapping[str, Part], wanted: Sequence[str]) -> Rows:
-    """Texts, or pairs of texts. Splits that are not wanted have only their keys."""
+    """Read texts, or pairs of texts. For splits that are not wanted, only the keys are returned."""
     texts = {split: [tables[part.table].take(column, part.rows) for column in columns.texts] for split, part in parts.items()}
     splits = {split: Split(_NO_LABELS, texts[split][0], texts[split][1] if len(texts[split]) == 2 else None) for split in wanted}
-    # A second column counts in the fingerprint where there is none, too: as nothing.
+    # The fingerprint always has a part for a second column, which is empty if there is none.
     contents = [_joined(column) for split in _FINGERPRINTED for column in (texts[split] + [None])[:2]]
     keys = {split: list(zip(*columns_of_split, strict=True)) for split, columns_of_split in texts.items()}
     return Rows(splits, contents, keys)
 
 
 def read_images(tables: Mapping[str, Table], columns: Columns, parts: Mapping[str, Part], name: str) -> Rows:
-    """Images, all of one size.
+    """Read images, all of one size.
 
     Raises:
         DataError: an image cannot be read.
@@ -69,7 +69,7 @@ _NO_LABELS = np.empty(0)
 
 
 def _joined(column: list[str] | None) -> bytes:
-    """Texts as bytes, with their lengths, so that two ways to cut the same letters differ."""
+    """Texts as bytes, with their lengths, so that the same letters cut in two ways differ."""
     if column is None:
         return b""
     return np.array([len(text) for text in column], dtype=np.int64).tobytes() + "".join(column).encode()

@@ -1,4 +1,4 @@
-"""A file of a black-box teacher's scores: what a large model, an API or annotators gave to texts, matched by text."""
+"""A file of a black-box teacher's scores: scores from a large model, an API or annotators, matched by text."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from autodistill.tasks.tables import Table, read_table
 from autodistill.tasks.unlabelled import Row, columns_of_texts, is_blank, row_key
 
 SUM_TOLERANCE = 1e-3
-"""How far the probabilities of a row may be from 1 in all."""
+"""How far the sum of a row's probabilities may be from 1."""
 ROUNDING = 1e-3
-"""By how much the scores of a text that stands twice may differ."""
+"""By how much the scores of a text that occurs twice may differ."""
 LEAST_PROBABILITY = 1e-5
-"""What stands for a probability of 0: its logarithm has to be finite. A class that is all that a file names has the rest."""
+"""Replaces a probability of 0, because the logarithm must be finite. If a file names only one class, that class has the rest."""
 _SHOWN = 5
 
 Kind = Literal["probabilities", "logits", "labels", "scores"]
@@ -33,7 +33,7 @@ Kind = Literal["probabilities", "logits", "labels", "scores"]
 class TeacherScores:
     """Scores by text. logits: (N, C) float32, normalised log-probabilities, log-odds of labels, or (N, 1) scores in the target's units.
 
-    rows: the place of each text, by `row_key`. texts, text_pairs: as they stand in the file. kind: what the file holds.
+    rows: the index of each text, by `row_key`. texts, text_pairs: as in the file. kind: of the file's values.
     """
 
     logits: np.ndarray
@@ -45,12 +45,12 @@ class TeacherScores:
 
     @property
     def fingerprint(self) -> str:
-        """Of all texts and scores."""
+        """A fingerprint of all texts and scores."""
         joined = "\x00".join(self.texts + (self.text_pairs or []))
         return digest("scores-1", self.logits.tobytes(), joined)
 
     def of(self, texts: Sequence[str], text_pairs: Sequence[str] | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """The scores of some texts: (M, C) float32, zeros where a text has none, and (M,) bool, which have some."""
+        """The scores of some texts: (M, C) float32, zeros for a text without scores; and (M,) bool, which texts have scores."""
         pairs: Sequence[str | None] = text_pairs or [None] * len(texts)
         places = np.array([self.rows.get(row_key(text, pair), -1) for text, pair in zip(texts, pairs, strict=True)], dtype=np.int64)
         logits = np.zeros((len(texts), self.logits.shape[1]), dtype=np.float32)
@@ -62,18 +62,18 @@ def read_scores(path: str | Path, target: Target, *, per_row: int, text_columns:
     """Read a file of scores.
 
     It has a column of texts (two for pairs) and, for classes, either a column for each class, of probabilities or of logits, or `label`
-    with an optional `confidence`; for several labels a row a column for each, or `labels`, lists; for a regression `score` or `label`.
+    with an optional `confidence`; for several labels per row a column for each, or `labels`, lists; for a regression `score` or `label`.
     Values all from 0 to 1 are probabilities.
 
     Args:
         path: csv, tsv, jsonl or parquet.
         target: the dataset's.
         per_row: texts of a row, 1 or 2.
-        text_columns: their names, where they cannot be guessed (a class may be called `text`).
+        text_columns: the names of the columns of texts, if they cannot be guessed (a class may be called `text`).
 
     Raises:
-        DataError: the file cannot be read, names an unknown class or lacks one, a text stands in it twice with other scores, or
-            probabilities do not add up; each with its rows.
+        DataError: the file cannot be read, names an unknown class or lacks one, has different scores for the same text, or has
+            probabilities that do not sum to 1. The message names the rows.
     """
     table = read_table(user_path(path, DataError))
     columns = columns_of_texts(table, text_columns, per_row, target.output_names)
@@ -88,7 +88,7 @@ def read_scores(path: str | Path, target: Target, *, per_row: int, text_columns:
         first = rows.setdefault(row_key(*values), row)
         if first != row and np.abs(shown[first] - shown[row]).max() > ROUNDING:
             twice.append(row)
-    _refuse(table, twice, "whose text stands further up with other scores", "Keep one of each")
+    _refuse(table, twice, "whose text occurs in an earlier row with other scores", "Keep one of each")
     return TeacherScores(logits, rows, texts[0], texts[1] if per_row > 1 else None, kind, tuple(notes))
 
 
@@ -105,10 +105,10 @@ def scores_of_classes(table: Table, classes: Sequence[str], texts: tuple[str, ..
         return "labels", _from_labels(table, classes), _unused(names, ["label", "confidence"])
     if missing:
         unknown = [name for name in names if name not in classes]
-        seen = f"; columns that are no class: {', '.join(unknown)}" if unknown else ""
+        others = f"; columns that are no class: {', '.join(unknown)}" if unknown else ""
         way_out = "Give a column for each class, or a column `label` (and `confidence`)"
         absent, wanted = (listed([repr(name) for name in some]) for some in (missing, classes))
-        raise DataError(f"{table.name} has no column for the classes {absent} of {wanted}{seen}. {way_out}")
+        raise DataError(f"{table.name} has no column for the classes {absent} of {wanted}{others}. {way_out}")
     columns = [_floats(table, name) for name in classes]
     values = np.stack(columns, axis=1)
     notes = _unused(names, classes)
@@ -179,10 +179,10 @@ def _from_labels(table: Table, classes: list[str]) -> np.ndarray:
 
 
 def scores_of_numbers(table: Table) -> tuple[Kind, np.ndarray, list[str]]:
-    """Scores (N, 1) float32, in the target's units.
+    """Read scores (N, 1) float32, in the target's units.
 
     Raises:
-        DataError: there is no column of them, or a row has none.
+        DataError: there is no column of scores, or a row has no score.
     """
     name = next((name for name in ("score", "label") if name in table.names), None)
     if name is None:
@@ -206,7 +206,7 @@ def _floats(table: Table, column: str) -> np.ndarray:
 
 
 def _log(probabilities: np.ndarray) -> np.ndarray:
-    """Their logarithms, none below that of LEAST_PROBABILITY, normalised again."""
+    """The logarithms of probabilities, at least that of LEAST_PROBABILITY, normalised again."""
     kept = np.maximum(probabilities, LEAST_PROBABILITY)
     return np.log(kept / kept.sum(axis=1, keepdims=True)).astype(np.float32)
 
@@ -216,7 +216,7 @@ def _name(value: Any) -> str:
 
 
 def _unused(names: Sequence[str], used: Sequence[str]) -> list[str]:
-    unused = [name for name in names if name not in used and not name.startswith("__index")]  # pandas writes its own
+    unused = [name for name in names if name not in used and not name.startswith("__index")]  # pandas writes its index there
     return [f"teacher scores: columns not used: {', '.join(unused)}"] if unused else []
 
 

@@ -1,4 +1,4 @@
-"""What a source of data gives: its tables by split, and what is known about them."""
+"""A source of data: its tables by split, and the facts that come with them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ TASK_KINDS = tuple(kind.kind for kind in TARGETS)
 
 @dataclass(frozen=True)
 class Info:
-    """What is known of a dataset beside its rows: a folder's dataset.json, or an entry of the catalog.
+    """The facts that come with a dataset beside its rows: a folder's dataset.json, or an entry of the catalog.
 
-    kind: of the target; classes: names by index. None: to be found out from the rows.
+    kind: of the target; classes: names by index. If they are None, they are found from the rows.
     """
 
     name: str
@@ -33,12 +33,12 @@ class Info:
 
 @dataclass(frozen=True)
 class Source:
-    """Tables by split name (train, validation, test; only "all" where there is one table to be split).
+    """Tables by split name (train, validation, test; only "all" if a single table has to be split).
 
-    own: the user's own files, whose errors the user can mend. A published set (its dataset.json names its source) is taken
-    as it is: rows without text are left out, classes that train lacks may stand in the other splits, both with a note.
-    place: the name by which other processes find it too, whatever their working folder; None where the given name does.
-    unlabelled: files and folders of rows without labels that lie beside the others.
+    own: the user's own files, whose errors the user can correct. A published dataset (its dataset.json names its source) is used
+    as it is: rows without text are left out, and other splits may have classes that train lacks, both with a note.
+    place: a name by which other processes find the dataset too, whatever their working folder; None if the user's name does.
+    unlabelled: files and folders of rows without labels beside the tables.
     """
 
     info: Info
@@ -50,7 +50,7 @@ class Source:
 
 
 def read_info(path: Path, name: str) -> Info:
-    """Read a dataset.json; what it does not say stays open.
+    """Read a dataset.json. Fields that it does not have stay None.
 
     Raises:
         DataError: it is not JSON, or a key has a value that is not allowed.

@@ -1,4 +1,4 @@
-"""Three splits, always: stratified and seeded, with a sentence for every decision."""
+"""Three splits for every dataset: stratified and seeded, with a note on every decision."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 from autodistill.errors import DataError
 
 LEAST = 10
-"""Rows without which there is nothing to split."""
+"""The least number of rows that can be split."""
 REST = "rest"
-"""The training rows that a limit leaves out."""
-_TEST, _VALIDATION, _LIMIT = 1, 2, 3  # separate random streams, so that one decision does not move another
+"""The name of the part with the training rows that a limit leaves out."""
+_TEST, _VALIDATION, _LIMIT = 1, 2, 3  # separate random streams, so that one decision does not change another
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class Part:
 
 
 def stratified(keys: np.ndarray, count: int, rng: np.random.Generator, *, leave_one: bool) -> np.ndarray:
-    """Pick `count` of the rows (ascending indices), each stratum in its share, to the nearest row.
+    """Pick `count` of the rows (ascending indices), from each stratum in proportion, up to rounding.
 
-    leave_one: at least one row of every stratum is left behind (a held-out split never takes a class's only row; fewer
-    than `count` are picked where that is in the way). Otherwise every stratum gives at least one where count allows.
+    leave_one: leave at least one row of every stratum, so that a held-out split never takes a class's only row; then fewer than
+    `count` rows may be picked. Otherwise every stratum gives at least one row, if `count` allows.
     """
     _, of, sizes = np.unique(keys, return_inverse=True, return_counts=True)
     exact = sizes * (count / len(keys))
@@ -45,18 +45,18 @@ def stratified(keys: np.ndarray, count: int, rng: np.random.Generator, *, leave_
 
 
 def held_out(rows: int) -> int:
-    """How many rows to hold out for a split: a tenth, at most 2,000, but a hundred where that is no more than a fifth.
+    """How many rows to hold out for a split: a tenth, at most 2,000, but at least a hundred if that is no more than a fifth.
 
-    2,000 rows tell an accuracy of 0.9 to ±0.7 points; more would cost every epoch of every trial and tell little more.
+    With 2,000 rows the standard error of an accuracy of 0.9 is 0.7 points. More rows would make every epoch slower for little gain.
     """
     return min(2000, round(max(0.1 * rows, min(100, 0.2 * rows))))
 
 
 def plan(keys: dict[str, np.ndarray], seed: int, limit_train: int | None, name: str) -> tuple[dict[str, Part], list[str]]:
-    """Which rows of which tables make up train, validation and test, and the notes on it.
+    """Which rows of which tables make up train, validation and test, and notes on it.
 
-    keys: the strata of each labelled table: train, with or without validation and test, or "all" alone. Where a limit leaves training
-    rows out, they are the part `rest`.
+    keys: the strata of each labelled table: train, with or without validation and test; or only "all". If a limit leaves out training
+    rows, they are the part `rest`.
 
     Raises:
         DataError: there are too few rows.

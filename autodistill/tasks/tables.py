@@ -1,4 +1,4 @@
-"""Tables as they were read: the values of a column, and where each row stands, so that a message can point at it."""
+"""Tables as they were read: the values of a column, and the place of each row, so that a message can point at it."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl", ".json")
 class Table:
     """Rows in memory.
 
-    name: the file, for messages. lines: the line of each row's beginning, in files made of lines. typed: False where
-    every value is text because the format knows nothing else. stamp: changes when the contents do. folder: where
-    relative image paths begin. lazy: values are big and only read when asked for.
+    name: the file, for messages. lines: the first line of each row, in files made of lines. typed: False if every value is text
+    because the format has no other types. stamp: changes when the contents do. folder: relative image paths start here. lazy: values
+    are big and only read when asked for.
     """
 
     lazy = False
@@ -60,16 +60,16 @@ class Table:
         return [values[row] for row in rows]
 
     def class_names(self, column: str) -> tuple[str, ...] | None:
-        """The names of a label column's classes by index, where the file holds them (parquet written by `datasets`)."""
+        """The names of a label column's classes by index, if the file holds them (parquet written by `datasets`)."""
         return None
 
     def place(self, row: int) -> str:
-        """Where a row stands: its 1-based number, and its line where the file has lines."""
+        """The place of a row: its 1-based number and, if the file has lines, its line."""
         return f"row {row + 1}" + (f" (line {self._lines[row]})" if self._lines is not None else "")
 
 
 class ParquetTable(Table):
-    """A parquet file, of which only the asked columns are read, and of big columns only the row groups asked for."""
+    """A parquet file. It reads only the columns that are asked for and, of big columns, only the row groups that are needed."""
 
     lazy = True
 
@@ -115,7 +115,7 @@ class ParquetTable(Table):
             feature = json.loads(stored or b"{}")["info"]["features"][column]
             feature = feature.get("feature", feature)  # of a list, its items'
             names = feature["names"] if feature["_type"] == "ClassLabel" else None
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):  # other libraries write there too, and it may be cut
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):  # others write there too, and it may be incomplete
             return None
         return tuple(names) if are_names(names) else None
 
@@ -135,7 +135,7 @@ class ParquetTable(Table):
                 except UnicodeDecodeError as cause:
                     raise DataError(
                         f"{self.name}, column {column!r}, row {row + 1}: the text is not UTF-8 (byte {cause.start} of the value); "
-                        "write the file anew with UTF-8 text"
+                        "write the file again with UTF-8 text"
                     ) from None
             raise
 
@@ -179,7 +179,7 @@ def read_table(path: Path) -> Table:
     """Read a file by its suffix.
 
     Raises:
-        DataError: no file, an unknown suffix, or what is wrong in it and where.
+        DataError: there is no such file, its suffix is unknown, or its contents are wrong; the message says where.
     """
     suffix = kind_of(path)
     if suffix not in SUFFIXES or (suffix == ".parquet" and suffix != path.suffix.lower()):
@@ -196,7 +196,7 @@ def read_table(path: Path) -> Table:
 
 
 def file_stamp(paths: Sequence[Path]) -> str:
-    """Changes when one of the files does: of their places, sizes and times."""
+    """A stamp that changes when one of the files does. It is made of their places, sizes and times."""
     parts = []
     for path in paths:
         stat = path.stat() if path.is_file() else None
@@ -205,7 +205,7 @@ def file_stamp(paths: Sequence[Path]) -> str:
 
 
 def are_names(value: Any) -> TypeGuard[list[str]]:
-    """Whether a value from outside is a list of different names."""
+    """Whether a value from a file is a list of different names."""
     if not isinstance(value, list) or not value or not all(isinstance(item, str) and not has_half_character(item) for item in value):
         return False
     return len(set(value)) == len(value)
@@ -221,7 +221,7 @@ def _check_names(name: str, columns: Sequence[str]) -> None:
 
 
 def has_half_character(text: str) -> bool:
-    """Whether no UTF-8 can hold a text: JSON may escape half of a surrogate pair."""
+    """Whether a text cannot be written as UTF-8, because JSON may escape half of a surrogate pair."""
     return any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
@@ -283,7 +283,7 @@ def _read_jsonl(path: Path, text: str) -> Table:
 
 
 def _read_json(path: Path, text: str) -> Table:
-    """An array of objects; columns by name, as pandas writes them; or, under the same ending, an object a line."""
+    """Read an array of objects; or columns by name, as pandas writes them; or, in files with the same suffix, one object on each line."""
     try:
         data = json.loads(text, object_pairs_hook=_pairs)
     except (ValueError, RecursionError) as cause:
@@ -293,8 +293,8 @@ def _read_json(path: Path, text: str) -> Table:
     if isinstance(data, list):
         other = next((number for number, item in enumerate(data, start=1) if not isinstance(item, dict)), None)
         if other is not None:
-            held = type(data[other - 1]).__name__
-            raise DataError(f"{path}, row {other} holds a JSON {held}; each row should be an object with the columns as keys")
+            kind = type(data[other - 1]).__name__
+            raise DataError(f"{path}, row {other} holds a JSON {kind}; each row should be an object with the columns as keys")
         return _of_objects(path, data)
     columns = data if isinstance(data, dict) else {}
     keys = [tuple(column) if isinstance(column, dict) else len(column) for column in columns.values() if isinstance(column, list | dict)]
@@ -312,7 +312,7 @@ def _of_objects(path: Path, objects: Sequence[dict[str, Any]], lines: Sequence[i
     return Table(str(path), columns, lines=lines, stamp=file_stamp([path]), folder=path.parent)
 
 
-_TABS: dict[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE}  # tab-separated values know no quoting
+_TABS: dict[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE}  # tab-separated values have no quoting
 _READERS: dict[str, Callable[[Path, str], Table]] = {
     ".csv": _read_csv,
     ".tsv": functools.partial(_read_csv, **_TABS),
@@ -324,5 +324,5 @@ _READERS: dict[str, Callable[[Path, str], Table]] = {
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     names = [name for name, _ in pairs]
     if len(set(names)) < len(names):
-        raise ValueError(f"a key stands twice among {', '.join(names)}")
+        raise ValueError(f"a key occurs twice among {', '.join(names)}")
     return dict(pairs)

@@ -1,4 +1,4 @@
-"""Files of text as they come: unpacked where they are compressed, and decoded by their byte order mark."""
+"""Files of text: unpacked if they are compressed, and decoded by their byte order mark."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from autodistill.errors import DataError
 
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
-"""Endings of compressed files that are read, by pyarrow's names."""
+"""Suffixes of compressed files that we read, with pyarrow's names."""
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),  # it begins with the mark of UTF-16
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -19,12 +19,12 @@ _LOOKED_AT = 1000  # characters, of which a tenth are zero in UTF-16 read as UTF
 
 
 def kind_of(path: Path) -> str:
-    """The ending that says how a file is read, in lower case, without that of a compression: `.csv` of A.CSV.gz."""
+    """The suffix that says how a file is read, in lower case, without that of a compression: `.csv` for A.CSV.gz."""
     return Path(_unpacked_name(path)).suffix.lower()
 
 
 def stem_of(path: Path) -> str:
-    """A file's name without its endings: A of A.CSV.gz."""
+    """A file's name without its suffixes: A for A.CSV.gz."""
     return Path(_unpacked_name(path)).stem
 
 
@@ -33,10 +33,10 @@ def _unpacked_name(path: Path) -> str:
 
 
 def read_text(path: Path) -> str:
-    """The text of a file in UTF-8, or in UTF-16 or UTF-32 with a byte order mark; of a compressed one what is in it.
+    """The text of a file in UTF-8, or in UTF-16 or UTF-32 with a byte order mark. A compressed file is unpacked.
 
     Raises:
-        DataError: it cannot be read, unpacked or decoded; says where, and the way out.
+        DataError: it cannot be read, unpacked or decoded. The message says where, and the way out.
     """
     data = _bytes(path)
     marked = next((encoding for mark, encoding in _MARKS if data.startswith(mark)), None)
@@ -45,7 +45,7 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as cause:
         if marked:
             raise DataError(
-                f"{path} begins as {marked.upper()} and is damaged at byte {cause.start}; save it anew with the encoding UTF-8"
+                f"{path} begins as {marked.upper()} and is damaged at byte {cause.start}; save it again with the encoding UTF-8"
             ) from None
         line = data.count(b"\n", 0, cause.start) + 1
         raise DataError(

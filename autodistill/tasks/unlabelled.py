@@ -1,4 +1,4 @@
-"""Rows without labels: read from files, cleaned, and kept apart from what students are judged on."""
+"""Rows without labels: read from files, cleaned, and kept apart from the rows that students are scored on."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FOREIGN_SHARE = 0.1
-"""From this share on, rows that have no word in common with the labelled ones are a warning."""
+"""From this share on, a warning tells of rows that have no word in common with the labelled rows."""
 _FEWEST_WORDS = 3
 _STREAM = 4
-"""Of the random numbers that a limited number of rows is drawn with (splits.py has the others)."""
+"""The random stream by which a limited number of rows is drawn (splits.py has the others)."""
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|\w+")
-"""A word; where words are written without spaces between them, a character."""
+"""A word; in scripts without spaces between words, a character."""
 
 Row = str | tuple[str, str] | bytes
-"""What tells rows apart: a text, a pair of texts, or the digest of an image's pixels."""
+"""The key of a row: a text, a pair of texts, or the digest of an image's pixels."""
 
 
 @dataclass(frozen=True)
 class UnlabelledRows:
-    """What was read. rows: without labels. fingerprint: of every row, in order. notes, warnings: for people."""
+    """The unlabelled rows that were read. rows: without labels. fingerprint: of every row, in order. notes, warnings: for people."""
 
     rows: Split
     count: int
@@ -49,7 +49,7 @@ class UnlabelledRows:
 
 
 def row_key(text: str, pair: str | None = None) -> Row:
-    """A text row without regard to case and white space: a copy that differs in nothing else is the same row."""
+    """The key of a text row, without case and white space: rows that differ only in these are the same row."""
     first = " ".join(text.split()).casefold()
     return first if pair is None else (first, " ".join(pair.split()).casefold())
 
@@ -60,18 +60,18 @@ def words_of(texts: Iterable[str]) -> frozenset[str]:
 
 
 def is_blank(text: str) -> bool:
-    """Whether a text has nothing to read: white space, control and zero-width characters alone."""
+    """Whether a text has nothing to read: only white space, control and zero-width characters."""
     return not any(letter.isprintable() and not letter.isspace() for letter in text)
 
 
 def keep_rows(rows: str | Path | Sequence[Any] | pd.DataFrame) -> str:
-    """The path of some unlabelled rows, as Python users give them: a path is taken as it is, other rows are written to the cache.
+    """The path of unlabelled rows that a Python user passes. A path stays as it is; other rows are written to the cache.
 
     Args:
-        rows: a path, a list of texts, a list of pairs of texts, or a DataFrame (or another table) with the columns that a file would have.
+        rows: a path, a list of texts, a list of pairs of texts, or a DataFrame (or another table) with the columns of such a file.
 
     Raises:
-        UsageError: it is none of these.
+        UsageError: `rows` is none of these.
         RunError: the cache cannot be written.
     """
     if isinstance(rows, str | Path):
@@ -83,21 +83,21 @@ def keep_rows(rows: str | Path | Sequence[Any] | pd.DataFrame) -> str:
 
 
 Unlabelled = str | Path | Sequence[Any] | Any
-"""Rows without labels as Python users give them: see `keep_rows`; a tuple holds several."""
+"""Rows without labels as Python users may pass them: see `keep_rows`; a tuple holds several."""
 
 
 def places_of(unlabelled: Unlabelled) -> tuple[str, ...]:
-    """The paths of unlabelled rows, absolute: workers run in other folders.
+    """The absolute paths of unlabelled rows, because workers run in other folders.
 
     Raises:
-        UsageError: something that is neither a path nor rows.
+        UsageError: something is neither a path nor rows.
     """
     several = unlabelled if isinstance(unlabelled, tuple) else (unlabelled,)
     return tuple(place if place == REST else str(user_path(place, DataError).absolute()) for place in map(keep_rows, several))
 
 
 def check_places(places: Sequence[str], limit_train: int | None) -> None:
-    """Refuse what cannot be unlabelled rows, before anything is read.
+    """Refuse impossible places of unlabelled rows, before anything is read.
 
     Raises:
         DataError: there is no such file, or `rest` without a limit.
@@ -112,7 +112,7 @@ def check_places(places: Sequence[str], limit_train: int | None) -> None:
 def _read(
     places: Sequence[str], text_columns: tuple[str, ...] | None, per_row: int, output_names: Sequence[str]
 ) -> tuple[list[str], list[str], list[str]]:
-    """The texts of some files (or of all files in a folder), row after row; the second texts, for pairs; and notes.
+    """The texts of some files (or of all files in a folder), row after row; for pairs the second texts; and notes.
 
     Raises:
         DataError: a file cannot be read, or does not hold the texts that the task has.
@@ -150,16 +150,16 @@ def _files(path: Path) -> list[Path]:
 
 
 def columns_of_texts(table: Table, asked: tuple[str, ...] | None, per_row: int, output_names: Sequence[str]) -> tuple[str, ...]:
-    """The columns of texts of a table without labels.
+    """The columns of texts in a table without labels.
 
     Args:
-        table: a file's.
-        asked: names that were given; where the table lacks one of them, the columns are guessed.
+        table: from a file.
+        asked: names that the user gave; if the table lacks one of them, the columns are guessed.
         per_row: texts of a row, 1 or 2.
-        outputs: names of a model's outputs. Where the table has a column for each of them, these hold a teacher's scores.
+        output_names: of a model. If the table has a column for each of them, these hold a teacher's scores.
 
     Raises:
-        DataError: none can be found, more than one could be meant, or they are not as many as the task has.
+        DataError: no column fits, more than one could be meant, or their number is not that of the task.
     """
     if asked is not None and set(asked) <= set(table.names):
         return asked
@@ -189,13 +189,13 @@ def unlabelled_texts(
     ref: DatasetRef,
     output_names: Sequence[str],
 ) -> UnlabelledRows:
-    """The texts, or pairs of texts, that a student may learn from: each once, with something to read, and none among the labelled rows.
+    """The texts, or pairs of texts, that a student may learn from: each once, none of them empty or among the labelled rows.
 
     Args:
         places: files, folders of files, and `rest`.
-        tables, columns, parts: of the labelled rows, the test split's too.
-        ref: what was asked.
-        outputs: the names of a model's outputs: a file of a teacher's scores has columns of these names, which are no texts.
+        tables, columns, parts: of the labelled rows, including the test split.
+        ref: the user's request.
+        output_names: of a model. A file of a teacher's scores has columns of these names, which are no texts.
 
     Raises:
         DataError: a file cannot be read.
@@ -204,10 +204,12 @@ def unlabelled_texts(
     firsts, seconds, notes = _read(files, ref.text_columns, len(columns.texts), output_names)
     for column, values in zip(columns.texts, (firsts, seconds), strict=False):
         values += [] if rest is None else tables[rest.table].take(column, rest.rows)
-    held: dict[str, set[Row]] = {}
+    keys_by_split: dict[str, set[Row]] = {}
     for split in ("test", "validation", "train"):
         part = parts[split]
-        held[split] = {row_key(*row) for row in zip(*(tables[part.table].take(name, part.rows) for name in columns.texts), strict=True)}
+        keys_by_split[split] = {
+            row_key(*row) for row in zip(*(tables[part.table].take(name, part.rows) for name in columns.texts), strict=True)
+        }
     known_words = words_of(tables[parts["train"].table].take(columns.texts[0], parts["train"].rows))
     keys: list[Row | None] = []
     foreign: list[str] = []
@@ -217,7 +219,7 @@ def unlabelled_texts(
         words = _WORD.findall(texts[0].casefold())
         if not blank and len(words) >= _FEWEST_WORDS and known_words.isdisjoint(words):
             foreign.append(texts[0])
-    kept, note = _kept(keys, held, "rows")
+    kept, note = _kept(keys, keys_by_split, "rows")
     warnings = []
     if foreign and len(foreign) / len(keys) >= FOREIGN_SHARE:
         warnings.append(
@@ -233,12 +235,12 @@ def unlabelled_texts(
 def unlabelled_images(
     places: Sequence[str], tables: Mapping[str, Table], column: str, parts: Mapping[str, Part], ref: DatasetRef, size: int, name: str
 ) -> UnlabelledRows:
-    """The images that a student may learn from: each once, and none among the labelled ones.
+    """The images that a student may learn from: each once, none of them among the labelled images.
 
     Args:
         places: folders (without classes), single images, tables with a column of images, and `rest`.
-        tables, column, parts: of the labelled rows, the test split's too.
-        ref: what was asked.
+        tables, column, parts: of the labelled rows, including the test split.
+        ref: the user's request.
         size: side of the square that images of this dataset have.
         name: the dataset's, for errors.
 
@@ -255,12 +257,12 @@ def unlabelled_images(
     read = [decoded(table, name_of, rows, size, problems) for table, name_of, rows in labelled + wanted]
     problems.check(name)
     images = [item for item in read if item is not None]
-    held: dict[str, set[Row]] = {
+    keys_by_split: dict[str, set[Row]] = {
         split: set(item.digests.tolist()) for split, item in zip(("test", "validation", "train"), images, strict=False)
     }
     unlabelled = images[len(labelled) :]
     digests = np.concatenate([item.digests for item in unlabelled])
-    kept, note = _kept(digests.tolist(), held, "images")
+    kept, note = _kept(digests.tolist(), keys_by_split, "images")
     kept, more = _limited(kept, ref)
     pixels = np.concatenate([item.pixels for item in unlabelled])[kept] if len(unlabelled) > 1 else unlabelled[0].pixels[kept]
     fingerprint = digest("unlabelled-1", digests[kept].tobytes())
@@ -270,10 +272,10 @@ def unlabelled_images(
 
 
 def _places(places: Sequence[str], parts: Mapping[str, Part]) -> tuple[list[str], Part | None]:
-    """The files and folders, and the rest of the training rows where it is asked for.
+    """The files and folders; and the rest of the training rows, if it is asked for.
 
     Raises:
-        DataError: the rest alone is asked for, and there is none.
+        DataError: only the rest is asked for, and there is none.
     """
     files = [place for place in places if place != REST]
     if not files and REST not in parts:
@@ -281,20 +283,20 @@ def _places(places: Sequence[str], parts: Mapping[str, Part]) -> tuple[list[str]
     return files, parts.get(REST) if REST in places else None
 
 
-def _kept(keys: Sequence[Row | None], held: Mapping[str, set[Row]], what: str) -> tuple[np.ndarray, str]:
-    """The rows that are kept, ascending, and a note with what was left out. keys: None for a row with nothing to read."""
-    counts = {"without text": 0} | {f"that stand in {split}": 0 for split in held} | {"twice": 0}
+def _kept(keys: Sequence[Row | None], keys_by_split: Mapping[str, set[Row]], what: str) -> tuple[np.ndarray, str]:
+    """The rows that are kept, ascending; and a note that counts the others. keys: None for a row with nothing to read."""
+    counts = {"without text": 0} | {f"that are in {split}": 0 for split in keys_by_split} | {"duplicate": 0}
     seen: set[Row] = set()
     kept = []
     for number, key in enumerate(keys):
         if key is None:
             counts["without text"] += 1
             continue
-        split = next((split for split, rows in held.items() if key in rows), None)
+        split = next((split for split, rows in keys_by_split.items() if key in rows), None)
         if split is not None:
-            counts[f"that stand in {split}"] += 1
+            counts[f"that are in {split}"] += 1
         elif key in seen:
-            counts["twice"] += 1
+            counts["duplicate"] += 1
         else:
             seen.add(key)
             kept.append(number)
@@ -305,7 +307,7 @@ def _kept(keys: Sequence[Row | None], held: Mapping[str, set[Row]], what: str) -
 
 
 def _limited(kept: np.ndarray, ref: DatasetRef) -> tuple[np.ndarray, list[str]]:
-    """At most as many rows as were asked for, at random, and a note where that is fewer."""
+    """At most as many random rows as were asked for; and a note if that left some out."""
     limit = ref.limit_unlabelled
     if limit is None or limit >= len(kept):
         return kept, []

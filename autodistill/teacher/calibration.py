@@ -1,4 +1,4 @@
-"""How sure a teacher is, beside how often it is right."""
+"""Calibration: how a teacher's confidence compares with its accuracy."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 
 BINS = 15
 COOLEST, HOTTEST = 0.2, 20.0
-"""Between these a temperature is looked for: a few rows that are all right would have it fall to 0."""
+"""The range of temperatures that is searched. Without a lower end, a few rows that are all correct would give 0."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """temperature: what to divide logits by. error, error_before: the expected calibration error with and without that."""
+    """temperature: what to divide logits by. error, error_before: the expected calibration error with and without it."""
 
     temperature: float
     error: float
@@ -36,7 +36,7 @@ def log_likelihood(logits: np.ndarray, labels: np.ndarray) -> float:
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """The number by which to divide logits (N, C) so that the labels (N,) are most likely; between 0.2 and 20.
 
-    Its negative log-likelihood is convex in 1 / temperature, so that one minimum is found. Source: Guo et al. 2017, "On Calibration of
+    The negative log-likelihood is convex in 1 / temperature, so it has one minimum. Source: Guo et al. 2017, "On Calibration of
     Modern Neural Networks", section 4.2.
     """
     from scipy.optimize import minimize_scalar
@@ -46,11 +46,11 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def calibration_error(logits: np.ndarray, labels: np.ndarray, bins: int = BINS) -> float:
-    """The expected calibration error: how far confidence and accuracy are apart, in 0 … 1.
+    """The expected calibration error: how far confidence and accuracy are apart, from 0 to 1.
 
-    Rows (N, C) are sorted by the probability of their likeliest class into `bins` equally wide bins; in each, its mean is compared with the
-    share of right answers; the mean over the rows is returned. Source: Naeini et al. 2015, "Obtaining Well Calibrated Probabilities Using
-    Bayesian Binning"; with 15 bins as Guo et al. 2017.
+    Rows (N, C) are sorted into `bins` equally wide bins by the probability of their likeliest class. In each bin the mean probability is
+    compared with the share of correct answers. The result is the mean difference over the rows. Source: Naeini et al. 2015, "Obtaining Well
+    Calibrated Probabilities Using Bayesian Binning"; with 15 bins as in Guo et al. 2017.
     """
     from scipy.special import softmax
 

@@ -1,4 +1,4 @@
-"""An ensemble: several trained teachers that answer as one."""
+"""An ensemble: several trained teachers that are used as one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from autodistill.models.base import Batch, Outputs, StudentModule
 from autodistill.target import Target
 
 Reread = Callable[[Batch], Batch]
-"""From a batch as the first member reads it to what another member reads."""
+"""Turns a batch as the first member reads it into what another member reads."""
 
 
 class Ensemble(StudentModule):
@@ -41,7 +41,7 @@ class Ensemble(StudentModule):
 
     @property
     def output_layer(self) -> Any:
-        """The first member's; no layer gives the ensemble's own logits."""
+        """The first member's. No single layer gives the ensemble's own logits."""
         return self.first.output_layer
 
     def forward(self, batch: Batch, *, taps: frozenset[str] = frozenset()) -> Outputs:

@@ -1,4 +1,4 @@
-"""The teacher, trained once for a dataset and kept: the probe, fine-tuning, calibration, and what is recorded of it."""
+"""Training the teacher, once for a dataset: the probe, fine-tuning, calibration, and the facts that are recorded."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import importlib.metadata
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ import torch
 from autodistill.errors import ModelError
 from autodistill.models.base import StudentModule, pick_device
 from autodistill.models.fitting import cpu_threads
-from autodistill.models.pooled import pooling_of_files
+from autodistill.models.pooled import APART, pooling_of_files
 from autodistill.recipe import ADDED, Teacher
 from autodistill.storage import cache_folder, digest, lock, new_folder
 from autodistill.target import Scaling
@@ -32,21 +32,21 @@ from autodistill.teacher.training import Judged, Rows, TeacherProgress, Training
 __all__ = ["FinetunedTeacher", "ProbeProgress", "TeacherProgress", "finetune_teacher"]
 
 FACTS = "teacher.json"
-"""What is recorded of a teacher, in its folder."""
+"""The file in a teacher's folder with its recorded facts."""
 
 Progress = Callable[[TeacherProgress | ProbeProgress], None]
-"""Called after every batch with how far a training is: the probe's first, then the steps of fine-tuning."""
+"""Called after every batch with the progress of the training: first of the probe, then of fine-tuning."""
 
 
 @dataclass(frozen=True)
 class FinetunedTeacher:
-    """A teacher on the disk. score: on the validation split, in the dataset's metric; metrics: with the others.
+    """A teacher on the disk. score: on the validation split, in the dataset's metric; metrics: this one and the others.
 
-    seconds: what its training took, at the time. reused: whether it came from the cache, and was not trained now.
-    step: after how many steps its weights were reached, 0 where they are the start's; None where whole epochs were asked for.
-    probe_score: of the frozen encoder's probe; None where the recipe asks for none. linear_score: of a linear model without an encoder
-    (rivals.py); None of a random teacher. temperature: by which its logits were divided. calibration_error, calibration_error_before: the
-    expected calibration error on the validation split, with and without that; None for scores.
+    seconds: how long its training took, when it was trained. reused: whether it came from the cache instead of being trained now.
+    step: after how many steps its weights were reached, 0 for the weights at the start; None if whole epochs were asked for.
+    probe_score: of the frozen encoder's probe; None if the recipe asks for no probe. linear_score: of a linear model without an encoder
+    (rivals.py); None for a random teacher. temperature: what its logits were divided by. calibration_error, calibration_error_before:
+    the expected calibration error on the validation split, with and without the temperature; None for scores.
     member_scores: of an ensemble's members, on the same rows.
     """
 
@@ -76,14 +76,15 @@ def finetune_teacher(
 ) -> FinetunedTeacher:
     """Train the teacher on the train split, or find it in the cache.
 
-    With head_init `probe` the head starts as a linear model of the frozen encoder. Then AdamW, linear warm-up over a tenth of the steps and
-    linear decay, batches of texts of similar length; random crops and flips for images. The weights that are best on the validation split
-    are kept: of the epochs, or (with max_steps) of the evaluations after every few steps, the probe among them. With 0 steps or epochs
-    nothing is fine-tuned. A few rows are trained on for as many epochs as make up teacher.min_steps, many rows for max_steps at most.
-    Regression: one output in the target's own units (it learns standardised targets, and their scale is folded into the head).
+    With head_init `probe` the head starts as a linear model of the frozen encoder. Fine-tuning uses AdamW with linear warm-up over a tenth
+    of the steps, then linear decay; batches of texts of similar length; random crops and flips for images. The weights that are best on the
+    validation split are kept: the best epoch or (with max_steps) the best of the evaluations after every few steps, which include the
+    probe. With 0 steps or epochs nothing is fine-tuned. On few rows there are as many epochs as make up teacher.min_steps; on many rows
+    there are at most max_steps.
+    Regression: one output in the target's own units (the model learns standardised targets, and the scale is folded into the head).
     With teacher.init `random` nothing is trained: the random weights are scored and kept.
 
-    Two processes never train the same teacher at once: the second one waits and finds it.
+    Two processes never train the same teacher at once: the second one waits and then finds it in the cache.
 
     Raises:
         ModelError: the model, or its weights, cannot be fetched or do not fit.
@@ -93,15 +94,16 @@ def finetune_teacher(
     assert teacher.members == 1, "an ensemble is trained by trained_teacher"
     teacher = _in_full(teacher, len(dataset.train))
     fields = json.dumps(_fields(teacher), sort_keys=True)
-    key = digest("teacher-1", dataset.fingerprint, dataset.metric, fields, str(seed), source_fingerprint(dataset, teacher))
+    tried = _to_try(dataset, teacher)
+    ways = [f"{len(tried)} ways"] if len(tried) > 1 else []
+    key = digest("teacher-1", dataset.fingerprint, dataset.metric, fields, str(seed), source_fingerprint(dataset, teacher), *ways)
     folder = cache_folder() / "teachers" / key
 
     def train() -> dict[str, Any]:
         start = time.perf_counter()
         where = pick_device(device)
         with _seeded(seed, where), cpu_threads(threads):
-            model, tokenizer = untrained_teacher(dataset, teacher)
-            recorded = _train(dataset, teacher, model.to(where), tokenizer, seed, where, progress)
+            model, tokenizer, recorded = _best_of(dataset, tried, seed, where, progress)
         about = {
             "dataset": dataset.name,
             "dataset_fingerprint": dataset.fingerprint,
@@ -121,9 +123,9 @@ def finetune_teacher(
 
 
 def kept_or_made(folder: Path, make: Callable[[], dict[str, Any]]) -> FinetunedTeacher:
-    """The teacher in a folder of the cache. Where there is none yet, `make` writes it with its `FACTS`, and returns these.
+    """The teacher in a folder of the cache. If there is none yet, `make` writes its files and returns its facts.
 
-    Of several processes that want it at once, one makes it, and the others wait.
+    If several processes want it at once, one makes it and the others wait.
 
     Raises:
         RunError: the cache cannot be written.
@@ -136,14 +138,14 @@ def kept_or_made(folder: Path, make: Callable[[], dict[str, Any]]) -> FinetunedT
 
 
 def _described(folder: Path, about: dict[str, Any], reused: bool) -> FinetunedTeacher:
-    """The teacher of these facts; teachers from before a field was added have its default."""
+    """The teacher with these recorded facts. A field that an older version did not record has its default."""
     names = {field.name for field in dataclasses.fields(FinetunedTeacher)} - {"folder", "reused"}
     fields = {name: about[name] for name in names & set(about)}
     return FinetunedTeacher(folder, reused=reused, **fields | {"member_scores": tuple(fields.get("member_scores", ()))})
 
 
 def _in_full(teacher: Teacher, rows: int) -> Teacher:
-    """The teacher as it is trained on so many rows, in epochs or in steps: equal trainings are one teacher."""
+    """The teacher with its length of training on this many rows, in epochs or in steps, written in full. Equal trainings become equal."""
     per_epoch = math.ceil(rows / teacher.batch_size)
     if teacher.max_steps is not None:
         steps = min(teacher.max_steps, max(teacher.epochs * per_epoch, teacher.min_steps))
@@ -153,9 +155,33 @@ def _in_full(teacher: Teacher, rows: int) -> Teacher:
 
 
 def _fields(teacher: Teacher) -> dict[str, Any]:
-    """What names a training; fields that came later only where they say something new."""
+    """The fields that identify a training. Fields that were added later count only if they differ from their default."""
     before = {name: value for (part, name), value in ADDED.items() if part == "teacher"}
     return {name: value for name, value in teacher.model_dump().items() if before.get(name, ...) != value}
+
+
+def _to_try(dataset: Dataset, teacher: Teacher) -> tuple[Teacher, ...]:
+    """The teachers to train, of which the best one on the validation split is kept: with pooling `auto`, a pretrained encoder reads pairs
+    both as one text and apart. Which is better depends on the task: for similarity it is apart, where one text answers the other it is not.
+    """
+    if teacher.pooling == "auto" and teacher.init == "pretrained" and dataset.modality.reads_apart(teacher):
+        return teacher, teacher.model_copy(update={"pooling": APART})
+    return (teacher,)
+
+
+def _best_of(
+    dataset: Dataset, tried: Sequence[Teacher], seed: int, device: torch.device, progress: Progress | None
+) -> tuple[StudentModule, Any, dict[str, Any]]:
+    """The best teacher of those to try: the module, its tokenizer, and the facts to record."""
+    made: list[tuple[StudentModule, Any, dict[str, Any]]] = []
+    for teacher in tried:
+        torch.manual_seed(seed)
+        model, tokenizer = untrained_teacher(dataset, teacher)
+        made.append((model, tokenizer, _train(dataset, teacher, model.to(device), tokenizer, seed, device, progress)))
+    best = max(made, key=lambda one: one[2]["score"])
+    if len(made) > 1:
+        best[2]["score_by_pooling"] = {facts["pooling"]: facts["score"] for _, _, facts in made}
+    return best
 
 
 def _train(
@@ -167,7 +193,7 @@ def _train(
     device: torch.device,
     progress: Progress | None,
 ) -> dict[str, Any]:
-    """Train the model in place, from its probe to its temperature; gives what is recorded of it."""
+    """Train the model in place, from its probe to its temperature. Returns the facts to record."""
     scaling = dataset.target.scaling(dataset.train.labels)
     if scaling != Scaling() and model.output_layer.bias is None:
         raise ModelError(f"teacher {teacher.model!r} has a head without bias, which scores need; choose another teacher")
@@ -196,14 +222,14 @@ def _train(
 
 
 def _undecided(dataset: Dataset, teacher: Teacher) -> tuple[str, ...]:
-    """The poolings of which validation has to choose one; empty where the recipe or the model's files do."""
+    """The poolings to choose from on the validation split; empty if the recipe or the model's files decide."""
     if teacher.pooling != "auto" or not dataset.modality.poolings:
         return ()
     return () if pooling_of_files(dataset.modality.source(teacher)) else dataset.modality.poolings
 
 
 def _fine_tuned(training: Training, probe: Probe | None) -> tuple[Judged, int]:
-    """Fine-tune as the recipe says, from the probe where it says so."""
+    """Fine-tune as the recipe says, from the probe if the recipe has one."""
     teacher, start = training.teacher, None
     if probe is not None:
         set_pooling(training.model, probe.pooling)
@@ -217,7 +243,7 @@ def _fine_tuned(training: Training, probe: Probe | None) -> tuple[Judged, int]:
 
 @contextmanager
 def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Draw from generators seeded for the block, and leave the process's own as they were."""
+    """Seed the random generators for the block, and restore the process's own state afterwards."""
     with torch.random.fork_rng([torch.cuda.current_device()] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield

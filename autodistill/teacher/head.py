@@ -7,11 +7,11 @@ from torch import Tensor
 
 from autodistill.errors import ModelError
 from autodistill.models.base import StudentModule
-from autodistill.models.pooled import PooledClassifier
+from autodistill.models.pooled import APART, PooledClassifier
 
 
 def set_head(model: StudentModule, weight: Tensor, bias: Tensor) -> None:
-    """Give the last layer these weights (C, D) and biases (C,).
+    """Set the last layer's weights (C, D) and biases (C,).
 
     Raises:
         ModelError: it has no bias, or reads vectors of another width.
@@ -25,12 +25,14 @@ def set_head(model: StudentModule, weight: Tensor, bias: Tensor) -> None:
 
 
 def pooling_of(model: StudentModule) -> str:
-    """`cls` or `mean` of an encoder that we pool; else "model"."""
+    """`cls` or `mean` for an encoder that we pool, `apart` if it reads the texts of a pair apart; else "model"."""
     inner = getattr(model, "model", None)
-    return inner.pooling if isinstance(inner, PooledClassifier) else "model"
+    if not isinstance(inner, PooledClassifier):
+        return "model"
+    return inner.pooling if inner.ends is None else APART
 
 
 def set_pooling(model: StudentModule, pooling: str) -> None:
-    """Pool so from now on; a model that has its own way keeps it."""
+    """Use this pooling from now on. A model that pools in its own way is not changed."""
     if isinstance(model.model, PooledClassifier):
         model.model.pooling = pooling

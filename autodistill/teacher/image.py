@@ -1,4 +1,4 @@
-"""Image teachers: timm models, which may read images larger than the students do. They are kept as timm.json and model.safetensors."""
+"""Image teachers: timm models, which may read larger images than the students do. They are stored as timm.json and model.safetensors."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ TIMM_FILE = "timm.json"
 
 
 def timm_name(teacher: Teacher) -> str:
-    """The timm name that an image teacher's `model` says, with or without `timm:` before it."""
+    """The timm name in an image teacher's `model`, which may begin with `timm:` or not."""
     return teacher.model.removeprefix("timm:")
 
 
 def weights_fingerprint(teacher: Teacher) -> str:
-    """Names the weights that training starts from: by their digest where they may come from more than one place.
+    """Identifies the weights that training starts from; by their digest if they may come from more than one place.
 
     Raises:
         ModelError: such weights cannot be fetched.

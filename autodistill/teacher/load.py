@@ -1,4 +1,4 @@
-"""Teachers as modules: from their source to be trained, and from the folder that a trained one is kept in.
+"""Teachers as modules: untrained ones from their source, and trained ones from their folder.
 
 An ensemble's folder holds the files of its first member, the other members' folders under members/, and ensemble.json.
 """
@@ -29,11 +29,11 @@ from autodistill.teacher import image, text
 from autodistill.teacher.ensemble import Ensemble
 
 ENSEMBLE, MEMBERS = "ensemble.json", "members"
-"""An ensemble's own file, and the folder of its members after the first."""
+"""An ensemble's own file, and the folder with its members after the first."""
 
 
 def source_fingerprint(dataset: Dataset, teacher: Teacher) -> str:
-    """Names the weights that training starts from.
+    """Identifies the weights that training starts from.
 
     Raises:
         ModelError: the model cannot be fetched.
@@ -53,7 +53,7 @@ def untrained_teacher(dataset: Dataset, teacher: Teacher) -> tuple[StudentModule
 
 
 def save_teacher(model: StudentModule, tokenizer: Any, dataset: Dataset, teacher: Teacher, folder: Path) -> None:
-    """Write a trained teacher; a finished student as it lies in its study, with the weights that it has now."""
+    """Write a trained teacher. For a finished student: the files of its study, with the weights that it has now."""
     assistant = find_assistant(teacher.model)
     if assistant is not None:
         shutil.copytree(assistant.folder, folder, dirs_exist_ok=True)
@@ -66,12 +66,12 @@ def save_teacher(model: StudentModule, tokenizer: Any, dataset: Dataset, teacher
 
 
 def member_teachers(teacher: Teacher) -> list[Teacher]:
-    """The members of an ensemble, each as a teacher of its own; the teacher itself where it is none."""
+    """The members of an ensemble, each as a teacher of its own; for a single teacher, itself."""
     return [teacher.model_copy(update={"model": model, "members": 1}) for model in teacher.member_models]
 
 
 def untrained_ensemble(dataset: Dataset, teacher: Teacher) -> StudentModule:
-    """The module of a teacher or an ensemble that has learned nothing yet, for what it costs.
+    """The untrained module of a teacher or an ensemble, to measure its cost.
 
     Raises:
         ModelError: a model cannot be fetched or does not fit.
@@ -85,7 +85,7 @@ def untrained_ensemble(dataset: Dataset, teacher: Teacher) -> StudentModule:
 
 
 def save_ensemble(task: str, members: Sequence[tuple[Teacher, Path]], folder: Path) -> None:
-    """Write an ensemble from its trained members' folders, whose files are linked where the disk allows it."""
+    """Write an ensemble from its trained members' folders. Files are hard-linked if the disk allows it, else copied."""
     for number, (_, source) in enumerate(members):
         place = folder if number == 0 else folder / MEMBERS / str(number)
         shutil.copytree(source, place, copy_function=_link, ignore=shutil.ignore_patterns("teacher.json"), dirs_exist_ok=True)
@@ -118,7 +118,7 @@ def load_teacher(folder: str | Path) -> tuple[StudentModule, Any]:
 
 
 def _places(folder: Path, number: int) -> list[Path]:
-    """Where the members of an ensemble lie in its folder."""
+    """The places of the members in an ensemble's folder."""
     return [folder, *(folder / MEMBERS / str(place) for place in range(1, number))]
 
 
@@ -135,7 +135,7 @@ def _load_one(folder: Path) -> tuple[StudentModule, Any]:
 
 
 def teacher_fingerprint(folder: str | Path) -> str:
-    """Names a trained teacher or ensemble by its weights and configuration.
+    """Identifies a trained teacher or ensemble by its weights and configuration.
 
     Raises:
         ModelError: the folder holds none.

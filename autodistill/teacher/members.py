@@ -25,25 +25,28 @@ def trained_teacher(
 ) -> FinetunedTeacher:
     """Train the teacher, or each member of an ensemble, or find them in the cache; see `finetune_teacher`.
 
-    The first member of a model has the seed that is asked for, the next one of the same model the seed after it, and so on: a member is
-    the same teacher as it would be alone. What an ensemble says is scored on the validation split; its probe is the best of its members'.
+    The first member with a model has the seed that is asked for, the next member with the same model the seed after it, and so on. So a
+    member is the same teacher as it would be alone. The ensemble's own outputs are scored on the validation split; its probe is the best
+    of its members' probes.
 
     Raises:
         ModelError, DivergedError, RunError: see `finetune_teacher`.
     """
     members = member_teachers(teacher)
     seeds = [seed + sum(earlier.model == member.model for earlier in members[:number]) for number, member in enumerate(members)]
-    made = [
+    trained = [
         finetune_teacher(dataset, member, own, device=device, threads=threads, progress=progress)
         for member, own in zip(members, seeds, strict=True)
     ]
-    if len(made) == 1:
-        return made[0]
-    folder = cache_folder() / "teachers" / digest("ensemble-1", dataset.fingerprint, dataset.metric, *(item.folder.name for item in made))
+    if len(trained) == 1:
+        return trained[0]
+    folder = (
+        cache_folder() / "teachers" / digest("ensemble-1", dataset.fingerprint, dataset.metric, *(item.folder.name for item in trained))
+    )
 
     def join() -> dict[str, Any]:
         with new_folder(folder) as aside:
-            save_ensemble(dataset.task, [(member, item.folder) for member, item in zip(members, made, strict=True)], aside)
+            save_ensemble(dataset.task, [(member, item.folder) for member, item in zip(members, trained, strict=True)], aside)
             model, tokenizer = load_teacher(aside)
             where = pick_device(device)
             with cpu_threads(threads):
@@ -59,12 +62,12 @@ def trained_teacher(
                 "metric": dataset.metric,
                 "score": metrics[dataset.metric],
                 "metrics": metrics,
-                "seconds": round(sum(item.seconds for item in made), 3),
-                "pooling": made[0].pooling,
-                "probe_score": max((item.probe_score for item in made if item.probe_score is not None), default=None),
-                "linear_score": made[0].linear_score,
+                "seconds": round(sum(item.seconds for item in trained), 3),
+                "pooling": trained[0].pooling,
+                "probe_score": max((item.probe_score for item in trained if item.probe_score is not None), default=None),
+                "linear_score": trained[0].linear_score,
                 "calibration_error": None if calibration is None else calibration.error_before,
-                "member_scores": [item.score for item in made],
+                "member_scores": [item.score for item in trained],
             }
             (aside / FACTS).write_text(json.dumps(about, indent=1), encoding="utf-8")
         return about

@@ -1,9 +1,9 @@
-"""What the teacher says of every row: computed once, stored, memory-mapped, shared by every trial of a node.
+"""The teacher's outputs for every row: computed once, stored, memory-mapped, and shared by all trials of a node.
 
     outputs/<teacher and dataset>/<split, view and rows>/logits.safetensors, embedding.safetensors, cls.safetensors,
     mean.safetensors, tokens-3.safetensors, attention-5.safetensors, maps-2.safetensors, teacher.json (the shapes)
 
-A file is there in whole or not at all. Tokens are stored without padding; all but the logits in float16.
+A file is either complete or does not exist. Tokens are stored without padding; all outputs except the logits are float16.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from autodistill.teacher.plan import StoragePlan, Taps, TeacherShape, arrays_of,
 
 ORIGINAL = "original"
 _BY_TOKEN = ("tokens-", "attention-")
-"""How kinds begin that are stored token by token, without padding."""
+"""The first letters of the kinds that are stored token by token, without padding."""
 
 TOKENS_AT_ONCE = 8192
 ROWS_AT_ONCE = 128
-"""What the teacher is given at once, at most."""
+"""The most that the teacher reads at once."""
 _HALF_MAX = 65504.0
 
 
 @dataclass(frozen=True)
 class OutputsProgress:
-    """How far the teacher is through a split. kinds: what is being stored."""
+    """The teacher's progress through a split. kinds: what is being stored."""
 
     rows: int
     done: int
@@ -51,9 +51,9 @@ class OutputsProgress:
 
 
 class TeacherOutputs:
-    """A teacher's outputs on one view of a split; `batch` gives those of any rows.
+    """A teacher's outputs on one view of a split; `batch` returns those of any rows.
 
-    What is over the size budget (`plan.live`) is computed by the teacher, batch by batch; the teacher is only loaded for that.
+    Outputs beyond the size budget (`plan.live`) are computed by the teacher, batch by batch; only then is the teacher loaded.
     """
 
     def __init__(
@@ -79,8 +79,8 @@ class TeacherOutputs:
     def batch(self, rows: Tensor) -> Outputs:
         """The outputs of some rows, float32, on the CPU. rows: (B,) int64.
 
-        Lists are as long as the teacher's; an entry that was not asked for is an empty tensor. Token by token outputs are
-        padded with zeros to the longest of the rows, as `inputs.batch(rows)` is.
+        Lists are as long as the teacher's; an entry that was not asked for is an empty tensor. Outputs for single tokens are padded with
+        zeros to the longest of the rows, like `inputs.batch(rows)`.
         """
         parts: dict[str, dict[str, Tensor]] = {}
         tokens = _token_index(self.inputs, rows, self._stored)
@@ -97,7 +97,7 @@ class TeacherOutputs:
     def column(self, name: str) -> Tensor:
         """One output of every row, (N, …) float32. name: `logits` or `embedding`.
 
-        Unlike a `batch` of every row it brings no other output into memory with it.
+        Unlike a `batch` of all rows, it loads no other output into memory.
         """
         if name in self._stored:
             return self._stored[name][name].float()
@@ -151,20 +151,20 @@ def ensure_outputs(
     """The teacher's outputs on a split: found in the store, or computed in one pass and stored.
 
     Args:
-        dataset: what the rows are of.
+        dataset: the dataset of the rows.
         split: its name.
-        inputs: the rows as the teacher reads them (for a view: as augmented).
+        inputs: the rows as the teacher reads them (for a view: augmented).
         teacher: folder of a fine-tuned teacher.
         view: names the augmentation with everything that it depends on (kind, fields, seed, copy).
-        taps: what is wanted beside logits and embedding; only what the store lacks is computed.
-        budget_bytes: for all that is stored of this teacher and dataset; AUTODISTILL_STORE_BYTES or 4 GB where not given.
+        taps: the outputs that are needed beside logits and embedding. Only what the store lacks is computed.
+        budget_bytes: for all stored outputs of this teacher and dataset; None for AUTODISTILL_STORE_BYTES, or 4 GB.
         device: where the teacher runs.
-        threads: of the CPU; torch's own number where not given.
+        threads: of the CPU; None for torch's own number.
         progress: called after every batch.
 
     Raises:
         ModelError: the folder holds no teacher.
-        RunError: the teacher has no such outputs, gives numbers that are not finite, or the store cannot be written.
+        RunError: the teacher has no such outputs, its outputs are not finite, or the store cannot be written.
     """
     teacher, where = Path(teacher), pick_device(device)
     budget = store_budget(budget_bytes)
@@ -172,15 +172,15 @@ def ensure_outputs(
     folder = group / f"{split}-{digest(split, view, inputs.fingerprint)}"
     shape = _read_shape(folder, dataset.modality)
     if shape is None or _missing(folder, taps):
-        with lock(folder):  # of two processes one computes, and the other finds it done
+        with lock(folder):  # of two processes one computes, and the other then finds the files
             with disk_errors(folder):
                 folder.mkdir(parents=True, exist_ok=True)
-                for left in folder.glob("*.part-*"):  # of a process that was killed: nobody else writes while we hold the lock
+                for left in folder.glob("*.part-*"):  # left by a killed process: nobody else writes while we hold the lock
                     left.unlink()
             shape = _read_shape(folder, dataset.modality)
             if shape is None or _missing(folder, taps):
                 shape = _fill(folder, group, teacher, dataset.modality, inputs, taps, budget, where, threads, progress)
-    # What is not there by now is over the budget.
+    # What is still missing is over the budget.
     plan = plan_outputs(len(inputs), len(inputs.ids), taps, shape, budget, taken=budget + 1, present=_present(folder, taps))
     return TeacherOutputs(folder, teacher, inputs, shape, plan, where, taps.entries)
 
@@ -194,15 +194,15 @@ def _missing(folder: Path, taps: Taps) -> bool:
 
 
 def _taken(group: Path) -> int:
-    taken = 0
+    used = 0
     for file in group.rglob("*.safetensors*"):
         with suppress(FileNotFoundError):  # another process may be at work on another split
-            taken += file.stat().st_size
-    return taken
+            used += file.stat().st_size
+    return used
 
 
 def _read_shape(folder: Path, modality: Modality) -> TeacherShape | None:
-    """The shapes, of a folder that has any outputs."""
+    """The shapes of the outputs in a folder; None if it has no outputs."""
     try:
         data = json.loads((folder / "teacher.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -220,7 +220,7 @@ def _write_shape(folder: Path, shape: TeacherShape) -> None:
 
 
 def _measure(model: StudentModule, modality: Modality, inputs: Inputs, device: torch.device) -> TeacherShape:
-    """The shapes of what a teacher says, from a run on one row."""
+    """The shapes of a teacher's outputs, from a run on one row."""
     batch = to_device(inputs.batch(torch.tensor([0])), device)
     with torch.inference_mode():
         outputs = model(batch, taps=frozenset({"states", "attention"} if model.attention_layers else {"states"}))
@@ -293,7 +293,7 @@ def _store(
 
 
 def _token_index(inputs: Inputs, rows: Tensor, kinds: Iterable[str]) -> dict[str, tuple[Tensor, Tensor]]:
-    """For those of the kinds that are stored token by token: where the tokens of the rows stand, as `Inputs.token_index` says it."""
+    """For the kinds that are stored token by token: the places of the rows' tokens, see `Inputs.token_index`."""
     by_token = [kind for kind in kinds if kind.startswith(_BY_TOKEN)]
     return dict.fromkeys(by_token, inputs.token_index(rows)) if by_token else {}
 
@@ -304,7 +304,7 @@ def _taps_for(kinds: tuple[str, ...]) -> frozenset[str]:
 
 
 def _take(outputs: Outputs, kind: str, batch: Batch) -> dict[str, Tensor]:
-    """The arrays of a kind, out of a forward pass: (B, …), and (B, T, D) token by token."""
+    """The arrays of a kind from a forward pass: (B, …), or (B, T, D) for tokens."""
     name, _, number = kind.partition("-")
     if name == "logits":
         return {"logits": outputs.logits}
@@ -322,7 +322,7 @@ def _take(outputs: Outputs, kind: str, batch: Batch) -> dict[str, Tensor]:
 
 
 def _to_stored(values: Tensor, dtype: np.dtype[Any]) -> np.ndarray:
-    """As numpy in the file's type; what float16 cannot reach is cut to its largest number."""
+    """As numpy in the file's type. Values beyond the range of float16 are clipped to it."""
     if dtype == np.float16:
         values = values.clamp(-_HALF_MAX, _HALF_MAX).half()
     return values.cpu().numpy()

@@ -1,4 +1,4 @@
-"""What of a teacher is wanted, what it takes on the disk, and what of it is stored."""
+"""Which outputs of a teacher are needed, their size on the disk, and which of them are stored."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ BUDGET_VARIABLE = "AUTODISTILL_STORE_BYTES"
 
 @dataclass(frozen=True)
 class Taps:
-    """Which outputs are wanted beside the logits and the embedding. Layers are indices into the lists of `Outputs`.
+    """Which outputs are needed beside the logits and the embedding. Layers are indices into the lists of `Outputs`.
 
-    pooled: "cls" (text) and "mean"; they are stored of every entry of `states`. entries: those of them that are read.
-    tokens: entries of `states` wanted token by token (text).
-    attention: layers whose queries, keys and values are wanted (text). maps: stages whose feature maps are wanted (images).
+    pooled: "cls" (text) and "mean"; they are stored for every entry of `states`. entries: those that are read.
+    tokens: entries of `states` that are needed token by token (text).
+    attention: layers whose queries, keys and values are needed (text). maps: stages whose feature maps are needed (images).
     """
 
     pooled: frozenset[str] = frozenset()
@@ -40,7 +40,7 @@ class Taps:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """The files that hold them, by name."""
+        """The names of the files that hold them."""
         wanted = {"tokens": self.tokens, "attention": self.attention, "maps": self.maps}
         layers = [f"{name}-{layer}" for name, numbers in wanted.items() for layer in numbers]
         return ("logits", "embedding", *sorted(self.pooled), *layers)
@@ -50,8 +50,8 @@ class Taps:
 class TeacherShape:
     """What one row of a teacher's outputs looks like. modality: of the row.
 
-    num_outputs, embedding: widths. states: for each entry (D,), or of an image model (C, H, W). attention: (heads, D_head) for
-    each layer, empty where they cannot be tapped.
+    num_outputs, embedding: widths. states: for each entry (D,), or (C, H, W) for an image model. attention: (heads, D_head) for each
+    layer, empty if they cannot be tapped.
     """
 
     modality: Modality
@@ -65,7 +65,7 @@ Arrays = dict[str, tuple[str, tuple[int, ...]]]
 
 
 def arrays_of(kind: str, rows: int, tokens: int, shape: TeacherShape) -> Arrays:
-    """The arrays of a kind's file: name → (dtype, shape). Token arrays are ragged: all rows' tokens, one after the other.
+    """The arrays of a kind's file: name → (dtype, shape). Token arrays are ragged: the tokens of all rows, one after the other.
 
     Raises:
         RunError: the teacher has no such output.
@@ -93,7 +93,7 @@ def arrays_of(kind: str, rows: int, tokens: int, shape: TeacherShape) -> Arrays:
 
 @dataclass(frozen=True)
 class StoragePlan:
-    """What is stored and what is computed live, batch by batch. bytes: of each kind. message: for people, "" where all is stored."""
+    """What is stored and what is computed live, batch by batch. bytes: the size of each kind. message: for people, "" if all is stored."""
 
     stored: tuple[str, ...]
     live: tuple[str, ...]
@@ -107,13 +107,13 @@ def plan_outputs(
     """Decide what is stored: logits and embedding first, then the smallest kinds, as long as the budget lasts.
 
     Args:
-        rows: of the split.
-        tokens: of all rows together; 0 for images.
-        taps: what is wanted.
+        rows: number of rows of the split.
+        tokens: number of tokens of all rows together; 0 for images.
+        taps: the outputs that are needed.
         shape: the teacher's.
         budget_bytes: for everything stored of this teacher and dataset.
-        taken: bytes of it that are in use already, by this or other splits, views and kinds.
-        present: kinds that are stored already, whatever the budget.
+        taken: bytes of the budget that are already in use, by this or other splits, views and kinds.
+        present: kinds that are already stored, whatever the budget.
     """
     sizes = {
         kind: sum(math.prod(extent) * (4 if dtype == "float32" else 2) for dtype, extent in arrays_of(kind, rows, tokens, shape).values())
@@ -129,14 +129,14 @@ def plan_outputs(
     if live:
         listing = ", ".join(f"{kind} ({_size(sizes[kind])})" for kind in live)
         message = (
-            f"over the budget of {_size(budget_bytes)} for stored teacher outputs, so run live with every batch: {listing}; "
+            f"over the budget of {_size(budget_bytes)} for stored teacher outputs, so computed live for every batch: {listing}; "
             f"{BUDGET_VARIABLE} sets the budget in bytes"
         )
     return StoragePlan(tuple(stored), tuple(live), sizes, message)
 
 
 def store_budget(budget_bytes: int | None = None) -> int:
-    """The given budget, else that of AUTODISTILL_STORE_BYTES, else 4 GB.
+    """The budget in bytes: the argument, else AUTODISTILL_STORE_BYTES, else 4 GB.
 
     Raises:
         UsageError: the variable is not a number of bytes.

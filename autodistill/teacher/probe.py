@@ -1,4 +1,4 @@
-"""The probe: a regularised linear model of what the frozen encoder gives, which a teacher's head can start as."""
+"""The probe: a regularised linear model of the frozen encoder's vectors. A teacher's head can start from it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from autodistill.teacher.head import pooling_of
 from autodistill.teacher.training import Judged, Training
 
 DEAD = 1e-4
-"""A dimension whose standard deviation is below this share of the largest one carries rounding errors only. Pretrained encoders have some
-(all-MiniLM-L6-v2 has three, of 1e-33 to 1e-9 beside .28), and a weight that magnifies them would stop fine-tuning: its gradient
-would be so large that clipping scales all others down to nothing."""
+"""A dimension whose standard deviation is below this share of the largest one holds only rounding errors. Pretrained encoders have some
+(all-MiniLM-L6-v2 has three, of 1e-33 to 1e-9 beside .28). A weight that magnifies them would stop fine-tuning: its gradient would be so
+large that clipping scales all others down to nothing."""
 
 
 @dataclass(frozen=True)
 class ProbeProgress:
-    """How many of the rows the frozen encoder has read."""
+    """How many rows the frozen encoder has read."""
 
     rows: int
     done: int
@@ -32,7 +32,7 @@ class ProbeProgress:
 
 @dataclass(frozen=True)
 class Probe:
-    """A linear model of frozen vectors. weight: (C, D); bias: (C,). pooling: how its vectors were pooled.
+    """A linear model of frozen vectors. weight: (C, D); bias: (C,). pooling: of its vectors.
 
     judged: its score on the validation rows.
     """
@@ -44,9 +44,9 @@ class Probe:
 
 
 def best_probe(training: Training, poolings: Sequence[str]) -> Probe:
-    """The probe that is best on the validation split, of these poolings of the model that is to be trained.
+    """The best probe on the validation split, over these poolings of the model that will be trained.
 
-    poolings: other ones than the model's own only of a `PooledClassifier`.
+    poolings: only a `PooledClassifier` can have other ones than its own.
     """
     total, done = len(training.train) + len(training.validation), 0
 
@@ -56,16 +56,16 @@ def best_probe(training: Training, poolings: Sequence[str]) -> Probe:
         if training.progress:
             training.progress(ProbeProgress(total, done))
 
-    vectors, held = (
+    vectors, validation = (
         frozen_vectors(training.model, rows.inputs, poolings, training.device, read) for rows in (training.train, training.validation)
     )
-    return _best(fit_probe(training, vectors[name], held[name], name) for name in poolings)
+    return _best(fit_probe(training, vectors[name], validation[name], name) for name in poolings)
 
 
 def frozen_vectors(
     model: StudentModule, inputs: Inputs, poolings: Sequence[str], device: torch.device, progress: Callable[[int], None] = lambda _: None
 ) -> dict[str, Tensor]:
-    """What the head reads of every row, (N, D) float32 on the CPU, for each of the poolings, in one pass.
+    """The head's input vectors for all rows, (N, D) float32 on the CPU, for each pooling, in one pass.
 
     progress: called after each batch with its number of rows.
     """
@@ -84,7 +84,7 @@ def frozen_vectors(
 
 
 def _pooled(model: StudentModule, batch: Batch, poolings: Sequence[str]) -> dict[str, Tensor]:
-    """What the head of a model reads of a batch, (B, D), or would read if it were pooled in another way."""
+    """The head's input vectors (B, D) for a batch, for each pooling, whichever the model has."""
     if tuple(poolings) == (pooling_of(model),):
         return {poolings[0]: model(batch).embedding}
     inner, states = model.model, list[Tensor]()
@@ -98,17 +98,17 @@ def _pooled(model: StudentModule, batch: Batch, poolings: Sequence[str]) -> dict
     return {pooling: pool(states[0], batch.mask, pooling) for pooling in poolings}
 
 
-def fit_probe(training: Training, vectors: Tensor, held: Tensor, pooling: str) -> Probe:
-    """Fit linear models of a few penalties, and keep the one that is best on the validation rows; of equal ones the likelier.
+def fit_probe(training: Training, vectors: Tensor, validation: Tensor, pooling: str) -> Probe:
+    """Fit linear models with a few penalties, and keep the best on the validation rows; of equal ones, that with the higher likelihood.
 
-    The vectors are standardised, which is folded into the weights; dead dimensions have weight 0. Source: Alain, Bengio 2016,
+    The vectors are standardised, and this is folded into the weights; constant dimensions have weight 0. Source: Alain, Bengio 2016,
     "Understanding intermediate layers using linear classifier probes".
 
     Args:
         training: whose rows they are.
         vectors: (N, D) of the training rows.
-        held: (M, D) of the validation rows.
-        pooling: how they were pooled.
+        validation: (M, D) of the validation rows.
+        pooling: of the vectors.
     """
     columns = vectors.double().numpy()
     mean, spread = columns.mean(axis=0), columns.std(axis=0)
@@ -120,7 +120,7 @@ def fit_probe(training: Training, vectors: Tensor, held: Tensor, pooling: str) -
         unscaled = np.zeros((len(coefficients), len(mean)))
         unscaled[:, alive] = coefficients / spread[alive]
         weight, bias = torch.from_numpy(unscaled).float(), torch.from_numpy(intercepts - unscaled @ mean).float()
-        probes.append(Probe(weight, bias, pooling, training.judged(F.linear(held, weight, bias))))
+        probes.append(Probe(weight, bias, pooling, training.judged(F.linear(validation, weight, bias))))
     return _best(probes)
 
 

@@ -1,4 +1,4 @@
-"""A black-box teacher: no network, a file of its scores. What it says of a row is what the file says of that text."""
+"""A black-box teacher: not a network, but a file with its scores for texts."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from autodistill.teacher.plan import TeacherShape
 SCORES = "scores.safetensors"
 ABOUT = "teacher.json"
 LEAST_JUDGED = 50
-"""Rows of a split with scores, from which on they say how good the teacher is."""
+"""The least number of scored rows of a split for which the teacher is judged."""
 
 
 @dataclass(frozen=True)
 class ScoredTeacher:
-    """What a file of scores comes to for a dataset.
+    """A file of scores, matched with a dataset.
 
-    folder: the files of the encoder whose tokenizer and start the students have, and the scores of every training row. score: of the file
-    on the validation rows that it has, None where these are fewer than LEAST_JUDGED. train, unlabelled, validation: the share of the rows
-    that have scores, None where there are no such rows.
+    folder: the scores of every training row, and the files of the encoder that students take their tokenizer and initial weights from.
+    score: of the file on the validation rows that it has, None if these are fewer than LEAST_JUDGED. train, unlabelled, validation: the
+    share of these rows that have scores, None if there are no such rows.
     """
 
     folder: Path
@@ -50,10 +50,10 @@ class ScoredTeacher:
 
 
 def scored_teacher(dataset: Dataset, teacher: Teacher, scores: TeacherScores) -> ScoredTeacher:
-    """Match a file's scores with the rows of a dataset, and keep them as a teacher's folder.
+    """Match a file's scores with the rows of a dataset, and write them as a teacher's folder.
 
-    No teacher is trained or run. teacher.model names the encoder from which the students have their tokenizer, and those that start from a
-    teacher their start.
+    No teacher is trained or run. teacher.model names the encoder that students take their tokenizer from and, if they start from a
+    teacher, their initial weights.
 
     Raises:
         ModelError: the encoder cannot be fetched.
@@ -89,9 +89,9 @@ def scores_of(split: Split, scores: TeacherScores) -> tuple[np.ndarray, np.ndarr
 
 
 class ScoredOutputs:
-    """The scores of the training rows as teacher outputs: logits alone. Augmented copies have those of their original rows.
+    """The scores of the training rows as teacher outputs: only logits. Augmented copies have the scores of their original rows.
 
-    is_scored: (N,) bool, which rows have scores; the logits of the others are 0 and mean nothing.
+    is_scored: (N,) bool, which rows have scores; the logits of the others are 0 and have no meaning.
     """
 
     def __init__(self, folder: Path, inputs: Inputs, modality: Modality) -> None:
@@ -113,5 +113,5 @@ class ScoredOutputs:
 
 
 def has_scores(folder: Path) -> bool:
-    """Whether a teacher's folder is that of a file of scores."""
+    """Whether a teacher's folder holds a file of scores."""
     return (folder / SCORES).exists()

@@ -1,4 +1,4 @@
-"""A teacher's fine-tuning, step by step: from the weights it starts with to the best ones that the validation split saw."""
+"""A teacher's fine-tuning, step by step: from its initial weights to the best weights on the validation split."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ WARMUP = 0.1
 WEIGHT_DECAY = 0.01
 CLIP = 1.0
 WATCHED = 1000
-"""Validation rows that are looked at while training goes on; at its end all of them are."""
+"""How many validation rows are scored during training; at its end all of them are."""
 
 
 @dataclass(frozen=True)
 class TeacherProgress:
-    """How far fine-tuning is. score: on the validation split at the last evaluation, None before it. seconds: since the start."""
+    """Progress of fine-tuning. score: on the validation split at the last evaluation, None before the first. seconds: since the start."""
 
     step: int
     steps: int
@@ -40,9 +40,9 @@ class TeacherProgress:
 
 @dataclass(frozen=True)
 class Judged:
-    """What a model says of the validation rows. logits: (N, C), on the scale that is learned; score: the dataset's own metric of them.
+    """A model's predictions for the validation rows. logits: (N, C), on the training scale; score: in the dataset's own metric.
 
-    likelihood: minus the loss; of two equal scores the likelier is the better one.
+    likelihood: minus the loss; of two equal scores the one with the higher likelihood is better.
     """
 
     logits: Tensor
@@ -84,7 +84,7 @@ class Training:
         self.steps = self.teacher.epochs * self.per_epoch if self.teacher.max_steps is None else self.teacher.max_steps
 
     def judge(self, rows: Tensor | None = None) -> Judged:
-        """What the model says of the validation rows, or of some of them."""
+        """Predict and score the validation rows, or some of them."""
         return self.judged(validation_logits(self.model, self.validation.inputs, self.dataset.num_outputs, self.device, rows), rows)
 
     def judged(self, logits: Tensor, rows: Tensor | None = None) -> Judged:
@@ -96,7 +96,7 @@ class Training:
         return Judged(logits, metrics, metrics[self.dataset.metric], -float(self.dataset.target.loss(logits, learned)))
 
     def whole_epochs(self, start: Judged | None) -> tuple[Judged, int]:
-        """Train for the recipe's epochs, and leave the best one's weights in the model. See `until_no_gain`."""
+        """Train for the recipe's epochs, and leave the best epoch's weights in the model. See `until_no_gain`."""
         best, weights, at = start, _copy(self.model), 0
         for epoch, judged in enumerate(self._looks(self.per_epoch, None), 1):
             if best is None or judged.score > best.score:
@@ -105,15 +105,15 @@ class Training:
         return best or self.judge(), at
 
     def until_no_gain(self, start: Judged | None) -> tuple[Judged, int]:
-        """Train until the validation split gains nothing any more, and leave the best weights in the model.
+        """Train until the score on the validation split no longer rises, and leave the best weights in the model.
 
-        start: the scores of the weights that training starts from, where these are kept if nothing better comes; else None.
+        start: the scores of the initial weights, to keep these if nothing better comes; None to never keep them.
 
         Returns:
             The scores of the best weights on all validation rows, and the step after which they were reached (0: the start).
 
         Raises:
-            DivergedError: the loss, or what the model says, is not finite.
+            DivergedError: the loss or the model's outputs are not finite.
         """
         watched = self._watched()
         first = _copy(self.model)
@@ -130,7 +130,7 @@ class Training:
         if start is not None and at == 0:
             return start, 0
         final = self.judge()
-        if start is not None and final.score < start.score:  # it was only better on the rows that were watched
+        if start is not None and final.score < start.score:  # the model was better only on the rows scored during training
             self.model.load_state_dict(first)
             return start, 0
         return final, at
@@ -148,13 +148,13 @@ class Training:
             nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
             optimizer.step()
             schedule.step()
-            if self.progress or step % 20 == 0:  # reading the loss waits for a GPU, so it is not read at every step without need
+            if self.progress or step % 20 == 0:  # reading the loss waits for the GPU, so it is read at every step only if someone listens
                 self._tell(step, loss.item(), score, began)
             if step % every == 0 or step == self.steps:
                 judged = self.judge(rows)
                 score = judged.score
                 if not math.isfinite(score):
-                    raise DivergedError(f"the teacher gives no finite numbers after step {step}; lower teacher.learning_rate")
+                    raise DivergedError(f"the teacher's outputs are not finite after step {step}; lower teacher.learning_rate")
                 if self.progress:
                     self._tell(step, loss.item(), score, began)
                 yield judged
@@ -175,17 +175,17 @@ class Training:
             self.progress(TeacherProgress(step, self.steps, epoch, epochs, loss, score, time.perf_counter() - began))
 
     def _watched(self) -> Tensor:
-        """The validation rows that are looked at in between."""
+        """The validation rows that are scored during training."""
         rows = torch.randperm(len(self.validation), generator=torch.Generator().manual_seed(self.seed))[:WATCHED]
         return rows.sort().values
 
     def _interval(self, watched: int) -> int:
-        """Steps between two looks: four in the time of the patience, but no more than a third of the time for looking."""
+        """Steps between two evaluations: a quarter of the patience, or more if evaluations would take over a third of the time."""
         patience = self.teacher.patience
         return min(patience, max(1, patience // 4, math.ceil(watched / self.teacher.batch_size)))
 
     def _optimizer(self) -> torch.optim.Optimizer:
-        """AdamW (Loshchilov, Hutter 2019), the head's last layer with its own learning rate where it has one."""
+        """AdamW (Loshchilov, Hutter 2019), the head's last layer with its own learning rate if the recipe has one."""
         rate, of_head = self.teacher.learning_rate, self.teacher.head_learning_rate
         apart = [] if of_head is None else list(self.model.output_layer.parameters())
         places = {id(item) for item in apart}

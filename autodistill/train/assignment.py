@@ -1,4 +1,4 @@
-"""What a worker receives and what it answers: plain data without torch, so that a search can run on anything that answers."""
+"""What a worker receives and what it returns: plain data without torch, so that a search can run any function with this signature."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from autodistill.tasks.base import DatasetRef
 
 @dataclass(frozen=True)
 class Assignment:
-    """Everything that a trial needs to know. Pickles; holds no arrays.
+    """Everything that a trial needs to know. It can be pickled and holds no arrays.
 
-    teacher: folder of the fine-tuned teacher, None for a recipe that needs none. max_epochs: the study's budget; the
-    recipe's own epochs count where they are fewer. threads: for the CPU work of this trial. student_folder: where to
-    write the best epoch's weights, None to keep none.
+    teacher: folder of the fine-tuned teacher, None for a recipe that needs none. max_epochs: the study's budget; a recipe with fewer epochs
+    keeps its own. threads: for the CPU work of this trial. student_folder: where to write the best epoch's weights, None to keep none.
     """
 
     recipe: Recipe
@@ -31,7 +30,7 @@ class Assignment:
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What a trial answers: the best point of its curve and what it cost."""
+    """The result of a trial: the best point of its curve, and its cost."""
 
     score: float
     best_epoch: int

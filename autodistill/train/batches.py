@@ -1,4 +1,4 @@
-"""Which rows each step of a trial reads, and whether their hard labels count: the recipe's budget and its use of unlabelled rows."""
+"""Which rows each step of a trial reads, and whether their hard labels count. Both follow from the recipe's `training`."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from autodistill.train.data import TrainView, TrialData
 from autodistill.train.order import MixedBatches
 
 FIRST_STAGE = 0.8
-"""Share of the steps that the first of two stages takes."""
+"""The first stage's share of the steps, if a recipe has two stages."""
 
 
 class Batches:
     """The batches of a trial, epoch by epoch.
 
-    An epoch is a pass over the labelled rows, or where the recipe has a number of steps, its equal share of them; per_epoch: its steps.
-    Unlabelled rows make an epoch no longer: their share of each batch takes the place of labelled rows.
+    An epoch is a pass over the labelled rows or, if the recipe has a number of steps, an equal share of these. per_epoch: its steps.
+    Unlabelled rows do not make an epoch longer: in each batch they take the place of labelled rows.
     """
 
     def __init__(self, data: TrialData, epochs: int, generator: torch.Generator) -> None:
@@ -34,7 +34,7 @@ class Batches:
         self._streams: dict[bool, Iterator[Tensor]] = {}
 
     def of_epoch(self, epoch: int, view: TrainView) -> list[Tensor]:
-        """The row numbers of each batch of an epoch, counted from 1."""
+        """The row numbers of each batch of an epoch. Epochs count from 1."""
         if not self.training.steps and not self.training.unlabelled_share:
             return training_batches(view.lengths, self.data.rows, self.training.batch_size, self.generator)
         places = range((epoch - 1) * self.per_epoch, epoch * self.per_epoch)
@@ -43,7 +43,7 @@ class Batches:
         return first + list(islice(self._stream(False, view), last_stage))
 
     def has_hard_labels(self, epoch: int, step: int) -> bool:
-        """Whether hard labels count in a step (from 0) of an epoch (from 1): in the first of two stages the teacher alone does."""
+        """Whether hard labels count in a step (from 0) of an epoch (from 1). In the first of two stages only the teacher counts."""
         return (epoch - 1) * self.per_epoch + step >= self.first_stage
 
     def _stream(self, with_unlabelled: bool, view: TrainView) -> Iterator[Tensor]:

@@ -1,4 +1,4 @@
-"""Which unlabelled rows a student learns on, by what the teacher says of them."""
+"""Which unlabelled rows a student learns on, chosen by the teacher's outputs."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import torch
 from torch import Tensor
 
 REDUCED = 32
-"""Principal directions of the embeddings in which distances are measured."""
+"""The number of principal directions of the embeddings in which distances are measured."""
 
 
 def chosen_rows(choice: str, keep: float, logits: Tensor, embeddings: Tensor, seed: int) -> Tensor:
-    """The rows that a choice keeps, ascending, (K,) int64 with K = max(1, round(keep · N)), to the nearest row of each class.
+    """The rows that a choice keeps, ascending: (K,) int64, K = max(1, round(keep · N)), up to rounding in each class.
 
     Args:
-        choice: `all`; `random`; `confident` and `uncertain`, the rows with the largest and the smallest probability of their likeliest
-            class, of each predicted class the same share, because a teacher's confidence differs from class to class; `diverse`, see
+        choice: `all`; `random`; `confident` and `uncertain`, the rows whose likeliest class has the largest or the smallest probability,
+            with the same share of each predicted class, because a teacher's confidence differs from class to class; `diverse`, see
             `spread_rows`.
         keep: share of the rows, above 0 to 1.
         logits: the teacher's, (N, C).
@@ -38,9 +38,9 @@ def chosen_rows(choice: str, keep: float, logits: Tensor, embeddings: Tensor, se
 
 
 def spread_rows(embeddings: Tensor, count: int, seed: int) -> Tensor:
-    """Rows that cover all others: each is the one farthest from those taken before it (greedy k-centre). (count,) int64, ascending.
+    """Rows that cover all others: each is the one farthest from the rows chosen before it (greedy k-centre). (count,) int64, ascending.
 
-    Distances are Euclidean, between embeddings (N, D) in their first principal directions.
+    Distances are Euclidean, in the first principal directions of the embeddings (N, D).
     Source: Sener, Savarese 2018, "Active Learning for Convolutional Neural Networks: A Core-Set Approach", algorithm 1.
     """
     points = embeddings.float() - embeddings.float().mean(dim=0)
@@ -48,11 +48,11 @@ def spread_rows(embeddings: Tensor, count: int, seed: int) -> Tensor:
         directions = torch.linalg.eigh(points.T @ points).eigenvectors[:, -REDUCED:]
         points = points @ directions
     first = int(torch.randint(len(points), (1,), generator=torch.Generator().manual_seed(seed)))
-    taken, apart = [first], (points - points[first]).square().sum(dim=1)
-    apart[first] = -1.0  # below every distance, so that no row is taken twice
-    while len(taken) < count:
-        row = int(apart.argmax())
-        taken.append(row)
-        apart = torch.minimum(apart, (points - points[row]).square().sum(dim=1))
-        apart[row] = -1.0
-    return torch.tensor(taken).sort().values
+    chosen, distances = [first], (points - points[first]).square().sum(dim=1)
+    distances[first] = -1.0  # below every distance, so that no row is chosen twice
+    while len(chosen) < count:
+        row = int(distances.argmax())
+        chosen.append(row)
+        distances = torch.minimum(distances, (points - points[row]).square().sum(dim=1))
+        distances[row] = -1.0
+    return torch.tensor(chosen).sort().values

@@ -14,7 +14,7 @@ from autodistill.models.fitting import cpu_threads
 
 
 def count_parameters(model: nn.Module) -> int:
-    """All parameters, embeddings included, shared ones once."""
+    """The number of parameters, embeddings included. Shared parameters count once."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
@@ -28,7 +28,7 @@ def count_flops(model: nn.Module, batch: Batch) -> float:
 def measure_latency(model: nn.Module, batch: Batch, *, threads: int = 1, repeats: int = 15, warmup: int = 3) -> float:
     """Median milliseconds of a forward pass over a batch, on the device that the model is on.
 
-    Other work on the machine makes it larger, never smaller: measure a few times where it matters.
+    Other work on the machine can only make it larger. If it matters, measure several times and take the smallest.
     """
     device = next(model.parameters()).device
     model.eval()

@@ -1,4 +1,4 @@
-"""What a trial reads: the rows as the student reads them, view by view, and what the teacher says of them."""
+"""What a trial reads: the rows as the student reads them, view by view, and the teacher's outputs for them."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ from autodistill.train.student_tokens import check_tokens
 class Opened:
     """A dataset as one teacher reads it, or as a student with a tokenizer of its own does. A worker keeps it from trial to trial.
 
-    train: the labelled rows, then the unlabelled ones. folder: the teacher's. scaling: on which students learn the training targets.
-    own_readings: the same rows as such students read them, by the folder of their tokenizer.
+    train: the labelled rows, then the unlabelled ones. folder: the teacher's. scaling: the scale on which students learn the training
+    targets. own_readings: the same rows as read by students with a tokenizer of their own, by the folder of that tokenizer.
     """
 
     dataset: Dataset
@@ -50,7 +50,7 @@ class Opened:
 
 
 def open_inputs(dataset: Dataset, teacher: Teacher, folder: str | Path) -> Opened:
-    """Encode a dataset's splits for a fine-tuned teacher, or find them encoded."""
+    """Encode a dataset's splits for a fine-tuned teacher, or read them from the cache."""
     folder, modality = Path(folder), dataset.modality
     tokenizer = modality.open_tokenizer(folder)
     train, validation = (modality.encode(split, teacher, tokenizer) for split in (dataset.all_training_rows, dataset.validation))
@@ -65,13 +65,13 @@ def open_inputs(dataset: Dataset, teacher: Teacher, folder: str | Path) -> Opene
 
 
 def read_by_student(opened: Opened, recipe: Recipe) -> Opened:
-    """The dataset as a recipe's student reads it. opened: as the recipe's teacher does.
+    """The dataset as a recipe's student reads it. opened: the dataset as the recipe's teacher reads it.
 
-    A student with a tokenizer of its own has other encoded rows, cut to as many tokens. Where that tokenizer gives every text the teacher's
-    ids, both have the same rows.
+    A student with a tokenizer of its own has its own encoded rows, cut to the same number of tokens. If that tokenizer gives every text the
+    teacher's ids, both share the same rows.
 
     Raises:
-        ModelError: the student's model cannot be had.
+        ModelError: the student's model is not available.
         DataError, RunError: see `Modality.encode`.
     """
     source = family_of(recipe.student).source(recipe.student)
@@ -103,13 +103,13 @@ def _opened(ref: DatasetRef, teacher: Teacher, folder: str) -> Opened:
 
 
 class TrialData:
-    """The rows of one trial. Views are made, and what the teacher says of them stored, when an epoch first asks for them.
+    """The rows of one trial. A view is made, and the teacher's outputs for it are stored, when an epoch first asks for it.
 
-    opened: the rows as the teacher reads them. read: as the student does.
+    opened: the rows as the teacher reads them. read: the rows as the student reads them.
 
     Raises:
         RecipeError: the student has another tokenizer than the teacher, and an objective compares them token by token.
-        ModelError: the student's model cannot be had.
+        ModelError: the student's model is not available.
     """
 
     def __init__(self, opened: Opened, recipe: Recipe, *, device: str = "auto", threads: int | None = None) -> None:
@@ -135,11 +135,11 @@ class TrialData:
         return self.dataset.modality.side(outputs, batch)
 
     def validation_loss(self, logits: Tensor) -> float:
-        """The target's loss on the validation labels; logits (N, C), on the scale that is learned."""
+        """The target's loss on the validation labels; logits (N, C) are on the student's scale."""
         return float(self.dataset.target.loss(logits, self.validation_labels))
 
     def view(self, epoch: int, taps: Taps | None = None) -> TrainView:
-        """The view that an epoch reads, counted from 0. `taps`: what the recipe wants of the teacher, remembered for later epochs."""
+        """The view that an epoch (from 0) reads. taps: which teacher outputs the recipe needs; remembered for later epochs."""
         if taps is not None and taps != self._taps:
             self._taps = taps
             self._views.clear()
@@ -176,7 +176,7 @@ class TrialData:
         return TrainView(own, outputs, opened.scaling)
 
     def token_ids(self) -> tuple[Tensor, ...] | None:
-        """The token ids of all rows that the student reads; None where rows have none, and where they change from view to view."""
+        """The token ids of all rows that the student reads; None if rows have no tokens or if these change from view to view."""
         train = self.read.train
         lengths = train.lengths
         if lengths is None or self.recipe.augmentation.name != "none":
@@ -210,15 +210,15 @@ class TrialData:
         return rows[chosen_rows(training.unlabelled_choice, training.unlabelled_keep, logits, embeddings, seed)]
 
     def scored(self, rows: Tensor) -> Tensor | None:
-        """Which rows a file of teacher scores has, (B,) bool; None where the teacher is a network, which says something of every row."""
+        """Which rows have scores in a file of teacher scores, (B,) bool; None if the teacher is a network, which has outputs for all."""
         outputs = self.view(0).outputs
         if not isinstance(outputs, ScoredOutputs) or bool(outputs.is_scored[rows].all()):
             return None
         return outputs.is_scored[rows]
 
     def split_facts(self, view: TrainView) -> SplitFacts:
-        """What the modules of objectives may ask about the training split, as the view shows it: its labelled rows, and how many there are
-        with the unlabelled ones.
+        """What the modules of objectives may ask about the training split, in this view: facts of its labelled rows, and the number of all
+        rows, including unlabelled ones.
         """
 
         def teacher_column(name: str) -> Tensor:
@@ -235,7 +235,7 @@ class TrialData:
 
 
 class TrainView:
-    """One view of the training rows, as the student reads it, and the teacher's outputs of it (None where the recipe needs no teacher)."""
+    """One view of the training rows, as the student reads it, and the teacher's outputs for it (None if the recipe needs no teacher)."""
 
     def __init__(self, inputs: Inputs, outputs: TeacherOutputs | ScoredOutputs | None, scaling: Scaling) -> None:
         self.inputs, self.outputs, self.scaling = inputs, outputs, scaling
@@ -246,7 +246,7 @@ class TrainView:
         return self.inputs.batch(rows)
 
     def teacher_batch(self, rows: Tensor) -> Outputs | None:
-        """The teacher's outputs of the rows, on the scale that the student learns."""
+        """The teacher's outputs for the rows, on the student's scale."""
         if self.outputs is None:
             return None
         outputs = self.outputs.batch(rows)
@@ -257,7 +257,7 @@ def open_data(assignment: Assignment) -> TrialData:
     """The data of a trial.
 
     Raises:
-        RecipeError: the assignment names no teacher; even a student without one reads the teacher's tokens.
+        RecipeError: the assignment names no teacher. Even a student that learns from labels alone reads the teacher's tokens.
     """
     if assignment.teacher is None:
         raise RecipeError("the assignment has no fine-tuned teacher's folder; train_teacher makes one")
@@ -266,7 +266,7 @@ def open_data(assignment: Assignment) -> TrialData:
 
 
 def prepare_outputs(opened: Opened, taps: Taps, progress: Callable[[OutputsProgress], None]) -> str:
-    """Store the teacher's outputs of the original rows. Returns a sentence: what is stored, and what is left to be computed live."""
+    """Store the teacher's outputs for the original rows. Returns a sentence: what is stored and what will be computed live."""
     outputs = ensure_outputs(opened.dataset, "train", opened.train, opened.folder, taps=taps, progress=progress)
     stored = sum(outputs.plan.bytes[kind] for kind in outputs.plan.stored)
     text = f"{', '.join(outputs.plan.stored)} of {len(outputs):,} rows stored ({stored / 1e6:,.1f} MB)"

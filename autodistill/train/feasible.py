@@ -17,7 +17,7 @@ ROUNDS = 3
 def model_cost(model: StudentModule, opened: Opened, device: str = "auto") -> tuple[int, float]:
     """Parameters, and milliseconds for the validation row of median length: one CPU thread, or the GPU.
 
-    The quietest of a few rounds' medians, because other work on the machine only ever adds to it.
+    The smallest median of a few rounds, because other work on the machine can only make latency larger.
     """
     place = pick_device(device)
     model = model.to(place).eval()
@@ -26,9 +26,9 @@ def model_cost(model: StudentModule, opened: Opened, device: str = "auto") -> tu
 
 
 class Feasibilities:
-    """Measures students against limits, each architecture once.
+    """Checks students against limits. Each architecture is measured once.
 
-    Latency (see `model_cost`) is measured where the parameters are within their limit.
+    Latency (see `model_cost`) is measured only if the parameters are within their limit.
     """
 
     def __init__(self, limits: Limits, opened: Mapping[Teacher, Opened], device: str = "auto") -> None:
@@ -41,7 +41,7 @@ class Feasibilities:
         params = count_params(recipe, opened.context)
         if self.limits.max_params is not None and params > self.limits.max_params:
             return self.limits.check(params, None)
-        blank = untrained(recipe)  # weights cost time, not latency
+        blank = untrained(recipe)  # latency does not depend on the weights, which take time to load
         key = recipe.teacher, blank.student.model_dump_json()
         if key not in self._latencies:
             _, self._latencies[key] = model_cost(build_student(blank, opened.context), opened, self.device)

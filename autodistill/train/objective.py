@@ -1,7 +1,7 @@
-"""From a recipe to what the student minimises: its weighted terms, and the projections and critics that they learn with.
+"""From a recipe to what the student minimises: its weighted terms, with their learned projections and critics.
 
-A term's function names the tensors it wants as its positional parameters (components.py); `Side` (models/sides.py) finds them in what
-the student and the teacher gave.
+A term's function names the tensors that it needs as its positional parameters (components.py). `Side` (models/sides.py) gets them from
+the outputs of the student and the teacher.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from autodistill.train.taps import term_layers, term_tokens
 
 @dataclass
 class BatchLabels:
-    """The labels of a batch's rows. labels: (B,), as `Target.loss` wants them. index: (B,) int64, rows of the train split.
+    """The labels of a batch's rows. labels: (B,), as `Target.loss` expects them. index: (B,) int64, rows of the train split.
 
-    Mixed rows (mixup) also have the labels of their partners, and the share of each row itself, in (0, 1]. labelled: (B,) bool, which rows
-    have a label, None where all do; partner_labelled: the same for the partners of mixed rows. scored: (B,) bool, which rows have teacher
-    outputs, None where all do.
+    Mixed rows (mixup) also have the labels of their partners, and the row's own share of the mix, in (0, 1]. labelled: (B,) bool, which
+    rows have a label, None if all do; partner_labelled: the same for the partners of mixed rows. scored: (B,) bool, which rows have teacher
+    outputs, None if all do.
     """
 
     labels: Tensor
@@ -49,7 +49,7 @@ teacher_embeddings (N, D_t), teacher_logits (N, C)."""
 
 
 class Term(nn.Module):
-    """One objective of the mix: its function, the layer pairs it is taken over, and the modules that it learns with."""
+    """One objective of the mix: its function, its layer pairs, and its learned modules."""
 
     def __init__(self, part: Weighted, modality: Modality, student: Side, teacher: Side, facts: SplitFacts) -> None:
         super().__init__()
@@ -85,9 +85,9 @@ class Term(nn.Module):
         return student.outputs.embedding.shape[-1], teacher.outputs.embedding.shape[-1]
 
     def forward(self, student: Side, teacher: Side, labels: BatchLabels) -> Tensor:
-        """The term's value, unweighted, over the rows that have teacher outputs; where the term needs labels, over those with a label too.
+        """The term's unweighted value over the rows that have teacher outputs and, if the term needs labels, also a label.
 
-        Of several layer pairs it is the mean, where PKD and TinyBERT take the sum; the maps emd and all have weights of their own.
+        Over several layer pairs it is the mean, where PKD and TinyBERT take the sum. The maps emd and all have weights of their own.
         """
         used = labels.scored
         if labels.labelled is not None and "labels" in self.spec.inputs:
@@ -118,7 +118,7 @@ class Term(nn.Module):
             pooled = self.tokens != "tokens" and "student_state" in self.spec.inputs
             return None if pooled else student.mask_beside(pair[0], teacher, pair[1])
         of, _, what = name.partition("_")
-        if what == "states":  # of all the term's layers
+        if what == "states":  # the states of all the term's layers
             place, side = (0, student) if of == "student" else (1, teacher)
             return [side.state(one[place], self.tokens) for one in self.pairs]
         if of == "student":
@@ -128,7 +128,7 @@ class Term(nn.Module):
         return normalise(value) if what == "state" and self.normalises else value
 
     def _output(self, what: str, side: Side, layer: int, other: Side, other_layer: int) -> Any:
-        """What a side gives, of one of its layers; other_layer is the one that it is paired with."""
+        """An output of one layer of a side. other_layer is the layer that it is paired with."""
         match what:
             case "logits":
                 return side.outputs.logits
@@ -155,9 +155,9 @@ def _key(pair: tuple[int, int]) -> str:
 
 
 class Objective(nn.Module):
-    """The weighted sum of a recipe: hard labels and the terms of each slot.
+    """The weighted sum of a recipe: the loss on hard labels, and the term of each slot.
 
-    Built after one dry run of student and teacher, from whose outputs the widths are read.
+    It is built after one dry run of student and teacher, whose outputs give the widths.
     """
 
     class_weights: Tensor | None
@@ -176,7 +176,7 @@ class Objective(nn.Module):
         self.terms = nn.ModuleDict(terms)
 
     def hard(self, logits: Tensor, labels: BatchLabels) -> Tensor:
-        """The target's loss on the labels that there are; mixed rows count for both labels by their shares."""
+        """The target's loss over the rows with a label. A mixed row counts for both its labels, by its share."""
         return self.target.mixed_loss(
             logits,
             labels.labels,
@@ -191,7 +191,7 @@ class Objective(nn.Module):
     def forward(
         self, student: Side, teacher: Side | None, labels: BatchLabels, hard_labels: bool = True
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The sum, and each weighted term, detached, by slot. hard_labels: whether they count; without them the teacher alone does."""
+        """The sum; and each weighted term by slot, detached. hard_labels: whether they count, or only the teacher does."""
         parts: dict[str, Tensor] = {}
         if self.hard_label_weight > 0 and hard_labels:
             parts["hard_label"] = self.hard_label_weight * self.hard(student.outputs.logits, labels)

@@ -1,4 +1,4 @@
-"""The order in which a trial reads its rows: passes over the labelled ones, or steps whose batches mix labelled and unlabelled rows."""
+"""The order in which a trial reads its rows: passes over the labelled rows, or batches that mix labelled and unlabelled rows."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 POOL = 50
-"""So many batches are drawn together and sorted by length, so that a batch has little padding."""
+"""This many batches are drawn together and sorted by length, so that a batch has little padding."""
 
 
 class RowStream:
-    """Rows without end: every one once in random order, then again in another order."""
+    """An endless stream of rows: each row once in random order, then each again in another order."""
 
     def __init__(self, rows: Tensor, generator: torch.Generator) -> None:
         self.rows, self.generator = rows, generator
@@ -29,14 +29,14 @@ class RowStream:
 
 
 class MixedBatches:
-    """Batches without end, in each of which a set share of the rows has no label.
+    """An endless stream of batches, each with the same share of unlabelled rows.
 
     Args:
-        labelled, unlabelled: numbers of the rows, (N,) int64 each; none unlabelled for batches of labelled rows alone.
+        labelled, unlabelled: the row numbers, (N,) int64 each; `unlabelled` is empty for batches of labelled rows only.
         batch_size: rows of a batch.
         unlabelled_share: of each batch, rounded to whole rows; at least one row of a batch is labelled.
-        lengths: of all rows, by number; a batch's rows are then neighbours by length. None for images.
-        generator: of the order.
+        lengths: the length of each row, by row number, so that a batch has rows of similar length. None for images.
+        generator: draws the order.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class MixedBatches:
             yield from self._pool()
 
     def _pool(self) -> list[Tensor]:
-        """The next batches. Both kinds of rows are sorted by length and cut; equal places of the cuts are of similar length."""
+        """The next batches. Labelled and unlabelled rows are each sorted by length and cut, so pieces at the same place fit together."""
         columns = []
         for stream, count in zip(self.streams, self.counts, strict=True):
             if count:

@@ -1,4 +1,4 @@
-"""Batches read ahead: while a GPU trains on one, a thread reads the next from the disk's pages into pinned memory.
+"""Reading batches ahead: while a GPU trains on one batch, a thread reads the next one from the memory-mapped files into pinned memory.
 
 Written where there was no GPU: that results stay the same is tested, what it saves is not yet measured.
 """
@@ -23,7 +23,7 @@ Result = TypeVar("Result")
 
 @dataclass
 class ReadBatch:
-    """A batch as it was read. rows: (B,) of the train split; labels: (B,). teacher_outputs: of these rows, None without a teacher."""
+    """A batch as it was read. rows: (B,) of the train split; labels: (B,). teacher_outputs: for these rows, None without a teacher."""
 
     rows: Tensor
     labels: Tensor
@@ -31,20 +31,20 @@ class ReadBatch:
     teacher_outputs: Outputs | None
 
     def pinned(self) -> ReadBatch:
-        """The same in pinned memory, from where it goes to a GPU without the CPU waiting."""
+        """A copy in pinned memory, from which it is copied to a GPU without the CPU waiting."""
         outputs = None if self.teacher_outputs is None else each_tensor(self.teacher_outputs, Tensor.pin_memory)
         return ReadBatch(self.rows.pin_memory(), self.labels.pin_memory(), each_tensor(self.batch, Tensor.pin_memory), outputs)
 
 
 def read_batches(read: Callable[[Tensor], ReadBatch], batches: list[Tensor], device: torch.device) -> Iterator[ReadBatch]:
-    """Read each batch in turn; for a GPU ahead of its turn. On the CPU a trial has no core to spare for that."""
+    """Read each batch in turn; for a GPU, ahead of its turn. On the CPU a trial has no spare core for that."""
     if device.type == "cuda":
         return ahead(lambda rows: read(rows).pinned(), batches)
     return map(read, batches)
 
 
 def ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """As `map`, but a thread is up to two items ahead. What the function raises is raised at its item."""
+    """Like `map`, but a thread works up to two items ahead. An exception is raised when its item is reached."""
     waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(1) as pool:
         try:

@@ -1,4 +1,4 @@
-"""Students with a tokenizer of their own, and what cannot be compared then: tokens one by one."""
+"""Students with a tokenizer of their own. Their tokens cannot be compared one by one with the teacher's."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from autodistill.train.taps import single_token_terms
 
 
 def reads_other_tokens(student: Component, task: str, teacher_tokenizer: Any) -> bool:
-    """Whether a student reads other tokens than a teacher with this tokenizer (None of a teacher of images).
+    """Whether a student reads other tokens than a teacher with this tokenizer (None for a teacher of images).
 
     Raises:
-        ModelError: the student's model cannot be had.
+        ModelError: the student's model is not available.
     """
     source = family_of(student).source(student)
     return source is not None and not same_tokens(teacher_tokenizer, modality_of(task).open_tokenizer(source))
 
 
 def check_tokens(recipe: Recipe, teacher_tokenizer: Any) -> None:
-    """Refuse an objective that compares single tokens where the student and its teacher read other ones.
+    """Refuse an objective that compares single tokens if the student and its teacher read different ones.
 
     Raises:
-        RecipeError: there is one.
-        ModelError: the student's model cannot be had.
+        RecipeError: there is such an objective.
+        ModelError: the student's model is not available.
     """
     terms = single_token_terms(recipe)
     if not terms or not reads_other_tokens(recipe.student, recipe.task, teacher_tokenizer):

@@ -1,4 +1,4 @@
-"""What a recipe, or a whole space, needs: of which models, which outputs, of which layers. Layers are numbered from 1."""
+"""Which outputs of which layers of the student and the teacher a recipe, or a whole space, needs. Layers are numbered from 1."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ATTENTION = {"queries", "keys", "values"}
 
 
 def term_tokens(part: Component, modality: Modality) -> str:
-    """Which form of the states a term reads: its own `tokens`, else single tokens for a relation between tokens, else pooled ones."""
+    """Which form of the states a term reads: its own `tokens`; else single tokens for a relation between tokens; else pooled states."""
     return part.tokens if isinstance(part, TokenReading) else _default_tokens(part.spec, modality)
 
 
@@ -25,7 +25,7 @@ def _default_tokens(spec: Spec, modality: Modality) -> str:
 
 
 def term_layers(part: Component, student_layers: int, teacher_layers: int) -> list[tuple[int, int]]:
-    """The layer pairs of a term: its layer map's; without one, all by `skip` for a list of states, else the last pair."""
+    """The layer pairs of a term: those of its layer map. Without a map: all pairs of `skip` for a list of states, else the last pair."""
     if isinstance(part, LayerMapped):
         return layer_pairs(part.layer_map, student_layers, teacher_layers, part.layers)
     if "student_states" in part.spec.inputs:
@@ -34,18 +34,18 @@ def term_layers(part: Component, student_layers: int, teacher_layers: int) -> li
 
 
 def _wanted(spec: Spec) -> set[str]:
-    """What a term wants of the models: `state`, `queries`, …"""
+    """The model outputs that a term needs: `state`, `queries`, …"""
     return {name.partition("_")[2] for name in spec.inputs if name.startswith(("student_", "teacher_"))}
 
 
 def student_taps(recipe: Recipe) -> frozenset[str]:
-    """The lists of its outputs that the student has to fill."""
+    """Which of the student's lists of outputs have to be filled."""
     wanted = {name for part in recipe.objective.terms.values() for name in _wanted(part.spec)}
     return frozenset({"states"} if wanted & STATES else ()) | frozenset({"attention"} if wanted & ATTENTION else ())
 
 
 def reads_single_tokens(recipe: Recipe) -> bool:
-    """Whether a term reads states of other tokens than a text's first, one by one or in a mean."""
+    """Whether a term reads states of tokens beyond a text's first, one by one or as a mean."""
     parts = [part for part in recipe.objective.terms.values() if _wanted(part.spec) & STATES]
     return any(term_tokens(part, modality_of(recipe.task)) != "cls" for part in parts)
 
@@ -62,7 +62,7 @@ def single_token_terms(recipe: Recipe) -> dict[str, Weighted]:
 
 
 def teacher_taps(recipe: Recipe, student_layers: int, student_attention: int, shape: TeacherShape) -> Taps:
-    """What a trial needs of the teacher, layer by layer."""
+    """The teacher outputs that a trial needs, layer by layer."""
     taps = Taps()
     modality = shape.modality
     for part in recipe.objective.terms.values():
@@ -83,7 +83,7 @@ def teacher_taps(recipe: Recipe, student_layers: int, student_attention: int, sh
 
 
 def recipe_taps(recipe: Recipe) -> Taps:
-    """What a recipe needs of all layers at once: pooled states. As in `space_taps`, the rest depends on its student."""
+    """The teacher outputs that a recipe needs from all layers: pooled states. As in `space_taps`, the rest depends on the student."""
     modality = modality_of(recipe.task)
     parts = [part for part in recipe.objective.terms.values() if _wanted(part.spec) & STATES]
     tokens = {term_tokens(part, modality) for part in parts if "maps" not in _wanted(part.spec)}
@@ -91,8 +91,8 @@ def recipe_taps(recipe: Recipe) -> Taps:
 
 
 def space_taps(space: Space) -> Taps:
-    """What any recipe of a space can need of all layers at once: pooled states. Single tokens, attention and maps are stored when a
-    trial first asks for a layer of them: which layers depends on its student.
+    """The teacher outputs that any recipe of a space can need from all layers: pooled states. Single tokens, attention and maps are stored
+    when a trial first asks for a layer of them, because the layers depend on its student.
     """
     modality = modality_of(space.task)
     pooled: set[str] = set()
@@ -104,6 +104,6 @@ def space_taps(space: Space) -> Taps:
                 continue
             asked = space.parameters.get(f"objective.{slot}.tokens", ())
             values = {str(value) for domain in asked for value in (domain.choices or (domain.default,))}
-            own = SHARED[f"objective.{slot}"].get("tokens")  # the recipe's default, where its slot has the field
+            own = SHARED[f"objective.{slot}"].get("tokens")  # the recipe's default, if its slot has the field
             pooled |= values or {str(own[1]) if own else _default_tokens(spec, modality)}
     return Taps(pooled=frozenset(pooled & set(modality.pooled_forms)))

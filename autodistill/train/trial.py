@@ -35,13 +35,13 @@ def run_trial(assignment: Assignment, report: Report) -> TrialResult:
 
     Raises:
         DivergedError: the loss is not a finite number.
-        SystemExit: from `report`, where the search has stopped the trial.
+        SystemExit: from `report`, if the search has stopped the trial.
     """
     with cpu_threads(assignment.threads):
         try:
             return _run(assignment, report)
         finally:
-            if torch.cuda.is_available():  # a worker lives on: give the memory to the next trial and to its neighbours
+            if torch.cuda.is_available():  # the worker process stays: free the memory for its next trial and for other workers
                 torch.cuda.empty_cache()
 
 
@@ -92,7 +92,7 @@ def _run(assignment: Assignment, report: Report) -> TrialResult:
 
 
 class Trainer:
-    """A student in training: its objective, optimizer and schedule."""
+    """A student in training, with its objective, optimizer and schedule."""
 
     def __init__(self, recipe: Recipe, student: StudentModule, data: TrialData, device: torch.device, epochs: int, seed: int) -> None:
         self.recipe, self.student, self.data, self.device, self.epochs = recipe, student, data, device, epochs
@@ -109,7 +109,7 @@ class Trainer:
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, warmup_and_decay(steps, recipe.training.warmup))
 
     def _objective(self) -> Objective:
-        """Built after a dry run on two rows, which tells how many layers there are, and how wide."""
+        """It is built after a dry run on two rows, which shows how many layers there are and how wide they are."""
         rows = torch.arange(min(2, self.data.rows))
         view = self.data.view(0)
         batch = to_device(view.batch(rows), self.device)
@@ -140,7 +140,7 @@ class Trainer:
         return losses
 
     def step(self, rows: Tensor, epoch: int) -> dict[str, Tensor]:
-        """One optimizer step on a batch of rows, as an epoch reads them; returns each weighted term."""
+        """One optimizer step on some rows, in the epoch's view; returns each weighted term."""
         return self.learn(self.read(rows, epoch), self.batches.has_hard_labels(epoch, 0))
 
     def read(self, rows: Tensor, epoch: int) -> ReadBatch:

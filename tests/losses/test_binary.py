@@ -1,4 +1,4 @@
-"""Objectives on several labels a row against independent implementations."""
+"""Objectives on several labels per row against independent implementations."""
 
 from __future__ import annotations
 

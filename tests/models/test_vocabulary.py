@@ -181,5 +181,5 @@ def test_only_kept_pieces_are_learned(made: Trimmed) -> None:
 
 
 def test_it_needs_training_rows() -> None:
-    with pytest.raises(RecipeError, match="no training rows are given to trim it to; use vocabulary: full"):
+    with pytest.raises(RecipeError, match="there are no training rows to trim it to; use vocabulary: full"):
         count_params(recipe(TEXT_STUDENTS["bert"] | {"vocabulary": "trimmed"}), TEXT)

@@ -343,7 +343,7 @@ def test_splits_with_little_to_say_are_noted(tmp_path: Path) -> None:
     labelled(tmp_path / "test.csv", ["a"] * 60 + ["b"] * 4)
     labelled(tmp_path / "validation.csv", ["a"] * 20, [f"held {row}" for row in range(20)])
     notes = load_dataset(DatasetRef(str(tmp_path))).notes
-    assert "64 of 64 test rows stand in train too" in notes
+    assert "64 of 64 test rows are in train too" in notes
     assert "classes with fewer than 10 training rows: 'b' (4)" in notes
     assert "validation has no row of 'b': no score says how well that is learned" in notes
     [proposal] = [note for note in notes if "of the class 'a'" in note]

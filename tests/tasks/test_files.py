@@ -242,7 +242,7 @@ def test_an_image_folder_with_splits(tmp_path: Path) -> None:
         save_folders(tmp_path / split, pictures(count, (32, 32)))
     dataset = load(tmp_path)
     assert (len(dataset.train), len(dataset.validation), len(dataset.open_test())) == (20, 6, 10)
-    assert "6 of 6 validation rows stand in train too" in dataset.notes
+    assert "6 of 6 validation rows are in train too" in dataset.notes
 
 
 def test_a_table_of_image_paths(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_the_same_row_twice_may_differ_by_rounding_alone(tmp_path: Path) -> None
     twice = np.vstack([PROBABILITIES, PROBABILITIES[0] + np.array([0.0004, -0.0004, 0.0])])
     assert len(read(save(tmp_path, body=[*TEXTS, "One film"], **by_class(twice)), CLASSES, "body").rows) == 3
     twice[3] = [0.1, 0.2, 0.7]
-    with pytest.raises(DataError, match=r"1 row whose text stands further up with other scores: row 4 \(line 5\)"):
+    with pytest.raises(DataError, match=r"1 row whose text occurs in an earlier row with other scores: row 4 \(line 5\)"):
         read(save(tmp_path, body=[*TEXTS, "One film"], **by_class(twice)), CLASSES, "body")
 
 

@@ -1,4 +1,4 @@
-"""Several labels a row, as files, DataFrames and arrays have them."""
+"""Several labels per row, as files, DataFrames and arrays have them."""
 
 from __future__ import annotations
 

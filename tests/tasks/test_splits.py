@@ -137,7 +137,7 @@ def test_rows_of_validation_that_stand_in_train_are_counted(tmp_path: Path) -> N
     write(tmp_path / "train.jsonl", 50)
     write(tmp_path / "validation.jsonl", 20, 45)
     write(tmp_path / "test.jsonl", 20, 90)
-    assert "5 of 20 validation rows stand in train too" in load_dataset(DatasetRef(str(tmp_path))).notes
+    assert "5 of 20 validation rows are in train too" in load_dataset(DatasetRef(str(tmp_path))).notes
 
 
 @pytest.mark.parametrize(("rows", "expected"), [(10, 2), (100, 20), (400, 80), (600, 100), (5000, 500)])

@@ -98,7 +98,7 @@ def test_rows_of_other_splits_copies_and_blank_ones_are_left_out_and_counted(tmp
     dataset = load(write(tmp_path / "data"), tmp_path / "more.jsonl")
     assert dataset.unlabelled is not None
     assert dataset.unlabelled.texts == [sentence(300)]
-    counts = "2 without text, 1 that stand in test, 2 that stand in validation, 1 that stand in train, 1 twice"
+    counts = "2 without text, 1 that are in test, 2 that are in validation, 1 that are in train, 1 duplicate"
     assert f"unlabelled: 1 of 8 rows; left out: {counts}" in dataset.notes
 
 
@@ -164,7 +164,7 @@ def test_text_of_another_language_is_a_warning_with_its_share(tmp_path: Path) ->
 def test_nothing_left_and_no_file_are_errors(tmp_path: Path) -> None:
     folder = write(tmp_path / "data")
     (tmp_path / "more.txt").write_text(sentence(100))
-    with pytest.raises(DataError, match="no unlabelled row can be used .*left out: 1 that stand in validation"):
+    with pytest.raises(DataError, match="no unlabelled row can be used .*left out: 1 that are in validation"):
         load(folder, tmp_path / "more.txt")
     with pytest.raises(DataError, match="there is no file or folder"):
         load(folder, tmp_path / "nowhere.txt")
@@ -197,7 +197,7 @@ def test_a_folder_of_images_without_classes(tmp_path: Path) -> None:
     assert dataset.unlabelled.images is not None
     assert dataset.classes == ("cat", "dog")
     assert len(dataset.unlabelled) == 3
-    start = "unlabelled: 3 of 7 images; left out: 1 that stand in test, 1 that stand in validation, 1 that stand in train, 1 twice"
+    start = "unlabelled: 3 of 7 images; left out: 1 that are in test, 1 that are in validation, 1 that are in train, 1 duplicate"
     assert start in dataset.notes
 
 

@@ -1,1 +1,1 @@
-"""What is copied into a student's folder as `load.py`; each file stands on its own and imports nothing of autodistill."""
+"""The files that are copied into a student's folder as `load.py`. Each works alone and imports nothing from autodistill."""

@@ -14,14 +14,14 @@ from tokenizers import Tokenizer
 
 
 class BiLstm(torch.nn.Module):
-    """Word embeddings read from both ends, the largest value of each feature, one linear layer."""
+    """Word embeddings read in both directions, the maximum of each feature over the text, and one linear layer."""
 
     rows: torch.Tensor
 
     def __init__(self, vocabulary, pieces, embedding_size, hidden_size, layers, outputs, pairs=False):  # type: ignore[no-untyped-def]
         super().__init__()
         self.pairs = pairs
-        self.register_buffer("rows", torch.zeros(vocabulary, dtype=torch.int64))  # the embedding that stands for each token id
+        self.register_buffer("rows", torch.zeros(vocabulary, dtype=torch.int64))  # the index of the embedding for each token id
         self.embedding = torch.nn.Embedding(pieces, embedding_size)
         widths = [embedding_size] + [2 * hidden_size] * (layers - 1)
         self.forwards = torch.nn.ModuleList(torch.nn.LSTM(width, hidden_size, batch_first=True) for width in widths)
@@ -29,7 +29,7 @@ class BiLstm(torch.nn.Module):
         self.classifier = torch.nn.Linear(2 * hidden_size * (4 if pairs else 1), outputs)
 
     def forward(self, input_ids, attention_mask, token_type_ids=None):  # type: ignore[no-untyped-def]
-        """(B, T) int64 each, the mask 1 on tokens and these at the front, the types (of pairs) 1 on the second text → logits (B, C)."""
+        """(B, T) int64 each: the mask is 1 on tokens, which come first; the types (of pairs) are 1 on the second text → logits (B, C)."""
         if self.pairs:  # 2 B rows: the first texts, and then the second ones, each from position 0 on
             second = attention_mask * (token_type_ids == 1)
             place = torch.arange(input_ids.shape[1], device=input_ids.device).unsqueeze(0)

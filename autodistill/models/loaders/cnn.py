@@ -14,20 +14,20 @@ from tokenizers import Tokenizer
 
 
 class Cnn(torch.nn.Module):
-    """Convolutions over word embeddings, the largest value of each feature, one linear layer."""
+    """Convolutions over word embeddings, the maximum of each feature over the text, and one linear layer."""
 
     rows: torch.Tensor
 
     def __init__(self, vocabulary, pieces, embedding_size, channels, kernels, outputs, pairs=False):  # type: ignore[no-untyped-def]
         super().__init__()
         self.pairs = pairs
-        self.register_buffer("rows", torch.zeros(vocabulary, dtype=torch.int64))  # the embedding that stands for each token id
+        self.register_buffer("rows", torch.zeros(vocabulary, dtype=torch.int64))  # the index of the embedding for each token id
         self.embedding = torch.nn.Embedding(pieces, embedding_size)
         self.convolutions = torch.nn.ModuleList(torch.nn.Conv1d(embedding_size, channels, size, padding=size // 2) for size in kernels)
         self.classifier = torch.nn.Linear(channels * len(kernels) * (4 if pairs else 1), outputs)
 
     def forward(self, input_ids, attention_mask, token_type_ids=None):  # type: ignore[no-untyped-def]
-        """(B, T) int64 each, the mask 1 on tokens, the types (of pairs) 1 on the second text → logits (B, C)."""
+        """(B, T) int64 each: the mask is 1 on tokens, the types (of pairs) are 1 on the second text → logits (B, C)."""
         mask = attention_mask.bool().unsqueeze(-1)
         words = (self.embedding(self.rows[input_ids]) * mask).transpose(1, 2)
         features = torch.cat([layer(words)[..., : input_ids.shape[1]] for layer in self.convolutions], dim=1).relu().transpose(1, 2)
@@ -35,7 +35,7 @@ class Cnn(torch.nn.Module):
 
 
 def largest(states, mask):  # type: ignore[no-untyped-def]
-    """The largest value of each feature over the tokens; zeros where there are none."""
+    """The maximum of each feature over the tokens; zeros if there are none."""
     return states.masked_fill(~mask, -torch.inf).amax(dim=1).masked_fill(~mask.any(dim=1), 0.0)
 
 

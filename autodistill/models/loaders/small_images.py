@@ -1,7 +1,7 @@
 """Opens the student in this folder; needs timm, torch and safetensors.
 
-The student is a timm network whose first convolution has stride 1, because its images are small. `timm.create_model` builds it with
-stride 2: the same weights would load, and answer wrongly.
+The student is a timm network whose first convolution has stride 1, because its images are small. `timm.create_model` would build it with
+stride 2: the weights would load without an error, and the predictions would be wrong.
 
 >>> from load import load
 >>> model, transform = load()

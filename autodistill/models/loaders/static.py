@@ -20,7 +20,7 @@ class Static:
         self.weights, self.config = weights, config
 
     def __call__(self, input_ids, attention_mask, token_type_ids):  # type: ignore[no-untyped-def]
-        """(B, T) int64 each, the mask 1 on tokens, the types (of pairs) 1 on the second text → logits (B, C)."""
+        """(B, T) int64 each: the mask is 1 on tokens, the types (of pairs) are 1 on the second text → logits (B, C)."""
         weights, mask = self.weights, attention_mask == 1
         rows = weights["mapping"][input_ids] if "mapping" in weights else input_ids
         vectors, types = [weights["embeddings"][rows] * mask[..., None]], [token_type_ids]
@@ -43,7 +43,7 @@ class Static:
 
 
 def scaled(vectors):  # type: ignore[no-untyped-def]
-    """Vectors of length √E; zeros stay."""
+    """The vectors scaled to length √E; zeros stay zeros."""
     return vectors * np.float32(vectors.shape[1] ** 0.5) / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
