@@ -74,8 +74,8 @@ class Student:
         A DataFrame has its texts in the column `text` (for pairs also `text_b`), or has no other columns.
 
         Returns:
-            (N,) labels, or float64 scores, in the form that scikit-learn's models return; if rows have several labels, a list with a list of
-            labels for each row, the likeliest first. For a single row its label, its labels or its score.
+            (N,) labels, or float64 scores, in the form that scikit-learn's models return; if rows have several labels, a list that holds
+            a list of labels for each row, the likeliest first. For a single row its label, its labels or its score.
 
         Raises:
             DataError: a row is of another kind than this student reads.

@@ -1,4 +1,4 @@
-"""What the labels of a dataset are, and all that follows from it: one class for each kind of target, in a file each.
+"""What the labels of a dataset are, and everything that depends on it: one class for each kind of target, in a file each.
 
 A task type ends in the `kind` of its target (task_types.py): `text-pair-regression` has `Scores`. No other code asks for the kind; it asks
 the target for what it needs. torch is imported inside methods that compute with tensors, so that plans can be made without it.

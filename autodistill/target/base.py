@@ -48,10 +48,10 @@ class Scaling:
 
 @dataclass(frozen=True)
 class Prediction:
-    """A model's answer for one row.
+    """A model's prediction for one row.
 
-    label, probability: the likeliest class. probabilities: of every class or label. score: of Scores, in their units. labels: all that a
-    row has, of Labels, the likeliest first.
+    label, probability: the likeliest class. probabilities: of every class or label. score: for `Scores`, in their units. labels: for
+    `Labels`, those of the row, the likeliest first.
     """
 
     label: str | None = None
@@ -97,24 +97,24 @@ class Target(ABC):
     problem_type: ClassVar[str]
     """Its name in transformers' model configurations."""
     classes: tuple[str, ...] | None
-    """The names of the classes or labels by index; None where the target has none."""
+    """The names of the classes or labels by index; None if the target has none."""
     thresholds: tuple[float, ...] | None = None
-    """The probabilities from which on a row has each label, of Labels that a model was `tuned` for; else None."""
+    """For `Labels` that are `tuned` for a model, the probability above which a row has each label; else None."""
 
     @classmethod
     @abstractmethod
     def of(cls, classes: Sequence[str] | None, thresholds: Sequence[float] | None = None) -> Self:
-        """The target of a dataset that has these classes, or none. thresholds: of a model, see `tuned`."""
+        """The target of a dataset with these classes; None for no classes. thresholds: a model's, see `tuned`."""
 
     def tuned(self, metric: str, logits: np.ndarray, labels: np.ndarray) -> Self:
-        """The target with the thresholds that are best for a model by the metric; itself where a model's answers have none.
+        """The target with the thresholds that give a model the best score; itself if the target has no thresholds.
 
-        logits: (N, C), what the model says of the validation rows; labels: theirs.
+        logits: (N, C), the model's on the validation rows. labels: of these rows.
         """
         return self
 
     def no_labels(self, rows: int) -> np.ndarray:
-        """What stands in the labels for rows without one."""
+        """The labels of rows without a label."""
         return np.repeat(self.no_label, rows)
 
     @property
@@ -222,7 +222,7 @@ class Target(ABC):
 
     @abstractmethod
     def shown(self, logits: np.ndarray) -> np.ndarray:
-        """Logits (N, C) as people read them, (N, C): probabilities, or scores in the data's units."""
+        """Logits (N, C) in the form that people read, (N, C): probabilities, or scores in the data's units."""
 
     @abstractmethod
     def teacher_scores(self, table: Table, texts: tuple[str, ...]) -> tuple[Kind, np.ndarray, list[str]]:

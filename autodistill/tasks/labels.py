@@ -64,8 +64,8 @@ def encode(
 ) -> Encoded:
     """Turn the labels of all tables into numbers. Errors are added to `problems`; if there are any, the arrays have no meaning.
 
-    columns: one, or for several labels per row a column for each. own: the user's own files. There a class that train lacks is an error; in a
-    published dataset with declared classes it is a note. separator: the separator of several labels in a text.
+    columns: one, or for several labels per row a column for each. own: the user's own files. There a class that train lacks is an error;
+    in a published dataset with declared classes it is a note. separator: the separator of several labels in a text.
     """
     if info.kind == Labels.kind or (info.kind is None and are_lists(tables, columns[0])):
         return Encoded(*encode_labels(tables, columns, info, own, separator, problems, notes, warnings))
