@@ -26,6 +26,7 @@ from autodistill.signatures import SignatureError, read_components
 from autodistill.signatures import Spec as Spec
 from autodistill.task_types import CLASSIFICATION as CLASSIFICATION
 from autodistill.task_types import IMAGE as IMAGE
+from autodistill.task_types import MULTILABEL as MULTILABEL
 from autodistill.task_types import TASKS as TASKS
 from autodistill.task_types import TEXT as TEXT
 from autodistill.task_types import TEXT_CLASSIFICATION as TEXT_CLASSIFICATION

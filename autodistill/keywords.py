@@ -22,13 +22,15 @@ class DatasetKeywords(TypedDict, total=False):
     """use only N unlabelled rows: a seeded subset."""
     text_columns: str | Sequence[str] | None
     """the column of texts; give it twice for pairs of texts."""
-    label_column: str | None
-    """the column of labels."""
+    label_column: str | Sequence[str] | None
+    """the column of labels; for several labels per row it may be repeated: a column of 0 and 1 for each label."""
+    label_separator: str | None
+    """the separator of several labels in a text, as in `a,b`."""
     task: str | None
     """what the labels are, if their values could be either (default: as they look)."""
     metric: str | None
     """the metric that scores students: accuracy, macro_f1, weighted_f1, matthews_correlation, auroc, average_precision, spearman,
-    pearson (default: the dataset's)."""
+    pearson, micro_f1, subset_accuracy (default: the dataset's)."""
     seed: int
     """the seed of everything random (default: 0)."""
 

@@ -18,7 +18,7 @@ from autodistill.tasks import load_dataset
 from autodistill.tasks.catalog import dataset_group
 from autodistill.values import FOLDER_NAME
 
-_PERSONAL = {"dataset", "text_columns", "label_column", "recipes"}
+_PERSONAL = {"dataset", "text_columns", "label_column", "label_separator", "recipes"}
 """Settings that name a user's own files and columns."""
 
 

@@ -48,7 +48,7 @@ from autodistill.values import (
 )
 from autodistill.yamlfile import load_yaml
 
-METRICS = tuple(name for target in TARGETS for name in target.metrics)
+METRICS = tuple(dict.fromkeys(name for target in TARGETS for name in target.metrics))
 """Every metric that can be chosen."""
 RANDOM = "random"
 """The name of the control among the teachers: the space's own model with random weights."""
@@ -70,7 +70,12 @@ class DatasetSettings(Settings):
     text_columns: Annotated[tuple[str, ...] | None, many(TEXT)] = setting(
         None, "the column of texts; give it twice for pairs of texts", "NAME", DATA, "--text-column"
     )
-    label_column: Annotated[str | None, TEXT] = setting(None, "the column of labels", "NAME", DATA)
+    label_column: Annotated[tuple[str, ...] | None, many(TEXT)] = setting(
+        None, "the column of labels; for several labels per row it may be repeated: a column of 0 and 1 for each label", "NAME", DATA
+    )
+    label_separator: Annotated[str | None, text("a text that is not empty", "(?s).+")] = setting(
+        None, "the separator of several labels in a text, as in `a,b`", "SIGN", DATA
+    )
     task: Annotated[str | None, one_of(*TASK_KINDS)] = setting(
         None, "what the labels are, if their values could be either (default: as they look)", "|".join(TASK_KINDS), DATA
     )
@@ -88,7 +93,8 @@ class DatasetSettings(Settings):
             limit_train=self.limit_train,
             seed=self.seed,
             text_columns=self.text_columns,
-            label_column=self.label_column,
+            label_column=self.label_column[0] if self.label_column and len(self.label_column) == 1 else self.label_column,
+            label_separator=self.label_separator,
             unlabelled=places,
             limit_unlabelled=self.limit_unlabelled,
             task=self.task,

@@ -7,9 +7,18 @@ from typing import Literal, get_args
 
 from autodistill.errors import RecipeError, not_allowed
 from autodistill.modality import Image, Modality, Text
-from autodistill.target import TARGETS, Classes, Scores, Target
+from autodistill.target import TARGETS, Classes, Labels, Scores, Target
 
-TaskType = Literal["text-classification", "text-pair-classification", "text-regression", "text-pair-regression", "image-classification"]
+TaskType = Literal[
+    "text-classification",
+    "text-pair-classification",
+    "text-regression",
+    "text-pair-regression",
+    "text-multilabel",
+    "text-pair-multilabel",
+    "image-classification",
+    "image-multilabel",
+]
 TASKS: tuple[str, ...] = get_args(TaskType)
 """Every task type that a recipe can have."""
 _MODALITIES = {modality.words: modality for modality in (Text(), Text(pair=True), Image())}
@@ -29,14 +38,16 @@ def modality_of(task: str) -> Modality:
     return _MODALITIES[_parts(task)[0]]
 
 
-def target_of(task: str, classes: Sequence[str] | None = None) -> Target:
+def target_of(task: str, classes: Sequence[str] | None = None, thresholds: Sequence[float] | None = None) -> Target:
     """The target of a task. classes: the dataset's, if it has any; without them only the kind of the target is known.
+
+    thresholds: a model's (`Target.tuned`).
 
     Raises:
         RecipeError: there is no such task.
     """
     kinds = {kind.kind: kind for kind in TARGETS}
-    return kinds[_parts(task)[1]].of(classes)
+    return kinds[_parts(task)[1]].of(classes, thresholds)
 
 
 def modality_name(task: str) -> str:
@@ -54,5 +65,6 @@ def _parts(task: str) -> tuple[str, str]:
 TEXT = tuple(task for task in TASKS if modality_of(task).name == Text.name)
 IMAGE = tuple(task for task in TASKS if modality_of(task).name == Image.name)
 CLASSIFICATION = tuple(task for task in TASKS if target_of(task).kind == Classes.kind)
+MULTILABEL = tuple(task for task in TASKS if target_of(task).kind == Labels.kind)
 TEXT_CLASSIFICATION = tuple(task for task in TEXT if task in CLASSIFICATION)
 TEXT_REGRESSION = tuple(task for task in TEXT if target_of(task).kind == Scores.kind)

@@ -36,7 +36,6 @@ from autodistill.recipe import Teacher
 from autodistill.space import Space
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import Dataset, DatasetRef
-from autodistill.tasks.metrics import evaluate_predictions
 from autodistill.teacher.calibration import calibration_error
 from autodistill.teacher.finetune import finetune_teacher
 from autodistill.teacher.load import encode, load_teacher
@@ -78,7 +77,7 @@ def cell(arm: str, dataset: Dataset, model: str, seed: int) -> dict[str, Any]:
         predict = linear_model(dataset)
         assert predict is not None
         validation, logits = predict(dataset.validation), predict(test)
-        score = evaluate_predictions(dataset.metric, validation, dataset.validation.labels)[dataset.metric]
+        score = dataset.target.evaluate(dataset.metric, validation, dataset.validation.labels)[dataset.metric]
         facts: dict[str, Any] = {"score": score, "cpu_seconds": time.process_time() - began, "seconds": time.perf_counter() - clock}
     else:
         teacher = teacher_of(arm, dataset, model)
@@ -96,7 +95,7 @@ def cell(arm: str, dataset: Dataset, model: str, seed: int) -> dict[str, Any]:
             facts["test_calibration_error"] = calibration_error(logits, test.labels)
         facts["teacher"] = teacher.model_dump()
         shutil.rmtree(made.folder)
-    facts["test"] = evaluate_predictions(dataset.metric, logits, test.labels)[dataset.metric]
+    facts["test"] = dataset.target.evaluate(dataset.metric, logits, test.labels)[dataset.metric]
     return facts
 
 

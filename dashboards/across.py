@@ -20,7 +20,8 @@ _COMPONENTS = (
 _TASKS = {
     "text-classification": (style.BLUE, "circle"), "text-pair-classification": (style.ORANGE, "diamond"),
     "text-regression": (style.GREEN, "square"), "text-pair-regression": (style.PURPLE, "triangle-up"),
-    "image-classification": (style.VERMILION, "star"),
+    "text-multilabel": (style.SKY, "triangle-down"), "text-pair-multilabel": (style.YELLOW, "hexagon"),
+    "image-classification": (style.VERMILION, "star"), "image-multilabel": (style.BLACK, "cross"),
 }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import inspect
 import re
 from pathlib import Path
 
-from autodistill.components import CLASSIFICATION, IMAGE, TASKS, TEXT, TEXT_CLASSIFICATION, TEXT_REGRESSION, Spec, specs
+from autodistill.components import CLASSIFICATION, IMAGE, MULTILABEL, TASKS, TEXT, TEXT_CLASSIFICATION, TEXT_REGRESSION, Spec, specs
 from autodistill.recipe import SLOTS
 
 HEAD = """# Objectives
@@ -30,7 +30,7 @@ ABOUT = {
 }
 
 GROUPS = {
-    TASKS: "all", TEXT: "text", IMAGE: "images", CLASSIFICATION: "classification",
+    TASKS: "all", TEXT: "text", IMAGE: "images", CLASSIFICATION: "classification", MULTILABEL: "multilabel",
     TEXT_CLASSIFICATION: "text classification", TEXT_REGRESSION: "text regression",
 }  # fmt: skip
 

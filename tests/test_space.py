@@ -315,7 +315,7 @@ def test_projection_none_is_proposed_where_the_widths_agree() -> None:
 def test_unknown_spaces_and_wrong_tasks_are_errors() -> None:
     with pytest.raises(SpaceError, match="allowed: image, text. Did you mean 'text'"):
         Space.load("txt", "text-classification")
-    with pytest.raises(SpaceError, match="space 'image' is for image-classification, but the dataset is text-regression"):
+    with pytest.raises(SpaceError, match="space 'image' is for image-classification, image-multilabel, but the dataset is text-regression"):
         Space.load("image", "text-regression")
 
 

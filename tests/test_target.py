@@ -13,7 +13,7 @@ from autodistill import components
 from autodistill.errors import RecipeError
 from autodistill.modality import Image, Text, modality_of_columns
 from autodistill.recipe import Recipe
-from autodistill.target import TARGETS, Classes, Prediction, Scaling, Scores, Target
+from autodistill.target import TARGETS, Classes, Labels, Prediction, Scaling, Scores, Target
 from autodistill.task_types import TASKS, modality_name, modality_of, target_of, task_type
 
 THREE = Classes(("low", "middle", "high"))
@@ -28,6 +28,9 @@ LOGITS = np.array([[2.0, 0.0, 1.0], [0.0, 3.0, 0.0]])
         ("text-regression", Text(), Scores()),
         ("text-pair-regression", Text(pair=True), Scores()),
         ("image-classification", Image(), Classes(("a", "b"))),
+        ("text-multilabel", Text(), Labels(("a", "b"))),
+        ("text-pair-multilabel", Text(pair=True), Labels(("a", "b"))),
+        ("image-multilabel", Image(), Labels(("a", "b"))),
     ],
 )
 def test_a_task_type_names_a_modality_and_a_target(task: str, modality: Text | Image, target: Target) -> None:
@@ -40,9 +43,10 @@ def test_a_task_type_names_a_modality_and_a_target(task: str, modality: Text | I
 def test_components_name_the_same_task_types() -> None:
     assert components.TEXT_CLASSIFICATION == ("text-classification", "text-pair-classification")
     assert components.TEXT_REGRESSION == ("text-regression", "text-pair-regression")
-    assert components.IMAGE == ("image-classification",)
-    assert components.TEXT == components.TEXT_CLASSIFICATION + components.TEXT_REGRESSION
-    assert components.CLASSIFICATION == components.TEXT_CLASSIFICATION + components.IMAGE
+    assert components.IMAGE == ("image-classification", "image-multilabel")
+    assert components.MULTILABEL == ("text-multilabel", "text-pair-multilabel", "image-multilabel")
+    assert components.TEXT_CLASSIFICATION + components.TEXT_REGRESSION + components.MULTILABEL[:2] == components.TEXT
+    assert components.TEXT_CLASSIFICATION + components.IMAGE[:1] == components.CLASSIFICATION
     assert components.TASKS == TASKS == components.TEXT + components.IMAGE
 
 

@@ -24,7 +24,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     command = commands.add_parser(
         "predict",
         help="predict with a student",
-        description="Print a student's label and its probability (or its score) for texts, a file of texts, or images.",
+        description="Print a student's label and its probability (or its labels, or its score) for texts, a file of texts, or images.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -62,6 +62,15 @@ def run(args: argparse.Namespace) -> int:
         print(f"{texts.plural(len(rows), 'row')} written to {args.out}")
     else:
         for item in listed:
-            shown = f"{item['score']:.4f}" if "score" in item else f"{texts.clean(item['label'])}\t{item['probability']:.4f}"
-            print(f"{shown}\t{texts.clean(' | '.join(item['input']) if isinstance(item['input'], list) else item['input'])}")
+            print(f"{_shown(item)}\t{texts.clean(' | '.join(item['input']) if isinstance(item['input'], list) else item['input'])}")
     return 0
+
+
+def _shown(item: dict[str, Any]) -> str:
+    """An answer in a line."""
+    if "score" in item:
+        return f"{item['score']:.4f}"
+    if "labels" in item:
+        named = (f"{texts.clean(label)} {item['probabilities'][label]:.4f}" for label in item["labels"])
+        return ", ".join(named) or "(none)"
+    return f"{texts.clean(item['label'])}\t{item['probability']:.4f}"

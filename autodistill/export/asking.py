@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -271,6 +272,8 @@ def write_answers(path: Path, rows: dict[str, list[str]], answers: Sequence[Pred
     fields = [field.name for field in dataclasses.fields(Prediction) if field.name != "probabilities"]
     columns = {name: [getattr(answer, name) for answer in answers] for name in fields}
     present = {name: values for name, values in columns.items() if values[0] is not None}
+    if path.suffix.lower() in (".csv", ".tsv") and "labels" in present:  # one cell for all of a row's labels, as JSON
+        present["labels"] = [json.dumps(list(labels), ensure_ascii=False) for labels in present["labels"]]
     frame = pd.DataFrame({**rows, **present})
     match path.suffix.lower():
         case ".parquet":

@@ -161,7 +161,7 @@ def _costs(recipe: Recipe, facts: dict[str, Any]) -> str:
 
 
 def _use(recipe: Recipe, facts: dict[str, Any], about: dict[str, Any]) -> str:
-    modality, target = modality_of(recipe.task), target_of(recipe.task, facts["dataset"]["classes"])
+    modality, target = modality_of(recipe.task), target_of(recipe.task, facts["dataset"]["classes"], about.get("thresholds"))
     code = family_of(recipe.student).usage(about, modality.texts > 1)
     note = texts.clean(target.logits_note)
     return f"```python\n{code}```\n\n{note} On the command line: `autodistill predict FOLDER {modality.example}`."

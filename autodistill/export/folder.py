@@ -36,6 +36,8 @@ def write_student(folder: Path, saved: SavedStudent) -> dict[str, Any]:
         "classes": facts["classes"],
         "recipe_id": saved.recipe.id,
     }
+    if "thresholds" in facts:
+        about["thresholds"] = facts["thresholds"]
     names = dict(enumerate(target_of(saved.recipe.task, facts["classes"]).output_names))
     about |= family.write(folder, saved, names)
     write_json(folder / ABOUT, about)

@@ -17,11 +17,13 @@ from autodistill.facts import TeacherRef
 from autodistill.models.base import Inputs, StudentModule, pick_device, to_device
 from autodistill.models.fitting import all_logits
 from autodistill.models.saved import load_saved_student
+from autodistill.target import Target
+from autodistill.task_types import target_of
 from autodistill.tasks.base import Dataset, Split
-from autodistill.tasks.metrics import evaluate_predictions
 from autodistill.tasks.scores import TeacherScores
 from autodistill.teacher.load import encode, load_teacher
 from autodistill.teacher.scored import LEAST_JUDGED, scores_of
+from autodistill.train.assignment import Assignment
 from autodistill.train.cost import count_parameters
 from autodistill.train.data import Opened, median_row, read_by_student
 
@@ -51,21 +53,31 @@ def measure(
         logits: np.ndarray = all_logits(model.to(device), inputs, data.num_outputs, device).numpy()
         return logits
 
-    def metrics(logits: np.ndarray, rows: np.ndarray) -> dict[str, float]:
-        return evaluate_predictions(data.metric, logits[rows], test.labels[rows])
+    def metrics(target: Target, logits: np.ndarray, rows: np.ndarray) -> dict[str, float]:
+        return target.evaluate(data.metric, logits[rows], test.labels[rows])
+
+    def teachers_target(logits: np.ndarray, rows: np.ndarray) -> Target:  # rows of validation decide what it says of test
+        return data.target.tuned(data.metric, logits[rows], data.validation.labels[rows])
 
     every_row = np.arange(len(test))
     if scores is None:
         network: StudentModule | None = load_teacher(opened.folder)[0]
         assert network is not None
         teacher_rows = every_row
-        teacher_metrics: dict[str, float] | None = metrics(logits_of(network, inputs), every_row)
+        tuned = teachers_target(logits_of(network, opened.validation), np.arange(len(data.validation)))
+        teacher_metrics: dict[str, float] | None = metrics(tuned, logits_of(network, inputs), every_row)
     else:
         network, (teacher_logits, has_score) = None, scores_of(test, scores)
         teacher_rows = np.flatnonzero(has_score)
-        teacher_metrics = metrics(teacher_logits, teacher_rows) if len(teacher_rows) >= LEAST_JUDGED else None
-    runs = {item.assignment: logits_of(load_saved_student(item.folder).model, own_inputs) for item in (*distilled, *controls)}
-    everywhere = {assignment: metrics(logits, every_row) for assignment, logits in runs.items()}
+        held, is_held = scores_of(data.validation, scores)
+        tuned = teachers_target(held, np.flatnonzero(is_held))
+        teacher_metrics = metrics(tuned, teacher_logits, teacher_rows) if len(teacher_rows) >= LEAST_JUDGED else None
+    runs: dict[Assignment, tuple[Target, np.ndarray]] = {}
+    for item in (*distilled, *controls):
+        saved = load_saved_student(item.folder)
+        own = target_of(data.task, data.classes, saved.facts.get("thresholds"))
+        runs[item.assignment] = own, logits_of(saved.model, own_inputs)
+    everywhere = {assignment: metrics(*run, every_row) for assignment, run in runs.items()}
 
     def listed(items: Sequence[Trained]) -> list[dict[str, Any]]:
         return [
@@ -81,7 +93,7 @@ def measure(
         ]
 
     def mean_beside_teacher(items: Sequence[Trained]) -> float | None:
-        values = [metrics(runs[item.assignment], teacher_rows)[data.metric] for item in items]
+        values = [metrics(*runs[item.assignment], teacher_rows)[data.metric] for item in items]
         return statistics.fmean(values) if values else None
 
     kept, row = load_saved_student(best.folder), median_row(opened.validation)
@@ -134,6 +146,7 @@ def measure(
             "retention": _retention(beside_teacher, "student"),
             "flops": best.result.flops,
             "latency_ms": latency["student"],
+            **({} if (thresholds := runs[best.assignment][0].thresholds) is None else {"thresholds": thresholds}),
         },
         "seeds": seeds,
         "no_kd": plain or None,

@@ -28,8 +28,7 @@ from autodistill.models import family_named
 from autodistill.stages import Stage
 from autodistill.storage import new_folder
 from autodistill.tasks import load_dataset
-from autodistill.tasks.base import Dataset, DatasetRef
-from autodistill.tasks.metrics import evaluate_predictions
+from autodistill.tasks.base import Dataset, DatasetRef, label_columns
 
 FORMATS = ("onnx",)
 FACTS = "export.json"
@@ -123,7 +122,8 @@ def _dataset(folder: Path, student: Student, name: str | None) -> Dataset:
     own = {
         "limit_train": origin["limit_train"],
         "text_columns": tuple(columns) if columns else None,
-        "label_column": origin["label_column"],
+        "label_column": label_columns(origin["label_column"]) or None,
+        "label_separator": origin.get("label_separator"),
     }
     try:
         data = load_dataset(DatasetRef(origin["name"], **own, **read) if name is None else DatasetRef(name, **read))
@@ -192,7 +192,8 @@ def _checked(
     if precision == "float32" and not worst <= allowed:
         raise RunError(f"the ONNX file's logits differ from torch's by {worst:.2g}, more than {allowed:.2g}; it is not kept")
     labels = data.validation.labels
-    scores = {name: evaluate_predictions(data.metric, model.logits(rows), labels)[data.metric] for name, model in _both(student, written)}
+    target = student.target
+    scores = {name: target.evaluate(data.metric, model.logits(rows), labels)[data.metric] for name, model in _both(student, written)}
     alone = student.encode([rows[order[len(rows) // 2]]])
     single = onnx_run(folder / FILE, threads=1)
     calls: dict[str, Callable[[], object]] = {"torch": lambda: student.run(alone), "onnx": lambda: single(alone)}

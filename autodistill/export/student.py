@@ -26,13 +26,14 @@ BATCH = 64
 class Student:
     """A student, read from a folder. about: student.json. run: a function from arrays by input name to logits (B, C).
 
-    modality, target: of its task. reader: reads rows as people give them. classes: their names by index, None for a regression.
+    modality, target: of its task. reader: reads rows as people give them. classes: the names of the classes or labels by index, None for a
+    regression.
     """
 
     def __init__(self, folder: Path, about: dict[str, Any], run: Callable[[Arrays], np.ndarray], module: nn.Module | None) -> None:
         self.folder, self.about, self.run, self.module = folder, about, run, module
         self.task: str = about["task"]
-        self.modality, self.target = modality_of(self.task), target_of(self.task, about["classes"])
+        self.modality, self.target = modality_of(self.task), target_of(self.task, about["classes"], about.get("thresholds"))
         self.classes = self.target.classes
         self.reader = self.modality.row_reader(folder, about)
 
@@ -63,28 +64,29 @@ class Student:
         return np.stack([by_place[place] for place in range(len(rows))])
 
     def predictions(self, rows: Any) -> list[Prediction]:
-        """The label and its probability, or the score, of each row; see `predict` for the forms of rows."""
+        """The label and its probability, the labels, or the score, of each row; see `predict` for the forms of rows."""
         return list(self.target.predictions(self.logits(self.reader.listed(rows))))
 
     def predict(self, rows: Any) -> Any:
-        """The labels of rows, or the scores of a regression, in the form that scikit-learn's models return.
+        """The label of each row, the list of its labels, or the score of a regression.
 
         rows: a list, an array, a pandas.Series or a pandas.DataFrame of texts, pairs of texts or images (see `logits`); or a single row.
         A DataFrame has its texts in the column `text` (for pairs also `text_b`), or has no other columns.
 
         Returns:
-            (N,) labels, or float64 scores; for a single row its label or score.
+            (N,) labels, or float64 scores, in the form that scikit-learn's models return; if rows have several labels, a list that holds
+            a list of labels for each row, the likeliest first. For a single row its label, its labels or its score.
 
         Raises:
             DataError: a row is of another kind than this student reads.
         """
         if self.reader.is_row(rows):
-            return self.predict([rows])[0].item()
-        answers = self.predictions(rows)
-        return np.array([answer.score if answer.label is None else answer.label for answer in answers])
+            return self.predictions([rows])[0].answer
+        answers = [answer.answer for answer in self.predictions(rows)]
+        return answers if self.target.has_several else np.array(answers)
 
     def predict_proba(self, rows: Any) -> np.ndarray:
-        """The probability of each class, in the order of `classes`: (N, C) float64, for a single row (C,). rows: see `predict`.
+        """The probability of each class or label, in the order of `classes`: (N, C) float64, for a single row (C,). rows: see `predict`.
 
         Raises:
             UsageError: the student gives scores, which have no probabilities.

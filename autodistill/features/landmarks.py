@@ -10,21 +10,21 @@ from typing import Any
 
 import numpy as np
 
-from autodistill.tasks.metrics import evaluate_predictions
+from autodistill.target import Target
 
 NEIGHBOURS = 10
 _PENALTIES = np.logspace(-1, 5, 7)
 _KEPT = 0.9
 
 
-def score(metric: str, predicted: np.ndarray, labels: np.ndarray) -> float:
+def score(target: Target, metric: str, predicted: np.ndarray, labels: np.ndarray) -> float:
     """The dataset's metric of predictions (N, C)."""
-    return evaluate_predictions(metric, predicted, labels)[metric]
+    return target.evaluate(metric, predicted, labels)[metric]
 
 
-def majority(metric: str, targets: np.ndarray, labels: np.ndarray) -> float:
+def majority(target: Target, metric: str, targets: np.ndarray, labels: np.ndarray) -> float:
     """The score of predicting the mean of the training targets for every row."""
-    return score(metric, np.tile(targets.mean(axis=0), (len(labels), 1)), labels)
+    return score(target, metric, np.tile(targets.mean(axis=0), (len(labels), 1)), labels)
 
 
 def linear(features: Any, targets: np.ndarray, held_out: Any) -> np.ndarray:

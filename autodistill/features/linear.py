@@ -40,6 +40,35 @@ def logistic_regressions(
         yield weights, biases
 
 
+def logistic_regressions_of_labels(
+    features: np.ndarray, labels: np.ndarray, *, balanced: bool = False
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Logistic regressions of each label against the rest, one set for each of STRENGTHS: weights (L, D), biases (L,).
+
+    features: (N, D). labels: (N, L), 0 and 1; one that no row has, or all have, is a constant: its bias alone. balanced: rows weigh by the
+    inverse frequency of their answer.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    shares = labels.mean(axis=0)
+    weight = "balanced" if balanced else None
+    models = {
+        place: LogisticRegression(max_iter=_ITERATIONS, warm_start=True, class_weight=weight)
+        for place in np.flatnonzero((shares > 0) & (shares < 1)).tolist()
+    }
+    for strength in STRENGTHS:
+        weights = np.zeros((labels.shape[1], features.shape[1]))
+        biases = np.where(shares > 0, _ABSENT, -_ABSENT)
+        for place, model in models.items():
+            model.set_params(C=strength)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                model.fit(features, labels[:, place] > 0)
+            weights[place], biases[place] = model.coef_[0], model.intercept_[0]
+        yield weights, biases
+
+
 def ridge_regressions(features: np.ndarray, targets: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Ridge regressions, one for each of PENALTIES: weights (1, D), biases (1,). features: (N, D); targets: (N,)."""
     from sklearn.linear_model import Ridge

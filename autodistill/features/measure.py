@@ -66,9 +66,9 @@ def _measure(data: Dataset, rows: int, seed: int, encoder: str) -> dict[str, flo
     targets = target.regressed(fit.labels)
 
     def scored(predicted: np.ndarray) -> float:
-        return score(data.metric, predicted, held_out.labels)
+        return score(target, data.metric, predicted, held_out.labels)
 
-    base = majority(data.metric, targets, held_out.labels)
+    base = majority(target, data.metric, targets, held_out.labels)
     probe = scored(linear(x, targets, x_held_out))
     plain = scored(linear(seen.surface[0], targets, seen.surface[1])) if seen.surface[0].shape[1] else base
     features: dict[str, float] = {

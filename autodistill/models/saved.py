@@ -1,7 +1,7 @@
 """A trained student on the disk: its weights, what is needed to build it again, and its tokenizer if it reads texts.
 
-The files: student.safetensors, recipe.yaml, saved.json (task, classes, metric, score, context), the tokenizer's files and, for a student
-that is a pretrained model, the configuration. The teacher is not among them.
+The files: student.safetensors, recipe.yaml, saved.json (task, classes, metric, score, context; for several labels per row their
+thresholds), the tokenizer's files and, for a student that is a pretrained model, the configuration. The teacher is not among them.
 (student.json is a file of exported students. In older folders it stands for saved.json, and is still read.)
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,26 +23,36 @@ class DatasetRef:
     seed: of the splits that are made here and of the subset; not of training. unlabelled: files and folders of rows without labels, or
     `rest`, the training rows that limit_train leaves out. limit_unlabelled: at most this many unlabelled rows (a seeded subset).
     teacher_scores: a file of a teacher's scores; those of its texts that are in no split are unlabelled rows too. task: the kind of the
-    target; metric: one of its metrics; None for what the dataset declares or its rows show.
+    target; metric: one of its metrics; None for what the dataset declares or its rows show. label_column: one column, or for several labels
+    per row a column of 0 and 1 for each. label_separator: the separator of several labels in a text.
     """
 
     name: str
     limit_train: int | None = None
     seed: int = 0
     text_columns: tuple[str, ...] | None = None
-    label_column: str | None = None
+    label_column: str | tuple[str, ...] | None = None
     unlabelled: tuple[str, ...] = ()
     limit_unlabelled: int | None = None
     teacher_scores: str | None = None
     task: str | None = None
     metric: str | None = None
+    label_separator: str | None = None
+
+
+def label_columns(label_column: str | Sequence[str] | None) -> tuple[str, ...]:
+    """The columns that are named; none where nothing is."""
+    if label_column is None:
+        return ()
+    return (label_column,) if isinstance(label_column, str) else tuple(label_column)
 
 
 @dataclass(frozen=True)
 class Split:
     """One split's columns, of equal length. A text task has texts (and text_pairs), an image task has images.
 
-    labels: (N,), in the target's form: int64 class indices, or float32 scores; the target's `no_label` for rows without one.
+    labels: (N,), in the target's form: int64 class indices, or float32 scores; for several labels per row (N, L) int8. Rows without a
+    label have the target's `no_label`.
     images: (N, H, W, 3) uint8, all of the dataset's image size.
     """
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autodistill.errors import DataError, not_allowed
+from autodistill.errors import DataError, listed, not_allowed
 from autodistill.tasks.tables import Table
 
 TEXTS = (
@@ -29,14 +30,18 @@ PAIRS = (
 )  # fmt: skip
 LABELS = ("label", "labels", "class", "target", "category", "intent", "sentiment", "score", "rating", "stars", "emotion", "topic", "y")
 IMAGES = ("image", "img", "picture", "photo")
+_BOTH = ({"0", "1"}, {"0.0", "1.0"}, {"false", "true"})
 _IGNORED = ("id", "idx", "index", "guid", "unnamed: 0", "")
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns that are read. Either `texts` (one or two names) or `image` is set."""
+    """The columns that are read. Either `texts` (one or two names) or `image` is set.
 
-    label: str
+    labels: one column, or for several labels per row a column of 0 and 1 for each.
+    """
+
+    labels: tuple[str, ...]
     texts: tuple[str, ...] = ()
     image: str | None = None
 
@@ -46,30 +51,31 @@ class Columns:
         return (self.image,) if self.image is not None else self.texts
 
 
-def choose(table: Table, texts: tuple[str, ...] | None, label: str | None) -> Columns:
-    """Find the columns of a table. texts, label: the user's choice, None to guess.
+def choose(table: Table, texts: tuple[str, ...] | None, labels: tuple[str, ...], several: bool = False) -> Columns:
+    """Find the columns of a table. texts, labels: the user's choice, None and () to guess. several: whether rows have several labels.
 
     Raises:
         DataError: a named column does not exist, no column fits, or more than one column could be meant.
     """
-    _check_names(table, texts, label)
-    label = label or _label(table, {name.lower(): name for name in reversed(table.names)}, texts or ())
-    inputs = choose_inputs(table, texts, label)
-    return Columns(label, image=inputs) if isinstance(inputs, str) else Columns(label, inputs)
+    _check_names(table, texts, labels)
+    labels = labels or _labels(table, {name.lower(): name for name in reversed(table.names)}, texts or (), several)
+    inputs = choose_inputs(table, texts, *labels)
+    return Columns(labels, image=inputs) if isinstance(inputs, str) else Columns(labels, inputs)
 
 
-def choose_inputs(table: Table, texts: tuple[str, ...] | None, label: str | None = None) -> tuple[str, ...] | str:
-    """Find the columns of the texts (a tuple of one or two names), or the column of the images (a name), apart from the label's.
+def choose_inputs(table: Table, texts: tuple[str, ...] | None, *labels: str | None) -> tuple[str, ...] | str:
+    """Find the columns of the texts (a tuple of one or two names), or the column of the images (a name), apart from the labels'.
 
     Raises:
         DataError: as for `choose`.
     """
-    _check_names(table, texts, label)
+    _check_names(table, texts, [label for label in labels if label])
     if texts is not None:
-        if label in texts:
-            raise DataError(f"{table.name}: column {label!r} cannot be both text and label; name another one with --label-column")
+        both = [label for label in labels if label in texts]
+        if both:
+            raise DataError(f"{table.name}: column {both[0]!r} cannot be both text and label; name another one with --label-column")
         return tuple(texts)
-    free = {name.lower(): name for name in reversed(table.names) if name != label}
+    free = {name.lower(): name for name in reversed(table.names) if name not in labels}
     images = [free[key] for key in IMAGES if key in free]
     inputs = _texts(free)
     if len(images) == 1 and not inputs:
@@ -92,14 +98,17 @@ def choose_inputs(table: Table, texts: tuple[str, ...] | None, label: str | None
     )
 
 
-def _check_names(table: Table, texts: tuple[str, ...] | None, label: str | None) -> None:
-    for name in (*(texts or ()), *([label] if label else [])):
+def _check_names(table: Table, texts: tuple[str, ...] | None, labels: Sequence[str]) -> None:
+    for name in (*(texts or ()), *labels):
         if name not in table.names:
             raise DataError(f"{table.name}: " + not_allowed("a named column", name, table.names))
     if texts is not None and len(texts) not in (1, 2):
         raise DataError(f"text_columns names {len(texts)} columns ({', '.join(texts)}); allowed: one, or two for pairs of texts")
     if texts is not None and len(set(texts)) < len(texts):
         raise DataError(f"text_columns names {texts[0]!r} twice; name each column once (two different ones for pairs of texts)")
+    twice = [name for place, name in enumerate(labels) if name in labels[:place]]
+    if twice:
+        raise DataError(f"label_column names {twice[0]!r} twice; name each column once (several ones for several labels per row)")
 
 
 def _texts(free: dict[str, str]) -> list[tuple[str, ...]]:
@@ -110,22 +119,43 @@ def _texts(free: dict[str, str]) -> list[tuple[str, ...]]:
     return [*pairs, *((free[key],) for key in TEXTS if key in free and free[key] not in paired)]
 
 
-def _label(table: Table, lower: dict[str, str], texts: tuple[str, ...]) -> str:
+def _labels(table: Table, lower: dict[str, str], texts: tuple[str, ...], several: bool) -> tuple[str, ...]:
     for own in ("label", "labels"):
         if own in lower and lower[own] not in texts:
-            return lower[own]
+            return (lower[own],)
     candidates = [lower[key] for key in LABELS if key in lower and lower[key] not in texts]
     if len(candidates) == 1:
-        return candidates[0]
+        return (candidates[0],)
     if candidates:
         raise DataError(
             f"{table.name}: more than one column could be the label ({', '.join(candidates)}). "
             "Rename the one you mean to label, or name it with --label-column"
         )
+    of_labels = [name for name in table.names if name not in texts and name.lower() not in (*_IGNORED, *IMAGES) and _is_label(table, name)]
+    if several and len(of_labels) > 1:
+        return tuple(of_labels)
+    question = (
+        f" If {listed(of_labels)}, which hold 0 and 1 alone, are labels of which a row may have several, answer with --task multilabel, or "
+        "name each with --label-column."
+        if len(of_labels) > 1
+        else ""
+    )
     raise DataError(
         f"{table.name} has no label column; its columns are {', '.join(table.names)}. Rename the one you mean to label, "
-        f"or name it with --label-column.{_separator(table)}"
+        f"or name it with --label-column.{question}{_separator(table)}"
     )
+
+
+def _is_label(table: Table, column: str) -> bool:
+    """Whether a column holds 0 and 1 alone, both of them."""
+    if table.class_names(column) is not None:
+        return False
+    seen: set[str] = set()
+    for value in table.values(column):
+        seen.add(str(value)[:6].strip().lower())
+        if not any(seen <= both for both in _BOTH):
+            return False
+    return len(seen) > 1
 
 
 def _separator(table: Table) -> str:

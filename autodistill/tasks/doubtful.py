@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,19 +49,36 @@ def several_labels(tables: dict[str, Table], column: str, values: dict[str, list
     They seem to be if splitting them leaves fewer different labels than before.
     """
     names = {value for items in values.values() for value in items if isinstance(value, str)}
+    sign = separator_of(names)
+    together = {name for name in names if (_parts(name, sign) > 1 if sign else _in_brackets(name))}
+    if not together or (sign is None and len(together) < len(names)):
+        return None
+    split, row = next((split, row) for split, items in values.items() for row, item in enumerate(items) if item in together)
+    table = tables[split]
+    how = f"separated by {sign!r}" if sign else "written as lists"
+    answer = f"--label-separator {sign!r}" if sign else "--task multilabel"
+    return (
+        f"{table.name}, column {column!r}: {len(together)} of {len(names)} different labels seem to be several labels of a row, "
+        f"{how} ({table.place(row)}: {values[split][row]!r}): are they? Answer with {answer} (several labels per row) or "
+        "--task classification (every text is a class of its own)"
+    )
+
+
+def separator_of(names: Collection[str]) -> str | None:
+    """What seems to stand between several labels in some of these texts: where splitting them leaves fewer labels than there are texts."""
     for sign in SEPARATORS:
-        together = {name for name in names if sum(bool(part.strip()) for part in name.split(sign)) > 1}
         parts = {part.strip() for name in names for part in name.split(sign)} - {""}
-        if not together or len(parts) >= len(names):
-            continue
-        split, row = next((split, row) for split, items in values.items() for row, item in enumerate(items) if item in together)
-        table = tables[split]
-        return (
-            f"{table.name}, column {column!r}: {len(together)} of {len(names)} different labels seem to be several labels of a row, "
-            f"separated by {sign!r} ({table.place(row)}: {values[split][row]!r}). Several labels a row (multi-label classification) are "
-            "not supported yet: keep one of them a row, or answer with --task classification that every text is a class of its own"
-        )
+        if any(_parts(name, sign) > 1 for name in names) and len(parts) < len(names) and not all(map(_in_brackets, names)):
+            return sign
     return None
+
+
+def _parts(name: str, sign: str) -> int:
+    return sum(bool(part.strip()) for part in name.split(sign))
+
+
+def _in_brackets(name: str) -> bool:
+    return name.strip().startswith("[") and name.strip().endswith("]")
 
 
 def doubtful_classes(names: Sequence[str]) -> list[str]:
@@ -97,4 +114,17 @@ def notes_of_classes(names: Sequence[str], train: np.ndarray, validation: np.nda
             f"{share:.0%} of the training rows are of the class {names[largest]!r}, and {metric} hardly counts the others: macro_f1, "
             "matthews_correlation or average_precision does (--metric); --class-weights balanced gives them weight in training"
         )
+    return notes
+
+
+def notes_of_labels(names: Sequence[str], train: np.ndarray, validation: np.ndarray) -> list[str]:
+    """Notes of labels that few rows have or none, and of rows without a label. train, validation: (N, L), 0 and 1."""
+    counts, held = train.sum(axis=0, dtype=np.int64), validation.sum(axis=0, dtype=np.int64)
+    notes = [f"labels: {len(names)}, {train.sum() / len(train):.2f} a training row; {int((~train.any(axis=1)).sum()):,} rows have none"]
+    few = [f"{names[place]!r} ({counts[place]})" for place in np.argsort(counts, kind="stable").tolist() if counts[place] < FEWEST_ROWS]
+    if few:
+        notes.append(f"labels that fewer than {FEWEST_ROWS} training rows have: {listed(few)}")
+    absent = [repr(names[place]) for place in np.flatnonzero((held == 0) & (counts > 0)).tolist()]
+    if absent:
+        notes.append(f"validation has no row with {listed(absent)}: no score says how well that is learned")
     return notes

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from autodistill.errors import UsageError
 from autodistill.storage import cache_folder, disk_errors
 from autodistill.tasks.files import SPLITS
@@ -59,8 +61,8 @@ def table_of(rows: Any, what: str, tuples: Mapping[int, tuple[str, ...]], allowe
         return _with_names(rows.to_pandas())
     if isinstance(rows, Mapping) and rows:
         sizes = {len(column) if hasattr(column, "__len__") and not isinstance(column, str) else -1 for column in rows.values()}
-        if len(sizes) == 1 and -1 not in sizes:
-            return _with_names(pd.DataFrame(dict(rows)))
+        if len(sizes) == 1 and -1 not in sizes:  # an array (N, L) is a column of lists
+            return _with_names(pd.DataFrame({name: list(col) if np.ndim(col) == 2 else col for name, col in rows.items()}))
     if isinstance(rows, Sequence) and not isinstance(rows, str | bytes) and len(rows):
         if all(isinstance(row, Mapping) for row in rows):
             return _with_names(pd.DataFrame(list(rows)))

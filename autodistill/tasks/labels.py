@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from autodistill.target import Classes, Scores, Target
+from autodistill.target import Classes, Labels, Scores, Target
 from autodistill.tasks.doubtful import classes_or_scores, doubtful_classes, several_labels
+from autodistill.tasks.multilabel import are_lists, encode_labels
 from autodistill.tasks.problems import SHOWN, Problems
 from autodistill.tasks.source import Info
 from autodistill.tasks.tables import Table, has_half_character
@@ -28,7 +29,7 @@ _NO_LABELS = {
     "half": ("with half of a surrogate pair in the label, which is no character", "Remove it"),
     "several": (
         "with several labels, or a structure, as the label",
-        "Several labels a row (multi-label classification) are not supported yet: keep one of them a row",
+        "Keep one of them a row, or answer with --task multilabel that a row has several labels",
     ),
     "date": ("with a date or a time as the label", "Write a class as text (a month, a weekday), or a score as a number"),
     "other": ("with a label that is not a word, a number or true/false", "Write it as one"),
@@ -38,27 +39,37 @@ _NOT_FINITE = {"nan", "inf", "-inf", "+inf", "infinity", "-infinity"}
 
 
 @dataclass(frozen=True)
-class Labels:
-    """The labels of each table in the target's form, (rows,)."""
+class Encoded:
+    """The labels of each table in the target's form, (rows,) or (rows, L)."""
 
     target: Target
     arrays: dict[str, np.ndarray]
 
 
-def are_hidden(table: Table, column: str) -> bool:
+def are_hidden(table: Table, columns: Sequence[str]) -> bool:
     """Whether a test table has no labels: no such column, all empty, or all -1, as in the GLUE benchmark."""
-    if column not in table.names:
-        return True
-    return all(value is None or value in (-1, "-1", "") for value in table.values(column))
+    there = [column for column in columns if column in table.names]
+    return all(value is None or value in (-1, "-1", "") for column in there for value in table.values(column))
 
 
 def encode(
-    tables: dict[str, Table], column: str, info: Info, own: bool, problems: Problems, notes: list[str], warnings: list[str]
-) -> Labels:
+    tables: dict[str, Table],
+    columns: Sequence[str],
+    info: Info,
+    own: bool,
+    separator: str | None,
+    problems: Problems,
+    notes: list[str],
+    warnings: list[str],
+) -> Encoded:
     """Turn the labels of all tables into numbers. Errors are added to `problems`; if there are any, the arrays have no meaning.
 
-    own: the user's own files. There a class that train lacks is an error; in a published dataset with declared classes it is a note.
+    columns: one, or for several labels per row a column for each. own: the user's own files. There a class that train lacks is an error;
+    in a published dataset with declared classes it is a note. separator: the separator of several labels in a text.
     """
+    if info.kind == Labels.kind or (info.kind is None and are_lists(tables, columns[0])):
+        return Encoded(*encode_labels(tables, columns, info, own, separator, problems, notes, warnings))
+    (column,) = columns
     values = _values(tables, column, info)
     kinds: dict[str, dict[str, list[int]]] = {split: {} for split in tables}
     for split, items in values.items():
@@ -89,7 +100,7 @@ def encode(
     elif info.kind is None and (several := several_labels(tables, column, values)):
         problems.add(several)
     if problems.lines:
-        return Labels(Classes(), {})
+        return Encoded(Classes(), {})
     return _classes(tables, column, values, info, own, problems, notes, warnings)
 
 
@@ -146,14 +157,14 @@ def _not_numeric(tables: dict[str, Table], column: str, kinds: dict[str, dict[st
         problems.rows(table, column, rows, "with a label that is not a number, in a regression", "Correct or remove the rows", True)
 
 
-def _targets(tables: dict[str, Table], column: str, values: dict[str, list[Any]], problems: Problems) -> Labels:
+def _targets(tables: dict[str, Table], column: str, values: dict[str, list[Any]], problems: Problems) -> Encoded:
     if problems.lines:
-        return Labels(Scores(), {})
+        return Encoded(Scores(), {})
     arrays = {split: np.array(items, dtype=np.float32) for split, items in values.items()}
     for split, array in arrays.items():
         if len(np.unique(array)) < 2 and split in ("train", "all"):
             problems.add(f"{tables[split].name}, column {column!r}: every label is {array[0]:g}; there is nothing to learn")
-    return Labels(Scores(), arrays)
+    return Encoded(Scores(), arrays)
 
 
 def _mixed(
@@ -179,7 +190,7 @@ def _classes(
     problems: Problems,
     notes: list[str],
     warnings: list[str],
-) -> Labels:
+) -> Encoded:
     base = "all" if "all" in tables else "train"
     cleaned = {split: [_class(value) for value in items] for split, items in values.items()}
     seen = set(cleaned[base])
@@ -223,9 +234,9 @@ def _classes(
             problems.rows(table, column, rows, f"with classes that {base} does not have ({lacking})",
                           f"Add such rows to {base}, or remove these", True)  # fmt: skip
     if problems.lines:
-        return Labels(Classes(names), {})
+        return Encoded(Classes(names), {})
     index = {item: number for number, item in enumerate(order)}
-    return Labels(
+    return Encoded(
         Classes(tuple(names)), {split: np.array([index[item] for item in items], dtype=np.int64) for split, items in cleaned.items()}
     )
 

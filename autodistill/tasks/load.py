@@ -12,8 +12,9 @@ import numpy as np
 from autodistill.errors import DataError, not_allowed
 from autodistill.modality import modality_of_columns
 from autodistill.storage import digest
+from autodistill.target import Labels
 from autodistill.task_types import TASKS, task_type
-from autodistill.tasks.base import Dataset, DatasetRef
+from autodistill.tasks.base import Dataset, DatasetRef, label_columns
 from autodistill.tasks.columns import Columns, choose
 from autodistill.tasks.find import find
 from autodistill.tasks.labels import are_hidden, encode
@@ -40,21 +41,32 @@ def load_dataset(ref: DatasetRef, *, with_test: bool = False) -> Dataset:
     check_places(ref.unlabelled, ref.limit_train)
     source = find(ref.name)
     info = source.info
+    named = label_columns(ref.label_column) or label_columns(info.label_column)
+    if ref.label_separator is not None or len(named) > 1:
+        if ref.task not in (None, Labels.kind):
+            raise DataError(
+                f"task is {ref.task!r}, and several labels per row (label_separator, or several label columns) are {Labels.kind}"
+            )
+        ref = replace(ref, task=Labels.kind)
+    if ref.label_separator is not None and len(named) > 1:
+        raise DataError("label_separator is for one column of texts, and there are several label columns, of 0 and 1; leave one out")
     if ref.task not in (None, info.kind):  # the classes and the metric belong to another kind of target
-        info = replace(info, kind=ref.task, classes=None, metric=info.metric if info.kind is None else None)
+        classes = info.classes if ref.task == Labels.kind else None
+        info = replace(info, kind=ref.task, classes=classes, metric=info.metric if info.kind is None else None)
     problems = Problems()
     notes, warnings = list(source.notes), list[str]()
     tables = dict(source.tables)
     base = "all" if "all" in tables else "train"
-    columns = choose(tables[base], ref.text_columns or info.text_columns, ref.label_column or info.label_column)
-    if "test" in tables and are_hidden(tables["test"], columns.label):
+    columns = choose(tables[base], ref.text_columns or info.text_columns, named, info.kind == Labels.kind)
+    if "test" in tables and are_hidden(tables["test"], columns.labels):
         del tables["test"]
         notes.append("the test file has no labels and is not used")
     _same_columns(tables, columns, base)
-    unused = [name for name in tables[base].names if name not in (*columns.inputs, columns.label)]
+    unused = [name for name in tables[base].names if name not in (*columns.inputs, *columns.labels)]
     if unused:
-        notes.append(f"columns not used: {', '.join(unused)} (text or image: {' + '.join(columns.inputs)}; label: {columns.label})")
-    labels = encode(tables, columns.label, info, source.own, problems, notes, warnings)
+        read_as = f"text or image: {' + '.join(columns.inputs)}; label: {', '.join(columns.labels)}"
+        notes.append(f"columns not used: {', '.join(unused)} ({read_as})")
+    labels = encode(tables, columns.labels, info, source.own, ref.label_separator, problems, notes, warnings)
     keep = {split: _with_text(table, columns, source, problems, notes) for split, table in tables.items()}
     problems.check(info.name)
 
@@ -95,7 +107,7 @@ def load_dataset(ref: DatasetRef, *, with_test: bool = False) -> Dataset:
         image_size=read.image_size,
         notes=(*notes, *(more.notes if more else ())),
         warnings=(*warnings, *(more.warnings if more else ())),
-        unlabelled=replace(more.rows, labels=np.repeat(target.no_label, more.count)) if more else None,
+        unlabelled=replace(more.rows, labels=target.no_labels(more.count)) if more else None,
         unlabelled_fingerprint=more.fingerprint if more else "",
         _test=splits.get("test"),
     )
@@ -110,7 +122,7 @@ def _rows_of_train(keys: Mapping[str, Sequence[Any]]) -> list[str]:
 
 def _same_columns(tables: dict[str, Table], columns: Columns, base: str) -> None:
     for table in tables.values():
-        missing = [name for name in (*columns.inputs, columns.label) if name not in table.names]
+        missing = [name for name in (*columns.inputs, *columns.labels) if name not in table.names]
         if missing:
             raise DataError(
                 f"{table.name} lacks the column {', '.join(map(repr, missing))} that {tables[base].name} has; "

@@ -6,20 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from autodistill.target import TARGETS
-
-
-def evaluate_predictions(metric: str, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """The metric, and the second metric of its kind of target, from the metric's name alone: see `Target.evaluate`.
-
-    Raises:
-        ValueError: no target has such a metric.
-    """
-    kinds = {name: kind for kind in TARGETS for name in (*kind.metrics, kind.second_metric)}
-    if metric not in kinds:
-        raise ValueError(f"metric is {metric!r}; allowed: {', '.join(kinds)}")
-    return kinds[metric].of(None).evaluate(metric, logits, labels)
-
 
 def accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:
     """The share of correct classes. labels, predicted: (N,) class indices."""
@@ -29,8 +15,20 @@ def accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:
 # scikit-learn and SciPy take seconds to import, in every worker
 
 
+def subset_accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:
+    """The share of rows whose labels are all right. labels, predicted: (N, L), 0 and 1."""
+    return float((labels == predicted).all(axis=1).mean())
+
+
+def micro_f1(labels: np.ndarray, predicted: np.ndarray) -> float:
+    """F1 of all decisions together, of every label on every row; 0 where none is right. labels, predicted: (N, L), 0 and 1."""
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(labels, predicted, average="micro", zero_division=0.0))
+
+
 def macro_f1(labels: np.ndarray, predicted: np.ndarray) -> float:
-    """The mean over the classes of F1, which is 0 for a class that is never predicted correctly."""
+    """The mean F1 over the classes or labels; 0 for one that is never predicted correctly. labels, predicted: (N,) or (N, L), 0 and 1."""
     from sklearn.metrics import f1_score
 
     return float(f1_score(labels, predicted, average="macro", zero_division=0.0))
@@ -65,9 +63,13 @@ def average_precision(labels: np.ndarray, logits: np.ndarray) -> float:
     """The area under the curve of precision over recall, as a sum of steps: Σ (R_n − R_{n−1}) P_n.
 
     With two classes that of the second class, with more the mean as for `auroc`. 1 if all rows have one class. logits: (N, C).
+    For several labels per row (labels: (N, L)) the mean over the labels that some row has; 0 if no row has a label.
     """
     from sklearn.metrics import average_precision_score
 
+    if labels.ndim == 2:
+        present = np.flatnonzero(labels.any(axis=0))
+        return float(np.mean([average_precision_score(labels[:, place], logits[:, place]) for place in present])) if len(present) else 0.0
     return _one_against_all(average_precision_score, labels, logits, 1.0)
 
 
@@ -104,8 +106,9 @@ def _constant(labels: np.ndarray, predicted: np.ndarray) -> bool:
 
 
 SCORES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
-    function.__name__: function for function in (accuracy, macro_f1, weighted_f1, matthews_correlation, spearman, pearson)
+    function.__name__: function
+    for function in (accuracy, micro_f1, subset_accuracy, macro_f1, weighted_f1, matthews_correlation, spearman, pearson)
 }
-"""Metrics by their names, of labels and predictions, both (N,); higher is better."""
+"""Metrics by their names, of labels and predictions, both (N,) or (N, L); higher is better."""
 RANKINGS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {function.__name__: function for function in (auroc, average_precision)}
-"""Metrics that use a model's probabilities, of labels (N,) and logits (N, C); higher is better."""
+"""Metrics that use a model's probabilities, of labels (N,) or (N, L) and logits (N, C); higher is better."""

@@ -13,6 +13,8 @@ import numpy as np
 from autodistill.errors import DataError, listed, not_allowed
 from autodistill.storage import digest, user_path
 from autodistill.target import Target
+from autodistill.tasks.multilabel import read_cells
+from autodistill.tasks.problems import Problems
 from autodistill.tasks.tables import Table, read_table
 from autodistill.tasks.unlabelled import Row, columns_of_texts, is_blank, row_key
 
@@ -29,7 +31,7 @@ Kind = Literal["probabilities", "logits", "labels", "scores"]
 
 @dataclass(frozen=True)
 class TeacherScores:
-    """Scores by text. logits: (N, C) float32, normalised log-probabilities, or (N, 1) scores in the target's units.
+    """Scores by text. logits: (N, C) float32, normalised log-probabilities, log-odds of labels, or (N, 1) scores in the target's units.
 
     rows: the index of each text, by `row_key`. texts, text_pairs: as in the file. kind: of the file's values.
     """
@@ -60,7 +62,8 @@ def read_scores(path: str | Path, target: Target, *, per_row: int, text_columns:
     """Read a file of scores.
 
     It has a column of texts (two for pairs) and, for classes, either a column for each class, of probabilities or of logits, or `label`
-    with an optional `confidence`; for a regression `score` or `label`. Values all from 0 to 1 are probabilities.
+    with an optional `confidence`; for several labels per row a column for each, or `labels`, lists; for a regression `score` or `label`.
+    Values all from 0 to 1 are probabilities.
 
     Args:
         path: csv, tsv, jsonl or parquet.
@@ -80,9 +83,10 @@ def read_scores(path: str | Path, target: Target, *, per_row: int, text_columns:
     _refuse(table, bad, "without a text", "Fill it in or remove them")
     rows: dict[Row, int] = {}
     twice: list[int] = []
+    shown = target.shown(logits.astype(np.float64))
     for row, values in enumerate(zip(*texts, strict=True)):
         first = rows.setdefault(row_key(*values), row)
-        if first != row and np.abs(np.exp(logits[first]) - np.exp(logits[row])).max() > ROUNDING:
+        if first != row and np.abs(shown[first] - shown[row]).max() > ROUNDING:
             twice.append(row)
     _refuse(table, twice, "whose text occurs in an earlier row with other scores", "Keep one of each")
     return TeacherScores(logits, rows, texts[0], texts[1] if per_row > 1 else None, kind, tuple(notes))
@@ -116,6 +120,48 @@ def scores_of_classes(table: Table, classes: Sequence[str], texts: tuple[str, ..
     example = f" ({totals[off[0]]:.4g} in the first of them)" if off else ""
     _refuse(table, off, f"whose probabilities do not sum to 1 within {SUM_TOLERANCE:g}{example}", "Normalise them, or give logits")
     return "probabilities", _log(values), notes
+
+
+def scores_of_labels(table: Table, classes: Sequence[str], texts: tuple[str, ...]) -> tuple[Kind, np.ndarray, list[str]]:
+    """Log-odds (N, L) float32 from a column for each label, of probabilities or of log-odds, or from lists of labels. texts: their columns.
+
+    Raises:
+        DataError: a label is unknown or missing.
+    """
+    names = [name for name in table.names if name not in texts]
+    missing = [name for name in classes if name not in names]
+    lists = next((name for name in ("labels", "label") if name in names), None)
+    if missing and lists is not None:
+        return "labels", _from_lists(table, lists, list(classes)), _unused(names, [lists])
+    if missing:
+        absent, wanted = (listed([repr(name) for name in some]) for some in (missing, classes))
+        raise DataError(
+            f"{table.name} has no column for the labels {absent} of {wanted}. Give a column of probabilities for each label, or a column "
+            "`labels` of lists"
+        )
+    values = np.stack([_floats(table, name) for name in classes], axis=1)
+    if (values < 0).any() or (values > 1).any():
+        return "logits", values.astype(np.float32), _unused(names, classes)
+    return "probabilities", _log_odds(values), _unused(names, classes)
+
+
+def _from_lists(table: Table, column: str, classes: list[str]) -> np.ndarray:
+    problems = Problems()
+    cells = read_cells(table, column, problems)
+    if problems.lines:
+        raise DataError("\n".join(problems.lines))
+    cells = [[_name(label) for label in cell] for cell in cells]
+    unknown = [row for row, cell in enumerate(cells) if not set(cell) <= set(classes)]
+    if unknown:
+        label = next(label for label in cells[unknown[0]] if label not in classes)
+        _refuse(table, unknown, "with a label that the dataset does not have", not_allowed("the first of them", label, classes))
+    return _log_odds(np.array([[name in cell for name in classes] for cell in cells], dtype=np.float64))
+
+
+def _log_odds(probabilities: np.ndarray) -> np.ndarray:
+    """Their log-odds, none of a probability nearer to 0 or 1 than LEAST_PROBABILITY."""
+    kept = np.clip(probabilities, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
+    return (np.log(kept) - np.log1p(-kept)).astype(np.float32)
 
 
 def _from_labels(table: Table, classes: list[str]) -> np.ndarray:

@@ -70,9 +70,9 @@ def read_info(path: Path, name: str) -> Info:
     if data.get("classes") is not None:
         if not are_names(classes):
             raise DataError(f"{path}: classes should be a list of different names, by index; it is {str(classes)[:80]}")
-        if kind not in (None, Classes.kind):
+        if not any(target.has_classes for target in TARGETS if kind in (None, target.kind)):
             raise DataError(f"{path}: a {kind} has no classes; remove them, or set task to {Classes.kind}")
-        kind = Classes.kind
+        kind = kind or Classes.kind
     return Info(name, kind, metric, tuple(classes) if classes else None, about=str(data.get("source", "")))
 
 

@@ -113,8 +113,9 @@ class ParquetTable(Table):
         stored = (self._file.schema_arrow.metadata or {}).get(b"huggingface")
         try:
             feature = json.loads(stored or b"{}")["info"]["features"][column]
+            feature = feature.get("feature", feature)  # of a list, its items'
             names = feature["names"] if feature["_type"] == "ClassLabel" else None
-        except (ValueError, TypeError, KeyError, RecursionError):  # other libraries write there too, and it may be incomplete
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):  # others write there too, and it may be incomplete
             return None
         return tuple(names) if are_names(names) else None
 

@@ -54,7 +54,7 @@ def _run(assignment: Assignment, report: Report) -> TrialResult:
     torch.manual_seed(assignment.seed)
     student = build_student(recipe, data.context).to(device)
     trainer = Trainer(recipe, student, data, device, min(recipe.training.epochs, assignment.max_epochs), assignment.seed)
-    best: tuple[Point, dict[str, float], dict[str, Tensor]] | None = None
+    best: tuple[Point, dict[str, float], dict[str, Tensor], Tensor] | None = None
     for epoch in range(1, trainer.epochs + 1):
         turn = time.perf_counter()
         losses = trainer.train_epoch(epoch)
@@ -74,16 +74,18 @@ def _run(assignment: Assignment, report: Report) -> TrialResult:
             losses=losses,
         )
         if best is None or point.score > best[0].score:
-            best = point, metrics, trainer.form.copy_weights()
+            best = point, metrics, trainer.form.copy_weights(), logits
         report(point)
     trainer.form.restore()
     seconds["outputs"] = data.outputs_seconds
     assert best is not None, "a recipe has at least one epoch"
 
-    point, metrics, weights = best
+    point, metrics, weights, logits = best
     if assignment.student_folder is not None:
         facts = {"score": point.score, "metric": data.metric, "classes": data.classes, "task": recipe.task, "seed": assignment.seed}
         facts |= {"target_mean": data.opened.scaling.mean, "target_scale": data.opened.scaling.scale}
+        tuned = data.dataset.target.tuned(data.metric, logits.numpy(), data.dataset.validation.labels)
+        facts |= {} if tuned.thresholds is None else {"thresholds": tuned.thresholds}
         save_student(Path(assignment.student_folder), weights, recipe, data.context, facts)
     flops = count_flops(student, to_device(data.validation.batch(data.typical_row), device))
     return TrialResult(point.score, point.epoch, metrics, count_parameters(student), flops, seconds)

@@ -56,12 +56,12 @@ def test_learners_tell_distant_blobs_apart_and_shuffled_ones_not() -> None:
     x, labels = blobs(900, 3, apart=12)
     wanted = CLASSES[3].regressed(labels[:600])
     for learner in (linear, neighbours):
-        assert score("accuracy", learner(x[:600], wanted, x[600:]), labels[600:]) == 1.0
+        assert score(Classes(), "accuracy", learner(x[:600], wanted, x[600:]), labels[600:]) == 1.0
     shuffled = np.random.default_rng(1).permutation(labels)
     wanted = CLASSES[3].regressed(shuffled[:600])
     for learner in (linear, neighbours):
         chance = 3.5 * math.sqrt(1 / 3 * 2 / 3 / 300)
-        assert score("accuracy", learner(x[:600], wanted, x[600:]), shuffled[600:]) == pytest.approx(1 / 3, abs=chance)
+        assert score(Classes(), "accuracy", learner(x[:600], wanted, x[600:]), shuffled[600:]) == pytest.approx(1 / 3, abs=chance)
 
 
 def test_the_probe_is_a_ridge_regression_in_closed_form() -> None:
@@ -89,14 +89,14 @@ def test_a_monotone_target_is_ranked() -> None:
     x = cloud(800, 6, 6)
     numbers = np.exp(x @ np.arange(1.0, 7.0) / 4)
     wanted = Scores().regressed(np.log(numbers[:500]))
-    assert score("spearman", linear(x[:500], wanted, x[500:]), numbers[500:]) > 0.999
-    assert majority("spearman", wanted, numbers[500:]) == 0.0
+    assert score(Scores(), "spearman", linear(x[:500], wanted, x[500:]), numbers[500:]) > 0.999
+    assert majority(Scores(), "spearman", wanted, numbers[500:]) == 0.0
 
 
 def test_majority_is_the_share_of_the_largest_training_class() -> None:
     wanted = CLASSES[3].regressed(np.array([0, 1, 1, 2]))
-    assert majority("accuracy", wanted, np.array([0, 1, 1, 1, 2])) == pytest.approx(3 / 5)
-    assert majority("matthews_correlation", wanted, np.array([0, 1, 1, 1, 2])) == 0.0
+    assert majority(Classes(), "accuracy", wanted, np.array([0, 1, 1, 1, 2])) == pytest.approx(3 / 5)
+    assert majority(Classes(), "matthews_correlation", wanted, np.array([0, 1, 1, 1, 2])) == 0.0
 
 
 def test_neighbours_against_brute_force() -> None:

@@ -293,7 +293,7 @@ def test_task_goes_before_what_dataset_json_says(tmp_path: Path) -> None:
         (pa.array([5, 7] * 20).dictionary_encode(), ("5", "7")),
         (pa.array([datetime.date(2020, 1, 1 + row % 3) for row in range(40)]), "40 rows with a date or a time as the label"),
         (pa.array([datetime.datetime(2020, 1, 1 + row % 3) for row in range(40)]), "40 rows with a date or a time as the label"),
-        (pa.array([["a"], ["a", "b"]] * 20), "40 rows with several labels.*multi-label classification.* not supported yet"),
+        (pa.array([["a"], ["a", "b"]] * 20), ("a", "b")),
         (pa.array([{"a": 1}] * 40), "40 rows with several labels, or a structure"),
         (pa.array([b"a", b"b"] * 20), "40 rows with a label that is not a word, a number or true/false"),
     ],
@@ -310,10 +310,10 @@ def test_types_of_labels_of_a_parquet_file(tmp_path: Path, values: Any, found: A
 @pytest.mark.parametrize("sign", [",", ";", "|"])
 def test_texts_of_several_labels_are_asked_about(tmp_path: Path, sign: str) -> None:
     path = labelled(tmp_path / "a.csv", ["a", "b", f"a{sign}b"] * 20)
-    with pytest.raises(
-        DataError, match=rf"separated by '\{sign}' \(row 3 \(line 4\): .*multi-label.*not supported yet.*--task classification"
-    ):
+    question = rf"separated by '\{sign}' \(row 3 \(line 4\): .*--label-separator '\{sign}' .*--task classification"
+    with pytest.raises(DataError, match=question):
         load(path)
+    assert load(path, task="classification").classes == tuple(sorted(("a", "b", f"a{sign}b")))
 
 
 def test_half_a_surrogate_pair_in_a_label(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from autodistill.errors import AutodistillError
-from autodistill.target import Classes
+from autodistill.target import Classes, Labels
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import DatasetRef
 from autodistill.tasks.scores import read_scores
@@ -127,8 +127,9 @@ def asked(path: Path, rng: random.Random) -> DatasetRef:
     """A dataset, or unlabelled rows beside a good one, with settings that need not fit."""
     odd: dict[str, list[Any]] = {
         "text_columns": [("text",), ("text", "label"), ("text", "text"), ("nothing",), ("7",)],
-        "label_column": ["label", "score", "text", ""],
-        "task": ["classification", "regression"],
+        "label_column": ["label", "score", "text", "", ("label", "score")],
+        "label_separator": [",", "a"],
+        "task": ["classification", "regression", "multilabel"],
         "metric": ["macro_f1", "auroc", "spearman"],
         "limit_train": [5],
     }
@@ -152,7 +153,7 @@ def test_nothing_but_our_errors_comes_of_a_damaged_file(tmp_path: Path, kind: st
         path.write_bytes(mutated(KINDS[kind](rng), rng))
         try:
             if rng.random() < 0.15 and kind != "dataset.json":
-                read_scores(path, Classes(("a", "b")), per_row=1, text_columns=None)
+                read_scores(path, rng.choice([Classes, Labels])(("a", "b")), per_row=1, text_columns=None)
             else:
                 load_dataset(asked(path, rng), with_test=True)
         except AutodistillError as told:

@@ -1,0 +1,289 @@
+"""Several labels per row: lists, texts with a separator, or a column of 0 and 1 for each label; read, and every row checked."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from autodistill.target import Labels
+from autodistill.tasks.doubtful import doubtful_classes, separator_of
+from autodistill.tasks.problems import SHOWN, Problems
+from autodistill.tasks.source import Info
+from autodistill.tasks.tables import Table, has_half_character
+
+_YES, _NO = {"1", "true", "1.0"}, {"0", "false", "0.0"}
+_LISTED = re.compile(r"\s*\[.*\]\s*", re.DOTALL)
+_WITHOUT_COMMA = re.compile(r"""["']\s+["']""")
+_LONGEST = 10_000
+"""Characters of a list that is written as text."""
+
+Cells = dict[str, list[list[Any] | None]]
+"""The labels of each row by split, as they stand there; None where a row cannot be read, which is reported."""
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where labels stand, and where what is wrong is reported."""
+
+    tables: dict[str, Table]
+    problems: Problems
+
+    def report(self, column: str, rows: dict[str, list[int]], what: str, way_out: str) -> None:
+        for split, table in self.tables.items():
+            self.problems.rows(table, column, rows.get(split, []), what, way_out, True)
+
+
+def are_lists(tables: dict[str, Table], column: str) -> bool:
+    """Whether a column holds lists."""
+    return any(isinstance(value, list) for table in tables.values() for value in table.values(column))
+
+
+def encode_labels(
+    tables: dict[str, Table],
+    columns: Sequence[str],
+    info: Info,
+    own: bool,
+    separator: str | None,
+    problems: Problems,
+    notes: list[str],
+    warnings: list[str],
+) -> tuple[Labels, dict[str, np.ndarray]]:
+    """The labels of all tables, (rows, L) int8 each; what is wrong goes to `problems`, and then the arrays mean nothing.
+
+    Args:
+        tables: by split.
+        columns: one, of lists or texts, or one for each label.
+        info: what is known of the dataset.
+        own: see `encode`.
+        separator: what stands between the labels of a text; None to see for oneself.
+        problems, notes, warnings: what is added to.
+    """
+    source = _Source(tables, problems)
+    if len(columns) > 1:
+        return _of_columns(source, columns)
+    (column,) = columns
+    if separator is None and (separator := _seen_separator(source, column)) is not None:
+        notes.append(f"column {column!r}: several labels are separated by {separator!r}")
+    cells = {split: _cells(source, split, column, separator) for split in tables}
+    if problems.lines:
+        return Labels(), {}
+    base = "all" if "all" in tables else "train"
+    names = info.classes or tables[base].class_names(column)
+    if (width := _indicator_width(cells)) and (names is None or len(names) == width):
+        names = names or tuple(map(str, range(width)))
+        return _checked(source, base, names, {split: np.array(rows, dtype=np.int8) for split, rows in cells.items()})
+    cleaned = _cleaned(source, column, cells)
+    if problems.lines:
+        return Labels(), {}
+    return _of_names(source, column, base, cleaned, names, own, notes, warnings)
+
+
+def read_cells(table: Table, column: str, problems: Problems) -> list[list[Any]]:
+    """The labels of a column of lists, or of texts whose separator is seen; where a row cannot be read, `problems` has it."""
+    source = _Source({"all": table}, problems)
+    cells = {"all": _cells(source, "all", column, _seen_separator(source, column))}
+    return [] if problems.lines else _cleaned(source, column, cells)["all"]
+
+
+def _of_columns(source: _Source, columns: Sequence[str]) -> tuple[Labels, dict[str, np.ndarray]]:
+    """A column of 0 and 1 for each label, which has its name."""
+    arrays = {}
+    for split, table in source.tables.items():
+        array = np.zeros((table.rows, len(columns)), dtype=np.int8)
+        for place, column in enumerate(columns):
+            words = [str(value).strip().lower() for value in table.values(column)]
+            array[:, place] = [word in _YES for word in words]
+            bad = [row for row, word in enumerate(words) if word not in _YES and word not in _NO]
+            source.report(column, {split: bad}, "that is not 0 or 1 in a column of one label", "Write 1 where a row has the label, else 0")
+        arrays[split] = array
+    if source.problems.lines:
+        return Labels(), {}
+    base = "all" if "all" in source.tables else "train"
+    return _checked(source, base, tuple(columns), arrays)
+
+
+def _cells(source: _Source, split: str, column: str, separator: str | None) -> list[list[Any] | None]:
+    """The labels of each row of a column of lists or texts."""
+    table = source.tables[split]
+    values = table.values(column)
+    texts = [value for value in values if isinstance(value, str) and value.strip()]
+    in_lists = any(isinstance(value, list) for value in values)
+    as_text = separator is None and not in_lists and bool(texts) and all(_LISTED.fullmatch(text) for text in texts)
+    if not in_lists and not as_text and separator is None:
+        source.problems.add(
+            f"{table.name}, column {column!r}: it is not seen how several labels are written there ({str(values[0])[:40]!r}). Write lists, "
+            "or name what stands between them with --label-separator; for a column of 0 and 1 for each label, name each column with "
+            "--label-column"
+        )
+        return []
+    cells: list[list[Any] | None] = []
+    bad: list[int] = []
+    missing: list[int] = []
+    for row, value in enumerate(values):
+        cell: list[Any] | None
+        if value is None and (in_lists or as_text):
+            missing.append(row)
+            cell = None
+        elif value is None or (isinstance(value, str) and not value.strip()):
+            cell = []  # a text cannot say in another way that there is no label
+        elif in_lists:
+            cell = value if isinstance(value, list) else None
+        elif as_text:
+            cell = _from_text(value)
+        else:
+            assert separator is not None
+            cell = [part.strip() for part in str(value).split(separator) if part.strip()]
+        if cell is None and value is not None:
+            bad.append(row)
+        cells.append(cell)
+    source.report(column, {split: bad}, "that is no list of labels", "Write each as a list, [] where a row has no label")
+    source.report(column, {split: missing}, "without a list of labels", "Write [] where a row has no label, or remove the rows")
+    return cells
+
+
+def _seen_separator(source: _Source, column: str) -> str | None:
+    """What seems to stand between labels in the texts of a column; None of lists, and where it is not seen."""
+    if are_lists(source.tables, column):
+        return None
+    return separator_of({value for table in source.tables.values() for value in table.values(column) if isinstance(value, str)})
+
+
+def _from_text(text: str) -> list[Any] | None:
+    """A list as Python or JSON writes it; None where it is none. Texts beside one another without a comma are no list."""
+    if len(text) > _LONGEST or _WITHOUT_COMMA.search(text):
+        return None
+    try:
+        value = ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+    return value if isinstance(value, list) else None
+
+
+def _indicator_width(cells: Cells) -> int:
+    """The length of lists that have 0 or 1 for each label; 0 where they are lists of labels.
+
+    They are where all are equally long, and one has a number twice, which a list of labels would not.
+    """
+    rows = [row for items in cells.values() for row in items if row is not None]
+    widths = {len(row) for row in rows}
+    if len(widths) != 1 or widths < {2}:
+        return 0
+    numbers = all(isinstance(value, bool | int | float) and value in (0, 1) for row in rows for value in row)
+    return widths.pop() if numbers and min(widths) > 1 and any(len(set(row)) < len(row) for row in rows) else 0
+
+
+def _cleaned(source: _Source, column: str, cells: Cells) -> dict[str, list[list[Any]]]:
+    """Each label once a row, as a text without white space around it or a whole number."""
+    bad: dict[str, list[int]] = {}
+    cleaned: dict[str, list[list[Any]]] = {}
+    kinds = set()
+    for split, rows in cells.items():
+        cleaned[split] = []
+        for number, row in enumerate(rows):
+            labels = [_label(value) for value in row or []]
+            if any(label is None for label in labels):
+                bad.setdefault(split, []).append(number)
+            kinds |= {type(label) for label in labels if label is not None}
+            cleaned[split].append(list(dict.fromkeys(label for label in labels if label is not None)))
+    source.report(column, bad, "with something among its labels that is no word and no whole number", "Correct or remove it")
+    if len(kinds) > 1:
+        source.problems.add(f"column {column!r} mixes words and numbers as labels. Write all of them as numbers, or all as words")
+    return cleaned
+
+
+def _label(value: Any) -> str | int | None:
+    """One label; None where it is none."""
+    if isinstance(value, str):
+        return None if has_half_character(value) else value.strip() or None
+    if isinstance(value, bool):
+        return str(value)
+    if isinstance(value, int):
+        return value
+    return int(value) if isinstance(value, float) and value.is_integer() else None
+
+
+def _of_names(
+    source: _Source,
+    column: str,
+    base: str,
+    cleaned: dict[str, list[list[Any]]],
+    known_names: tuple[str, ...] | None,
+    own: bool,
+    notes: list[str],
+    warnings: list[str],
+) -> tuple[Labels, dict[str, np.ndarray]]:
+    """From lists of labels to 0 and 1 for each."""
+    problems, rows = source.problems, cleaned[base]
+    seen = {label for row in rows for label in row}
+    if known_names is None:
+        order: Sequence[Any] = sorted(seen)
+        names = tuple(str(label) for label in order)
+        warnings += doubtful_classes(names)
+        if len(seen) > len(rows) / 2 and len(rows) >= 4 * SHOWN:
+            problems.add(
+                f"{source.tables[base].name}, column {column!r}: {len(seen)} different labels in {len(rows)} rows; these are no labels. "
+                "Name the right column with --label-column"
+            )
+    else:
+        numbers = any(isinstance(label, int) for label in seen)
+        order, names = (range(len(known_names)) if numbers else known_names), known_names
+    for split in source.tables:
+        _unseen(source, split, column, base, cleaned[split], seen, order, names, own, notes)
+    if problems.lines:
+        return Labels(names), {}
+    if rows and all(len(row) == 1 for row in rows):
+        notes.append(
+            f"every row of {base} has exactly one label: if that is always so, write it as a single value, for classes that compete "
+            "(--task classification)"
+        )
+    index = {label: number for number, label in enumerate(order)}
+    arrays = {}
+    for split, items in cleaned.items():
+        arrays[split] = np.zeros((len(items), len(names)), dtype=np.int8)
+        for number, row in enumerate(items):
+            arrays[split][number, [index[label] for label in row]] = 1
+    return _checked(source, base, names, arrays)
+
+
+def _unseen(
+    source: _Source,
+    split: str,
+    column: str,
+    base: str,
+    items: list[list[Any]],
+    seen: set[Any],
+    order: Sequence[Any],
+    names: Sequence[str],
+    own: bool,
+    notes: list[str],
+) -> None:
+    """Report labels of a split that are none of the known ones, and those that the training rows lack."""
+    allowed = set(order)
+    foreign = [number for number, row in enumerate(items) if not allowed.issuperset(row) and (split == base or not seen.issuperset(row))]
+    outside = [number for number in foreign if any(label not in allowed and (label in seen or split == base) for label in items[number])]
+    source.report(column, {split: outside}, f"with a label outside the known ones ({', '.join(names[:20])})", "Correct the labels")
+    absent = sorted({label for row in items for label in row} - seen, key=str)
+    if split == base or not absent:
+        return
+    rows = [number for number, row in enumerate(items) if not seen.issuperset(row)]
+    shown = ", ".join(names[order.index(label)] if label in allowed else str(label) for label in absent[:10])
+    if not own and allowed.issuperset(absent):
+        notes.append(f"{len(rows)} rows of {split} have labels that {base} does not have: {shown}")
+    else:
+        way_out = f"Add such rows to {base}, or remove these"
+        source.report(column, {split: rows}, f"with labels that {base} does not have ({shown})", way_out)
+
+
+def _checked(source: _Source, base: str, names: tuple[str, ...], arrays: dict[str, np.ndarray]) -> tuple[Labels, dict[str, np.ndarray]]:
+    """The labels, where there is something to learn."""
+    name = source.tables[base].name
+    if len(names) < 2:
+        source.problems.add(f"{name}: there is one label, {', '.join(names) or 'or none'}; at least two are needed (--task classification)")
+    elif not arrays[base].any():
+        source.problems.add(f"{name}: no row has a label; there is nothing to learn")
+    return Labels(names), arrays
