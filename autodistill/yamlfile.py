@@ -84,7 +84,8 @@ def _check_depth(text: str, source: str, error: type[AutodistillError]) -> None:
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > DEPTH:
-            raise error(f"{source}:{event.start_mark.line + 1}: more than {DEPTH} levels of nesting; check its brackets and indentation")
+            place = source if event.start_mark is None else f"{source}:{event.start_mark.line + 1}"
+            raise error(f"{place}: more than {DEPTH} levels of nesting; check its brackets and indentation")
 
 
 class _Walk:
@@ -118,7 +119,9 @@ class _Walk:
             self.scalar(node, key)
 
     def named(self, name: yaml.Node, key: Key) -> Key:
-        """The key path of a mapping's key."""
+        """The key path of a mapping's key. A number is read as the text that it is written with: a dataset's name can be 31."""
+        if isinstance(name, yaml.ScalarNode) and name.tag in (f"{TAG}int", f"{TAG}float"):
+            name.tag = f"{TAG}str"
         if not isinstance(name, yaml.ScalarNode) or name.tag not in (f"{TAG}str", f"{TAG}merge"):
             shown = repr(_short(name.value)) if isinstance(name, yaml.ScalarNode) else "a list or mapping"
             raise self.refused(name, key, f"a key is {shown}, which YAML does not read as text; put it in quotes if it should be a name")
