@@ -364,6 +364,16 @@ def _read(file: YamlFile, task: str) -> Space:
             raise SpaceError(f"{file.source}: the key {key!r} is missing; needed: {', '.join(wanted)}")
     if data["version"] != VERSION:
         raise SpaceError(f"{file.where(('version',))}: version is {data['version']!r}; this autodistill reads version {VERSION}")
+    for key in ("name", "about"):
+        if not isinstance(data[key], str):
+            raise SpaceError(f"{file.where((key,))}: {key} is {data[key]!r}; it should be a text")
+    if not isinstance(data["tasks"], list):
+        raise SpaceError(f"{file.where(('tasks',))}: tasks is {data['tasks']!r}; it should be a list of task types")
+    if not isinstance(data["parameters"], Mapping):
+        raise SpaceError(
+            f"{file.where(('parameters',))}: parameters is {data['parameters']!r}; it should map key paths of a recipe to domains, like "
+            "student.family: {choice: [bert, cnn]}"
+        )
     for item in data["tasks"]:
         if item not in TASKS:
             raise SpaceError(f"{file.where(('tasks',))}: {not_allowed('a task type', item, TASKS)}")
@@ -373,6 +383,11 @@ def _read(file: YamlFile, task: str) -> Space:
         )
     read: dict[str, tuple[Domain, ...]] = {}
     for path, entry in data["parameters"].items():
+        inside = next((other for other in read if path.startswith(f"{other}.") or other.startswith(f"{path}.")), None)
+        if inside is not None:
+            raise SpaceError(
+                f"{file.where(('parameters', path))}: {path} and {inside} contain one another; name only the fields themselves"
+            )
         entries = entry if isinstance(entry, list) else [entry]
         domains = []
         for index, item in enumerate(entries):
@@ -404,11 +419,16 @@ def _domain(file: YamlFile, key: Key, path: str, item: Any, task: str, above: Ma
     kinds = [kind for kind in ("choice", "optional", "float", "int", "value") if kind in item]
     if len(kinds) != 1:
         raise SpaceError(f"{place} has {' and '.join(kinds) or 'no kind of domain'}; give one of choice, optional, float, int, value")
+    conditions = item.get("when") or {}
+    if not isinstance(conditions, Mapping):
+        raise SpaceError(f"{place}: when is {conditions!r}; it should map parameters above it to values, like {{student.family: bert}}")
     when = []
-    for other, values in (item.get("when") or {}).items():
+    for other, values in conditions.items():
         if other != "task" and other not in above:
             raise SpaceError(f"{place}: when names {other!r}, which is not a parameter above it")
         allowed = tuple(values) if isinstance(values, list) else (values,)
+        if not all(isinstance(value, Scalar) for value in allowed):
+            raise SpaceError(f"{place}: when.{other} is {values!r}; it should be a value or a list of values")
         if other == "task":
             if task not in allowed:
                 return None
@@ -422,7 +442,7 @@ def _domain(file: YamlFile, key: Key, path: str, item: Any, task: str, above: Ma
         return Domain("value", tuple(value) if isinstance(value, list) else value, when=tuple(when))
     if kind in ("choice", "optional"):
         choices = item[kind]
-        if not isinstance(choices, list) or not choices:
+        if not isinstance(choices, list) or not choices or not all(isinstance(choice, Scalar) for choice in choices):
             raise SpaceError(f"{place}: {kind} is {choices!r}; it should be a list of values")
         if kind == "optional":
             if not path.endswith(".kind") or NONE in choices:
@@ -438,20 +458,30 @@ def _domain(file: YamlFile, key: Key, path: str, item: Any, task: str, above: Ma
             "choice", default if default in fitting else fitting[0], choices=fitting, optional=kind == "optional", when=tuple(when)
         )
     bounds = item[kind]
-    log = bool(item.get("log", False))
-    if not (isinstance(bounds, list) and len(bounds) == 2 and all(isinstance(b, int | float) and not isinstance(b, bool) for b in bounds)):
+    log = item.get("log", False)
+    if not isinstance(log, bool):
+        raise SpaceError(f"{place}: log is {log!r}; it should be true or false")
+    if not (isinstance(bounds, list) and len(bounds) == 2 and all(_is_number(bound) for bound in bounds)):
         raise SpaceError(f"{place}: {kind} is {bounds!r}; it should be two numbers, [low, high] (1.0e-3, not 1e-3)")
     low, high = bounds
     if low > high or (log and low <= 0):
         raise SpaceError(f"{place}: {kind} is {bounds!r}; low must not be above high{', nor be 0 or less on a log scale' if log else ''}")
+    if kind == "int" and not (float(low).is_integer() and float(high).is_integer()):
+        raise SpaceError(f"{place}: int is {bounds!r}; it should be two whole numbers")
     middle = math.sqrt(low * high) if log else (low + high) / 2
-    step = int(item.get("step", 1))
+    step = item.get("step", 1)
+    if isinstance(step, bool) or not isinstance(step, int) or step < 1:
+        raise SpaceError(f"{place}: step is {step!r}; it should be a whole number above 0")
     default = item.get("default", low + (int(middle) - low) // step * step if kind == "int" else middle)
     number: Literal["float", "int"] = "int" if kind == "int" else "float"
     domain = Domain(number, default, low=low, high=high, log=log, step=step, when=tuple(when))
     if not domain.contains(default):
         raise SpaceError(f"{place}: default is {default!r}; it should be {domain.describe()}")
     return domain
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _reachable(domains: Iterable[Domain], allowed: tuple[Scalar, ...]) -> bool:
