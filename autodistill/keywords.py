@@ -67,6 +67,11 @@ class SearchKeywords(SpaceKeywords, total=False):
     """then train the best recipe on parts of the unlabelled rows: would more help?."""
     recipes: str | Path | Recipe | Sequence[str | Path | Recipe]
     """a recipe of yours to stand beside the baselines; several times for more."""
+    prefer: str
+    """which student is recommended: the best one, or the fastest or smallest whose score is at most half a point below the best one's
+    (default: score)."""
+    frontier: bool
+    """at the end, measure how long the best student of each family takes, beside the teacher and the linear model (default: True)."""
     cold: bool
     """do not begin with the recipes that recorded studies recommend."""
     explore: bool

@@ -30,7 +30,7 @@ from autodistill.records import TrialRecord
 from autodistill.report import texts
 
 STYLES = {"running": "cyan", "complete": "green", "pruned": "yellow", "failed": "red", "interrupted": "magenta"}
-STAGES: tuple[Stage, ...] = ("data", "teacher", "outputs", "warm")
+STAGES: tuple[Stage, ...] = ("data", "teacher", "outputs", "warm", "frontier")
 """The stages that have a line; the trials have the table."""
 QUIET = 60.0
 """Seconds between two lines of a stage's progress in the plain view."""
