@@ -87,7 +87,7 @@ def _student(data: Dataset, record: TrialRecord, opened: Mapping[Teacher, Opened
 
 def _teacher(data: Dataset, part: Teacher, folder: str) -> _Reads:
     model, tokenizer = load_teacher(folder)
-    return lambda rows: model(data.modality.read_rows(rows, part, tokenizer)).logits.numpy()
+    return lambda rows: model(data.modality.read_rows(rows, part, tokenizer)).logits.detach().numpy()
 
 
 def _places(inputs: Inputs, size: int) -> np.ndarray:
