@@ -29,7 +29,7 @@ _LATER = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs torch and Ray only when it is used: they take seconds. `__version__` is the installed distribution's."""
+    """Import names that need torch and Ray only when they are used, because that takes seconds. `__version__`: of the installed package."""
     if name == "__version__":
         from importlib.metadata import version
 

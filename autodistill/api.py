@@ -45,18 +45,18 @@ def search(dataset: DatasetLike, *, listen: Listen | None = None, **settings: Un
         listen: called with each event of the run (autodistill.events).
         {settings}
 
-    A setting that is left out, or None, is at its default. The user's own recipes are trained in full, on top of the trials, with the
-    search's teacher (of several, the one of the recipe's model, else the first). A resumed search keeps the recipes that it had.
-    With limits as shares of the teacher's own, latency is for one row of median length; of several teachers, the share is of the
-    smallest and of the fastest.
+    A setting that is left out, or None, has its default. The user's own recipes are trained in full, in addition to the trials, with the
+    search's teacher (if there are several, the one with the recipe's model, else the first). A resumed search keeps the recipes that it
+    had. For limits as shares of the teacher's cost, latency is that of one row of median length; with several teachers, parameters are
+    those of the smallest and latency is that of the fastest.
 
     Returns:
         The study: `.best`, `.records` (pandas), `.recommended` (a Recipe), `.folder`.
 
     Raises:
-        UserError: something that was asked cannot work: see its subclasses.
+        UserError: a setting or an input cannot work: see its subclasses.
         RunError: the search failed.
-        KeyboardInterrupt: Ctrl-C; what ran is recorded and the study can be resumed.
+        KeyboardInterrupt: Ctrl-C; the trials so far are recorded, and the study can be resumed.
     """
     asked = SearchSettings.read({"dataset": dataset, **settings})
     check_search(asked)
@@ -110,7 +110,7 @@ def keep_frontier(study: Study, ready: Prepared, tell: Listen) -> None:
 
 
 def _limits_before(settings: SearchSettings) -> Limits | None:
-    """The limits of the study that is resumed, where it is asked for the same share of the teacher's latency."""
+    """The limits of the study that is resumed, if it has the same share of the teacher's latency as its limit; else None."""
     before = read_about(settings.folder) if settings.resume else None
     if before is None or not isinstance(settings.max_latency_ms, str):
         return None
@@ -119,11 +119,11 @@ def _limits_before(settings: SearchSettings) -> Limits | None:
 
 
 def feasible_baselines(ready: Prepared, seed: int) -> Mapping[Role, Recipe]:
-    """The baselines with the student of the space's defaults or, where that is over a limit, with the largest student within the limits
-    among many that the space proposes.
+    """The baselines with the student of the space's defaults. If that is over a limit: with the largest student within the limits, among
+    many that the space proposes.
 
     Raises:
-        StudyError: none of many proposals keeps the limits.
+        StudyError: none of these students keeps the limits.
     """
     space, feasible, limits = ready.space, ready.feasible, ready.limits
     if feasible(space.defaults()).feasible:
@@ -145,16 +145,16 @@ def feasible_baselines(ready: Prepared, seed: int) -> Mapping[Role, Recipe]:
 
 
 def check_own(recipe: Recipe, space: Space, feasible: Feasible, limits: Limits, unlabelled_rows: int = 0) -> Recipe:
-    """The user's recipe with the search's teacher of the same model, or with its default teacher where no teacher has that model.
+    """The user's recipe with the search's teacher of the same model, or with its default teacher if no teacher has that model.
 
     Raises:
-        RecipeError: it is for another task, does not go with this teacher, or uses unlabelled rows where there are none.
+        RecipeError: it is for another task, does not fit this teacher, or uses unlabelled rows and there are none.
         UsageError: its student is over a limit.
     """
     if recipe.task != space.task:
-        raise RecipeError(f"the recipe {recipe.id} is for {recipe.task}, and the search is of {space.task}; leave it out")
+        raise RecipeError(f"the recipe {recipe.id} is for {recipe.task}, but the search is for {space.task}; leave it out")
     if recipe.training.unlabelled_share > 0 and not unlabelled_rows:
-        raise RecipeError(f"the recipe {recipe.id} uses unlabelled rows, and the dataset has none; give some with --unlabelled")
+        raise RecipeError(f"the recipe {recipe.id} uses unlabelled rows, but the dataset has none; give some with --unlabelled")
     if recipe.teacher not in space.teachers():
         recipe = Recipe.parse(recipe.model_dump() | {"teacher": space.teacher_of(recipe.teacher.model).model_dump()})
     cost = feasible(recipe)
@@ -164,7 +164,7 @@ def check_own(recipe: Recipe, space: Space, feasible: Feasible, limits: Limits, 
 
 
 def first_recipes(ready: Prepared, settings: SearchSettings, tell: Listen) -> list[Recipe]:
-    """The recipes that the search tries before those of its sampler: recommended ones, or in an exploration all of them."""
+    """The recipes that the search tries before those of its sampler: recommended ones or, with `explore`, the recipes of all trials."""
     if settings.explore:
         return spread_recipes(ready.space, ready.feasible, settings)
     if settings.cold or settings.resume:  # a resumed search has its recommendations in its queue
@@ -173,7 +173,7 @@ def first_recipes(ready: Prepared, settings: SearchSettings, tell: Listen) -> li
 
 
 def spread_recipes(space: Space, feasible: Feasible, settings: SearchSettings) -> list[Recipe]:
-    """As many recipes as there are trials, spread over the space, each within the limits.
+    """One recipe for each trial, spread over the space, each within the limits.
 
     Raises:
         StudyError: too few of them keep the limits.

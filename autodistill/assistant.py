@@ -26,18 +26,18 @@ AS_IT_IS: dict[str, Any] = {
     "min_steps": 0,
     "max_steps": 0,
 }
-"""Fields of a recipe's teacher that train nothing: an assistant has learned what it knows."""
+"""Fields of a recipe's teacher with which nothing is trained, because an assistant is already trained."""
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
-    """What is recorded of a saved student, beside its recipe."""
+    """The recorded facts of a saved student, beside its recipe."""
     path = folder / STUDENT_FACTS if (folder / STUDENT_FACTS).exists() else folder / "student.json"
     return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
 @dataclass(frozen=True)
 class Assistant:
-    """A student that a search has kept. folder: of its files. recipe: its own. facts: its saved.json. dataset: of its study."""
+    """A student from a search, as a teacher. folder: of its files. recipe: its own. facts: its saved.json. dataset: of its study."""
 
     folder: Path
     recipe: Recipe
@@ -46,7 +46,7 @@ class Assistant:
 
     @property
     def fields(self) -> dict[str, Any]:
-        """The fields of a recipe's teacher that are fixed where it is the teacher."""
+        """The fixed fields of a recipe's teacher, if this student is the teacher."""
         return AS_IT_IS | {"max_length": self.facts["context"]["max_length"]}
 
     @property
@@ -55,7 +55,7 @@ class Assistant:
         return bool(specs("student")[self.recipe.student.name.partition(":")[0]].options.get("attention"))
 
     def check(self, teacher: Teacher, rows_fingerprint: str, name: str) -> None:
-        """Check that it can teach on a dataset. name: the dataset's.
+        """Check that it can teach on a dataset. name: of the dataset.
 
         Raises:
             StudyError: it was trained on other rows, or the recipe asks for more training of it.
@@ -73,10 +73,10 @@ class Assistant:
 
 
 def find_assistant(model: str) -> Assistant | None:
-    """The kept student, where a teacher's name is the path of a study's folder or of its best/; else None.
+    """The best student of a study, if a teacher's name is the path of the study's folder or of its best/; else None.
 
     Raises:
-        StudyError: the study has kept no student, or its student reads images.
+        StudyError: the study has no best student, or its student reads images.
         RecipeError: the student's recipe cannot be read.
     """
     place = user_path(model, ModelError)
@@ -86,7 +86,7 @@ def find_assistant(model: str) -> Assistant | None:
         return None
     folder = place if study != place else place / "best"
     if not (folder / STUDENT_WEIGHTS).exists():
-        raise StudyError(f"teacher {model!r} is a study that has kept no student (best/); search until a trial is complete")
+        raise StudyError(f"teacher {model!r} is a study without a best student (best/); search until a trial is complete")
     facts = read_facts(folder)
     recipe = Recipe.load(folder / "recipe.yaml")
     if not modality_of(recipe.task).texts:

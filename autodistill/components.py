@@ -1,14 +1,14 @@
-"""Components: the objectives, students and augmentations that a recipe can name, of ours and of installed packages.
+"""Components: the objectives, students and augmentations that a recipe can name, ours and those of installed packages.
 
-A component is marked with `@component(slot)`: a plain function, or for students a class (models/family.py). Its name is the
-recipe's `kind` (or `family`), its keyword-only parameters (of a class, those of its method `build`) are the recipe's fields, its
-positional parameters name the tensors and modules it is given:
+A component is marked with `@component(slot)`. It is a plain function or, for students, a class (models/family.py). Its name is the
+recipe's `kind` (or `family`). Its keyword-only parameters (for a class, those of its method `build`) are the recipe's fields. Its
+positional parameters name the tensors and modules that it receives:
 
     @component("objective.prediction", tasks=CLASSIFICATION)
     def kl(student_logits, teacher_logits, *, temperature: Annotated[float, Field(gt=0)] = 2.0): ...
 
-So the signature is the schema, and a new component is one function or class in one file. Recipes must be read where torch is not
-wanted (spaces, records, recommendations), so the signatures are read from the source files, not by importing them (signatures.py).
+So the signature is the schema, and a new component is one function or class in one file. Recipes must be readable without torch (spaces,
+records, recommendations), so signatures are read from the source files, not by importing them (signatures.py).
 Other packages name their modules with components in an entry point (extensions.py).
 """
 
@@ -48,10 +48,10 @@ def component(
 
     Args:
         slot: where a recipe names it: `objective.prediction`, `objective.intermediate`, …, `student`, `augmentation`.
-        kind: its name in a recipe; by default the function's name (`kind="none"` has to be given, for example).
-        tasks: the task types it fits; elsewhere it is not in the space and a recipe that asks for it is refused.
+        kind: its name in a recipe; by default the function's name.
+        tasks: the task types it fits. For others it is left out of spaces, and a recipe that names it is refused.
         modules: builders of the positional parameters that are torch modules (critics, memory banks), by parameter name.
-        options: literal facts for whoever uses the slot, read back from `Spec.options`.
+        options: literal facts for the code that uses the slot, available as `Spec.options`.
     """
 
     def mark(marked: Marked) -> Marked:
@@ -63,16 +63,16 @@ def component(
 
 @dataclass
 class _Registry:
-    """specs: by slot and kind. problems: of packages whose components were left out."""
+    """specs: by slot and kind. problems: why packages' components were left out."""
 
     specs: dict[str, dict[str, Spec]] = field(default_factory=dict)
     problems: list[ComponentError] = field(default_factory=list)
 
     def add(self, spec: Spec) -> None:
-        """Take a component in.
+        """Add a component.
 
         Raises:
-            SignatureError: there is one of its name.
+            SignatureError: there is already one with its name.
         """
         slot = self.specs.setdefault(spec.slot, {})
         if spec.kind in slot:
@@ -82,7 +82,7 @@ class _Registry:
         slot[spec.kind] = spec
 
     def extend(self, extension: Extension) -> None:
-        """Take the components of another package in, all of them or none.
+        """Add the components of another package, all of them or none.
 
         Raises:
             ComponentError: one of them cannot be used.
@@ -112,16 +112,16 @@ def _registry() -> _Registry:
     for extension in extensions():
         try:
             registry.extend(extension)
-        except ComponentError as problem:  # `check` reports it, so that what needs no recipe goes on working
+        except ComponentError as problem:  # `check` reports it, so that code without recipes keeps working
             registry.problems.append(problem)
     return registry
 
 
 def check() -> None:
-    """Refuse to go on where an installed package has components that cannot be used: whoever reads a recipe or a space asks.
+    """Raise an error if an installed package has components that cannot be used. Code that reads a recipe or a space calls it.
 
     Raises:
-        ComponentError: says which package, where and why.
+        ComponentError: there is one; names the package, the place and the reason.
     """
     problems = _registry().problems
     if problems:
@@ -129,10 +129,10 @@ def check() -> None:
 
 
 def refuse(spec: Spec, why: Exception) -> None:
-    """Take a component of another package out, for a reason that `check` reports.
+    """Remove a component of another package, with a reason that `check` reports.
 
     Raises:
-        Exception: `why` itself, of a component of our own.
+        Exception: `why` itself, for a component of our own.
     """
     if spec.extension is None:
         raise why

@@ -1,4 +1,4 @@
-"""Domain: the values that one parameter of a search space can take, and the conditions under which it is asked for."""
+"""Domain: the values that one parameter of a search space can have, and the conditions under which it applies."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any, Literal
 
 Scalar = str | int | float | bool
 NONE, SOME = "none", "some"
-"""What an optional parameter is first asked for: whether there is one."""
+"""The two answers to the first question about an optional parameter: whether there is one."""
 
 
 @dataclass(frozen=True)
 class Domain:
-    """The values of one parameter. `when` maps key paths above it to the values with which it applies.
+    """The values of one parameter. `when` maps earlier key paths to the values with which this domain applies.
 
-    kind choice: `choices`; an `optional` one is asked for in two steps, first whether it is `none`, then which of the others it is,
-    so that `none` is as likely as they are together. kind float, int: `low` to `high`, both included, `log` for a logarithmic scale,
+    kind choice: `choices`. An `optional` one is sampled in two steps, first whether it is `none`, then which of the others it is,
+    so that `none` is as likely as all others together. kind float, int: `low` to `high`, both included, `log` for a logarithmic scale,
     `step` for int. kind value: one fixed value, `default`.
     """
 
@@ -32,15 +32,15 @@ class Domain:
 
     @property
     def values(self) -> tuple[Scalar, ...]:
-        """The values of a choice, or the fixed one; of a range its default alone."""
+        """The values of a choice, or the fixed value; for a range only its default."""
         return self.choices or (self.default,)
 
     def applies(self, values: Mapping[str, Any]) -> bool:
-        """Whether its conditions hold where the parameters above it have these values."""
+        """Whether its conditions hold if the earlier parameters have these values."""
         return all(holds(values.get(path), allowed) for path, allowed in self.when)
 
     def contains(self, value: Any) -> bool:
-        """Whether a value is one of the domain's."""
+        """Whether a value is in the domain."""
         if self.kind == "value":
             return _same(value, self.default)
         if self.kind == "choice":
@@ -50,7 +50,7 @@ class Domain:
         return self.kind == "float" or (float(value).is_integer() and (int(value) - int(self.low)) % self.step == 0)
 
     def at(self, share: float) -> Scalar:
-        """The value below which that share of the domain lies, on its own scale; share from 0 to below 1."""
+        """The value at a share of the domain, on the domain's scale; share: at least 0, below 1."""
         if self.kind == "value":
             return self.default
         if self.kind == "choice":
@@ -63,7 +63,7 @@ class Domain:
         return round(value) if self.kind == "int" else value
 
     def without(self, left_out: Collection[Scalar], instead: Scalar) -> Domain:
-        """The domain without some of its values; fixed to the only one that is left, or to `instead` where none is."""
+        """The domain without some of its values. If only one is left it is fixed to that; if none is left, to `instead`."""
         choices = [value for value in self.values if value not in left_out] or [instead]
         default = self.default if self.default in choices else choices[0]
         if len(choices) == 1:
@@ -71,7 +71,7 @@ class Domain:
         return replace(self, choices=tuple(choices), default=default)
 
     def describe(self) -> str:
-        """The domain as people read it."""
+        """The domain as a text for people."""
         if self.kind == "value":
             return f"fixed to {self.default!r}"
         if self.optional:
@@ -87,7 +87,7 @@ def holds(value: Any, allowed: tuple[Scalar, ...]) -> bool:
 
 
 def questions(path: str, name: str, domain: Domain, values: Mapping[str, Any]) -> Iterator[tuple[str, str, Domain]]:
-    """The questions to a sampler for one value. For an optional value: whether there is one, under the slot's name, then which."""
+    """The questions to a sampler for one value. For an optional value, first whether there is one (under the slot's name), then which."""
     if not domain.optional:
         yield path, name, domain
         return

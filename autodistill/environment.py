@@ -9,13 +9,14 @@ from importlib import metadata
 from pathlib import Path
 
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**30)}
-"""For training processes, read by glibc when they start: keep what a step has freed for the next one. Else the top of the heap goes back to
-the system after every step and is mapped anew, page by page: 12,000 faults and 24 ms of each 600 ms step of a resnet10t (measured)."""
+"""For training processes; glibc reads it when they start. It keeps memory that a step has freed for the next step. Otherwise the top of
+the heap goes back to the system after every step and is mapped again page by page: 12,000 faults and 24 ms of each 600 ms step of a
+resnet10t (measured)."""
 
 
 @functools.cache
 def describe_environment() -> dict[str, str]:
-    """Versions, platform, processor, cores and GPUs: text by name, without importing torch."""
+    """Versions, platform, processor, cores and GPUs, as texts by name, without importing torch."""
     versions = {"python": platform.python_version()}
     for name, package in (("autodistill", "autodistill-kd"), ("torch", "torch"), ("ray", "ray"), ("optuna", "optuna")):
         try:
@@ -28,7 +29,7 @@ def describe_environment() -> dict[str, str]:
 
 
 def cores() -> int:
-    """Cores that this process may use: by its affinity, and by the CPU quota of its container (cgroup v1 or v2), rounded up."""
+    """The number of cores that this process may use, by its affinity and by its container's CPU quota (cgroup v1 or v2), rounded up."""
     import joblib  # a tenth of a second
 
     return int(joblib.cpu_count())
@@ -38,7 +39,7 @@ def cores() -> int:
 def gpu_names() -> tuple[str, ...]:
     """The NVIDIA GPUs, or slices of one (MIG), that this process may use, by name, without importing torch.
 
-    CUDA_VISIBLE_DEVICES is read as CUDA does: indices, or UUIDs that begin with `GPU-` or `MIG-`, up to the first that there is not.
+    CUDA_VISIBLE_DEVICES is read like CUDA reads it: indices, or UUIDs that begin with `GPU-` or `MIG-`, up to the first invalid one.
     """
     import pynvml
 
@@ -48,9 +49,9 @@ def gpu_names() -> tuple[str, ...]:
     except pynvml.NVMLError:  # no driver, so no GPU
         return ()
     try:
-        asked = range(pynvml.nvmlDeviceGetCount()) if visible is None else [item.strip() for item in visible.split(",")]
+        visible_gpus = range(pynvml.nvmlDeviceGetCount()) if visible is None else [item.strip() for item in visible.split(",")]
         names = []
-        for item in asked:
+        for item in visible_gpus:
             try:
                 by_index = isinstance(item, int) or item.isdigit()
                 handle = pynvml.nvmlDeviceGetHandleByIndex(int(item)) if by_index else pynvml.nvmlDeviceGetHandleByUUID(item)

@@ -1,7 +1,7 @@
 """Every error that autodistill raises on purpose.
 
 AutodistillError
-├── UserError            what was asked for cannot work: exit code 2
+├── UserError            a setting or an input cannot work: exit code 2
 │   ├── UsageError       an option or argument
 │   ├── DataError        a dataset: missing, unreachable or with bad rows
 │   ├── RecipeError      a recipe
@@ -28,7 +28,7 @@ class AutodistillError(Exception):
 
 
 class UserError(AutodistillError):
-    """What was asked for cannot work."""
+    """A setting or an input cannot work."""
 
     exit_code = 2
 
@@ -70,7 +70,7 @@ class DivergedError(RunError):
 
 
 def not_allowed(what: str, value: object, allowed: Iterable[object], way_out: str = "") -> str:
-    """The sentence for a value that is not one of the allowed ones, with the nearest allowed one."""
+    """The error text for a value that is not allowed. It lists the allowed values and the nearest one."""
     names = [str(item) for item in allowed]
     near = difflib.get_close_matches(str(value), names, n=1)
     guess = f" Did you mean {near[0]!r}?" if near else ""
@@ -79,5 +79,5 @@ def not_allowed(what: str, value: object, allowed: Iterable[object], way_out: st
 
 
 def listed(items: Sequence[str], shown: int = 5) -> str:
-    """The first items as people read them, and how many there are beyond: `a, b and 3 more`."""
+    """The first items as a text, and how many more there are: `a, b and 3 more`."""
     return ", ".join(items[:shown]) + (f" and {len(items) - shown} more" if len(items) > shown else "")

@@ -1,4 +1,4 @@
-"""What a search tells while it runs: small facts, for a live view or plain lines."""
+"""The events of a running search: small facts, for a live view or plain lines."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class StageStarted:
 
 @dataclass(frozen=True)
 class StageProgress:
-    """How far a stage is: `done` of `total` steps."""
+    """The progress of a stage: `done` of `total` steps."""
 
     stage: Stage
     done: int
@@ -32,7 +32,7 @@ class StageProgress:
 
 @dataclass(frozen=True)
 class StageFinished:
-    """A stage has ended, after so many seconds; the text says with what."""
+    """A stage has ended. text: its result."""
 
     stage: Stage
     seconds: float
@@ -41,7 +41,7 @@ class StageFinished:
 
 @dataclass(frozen=True)
 class SearchStarted:
-    """Ray is up and the first trial will be asked for. `done` counts finished search trials of earlier sessions.
+    """Ray runs, and the first trial comes next. `done` counts finished search trials of earlier sessions.
 
     limits: on students. baselines: how many there are, on top of the trials.
     """
@@ -80,7 +80,7 @@ class TrialReported:
 
 @dataclass(frozen=True)
 class TrialFinished:
-    """A trial has ended, whichever way; an infeasible proposal ends without having begun."""
+    """A trial has ended, in any way. An infeasible proposal ends without a start."""
 
     record: TrialRecord
 
@@ -95,7 +95,7 @@ class SearchMessage:
 
 @dataclass(frozen=True)
 class SearchFinished:
-    """No more trials. `why` is None where the asked number was reached."""
+    """There are no more trials. why: the reason, None if the requested number was reached."""
 
     counts: dict[str, int]
     seconds: float

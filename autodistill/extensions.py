@@ -1,6 +1,6 @@
-"""Packages that bring components of their own: found through their entry points and read as source, without being imported.
+"""Packages with components of their own. They are found through entry points and read as source, without being imported.
 
-A package says in its metadata (pyproject.toml) which of its modules or subpackages have components:
+A package's metadata (pyproject.toml) names its modules or subpackages with components:
 
     [project.entry-points."autodistill.components"]
     extras = "kd_extras"
@@ -23,18 +23,18 @@ GROUP = "autodistill.components"
 
 @dataclass(frozen=True)
 class Extension:
-    """An entry point. distribution: name and version of the installed package that has it. module: what it points to."""
+    """An entry point. distribution: name and version of its installed package. module: what it points to."""
 
     distribution: str
     module: str
     attribute: str = ""
 
     def error(self, problem: str) -> ComponentError:
-        """What is wrong with it, and the way out."""
+        """An error with the problem and the way out."""
         name = self.distribution.partition(" ")[0]
         return ComponentError(
-            f"the package {self.distribution} says that {self.module} has components of autodistill, and {problem}. "
-            f"Install a version that is right, or take it away: pip uninstall {name}"
+            f"the package {self.distribution} says that {self.module} has components of autodistill, but {problem}. "
+            f"Install a correct version, or remove it: pip uninstall {name}"
         )
 
     def sources(self) -> Iterator[tuple[str, Path]]:
@@ -71,7 +71,7 @@ def extensions() -> list[Extension]:
 
 
 def _find(module: str) -> ModuleSpec | None:
-    """Where a module is. `importlib.util.find_spec` would import the packages that it lies in."""
+    """Find a module without importing its parent packages, which `importlib.util.find_spec` would do."""
     places, name, spec = None, "", None
     for part in module.split("."):
         name = f"{name}.{part}".strip(".")

@@ -1,4 +1,4 @@
-"""What a search needs to know about its dataset and its teachers: plain data, no rows and no weights."""
+"""The facts about its dataset and teachers that a search needs: plain data, no rows and no weights."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from autodistill.limits import Limits
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """What a search needs to know about its dataset: no rows.
+    """The facts about its dataset that a search needs.
 
-    constant_score: the metric, on the validation split, of one answer for every row (the most frequent class): what knowing nothing
-    scores. It and validation_rows are None in older studies.
+    constant_score: the metric on the validation split of a constant prediction (such as the most frequent class). It and validation_rows
+    are None in older studies.
     """
 
     name: str
@@ -33,8 +33,8 @@ class TeacherRef:
     """A fine-tuned teacher: its folder, its score on the validation split, its parameters and milliseconds for one row.
 
     probe_score, linear_score: of its frozen encoder with a linear probe, and of a linear model without an encoder, on the same rows.
-    temperature: by which its logits were divided to calibrate its probabilities. calibration_error, calibration_error_before: the
-    expected calibration error with and without that. None where they were not measured. member_scores: of an ensemble's members.
+    temperature: what its logits were divided by to calibrate its probabilities. calibration_error, calibration_error_before: the
+    expected calibration error with and without it. None for values that were not measured. member_scores: of an ensemble's members.
     """
 
     folder: str
@@ -55,17 +55,17 @@ class TeacherRef:
 
     @property
     def ensemble_gain(self) -> float | None:
-        """What an ensemble scores above its best member; None where it is none."""
+        """The score of an ensemble minus that of its best member; None for a single teacher."""
         return None if not self.member_scores or self.score is None else self.score - max(self.member_scores)
 
 
 def study_limits(about: Mapping[str, Any]) -> Limits:
-    """The limits in numbers that a study's description says were kept; older ones have them among the settings."""
+    """The limits of a study, in numbers, from its description. In older descriptions they are among the settings."""
     names = [field.name for field in dataclasses.fields(Limits)]
     kept = about.get("limits") or {name: about.get("settings", {}).get(name) for name in names}
     return Limits(**{name: kept.get(name) for name in names})
 
 
 def study_epochs(about: Mapping[str, Any]) -> int | None:
-    """The epochs that a trial of a described study had at most; None where that is not recorded."""
+    """The most epochs of a trial, from a study's description; None if that is not recorded."""
     return about.get("max_epochs") or about.get("settings", {}).get("max_epochs")

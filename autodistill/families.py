@@ -1,14 +1,14 @@
-"""Facts of a student family, read without torch: how it is named for people, and which objectives its students fit.
+"""Facts of a student family, read without torch: its names for people, and the objectives that its students fit.
 
-A family says it in the mark of its class (`@component("student", …)`, models/family.py):
+They are in the mark of the family's class (`@component("student", …)`, models/family.py):
 
-    title                   what people call it ("CNN"); of a family with variants, a variant is its own title
-    size                    the fields that say how large a student is, for `cnn 128`
-    attention               True where the queries, keys and values of its students can be tapped
-    usual                   the fields of the student that papers distil into, for a family that stands for them;
+    title                   the name for people ("CNN"); in a family with variants, each variant is its own title
+    size                    the fields that give a student's size, for `cnn 128`
+    attention               True if the queries, keys and values of its students can be tapped
+    usual                   if papers usually distil into this family: the fields of that usual student,
     usual_learning_rate     and its learning rate
 
-The functions take plain data, as records keep it: records outlive a recipe's schema, and the packages that brought a family.
+The functions take plain data, as in records, because records may outlive a recipe's schema or the package of a family.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class UsualStudent:
 
 
 def family_spec(name: str) -> Spec | None:
-    """The family of a student by its name, as a recipe says it (`cnn`, `timm:resnet10t`); None where none of that name is installed."""
+    """The family of a student, by its name in a recipe (`cnn`, `timm:resnet10t`); None if no such family is installed."""
     return specs("student").get(name.partition(":")[0])
 
 
 def title(student: Mapping[str, Any]) -> str:
-    """What people call a student: `transformer`, `CNN`, `resnet10t`."""
+    """A student's name for people: `transformer`, `CNN`, `resnet10t`."""
     name = str(student.get("family", "student"))
     spec = family_spec(name)
     return str((spec.options.get("title") if spec else None) or name.partition(":")[2] or name)
@@ -52,7 +52,7 @@ def short(student: Mapping[str, Any]) -> str:
 
 
 def fitting_families(objective: Spec, task: str) -> tuple[str, ...] | None:
-    """The families whose students an objective fits; None where it fits all. It may name them itself, by its option `families`."""
+    """The families whose students an objective fits; None if it fits all. The objective's option `families` may name them."""
     if "families" in objective.options:
         return tuple(objective.options["families"])
     if not _ATTENTION & set(objective.inputs):
@@ -61,7 +61,7 @@ def fitting_families(objective: Spec, task: str) -> tuple[str, ...] | None:
 
 
 def usual_student(task: str) -> UsualStudent | None:
-    """The student that papers distil into, where a family of the task stands for them."""
+    """The student that papers usually distil into for this task; None if no family declares one."""
     for kind, spec in specs("student", task).items():
         if "usual" in spec.options:
             return UsualStudent({"family": kind, **spec.options["usual"]}, spec.options["usual_learning_rate"])

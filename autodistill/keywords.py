@@ -11,108 +11,108 @@ from autodistill.tasks.unlabelled import Unlabelled
 
 
 class DatasetKeywords(TypedDict, total=False):
-    """Which rows. What searching, recommending and distilling have in common."""
+    """The rows: the settings that searching, recommending and distilling have in common."""
 
     limit_train: int | str | None
-    """train on N rows of it: a seeded, stratified subset."""
+    """train on only N of its rows: a seeded, stratified subset."""
     unlabelled: Unlabelled
-    """rows without labels: csv, tsv, jsonl, parquet, txt (a text a line), a folder of images; several times; `rest` for the training
-    rows beyond --limit-train."""
+    """rows without labels: csv, tsv, jsonl, parquet, txt (one text on each line), a folder of images; may be repeated; `rest` means the
+    training rows beyond --limit-train."""
     limit_unlabelled: int | str | None
-    """use N of them: a seeded subset."""
+    """use only N unlabelled rows: a seeded subset."""
     text_columns: str | Sequence[str] | None
-    """the column of texts; twice for pairs of texts."""
+    """the column of texts; give it twice for pairs of texts."""
     label_column: str | None
     """the column of labels."""
     task: str | None
-    """what the labels are, where their values could be read either way (default: as they look)."""
+    """what the labels are, if their values could be either (default: as they look)."""
     metric: str | None
-    """what students are judged by: accuracy, macro_f1, weighted_f1, matthews_correlation, auroc, average_precision, spearman, pearson
-    (default: the dataset's)."""
+    """the metric that scores students: accuracy, macro_f1, weighted_f1, matthews_correlation, auroc, average_precision, spearman,
+    pearson (default: the dataset's)."""
     seed: int
-    """of everything that is random (default: 0)."""
+    """the seed of everything random (default: 0)."""
 
 
 class SpaceKeywords(DatasetKeywords, total=False):
-    """Where recipes come from, and which students may be proposed."""
+    """The space: where recipes come from, and which students may be proposed."""
 
     space: str | None
-    """the search space (default: the one shipped for the task; see `autodistill spaces`)."""
+    """the search space (default: the shipped one for the task; see `autodistill spaces`)."""
     teacher: str | Sequence[str]
-    """a transformers model (hub id or folder), timm:NAME for images, or `random`: a control, not trained; several times for teachers to
-    choose from."""
+    """a transformers model (hub id or folder), timm:NAME for images, or `random` for a control that is not trained; may be repeated,
+    for several teachers to choose from."""
     max_params: int | str | None
-    """students have at most so many parameters, or that share of the teacher's."""
+    """the most parameters of a student, or a share of the teacher's."""
     max_latency_ms: float | str | None
-    """students answer one row within this time on this machine, or that share of the teacher's."""
+    """the longest time of a student for one row on this machine, or a share of the teacher's."""
     class_weights: str | None
-    """weight of the classes in the loss on hard labels, of teachers and students: balanced, by their inverse frequency, for classes of
-    very different sizes (default: the space's)."""
+    """the weights of the classes in the loss on hard labels, for teachers and students: balanced means by inverse frequency, for
+    classes of very different sizes (default: the space's)."""
 
 
 class SearchKeywords(SpaceKeywords, total=False):
-    """What `autodistill search` is asked."""
+    """The settings of `autodistill search`."""
 
     teacher_scores: str | None
-    """a file of a teacher's scores of texts, in place of a network: see docs/data.md."""
+    """a file of a teacher's scores for texts, instead of a network: see docs/data.md."""
     trials: int
-    """trials beside the baselines (default: 20)."""
+    """number of trials, in addition to the baselines (default: 20)."""
     time_budget: float | str | None
-    """end after this time of trials; what runs then can be resumed."""
+    """end after this time of trials; the rest can be resumed."""
     max_epochs: int | None
-    """epochs of a trial at most (default: the space's)."""
+    """most epochs of a trial (default: the space's)."""
     repeats: int
-    """seeds of baselines and best five (default: 1)."""
+    """number of seeds for the baselines and the best five recipes (default: 1)."""
     data_curve: bool
-    """then train the best recipe on parts of the unlabelled rows: would more help?."""
+    """then train the best recipe on parts of the unlabelled rows, to see if more help."""
     recipes: str | Path | Recipe | Sequence[str | Path | Recipe]
-    """a recipe of yours to stand beside the baselines; several times for more."""
+    """a recipe of your own, run beside the baselines; may be repeated."""
     prefer: str
     """which student is recommended: the best one, or the fastest or smallest whose score is at most half a point below the best one's
     (default: score)."""
     frontier: bool
     """at the end, measure how long the best student of each family takes, beside the teacher and the linear model (default: True)."""
     cold: bool
-    """do not begin with the recipes that recorded studies recommend."""
+    """do not start with the recipes that recorded studies recommend."""
     explore: bool
-    """spread the trials evenly over the whole space, and stop none early."""
+    """spread the trials evenly over the space, and stop none early."""
     workers: int | None
-    """trials at a time (default: as many as fit)."""
+    """number of trials at a time (default: as many as fit)."""
     cpus_per_trial: int
     """CPU cores of a trial (default: 1)."""
     gpus_per_trial: float | None
-    """GPUs of a trial, may be a fraction (default: 1 if there are any)."""
+    """GPUs of a trial, may be a fraction (default: 1 if there is a GPU)."""
     address: str | None
-    """of a running Ray cluster (default: only this machine)."""
+    """the address of a running Ray cluster (default: only this machine)."""
     study: str | None
-    """name of the study, and of its folder (default: the dataset's name)."""
+    """name of the study and of its folder (default: the dataset's name)."""
     studies_dir: str
-    """where studies lie (default: studies)."""
+    """the folder of studies (default: studies)."""
     resume: bool
-    """go on with the study of that name."""
+    """continue the study of that name."""
     keep: int
-    """students kept on the disk (default: 3)."""
+    """number of students to keep on the disk (default: 3)."""
     storage: str | None
-    """URL of a database for the Optuna study (default: a journal in the study's folder)."""
+    """the URL of a database for the Optuna study (default: a journal in the study's folder)."""
 
 
 class RecommendKeywords(SpaceKeywords, total=False):
-    """What `autodistill recommend` is asked."""
+    """The settings of `autodistill recommend`."""
 
     top: int
-    """recipes (default: 5)."""
+    """number of recipes (default: 5)."""
 
 
 class DistillKeywords(DatasetKeywords, total=False):
-    """What `autodistill distill` is asked."""
+    """The settings of `autodistill distill`."""
 
     teacher_scores: str | None
-    """a file of a teacher's scores of texts, in place of the recipe's teacher (default: the file that the study of the recipe had)."""
+    """a file of a teacher's scores for texts, instead of the recipe's teacher (default: the file of the recipe's study)."""
     seeds: int
-    """students to train (default: 3)."""
+    """number of students to train, one for each seed (default: 3)."""
     control: bool
-    """also train the same student without a teacher, which the distillation ratio needs (default: True)."""
+    """also train the same student without a teacher, for the distillation ratio (default: True)."""
     workers: int
-    """trainings at a time (default: 1, with all cores)."""
+    """number of trainings at a time (default: 1, with all cores)."""
     overwrite: bool
     """replace DIR, if it holds a student."""

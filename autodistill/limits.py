@@ -1,4 +1,4 @@
-"""Limits on a student, checked on the untrained student before a trial."""
+"""Limits on a student. They are checked on the untrained student before a trial."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from autodistill.recipe import Recipe
 
 
 def ratio(asked: float | str | None, name: str) -> float | None:
-    """The R of a limit that is asked for as a share of the teacher's own cost, `1/R`; None for a limit in numbers, or none.
+    """The R of a limit that is a share of the teacher's cost, `1/R`; None for a limit in numbers, and for no limit.
 
     Raises:
-        UsageError: a text that is no such share, or R is below 1.
+        UsageError: the text is no such share, or R is below 1.
     """
     if not isinstance(asked, str):
         return None
@@ -27,9 +27,9 @@ def ratio(asked: float | str | None, name: str) -> float | None:
 
 @dataclass(frozen=True)
 class Feasibility:
-    """What the untrained student costs, and by how much it breaks each limit.
+    """The costs of an untrained student, and by how much it breaks each limit.
 
-    violations: by limit, (value − limit) / limit; above 0 is over the limit. These are Optuna's constraint values.
+    violations: by limit, (value − limit) / limit, which is above 0 if the student is over the limit. Optuna gets them as constraints.
     """
 
     params: int | None = None
@@ -58,8 +58,8 @@ class Limits:
         """The limits in numbers.
 
         Args:
-            max_params, max_latency_ms: numbers, or `1/R` for a share of the teacher's own (`ratio`).
-            teachers: parameters and milliseconds of each, for shares alone; with several they are of the smallest and of the fastest.
+            max_params, max_latency_ms: numbers, or `1/R` for a share of the teacher's cost (`ratio`).
+            teachers: parameters and milliseconds of each, only for shares; with several, those of the smallest and of the fastest count.
         """
         smaller, faster = ratio(max_params, "max_params"), ratio(max_latency_ms, "max_latency_ms")
         return cls(
@@ -68,7 +68,7 @@ class Limits:
         )
 
     def check(self, params: int | None, latency_ms: float | None) -> Feasibility:
-        """Hold a student's parameters and latency against the limits."""
+        """Compare a student's parameters and latency with the limits."""
         violations = {}
         if self.max_params is not None and params is not None:
             violations["max_params"] = (params - self.max_params) / self.max_params

@@ -1,4 +1,4 @@
-"""A setting, and how the command line, Python and a file have it: what the models in settings.py are made of."""
+"""A setting on the command line, in Python and in a file. The models in settings.py are made of these."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ DATA, WHAT, MUCH = "the dataset", "what is searched", "how much"
 WHERE, KEPT = "where it runs", "what is kept"
 GROUPS = (DATA, WHAT, MUCH, WHERE, KEPT)
 QUESTION = (DATA, WHAT, MUCH)
-"""The groups that decide what comes out; the others are of the machine and its folders."""
+"""The groups that affect the result; the others are about the machine and its folders."""
 
 
 def setting(default: Any, about: str, metavar: str | None = None, group: str = MUCH, flag: str | None = None, off: str = "") -> Any:
-    """A field: its default (`...` for none), what it says to people, and how the command line has it.
+    """A field: its default (`...` for none), its text for people, and its form on the command line.
 
     Args:
-        default: or a function that makes it from the fields before it, whose text in `about` is then "(default: …)".
-        about: what it is; where it does not say "(default: …)" itself, it is added.
-        metavar: what stands for the value; None for a flag.
-        group: the heading that the option stands under.
-        flag: the option, where it is not called as the field is; without dashes it is a positional argument.
-        off: the option's help where the default is True, and the option takes it back.
+        default: a value; or a function that computes it from the fields before it, and then `about` has to say "(default: …)".
+        about: what the setting is; if it does not say "(default: …)", that is added.
+        metavar: the placeholder of the value; None for a flag.
+        group: the heading of the option.
+        flag: the option, if its name differs from the field's; without dashes it is a positional argument.
+        off: the option's help if the default is True and the option turns it off.
     """
     place: dict[str, Any] = {"metavar": metavar, "group": group, "flag": flag, "off": off}
     if callable(default):
@@ -44,9 +44,9 @@ def setting(default: Any, about: str, metavar: str | None = None, group: str = M
 
 @dataclass(frozen=True)
 class Option:
-    """A field, as the command line has it.
+    """A field on the command line.
 
-    about: what the setting is; help: what the option does. default: None too where it is made from other fields, or `required`.
+    about: what the setting is; help: what the option does. default: also None if it is computed from other fields or is `required`.
     """
 
     name: str
@@ -99,15 +99,15 @@ class Option:
 
 
 def opposite(flag: str) -> str:
-    """The option that takes a flag back: `--no-cold` of `--cold`, `--control` of `--no-control`."""
+    """The option that undoes a flag: `--no-cold` for `--cold`, `--control` for `--no-control`."""
     return f"--{flag.removeprefix('--no-')}" if flag.startswith("--no-") else f"--no-{flag.removeprefix('--')}"
 
 
 class Settings(BaseModel):
-    """Base: frozen; an invalid value is a UsageError, and None is the default.
+    """Base of the settings: frozen. None means the default, and an invalid value is a UsageError.
 
     Raises:
-        UsageError: a value is invalid, a setting is missing or unknown; names it and what is allowed.
+        UsageError: a value is invalid, or a setting is missing or unknown. It names the setting and what is allowed.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -137,17 +137,17 @@ class Settings(BaseModel):
 
     @classmethod
     def read(cls, values: Mapping[str, Any], config: str | Path | None = None) -> Self:
-        """The settings from values, which win, and a file.
+        """The settings from values and a file; the values win.
 
         Raises:
-            UsageError: as for the class; where a value stands in the file, with its line.
+            UsageError: as for the class; for a value in the file, with its line.
         """
         data: Any = {}
         if config is not None:
             file = load_yaml(user_path(config, UsageError), UsageError)
             data = {} if file.data is None else file.data
         if not isinstance(data, dict):
-            raise UsageError(f"{file.source} should hold settings, one `name: value` a line, like `trials: 40`")
+            raise UsageError(f"{file.source} should hold settings, one `name: value` on each line, like `trials: 40`")
         data = {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
         for name, value in data.items():
             if name not in cls.model_fields:
@@ -170,7 +170,7 @@ class Settings(BaseModel):
         return type(self).model_fields[name].get_default(call_default_factory=True, validated_data=dict(self))
 
     def command_line(self, groups: Sequence[str] = GROUPS, always: Sequence[str] = ()) -> str:
-        """The command that asks for this, ready for a shell: what is not at its default, and what is `always` to be named."""
+        """The command with these settings, ready for a shell: those that are not at their defaults, and those in `always`."""
         changed = self.changed(groups)
         options = [option for name, option in self.options().items() if name in changed or name in always]
         options.sort(key=lambda option: not option.positional)
@@ -178,7 +178,7 @@ class Settings(BaseModel):
         return shlex.join(["autodistill", self.command, *words])
 
     def part(self, model: type[Settings]) -> dict[str, Any]:
-        """The settings that another model has too, by name: keywords for its function."""
+        """The settings that another model also has, by name, as keywords for its function."""
         return {name: value for name, value in self if name in model.model_fields}
 
     def to_dict(self) -> dict[str, Any]:
@@ -188,7 +188,7 @@ class Settings(BaseModel):
 
 
 def _unknown(name: str, model: type[Settings]) -> str:
-    """The sentence for an unknown setting."""
+    """The error text for an unknown setting."""
     options = model.options().values()
     by_flag = {option.flag.lstrip("-").replace("-", "_"): option.name for option in options}
     meant = by_flag.get(str(name).lstrip("-").replace("-", "_"))
@@ -198,7 +198,7 @@ def _unknown(name: str, model: type[Settings]) -> str:
 
 
 def _refusal(option: Option, value: Any) -> str:
-    """The sentence for an invalid value."""
+    """The error text for an invalid value."""
     if value is None:
         words = option.flag if option.positional else f"{option.flag} {option.metavar}"
         return f"{option.flag} is missing; give {words} ({option.help}), or `{option.name}` in a --config file"
@@ -209,7 +209,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def takes(model: type[Settings]) -> Callable[[Function], Function]:
-    """Show a function's `**settings` as what they are, in its signature and, at `{settings}`, in its docstring."""
+    """Show the settings behind a function's `**settings`, in its signature and, at `{settings}`, in its docstring."""
 
     def decorate(function: Function) -> Function:
         own = [item for item in inspect.signature(function).parameters.values() if item.kind is not inspect.Parameter.VAR_KEYWORD]
@@ -230,5 +230,5 @@ def takes(model: type[Settings]) -> Callable[[Function], Function]:
 
 
 def annotation(option: Option) -> str:
-    """A keyword's type, as it is written in Python."""
+    """A keyword's type, as Python code."""
     return option.kind.accepts + (" | None" if option.default is None and not option.required else "")

@@ -1,4 +1,4 @@
-"""The parts of a recipe that name a component, and the classes that say which fields they have beside the component's own."""
+"""The parts of a recipe that name a component, and classes for the fields that they have beside the component's own."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Component(Part):
 
     @property
     def active(self) -> bool:
-        """Whether there is something to do."""
+        """Whether the part does anything."""
         return self.name != "none"
 
     @property
@@ -40,7 +40,7 @@ class Component(Part):
 
     @property
     def variant(self) -> str:
-        """What stands behind the colon of `timm:resnet10t`; empty where there is none."""
+        """The text after the colon, as in `timm:resnet10t`; empty if there is none."""
         return self.name.partition(":")[2]
 
     @property
@@ -49,8 +49,8 @@ class Component(Part):
         return specs(self.slot)[self.name.partition(":")[0]]
 
 
-# What a component has beside its own fields depends on its slot, and on what the component drops. Each class here stands for fields that
-# come together: a part that has them is one of it. The fields themselves are declared in recipe.SHARED, which also orders them.
+# The shared fields of a part depend on its slot, and on which of them its component drops. Each class here stands for fields that come
+# together: a part that has the fields derives from the class. The fields themselves are declared in recipe.SHARED, which also orders them.
 
 
 class Weighted(Component):
@@ -61,12 +61,12 @@ class Weighted(Component):
 
     @property
     def active(self) -> bool:
-        """Whether there is something to do: a kind, and a weight above zero."""
+        """Whether the part does anything: it has a kind, and a weight above zero."""
         return super().active and self.weight > 0
 
 
 class LayerMapped(Component):
-    """Taken over pairs of the student's and the teacher's layers."""
+    """Is computed for pairs of the student's and the teacher's layers."""
 
     if TYPE_CHECKING:
         layer_map: str
@@ -116,7 +116,7 @@ def bases(fields: Iterable[str]) -> tuple[type[Component], ...]:
     """The classes of a part with these fields beside its own.
 
     Raises:
-        TypeError: it has some of the fields that come together, and lacks others.
+        TypeError: the part has some of the fields that come together, but not all.
     """
     present = set(fields)
     for names in FORMS.values():

@@ -1,6 +1,6 @@
-"""What searching, recommending and distilling start from: the dataset, the space, the teachers, what they say of the rows, the limits.
+"""What searching, recommending and distilling start from: the dataset, the space, the teachers and their outputs, the limits.
 
-Each step can also be taken by itself; `prepare` takes them all.
+Each step can also be called alone; `prepare` runs them all.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from autodistill.train.taps import space_taps
 
 @dataclass(frozen=True)
 class Prepared:
-    """What `prepare` makes ready.
+    """The result of `prepare`.
 
-    teachers: empty where none was fine-tuned. opened: the rows as each teacher reads them, what it
-    says of them stored. feasible: holds an untrained student against the limits.
+    teachers: empty if none was fine-tuned. opened: the rows as each teacher reads them, with its outputs stored. feasible: checks an
+    untrained student against the limits.
     """
 
     data: Dataset
@@ -48,7 +48,7 @@ class Prepared:
 
     @property
     def facts(self) -> DatasetFacts:
-        """What records say of the dataset."""
+        """The facts about the dataset that records contain."""
         data = self.data
         return DatasetFacts(
             data.name,
@@ -63,13 +63,13 @@ class Prepared:
 
 
 def prepare(settings: SpaceSettings, tell: Listen, *, fine_tune: bool = True, earlier: Limits | None = None) -> Prepared:
-    """Make ready what was asked for.
+    """Prepare everything that the settings ask for.
 
     Args:
-        settings: what was asked for.
+        settings: the user's settings.
         tell: called with the events of the stages.
-        fine_tune: the teachers, and store what they say of the rows; else the teachers are used as they come, for what they cost.
-        earlier: limits of the study that is resumed; its milliseconds stay, as no two measurements of a teacher's latency are equal.
+        fine_tune: fine-tune the teachers and store their outputs; else they stay untrained, and only their costs are measured.
+        earlier: limits of the study that is resumed. Its milliseconds stay, because a new measurement of the teacher would differ.
 
     Raises:
         UserError: the dataset, the space, the teacher or the limits cannot work.
@@ -78,7 +78,7 @@ def prepare(settings: SpaceSettings, tell: Listen, *, fine_tune: bool = True, ea
     space = open_space(settings, data)
     is_share = isinstance(settings.max_params, str) or isinstance(settings.max_latency_ms, str)
     teachers = measured = Teachers()
-    if data.ref.teacher_scores is not None:  # it is stored as it is, and has no size
+    if data.ref.teacher_scores is not None:  # the scores are stored as they are, and have no size
         space, teachers = teach_by_scores(data, space, data.ref.teacher_scores, tell)
         opened = open_taught(data, teachers, None, tell)
     elif fine_tune:
@@ -101,7 +101,7 @@ def prepare(settings: SpaceSettings, tell: Listen, *, fine_tune: bool = True, ea
 
 
 def _measured(ref: TeacherRef, model: StudentModule, opened: Opened) -> TeacherRef:
-    """A teacher with what it costs."""
+    """A teacher with its measured costs."""
     params, latency = model_cost(model, opened)
     return dataclasses.replace(ref, params=params, latency_ms=latency)
 
@@ -116,17 +116,17 @@ def read_data(settings: DatasetSettings, tell: Listen, *, with_test: bool = Fals
 
 
 def open_space(settings: SpaceSettings, data: Dataset) -> Space:
-    """The space for the dataset's task, with what was asked for in place of its own."""
+    """The space for the dataset's task, with the user's settings."""
     space = settings.open_space(data.modality.name, data.task)
     return space.without_unlabelled() if data.unlabelled is None else space
 
 
 def fit_tokens(space: Space, data: Dataset, tell: Listen) -> Space:
-    """The space as its pretrained students want it: where their tokenizer is another one than their teacher's, no objective compares single
-    tokens; those that cannot be had are left out where there are others.
+    """The space, adapted to its pretrained students. If a student's tokenizer differs from the teacher's, no objective compares single
+    tokens. Students whose model is not available are left out, if there are others.
 
     Raises:
-        ModelError: the model of the only students cannot be had, or a teacher's cannot.
+        ModelError: the model of the only students, or of a teacher, is not available.
     """
     for part, teacher in pretrained_students(space):
         recipe = Recipe.parse({"task": space.task, "teacher": teacher.model_dump(), "student": part})
@@ -143,7 +143,7 @@ def fit_tokens(space: Space, data: Dataset, tell: Listen) -> Space:
             left_out = ", ".join(comparing_tokens(space))
             space = without_single_tokens(space, part["model"], teacher.model)
             who = f"for the student {part['model']} with the teacher {teacher.model}"
-            tell(SearchMessage(f"left out {who}, as their tokenizers differ and these compare single tokens: {left_out}"))
+            tell(SearchMessage(f"left out {who}, because their tokenizers differ and these objectives compare single tokens: {left_out}"))
     return space
 
 
@@ -153,11 +153,11 @@ def teach(data: Dataset, parts: Iterable[Teacher], seed: int, tell: Listen) -> T
 
 
 def teach_by_scores(data: Dataset, space: Space, path: str, tell: Listen) -> tuple[Space, Teachers]:
-    """A file of scores as the teacher: the space without what reads more of a teacher than its logits, and what its teachers are then."""
+    """A file of scores as the teacher: the space without components that need more of a teacher than logits, and its teachers."""
     scores = read_teacher_scores(data, path, tell)
     left_out = space.needing_states()
     space = space.with_teacher_scores(scores.fingerprint).for_its_teachers()
-    tell(SearchMessage(f"left out, as they read a teacher's states, which a file of scores does not have: {', '.join(left_out)}"))
+    tell(SearchMessage(f"left out, because they read a teacher's states, which a file of scores does not have: {', '.join(left_out)}"))
     return space, Teachers({part: match_scores(data, part, scores, tell) for part in space.teachers()})
 
 
@@ -165,14 +165,12 @@ def with_scores(recipe: Recipe, scores: TeacherScores, path: str, tell: Listen) 
     """A recipe whose teacher is a file of scores. path: the file.
 
     Raises:
-        DataError: the recipe's teacher is another file.
-        RecipeError: the recipe reads more of its teacher than its logits.
+        DataError: the recipe's teacher is another file of scores.
+        RecipeError: the recipe needs more of its teacher than logits.
     """
     if recipe.teacher.scores is None:
         scored = Recipe.parse(recipe.model_dump() | {"teacher": recipe.teacher.model_dump() | {"scores": scores.fingerprint}})
-        tell(
-            SearchMessage(f"the scores in {path} stand for the recipe's teacher, which is not trained; the recipe's id is {scored.id} now")
-        )
+        tell(SearchMessage(f"the scores in {path} replace the recipe's teacher, which is not trained; the recipe's id is now {scored.id}"))
         return scored
     if recipe.teacher.scores != scores.fingerprint:
         raise DataError(
@@ -183,7 +181,7 @@ def with_scores(recipe: Recipe, scores: TeacherScores, path: str, tell: Listen) 
 
 
 def open_taught(data: Dataset, teachers: Mapping[Teacher, TeacherRef], taps: Taps | None, tell: Listen) -> dict[Teacher, Opened]:
-    """The rows as each teacher reads them. taps: what is stored of what it says of them; None for nothing."""
+    """The rows as each teacher reads them. taps: which of its outputs to store; None for none."""
     opened = {part: open_inputs(data, part, ref.folder) for part, ref in teachers.items()}
     for part, inputs in opened.items():
         if taps is not None:

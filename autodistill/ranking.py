@@ -17,11 +17,11 @@ COSTS: dict[Preference, Literal["latency_ms", "params"]] = {"latency": "latency_
 NEAR = 0.005
 """How far below the best score a student may be, to be recommended for its cost: half a point."""
 INTERRUPTED = "interrupted"
-"""What the reason of such a trial begins with."""
+"""The first word of an interrupted trial's reason."""
 
 
 def best_of(records: list[TrialRecord], limits: Limits) -> TrialRecord | None:
-    """The best complete trial within the limits; equal scores go to fewer parameters, then to the earlier trial."""
+    """The best complete trial within the limits; of equal scores the one with fewer parameters, then the earlier trial."""
     ranked = rank(records, limits)
     return ranked[0] if ranked else None
 
@@ -51,7 +51,7 @@ def _mean(record: TrialRecord, means: dict[str, tuple[float, int]]) -> float:
 def rank(records: list[TrialRecord], limits: Limits) -> list[TrialRecord]:
     """The complete trials within the limits, best first, each recipe once.
 
-    Where recipes were repeated with more seeds, the first is the repeated one with the best mean; the rest follow by score.
+    If recipes were repeated with more seeds, the repeated recipe with the best mean is first; the rest follow by score.
     """
     complete = [item for item in records if item.state == "complete" and limits.check(item.params, item.latency_ms).feasible]
     means = mean_scores(complete)
@@ -65,7 +65,7 @@ def rank(records: list[TrialRecord], limits: Limits) -> list[TrialRecord]:
         key=lambda item: means[item.recipe_id][0],
         default=None,
     )
-    if best is not None:  # one seed's luck does not make a winner where there are several
+    if best is not None:  # a lucky seed should not win against the mean over several seeds
         ranked.remove(best)
         ranked.insert(0, best)
     return ranked
@@ -81,11 +81,11 @@ def mean_scores(records: Sequence[TrialRecord]) -> dict[str, tuple[float, int]]:
 
 
 def count(records: list[TrialRecord]) -> dict[str, int]:
-    """Trials by how they ended; `fail` leaves out the interrupted ones, which are run again."""
+    """The number of trials by how they ended. `fail` excludes interrupted trials, which are run again."""
     counts = Counter("interrupted" if was_interrupted(record) else record.state for record in records)
     return {state: counts[state] for state in ("complete", "pruned", "fail", "infeasible", "interrupted")}
 
 
 def was_interrupted(record: TrialRecord) -> bool:
-    """Whether a trial was cut off by no fault of its own (and put back into the queue)."""
+    """Whether a trial was cut off without a fault of its own (and was put back into the queue)."""
     return record.state == "fail" and (record.reason or "").startswith(INTERRUPTED)

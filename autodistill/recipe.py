@@ -1,4 +1,4 @@
-"""Recipe: one knowledge-distillation pipeline, the one thing that travels through the product.
+"""Recipe: one knowledge-distillation pipeline, the object that passes through the whole product.
 
 A space makes it, a trial trains it, records keep it, a recommender ranks it, export retrains it. Where and how fast
 something runs (devices, workers, paths, seeds) is never part of it.
@@ -62,7 +62,7 @@ ADDED: dict[tuple[str, str], Any] = {
     ("training", "momentum"): 0.9,
     ("training", "dot_difference"): 0.075,
 }
-"""Fields that came later, by part and name, with the value that recipes from before them mean. At that value a field is left out of the
+"""Fields that were added later, by part and name, with the value that older recipes imply. A field with that value is left out of the
 canonical text, so that a recipe keeps its id when fields are added."""
 
 Weight = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
@@ -76,10 +76,10 @@ Projection = Literal["linear", "mlp", "orthogonal", "none"]
 MixingKind = Literal["mixup", "cutmix"]
 UnlabelledChoice = Literal["all", "confident", "uncertain", "diverse", "random"]
 BY_EMBEDDINGS: UnlabelledChoice = "diverse"
-"""The choice of unlabelled rows that goes by the teacher's embeddings."""
+"""The choice of unlabelled rows that needs the teacher's embeddings."""
 Stages = Literal["mixed", "unlabelled-labelled"]
 ClassWeights = Literal["none", "balanced"]
-"""`balanced`: in the loss on hard labels a row weighs by the inverse frequency of its class in the training rows (King and Zeng 2001)."""
+"""`balanced`: the loss on hard labels weights a row by the inverse frequency of its class in the training rows (King and Zeng 2001)."""
 
 SHARED: dict[str, dict[str, Any]] = {
     "student": {},
@@ -96,17 +96,17 @@ SHARED: dict[str, dict[str, Any]] = {
     "objective.attention": {"weight": (Weight, 1.0), "layer_map": (LayerMap, "last"), "layers": (Layers, None)},
     "objective.relation": {"weight": (Weight, 1.0)},
 }
-"""What every component of a slot has beside its own fields; a component's option `drop` names those it has no use for.
+"""The fields that every component of a slot has beside its own. A component's option `drop` names those that it does not need.
 
-`layers` is how many of the student's layers learn: of those that the layer map gives, the last; None for all.
+`layers` is how many of the student's layers learn: the last ones of those in the layer map; None for all.
 
-`copies` is the number of seeded views of each row (an epoch reads one of them in turn, the original being the first);
-`mixup` is both parameters of the Beta distribution from which the share of a row in its mix is drawn (Zhang et al. 2018), 0 for no
-mixing; `mixing` is how rows are mixed: all over, or for images a box of the partner pasted in (CutMix, Yun et al. 2019)."""
+`copies` is the number of seeded views of each row. The first is the original, and each epoch reads the next one.
+`mixup` is both parameters of the Beta distribution from which a row's share in its mix is drawn (Zhang et al. 2018); 0 for no mixing.
+`mixing` is how rows are mixed: as weighted sums or, for images, by pasting a box of the partner (CutMix, Yun et al. 2019)."""
 
 
 def _union(slot: str, tag: str = "kind", none: bool = True) -> Any:
-    """The type of a slot: one model for each of its components, told apart by the tag."""
+    """The type of a slot: one model for each of its components, selected by the tag."""
     shared = SHARED[slot]
     choices: list[Any] = []
     for kind, spec in specs(slot).items():
@@ -135,7 +135,7 @@ def _model(spec: Spec, tag: str, shared: Mapping[str, Any]) -> type[Component]:
     """The type of a component's part of a recipe.
 
     Raises:
-        TypeError: its fields do not go with those that every component of the slot has.
+        TypeError: its fields conflict with those that every component of the slot has.
     """
     slot, kind = spec.slot, spec.kind
     kept = {name: field for name, field in shared.items() if name not in spec.options.get("drop", ())}
@@ -162,62 +162,64 @@ class Teacher(Part):
     model: Annotated[str, Field(min_length=1)]
     """A hub id or a folder for text; a timm name for images."""
     init: Literal["pretrained", "scratch", "random"] = "pretrained"
-    """`scratch` trains from random weights, where there are none or none are wanted. `random` keeps random weights and trains nothing
-    (the fields of training and calibration then have no effect): a control, because what a student gains from such a teacher is
-    not knowledge."""
-    pooling: Literal["model", "cls", "mean", "auto"] = "model"
-    """What the head reads. `model`: whatever the model's own classification head reads (of BERT the first token, through a tanh layer; of
-    images always). `cls` and `mean`: the first token, or the mean of all, read by one linear layer. `auto`: what the model's own files
-    say (sentence-transformers' do), else the better of the two on the validation split."""
+    """`scratch` trains from random weights, if there are no pretrained ones or none are wanted. `random` keeps random weights and trains
+    nothing (so the fields of training and calibration have no effect). It is a control: what a student gains from such a teacher is not
+    knowledge."""
+    pooling: Literal["model", "cls", "mean", "apart", "auto"] = "model"
+    """What the head reads. `model`: the input of the model's own classification head (for BERT the first token, through a tanh layer;
+    for images always). `cls` and `mean`: the first token, or the mean of all tokens, read by one linear layer. `apart`, for pairs: the
+    encoder reads each text alone, and the layer reads both vectors, their absolute difference and their product (Reimers, Gurevych
+    2019, "Sentence-BERT"). `auto`: the pooling in the model's own files (as in those of sentence-transformers), else the better of `cls`
+    and `mean` on the validation split; for pairs, the better of that and `apart`, both trained."""
     head_init: Literal["random", "probe"] = "random"
     """`probe`: a regularised linear model of the frozen encoder's vectors. Fine-tuning starts there, and never ends below it."""
     epochs: Annotated[int, Field(ge=0)] = 2
     min_steps: Annotated[int, Field(ge=0)] = 0
-    """Where `epochs` make up fewer steps, as on a few hundred rows, there are more epochs until they do (Mosbach et al. 2021)."""
+    """If `epochs` give fewer steps than this, as on a few hundred rows, there are more epochs (Mosbach et al. 2021)."""
     max_steps: Annotated[int, Field(ge=0)] | None = None
-    """Where `epochs` or `min_steps` make up more steps there are only so many, and training ends before where the validation split gains
-    nothing for `patience` steps. 0 leaves the encoder frozen: the probe is the teacher. None: whole epochs, all of them."""
+    """If `epochs` or `min_steps` give more steps than this, there are only this many, and training ends early if the validation score does
+    not rise for `patience` steps. 0 leaves the encoder frozen: the probe is the teacher. None: whole epochs, all of them."""
     patience: Count = 100
-    """How many steps training goes on without a gain on the validation split; without meaning where `max_steps` is None."""
+    """How many steps training continues without a gain on the validation split; it has no effect if `max_steps` is None."""
     batch_size: Count = 32
     learning_rate: Positive = 5e-5
     head_learning_rate: Positive | None = None
-    """Of the head's last layer; None for the same as the encoder's."""
+    """The learning rate of the head's last layer; None for that of the encoder."""
     calibration: Literal["none", "temperature"] = "none"
-    """`temperature`: the logits are divided by what makes them most likely on the validation split (Guo et al. 2017)."""
+    """`temperature`: the logits are divided by the number that makes the validation labels most likely (Guo et al. 2017)."""
     max_length: Annotated[int, Field(ge=8)] = 128
-    """Tokens that a text is cut to; the student reads the same ones. Without meaning for images."""
+    """Texts are cut to this many tokens; the student reads the same tokens. It has no effect for images."""
     image_size: Annotated[int, Field(ge=8, le=1024)] | None = None
-    """Images of fewer pixels a side are enlarged to so many, for the teacher alone; None leaves them as they are. Without meaning for
+    """Images with fewer pixels a side are enlarged to this size, only for the teacher; None leaves them as they are. It has no effect for
     texts."""
     scores: str | None = None
-    """The fingerprint of a file of scores that stands for the teacher: then no network is trained or run, and `model` is only where the
-    students have their tokenizer and their start from. Such a file has logits alone: no objective may read the teacher's states."""
+    """The fingerprint of a file of scores that replaces the teacher. Then no network is trained or run, and `model` only gives students
+    their tokenizer and initial weights. Such a file has only logits, so no objective may read the teacher's states."""
     members: Annotated[int, Field(ge=1, le=16)] | Annotated[tuple[str, ...], Field(min_length=2, max_length=16)] = 1
-    """An ensemble: a number of seeds of `model`, or the members' models, `model` first (one that comes again has another seed). Each is
-    trained as this part says. The logits are those of the mean of their probabilities (of scores the mean); tokens, states and attention
-    are the first member's (Lakshminarayanan et al. 2017)."""
+    """An ensemble: a number of seeds of `model`; or the members' models, `model` first (a model that occurs again has another seed). Each
+    member is trained as this part says. The ensemble's logits are those of the mean of the members' probabilities (for scores, the mean
+    score); its tokens, states and attention are the first member's (Lakshminarayanan et al. 2017)."""
     class_weights: ClassWeights = "none"
-    """Of the rows that it is fine-tuned on, and of those of the probe."""
+    """The weights of the classes in fine-tuning and in the probe."""
 
     @model_validator(mode="after")
     def _members_fit(self) -> Self:
         if self.member_models[0] != self.model:
-            raise ValueError(f"members begins with {self.member_models[0]!r}, and model is {self.model!r}; the first member is the model")
+            raise ValueError(f"members begins with {self.member_models[0]!r}, but model is {self.model!r}; model must be the first member")
         if self.max_steps == 0 and self.init == "pretrained" and len(set(self.member_models)) < len(self.member_models):
-            raise ValueError("members asks for several seeds of a model, and max_steps is 0: a probe is the same for every seed")
+            raise ValueError("members asks for several seeds of a model, but max_steps is 0, and a probe is the same for every seed")
         if self.scores is not None and self.members != 1:
-            raise ValueError("members makes an ensemble of networks, and a file of scores is the teacher; leave members out")
+            raise ValueError("members makes an ensemble of networks, but the teacher is a file of scores; leave members out")
         return self
 
     @property
     def member_models(self) -> tuple[str, ...]:
-        """The model of each member; `model` alone where it is no ensemble."""
+        """The model of each member; only `model` for a single teacher."""
         return (self.model,) * self.members if isinstance(self.members, int) else self.members
 
     @property
     def title(self) -> str:
-        """What people call it: its model, `3 × model`, or `model + another`."""
+        """Its name for people: its model, `3 × model`, or `model + another`."""
         counts = Counter(self.member_models)
         return " + ".join(model if count == 1 else f"{count} × {model}" for model, count in counts.items())
 
@@ -246,12 +248,12 @@ class Objective(Part):
 
     @property
     def slots(self) -> dict[str, Component]:
-        """What stands in each slot."""
+        """The component in each slot."""
         return {slot: getattr(self, slot) for slot in SLOTS}
 
     @property
     def terms(self) -> dict[str, Weighted]:
-        """The objectives at work, by slot."""
+        """The active objectives, by slot."""
         return {slot: part for slot, part in self.slots.items() if isinstance(part, Weighted) and part.active}
 
 
@@ -265,19 +267,19 @@ class Training(Part):
     warmup: Fraction = 0.1
     """Share of the steps over which the learning rate rises from zero."""
     steps: Annotated[int, Field(ge=0)] = 0
-    """Of the optimizer, in `epochs` equal parts with an evaluation after each, so that trials on few rows and on many cost the same.
-    0: as many as make `epochs` passes over the labelled rows."""
+    """The number of optimizer steps, in `epochs` equal parts with an evaluation after each, so that trials cost the same on few and on many
+    rows. 0: as many as `epochs` passes over the labelled rows take."""
     unlabelled_share: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    """Share of each batch that is rows without labels, on which the student learns from the teacher alone. 0: they are not used."""
+    """The share of unlabelled rows in each batch. On these the student learns only from the teacher. 0: they are not used."""
     unlabelled_choice: UnlabelledChoice = "all"
-    """Which unlabelled rows are kept: `confident` and `uncertain` go by the largest probability that the teacher gives a row (of each
-    predicted class the same share), `diverse` by its embeddings (Sener, Savarese 2018, greedy k-centre), `random` by nothing: what fewer
-    rows would give."""
+    """Which unlabelled rows are kept. `confident` and `uncertain` use the largest probability that the teacher gives a row (with the same
+    share of each predicted class), `diverse` uses its embeddings (Sener, Savarese 2018, greedy k-centre), and `random` shows what fewer
+    rows alone would give."""
     unlabelled_keep: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     """Share of the unlabelled rows that a choice keeps; `all` keeps all of them."""
     stages: Stages = "mixed"
-    """`mixed`: hard labels and teacher together from the first step on. `unlabelled-labelled`: four fifths of the steps on all rows
-    without hard labels, then the rest on the labelled rows alone, as the objective says."""
+    """`mixed`: hard labels and teacher together from the first step. `unlabelled-labelled`: first four fifths of the steps, on all rows
+    without hard labels; then the rest, only on the labelled rows, with the whole objective."""
     optimizer: Literal["adamw", "sgd", "dot"] = "adamw"
     """`sgd` has momentum. `dot` is SGD in which the gradients of the hard labels and those of the distillation terms have momenta of their
     own, the second a larger one (Zhao et al. 2023, "DOT: A Distillation-Oriented Trainer"). Both want learning rates that are about a
@@ -299,7 +301,7 @@ class Training(Part):
 
 
 class Recipe(Part):
-    """One distillation pipeline, validated; `id` names it."""
+    """One validated distillation pipeline, identified by `id`."""
 
     version: Literal[1] = 1
     task: TaskType
@@ -323,31 +325,31 @@ class Recipe(Part):
                 raise ValueError(f"{path}: {part.name!r} does not fit {self.task}; fitting ones: {', '.join(fitting) or 'none'}")
             families = fitting_families(part.spec, self.task)
             if families is not None and family not in families:
-                raise ValueError(f"{path}: {part.name!r} needs a student of family {' or '.join(families)}, and this one is {family!r}")
-        if (pooling := self.teacher.pooling) not in ("model", "auto", *modality.poolings):
-            raise ValueError(f"teacher.pooling is {pooling!r}, and images have no tokens; set it to 'auto' or 'model'")
+                raise ValueError(f"{path}: {part.name!r} needs a student of family {' or '.join(families)}, but this one is {family!r}")
+        if (pooling := self.teacher.pooling) not in modality.allowed_poolings:
+            raise ValueError(f"teacher.pooling is {pooling!r}; for {self.task} it can be {', '.join(modality.allowed_poolings)}")
         if self.augmentation.mixing not in modality.mixings:
             raise ValueError(f"augmentation.mixing is 'cutmix', which cuts images; for {self.task} only 'mixup' is allowed")
         intermediate = self.objective.intermediate
         if isinstance(intermediate, TokenReading) and intermediate.tokens not in modality.token_forms:
-            raise ValueError("objective.intermediate.tokens is 'cls', its default, which images do not have; set it to 'mean' or 'tokens'")
+            raise ValueError("objective.intermediate.tokens is 'cls' (its default), which images do not have; set it to 'mean' or 'tokens'")
         training = self.training
         if self.teacher.scores is not None:
             self._reads_logits_alone()
         if training.unlabelled_share > 0 and not self.objective.terms:
             raise ValueError(
-                f"training.unlabelled_share is {training.unlabelled_share}, and no objective has a teacher in it: from it alone a student "
-                "learns on rows without labels; give an objective a weight above 0, or set unlabelled_share to 0"
+                f"training.unlabelled_share is {training.unlabelled_share}, but no objective uses the teacher, and on rows without labels "
+                "a student learns only from it; give an objective a weight above 0, or set unlabelled_share to 0"
             )
         if training.unlabelled_share == 0 and (training.unlabelled_choice != "all" or training.stages != "mixed"):
-            raise ValueError("training.unlabelled_choice and training.stages say how unlabelled rows are used; unlabelled_share is 0")
+            raise ValueError("training.unlabelled_choice and training.stages say how unlabelled rows are used, but unlabelled_share is 0")
         if training.unlabelled_choice == "all" and training.unlabelled_keep < 1:
-            raise ValueError("training.unlabelled_keep is below 1, and unlabelled_choice 'all' keeps every row; set it to 1, or choose")
+            raise ValueError("training.unlabelled_keep is below 1, but unlabelled_choice 'all' keeps every row; set it to 1, or choose")
         if training.unlabelled_choice not in target.row_choices:
             allowed = ", ".join(target.row_choices)
             raise ValueError(f"training.unlabelled_choice is {training.unlabelled_choice!r}; for {self.task} allowed: {allowed}")
         if training.stages != "mixed" and self.objective.hard_label_weight == 0:
-            raise ValueError("training.stages ends on the labelled rows with hard labels; objective.hard_label_weight is 0; raise it")
+            raise ValueError("training.stages ends on the labelled rows with hard labels, but objective.hard_label_weight is 0; raise it")
         if self.objective.hard_label_weight == 0 and not self.objective.terms:
             raise ValueError("objective: the student has nothing to learn from; give hard_label_weight or an objective a weight above 0")
         if self.objective.label_smoothing > 0 and not target.has_label_smoothing:
@@ -361,17 +363,17 @@ class Recipe(Part):
         for slot, part in self.objective.terms.items():
             if part.spec.reads_states:
                 raise ValueError(
-                    f"objective.{slot}: {part.name!r} reads the teacher's states or embeddings, and a file of scores (teacher.scores) has "
-                    "logits alone; set it to 'none', or take a teacher network"
+                    f"objective.{slot}: {part.name!r} reads the teacher's states or embeddings, but a file of scores (teacher.scores) has "
+                    "only logits; set it to 'none', or use a teacher network"
                 )
         if self.training.unlabelled_choice == BY_EMBEDDINGS:
             raise ValueError(
-                f"training.unlabelled_choice is {BY_EMBEDDINGS!r}, which goes by the teacher's embeddings, and a file of scores "
+                f"training.unlabelled_choice is {BY_EMBEDDINGS!r}, which needs the teacher's embeddings, but a file of scores "
                 "(teacher.scores) has none; give 'all', 'confident', 'uncertain' or 'random'"
             )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle as plain data: the components' classes are made from signatures, and stand in no module."""
+        """Pickle as plain data, because the components' classes are made from signatures and are in no module."""
         return Recipe.parse, (self.model_dump(),)
 
     @property
@@ -380,7 +382,7 @@ class Recipe(Part):
         return hashlib.sha256(self.canonical_json().encode()).hexdigest()[:12]
 
     def canonical_json(self) -> str:
-        """All fields (of `ADDED` those that say something new), keys sorted, no white space: equal recipes have equal texts."""
+        """All fields (those in `ADDED` only if they differ from its value), keys sorted, no white space. Equal recipes have equal texts."""
         data = self.model_dump()
         for (path, name), before in ADDED.items():
             part = functools.reduce(operator.getitem, path.split("."), data)
@@ -393,7 +395,7 @@ class Recipe(Part):
         return f"<pre>{html.escape(self.to_yaml())}</pre>"
 
     def to_yaml(self) -> str:
-        """The recipe as people read and write it."""
+        """The recipe as YAML, for people."""
         return yaml.safe_dump(self.model_dump(), sort_keys=False, default_flow_style=False, allow_unicode=True)
 
     @classmethod
@@ -401,17 +403,17 @@ class Recipe(Part):
         """Validate plain data.
 
         Raises:
-            RecipeError: what does not validate, each with its key path and value.
+            RecipeError: something does not validate. Each problem has its key path and value.
             ComponentError: an installed package has components that cannot be used.
         """
         return _validate(cls, YamlFile("recipe", data, {}))
 
     @classmethod
     def load(cls, path: str | Path) -> Recipe:
-        """Read a recipe file (YAML, or JSON, which is YAML too), or the one that a study's folder recommends.
+        """Read a recipe file (YAML, or JSON, which is YAML too), or the recommended recipe in a study's folder.
 
         Raises:
-            RecipeError: what cannot be read or does not validate, each with its file, line, key path and value.
+            RecipeError: something cannot be read or does not validate. Each problem has its file, line, key path and value.
             ComponentError: an installed package has components that cannot be used.
         """
         path = user_path(path, RecipeError)
@@ -419,7 +421,7 @@ class Recipe(Part):
 
 
 def without_teacher(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe's twin without a teacher, both in plain data: the same student, trained alike on hard labels and the labelled rows alone."""
+    """A recipe without its teacher, both as plain data: the same student and training, with only hard labels and labelled rows."""
     own = recipe.get("objective", {})
     objective = {
         "hard_label_weight": 1.0,
@@ -432,14 +434,14 @@ def without_teacher(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 Migration = Callable[[dict[str, Any]], dict[str, Any]]
 MIGRATIONS: dict[int, Migration] = {}
-"""By the version that each starts from: it takes that version's plain data and returns the next one's."""
+"""By version: each takes that version's plain data and returns the next version's."""
 
 
 def migrate(data: Mapping[str, Any], steps: Mapping[int, Migration] = MIGRATIONS, newest: int = VERSION) -> dict[str, Any]:
-    """A recorded recipe's plain data, brought to the newest version one step at a time.
+    """A recorded recipe's plain data, converted to the newest version one step at a time.
 
     Raises:
-        RecipeError: a newer autodistill wrote it, or there is no way from its version.
+        RecipeError: a newer autodistill wrote it, or there is no conversion from its version.
     """
     migrated = copy.deepcopy(dict(data))
     while (version := migrated.get("version", 1)) != newest:
@@ -460,7 +462,7 @@ def _validate(cls: type[Recipe], file: YamlFile) -> Recipe:
 
 
 def explain(file: YamlFile, cause: ValidationError) -> list[str]:
-    """A line for each thing that does not validate: where, key path, value, what is wrong."""
+    """A line for each problem: place, key path, value, and what is wrong."""
     lines = []
     for problem in cause.errors():
         key, value = [], file.data

@@ -33,15 +33,15 @@ from autodistill.train.data import Opened, read_by_student
 
 TIMED_STEPS = 4
 WARM = 8
-"""Recommended recipes that a search begins with, at most; never more than half of its trials."""
+"""The most recommended recipes that a search begins with; they are never more than half of its trials."""
 
 
 @dataclass(frozen=True)
 class Advice:
-    """What `recommend` answers.
+    """The result of `recommend`.
 
-    recipes: best first. warnings: what sets the dataset apart from the recorded ones. seconds: of each recipe's training on this machine.
-    timing: how `seconds` was found. learnt_from: the recorded studies, in a line.
+    recipes: best first. warnings: how the dataset differs from the recorded ones. seconds: of each recipe's training on this machine.
+    timing: how `seconds` was estimated. learnt_from: the recorded studies, in a line.
     """
 
     dataset: str
@@ -57,17 +57,17 @@ class Advice:
 
 @takes(RecommendSettings)
 def recommend(dataset: DatasetLike, *, studies: Sequence[RecordedStudy] | None = None, **settings: Unpack[RecommendKeywords]) -> Advice:
-    """Recommend distillation recipes for a dataset, from what recorded studies say of others. Nothing is trained.
+    """Recommend distillation recipes for a dataset, learned from recorded studies of other datasets. Nothing is trained.
 
     Args:
         dataset: a name (`autodistill datasets`), a Hugging Face id or a path; or rows: see `autodistill.tasks.in_memory.keep_dataset`.
-        studies: what to learn from; by default the shipped ones and the user's own.
+        studies: to learn from; by default the shipped ones and the user's own.
         {settings}
 
-    A setting that is left out, or None, is at its default. With the user's own space, no recipe outside it is recommended.
+    A setting that is left out, or None, has its default. With the user's own space, no recipe outside it is recommended.
 
     Raises:
-        UserError: the dataset, the space or the limits cannot work, or nothing fitting is recorded.
+        UserError: the dataset, the space or the limits cannot work, or no fitting study is recorded.
     """
     asked = RecommendSettings.read({"dataset": dataset, **settings})
     asked.check()
@@ -101,10 +101,10 @@ def recommend(dataset: DatasetLike, *, studies: Sequence[RecordedStudy] | None =
 
 
 def training_seconds(recipe: Recipe, opened: Opened, device: str = "auto") -> float:
-    """Seconds that a training of the recipe will take here with one CPU thread (or the GPU), from a few steps of its student.
+    """An estimate, from a few steps, of how many seconds the recipe's training takes here with one CPU thread (or the GPU).
 
-    The steps are on validation rows with a plain loss of the right shape: the objectives' own terms come on top, and are small beside
-    a student's passes, the teacher's outputs being stored.
+    The steps are on validation rows with a plain loss of the same shape. The terms of the objective come on top; they are small beside a
+    student's passes, because the teacher's outputs are stored.
     """
     place = pick_device(device)
     opened = read_by_student(opened, recipe)
@@ -128,7 +128,7 @@ def training_seconds(recipe: Recipe, opened: Opened, device: str = "auto") -> fl
 
 
 def warm_recipes(data: Dataset, space: Space, feasible: Feasible, trials: int, seed: int, tell: Listen) -> list[Recipe]:
-    """The recipes that a search of so many trials begins with. Says in a line what it does; none where nothing of the task is recorded."""
+    """The recipes that a search with this many trials begins with, reported in a line. None if no study of the task is recorded."""
     count = min(WARM, trials // 2)
     studies = library()
     recorded = [study.name for study in studies if study.task == data.task]
@@ -143,7 +143,7 @@ def warm_recipes(data: Dataset, space: Space, feasible: Feasible, trials: int, s
             recommender = Recommender(studies)
             warnings, _ = recommender.unlike(target, len(data.train), space.defaults().training.epochs)
             recipes = recommender.first_recipes(target, space, count, feasible=feasible, seed=seed)
-        except AutodistillError as cause:  # the features need an encoder, the studies a teacher's score; the search needs neither
+        except AutodistillError as cause:  # the features need an encoder and the studies a teacher's score, but the search needs neither
             stage.end(f"the search starts without recommendations: {cause}")
             return []
         like = ", ".join(recommender.nearest(target))

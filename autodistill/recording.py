@@ -1,4 +1,4 @@
-"""From a study's folder to an entry of the library: its trials, and what its dataset is like."""
+"""From a study's folder to an entry of the library: its trials, and the features of its dataset."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ _PERSONAL = {"dataset", "text_columns", "label_column", "recipes"}
 def add_study(folder: str | Path, *, name: str | None = None, group: str | None = None, library: str | Path | None = None) -> Path:
     """Put a study into the library of recorded studies. An entry of the same name is replaced.
 
-    The dataset is read once more, for its features.
+    The dataset is read again, for its features.
 
     Args:
-        folder: a study's, as `search` leaves it.
+        folder: a study's, written by `search`.
         name: of the entry; by default the study's.
         group: of datasets that share their source; by default the dataset's own (tasks/catalog.py).
-        library: a folder of entries; by default the user's own.
+        library: a folder of entries; by default the user's own library.
 
     Returns:
         The entry's folder.
 
     Raises:
-        StudyError: the folder is no study, no trial of it is complete, or the name is no folder's name.
-        DataError: the dataset is not there any more, or has changed since.
+        StudyError: the folder is no study, no trial of it is complete, or the name cannot be a folder's name.
+        DataError: the dataset does not exist any more, or has changed since.
     """
     study = Study.open(folder)
     entry = name or study.name
     try:
         FOLDER_NAME.convert(entry)
-    except ValueError:  # it becomes a folder of the library, and comes from a file that may be another's
+    except ValueError:  # the name becomes a folder of the library, and may come from someone else's file
         raise StudyError(f"the entry's name is {entry!r}; it should be {FOLDER_NAME.allowed}; give another with --name") from None
     records = [record for record in study.trial_records if not was_interrupted(record) and not _failed_here(record)]
     if not any(record.state == "complete" for record in records):
@@ -53,7 +53,7 @@ def add_study(folder: str | Path, *, name: str | None = None, group: str | None 
     asked = settings.to_dict()
     data = load_dataset(settings.ref)
     if data.fingerprint != facts["fingerprint"]:
-        raise DataError(f"the dataset {data.name!r} has changed since the study {study.name!r} was made; search again on what it is now")
+        raise DataError(f"the dataset {data.name!r} has changed since the study {study.name!r} was made; search again on its current rows")
     about = {
         "name": entry,
         "group": group or dataset_group(facts["name"]),
@@ -75,5 +75,5 @@ def add_study(folder: str | Path, *, name: str | None = None, group: str | None 
 
 
 def _failed_here(record: TrialRecord) -> bool:
-    """Whether a trial failed for a reason of this machine (a full disk, say), which says nothing of its recipe and names folders."""
+    """Whether a trial failed because of this machine (a full disk, say). Such a reason is not about the recipe, and names folders."""
     return record.state == "fail" and (record.reason or "").startswith("RunError")

@@ -1,4 +1,4 @@
-"""TrialRecord: what is kept of a trial, and the table (parquet) that holds a study's trials."""
+"""TrialRecord: the record of a trial, and the table (parquet) of a study's trials."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 if TYPE_CHECKING:
-    import pandas as pd  # takes a second to import, and most of what reads this module has no table to read
+    import pandas as pd  # takes a second to import, and most users of this module read no table
 
 SCHEMA = 1
 
@@ -32,13 +32,13 @@ Role = Literal[
 """Why a trial was run: baselines, a recipe of the user's, a recommender's proposal, the sampler's, a space-filling one, another seed of an
 earlier recipe, the best recipe on a part of the unlabelled rows, the best recipe without a teacher."""
 BASELINES: tuple[Role, ...] = ("no_kd", "plain_kd", "pseudo_labels", "plain_kd_all", "defaults")
-"""What a search must beat. `pseudo_labels` and `plain_kd_all` are of datasets with unlabelled rows: they learn on those too."""
+"""What a search must beat. `pseudo_labels` and `plain_kd_all` are only for datasets with unlabelled rows, and learn on those too."""
 FOLLOWING: tuple[Role, ...] = ("repeat", "fewer_rows", "twin")
-"""They follow from trials that ended before them, and are none that could win."""
+"""Trials that follow from ended trials, and cannot win."""
 UNCOUNTED: tuple[Role, ...] = (*BASELINES, "given", *FOLLOWING)
-"""They come on top of the number of trials that was asked for."""
+"""Trials that run in addition to the requested number."""
 STOPPABLE: tuple[Role, ...] = ("recommended", "search")
-"""The others run to their end: they are there to be compared."""
+"""Trials of other roles run to their end, because they are for comparison."""
 
 
 class Point(BaseModel):
@@ -50,9 +50,9 @@ class Point(BaseModel):
     score: float
     train_loss: float
     validation_loss: float | None = None
-    """Mean cross-entropy of the labels, or squared error of the standardised scores; None in records older than it."""
+    """Mean cross-entropy of the labels, or squared error of the standardised scores; None in older records."""
     seconds: float
-    """Since the trial began, evaluation included."""
+    """Seconds since the trial began, evaluation included."""
     losses: dict[str, float] = {}
     """Mean of each weighted term over the epoch."""
 
@@ -60,7 +60,7 @@ class Point(BaseModel):
 class TrialRecord(BaseModel):
     """One trial. Times are in seconds, latency in milliseconds, `started` in Unix seconds.
 
-    score is the best of the curve (the weights kept are that epoch's); None where there is none. retention is
+    score is the best of the curve (whose epoch's weights are kept); None if there is none. retention is
     score / teacher_score. `recipe` is plain data of recipe_version, so that records outlive the schema.
     """
 
@@ -106,7 +106,7 @@ _JSON = ("recipe", "metrics", "curve", "seconds_by_stage", "environment")
 
 
 def to_frame(records: Sequence[TrialRecord]) -> pd.DataFrame:
-    """A row a trial, sorted by number; nested fields as JSON text, retention beside the score."""
+    """A row for each trial, sorted by number; nested fields are JSON texts, and retention is after the score."""
     import pandas as pd
 
     rows = []
@@ -132,7 +132,7 @@ def from_frame(frame: pd.DataFrame) -> list[TrialRecord]:
 
 
 def write_records(records: Sequence[TrialRecord], path: Path) -> None:
-    """Write the table aside, then put it in place, so that a reader never meets half of it."""
+    """Write the table to a temporary file, then rename it, so that a reader never sees half of it."""
     aside = path.with_suffix(".parquet.part")
     to_frame(records).to_parquet(aside, index=False)
     aside.replace(path)

@@ -32,10 +32,10 @@ def restore(entry: RecordedStudy, work: Path) -> Study:
     """The entry as a study in `work`, named as its dataset.
 
     Raises:
-        StudyError: there is a study of that name.
+        StudyError: there is already a study of that name.
     """
     epochs, limits = study_epochs(entry.about), study_limits(entry.about)
-    assert epochs is not None, "every recorded study says how many"
+    assert epochs is not None, "every recorded study has a number of epochs"
     recipe = Recipe.parse(entry.records[0].recipe)
     teacher, steps = recipe.teacher, recipe.training.steps
     space = Space.load(modality_name(entry.task), entry.task).with_teacher(teacher)
@@ -45,7 +45,7 @@ def restore(entry: RecordedStudy, work: Path) -> Study:
     place = {"dataset": entry.dataset, "study": entry.dataset, "studies_dir": str(work)}
     settings = SearchSettings.from_dict({**entry.about["settings"], **place})
     if settings.folder.exists():
-        raise StudyError(f"{settings.folder} exists; a study is only restored where there is none")
+        raise StudyError(f"{settings.folder} exists; a study is restored only into a new folder")
     facts = DatasetFacts(entry.dataset, entry.fingerprint, entry.task, entry.metric, entry.train_rows)
     teachers = Teachers.of_study(entry.about)
     parts = dict.fromkeys(Recipe.parse(record.recipe).teacher for record in entry.records)
@@ -61,9 +61,9 @@ def restore(entry: RecordedStudy, work: Path) -> Study:
 
 
 def stored(record: TrialRecord, space: Space, limits: Limits) -> FrozenTrial:
-    """The Optuna trial that a record stands for: the other way round of `translate.record_of`."""
+    """The Optuna trial of a record: the inverse of `translate.record_of`."""
     recipe = Recipe.parse(record.recipe)
-    inside = space.contains(recipe)  # a baseline or a given recipe need not be
+    inside = space.contains(recipe)  # a baseline or a user's recipe need not be in the space
     point = FixedTrial(space.encode(recipe) if inside else {})
     if inside:
         space.suggest(chooser(point))

@@ -1,4 +1,4 @@
-"""Reads components from source: what is marked with `@component`, its signature, and what its mark says. Nothing is imported."""
+"""Reads components from source: functions and classes marked with `@component`, their signatures and marks. Nothing is imported."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NAMES = {
     "TEXT_CLASSIFICATION": TEXT_CLASSIFICATION, "TEXT_REGRESSION": TEXT_REGRESSION, "IMAGE": IMAGE, "TEXT": TEXT,
     "CLASSIFICATION": CLASSIFICATION, "TASKS": TASKS,
 }  # fmt: skip
-"""What the annotations and defaults of recipe fields, and the marks of components, may be made of."""
+"""The names that may be used in the annotations and defaults of recipe fields, and in the marks of components."""
 
 BUILD = "build"
 """The method of a class whose signature is the recipe's fields."""
@@ -34,16 +34,16 @@ _LEVELS = {
     "replace": {"ids", "offsets", "special"} | _READER,
     "pixels": {"images", "rng"},
 }
-"""What an augmentation may ask for by its positional parameters, by its level (augment/views.py)."""
+"""The positional parameters that an augmentation may have, by its level (augment/views.py)."""
 
 
 class SignatureError(TypeError):
-    """A component whose source cannot be read as one; says where and why."""
+    """A component's source is invalid; it says where and why."""
 
 
 @dataclass(frozen=True)
 class Spec:
-    """Facts of a component, read without importing it. extension: of the package that has it; None for our own."""
+    """Facts of a component, read without importing it. extension: the package that it comes from; None for our own."""
 
     slot: str
     kind: str
@@ -58,7 +58,7 @@ class Spec:
 
     @property
     def reads_states(self) -> bool:
-        """Whether an objective reads more of a teacher than its logits: embeddings or states, which a file of scores does not have."""
+        """Whether an objective needs more of a teacher than logits: embeddings or states, which a file of scores does not have."""
         return not {name for name in self.inputs if name.startswith("teacher_")} <= {"teacher_logits"}
 
     def load(self) -> Any:
@@ -71,20 +71,20 @@ class Spec:
             return getattr(importlib.import_module(self.module), self.function)
         try:
             return getattr(importlib.import_module(self.module), self.function)
-        except Exception as cause:  # whatever a package's module raises
+        except Exception as cause:  # a package's module may raise anything
             raise self.extension.error(f"{self.module} cannot be imported: {type(cause).__name__}: {cause}") from cause
 
     def builders(self) -> dict[str, Callable[..., Any]]:
-        """Import the component's module and return what builds those of its inputs that are torch modules, by name."""
+        """Import the component's module and return the builders of those of its inputs that are torch modules, by name."""
         modules: dict[str, Callable[..., Any]] = self.load().modules
         return modules
 
 
 def read_components(path: Path, module: str, extension: Extension | None = None) -> Iterator[Spec]:
-    """The components of a source file, from its top to its bottom.
+    """The components of a source file, in order.
 
     Raises:
-        SignatureError: one is not as it should be.
+        SignatureError: a component is invalid.
         SyntaxError, UnicodeDecodeError, OSError: the file cannot be read.
     """
     for node in ast.parse(path.read_text(encoding="utf-8"), str(path)).body:
@@ -100,7 +100,7 @@ def read_components(path: Path, module: str, extension: Extension | None = None)
 
 
 def _mark(node: ast.stmt) -> ast.Call | None:
-    """The call of `component` that a function or class is decorated with."""
+    """The call of `component` that decorates a function or class; None without one."""
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
         for mark in node.decorator_list:
             if isinstance(mark, ast.Call) and ast.unparse(mark.func).rpartition(".")[2] == "component":
@@ -128,7 +128,7 @@ def _spec(node: ast.FunctionDef | ast.ClassDef, mark: ast.Call, module: str, ext
 
 
 def _signature(node: ast.FunctionDef | ast.ClassDef) -> tuple[ast.arguments, tuple[str, ...]]:
-    """The signature that has the recipe's fields, and the names of its positional parameters."""
+    """The signature with the recipe's fields, and the names of its positional parameters."""
     if isinstance(node, ast.FunctionDef):
         return node.args, tuple(item.arg for item in node.args.args)
     for method in node.body:
@@ -138,7 +138,7 @@ def _signature(node: ast.FunctionDef | ast.ClassDef) -> tuple[ast.arguments, tup
 
 
 def _check_inputs(slot: str, inputs: tuple[str, ...], options: dict[str, Any], modules: set[str]) -> None:
-    """Refuse positional parameters that nobody fills."""
+    """Refuse positional parameters for which there is no value."""
     if slot == "student":
         allowed = {"context", "variant"}
     elif slot == "augmentation":
@@ -162,7 +162,7 @@ def _key(node: ast.expr | None) -> str:
 
 
 def _value(node: ast.expr, what: str) -> Any:
-    try:  # the source of a package that is installed, with no builtins
+    try:  # the source belongs to an installed package; builtins are off
         return eval(compile(ast.Expression(node), "<component>", "eval"), {"__builtins__": {}}, dict(_NAMES))
     except NameError as cause:
         raise SignatureError(f"{what}: {cause}, as it is read without being imported; it may use {', '.join(sorted(_NAMES))}") from None

@@ -1,8 +1,8 @@
 """Search spaces: which recipes a search may propose.
 
-A space file (search_spaces/*.yaml, or a user's own) names the recipe's key paths with a domain each, top to bottom, and
-`when:` a domain applies. A recipe is a point of a space: `suggest` makes one by asking for each value in turn, `encode`
-takes one apart again. Kinds that do not fit the task are left out by themselves.
+A space file (search_spaces/*.yaml, or a user's own) lists key paths of the recipe, each with a domain and, as `when:`, the conditions
+under which it applies. A recipe is a point of a space: `suggest` makes one by asking for each value in turn, and `encode` turns one back
+into values. Kinds that do not fit the task are left out automatically.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from autodistill.yamlfile import Key, YamlFile, load_yaml, parse_yaml
 
 VERSION = 1
 TEACHER = "teacher."
-"""How the paths of a teacher's parameters begin."""
+"""The prefix of the paths of a teacher's parameters."""
 Choose = Callable[[str, "Domain"], Any]
-"""Asked for a value: the name that a sampler knows the parameter by, and its domain."""
+"""A function that chooses a value. Its arguments: the parameter's name for samplers, and its domain."""
 
 
 @dataclass(frozen=True)
 class Space:
-    """A search space for one task type. `parameters` keeps the file's order; a path may have several domains, told apart by `when`."""
+    """A search space for one task type. `parameters` keeps the file's order; if a path has several domains, `when` selects one."""
 
     name: str
     task: str
@@ -45,10 +45,10 @@ class Space:
 
     @classmethod
     def load(cls, name_or_path: str, task: str) -> Space:
-        """Read a shipped space by name or a file by path, for one task type.
+        """Read a shipped space by name, or a file by path, for one task type.
 
         Raises:
-            SpaceError: no such space, a file that does not validate, or a task that it is not for.
+            SpaceError: there is no such space, it does not validate, or it is not for the task.
             ComponentError: an installed package has components that cannot be used.
         """
         check()
@@ -71,20 +71,20 @@ class Space:
                     break
 
     def suggest(self, choose: Choose) -> Recipe:
-        """The recipe that comes of asking `choose` for every value that applies."""
+        """The recipe from asking `choose` for every value that applies."""
         values: dict[str, Any] = {}
         for path, name, domain in self.active(values):
             values[path] = domain.default if domain.kind == "value" else choose(name, domain)
         return self.decode(values)
 
     def sample(self, rng: random.Random) -> Recipe:
-        """A recipe at random, each value uniform on its domain's scale."""
+        """A random recipe, with each value uniform on its domain's scale."""
         return self.suggest(lambda _, domain: domain.at(rng.random()))
 
     def spread(self, seed: int) -> Iterator[Recipe]:
-        """Recipes without end that fill the space: Latin hypercube sampling (McKay et al. 1979), a dozen at a time.
+        """An endless stream of recipes that fill the space: Latin hypercube sampling (McKay et al. 1979), in blocks of twelve.
 
-        Each parameter takes a value from every twelfth of its domain, counted over the recipes in which it applies.
+        Each parameter takes one value from every twelfth of its domain, counted over the recipes in which it applies.
         """
         shares: dict[str, Iterator[float]] = {}
 
@@ -101,7 +101,7 @@ class Space:
         return self.suggest(lambda _, domain: domain.default)
 
     def decode(self, values: Mapping[str, Any]) -> Recipe:
-        """The recipe with these values at these key paths; what is not named has the recipe's own default."""
+        """The recipe with these values at these key paths; other fields have the recipe's own defaults."""
         data: dict[str, Any] = {"task": self.task}
         for path, value in values.items():
             *parents, last = path.split(".")
@@ -115,10 +115,10 @@ class Space:
             raise SpaceError(f"space {self.name!r} ({self.source}) made a recipe that does not validate:\n{cause}") from None
 
     def encode(self, recipe: Recipe) -> dict[str, Scalar]:
-        """The values of a recipe by the names that samplers know, fixed ones left out.
+        """The values of a recipe by the parameters' names for samplers, without fixed ones.
 
         Raises:
-            SpaceError: the recipe is not a point of this space; says where it leaves it.
+            SpaceError: the recipe is not a point of this space. The message says where it differs.
         """
         data = recipe.model_dump()
         if recipe.task != self.task:
@@ -149,14 +149,14 @@ class Space:
         return True
 
     def fixed(self, path: str, value: Scalar) -> Space:
-        """A copy of the space with one parameter held at a value."""
+        """A copy of the space with one parameter fixed at a value."""
         if path not in self.parameters:
             raise SpaceError(not_allowed("the parameter", path, self.parameters, f"They are those of the space {self.name!r}."))
         domains = tuple(Domain("value", value, when=domain.when) for domain in self.parameters[path])
         return replace(self, parameters={**self.parameters, path: domains})
 
     def with_teacher_models(self, models: Sequence[str]) -> Space:
-        """A copy of the space whose teachers are of these models: one, or a choice of several, of which the first is the default."""
+        """A copy of the space with these teacher models: one, or a choice of several with the first as default."""
         space = self.fixed("teacher.model", models[0])
         if len(models) == 1:
             return space
@@ -164,7 +164,7 @@ class Space:
         return replace(space, parameters={**space.parameters, "teacher.model": tuple(domains)})
 
     def for_its_teachers(self) -> Space:
-        """A copy of the space without the domains that no teacher of it can lead to, as other ones could that are named for a search."""
+        """A copy of the space without the domains that apply to none of its teachers, but only to others that a search may name."""
         parameters: dict[str, tuple[Domain, ...]] = {}
         for path, domains in self.parameters.items():
             kept: list[Domain] = []
@@ -172,7 +172,7 @@ class Space:
                 if all(_reachable(parameters.get(other, ()), allowed) for other, allowed in domain.when):
                     kept.append(domain)
                 if domain.when and all(self._always(other, allowed) for other, allowed in domain.when):
-                    break  # it applies whatever the teacher is, so those after it never do
+                    break  # it applies to every teacher, so those after it never apply
             if kept:
                 parameters[path] = tuple(kept)
         return replace(self, parameters=parameters)
@@ -184,16 +184,16 @@ class Space:
         )
 
     def with_assistant(self, model: str, fields: Mapping[str, Any], has_attention: bool) -> Space:
-        """A copy of the space in which a teacher's model is a finished student: used as it is, and without what it cannot give.
+        """A copy of the space in which a teacher's model is a finished student: used as it is, and without what it cannot provide.
 
-        Where it is the teacher, students start from random weights, nothing reads the attention of one that has none, and no augmentation
-        looks for synonyms among its words, which are not kept as transformers keeps a model. fields: of its `teacher` part.
+        With this teacher, students start from random weights, nothing reads the attention of a student that has none, and no augmentation
+        looks for synonyms among its words, because they are not stored in transformers' format. fields: of its `teacher` part.
         """
         when = ((f"{TEACHER}model", (model,)),)
-        held = {f"{TEACHER}{name}": value for name, value in fields.items()}
+        fixed = {f"{TEACHER}{name}": value for name, value in fields.items()}
         if not has_attention:
-            held["objective.attention.kind"] = NONE
-        added: dict[str, tuple[Domain, ...]] = {path: (Domain("value", value, when=when),) for path, value in held.items()}
+            fixed["objective.attention.kind"] = NONE
+        added: dict[str, tuple[Domain, ...]] = {path: (Domain("value", value, when=when),) for path, value in fixed.items()}
         for path, left_out, instead in (
             ("student.init", {"teacher", "input_embeddings"}, "random"),
             ("augmentation.kind", {"synonyms"}, NONE),
@@ -209,33 +209,33 @@ class Space:
         for path, domains in self.parameters.items():
             parameters[path] = (*added.pop(path, ()), *domains)
             if path == f"{TEACHER}model":
-                parameters |= {name: added.pop(name) for name in held if name.startswith(TEACHER) and name not in self.parameters}
+                parameters |= {name: added.pop(name) for name in fixed if name.startswith(TEACHER) and name not in self.parameters}
         return replace(self, parameters=parameters | {path: domains for path, domains in added.items() if domains})
 
     def fixed_later(self, part: str, values: Mapping[str, Any]) -> dict[str, Scalar]:
-        """Fields of a recipe's part that were added later (`recipe.ADDED`), where the space holds them at one value for such a part.
+        """Fields of a recipe's part that were added later (`recipe.ADDED`), if the space fixes them at one value for such a part.
 
         part: `student`, … values: the fields of the part that a recipe has.
         """
         own = replace(self, parameters={path: domains for path, domains in self.parameters.items() if path.startswith(f"{part}.")})
         active = own.active({f"{part}.{name}": value for name, value in values.items()})
-        held = {path.removeprefix(f"{part}."): domain.default for path, _, domain in active if domain.kind == "value"}
-        return {name: value for name, value in held.items() if (part, name) in ADDED}
+        fixed = {path.removeprefix(f"{part}."): domain.default for path, _, domain in active if domain.kind == "value"}
+        return {name: value for name, value in fixed.items() if (part, name) in ADDED}
 
     def with_epochs(self, epochs: int) -> Space:
-        """A copy of the space whose trainings have so many epochs; where it has a number of steps, that changes in proportion."""
+        """A copy of the space with this many epochs of training. If it has a number of steps, that changes in proportion."""
         before = self.defaults().training
         space = self.fixed("training.epochs", epochs)
         return space.fixed("training.steps", max(1, round(before.steps * epochs / before.epochs))) if before.steps else space
 
     def with_class_weights(self, weights: str) -> Space:
-        """A copy of the space whose teachers and students weigh the rows of a class so.
+        """A copy of the space with these class weights for teachers and students.
 
         Raises:
-            SpaceError: the rows of its task have no classes.
+            SpaceError: its task has no classes.
         """
         if weights != "none" and not target_of(self.task).has_class_weights:
-            raise SpaceError(f"class_weights is {weights!r}, and {self.task} has no classes; leave it out")
+            raise SpaceError(f"class_weights is {weights!r}, but {self.task} has no classes; leave it out")
         paths = (f"{TEACHER}class_weights", "objective.class_weights")
         return replace(self, parameters={**self.parameters, **{path: (Domain("value", weights),) for path in paths}})
 
@@ -247,16 +247,16 @@ class Space:
         return replace(self, parameters=own | {path: domains for path, domains in self.parameters.items() if not path.startswith(TEACHER)})
 
     def with_random_teacher(self) -> Space:
-        """A copy of the space whose teachers keep random weights: the control for gains that come from regularisation alone."""
+        """A copy of the space whose teachers keep random weights, as a control for gains that come from regularisation alone."""
         return replace(self, parameters={**self.parameters, "teacher.init": (Domain("value", "random"),)})
 
     def without_unlabelled(self) -> Space:
-        """A copy of the space for a dataset that has no unlabelled rows."""
+        """A copy of the space for a dataset without unlabelled rows."""
         paths = ("training.unlabelled_share", "training.unlabelled_choice", "training.unlabelled_keep", "training.stages")
         return replace(self, parameters={path: domains for path, domains in self.parameters.items() if path not in paths})
 
     def with_teacher_scores(self, fingerprint: str) -> Space:
-        """A copy of the space whose teacher is a file of scores: logits alone, so that nothing is proposed that reads its states."""
+        """A copy of the space whose teacher is a file of scores. It has only logits, so nothing that reads states is proposed."""
         parameters = {**self.parameters, "teacher.scores": (Domain("value", fingerprint),)}
         for path, domains in self.parameters.items():
             slot, _, tag = path.rpartition(".")
@@ -270,7 +270,7 @@ class Space:
         return replace(self, parameters=parameters)
 
     def needing_states(self) -> list[str]:
-        """The objectives that its recipes can have and that read more of a teacher than its logits, by name, sorted."""
+        """The objectives of its recipes that need more of a teacher than logits, by name, sorted."""
         needing = set()
         for slot in LEARNED:
             kinds = {kind for domain in self.parameters.get(f"{slot}.kind", ()) for kind in domain.values}
@@ -278,11 +278,11 @@ class Space:
         return sorted(needing)
 
     def teachers(self) -> list[Teacher]:
-        """Every teacher that the space can ask for, the default one first where its choices name their default first.
+        """Every teacher that the space can propose. The default teacher is first if the choices list their defaults first.
 
         Raises:
-            SpaceError: a teacher's parameter is a range or depends on other parts of the recipe, so they cannot be listed, let alone be
-                trained once; or one of them does not validate.
+            SpaceError: a teacher's parameter is a range or depends on other parts of the recipe, so that the teachers cannot be listed and
+                trained before the trials; or a teacher does not validate.
         """
         choices: list[dict[str, Any]] = [{}]
         for path, domains in self.parameters.items():
@@ -291,7 +291,7 @@ class Space:
             for domain in domains:
                 if domain.kind not in ("choice", "value") or not all(key.startswith(TEACHER) for key, _ in domain.when):
                     raise SpaceError(
-                        f"space {self.name!r}: {path} must be `choice` or `value`, with conditions on the teacher alone: "
+                        f"space {self.name!r}: {path} must be `choice` or `value`, with conditions only on the teacher: "
                         "every teacher is trained before the trials"
                     )
             choices = [values | chosen for values in choices for chosen in _chosen(path, domains, values)]
@@ -303,14 +303,14 @@ class Space:
             raise SpaceError(f"space {self.name!r} can make a teacher that does not validate: {place}: {problem['msg']}") from None
 
     def teacher_of(self, model: str) -> Teacher:
-        """The first of the space's teachers that has this model; the default teacher where none has."""
+        """The first of the space's teachers with this model; the default teacher if there is none."""
         return next((teacher for teacher in self.teachers() if teacher.model == model), self.defaults().teacher)
 
     def baselines(self, student: Component | None = None) -> dict[Role, Recipe]:
-        """What a search must beat, all with one student (the defaults' own).
+        """What a search must beat. All have the same student (by default that of the defaults).
 
-        No teacher; plain KD (Hinton 2015) on the labelled rows; where the space's recipes use unlabelled rows, the teacher's decisions as
-        labels (Lee 2013) and plain KD, both on all rows; the defaults.
+        No teacher; plain KD (Hinton 2015) on the labelled rows; if the space's recipes use unlabelled rows, the teacher's decisions as
+        labels (Lee 2013) and plain KD, both on all rows; and the defaults.
         """
         defaults = self.defaults()
         if student is not None:
@@ -346,7 +346,7 @@ def shipped_spaces() -> dict[str, str]:
 
 
 def space_tasks(text: str) -> tuple[str, str, tuple[str, ...]]:
-    """Name, description and task types of a space, without reading it in full."""
+    """The name, description and task types of a space, without reading it in full."""
     data = parse_yaml(text, "space", SpaceError).data
     return data["name"], data["about"], tuple(data["tasks"])
 
@@ -369,7 +369,7 @@ def _read(file: YamlFile, task: str) -> Space:
             raise SpaceError(f"{file.where(('tasks',))}: {not_allowed('a task type', item, TASKS)}")
     if task not in data["tasks"]:
         raise SpaceError(
-            f"space {data['name']!r} is for {', '.join(data['tasks'])}, and the dataset is {task}; choose another with --space"
+            f"space {data['name']!r} is for {', '.join(data['tasks'])}, but the dataset is {task}; choose another with --space"
         )
     read: dict[str, tuple[Domain, ...]] = {}
     for path, entry in data["parameters"].items():
@@ -391,7 +391,7 @@ _KEYS = ("choice", "optional", "float", "int", "value", "default", "log", "step"
 
 
 def _domain(file: YamlFile, key: Key, path: str, item: Any, task: str, above: Mapping[str, tuple[Domain, ...]]) -> Domain | None:
-    """One domain; None where it never applies to the task."""
+    """One domain; None if it never applies to the task."""
     place = f"{file.where(key)}: {path}"
     if not isinstance(item, Mapping):
         raise SpaceError(
@@ -413,7 +413,7 @@ def _domain(file: YamlFile, key: Key, path: str, item: Any, task: str, above: Ma
             if task not in allowed:
                 return None
             continue
-        if not other.startswith(TEACHER) and not _reachable(above[other], allowed):  # a teacher can be named for one search
+        if not other.startswith(TEACHER) and not _reachable(above[other], allowed):  # a search may name another teacher
             return None
         when.append((other, allowed))
     kind = kinds[0]
@@ -426,7 +426,7 @@ def _domain(file: YamlFile, key: Key, path: str, item: Any, task: str, above: Ma
             raise SpaceError(f"{place}: {kind} is {choices!r}; it should be a list of values")
         if kind == "optional":
             if not path.endswith(".kind") or NONE in choices:
-                raise SpaceError(f"{place}: optional is {choices!r}; it is for a `kind`, and lists those beside {NONE!r}")
+                raise SpaceError(f"{place}: optional is {choices!r}; it is only for a `kind`, and lists the kinds other than {NONE!r}")
             choices = [NONE, *choices]
         fitting = tuple(choice for choice in choices if _fits(file, (*key, kind), path, choice, task))
         if not fitting or (kind == "optional" and fitting == (NONE,)):
@@ -455,13 +455,13 @@ def _domain(file: YamlFile, key: Key, path: str, item: Any, task: str, above: Ma
 
 
 def _reachable(domains: Iterable[Domain], allowed: tuple[Scalar, ...]) -> bool:
-    """Whether any of the values can come out of the domains: kinds that do not fit the task leave conditions that never hold."""
+    """Whether the domains can give any of the values. If kinds that do not fit the task are left out, some conditions never hold."""
     values = [value for domain in domains for value in domain.values]
     return any(domain.contains(value) for domain in domains for value in allowed) or any(holds(value, allowed) for value in values)
 
 
 def _fits(file: YamlFile, key: Key, path: str, choice: Any, task: str) -> bool:
-    """Whether a kind or family fits the task; a name that is no component at all is an error."""
+    """Whether a kind or family fits the task. A name that is no component is an error."""
     slot, _, tag = path.rpartition(".")
     if tag not in ("kind", "family") or choice == "none":
         return True
@@ -477,7 +477,7 @@ LEARNED = tuple(f"objective.{slot}" for slot in SLOTS)
 
 
 def _chosen(path: str, domains: Iterable[Domain], values: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Each value that a path can have beside these, as a mapping; an empty one alone where none of its domains applies."""
+    """Each value that a path can have together with these, as a mapping; only an empty mapping if none of its domains applies."""
     for domain in domains:
         if domain.applies(values):
             return [{path: value} for value in domain.values]
@@ -485,18 +485,18 @@ def _chosen(path: str, domains: Iterable[Domain], values: Mapping[str, Any]) -> 
 
 
 def _starts_from_teacher(family: Scalar) -> bool:
-    """Whether the students of a family start from their teacher where a recipe says nothing else."""
+    """Whether the students of a family start from their teacher by default."""
     init = specs("student")[str(family).partition(":")[0]].fields.model_fields.get("init")
     return init is not None and init.default == "teacher"
 
 
 def _reads_states(slot: str, kind: Scalar) -> bool:
-    """Whether an objective of this kind reads more of a teacher than its logits."""
+    """Whether an objective of this kind needs more of a teacher than logits."""
     return kind != NONE and specs(slot)[str(kind)].reads_states
 
 
 def _strata(rng: random.Random, number: int = 12) -> Iterator[float]:
-    """Shares without end, one from each of so many equal intervals, in random order, before the next from any."""
+    """An endless stream of shares: one from each of `number` equal intervals in random order, then again one from each, and so on."""
     while True:
         yield from ((stratum + rng.random()) / number for stratum in rng.sample(range(number), number))
 

@@ -1,4 +1,4 @@
-"""The stages that a search and a distillation have in common: the teacher and its outputs, made or taken from the cache, with events."""
+"""The stages that a search and a distillation have in common: the teacher and its outputs, made or read from the cache, with events."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from autodistill.train.data import Opened, prepare_outputs
 
 
 class Stage:
-    """Tells a stage's start and, when it ends well, its end and duration."""
+    """Reports a stage's start and, if it succeeds, its end and duration."""
 
     def __init__(self, tell: Listen, stage: events.Stage, text: str) -> None:
         self.tell, self.stage, self.text = tell, stage, text
@@ -33,7 +33,7 @@ class Stage:
         return self
 
     def end(self, text: str) -> None:
-        """Say what came of it."""
+        """Report the result."""
         self.text = text
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -42,7 +42,7 @@ class Stage:
 
 
 def tell_of_rows(data: Dataset, tell: Listen) -> None:
-    """Tell what was decided about the rows, and what people should look at."""
+    """Report decisions about the rows, and points that users should check."""
     for note in data.notes:
         tell(SearchMessage(note))
     for warning in data.warnings:
@@ -50,7 +50,7 @@ def tell_of_rows(data: Dataset, tell: Listen) -> None:
 
 
 def train_teacher(data: Dataset, part: Teacher, seed: int, tell: Listen) -> TeacherRef:
-    """Train a teacher, or find it, telling how far it is, and whether it has anything to teach."""
+    """Train a teacher, or read it from the cache. Reports the progress, and a warning if the teacher is worse than simple models."""
 
     def progress(now: TeacherProgress | ProbeProgress) -> None:
         if isinstance(now, ProbeProgress):
@@ -79,7 +79,7 @@ def train_teacher(data: Dataset, part: Teacher, seed: int, tell: Listen) -> Teac
 
 
 def _training_words(part: Teacher) -> tuple[str, str]:
-    """What is done to a teacher, and what was done once it is."""
+    """The words for what is done to a teacher, during it and afterwards."""
     if part.init == "random":
         return "with random weights", "left with random weights"
     if part.max_steps == 0 or (part.epochs == 0 and part.max_steps is None):
@@ -88,13 +88,13 @@ def _training_words(part: Teacher) -> tuple[str, str]:
 
 
 def tell_of_teachers(teachers: Teachers, metric: str, tell: Listen) -> None:
-    """Tell how several teachers compare; of one its stage has told."""
+    """Report how several teachers compare. For a single one its stage has reported everything."""
     if len(teachers) > 1:
         tell(SearchMessage(f"{len(teachers)} teachers to choose from: {'; '.join(teachers.descriptions(metric))}"))
 
 
 def read_teacher_scores(data: Dataset, path: str, tell: Listen) -> TeacherScores:
-    """Read a file of a black-box teacher's scores, and tell what it holds.
+    """Read a file of a black-box teacher's scores, and report its contents.
 
     Raises:
         DataError: it cannot be read, or does not fit the dataset.
@@ -108,7 +108,7 @@ def read_teacher_scores(data: Dataset, path: str, tell: Listen) -> TeacherScores
 
 
 def match_scores(data: Dataset, part: Teacher, scores: TeacherScores, tell: Listen) -> TeacherRef:
-    """Make a file of scores the teacher of a dataset, telling how many rows have some."""
+    """Make a file of scores the teacher of a dataset, and report how many rows have scores."""
     with Stage(tell, "teacher", "matching the teacher's scores with the rows") as stage:
         matched = scored_teacher(data, part, scores)
         score = "too few validation rows have scores to judge it" if matched.score is None else f"{data.metric} {matched.score:.4f}"
@@ -117,10 +117,10 @@ def match_scores(data: Dataset, part: Teacher, scores: TeacherScores, tell: List
 
 
 def store_outputs(opened: Opened, part: Teacher, taps: Taps, tell: Listen) -> None:
-    """Store what the teacher says of the training rows, as far as any trial can ask for it."""
+    """Store those of the teacher's outputs for the training rows that any trial can need."""
 
     def progress(now: OutputsProgress) -> None:
         tell(StageProgress("outputs", now.done, now.rows, ", ".join(now.kinds)))
 
-    with Stage(tell, "outputs", f"storing what {part.title} says of the training rows") as stage:
+    with Stage(tell, "outputs", f"storing the outputs of {part.title} for the training rows") as stage:
         stage.end(prepare_outputs(opened, taps, progress))

@@ -1,4 +1,4 @@
-"""A study: the folder that a search leaves behind, as an object to read. `study_folder` says what lies in it."""
+"""A study: the folder that a search writes, as an object to read. `study_folder` lists its files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Study:
-    """A study's folder, read only. `open` it, or get it from a search. A recorded study's folder opens, too."""
+    """A study's folder, read only. `open` it, or get it from a search. A recorded study's folder can be opened, too."""
 
     def __init__(self, folder: Path, about: dict[str, Any], storage: str | None = None) -> None:
         self.folder = folder
@@ -37,7 +37,7 @@ class Study:
 
     @classmethod
     def open(cls, folder: str | Path, storage: str | None = None) -> Study:
-        """Open a study; `storage` where its URL has a password, which a study's folder does not keep.
+        """Open a study. storage: needed if its URL has a password, which a study's folder does not store.
 
         Raises:
             StudyError: the folder is not a study's.
@@ -53,7 +53,7 @@ class Study:
         """Open a study by its name in a folder of studies, or by its own folder.
 
         Raises:
-            StudyError: there is no such study; says which there are.
+            StudyError: there is no such study. The message lists those that exist.
         """
         home = user_path(studies_dir, StudyError)
         if name and is_study(home / name):
@@ -70,7 +70,7 @@ class Study:
 
     @property
     def settings(self) -> SearchSettings:
-        """What was asked, in the last session."""
+        """The settings of the last session."""
         return SearchSettings.from_dict(self.about["settings"])
 
     @property
@@ -101,12 +101,12 @@ class Study:
 
     @property
     def records(self) -> pd.DataFrame:
-        """Every trial that has ended, a row each."""
+        """Every trial that has ended, with a row for each."""
         return to_frame(self.trial_records)
 
     @property
     def best(self) -> TrialRecord | None:
-        """The best complete trial within the limits, a baseline where that is best; the smaller student where scores are equal."""
+        """The best complete trial within the limits, which may be a baseline; of equal scores the smaller student."""
         return best_of(self.trial_records, self.limits)
 
     @property
@@ -124,7 +124,7 @@ class Study:
         """The recipe in recommended.yaml.
 
         Raises:
-            RecipeError: there is none, no trial being complete.
+            RecipeError: there is none, because no trial is complete.
         """
         return Recipe.load(self.folder / "recommended.yaml")
 
@@ -135,7 +135,7 @@ class Study:
 
     @property
     def best_folder(self) -> Path | None:
-        """The best student's folder, None where no student was kept."""
+        """The best student's folder, None if no student was kept."""
         folder = self.folder / "best"
         return folder if folder.is_dir() else None
 
@@ -144,8 +144,8 @@ class Study:
         from autodistill.report.leaderboard import Row, rows
 
         constant_score = self.about["dataset"].get("constant_score")
-        found = rows(self.trial_records, self.limits, self.teachers, None, constant_score)
-        return pd.DataFrame([dataclasses.asdict(row) for row in found], columns=[field.name for field in dataclasses.fields(Row)])
+        lines = rows(self.trial_records, self.limits, self.teachers, None, constant_score)
+        return pd.DataFrame([dataclasses.asdict(row) for row in lines], columns=[field.name for field in dataclasses.fields(Row)])
 
     def frontier(self) -> pd.DataFrame:
         """The best student of each family beside the teachers and the linear models, best score first: the table that a search prints.
@@ -168,7 +168,7 @@ class Study:
 
     @property
     def verdict(self) -> str:
-        """What distillation gained, in a few sentences: what a search prints at its end."""
+        """The gain of distillation in a few sentences, which a search prints at its end."""
         from autodistill.report.leaderboard import verdict
 
         data = self.about["dataset"]
@@ -183,7 +183,7 @@ class Study:
         """A figure of the study, to be shown in a notebook: frontier, pareto, latency, curves, importance and others.
 
         Raises:
-            StudyError: there is no figure of that name; says which there are.
+            StudyError: there is no figure of that name. The message lists those that exist.
         """
         from autodistill.dashboards import FIGURES
 

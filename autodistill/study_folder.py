@@ -1,14 +1,14 @@
-"""A study's folder: what lies where in it, and how it is written.
+"""A study's folder: its files, and how they are written.
 
-study.json         what was asked, of which dataset, on which machines
-optuna.journal     the Optuna study: the truth (unless another storage was asked for; studies of older versions have an optuna.db)
+study.json         the settings, facts of the dataset, and the machines
+optuna.journal     the Optuna study: the truth (unless another storage was chosen; studies of older versions have an optuna.db)
 trials.parquet     every trial as a TrialRecord
 recommended.yaml   the best recipe
 best/              the best student
 students/          the best few students, by trial number
 search.log         tracebacks of failed trials
 
-An entry of the library of recorded studies (recommender/library.py) can be read as a study's folder: it has study.yaml in place of
+An entry of the library of recorded studies (recommender/library.py) can be read as a study's folder: it has study.yaml instead of
 study.json, and no Optuna study.
 """
 
@@ -31,7 +31,7 @@ JOURNAL = "optuna.journal"
 
 
 def default_storage(folder: Path) -> str:
-    """The Optuna storage in a study's folder: a journal's path; the URL of a SQLite file where an older version has made the study."""
+    """The Optuna storage in a study's folder: a journal's path, or the URL of a SQLite file if an older version made the study."""
     database = folder / "optuna.db"
     return f"sqlite:///{database}" if database.exists() and not (folder / JOURNAL).exists() else str(folder / JOURNAL)
 
@@ -52,7 +52,7 @@ def is_entry(folder: Path) -> bool:
 
 
 def read_about(folder: Path) -> dict[str, Any] | None:
-    """study.json, or what study.yaml of a recorded study says in its form; None where there is neither.
+    """The contents of study.json, or of a recorded study's study.yaml in the same form; None if there is neither.
 
     Raises:
         StudyError: it cannot be read, or a newer autodistill wrote it.
@@ -74,7 +74,7 @@ def read_about(folder: Path) -> dict[str, Any] | None:
 
 
 def _as_study(entry: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """An entry's description as study.json would have it. Its teachers' folders are not known, and its dataset is known by name alone."""
+    """An entry's description in the form of study.json. It has no folders of teachers, and only the name of its dataset."""
     teachers = [{"folder": "", **teacher} for teacher in entry["teachers"]]
     asked = {"dataset": entry["dataset"]["name"], "study": entry["name"], "studies_dir": str(folder.parent)}
     schema = SCHEMA + 1 if entry["schema"] > ENTRY_SCHEMA else SCHEMA
@@ -87,10 +87,10 @@ def write_about(folder: Path, about: dict[str, Any]) -> None:
 
 
 def lock_study(folder: Path) -> filelock.FileLock:
-    """Take a study for this process; released by `.release()`, or by the system where the process is killed.
+    """Lock a study for this process. `.release()` unlocks it, or the system does if the process is killed.
 
     Raises:
-        StudyError: another search has it.
+        StudyError: another search has locked it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(folder / ".lock", timeout=0)

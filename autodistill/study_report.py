@@ -1,4 +1,4 @@
-"""A study for others: report.html, one file that needs no network, and the JSON object of `--json`."""
+"""A study for other people: report.html, one file that needs no network, and the JSON object of `--json`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def render(study: Study) -> str:
 
 
 def write_report(study: Study, path: Path | None = None) -> Path:
-    """Write a study's report: report.html in its folder, or the file that is asked for. Returns where it is.
+    """Write a study's report: report.html in its folder, or another file. Returns the path.
 
     Raises:
         StudyError: the file cannot be written.
@@ -37,7 +37,7 @@ def write_report(study: Study, path: Path | None = None) -> Path:
 
 
 def write_report_of_all(path: Path) -> Path:
-    """Write the report across all recorded studies. Returns where it is.
+    """Write the report across all recorded studies. Returns the path.
 
     Raises:
         StudyError: there are no recorded studies, or the file cannot be written.

@@ -1,7 +1,7 @@
-"""What the labels of a dataset are, and all that follows from it: one class for each kind of target.
+"""What the labels of a dataset are, and everything that depends on it: one class for each kind of target.
 
-A task type ends in the `kind` of its target (task_types.py): `text-pair-regression` has `Scores`. Nothing else asks which kind it
-is; it asks the target for what it needs. torch is imported where a method computes with tensors, so that plans can be made without it.
+A task type ends in the `kind` of its target (task_types.py): `text-pair-regression` has `Scores`. No other code asks for the kind; it asks
+the target for what it needs. torch is imported inside methods that compute with tensors, so that plans can be made without it.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from autodistill.teacher.calibration import Calibration
 
 BINS = 10
-"""Bins that scores are stratified by (equally full ones), and whose entropy is a dataset feature (equally wide ones)."""
+"""The number of bins for stratifying scores (equally full bins), and for the entropy that is a dataset feature (equally wide bins)."""
 LISTED = 20
-"""Classes that a model card lists."""
+"""How many classes a model card lists."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class Scaling:
     scale: float = 1.0
 
     def apply(self, values: Tensor) -> Tensor:
-        """Values in the dataset's units, on the scale that is learned."""
+        """Convert values from the dataset's units to the scale that is learned."""
         return values if self == Scaling() else (values - self.mean) / self.scale
 
     def fold_into(self, head: nn.Linear) -> None:
-        """Let a model that has learned on this scale answer in the dataset's units, by its last layer's weight and bias."""
+        """Convert a model's outputs from this scale to the dataset's units, by changing its last layer's weight and bias."""
         import torch
 
         if self == Scaling():
@@ -52,7 +52,7 @@ class Scaling:
 
 @dataclass(frozen=True)
 class Prediction:
-    """A model's answer for one row. label: the likeliest class. probabilities: of every class. score: of Scores, in their units."""
+    """A model's prediction for one row. label: the likeliest class. probabilities: of every class. score: for `Scores`, in their units."""
 
     label: str | None = None
     probability: float | None = None
@@ -61,10 +61,10 @@ class Prediction:
 
 
 class Target(ABC):
-    """What is predicted of a row."""
+    """What is predicted for a row."""
 
     kind: ClassVar[str]
-    """How the task type ends, and what `task` says in a dataset.json."""
+    """The last word of the task type, and the value of `task` in a dataset.json."""
     metrics: ClassVar[tuple[str, ...]]
     """Metrics that a dataset may be scored by; the first is the default. All are better when higher."""
     second_metric: ClassVar[str]
@@ -72,25 +72,25 @@ class Target(ABC):
     soft_loss: ClassVar[Mapping[str, Any]]
     """The objective of plain distillation, without its weight: `objective.prediction` of a recipe."""
     decision_loss: ClassVar[Mapping[str, Any] | None]
-    """The objective of learning the teacher's decisions alone, as labels; None where it decides nothing."""
+    """The objective of learning only the teacher's decisions, as labels; None if there are no decisions."""
     row_choices: ClassVar[tuple[str, ...]]
-    """By what unlabelled rows can be chosen (`training.unlabelled_choice` of a recipe)."""
+    """The ways to choose unlabelled rows (`training.unlabelled_choice` of a recipe)."""
     no_label: ClassVar[np.generic]
-    """What stands in the labels for a row without one."""
+    """The value in `labels` for a row without a label."""
     has_label_smoothing: ClassVar[bool]
     has_probabilities: ClassVar[bool]
     """Whether a prediction has a probability for each output."""
     has_class_weights: ClassVar[bool]
     """Whether rows can weigh by the frequency of their class (`class_weights` of a recipe)."""
     problem_type: ClassVar[str]
-    """What transformers calls it in a model's configuration."""
+    """Its name in transformers' model configurations."""
     classes: tuple[str, ...] | None
-    """The names of the classes by index; None where the target has none."""
+    """The names of the classes by index; None if the target has none."""
 
     @classmethod
     @abstractmethod
     def of(cls, classes: Sequence[str] | None) -> Self:
-        """The target of a dataset that has these classes, or none."""
+        """The target of a dataset with these classes; None for no classes."""
 
     @property
     @abstractmethod
@@ -105,29 +105,29 @@ class Target(ABC):
     @property
     @abstractmethod
     def logits_note(self) -> str:
-        """What the logits of a model mean, in a sentence for its model card."""
+        """A sentence for the model card that says what the logits mean."""
 
     @abstractmethod
     def strata(self, labels: np.ndarray) -> np.ndarray:
-        """The stratum that each row is drawn from when a split is made, (N,) int64. labels: (N,)."""
+        """The stratum of each row, for making splits, (N,) int64. labels: (N,)."""
 
     @abstractmethod
     def scaling(self, labels: np.ndarray) -> Scaling:
-        """The scale that these training labels (N,) are learned on."""
+        """The scale on which these training labels (N,) are learned."""
 
     @abstractmethod
     def to_learn(self, labels: np.ndarray, scaling: Scaling) -> Tensor:
-        """Labels (N,) as `loss` wants them: a tensor (N,)."""
+        """Labels (N,) in the form that `loss` expects: a tensor (N,)."""
 
     @abstractmethod
     def loss(self, logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0, class_weights: Tensor | None = None) -> Tensor:
-        """The loss on the labels alone, a mean over the rows. logits (B, C), labels (B,) of `to_learn` → scalar.
+        """The loss on the labels, a mean over the rows. logits (B, C), labels (B,) of `to_learn` → scalar.
 
-        class_weights: (C,), by which the loss of a class's rows is multiplied.
+        class_weights: (C,), the factors on the loss of each class's rows.
         """
 
     def balanced_weights(self, labels: np.ndarray) -> np.ndarray | None:
-        """Weights (C,) under which all classes count alike; None where a target has no classes. labels: (N,), of the training rows."""
+        """Weights (C,) with which all classes count equally; None if the target has no classes. labels: (N,), of the training rows."""
         return None
 
     def loss_of_labelled(
@@ -139,7 +139,7 @@ class Target(ABC):
         label_smoothing: float = 0.0,
         class_weights: Tensor | None = None,
     ) -> Tensor:
-        """The loss, a mean over the rows that have a label; 0 where none has. labelled: (B,) bool, None where all have one."""
+        """The loss, a mean over the rows with a label; 0 if none has one. labelled: (B,) bool, None if all have one."""
         if labelled is None:
             return self.loss(logits, labels, label_smoothing=label_smoothing, class_weights=class_weights)
         if not bool(labelled.any()):
@@ -172,12 +172,12 @@ class Target(ABC):
         return share * own + (1.0 - share) * partner
 
     def evaluate(self, metric: str, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-        """The metric, and beside it the target's second one. logits: (N, C) or, of one output, (N,); labels: (N,).
+        """The metric, and the target's second metric. logits: (N, C) or, for one output, (N,); labels: (N,).
 
-        A prediction that is not a finite number makes every score NaN; a constant prediction has correlation 0.
+        If a prediction is not a finite number, every score is NaN. A constant prediction has correlation 0.
 
         Raises:
-            ValueError: the metric is not one of this kind of target.
+            ValueError: the metric does not belong to this kind of target.
         """
         from autodistill.tasks.metrics import RANKINGS, SCORES
 
@@ -193,59 +193,59 @@ class Target(ABC):
 
     @abstractmethod
     def teacher_scores(self, table: Table, texts: tuple[str, ...]) -> tuple[Kind, np.ndarray, list[str]]:
-        """What a file of a teacher's scores holds: its kind, logits (N, C) float32, and notes. texts: the columns of texts.
+        """Read a file of a teacher's scores: the kind of its values, logits (N, C) float32, and notes. texts: the columns of texts.
 
         Raises:
-            DataError: it does not hold what this target needs.
+            DataError: the file does not have the columns that this target needs.
         """
 
     @abstractmethod
     def decided(self, logits: np.ndarray) -> np.ndarray:
-        """The predicted labels, (N,), of logits (N, C)."""
+        """The predicted labels, (N,), from logits (N, C)."""
 
     @abstractmethod
     def predictions(self, logits: np.ndarray) -> Iterator[Prediction]:
-        """Each row's answer as it is shown. logits: (N, C), in the dataset's units."""
+        """Each row's prediction, in the form for people. logits: (N, C), in the dataset's units."""
 
     @abstractmethod
     def linear_models(
         self, features: np.ndarray, learned: np.ndarray, *, balanced: bool = False
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Linear models of dense features (N, D) to choose from, each penalised less than the one before: weights (C, D), biases (C,).
+        """Linear models of dense features (N, D), with falling penalties, to choose from: weights (C, D), biases (C,).
 
-        learned: (N,), labels of `to_learn`. balanced: rows weigh as by `balanced_weights`.
+        learned: (N,), labels from `to_learn`. balanced: use `balanced_weights`.
         """
 
     @abstractmethod
     def calibrated(self, logits: np.ndarray, labels: np.ndarray) -> Calibration | None:
-        """How sure logits (N, C) should be of labels (N,); None where a prediction has no probability."""
+        """The calibration of logits (N, C) on labels (N,); None if a prediction has no probability."""
 
     @abstractmethod
     def averaged(self, logits: Sequence[Tensor]) -> Tensor:
-        """What several models say together, (B, C), from the logits (B, C) of each."""
+        """The joint logits (B, C) of several models, from the logits (B, C) of each."""
 
     @abstractmethod
     def constant(self, labels: np.ndarray) -> np.ndarray:
-        """The logits (C,) of the answer that fits these labels (N,) best and is the same for every row: what knowing nothing scores."""
+        """The logits (C,) of the constant prediction that fits these labels (N,) best."""
 
     @abstractmethod
     def regressed(self, labels: np.ndarray) -> np.ndarray:
-        """What a linear model is fitted to by squared error, (N, C) float64. labels: (N,)."""
+        """The targets of a linear model with squared error, (N, C) float64. labels: (N,)."""
 
     def notes(self, train: np.ndarray, validation: np.ndarray, metric: str) -> list[str]:
-        """What people should know of the labels (N,) of these two splits, a sentence each. metric: by which students are judged."""
+        """Notes for people on the labels (N,) of these two splits, a sentence each. metric: that scores students."""
         return []
 
     @abstractmethod
     def features(self, labels: np.ndarray) -> dict[str, float]:
-        """The dataset features (features/names.py) that all training labels (N,) give."""
+        """The dataset features (features/names.py) of all training labels (N,)."""
 
 
 @dataclass(frozen=True)
 class Classes(Target):
     """One of several classes. labels: (N,) int64, their indices.
 
-    classes: may be empty where only the kind of target matters, as for a recipe's losses.
+    classes: may be empty if only the kind of target matters, as for a recipe's losses.
     """
 
     kind = "classification"
@@ -295,8 +295,8 @@ class Classes(Target):
     def loss(self, logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0, class_weights: Tensor | None = None) -> Tensor:
         """Cross-entropy in float32, the labels smoothed (Szegedy et al. 2016).
 
-        With weights w it is Σ w[label] · loss / B: not divided by the sum of the batch's weights, so that over all batches every class has
-        its share.
+        With weights w it is Σ w[label] · loss / B. It is not divided by the sum of the batch's weights, so that over all batches every
+        class has its share.
         """
         import torch.nn.functional as F
 
@@ -306,8 +306,8 @@ class Classes(Target):
         return (class_weights[labels] * losses).mean()
 
     def balanced_weights(self, labels: np.ndarray) -> np.ndarray:
-        """N / (K · rows of the class), of the K classes that have rows, so that their mean over the rows is 1 (King and Zeng 2001); 1 for a
-        class without rows. (C,) float32.
+        """N / (K · rows of the class), where K classes have rows, so that the mean over the rows is 1 (King and Zeng 2001); 1 for a class
+        without rows. (C,) float32.
         """
         counts = np.bincount(labels, minlength=self.width)
         return np.where(counts > 0, len(labels) / ((counts > 0).sum() * np.maximum(counts, 1)), 1.0).astype(np.float32)
@@ -340,7 +340,7 @@ class Classes(Target):
         return logistic_regressions(features, learned, self.width, balanced=balanced)
 
     def calibrated(self, logits: np.ndarray, labels: np.ndarray) -> Calibration | None:
-        """By a temperature."""
+        """Fit a temperature."""
         from autodistill.teacher.calibration import calibrate
 
         return calibrate(logits, labels)
@@ -411,7 +411,7 @@ class Scores(Target):
         return ranks * BINS // max(len(labels), 1)
 
     def scaling(self, labels: np.ndarray) -> Scaling:
-        """Mean 0 and standard deviation 1; a constant is only moved."""
+        """To mean 0 and standard deviation 1; constant labels are only shifted."""
         return Scaling(float(labels.mean()), float(labels.std()) or 1.0)
 
     def to_learn(self, labels: np.ndarray, scaling: Scaling) -> Tensor:
@@ -421,7 +421,7 @@ class Scores(Target):
         return scaling.apply(torch.from_numpy(np.ascontiguousarray(labels)).float())
 
     def loss(self, logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0, class_weights: Tensor | None = None) -> Tensor:
-        """Squared error in float32; labels have nothing to be smoothed to."""
+        """Squared error in float32; label smoothing does not apply."""
         import torch.nn.functional as F
 
         return F.mse_loss(logits.squeeze(-1).float(), labels.float())
@@ -467,7 +467,7 @@ class Scores(Target):
         return labels.astype(np.float64)[:, None]
 
     def features(self, labels: np.ndarray) -> dict[str, float]:
-        """Sizes, and how evenly the scores are spread over ten equally wide bins."""
+        """Sizes, and how evenly the scores are distributed over ten equally wide bins."""
         rows = math.log10(len(labels))
         return {
             "is_regression": 1.0,
@@ -485,6 +485,6 @@ TARGETS: tuple[type[Target], ...] = (Classes, Scores)
 
 
 def _relative_entropy(counts: np.ndarray, most: int) -> float:
-    """The entropy of the shares over that of `most` equal ones; 0 where there is only one."""
+    """The entropy of the shares, divided by that of `most` equal shares; 0 if `most` is 1."""
     shares = counts[counts > 0] / counts.sum()
     return float(-(shares * np.log(shares)).sum() / math.log(most)) if most > 1 else 0.0

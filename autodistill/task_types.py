@@ -1,4 +1,4 @@
-"""Task types: the names that recipes, spaces and records give a task, and the modality and target that a name stands for."""
+"""Task types: the names of tasks in recipes, spaces and records, and the modality and target of each."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from autodistill.target import TARGETS, Classes, Scores, Target
 
 TaskType = Literal["text-classification", "text-pair-classification", "text-regression", "text-pair-regression", "image-classification"]
 TASKS: tuple[str, ...] = get_args(TaskType)
-"""Every task type that a recipe can be for."""
+"""Every task type that a recipe can have."""
 _MODALITIES = {modality.words: modality for modality in (Text(), Text(pair=True), Image())}
 
 
 def task_type(modality: Modality, target: Target) -> str:
-    """The name of a task; whether there is such a task, `TASKS` says."""
+    """The name of a task. It may not be in `TASKS`."""
     return f"{modality.words}-{target.kind}"
 
 
 def modality_of(task: str) -> Modality:
-    """What a task's rows are.
+    """The modality of a task's rows.
 
     Raises:
         RecipeError: there is no such task.
@@ -30,7 +30,7 @@ def modality_of(task: str) -> Modality:
 
 
 def target_of(task: str, classes: Sequence[str] | None = None) -> Target:
-    """What a task predicts. classes: the dataset's, where it has any; without them the target only knows its kind.
+    """The target of a task. classes: the dataset's, if it has any; without them only the kind of the target is known.
 
     Raises:
         RecipeError: there is no such task.
@@ -40,7 +40,7 @@ def target_of(task: str, classes: Sequence[str] | None = None) -> Target:
 
 
 def modality_name(task: str) -> str:
-    """The modality's name of any task type, also of one that only a newer or another library knows: the first word."""
+    """The modality's name in any task type, even one that only a newer or another library knows: its first word."""
     return task.partition("-")[0]
 
 

@@ -1,4 +1,4 @@
-"""The teachers of a study: which there are, how good each is, what it costs, and the name that people know it by."""
+"""The teachers of a study: the list of them, with scores, costs and names for people."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from autodistill.recipe import Teacher
 
 
 class Teachers(Mapping[Teacher, TeacherRef]):
-    """The teachers of a study by the `teacher` part of its recipes, in the order in which the space lists them."""
+    """The teachers of a study by the `teacher` part of its recipes, in the order of the space."""
 
     def __init__(self, refs: Mapping[Teacher, TeacherRef] | None = None) -> None:
         self._refs = dict(refs or {})
 
     @classmethod
     def of_study(cls, about: Mapping[str, Any]) -> Teachers:
-        """The teachers that a study's description names; what older ones lack is None."""
+        """The teachers in a study's description. Facts that older descriptions lack are None."""
         refs = {}
         for item in about.get("teachers") or []:
             measured = {field.name: item[field.name] for field in dataclasses.fields(TeacherRef) if field.name in item}
@@ -38,12 +38,12 @@ class Teachers(Mapping[Teacher, TeacherRef]):
         return len(self._refs)
 
     def to_list(self) -> list[dict[str, Any]]:
-        """The teachers as study.json has them: of each the fields of its recipe part and of its TeacherRef."""
+        """The teachers in the form of study.json: for each the fields of its recipe part and of its TeacherRef."""
         return [{**part.model_dump(), **dataclasses.asdict(ref)} for part, ref in self.items()]
 
     @property
     def names(self) -> dict[Teacher, str]:
-        """What people call each: its model, and where several have that model the fields in which these differ."""
+        """The name of each for people: its model and, if several have that model, the fields in which they differ."""
         return {part: self._name(part) for part in self}
 
     def _name(self, part: Teacher) -> str:
@@ -53,7 +53,7 @@ class Teachers(Mapping[Teacher, TeacherRef]):
         return part.title + (f" ({', '.join(differing)})" if differing else "")
 
     def of(self, recipe: Mapping[str, Any]) -> TeacherRef:
-        """The teacher of a recipe in plain data; the best one where the recipe's own is not among them."""
+        """The teacher of a recipe in plain data; the best teacher if the recipe's own is not among them."""
         return self.get(_part(recipe["teacher"]), self.best) if "teacher" in recipe else self.best
 
     def name_of(self, recipe: Mapping[str, Any]) -> str:
@@ -63,18 +63,18 @@ class Teachers(Mapping[Teacher, TeacherRef]):
 
     @property
     def best(self) -> TeacherRef:
-        """The teacher with the highest score; where there are none, one without any facts."""
+        """The teacher with the highest score; without teachers, a TeacherRef without facts."""
         return max(self.values(), key=_standing, default=TeacherRef("", None))
 
     @property
     def costs(self) -> list[tuple[int, float]]:
-        """Parameters and milliseconds for one row of each teacher of which both were measured."""
+        """Parameters and milliseconds for one row, for each teacher for which both were measured."""
         return [(ref.params, ref.latency_ms) for ref in self.values() if ref.params is not None and ref.latency_ms is not None]
 
     def shares(self, max_params: Any, max_latency_ms: Any) -> str:
-        """Of which teacher the limits are shares, for people: `1/7.5 of its parameters`. Empty where neither is a share.
+        """For people: of which teacher the limits are shares, as in `1/7.5 of its parameters`. Empty if neither is a share.
 
-        max_params, max_latency_ms: as they were asked for; a text is a share.
+        max_params, max_latency_ms: the settings; a text is a share.
         """
         parts = []
         for share, cost, name in ((max_params, "params", "parameters"), (max_latency_ms, "latency_ms", "latency")):
@@ -90,7 +90,7 @@ class Teachers(Mapping[Teacher, TeacherRef]):
         return " and ".join(parts)
 
     def descriptions(self, metric: str) -> list[str]:
-        """A line for each teacher: its name, its score, and the scores that stand beside it."""
+        """A line for each teacher: its name, its score, and the scores to compare it with."""
         return [describe(short_name(name), metric, self[part]) for part, name in self.names.items()]
 
 
@@ -116,7 +116,7 @@ def _without_folder(model: str) -> str:
 
 
 def _part(data: Mapping[str, Any]) -> Teacher:
-    """The `teacher` part that plain data hold, beside what else they may hold."""
+    """The `teacher` part in plain data, which may have other keys too."""
     return Teacher(**{name: data[name] for name in Teacher.model_fields if name in data})
 
 

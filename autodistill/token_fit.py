@@ -1,4 +1,4 @@
-"""Students of a search space that are a pretrained model, and the space for those that read other tokens than their teacher."""
+"""Students of a space that are pretrained models, and the space for those that read other tokens than their teacher."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from autodistill.recipe import SHARED, SLOTS, Teacher
 from autodistill.space import TEACHER, Space
 
 FAMILY, MODEL = "student.family", "student.model"
-"""The second is a field of students that are a pretrained model, which may have a tokenizer of its own."""
+"""Paths in a space. The second is a field of students that are a pretrained model, which may have a tokenizer of its own."""
 TOKENS = "tokens"
-"""The form of a layer's states that is a vector for each token."""
+"""The form of a layer's states with a vector for each token."""
 _ATTENTION = {"student_queries", "student_keys", "student_values"}
 
 
 def pretrained_students(space: Space) -> list[tuple[dict[str, str], Teacher]]:
-    """The students of the space that are a pretrained model, each with a teacher of each model that it can have.
+    """The students of the space that are a pretrained model, each with one teacher of each model that it can have.
 
     Returns:
         `family` and `model` of the recipe's student, and the teacher.
     """
-    found: dict[tuple[str, ...], tuple[dict[str, str], Teacher]] = {}
+    pairs: dict[tuple[str, ...], tuple[dict[str, str], Teacher]] = {}
     for teacher in space.teachers():
         values: list[dict[str, Any]] = [{f"{TEACHER}{name}": value for name, value in teacher.model_dump().items()}]
         for path in (FAMILY, MODEL):
             values = [each | {path: value} for each in values for value in _values(space.parameters.get(path, ()), each)]
         for each in values:
             part = {"family": str(each[FAMILY]), "model": str(each[MODEL])}
-            found.setdefault((*part.values(), teacher.model), (part, teacher))
-    return list(found.values())
+            pairs.setdefault((*part.values(), teacher.model), (part, teacher))
+    return list(pairs.values())
 
 
 def _values(domains: tuple[Domain, ...], values: Mapping[str, Any]) -> tuple[Scalar, ...]:
-    """What a parameter can be beside these values."""
+    """The values that a parameter can have together with these values."""
     return next((domain.values for domain in domains if domain.applies(values)), ())
 
 
 def without_student(space: Space, family: str, model: str) -> Space | None:
-    """A copy of the space whose students are never this model; None where they can be nothing else."""
+    """A copy of the space without students of this model; None if there are no others."""
     path, left_out = (MODEL, model) if _others(space, MODEL, model) else (FAMILY, family)
     if not _others(space, path, left_out):
         return None
@@ -50,7 +50,7 @@ def without_student(space: Space, family: str, model: str) -> Space | None:
 
 
 def _others(space: Space, path: str, value: str) -> bool:
-    """Whether a parameter can have another value too."""
+    """Whether a parameter can also have another value."""
     return any(other != value for domain in space.parameters[path] for other in domain.values)
 
 
@@ -62,7 +62,7 @@ def comparing_tokens(space: Space) -> list[str]:
 
 
 def without_single_tokens(space: Space, student: str, teacher: str) -> Space:
-    """A copy of the space in which no objective compares single tokens where these are the models of the student and its teacher."""
+    """A copy of the space in which no objective compares single tokens between this student and this teacher (names of models)."""
     when = ((MODEL, (student,)), (f"{TEACHER}model", (teacher,)))
     added: dict[str, tuple[Domain, ...]] = {}
     for slot in SLOTS:

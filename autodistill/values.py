@@ -1,6 +1,6 @@
-"""What a setting's value may be, the same for the command line, a configuration file and Python: `5M`, `30m`, `1/7.5`, a name.
+"""The allowed values of settings, the same for the command line, a configuration file and Python: `5M`, `30m`, `1/7.5`, a name.
 
-A `Kind` stands in a field's annotation, `max_params: Annotated[int | str | None, COUNT_OR_SHARE]`, and is all that knows of its values.
+A field's annotation has a `Kind`, as in `max_params: Annotated[int | str | None, COUNT_OR_SHARE]`. Only the kind knows about the values.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _MILLISECONDS = {"": Decimal(1), "us": Decimal("0.001"), "ms": Decimal(1), "s": 
 class Kind:
     """A kind of value.
 
-    allowed: completes "it should be". accepts: its type in Python, as it is written in a signature. convert: makes the value of a number
-    or a text, and raises ValueError or TypeError where it is invalid. show: the text that `convert` reads back. many: several
-    values; `convert` and `show` are of one of them. list_is_one: a list is one of the values, and only a tuple holds several.
+    allowed: completes "it should be". accepts: its type in Python, as in a signature. convert: makes the value from a number
+    or a text, and raises ValueError or TypeError if that is invalid. show: the text that `convert` reads back. many: the setting has
+    several values; `convert` and `show` are for one of them. list_is_one: a list is one value, and only a tuple holds several.
     """
 
     allowed: str
@@ -47,7 +47,7 @@ class Kind:
         """The value, from Python or from text.
 
         Raises:
-            ValueError: it is invalid; says what is allowed.
+            ValueError: it is invalid. The message says what is allowed.
         """
         if not self.many:
             return self.read_one(value)
@@ -71,7 +71,7 @@ def many(kind: Kind) -> Kind:
 
 
 def whole(lowest: int) -> Kind:
-    """A whole number from the lowest one on."""
+    """A whole number, not below the lowest one."""
 
     def convert(value: Any) -> int:
         if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,18}\s*", value, re.ASCII):
@@ -95,7 +95,7 @@ def one_of(*names: str) -> Kind:
 
 
 def text(allowed: str, pattern: str = r"(?s).*\S.*", show: Callable[[Any], str] = str) -> Kind:
-    """A text, or a path; not an empty one."""
+    """A text or a path, which is not empty."""
 
     def convert(value: Any) -> str:
         if not isinstance(value, str | Path) or not re.fullmatch(pattern, str(value)):
@@ -106,7 +106,7 @@ def text(allowed: str, pattern: str = r"(?s).*\S.*", show: Callable[[Any], str] 
 
 
 def _amount(value: Any, units: Mapping[str, int | Decimal]) -> Decimal:
-    """A number above 0, or a text of one with its unit: in decimals, so that 2.3M is 2,300,000."""
+    """A number above 0, from a number or a text with a unit. It is a Decimal, so that 2.3M is exactly 2,300,000."""
     if isinstance(value, str):
         match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]{1,2})?)\s*([a-zA-Z]*)\s*", value, re.ASCII)
         if match is None or match.group(2).lower() not in units:
@@ -145,7 +145,7 @@ def _address(value: Any) -> str:
 
 
 def or_share(kind: Kind) -> Kind:
-    """What a kind reads, or a share of the teacher's own cost, `1/7.5`, which stays a text."""
+    """A value of another kind, or a share of the teacher's cost, `1/7.5`, which stays a text."""
 
     def convert(value: Any) -> Any:
         if not isinstance(value, str) or "/" not in value:

@@ -1,4 +1,4 @@
-"""YAML files that people write: plain data plus the line of every key, so that an error can point at it."""
+"""YAML files written by people: plain data, plus the line of every key, so that an error can point at it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Key = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class YamlFile:
-    """The data of a file, and where each key path stands in it."""
+    """The data of a file, and the line of each key path."""
 
     source: str
     data: Any
@@ -33,7 +33,7 @@ def load_yaml(path: Path, error: type[AutodistillError]) -> YamlFile:
     """Read a YAML file.
 
     Raises:
-        error: the file cannot be read, is not UTF-8, is not YAML, or names a key twice.
+        error: the file cannot be read, is not UTF-8, is not YAML, or has a key twice.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -56,7 +56,7 @@ def parse_yaml(text: str, source: str, error: type[AutodistillError]) -> YamlFil
             for name, value in node.value:
                 here = (*key, str(name.value))
                 if here in lines:
-                    raise error(f"{source}:{name.start_mark.line + 1}: key {name.value!r} stands twice; the first is on line {lines[here]}")
+                    raise error(f"{source}:{name.start_mark.line + 1}: key {name.value!r} occurs twice; the first is on line {lines[here]}")
                 lines[here] = name.start_mark.line + 1
                 walk(value, here)
         elif isinstance(node, yaml.SequenceNode):

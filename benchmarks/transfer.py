@@ -18,7 +18,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +156,9 @@ def tell(event: Event) -> None:
         print(f"{event.stage} done in {event.seconds:.1f}s: {event.text}", file=sys.stderr, flush=True)
 
 
-def run(name: str, model: str | None, seeds: int, trials: int, rows: list[dict[str, Any]], keep: Keep, folder: Path) -> None:
+def run(
+    name: str, model: str | None, arms: Collection[str], seeds: int, trials: int, rows: list[dict[str, Any]], keep: Keep, folder: Path
+) -> None:
     """Train what is not kept yet."""
     bench = Bench(name, model, keep)
     done = {(row["arm"], row["seed"]) for row in rows if row["dataset"] == name and row["teacher"] == bench.part.model}
@@ -167,7 +169,7 @@ def run(name: str, model: str | None, seeds: int, trials: int, rows: list[dict[s
         bench.opened = open_inputs(bench.data, bench.part, probe.folder)
         keep(bench.row("probe", 0, bench.tested(load_teacher(probe.folder)[0]), 0.0))
     bench.teach()
-    recipes: dict[str, Recipe] = {str(role): recipe for role, recipe in bench.space.baselines().items()}
+    recipes: dict[str, Recipe] = {str(role): recipe for role, recipe in bench.space.baselines().items() if role in arms}
     for seed in range(seeds):
         for arm, recipe in recipes.items():
             if (arm, seed) not in done:
@@ -252,6 +254,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", nargs="*", default=[], choices=list(SETS), metavar="NAME", help="none: show what is kept")
     parser.add_argument("--teacher", metavar="MODEL", help="in place of the space's")
+    parser.add_argument("--arms", nargs="*", default=ARMS[:-1], choices=ARMS[:-1], metavar="NAME", help=f"default: {' '.join(ARMS[:-1])}")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--trials", type=int, default=12, help="of the search; 0 for none")
     parser.add_argument("--kept", type=Path, required=True, metavar="FILE", help="jsonl: where trainings are kept, and found again")
@@ -269,7 +272,7 @@ def main() -> int:
 
     try:
         for name in args.sets:
-            run(name, args.teacher, args.seeds, args.trials, rows, keep, kept.parent / f"{kept.stem}-studies")
+            run(name, args.teacher, args.arms, args.seeds, args.trials, rows, keep, kept.parent / f"{kept.stem}-studies")
     except AutodistillError as error:
         print(f"transfer: {error}", file=sys.stderr)
         return error.exit_code

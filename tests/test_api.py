@@ -173,9 +173,9 @@ def test_a_recipe_of_ones_own_that_cannot_stand_beside_the_others_is_refused() -
     space = Space.load("text", "text-classification")
     limits = Limits(max_params=1000)
     other = Space.load("text", "text-regression").defaults()
-    with pytest.raises(RecipeError, match=f"{other.id} is for text-regression, and the search is of text-classification"):
+    with pytest.raises(RecipeError, match=f"{other.id} is for text-regression, but the search is for text-classification"):
         check_own(other, space, lambda recipe: limits.check(10, None), limits)
     with pytest.raises(UsageError, match="2,000 parameters, max_params is 1,000"):
         check_own(space.defaults(), space, lambda recipe: limits.check(2000, None), limits, unlabelled_rows=10)
-    with pytest.raises(RecipeError, match="uses unlabelled rows, and the dataset has none"):
+    with pytest.raises(RecipeError, match="uses unlabelled rows, but the dataset has none"):
         check_own(space.defaults(), space, lambda recipe: limits.check(10, None), limits)

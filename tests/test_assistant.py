@@ -85,7 +85,7 @@ def test_it_is_not_trained_on_nor_used_with_other_rows(tmp_path: Path) -> None:
     assert find_assistant("sentence-transformers/all-MiniLM-L6-v2") is None
     (tmp_path / "empty").mkdir()
     write_about(tmp_path / "empty", {"schema": SCHEMA, "study": "empty"})
-    with pytest.raises(StudyError, match="has kept no student"):
+    with pytest.raises(StudyError, match="without a best student"):
         find_assistant(str(tmp_path / "empty"))
 
 

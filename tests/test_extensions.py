@@ -198,10 +198,10 @@ def test_a_broken_package_is_named_where_a_recipe_or_a_space_is_read(tmp_path: P
     done = autodistill(site, "spaces", "text")
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
-    first = f"autodistill: the package kd-broken 2.1 says that {points_to.partition(':')[0]} has components of autodistill, and "
+    first = f"autodistill: the package kd-broken 2.1 says that {points_to.partition(':')[0]} has components of autodistill, but "
     assert done.stderr.startswith(first), done.stderr
     assert why in done.stderr
-    assert done.stderr.rstrip().endswith("Install a version that is right, or take it away: pip uninstall kd-broken")
+    assert done.stderr.rstrip().endswith("Install a correct version, or remove it: pip uninstall kd-broken")
 
 
 def test_a_broken_package_does_not_stop_what_reads_no_recipe(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_an_error_names_file_line_key_value_and_what_is_allowed(path: Path, old:
 
 def test_a_key_that_stands_twice_is_an_error(path: Path) -> None:
     path.write_text(TEXT + "training: {epochs: 3}\n")
-    with pytest.raises(RecipeError, match=r":13: key 'training' stands twice; the first is on line 12"):
+    with pytest.raises(RecipeError, match=r":13: key 'training' occurs twice; the first is on line 12"):
         Recipe.load(path)
 
 
@@ -124,7 +124,7 @@ def test_objectives_that_do_not_fit_the_task_are_refused_with_the_reason() -> No
 
 def test_images_have_no_cls_states() -> None:
     image = {"task": "image-classification", "student": {"family": "timm:resnet10t"}, "augmentation": {"kind": "none"}}
-    with pytest.raises(RecipeError, match=r"tokens is 'cls', its default, which images do not have; set it to 'mean' or 'tokens'"):
+    with pytest.raises(RecipeError, match=r"tokens is 'cls' \(its default\), which images do not have; set it to 'mean' or 'tokens'"):
         Recipe.parse(_data(**image, objective={"intermediate": {"kind": "pkd"}}))
     assert Recipe.parse(_data(**image, objective={"intermediate": {"kind": "pkd", "tokens": "mean"}})).objective.terms
 

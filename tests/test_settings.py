@@ -190,9 +190,9 @@ def test_a_file_holds_settings_and_an_option_wins(tmp_path: Path) -> None:
         ("dataset: d\ntrials: many\n", r"search\.yaml:2: trials is 'many'; it should be a whole number from 0"),
         ("dataset: d\nresume: sure\n", r"search\.yaml:2: resume is 'sure'; it should be true or false"),
         ("trials: 3\nstudy: 2024-01-01\n", r"search\.yaml:2: study is .*2024.*; it should be a folder's name"),
-        ("dataset: d\ntrials: 3\ntrials: 4\n", r"search\.yaml:3: key 'trials' stands twice; the first is on line 2"),
+        ("dataset: d\ntrials: 3\ntrials: 4\n", r"search\.yaml:3: key 'trials' occurs twice; the first is on line 2"),
         ("dataset: [d\n", "search.yaml is not valid YAML"),
-        ("- dataset\n", "search.yaml should hold settings, one `name: value` a line"),
+        ("- dataset\n", "search.yaml should hold settings, one `name: value` on each line"),
         ("trials: 3\n", "--dataset is missing; give --dataset NAME|PATH .*or `dataset` in a --config file"),
     ],
 )
@@ -280,7 +280,7 @@ def test_files_that_are_named_are_checked_before_the_dataset_is_read(tmp_path: P
         SearchSettings(dataset="d", teacher_scores="scores.csv", max_params="1/7.5").check()
     with pytest.raises(RecipeError, match=r"there is no file .*mine\.yaml"):
         SearchSettings(dataset="d", recipes=str(tmp_path / "mine.yaml")).check()
-    with pytest.raises(UsageError, match="task is regression, and metric is 'auroc'; allowed: spearman, pearson"):
+    with pytest.raises(UsageError, match="task is regression, and the metric is 'auroc'; allowed: spearman, pearson"):
         SearchSettings(dataset="d", task="regression", metric="auroc").check()
 
 
@@ -313,7 +313,7 @@ def test_teachers_are_one_or_several() -> None:
     assert SearchSettings.from_dict(several.to_dict()) == several
     with pytest.raises(UsageError, match="teacher names 'a' twice"):
         SearchSettings(dataset="d", teacher=["a", "b", "a"]).check()
-    with pytest.raises(UsageError, match="`random` beside other teachers"):
+    with pytest.raises(UsageError, match="`random` with other teachers"):
         SearchSettings(dataset="d", teacher=["a", "random"]).check()
     with pytest.raises(UsageError, match="a model that has learned something"):
         RecommendSettings(dataset="d", teacher=["a", "random"])

@@ -155,7 +155,7 @@ def test_a_teachers_fields_may_depend_on_its_model(path: Path) -> None:
     assert space.teacher_of("n") == teachers[1]
     assert space.teacher_of("another") == teachers[0]
     path.write_text(SMALL + "  teacher.epochs: {value: 1, when: {student.family: cnn}}\n")
-    with pytest.raises(SpaceError, match=r"teacher\.epochs must be .* with conditions on the teacher alone"):
+    with pytest.raises(SpaceError, match=r"teacher\.epochs must be .* with conditions only on the teacher"):
         Space.load(str(path), "text-classification").teachers()
 
 
@@ -211,7 +211,7 @@ def test_class_weights_are_the_teachers_and_the_students(path: Path) -> None:
     assert {part.class_weights for part in weighted.teachers()} == {"balanced"}
     assert {recipe.objective.class_weights for recipe in weighted.baselines().values()} == {"balanced"}
     assert space.with_class_weights("none").defaults().id == space.defaults().id
-    with pytest.raises(SpaceError, match="class_weights is 'balanced', and text-regression has no classes"):
+    with pytest.raises(SpaceError, match="class_weights is 'balanced', but text-regression has no classes"):
         Space.load("text", "text-regression").with_class_weights("balanced")
 
 
@@ -270,7 +270,7 @@ def test_optional_kinds_are_none_in_half_of_the_recipes(path: Path) -> None:
     regression = Space.load(str(path), "text-regression")  # no supcon there, so no weight of it either
     assert "objective.contrastive.weight" not in regression.parameters
     path.write_text(SMALL + "  objective.relation.kind: {optional: [none, rkd]}\n")
-    with pytest.raises(SpaceError, match="optional is \\['none', 'rkd'\\]; it is for a `kind`"):
+    with pytest.raises(SpaceError, match="optional is \\['none', 'rkd'\\]; it is only for a `kind`"):
         Space.load(str(path), "text-classification")
 
 
@@ -315,7 +315,7 @@ def test_projection_none_is_proposed_where_the_widths_agree() -> None:
 def test_unknown_spaces_and_wrong_tasks_are_errors() -> None:
     with pytest.raises(SpaceError, match="allowed: image, text. Did you mean 'text'"):
         Space.load("txt", "text-classification")
-    with pytest.raises(SpaceError, match="space 'image' is for image-classification, and the dataset is text-regression"):
+    with pytest.raises(SpaceError, match="space 'image' is for image-classification, but the dataset is text-regression"):
         Space.load("image", "text-regression")
 
 

@@ -22,7 +22,7 @@ def test_a_teacher_that_knows_more_or_as_much_is_not_warned_of(teacher: TeacherR
 
 def test_all_that_know_more_are_named_the_best_one_first() -> None:
     assert teacher_warning("accuracy", ref(0.754, 0.91, 0.775), 0.86) == (
-        "The teacher (accuracy 0.7540) knows less than its own frozen encoder with a linear probe (0.9100) and the student without a "
+        "The teacher (accuracy 0.7540) scores lower than its own frozen encoder with a linear probe (0.9100) and the student without a "
         "teacher (0.8600) and a linear model without an encoder (0.7750): distilling from it is of little use; give a stronger one with "
         "--teacher, or more labelled rows"
     )
@@ -39,4 +39,4 @@ def test_the_way_out_depends_on_who_knows_more() -> None:
     assert below_student is not None
     assert below_student.endswith("or take the student as it is")
     assert below_words is not None
-    assert below_words.startswith("The teacher (spearman 0.6500) knows less than a linear model without an encoder (0.7000): ")
+    assert below_words.startswith("The teacher (spearman 0.6500) scores lower than a linear model without an encoder (0.7000): ")

@@ -22,10 +22,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     command = commands.add_parser("dashboard", help="look at a study in the browser, also while it runs", description=__doc__)
     command.add_argument("study", metavar="STUDY", nargs="?", help="name of a study in --studies-dir, or its folder (default: the latest)")
     command.add_argument("--port", type=options.reader(whole(0)), default=8080, help="(default: 8080)")
-    command.add_argument("--host", default="127.0.0.1", help="(default: 127.0.0.1, this machine alone)")
-    command.add_argument("--studies-dir", metavar="DIR", default="studies", help="where studies lie (default: studies)")
+    command.add_argument("--host", default="127.0.0.1", help="(default: 127.0.0.1, only this machine)")
+    command.add_argument("--studies-dir", metavar="DIR", default="studies", help="the folder of studies (default: studies)")
     command.add_argument("--all", action="store_true", help="show every study of the folder, and those started later")
-    command.add_argument("--storage", metavar="URL", help="the study's storage, where its URL has a password")
+    command.add_argument("--storage", metavar="URL", help="the study's storage, if its URL has a password")
     command.set_defaults(run=run)
 
 
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     if not live.names:
         raise StudyError("no study could be opened")
     server = Server(live, args.host, args.port, home if args.all else None)
-    print(f"{', '.join(map(texts.clean, live.names))}: {server.url}   (Ctrl-C ends it; a search goes on without it)", flush=True)
+    print(f"{', '.join(map(texts.clean, live.names))}: {server.url}   (Ctrl-C ends it; a search continues without it)", flush=True)
     try:
         server.serve()
     except KeyboardInterrupt:
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _shown(study: Study) -> Study:
-    """The study; of an entry of the library, which has no Optuna study, a copy that has one, which goes when the process ends."""
+    """The study. An entry of the library has no Optuna study, so a temporary copy with one is shown instead."""
     if not is_entry(study.folder):
         return study
     from autodistill.recommender.library import load

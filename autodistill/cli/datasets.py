@@ -1,4 +1,4 @@
-"""`autodistill datasets`: the datasets that have names."""
+"""`autodistill datasets`: lists the datasets that can be used by name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from autodistill.tasks import catalog
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the subcommand."""
-    command = commands.add_parser("datasets", help="list the datasets that have names", description=__doc__)
+    command = commands.add_parser("datasets", help="list the datasets that can be used by name", description=__doc__)
     command.add_argument("--json", action="store_true", help="one JSON list on stdout")
     command.set_defaults(run=run)
 

@@ -29,7 +29,7 @@ EPILOG = """examples:
 
 
 class DistillCommand(DistillSettings):
-    """The command's settings, and how it answers."""
+    """The command's settings, and the form of its output."""
 
     as_json: Annotated[bool, FLAG] = setting(False, JSON_AT_THE_END, None, KEPT, "--json")
 
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     """Distil, and print the result."""
     asked = options.read_options(args, DistillCommand)
     with all_to_stderr() if asked.as_json else contextlib.nullcontext(sys.stdout) as out:
-        with shown(out) as listen, _told_that_finished_seeds_are_kept():
+        with shown(out) as listen, _saying_that_finished_seeds_are_kept():
             from autodistill.export.distill import check_target, distill  # torch: seconds
 
             asked.check()
@@ -67,11 +67,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 @contextlib.contextmanager
-def _told_that_finished_seeds_are_kept() -> Iterator[None]:
+def _saying_that_finished_seeds_are_kept() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        print("\nStopped. The same command goes on: a teacher and seeds that were finished are kept.", file=sys.stderr)
+        print("\nStopped. The same command continues: a teacher and seeds that are finished are kept.", file=sys.stderr)
         raise
 
 
@@ -94,19 +94,19 @@ def report(facts: dict[str, Any], folder: str) -> str:
 
 
 def _beside_teacher(facts: dict[str, Any]) -> list[str]:
-    """The student beside its teacher, and beside the same student without one."""
+    """The student compared with its teacher, and with the same student without one."""
     teacher, test = facts["teacher"], facts["test"]
     beside = test["beside_teacher"]
     if beside is None:
         covered = teacher["scores"]["coverage"]["test"]
-        lines = [f"teacher: no test score, as its file has scores of {covered:.1%} of the test rows; so no retention"]
+        lines = [f"teacher: no test score, because its file has scores for only {covered:.1%} of the test rows; so no retention"]
         if test["no_kd_mean"] is not None:
             lines.append(f"no KD {texts.score(test['no_kd_mean'])}: distillation gains {test['mean'] - test['no_kd_mean']:+.4f}")
         return lines
-    part = "" if beside["rows"] == facts["dataset"]["rows"]["test"] else f" on the {beside['rows']:,} test rows that its file has scores of"
+    part = "" if beside["rows"] == facts["dataset"]["rows"]["test"] else f" on the {beside['rows']:,} test rows with scores in its file"
     lines = [f"teacher {texts.score(teacher['test'])}{part}: retention {texts.percent(facts['student']['retention'])}"]
     if test["no_kd_mean"] is not None:
         ratio = test["distillation_ratio"]
-        shown = "distillation ratio not defined, it is no worse than the teacher" if ratio is None else f"distillation ratio {ratio:.2f}"
+        shown = "distillation ratio not defined: it is no worse than the teacher" if ratio is None else f"distillation ratio {ratio:.2f}"
         lines.append(f"no KD {texts.score(beside['no_kd_mean'])}: {shown}")
     return lines

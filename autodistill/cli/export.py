@@ -20,12 +20,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "predictions on the validation rows and its latency with torch's.",
         allow_abbrev=False,
     )
-    command.add_argument("folder", metavar="DIR", help="what `autodistill distill` wrote")
+    command.add_argument("folder", metavar="DIR", help="a folder that `autodistill distill` wrote")
     command.add_argument(
         "--format", default="onnx", choices=["onnx", "onnx-int8", "numpy"], help="default: onnx; numpy is for static students"
     )
-    command.add_argument("--int8", action="store_true", help="as --format onnx-int8: also write 8-bit weights, and say what they cost")
-    command.add_argument("--dataset", metavar="NAME|PATH", help="where the validation rows are (default: where the student's were)")
+    command.add_argument("--int8", action="store_true", help="the same as --format onnx-int8: also write 8-bit weights")
+    command.add_argument("--dataset", metavar="NAME|PATH", help="the dataset with the validation rows (default: the student's own)")
     command.add_argument("--overwrite", action="store_true", help="replace an earlier export")
     command.add_argument("--json", action="store_true", help="one JSON list on stdout at the end; all else goes to stderr")
     command.set_defaults(run=run)

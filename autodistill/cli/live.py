@@ -1,4 +1,4 @@
-"""The two views of a running search: a live one for a terminal, plain lines for everything else."""
+"""The two views of a running search: a live table for a terminal, plain lines for everything else."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ class View(Protocol):
 def open_view(stream: TextIO, dataset: str, progress: Progress) -> View:
     """The live view where the stream is a terminal with a movable cursor, else plain lines."""
     console = Console(file=stream)
-    # isatty is asked too: FORCE_COLOR makes rich take a log file for a terminal
+    # isatty is checked too, because FORCE_COLOR makes rich take a log file for a terminal
     if stream.isatty() and console.is_terminal and not console.is_dumb_terminal:
         return LiveView(console, dataset, progress)
     return PlainView(stream, dataset, progress)
 
 
 class PlainView:
-    """A line with the time for each stage and trial that begins or ends."""
+    """Writes a line, with the time, when a stage or a trial begins or ends."""
 
     def __init__(self, stream: TextIO, dataset: str, progress: Progress) -> None:
         self.stream = stream
@@ -138,7 +138,7 @@ class LiveView:
         self.console = console
         self.dataset = dataset
         self.progress = progress
-        self._lock = threading.RLock()  # rich draws in a thread of its own, so that the clock keeps running
+        self._lock = threading.RLock()  # rich draws in its own thread, so that the clock keeps running
         self._closed = False
         self._live = Live(
             console=console, get_renderable=self.render, auto_refresh=auto_refresh, refresh_per_second=4, vertical_overflow="crop"
@@ -153,7 +153,7 @@ class LiveView:
         self._live.stop()
 
     def listen(self, event: Event) -> None:
-        """Handle an event; messages and failures are written above the table and stay there."""
+        """Handle an event. Messages and failures are written above the table and stay there."""
         with self._lock:
             self.progress.hear(event)
         match event:
@@ -266,7 +266,7 @@ class LiveView:
 def _choose(progress: Progress, room: int) -> tuple[list[TrialRecord], int]:
     """The finished trials to show in `room` lines, and how many are left out.
 
-    All of them where they fit. Else the best in one half of the lines, the latest in the other, and a line for the number left out.
+    All of them if they fit. Else the best in half of the lines, the latest in the other half, and a line with the number left out.
     """
     shown = progress.shown
     if room <= 0:

@@ -1,4 +1,4 @@
-"""The `autodistill` command: one thin file a subcommand, and the exit codes: 0 done, 1 the run failed, 2 usage, 130 Ctrl-C, 143 SIGTERM."""
+"""The `autodistill` command: a thin file for each subcommand. Exit codes: 0 done, 1 the run failed, 2 usage, 130 Ctrl-C, 143 SIGTERM."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a name that the terminal's encoding lacks is shown escaped, and stops nothing
+        if isinstance(stream, io.TextIOWrapper):  # characters that the terminal's encoding lacks are escaped, and cause no error
             stream.reconfigure(errors="backslashreplace")
     args = _parse(argv)
     with terminated_as_interrupted() as terminated:
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The parsed command line. A dataset that stands by itself, `search reviews.csv`, is answered with how it is given."""
+    """The parsed command line. For a dataset without its option, as in `search reviews.csv`, the error says how to name it."""
     top = parser()
     args, rest = top.parse_known_args(argv)
     if rest:
@@ -61,14 +61,14 @@ def _run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("autodistill: stopped", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of our output has gone, `autodistill datasets | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more when it flushes at its end
+    except BrokenPipeError:  # the reader of our output has ended, as in `autodistill datasets | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python reports it again when it flushes at the end
         return 0
 
 
 @contextlib.contextmanager
 def terminated_as_interrupted() -> Iterator[threading.Event]:
-    """SIGTERM, which schedulers and `docker stop` send, does what Ctrl-C does. The event is set once it has come."""
+    """Treat SIGTERM, which schedulers and `docker stop` send, like Ctrl-C. The event is set when it arrives."""
     terminated = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield terminated
@@ -77,7 +77,7 @@ def terminated_as_interrupted() -> Iterator[threading.Event]:
     def interrupt(number: int, frame: FrameType | None) -> None:
         terminated.set()
         on_interrupt = signal.getsignal(signal.SIGINT)
-        if not callable(on_interrupt):  # a shell has its background jobs ignore Ctrl-C, and that is no reason to ignore SIGTERM
+        if not callable(on_interrupt):  # background jobs of a shell ignore Ctrl-C, but should not ignore SIGTERM
             raise KeyboardInterrupt
         on_interrupt(signal.SIGINT, frame)
 
@@ -85,7 +85,7 @@ def terminated_as_interrupted() -> Iterator[threading.Event]:
     try:
         yield terminated
     finally:
-        if before is not None:  # a handler that is not Python's cannot be put back
+        if before is not None:  # a handler that is not Python's cannot be restored
             signal.signal(signal.SIGTERM, before)
 
 

@@ -1,4 +1,4 @@
-"""The options of a command, made from its settings, and the settings that a command line and its `--config` file give."""
+"""The options of a command, made from its settings; and the settings from a command line and its `--config` file."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def add_options(command: argparse.ArgumentParser, model: type[Settings]) -> None
 
 
 def _add(place: argparse._ActionsContainer, option: Option) -> None:
-    """Add an option. It has no default here: the file, then the model, supplies what is left out."""
+    """Add an option. It has no default here, because the file, or else the model, supplies what is left out."""
     name, text = option.name, option.help.replace("%", "%%")
     if option.kind is FLAG:
         value = not option.default
@@ -60,7 +60,7 @@ def _add(place: argparse._ActionsContainer, option: Option) -> None:
 
 
 def read_options(args: argparse.Namespace, model: type[Read]) -> Read:
-    """The settings that a parsed command line asks for, over those of its `--config` file.
+    """The settings of a parsed command line, which override those of its `--config` file.
 
     Raises:
         UsageError: something is missing, or the file holds an invalid value.

@@ -26,7 +26,7 @@ from autodistill.report import texts
 
 @dataclass
 class StageState:
-    """A stage. seconds: None while it runs; the sum where the stage runs more than once (several teachers)."""
+    """A stage. seconds: None while it runs; the sum if the stage runs more than once (several teachers)."""
 
     text: str
     began: float
@@ -116,7 +116,7 @@ class Progress:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Trials by how they ended."""
+        """The number of trials by how they ended."""
         return count(list(self.finished.values()))
 
     @property
@@ -125,7 +125,7 @@ class Progress:
         return sum(record.role not in UNCOUNTED and not was_interrupted(record) for record in self.shown)
 
     def seconds(self, stage: Stage) -> float:
-        """How many seconds a stage took; 0 where it was not needed."""
+        """How many seconds a stage took; 0 if it was not needed."""
         state = self.stages.get(stage)
         if stage == "trials" and (state is None or state.seconds is None) and self.ended is not None:
             return self.ended.seconds
@@ -137,7 +137,7 @@ class Progress:
         return self.clock() - self.began
 
     def time_left(self) -> float | None:
-        """An estimate from the mean duration of the finished trials, at most the rest of the time budget; None where there is neither."""
+        """An estimate from the mean duration of the finished trials, at most the rest of the time budget; None without either."""
         if self.search is None or self.trials_began is None or self.ended is not None:
             return None
         now = self.clock()

@@ -30,7 +30,7 @@ EPILOG = """examples:
 
 
 class RecommendCommand(RecommendSettings):
-    """The command's settings, and how it answers."""
+    """The command's settings, and the form of its output."""
 
     out: Annotated[str | None, TEXT] = setting(None, "write the first recipe there, and the others beside it as FILE-2, …", "FILE", KEPT)
     as_json: Annotated[bool, FLAG] = setting(False, "one JSON object on stdout", None, KEPT, "--json")
@@ -51,7 +51,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(args: argparse.Namespace) -> int:
-    """Recommend, write the recipes, and say why these."""
+    """Recommend, write the recipes, and print the reasons."""
     asked = options.read_options(args, RecommendCommand)
     out = None if asked.out is None else Path(asked.out)
     if out is not None and (out.is_dir() or not out.parent.is_dir()):
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def write(advice: Advice, out: Path) -> list[Path]:
-    """The recipe files: the first as named, the others numbered beside it."""
+    """Write the recipe files: the first with the given name, the others numbered beside it."""
     paths = []
     for place, item in enumerate(advice.recipes):
         path = out if place == 0 else out.with_name(f"{out.stem}-{place + 1}{out.suffix}")
@@ -84,7 +84,7 @@ def write(advice: Advice, out: Path) -> list[Path]:
 
 
 def expected(item: Recommendation) -> str:
-    """What to expect, for people."""
+    """The retention to expect, for people."""
     low, high = item.interval
     if math.isinf(low) or math.isinf(high):
         return f"retention {item.retention:.1%}, with no interval: too little is recorded"
@@ -92,7 +92,7 @@ def expected(item: Recommendation) -> str:
 
 
 def summary(advice: Advice, written: list[Path]) -> dict[str, Any]:
-    """What --json prints."""
+    """The object that --json prints."""
     recipes = []
     for place, (item, seconds) in enumerate(zip(advice.recipes, advice.seconds, strict=True)):
         interval = [None if math.isinf(end) else end for end in item.interval]
@@ -115,7 +115,7 @@ def summary(advice: Advice, written: list[Path]) -> dict[str, Any]:
 
 
 def show(advice: Advice, written: list[Path], asked: RecommendSettings) -> None:
-    """The recipes for people."""
+    """Print the recipes for people."""
     console = open_console()
     console.print(f"{advice.dataset}: {advice.task}, {advice.train_rows:,} training rows, {advice.metric}", markup=False, highlight=False)
     for warning in advice.warnings:

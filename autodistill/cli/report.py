@@ -15,7 +15,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     command = commands.add_parser("report", help="write a study's report, one HTML file to send", description=__doc__)
     command.add_argument("study", metavar="STUDY", nargs="?", help="name of a study in --studies-dir, or its folder")
     command.add_argument("--out", metavar="FILE", type=Path, help="where to write it (default: report.html in the study's folder)")
-    command.add_argument("--studies-dir", metavar="DIR", default="studies", help="where studies lie (default: studies)")
+    command.add_argument("--studies-dir", metavar="DIR", default="studies", help="the folder of studies (default: studies)")
     command.add_argument("--all", action="store_true", help="across all recorded studies: which pipelines win on which datasets")
     command.set_defaults(run=run)
 

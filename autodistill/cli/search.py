@@ -1,4 +1,4 @@
-"""`autodistill search`: search the distillation pipeline for a dataset; needs a dataset and nothing else."""
+"""`autodistill search`: search the distillation pipeline for a dataset; it needs only a dataset."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ EPILOG = """examples:
 
 
 class SearchCommand(SearchSettings):
-    """The command's settings, and how it answers."""
+    """The command's settings, and the form of its output."""
 
-    track: Annotated[str | None, one_of(*TRACKERS)] = setting(None, f"tell each trial to {', '.join(TRACKERS)} as well", "WHERE", KEPT)
+    track: Annotated[str | None, one_of(*TRACKERS)] = setting(None, f"also log each trial to one of {', '.join(TRACKERS)}", "WHERE", KEPT)
     as_json: Annotated[bool, FLAG] = setting(False, JSON_AT_THE_END, None, KEPT, "--json")
 
 
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
             failure = cause
             study = Study.open(asked.folder, asked.storage) if _has_begun(asked, progress) else None
             if study is not None:
-                write_report(study)  # a search that came to nothing has its failures to show
+                write_report(study)  # the report of a failed search shows its failures
         if study is not None and study.best is not None:
             _show(asked, study, progress, out)
     if study is not None and asked.as_json:
@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(summary(study, seconds), indent=2, allow_nan=False))
     if failure is not None:
         reasons = [] if study is None else failures(study.trial_records)
-        more = [] if study is None else [f"go on with: {go_on(asked)}"]
+        more = [] if study is None else [f"continue with: {go_on(asked)}"]
         raise RunError("\n  ".join([str(failure), *reasons, *more])) from failure
     return 0
 
@@ -106,19 +106,19 @@ def _earlier(folder: str) -> list[TrialRecord]:
 
 
 def _has_begun(asked: SearchSettings, progress: Progress) -> bool:
-    """Whether the study exists by now."""
+    """Whether the study already exists."""
     return progress.search is not None or (asked.folder / "study.json").exists()
 
 
 def go_on(asked: SearchSettings, **changes: object) -> str:
-    """The command that goes on with the study, as it can be pasted into a shell; a storage's password is left out."""
+    """The command that continues the study, ready to paste into a shell; a storage's password is left out."""
     return asked.model_copy(update={"resume": True, **changes}).command_line(always=("study",))
 
 
 def interrupted(asked: SearchSettings, progress: Progress) -> str:
-    """What to say after Ctrl-C."""
+    """The message after Ctrl-C."""
     if not _has_begun(asked, progress):
-        return "Stopped before the first trial. The same command starts again; a teacher that was finished is kept."
+        return "Stopped before the first trial. The same command starts again; a finished teacher is kept."
     counts = progress.counts
     ended = counts["complete"] + counts["pruned"] + counts["fail"]
     return f"Stopped. The study is kept with its {ended} finished trials and can be resumed:\n  {go_on(asked)}"
@@ -129,7 +129,7 @@ def _show(asked: SearchSettings, study: Study, progress: Progress, out: TextIO) 
     console = Console(file=out) if out.isatty() else Console(file=out, width=120)
     records = study.trial_records
     teacher = progress.stages.get("teacher")
-    trained = teacher.seconds if teacher is not None and teacher.total else None  # without progress it was there already
+    trained = teacher.seconds if teacher is not None and teacher.total else None  # without progress the teacher was already in the cache
     data = study.about["dataset"]
     shown = rows(records, study.limits, study.teachers, trained, data.get("constant_score"))
     console.print()

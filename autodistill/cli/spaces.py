@@ -13,7 +13,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add the subcommand."""
     command = commands.add_parser("spaces", help="list the search spaces", description=__doc__)
     command.add_argument("name", nargs="?", help="show this space's parameters (a name or a path)")
-    command.add_argument("--task", help="for this task type (default: the space's first)")
+    command.add_argument("--task", help="show it for this task type (default: the space's first)")
     command.add_argument("--json", action="store_true", help="one JSON value on stdout")
     command.set_defaults(run=run)
 

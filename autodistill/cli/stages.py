@@ -1,4 +1,4 @@
-"""How a job made of stages is shown: bars where there is a terminal, else a line for each thing that begins or ends."""
+"""How a job made of stages is shown: bars on a terminal, else a line when a stage begins or ends."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class _Lines:
 
 @contextlib.contextmanager
 def all_to_stderr() -> Iterator[TextIO]:
-    """Send what anything writes to stdout to stderr, C libraries and child processes included, so that stdout has the JSON alone."""
+    """Redirect stdout to stderr, also for C libraries and child processes, so that stdout has only the JSON."""
     sys.stdout.flush()
     kept = os.dup(1)
     os.dup2(2, 1)

@@ -28,7 +28,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     show.set_defaults(run=_show)
 
     add = actions.add_parser("add", help="add a study of your own, so that recommendations learn from it")
-    add.add_argument("folder", metavar="FOLDER", type=Path, help="a study's folder, as `autodistill search` leaves it")
+    add.add_argument("folder", metavar="FOLDER", type=Path, help="a study's folder, made by `autodistill search`")
     add.add_argument("--name", help="the entry's name (default: the study's)")
     add.add_argument("--group", help="the group of datasets that share their source (default: the dataset's)")
     add.add_argument(

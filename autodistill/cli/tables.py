@@ -1,4 +1,4 @@
-"""Tables of what there is."""
+"""Tables for commands that list something."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from autodistill.report import texts
 
 
 def open_console() -> Console:
-    """A console on stdout; a file or a pipe gets lines long enough that no cell is broken for `grep`."""
+    """A console on stdout. A file or a pipe gets lines long enough that no cell is broken, for the sake of `grep`."""
     console = Console()
     return console if console.is_terminal else Console(width=240)
 

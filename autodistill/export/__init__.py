@@ -1,1 +1,1 @@
-"""The student at the end: distilled in full, tested once, written as a folder that other libraries open, exported, tried."""
+"""The final student: distilled in full, tested once, written as a folder that other libraries open, exported, used for predictions."""

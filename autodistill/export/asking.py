@@ -1,4 +1,4 @@
-"""What people give a student to read, and where its answers go."""
+"""How a student reads the rows that people give it, and how its predictions are written."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from autodistill.tasks.text_files import kind_of
 Arrays = dict[str, np.ndarray]
 """A model's inputs by name."""
 Row = str | tuple[str, str] | Path | bytes | np.ndarray
-"""A row as people give it: a text, a pair of texts, or an image: its path, its encoded bytes or its pixels (H, W, 3) uint8."""
+"""A row as people give it: a text, a pair of texts, or an image, which is a path, encoded bytes, or pixels (H, W, 3) uint8."""
 OUT = (".csv", ".tsv", ".jsonl", ".parquet")
 
 IMAGE_COLUMN = "image"
-"""Of a table of several columns."""
+"""The name of the images' column in a table with several columns."""
 
 
 class RowReader(ABC):
@@ -41,18 +41,18 @@ class RowReader(ABC):
 
     @abstractmethod
     def is_row(self, rows: object) -> bool:
-        """Whether something is a single row, and not several."""
+        """Whether `rows` is a single row."""
 
     @abstractmethod
     def from_table(self, frame: Any) -> list[Row]:
         """The rows of a pandas.DataFrame.
 
         Raises:
-            DataError: it is not seen which of its columns are read.
+            DataError: it is not clear which of its columns to read.
         """
 
     def listed(self, rows: Any) -> list[Row]:
-        """Several rows, as scikit-learn takes them: a list, an array, a pandas.Series or a pandas.DataFrame.
+        """A list of rows from anything that scikit-learn would accept: a list, an array, a pandas.Series or a pandas.DataFrame.
 
         Raises:
             DataError: see `from_table`.
@@ -66,23 +66,23 @@ class RowReader(ABC):
         """Rows as a model's inputs, of equal size.
 
         Raises:
-            DataError: a row is not what the student reads.
+            DataError: a row is of another kind than the student reads.
         """
 
     @abstractmethod
     def sizes(self, rows: Sequence[Row]) -> list[int]:
-        """How large each row is: rows of similar size belong in one batch.
+        """The size of each row, so that rows of similar size can share a batch.
 
         Raises:
-            DataError: a row is not what the student reads.
+            DataError: a row is of another kind than the student reads.
         """
 
     @abstractmethod
     def read(self, inputs: Sequence[str], text_columns: tuple[str, ...] | None = None) -> list[Row]:
-        """Rows from what stands on a command line. text_columns: of a file.
+        """Rows from the arguments of a command line. text_columns: of a file.
 
         Raises:
-            DataError: a file is not there or cannot be read, or it does not hold what the student reads.
+            DataError: a file does not exist or cannot be read, or its rows are of another kind than the student reads.
             UsageError: the inputs do not go together.
         """
 
@@ -92,7 +92,7 @@ class RowReader(ABC):
 
 
 class TextReader(RowReader):
-    """Texts, or pairs of them. texts: of a row, 1 or 2."""
+    """Reads texts, or pairs of texts. texts: number of texts in a row, 1 or 2."""
 
     files = ("tokenizer.json",)
     free_axes = (0, 1)
@@ -110,7 +110,7 @@ class TextReader(RowReader):
         return isinstance(rows, str) or (self.texts > 1 and isinstance(rows, tuple) and all(isinstance(text, str) for text in rows))
 
     def from_table(self, frame: Any) -> list[Row]:
-        """Of the columns `text` (and `text_b`), or of the only ones that there are."""
+        """From the columns `text` (and `text_b`), or from the only columns."""
         names = [name for name in ("text", "text_b")[: self.texts] if name in frame.columns]
         if len(names) < self.texts:
             names = list(frame.columns)
@@ -123,11 +123,11 @@ class TextReader(RowReader):
         return self._rows(*(frame[name].tolist() for name in names))
 
     def listed(self, rows: Any) -> list[Row]:
-        """See `RowReader`; of pairs also lists or an array of two texts each."""
-        found = super().listed(rows)
+        """See `RowReader`. Pairs may also be lists of two texts, or an array."""
+        listed = super().listed(rows)
         if self.texts == 1:
-            return [str(row) if isinstance(row, np.str_) else row for row in found]
-        return [tuple(map(str, row)) if isinstance(row, list | np.ndarray) else row for row in found]  # type: ignore[misc]
+            return [str(row) if isinstance(row, np.str_) else row for row in listed]
+        return [tuple(map(str, row)) if isinstance(row, list | np.ndarray) else row for row in listed]  # type: ignore[misc]
 
     def _check(self, rows: Sequence[Row]) -> None:
         for number, row in enumerate(rows):
@@ -152,14 +152,14 @@ class TextReader(RowReader):
         return [sum(map(len, row)) if isinstance(row, tuple) else len(row) for row in rows]  # type: ignore[arg-type]
 
     def read(self, inputs: Sequence[str], text_columns: tuple[str, ...] | None = None) -> list[Row]:
-        """Texts, or those of one file.
+        """Texts, or the texts of one file.
 
-        A name that ends like a file is one, and has to be there. Of a txt file, every line that is not blank is a text. For a student of
-        pairs, every two texts are one row.
+        An argument with the suffix of a file must be an existing file. In a txt file, every line that is not blank is a text. For a student
+        of pairs, every two texts are one row.
         """
         files = [name for name in inputs if _is_file(name)]
         if files and len(inputs) > 1:
-            raise UsageError(f"{files[0]} is a file and stands among {len(inputs)} inputs; give one file alone, or texts")
+            raise UsageError(f"{files[0]} is a file, but there are {len(inputs)} inputs; give a single file, or texts")
         if files:
             return self._read_file(user_path(files[0], DataError), text_columns)
         for text in inputs:
@@ -167,7 +167,7 @@ class TextReader(RowReader):
                 raise UsageError("a text is empty; give one with words")
         if len(inputs) % self.texts:
             raise UsageError(
-                f"{len(inputs)} texts were given, and this student reads pairs; give an even number, each text before its other"
+                f"there are {len(inputs)} texts, but this student reads pairs; give an even number: first text, second text, and so on"
             )
         return self._rows(*(inputs[place :: self.texts] for place in range(self.texts)))
 
@@ -194,7 +194,7 @@ class TextReader(RowReader):
         return self._rows(*columns)
 
     def columns(self, rows: Sequence[Row]) -> dict[str, list[str]]:
-        """`text`, and of pairs `text_b`."""
+        """`text`, and for pairs `text_b`."""
         texts = [row if isinstance(row, tuple) else (row,) for row in rows]
         return {name: [str(row[place]) for row in texts] for place, name in enumerate(("text", "text_b")[: self.texts])}
 
@@ -204,7 +204,7 @@ def _is_file(name: str) -> bool:
 
 
 class ImageReader(RowReader):
-    """Images. size: height and width in pixels that the student reads; mean, std: of the RGB channels in 0 … 1."""
+    """Reads images. size: the student's height and width in pixels; mean, std: of the RGB channels, from 0 to 1."""
 
     files = ()
     free_axes = (0,)
@@ -217,7 +217,7 @@ class ImageReader(RowReader):
         return isinstance(rows, str | Path | bytes) or (isinstance(rows, np.ndarray) and rows.ndim == 3)
 
     def from_table(self, frame: Any) -> list[Row]:
-        """Of the column `image`, or of the only one that there is."""
+        """From the column `image`, or from the only column."""
         names = [IMAGE_COLUMN] if IMAGE_COLUMN in frame.columns else list(frame.columns)
         if len(names) != 1:
             raise DataError(f"the table has the columns {', '.join(map(str, names))}; give the one with the images alone, or call it image")
@@ -253,10 +253,10 @@ class ImageReader(RowReader):
 
 
 def check_out(path: Path) -> None:
-    """Refuse a file that the answers cannot be written to.
+    """Refuse a file to which predictions cannot be written.
 
     Raises:
-        UsageError: for its suffix or its folder.
+        UsageError: its suffix or its folder is wrong.
     """
     if path.suffix.lower() not in OUT:
         raise UsageError(not_allowed("the type of --out", path.suffix or "none", OUT))
@@ -265,7 +265,7 @@ def check_out(path: Path) -> None:
 
 
 def write_answers(path: Path, rows: dict[str, list[str]], answers: Sequence[Prediction]) -> None:
-    """Write the rows with their labels and probabilities, or scores, as the suffix says. rows: of `RowReader.columns`."""
+    """Write the rows with their labels and probabilities, or scores, in the format of the suffix. rows: from `RowReader.columns`."""
     import pandas as pd
 
     fields = [field.name for field in dataclasses.fields(Prediction) if field.name != "probabilities"]

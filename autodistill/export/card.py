@@ -1,4 +1,4 @@
-"""The model card: what the student is, what it scores, how it was made, in the README.md that hubs show. A function of the facts."""
+"""The model card: what the student is, its scores, and how it was made, for the README.md that hubs show. A function of the facts."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from autodistill.task_types import modality_of, target_of
 
 
 def write_facts(path: Path, facts: dict[str, Any]) -> None:
-    """Write distillation.json; what is not finite becomes null."""
+    """Write distillation.json. Numbers that are not finite become null."""
     path.write_text(json.dumps(finite(facts), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def model_card(facts: dict[str, Any], recipe: Recipe, about: dict[str, Any], name: str) -> str:
-    """The card as Markdown, with the metadata that the Hugging Face hub reads on top. about: student.json. name: of the folder."""
+    """The card as Markdown, headed by the metadata that the Hugging Face hub reads. about: student.json. name: of the folder."""
     data, student = facts["dataset"], facts["student"]
     who = texts.student(recipe.model_dump())
     parts = [
@@ -63,7 +63,7 @@ def _metadata(facts: dict[str, Any], recipe: Recipe, name: str) -> str:
 
 
 def _base_model(facts: dict[str, Any], recipe: Recipe) -> str | None:
-    """The id on the hub of the model that the student was, else of its teacher; None where it has none, as a file of scores."""
+    """The hub id of the pretrained model that the student was, else of its teacher; None if there is none, as with a file of scores."""
     own = family_of(recipe.student).pretrained_model(recipe.student)
     if own is None and facts["teacher"]["scores"] is not None:
         return None
@@ -82,7 +82,7 @@ def _about_scores(facts: dict[str, Any], recipe: Recipe) -> str:
     scores = facts["teacher"]["scores"]
     covered = ", ".join(f"{split} {share:.1%}" for split, share in scores["coverage"].items())
     own = family_of(recipe.student).pretrained_model(recipe.student)
-    origin = f"that of `{texts.clean(facts['teacher']['model'])}`, and so is the start of a student whose recipe has `init: teacher`"
+    origin = f"that of `{texts.clean(facts['teacher']['model'])}`, and so are the initial weights if the recipe has `init: teacher`"
     if own is not None:
         origin = f"the student's own, as it was published with `{texts.clean(own)}`"
     return (
@@ -124,9 +124,9 @@ def _scores(facts: dict[str, Any]) -> str:
 
 
 def _on_its_rows(facts: dict[str, Any]) -> str:
-    """Which test rows the teacher has scores of, where these are not all."""
+    """Which test rows the teacher has scores for, if these are not all."""
     beside, rows = facts["test"]["beside_teacher"], facts["dataset"]["rows"]["test"]
-    return "" if beside is None or beside["rows"] == rows else f", on the {beside['rows']:,} of {rows:,} test rows that it has scores of"
+    return "" if beside is None or beside["rows"] == rows else f", on the {beside['rows']:,} of {rows:,} test rows that it has scores for"
 
 
 def _ratio(facts: dict[str, Any]) -> str:
@@ -172,7 +172,7 @@ def _data(facts: dict[str, Any]) -> str:
     rows = ", ".join(f"{count:,} {split}" for split, count in about["rows"].items())
     lines = [f"*{texts.clean(about['name'])}*, fingerprint `{about['fingerprint']}`. Rows: {rows}."]
     if about["test_rows_in_train"]:
-        lines.append(f"{about['test_rows_in_train']:,} test rows stand in the training rows too.")
+        lines.append(f"{about['test_rows_in_train']:,} test rows are among the training rows too.")
     lines += [f"- {texts.clean(note)}" for note in about["notes"]]
     return "\n".join(lines)
 
@@ -180,7 +180,7 @@ def _data(facts: dict[str, Any]) -> str:
 def _limits(facts: dict[str, Any]) -> str:
     lines = [
         f"- Meant for inputs like those of *{texts.clean(facts['dataset']['name'])}*; it has not been tried on others.",
-        "- It learned from its teacher, and has that one's mistakes and biases beside its own and those of the data.",
+        "- It learned from its teacher. It has the teacher's mistakes and biases, its own, and those of the data.",
         "- Its probabilities are not calibrated.",
     ]
     if facts["max_length"] is not None:

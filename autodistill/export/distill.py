@@ -43,26 +43,26 @@ from autodistill.train.taps import recipe_taps
 
 FACTS = "distillation.json"
 TOLERANCE = 1e-4
-"""How far the written student's logits may be from the trained one's, as a share of the largest."""
+"""How far the written student's logits may be from the trained student's, as a share of the largest logit."""
 _CHECKED = 64
 _ELSEWHERE = "give another --out"
 
 
 @dataclass(frozen=True)
 class Distilled:
-    """A distilled student. folder: what was written. facts: its distillation.json."""
+    """A distilled student. folder: of its files. facts: its distillation.json."""
 
     folder: Path
     facts: dict[str, Any]
 
     @property
     def score(self) -> float:
-        """The kept seed's, on the test split."""
+        """The score of the kept seed on the test split."""
         return float(self.facts["student"]["test"])
 
     @property
     def retention(self) -> float | None:
-        """The kept seed's test score over the teacher's, on the same rows; None where the teacher has no test score."""
+        """The test score of the kept seed over the teacher's, on the same rows; None if the teacher has no test score."""
         return self.facts["student"]["retention"]
 
     def open(self) -> Student:
@@ -82,20 +82,20 @@ def distill(
 ) -> Distilled:
     """Train a recipe's student in full and write the best one into a folder that other libraries open.
 
-    Every seed's student is tested, and the one that is kept is chosen by the validation split alone. The next run takes over what
-    a stopped run had finished. In a script, more than one worker needs `if __name__ == "__main__":`.
+    Every seed's student is tested, but the student to keep is chosen by the validation split alone. If a run is stopped, the next run
+    reuses the students that it finished. In a script, more than one worker needs `if __name__ == "__main__":`.
 
     Args:
-        recipe: a Recipe, a recipe's file, or a study's folder (its recommended.yaml). Where its teacher is a file of scores, and the
-            recipe does not lie in the study that it comes from, `teacher_scores` names the file.
-        dataset: a name, a Hugging Face id, a path or rows, as for `search`; None for the rows of the study that the recipe lies in.
+        recipe: a Recipe, a recipe's file, or a study's folder (its recommended.yaml). If its teacher is a file of scores and the
+            recipe is not in the folder of its study, `teacher_scores` names the file.
+        dataset: a name, a Hugging Face id, a path or rows, as for `search`; None for the rows of the study whose folder has the recipe.
         out: the folder to write, always needed; it may not exist.
-        command: how it was made, for the model card.
+        command: the command that made it, for the model card.
         listen: called with each event of the run (autodistill.events).
         {settings}
 
     Raises:
-        UserError: something that was asked cannot work: see its subclasses.
+        UserError: a setting or an input cannot work: see its subclasses.
         RunError: the training failed, or the folder cannot be written.
     """
     tell: Listen = listen or (lambda event: None)
@@ -131,7 +131,7 @@ def distill(
     with lock(work):
         trained = _train(assignments, work, workers, data, tell)
         distilled, controls = trained[:seeds], trained[seeds:]
-        best = max(distilled, key=lambda item: item.result.score)  # the first of equals
+        best = max(distilled, key=lambda item: item.result.score)  # the first of equal scores
         with Stage(tell, "test", "opening the test split, this once") as stage:
             facts = measure(data, data.open_test(), opened, distilled, controls, best, teacher, scores)
             stage.end(verdict(facts))
@@ -144,7 +144,7 @@ def distill(
 
 
 def _taught(data: Dataset, recipe: Recipe, scores: TeacherScores | None, seed: int, tell: Listen) -> tuple[TeacherRef, Opened]:
-    """The recipe's teacher, and the rows as it reads them. scores: what stands for a network, and is stored as it is."""
+    """The recipe's teacher, and the rows as it reads them. scores: of the teacher, if it is a file of scores."""
     part = recipe.teacher
     teachers: Mapping[Teacher, TeacherRef]
     if scores is not None:
@@ -158,7 +158,7 @@ def check_target(out: Path, overwrite: bool) -> Path:
     """The folder to write, absolute.
 
     Raises:
-        UsageError: it exists and may not be replaced, or it cannot be made.
+        UsageError: the folder exists and may not be replaced, or cannot be made.
     """
     if not str(out).strip() or out == Path():
         raise UsageError("--out is empty; give the folder that the student is to be written into")
@@ -209,10 +209,10 @@ def _train(assignments: Sequence[Assignment], work: Path, workers: int, data: Da
 
 
 def _write(target: Path, opened: Opened, best: Trained, facts: dict[str, Any]) -> None:
-    """Write the folder aside, open it as anyone would, compare it with the trained student, then put it in place.
+    """Write a temporary folder, open it as users do, compare its predictions with the trained student's, then rename it.
 
     Raises:
-        RunError: it cannot be written, or the written student's answers differ from the trained one's.
+        RunError: it cannot be written, or the written student's logits differ from the trained student's.
     """
     saved, rows_read = load_saved_student(best.folder), read_by_student(opened, best.assignment.recipe).validation
     with new_folder(target, _ELSEWHERE) as aside:
@@ -223,11 +223,11 @@ def _write(target: Path, opened: Opened, best: Trained, facts: dict[str, Any]) -
         written = load_student(aside)
         assert written.module is not None
         facts["written_params"] = count_parameters(written.module)
-        answers = written.logits(opened.dataset.modality.rows(opened.dataset.validation, rows))
+        logits = written.logits(opened.dataset.modality.rows(opened.dataset.validation, rows))
         with torch.inference_mode():
-            meant = saved.model.cpu()(rows_read.batch(torch.from_numpy(rows))).logits.numpy()
-        apart = float(np.abs(answers - meant).max())
-        if not apart <= TOLERANCE * max(1.0, float(np.abs(meant).max())):
-            raise RunError(f"the written student's answers differ from the trained one's by {apart:.2g}; nothing is kept of it")
+            expected = saved.model.cpu()(rows_read.batch(torch.from_numpy(rows))).logits.numpy()
+        difference = float(np.abs(logits - expected).max())
+        if not difference <= TOLERANCE * max(1.0, float(np.abs(expected).max())):
+            raise RunError(f"the written student's logits differ from the trained student's by {difference:.2g}; nothing of it is kept")
         card.write_facts(aside / FACTS, facts)
         (aside / "README.md").write_text(card.model_card(facts, saved.recipe, about, target.name), encoding="utf-8")

@@ -1,6 +1,6 @@
-"""A trained student as a folder that other libraries open: as its family writes it.
+"""Writes a trained student as a folder that other libraries open, in the format of its family.
 
-Beside the family's files there are student.json, which says what the student reads and answers (for `autodistill predict` and `export`),
+Beside the family's files there are student.json, which describes the inputs and outputs (for `autodistill predict` and `export`),
 and its recipe.
 """
 
@@ -20,10 +20,10 @@ ABOUT = "student.json"
 
 
 def write_student(folder: Path, saved: SavedStudent) -> dict[str, Any]:
-    """Write a student's weights, configuration, tokenizer or transform, and student.json; gives what that says.
+    """Write a student's weights, configuration, tokenizer or transform, and student.json. Returns the contents of student.json.
 
-    The folder exists and is filled. The student answers in the dataset's units there: the scale that it learned targets on is folded
-    into its last layer, in `saved.model` too.
+    The folder exists and gets the files. There the student's outputs are in the dataset's units: the scale that it learned targets on is
+    folded into its last layer, also in `saved.model`.
     """
     family, facts = family_of(saved.recipe.student), saved.facts
     Scaling(float(facts.get("target_mean", 0.0)), float(facts.get("target_scale", 1.0))).fold_into(saved.model.output_layer)

@@ -15,10 +15,10 @@ ROUNDS, WARMUP, LEAST = 31, 5, 3
 
 
 def paired_latency(calls: Mapping[str, Callable[[], object]], rounds: int = ROUNDS, seconds: float = math.inf) -> dict[str, float]:
-    """Median milliseconds of each call. Every round runs all of them once, so that other work on the machine meets all alike.
+    """Median milliseconds of each call. Every round runs all of them once, so that other work on the machine slows all of them equally.
 
-    One CPU thread for torch; a call that works on a GPU has to wait for it. After so many seconds no other round begins, but there are at
-    least `LEAST`, after one to warm up.
+    torch uses one CPU thread. A call that works on a GPU has to wait for the GPU itself. seconds: after this time no other round begins,
+    but there are at least `LEAST` rounds, after at least one to warm up.
     """
     times: dict[str, list[float]] = {name: [] for name in calls}
     started, warmup = time.perf_counter(), WARMUP

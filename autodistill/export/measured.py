@@ -1,4 +1,4 @@
-"""What is measured of a distillation: scores on the test split, parameters and latencies. All of it is in distillation.json."""
+"""The measurements of a distillation: scores on the test split, parameters and latencies. All of them are in distillation.json."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def measure(
     teacher_ref: TeacherRef,
     scores: TeacherScores | None,
 ) -> dict[str, Any]:
-    """Everything that distillation.json says of the dataset, the teacher and the students.
+    """All facts of distillation.json about the dataset, the teacher and the students.
 
-    Students are compared with their teacher on the test rows that it has logits of: of a network all, of a file of scores (`scores`) those
-    whose texts it has. Where these are fewer than `LEAST_JUDGED`, the teacher has no test score, and there is nothing to compare with.
+    Students are compared with their teacher on the test rows for which it has logits: for a network all; for a file of scores (`scores`)
+    those whose texts are in it. If these are fewer than `LEAST_JUDGED`, the teacher has no test score, and nothing is compared.
     """
     recipe, device = best.assignment.recipe, pick_device()
     read = read_by_student(opened, recipe)
@@ -85,11 +85,11 @@ def measure(
         return statistics.fmean(values) if values else None
 
     kept, row = load_saved_student(best.folder), median_row(opened.validation)
-    asked = {} if network is None else {"teacher": (network, opened)}
+    teachers = {} if network is None else {"teacher": (network, opened)}
     latency = _latency(
         {
             who: (model.to(device).eval(), to_device(reading.validation.batch(row), device))
-            for who, (model, reading) in (asked | {"student": (kept.model, read)}).items()
+            for who, (model, reading) in (teachers | {"student": (kept.model, read)}).items()
         }
     )
     seeds, plain = listed(distilled), listed(controls)
@@ -151,14 +151,14 @@ def measure(
 
 
 def _retention(beside_teacher: dict[str, Any] | None, who: str) -> float | None:
-    """A score over the teacher's, on the same rows; None without a teacher's score above 0."""
+    """A score over the teacher's, on the same rows; None if the teacher has no score above 0."""
     if beside_teacher is None or not beside_teacher["teacher"] > 0:
         return None
     return float(beside_teacher[who] / beside_teacher["teacher"])
 
 
 def _distillation_ratio(beside_teacher: dict[str, Any] | None) -> float | None:
-    """(distilled − no KD) / (teacher − no KD); None where it is not known, or the student without KD is no worse than the teacher."""
+    """(distilled − no KD) / (teacher − no KD); None if it is not known, or the student without KD is no worse than the teacher."""
     if beside_teacher is None or beside_teacher["no_kd_mean"] is None:
         return None
     gap = beside_teacher["teacher"] - beside_teacher["no_kd_mean"]
@@ -166,7 +166,7 @@ def _distillation_ratio(beside_teacher: dict[str, Any] | None) -> float | None:
 
 
 def _scores_file(data: Dataset, test: Split, scores: TeacherScores) -> dict[str, Any]:
-    """Facts of a file of scores. coverage: the share of each split's rows that it has scores of."""
+    """Facts of a file of scores. coverage: the share of each split's rows that have scores."""
     assert data.ref.teacher_scores is not None
     splits = {"train": data.train, "unlabelled": data.unlabelled, "validation": data.validation, "test": test}
     coverage = {name: float(scores_of(split, scores)[1].mean()) for name, split in splits.items() if split is not None}
@@ -190,7 +190,7 @@ def _run(model: StudentModule, batch: Any) -> None:
 
 
 def _in_train(data: Dataset, test: Split) -> int:
-    """Test rows that stand in train too."""
+    """The number of test rows that are in train too."""
     there = set(data.modality.row_keys(data.train))
     return sum(row in there for row in data.modality.row_keys(test))
 

@@ -1,4 +1,4 @@
-"""`autodistill export`: a student as an ONNX file, checked against torch on real rows, and on request with weights of 8 bits."""
+"""`autodistill export`: a student as an ONNX file, checked against torch on real rows, and on request with 8-bit weights."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ FORMATS = ("onnx", "onnx-int8", "numpy")
 FACTS = "export.json"
 FILE = "model.onnx"
 TOLERANCE = 1e-4
-"""How far the file's logits may be from torch's, as a share of the largest (at least of 1)."""
+"""How far the file's logits may be from torch's, as a share of the largest logit (or of 1, if that is larger)."""
 BATCHES = (1, 2, 17, 64)
 Precision = Literal["float32", "int8", "numpy"]
 """What an exported folder holds: an ONNX file of 32- or 8-bit weights, or 32-bit weights for numpy."""
 NUMPY_FILES = ("model.safetensors", "config.json", "load.py")
 """What an exported folder for numpy holds, beside what reading rows needs."""
 INT8_LOSS = 0.005
-"""How much of the score 8-bit weights may cost and still be recommended: half a point."""
+"""The largest loss of score with which 8-bit weights are still recommended: half a point."""
 
 
 @dataclass(frozen=True)
@@ -64,24 +64,24 @@ def export(
 ) -> list[Exported]:
     """Write a student's folder as ONNX into FOLDER/onnx, and with int8 also into FOLDER/onnx-int8; or for numpy, into FOLDER/numpy.
 
-    The inputs' batch and length are free. The file is run in onnxruntime on the dataset's validation rows, at several lengths and batch
-    sizes, and refused where its answers differ from torch's. int8: weights as 8-bit integers (onnxruntime's dynamic quantisation),
-    whose answers do differ: the score that this costs is measured on the validation rows. It is recommended where it is faster than the
-    float32 file on this machine and loses at most half a point (`INT8_LOSS`). Both are reported.
+    The inputs' batch and length are free. onnxruntime runs the file on the dataset's validation rows, at several lengths and batch
+    sizes, and the file is refused if its logits differ from torch's. int8: weights as 8-bit integers (onnxruntime's dynamic quantisation).
+    Their logits do differ, so the loss of score on the validation rows is measured. The int8 file is recommended if it is faster than the
+    float32 file on this machine and loses at most half a point (`INT8_LOSS`). Both numbers are reported.
 
     Args:
-        folder: what `distill` wrote.
+        folder: written by `distill`.
         format: onnx; onnx-int8, which is onnx with int8; or numpy, for students that a short load.py runs in numpy alone (static).
         int8: also write the quantised model.
-        dataset: where the validation rows come from, in place of what the student was distilled on.
+        dataset: where the validation rows come from; by default the dataset that the student was distilled on.
         overwrite: replace folders that an earlier export wrote.
         listen: called with each event of the run (autodistill.events).
 
     Raises:
-        UsageError: the folder is no student's, it exists, or the format is another one or does not go with the student or with int8.
+        UsageError: the folder is no student's, the target exists, or the format is not supported, for this student or together with int8.
         ModelError: the packages are missing (`pip install 'autodistill-kd[onnx]'`).
         DataError: the rows cannot be read.
-        RunError: the answers differ.
+        RunError: the logits differ.
     """
     tell: Listen = listen or (lambda event: None)
     if format not in FORMATS:
@@ -197,20 +197,20 @@ def _quantise(source: Path, path: Path) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     model = onnx.load(source)
-    del model.graph.value_info[:]  # the shapes of before: the quantiser transposes weights, and would then find a contradiction
+    del model.graph.value_info[:]  # shapes from before quantising: the quantiser transposes weights, and would find contradictions
     with _quiet():
-        quantize_dynamic(model, path, weight_type=QuantType.QUInt8)  # onnxruntime convolves no signed weights
+        quantize_dynamic(model, path, weight_type=QuantType.QUInt8)  # onnxruntime has no convolution of signed weights
 
 
 def _checked(
     student: Student, data: Dataset, folder: Path, precision: Precision, plain: tuple[Path, dict[str, Any]] | None = None
 ) -> dict[str, Any]:
-    """Complete an exported folder around its file, and say how it compares with torch.
+    """Complete an exported folder around its file, and return how it compares with torch.
 
-    plain: the float32 folder and its facts, with which 8-bit weights are compared.
+    plain: the float32 folder and its facts, for the comparison with 8-bit weights.
 
     Raises:
-        RunError: answers that are not of 8-bit weights differ from torch's by more than the tolerance.
+        RunError: the logits differ from torch's by more than the tolerance, where the weights do not have 8 bits.
     """
     form, file = ("numpy", "model.safetensors") if precision == "numpy" else ("onnx", FILE)
     about = student.about | {"format": form} | ({} if precision == "numpy" else {"precision": precision})
@@ -263,7 +263,7 @@ def _checked(
 
 
 def beside_float32(latency: Mapping[str, float], float32: float, int8: float) -> dict[str, Any]:
-    """What 8-bit weights gain and lose beside 32-bit ones, and which to use. latency: `onnx_float32` and `onnx` in milliseconds; scores."""
+    """The gain and loss of 8-bit weights against 32-bit ones, and which to use. latency: `onnx_float32` and `onnx` in milliseconds."""
     speedup, loss = latency["onnx_float32"] / latency["onnx"], float32 - int8
     reasons = [f"it is {speedup:.2f} times as fast as float32 here"] if speedup > 1 else ["it is not faster than float32 here"]
     reasons.append(f"it loses {max(loss, 0.0):.4f} of the score")
@@ -272,7 +272,7 @@ def beside_float32(latency: Mapping[str, float], float32: float, int8: float) ->
 
 
 def int8_advice(beside: Mapping[str, Any]) -> str:
-    """What `beside_float32` found, in a sentence without an end."""
+    """The result of `beside_float32`, as a sentence without its full stop."""
     which = "recommended" if beside["recommended"] else "not recommended, use float32"
     return f"{which}: {' and '.join(beside['reasons'])} (at most {INT8_LOSS} is accepted)"
 
@@ -288,22 +288,22 @@ def _summary(facts: dict[str, Any]) -> str:
 
 
 def _rows(data: Dataset) -> list[Row]:
-    """The validation rows, as people would give them."""
+    """The validation rows, in the form in which people give them."""
     return data.modality.rows(data.validation, np.arange(len(data.validation)))
 
 
 def _by_size(student: Student, rows: Sequence[Row]) -> np.ndarray:
-    """The places of the rows from the smallest to the largest row, (N,) int64."""
+    """The indices of the rows, from the smallest to the largest row, (N,) int64."""
     return np.argsort(student.reader.sizes(rows), kind="stable")
 
 
 def _spread(order: np.ndarray, size: int) -> np.ndarray:
-    """Places of rows of all sizes. order: of `_by_size`."""
+    """Indices of rows of all sizes. order: from `_by_size`."""
     return order[np.linspace(0, len(order) - 1, size).round().astype(int)]
 
 
 def _groups(order: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    """Batches of the smallest, of the middle, of the largest, and of rows of all sizes. order: of `_by_size`."""
+    """Batches of the smallest rows, of the middle, of the largest, and of rows of all sizes. order: from `_by_size`."""
     middle = (len(order) - size) // 2
     yield order[:size]
     yield order[middle : middle + size]
@@ -313,7 +313,7 @@ def _groups(order: np.ndarray, size: int) -> Iterator[np.ndarray]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter's progress and warnings about its own insides off the terminal."""
+    """Keep the exporter's progress and its internal warnings off the terminal."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,4 +1,4 @@
-"""One recipe trained with several seeds: each a trial in full, its student kept on the disk until the last is done."""
+"""One recipe trained with several seeds: each is a full trial, whose student stays on the disk until the last is done."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _POLL = 0.2
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained student. folder: its weights (models.saved). reused: it was finished by a run that was stopped later on."""
+    """A trained student. folder: its weights (models.saved). reused: an earlier, stopped run had finished it."""
 
     assignment: Assignment
     result: TrialResult
@@ -33,17 +33,17 @@ class Trained:
 
 
 def assignment_folder(work: Path, assignment: Assignment) -> Path:
-    """Where a seed's student lies while the others are trained."""
+    """The folder of a seed's student while the others are trained."""
     return work / f"{assignment.recipe.id}-{assignment.seed}"
 
 
 def train_all(assignments: Sequence[Assignment], work: Path, workers: int, hear: Heard) -> list[Trained]:
-    """Run trials, or find those that an earlier run finished, in the order of the assignments.
+    """Run trials, or reuse those that an earlier run finished. The result is in the order of the assignments.
 
-    workers: trials at once, each in a process of its own where there is more than one. hear: receives each epoch's point.
+    workers: trials at once; if more than one, each runs in a process of its own. hear: receives each epoch's point.
 
     Raises:
-        DivergedError: a loss is not a finite number; the other seeds' students stay for the next run.
+        DivergedError: a loss is not a finite number; finished students of other seeds stay for the next run.
     """
     trained: dict[Assignment, Trained] = {}
     for assignment in assignments:

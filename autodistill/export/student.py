@@ -1,4 +1,4 @@
-"""`load_student`: a student's folder, or its ONNX folder, opened to be asked."""
+"""`load_student`: opens a student's folder, or its ONNX folder, for predictions."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ BATCH = 64
 
 
 class Student:
-    """A student, read from a folder. about: student.json. run: from arrays by input name to logits (B, C).
+    """A student, read from a folder. about: student.json. run: a function from arrays by input name to logits (B, C).
 
-    modality, target: of its task. reader: reads rows as people give them. classes: their names by index, None of a regression.
+    modality, target: of its task. reader: reads rows as people give them. classes: their names by index, None for a regression.
     """
 
     def __init__(self, folder: Path, about: dict[str, Any], run: Callable[[Arrays], np.ndarray], module: nn.Module | None) -> None:
@@ -41,18 +41,18 @@ class Student:
         """Rows as the model's inputs, padded to the longest.
 
         Raises:
-            DataError: a row is not what this student reads.
+            DataError: a row is of another kind than this student reads.
         """
         arrays = self.reader.arrays(rows)
         return {name: arrays[name] for name in self.about["inputs"]}
 
     def logits(self, rows: Sequence[Row], batch_size: int = BATCH) -> np.ndarray:
-        """What the student says of the rows, (N, C) float32; of a regression (N, 1), in the dataset's units.
+        """The student's logits for the rows, (N, C) float32; for a regression the scores (N, 1), in the dataset's units.
 
         rows: texts, pairs of texts, or images (paths, encoded bytes or (H, W, 3) uint8 of the student's size).
 
         Raises:
-            DataError: a row is not what this student reads.
+            DataError: a row is of another kind than this student reads.
         """
         if not rows:
             return np.zeros((0, self.target.width), dtype=np.float32)
@@ -64,20 +64,20 @@ class Student:
         return np.stack([by_place[place] for place in range(len(rows))])
 
     def predictions(self, rows: Any) -> list[Prediction]:
-        """The label and its probability, or the score, of each row; see `predict` for what rows may be."""
+        """The label and its probability, or the score, of each row; see `predict` for the forms of rows."""
         return list(self.target.predictions(self.logits(self.reader.listed(rows))))
 
     def predict(self, rows: Any) -> Any:
-        """The labels of rows, or the scores of a regression, as scikit-learn's models give them.
+        """The labels of rows, or the scores of a regression, in the form that scikit-learn's models return.
 
-        rows: a list, an array, a pandas.Series or a pandas.DataFrame of texts, pairs of texts or images (see `logits`), or one row by
-        itself. A DataFrame has its texts in the column `text` (of pairs also `text_b`), or no other columns.
+        rows: a list, an array, a pandas.Series or a pandas.DataFrame of texts, pairs of texts or images (see `logits`); or a single row.
+        A DataFrame has its texts in the column `text` (for pairs also `text_b`), or has no other columns.
 
         Returns:
-            (N,) labels, or float64 scores; of one row its label or score.
+            (N,) labels, or float64 scores; for a single row its label or score.
 
         Raises:
-            DataError: a row is not what this student reads.
+            DataError: a row is of another kind than this student reads.
         """
         if self.reader.is_row(rows):
             return self.predict([rows])[0].item()
@@ -85,11 +85,11 @@ class Student:
         return np.array([answer.score if answer.label is None else answer.label for answer in answers])
 
     def predict_proba(self, rows: Any) -> np.ndarray:
-        """The probability of each class, in the order of `classes`: (N, C) float64, of one row (C,). rows: see `predict`.
+        """The probability of each class, in the order of `classes`: (N, C) float64, for a single row (C,). rows: see `predict`.
 
         Raises:
             UsageError: the student gives scores, which have no probabilities.
-            DataError: a row is not what this student reads.
+            DataError: a row is of another kind than this student reads.
         """
         if not self.target.has_probabilities:
             raise UsageError("this student gives scores, which have no probabilities; `predict` gives the scores")
@@ -127,7 +127,7 @@ def load_student(folder: str | Path) -> Student:
 
 
 def _searched(folder: Path) -> Student:
-    """A search's student: written as distill would, and opened from there."""
+    """A search's student. It is first written as `distill` would write it, and then opened."""
     from autodistill.models.saved import load_saved_student
 
     with tempfile.TemporaryDirectory() as place:
@@ -163,7 +163,7 @@ def numpy_run(loader: str | None, folder: Path) -> Callable[[Arrays], np.ndarray
 
 
 def onnx_run(path: Path, threads: int = 0) -> Callable[[Arrays], np.ndarray]:
-    """An ONNX file as a function of arrays; threads 0 is onnxruntime's choice.
+    """An ONNX file as a function of arrays. threads: 0 lets onnxruntime choose.
 
     Raises:
         ModelError: onnxruntime is not installed.

@@ -65,6 +65,19 @@ class Modality(ABC, Generic[Inputs, Batch]):
         """The forms of a layer's states that are one vector a row."""
         return self.token_forms[:-1]
 
+    @property
+    def allowed_poolings(self) -> tuple[str, ...]:
+        """All values of `teacher.pooling` for such rows."""
+        return ("auto", "model", *self.poolings)
+
+    def reads_apart(self, teacher: Teacher) -> bool:
+        """Whether a row is two texts that the teacher's encoder can also read each alone (`models.pooled.APART`).
+
+        Raises:
+            ModelError: the teacher's tokenizer cannot be fetched.
+        """
+        return False
+
     # the shape of a model's outputs
 
     @abstractmethod

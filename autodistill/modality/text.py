@@ -53,6 +53,16 @@ class Text(Modality["EncodedText", "TextBatch"]):
     def words(self) -> str:
         return "text-pair" if self.pair else "text"
 
+    @property
+    def allowed_poolings(self) -> tuple[str, ...]:
+        return (*super().allowed_poolings, "apart") if self.pair else super().allowed_poolings
+
+    def reads_apart(self, teacher: Teacher) -> bool:
+        from autodistill.assistant import find_assistant
+        from autodistill.teacher.text import ends_of
+
+        return self.pair and find_assistant(teacher.model) is None and ends_of(self.open_tokenizer(self.source(teacher))) is not None
+
     def layers(self, entries: int) -> int:
         """All entries but the embeddings."""
         return entries - 1

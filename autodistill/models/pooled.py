@@ -11,13 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from autodistill.errors import ModelError
+from autodistill.models.pooling import PAIR_PARTS, compared, texts_apart, texts_together
 from autodistill.models.sources import Role
 
 POOLINGS = ("cls", "mean")
+APART = "apart"
+"""The pooling of pairs whose texts are read apart, each pooled as the model's files say, else by the mean."""
 HEAD_FILE, HEAD_WEIGHTS = "head.json", "head.safetensors"
 DENSE = "2_Dense"
 """The folder of the linear layer in a folder of sentence-transformers."""
@@ -34,17 +38,18 @@ def pool(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
 class PooledClassifier(nn.Module):
     """An encoder of transformers, a pooling of its last states, and a linear layer. It is called like transformers' own classifiers.
 
-    If the encoder has a pooler of its own, it is removed, because nothing reads it. Source: Reimers, Gurevych 2019,
-    "Sentence-BERT", section 3, whose encoders are pooled by the mean.
+    If the encoder has a pooler of its own, it is removed, because nothing reads it. ends: the ids of the tokens before and after a text.
+    With them, rows are pairs whose texts are read apart: the layer reads both vectors, their difference and their product (`compared`).
+    Source of both forms: Reimers, Gurevych 2019, "Sentence-BERT", section 3.
     """
 
-    def __init__(self, encoder: Any, pooling: str, num_outputs: int) -> None:
+    def __init__(self, encoder: Any, pooling: str, num_outputs: int, ends: tuple[int, int] | None = None) -> None:
         super().__init__()
         if getattr(encoder, "pooler", None) is not None:
             encoder.pooler = None
-        self.config, self.pooling = encoder.config, pooling
+        self.config, self.pooling, self.ends = encoder.config, pooling, ends
         self.encoder = encoder
-        self.head = nn.Linear(int(encoder.config.hidden_size), num_outputs)
+        self.head = nn.Linear(int(encoder.config.hidden_size) * (1 if ends is None else PAIR_PARTS), num_outputs)
 
     def get_input_embeddings(self) -> nn.Embedding:
         """The encoder's input embeddings, under the name that transformers uses."""
@@ -59,9 +64,28 @@ class PooledClassifier(nn.Module):
         """Logits (B, C) and, if asked for, the hidden states of every layer."""
         from transformers.modeling_outputs import SequenceClassifierOutput
 
+        if self.ends is not None:
+            return self._apart(input_ids, attention_mask, self.ends, output_hidden_states, extra)
         read = self.encoder(input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=output_hidden_states, **extra)
         logits = self.head(pool(read.last_hidden_state, attention_mask, self.pooling))
         return SequenceClassifierOutput(logits=logits, hidden_states=read.hidden_states)
+
+    def _apart(self, ids: Tensor, mask: Tensor, ends: tuple[int, int], with_states: bool, extra: dict[str, Tensor]) -> Any:
+        """`forward` of pairs whose texts are read apart; the states are at the places of the pairs' tokens."""
+        from transformers.modeling_outputs import SequenceClassifierOutput
+
+        alone, counted = texts_apart(ids, mask.bool(), ends, int(self.config.pad_token_id or 0))
+        types = {name: torch.zeros_like(alone) for name in extra}  # each text is a first one
+        read = self.encoder(input_ids=alone, attention_mask=counted.long(), output_hidden_states=with_states, **types)
+        logits = self.head(compared(*pool(read.last_hidden_state, counted, self.pooling).chunk(2)))
+        states = [self.together(state, ids, mask) for state in read.hidden_states or ()]
+        return SequenceClassifierOutput(logits=logits, hidden_states=tuple(states))  # type: ignore[arg-type]  # of any length
+
+    def together(self, states: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
+        """What the encoder gives for each token, at the places of the rows' tokens: (B, T, D). Of pairs that are read apart, it gives
+        (2 B, L, D).
+        """
+        return states if self.ends is None else texts_together(states, ids, mask.bool(), self.ends)
 
 
 def pooling_of_files(folder: Path) -> str | None:
@@ -99,30 +123,35 @@ def check_encoder(config: Any, role: Role, model: str, max_length: int, pooled: 
 
 @dataclass(frozen=True)
 class PooledHead:
-    """The pooling and the linear layer on an encoder. weight: (C, D); bias: (C,). pooling: how the states become one vector."""
+    """The pooling and the linear layer on an encoder. weight: (C, D); bias: (C,). pooling: how the states become one vector. ends: of a
+    `PooledClassifier` that reads the texts of a pair apart.
+    """
 
     weight: Tensor
     bias: Tensor
     pooling: str
+    ends: tuple[int, int] | None = None
 
 
 def write_head(folder: Path, model: PooledClassifier) -> None:
     """Write the pooling and the linear layer of a model into the folder of its encoder."""
     save_file({name: tensor.contiguous() for name, tensor in model.head.state_dict().items()}, folder / HEAD_WEIGHTS)
-    (folder / HEAD_FILE).write_text(json.dumps({"pooling": model.pooling}), encoding="utf-8")
+    apart = {} if model.ends is None else {"ends": model.ends}
+    (folder / HEAD_FILE).write_text(json.dumps({"pooling": model.pooling, **apart}), encoding="utf-8")
 
 
 def read_head(folder: Path) -> PooledHead | None:
     """Read what `write_head` wrote; None if the folder's model has another head."""
     if not (folder / HEAD_FILE).exists():
         return None
-    weights = load_file(folder / HEAD_WEIGHTS)
-    return PooledHead(weights["weight"], weights["bias"], json.loads((folder / HEAD_FILE).read_text(encoding="utf-8"))["pooling"])
+    weights, about = load_file(folder / HEAD_WEIGHTS), json.loads((folder / HEAD_FILE).read_text(encoding="utf-8"))
+    ends = tuple(about["ends"]) if "ends" in about else None
+    return PooledHead(weights["weight"], weights["bias"], about["pooling"], ends)
 
 
 def classifier(encoder: Any, head: PooledHead) -> PooledClassifier:
     """An encoder with a head that was read back."""
-    model = PooledClassifier(encoder, head.pooling, len(head.bias))
+    model = PooledClassifier(encoder, head.pooling, len(head.bias), head.ends)
     model.head.load_state_dict({"weight": head.weight, "bias": head.bias})
     return model
 

@@ -35,6 +35,41 @@ def compared(one: Tensor, other: Tensor) -> Tensor:
     return torch.cat([one, other, (one - other).abs(), one * other], dim=1)
 
 
+def texts_apart(ids: Tensor, mask: Tensor, ends: tuple[int, int], pad_id: int) -> tuple[Tensor, Tensor]:
+    """The two texts of B pairs as an encoder reads each alone: 2 B rows, the first texts and then the second ones.
+
+    ids (B, T), mask (B, T) bool: `<s> a </s> b </s>` or `<s> a </s> </s> b </s>`, padded on the right. ends: the ids of <s> and </s>.
+    Gives ids and mask (2 B, L): `<s> a </s>` and `<s> b </s>`, padded to the longest.
+    """
+    place = torch.arange(ids.shape[1], device=ids.device)[None, :]
+    end, start = _separators(ids, mask, ends[1])
+    moved = ids.gather(1, (place + start).clamp(max=ids.shape[1] - 1))
+    moved[:, 0] = ends[0]
+    alone = torch.cat([mask & (place <= end), place < mask.sum(dim=1, keepdim=True) - start])
+    length = int(alone.sum(dim=1).max())
+    return torch.cat([ids, moved]).masked_fill(~alone, pad_id)[:, :length], alone[:, :length]
+
+
+def texts_together(states: Tensor, ids: Tensor, mask: Tensor, ends: tuple[int, int]) -> Tensor:
+    """Undo `texts_apart`: states of its rows (2 B, L, D) at the places of the pairs' tokens (B, T, D)."""
+    first, moved = states.chunk(2)
+    place = torch.arange(ids.shape[1], device=ids.device)[None, :]
+    end, start = _separators(ids, mask, ends[1])
+
+    def at(index: Tensor, source: Tensor) -> Tensor:
+        return source.gather(1, index.clamp(0, states.shape[1] - 1).unsqueeze(-1).expand(-1, -1, states.shape[-1]))
+
+    return torch.where((place <= end).unsqueeze(-1), at(place.expand_as(ids), first), at(place - start, moved))
+
+
+def _separators(ids: Tensor, mask: Tensor, separator: int) -> tuple[Tensor, Tensor]:
+    """Where the first text ends, and which place stands for the second one's beginning, (B, 1) each: the last separator between them."""
+    found = mask & (ids == separator)
+    end = found.int().argmax(dim=1, keepdim=True)
+    twice = found.gather(1, (end + 1).clamp(max=ids.shape[1] - 1))
+    return end, end + twice.long()
+
+
 def apart(states: Tensor, batch: TextBatch) -> tuple[Tensor, Tensor]:
     """The two texts of B pairs as 2 B rows: first all first texts, then all second texts, each starting at position 0.
 

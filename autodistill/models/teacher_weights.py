@@ -135,7 +135,7 @@ class TeacherWeights:
     def pooled_head(self, pooling: str) -> tuple[Tensor, Tensor] | None:
         """Weight (C, D) and bias (C,) of the linear layer on the encoder with this pooling; None if the teacher has another head."""
         pooled = read_head(self.folder)
-        return (pooled.weight, pooled.bias) if pooled is not None and pooled.pooling == pooling else None
+        return (pooled.weight, pooled.bias) if pooled is not None and pooled.ends is None and pooled.pooling == pooling else None
 
     def basis(self) -> tuple[Tensor, Tensor]:
         """The right singular vectors of the word embeddings, (width, width) by falling singular value, and the singular values.

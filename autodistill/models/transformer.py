@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from autodistill.errors import ModelError
 from autodistill.models.base import Outputs, StudentModule, TextBatch
+from autodistill.models.pooled import PooledClassifier
 
 _QUERY = ("query", "q_lin", "q_proj", "query_proj", "q")
 _KEY = ("key", "k_lin", "k_proj", "key_proj", "k")
@@ -58,6 +59,8 @@ class Transformer(StudentModule):
             for handle in handles:
                 handle.remove()
         states = list(out.hidden_states) if "states" in taps else []
+        if isinstance(self.model, PooledClassifier):
+            projected = [[self.model.together(one, batch.ids, batch.mask) for one in outs] for outs in projected]
         queries, keys, values = ([self._split(one) for one in outs] for outs in projected)
         sentences = [state[:, 0] for state in states]
         return Outputs(out.logits, read[-1], states=states, sentences=sentences, queries=queries, keys=keys, values=values)

@@ -24,11 +24,11 @@ class UsedRows(TrainingForm):
     def __init__(self, student: nn.Module, table: nn.Embedding, ids: Sequence[Tensor], pad_id: int) -> None:
         super().__init__(student)
         self.decayed = 1.0
-        held = torch.zeros(len(table.weight), dtype=torch.bool)
+        used = torch.zeros(len(table.weight), dtype=torch.bool)
         for part in ids:
-            held[part.long()] = True
-        held[pad_id] = False  # padding gets row 0
-        self._used = torch.cat([torch.tensor([pad_id]), held.nonzero()[:, 0]]).to(table.weight.device)
+            used[part.long()] = True
+        used[pad_id] = False  # padding gets row 0
+        self._used = torch.cat([torch.tensor([pad_id]), used.nonzero()[:, 0]]).to(table.weight.device)
         rows = torch.zeros(len(table.weight), dtype=torch.int32, device=table.weight.device)
         rows[self._used] = torch.arange(len(self._used), dtype=torch.int32, device=rows.device)
         few = TrimmedEmbedding(table.weight.detach()[self._used], rows)

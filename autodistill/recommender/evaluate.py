@@ -141,7 +141,7 @@ def _held_out(method: str, predictor: Predictor, rows: Table, table: Table, name
 
 
 def _by_chance(method: str, rows: Table, pool: np.ndarray) -> Outcome:
-    """The outcome of drawing recipes from a pool at random: expectations over all ways to draw k of them."""
+    """The outcome of drawing recipes from a pool at random: expectations over all draws of k recipes."""
     scores = np.sort(rows.scores[pool])
     regret = {k: float(rows.scores.max() - _expected_best(scores, k)) for k in DEPTHS}
     return Outcome(
@@ -174,6 +174,6 @@ def _spearman(merit: np.ndarray, scores: np.ndarray) -> float | None:
 
 
 def _nearest(table: Table, rows: Table, recipes: pd.DataFrame) -> np.ndarray:
-    """The places of the recorded recipes (`rows`) that are nearest to some recipes, each once."""
+    """The indices of the recorded recipes (`rows`) that are nearest to some recipes, each once."""
     apart = RecipeEncoder(table.recipes).distances(recipes, rows.recipes)
     return np.array(list(dict.fromkeys(apart.argmin(axis=1).tolist())))

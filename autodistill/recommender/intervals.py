@@ -13,7 +13,7 @@ from autodistill.recommender.table import NewDataset, Table
 
 FOLDS = 5
 NEIGHBOURS = 0.35
-"""An interval is made of this share of the residuals: those with the nearest predicted merits."""
+"""An interval is computed from this share of the residuals: those with the nearest predicted merits."""
 
 
 class Scale:

@@ -51,8 +51,8 @@ def rows(
 ) -> list[Row]:
     """The teachers, then the best trials and all baselines, best first; baselines without a score come last.
 
-    teacher_seconds: how long all teachers' training took; None where an earlier search trained them. constant_score: of one answer for
-    every row, if that is known: a student that is no better is marked.
+    teacher_seconds: how long the training of all teachers took; None if an earlier search trained them. constant_score: of a constant
+    prediction, if it is known: a student that is no better is marked.
     """
     ranked = rank(list(records), limits)
     trials = [record for record in ranked if record.role not in BASELINES][:SHOWN]
@@ -65,7 +65,7 @@ def rows(
     names = teachers.names
     best = ranked[0].trial if ranked else None
     trial_rows = [_row(record, record.trial == best, limits, teachers, constant_score) for record in listed]
-    seconds = teacher_seconds if len(teachers) == 1 else None  # of each alone it is not known
+    seconds = teacher_seconds if len(teachers) == 1 else None  # for several teachers only the total is known
     return [*(_teacher_row(ref, texts.clean(names[part]), seconds) for part, ref in teachers.items()), *trial_rows]
 
 
@@ -91,7 +91,7 @@ def _row(record: TrialRecord, is_best: bool, limits: Limits, teachers: Teachers,
 
 
 def table(leaderboard: Sequence[Row], metric: str, width: int) -> Table:
-    """The leaderboard for a terminal of that width; a narrow one shows the most important columns only."""
+    """The leaderboard for a terminal of this width. A narrow one shows only the most important columns."""
     columns = [("#", True), ("what", True), (metric, True), ("retention", width >= 48), ("params", width >= 58), ("latency", width >= 70)]
     columns += [("training", width >= 80), ("student", width >= 96), ("objective", width >= 110)]
     board = Table(box=None, padding=(0, 2 if width >= 80 else 1, 0, 0), header_style="dim", pad_edge=False)
@@ -108,16 +108,16 @@ def table(leaderboard: Sequence[Row], metric: str, width: int) -> Table:
 
 
 def verdict(records: Sequence[TrialRecord], limits: Limits, validation_rows: int | None = None, constant_score: float | None = None) -> str:
-    """By how much the best distilled student beats the same one trained without a teacher, and what unlabelled rows are worth.
+    """By how much the best distilled student beats the same student without a teacher, and what unlabelled rows gain.
 
-    validation_rows: how many rows the scores are of, if that is known. constant_score: of one answer for every row.
+    validation_rows: the number of rows behind the scores, if known. constant_score: of a constant prediction.
     """
     return f"{_gain(records, limits, validation_rows, constant_score)} {unlabelled_worth(records)}".rstrip()
 
 
 @dataclass(frozen=True)
 class Bare:
-    """A student without a teacher. name: for people. scores: by seed, empty where it has none. why: it has none."""
+    """A student without a teacher. name: for people. scores: by seed, may be empty. why: the reason if it is."""
 
     name: str
     scores: tuple[float, ...] = ()
@@ -125,7 +125,7 @@ class Bare:
 
 
 def bare_student(records: Sequence[TrialRecord], distilled: TrialRecord) -> Bare:
-    """What a distilled student is compared with: its own recipe without a teacher, else the baseline without one."""
+    """The student that a distilled student is compared with: its own recipe without a teacher, else the baseline without one."""
     twin = without_teacher(distilled.recipe)
     runs = by_recipe(records)
     bare = (item for item in runs if texts.objective(item.record.recipe) == texts.UNDISTILLED)
@@ -189,10 +189,10 @@ def _seeds(scores: Sequence[float], bare_scores: Sequence[float]) -> str:
 def gain_interval(
     metric: str, scores: Sequence[float], bare_scores: Sequence[float], validation_rows: int | None
 ) -> tuple[float, float] | None:
-    """A 95% interval of the difference of two accuracies; None of other metrics, and where the number of rows is not known.
+    """A 95% interval of the difference of two accuracies; None for other metrics, or if the number of rows is not known.
 
-    Normal approximation: the binomial variance of both on so many rows, and of several seeds the variance of the mean. Both are tested on
-    the same rows, so it is rather too wide.
+    It is a normal approximation with the binomial variance of both accuracies on this many rows and, for several seeds, the variance of the
+    mean. Both accuracies are of the same rows, so the interval is rather too wide.
     """
     if metric != "accuracy" or not validation_rows:
         return None
@@ -206,12 +206,12 @@ def gain_interval(
 
 
 def is_constant(score: float | None, constant_score: float | None) -> bool:
-    """Whether a student is no better than one answer for every row."""
+    """Whether a student is no better than a constant prediction."""
     return score is not None and constant_score is not None and score <= constant_score
 
 
 def unlabelled_worth(records: Sequence[TrialRecord]) -> str:
-    """What the unlabelled rows are worth to the plain student; empty where no baseline has used any."""
+    """How much the unlabelled rows gain for plain distillation; empty if no baseline used any."""
     scores = {record.role: counted_score(record) for record in records if record.role in BASELINES and not was_interrupted(record)}
     without, with_them, pseudo = (scores.get(role) for role in ("plain_kd", "plain_kd_all", "pseudo_labels"))
     if without is None or with_them is None:
@@ -224,7 +224,7 @@ def unlabelled_worth(records: Sequence[TrialRecord]) -> str:
 
 
 def data_curve(records: Sequence[TrialRecord], rows: int) -> list[tuple[int, float]]:
-    """Pairs of a number of unlabelled rows and the best recipe's score with that many, fewest first. rows: how many there are in all."""
+    """Pairs of a number of unlabelled rows and the best recipe's score with that many, fewest first. rows: the number of all."""
     scores: dict[float, float] = {}
     for record in records:
         value = counted_score(record)
@@ -234,7 +234,7 @@ def data_curve(records: Sequence[TrialRecord], rows: int) -> list[tuple[int, flo
 
 
 def data_reading(records: Sequence[TrialRecord], rows: int) -> str:
-    """A sentence that estimates what more unlabelled rows would gain; empty where no trials were run for it.
+    """A sentence that estimates what more unlabelled rows would gain; empty if no trials were run for it.
 
     The next doubling is assumed to gain as much as the last one, times the ratio of the last gain to the one before (at most 1).
     """

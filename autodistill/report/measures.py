@@ -20,7 +20,7 @@ TERMS: dict[str, str] = {"hard_label": "hard labels"} | {slot: slot for slot in 
 
 
 def score_of(record: TrialRecord) -> float | None:
-    """The record's score where it is a finite number, whether the trial was completed or stopped early."""
+    """The record's score if it is a finite number, whether the trial was completed or stopped early."""
     return record.score if record.score is not None and math.isfinite(record.score) else None
 
 
@@ -152,7 +152,7 @@ def worker_seconds(records: Sequence[TrialRecord]) -> dict[Kind, float]:
     """Seconds of the trials by kind, summed over all workers. The time of interrupted trials is not recorded."""
     total: dict[Kind, float] = {"baselines": 0.0, "completed": 0.0, "stopped early": 0.0, "repeats": 0.0, "failed": 0.0}
     for record in records:
-        taken = record.seconds if record.seconds is not None and math.isfinite(record.seconds) else 0.0
+        seconds = record.seconds if record.seconds is not None and math.isfinite(record.seconds) else 0.0
         kind: Kind = "completed"
         if record.state == "fail":
             kind = "failed"
@@ -162,7 +162,7 @@ def worker_seconds(records: Sequence[TrialRecord]) -> dict[Kind, float]:
             kind = "repeats"
         elif record.state == "pruned":
             kind = "stopped early"
-        total[kind] += taken
+        total[kind] += seconds
     return total
 
 

@@ -12,7 +12,7 @@ from autodistill.records import Role
 
 ABSENT = "–"
 UNDISTILLED = "hard labels"
-"""What a recipe without any distillation objective learns from."""
+"""The objective's name for a recipe without any distillation objective."""
 
 ROLES: dict[Role, str] = {
     "no_kd": "no KD",
@@ -26,7 +26,7 @@ ROLES: dict[Role, str] = {
     "explore": "explore",
     "repeat": "repeat",
     "fewer_rows": "fewer unlabelled rows",
-    "twin": "the best without teacher",
+    "twin": "the best without a teacher",
 }
 """A trial's role, for people."""
 

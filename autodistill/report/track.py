@@ -1,7 +1,7 @@
 """Trackers: log a running search to TensorBoard, MLflow or Weights & Biases, in the driver, from the search's events.
 
 Each trial is a run of its own: score and losses by epoch, the recipe as parameters, costs, and how it ended. A tracker that fails never
-stops the search: there is one warning, and the tracker is not used from then on.
+stops the search: it is reported once, and the tracker is not used any more.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ TRACKERS: dict[str, tuple[Callable[[Path], Tracker], tuple[str, ...]]] = {
 
 
 def check_tracker(name: str) -> None:
-    """Check, before a search begins, that there is such a tracker, that it is installed, and that Weights & Biases has an API key.
+    """Check, before a search begins, that the tracker exists and is installed, and that Weights & Biases has an API key.
 
     Raises:
         UsageError: one of these does not hold.

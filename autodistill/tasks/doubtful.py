@@ -84,10 +84,10 @@ def doubtful_classes(names: Sequence[str]) -> list[str]:
 
 def notes_of_classes(names: Sequence[str], train: np.ndarray, validation: np.ndarray, metric: str) -> list[str]:
     """Notes about classes that have few rows or none, and about a class that has nearly all rows. train, validation: (N,) class indices."""
-    counts, held = (np.bincount(labels, minlength=len(names)) for labels in (train, validation))
+    counts, validation_counts = (np.bincount(labels, minlength=len(names)) for labels in (train, validation))
     few = [f"{names[place]!r} ({counts[place]})" for place in np.argsort(counts, kind="stable").tolist() if counts[place] < FEWEST_ROWS]
     notes = [f"classes with fewer than {FEWEST_ROWS} training rows: {listed(few)}"] if few else []
-    absent = [repr(names[place]) for place in np.flatnonzero((held == 0) & (counts > 0)).tolist()]
+    absent = [repr(names[place]) for place in np.flatnonzero((validation_counts == 0) & (counts > 0)).tolist()]
     if absent:
         notes.append(f"validation has no row of {listed(absent)}: no score says how well that is learned")
     largest = int(counts.argmax())

@@ -101,10 +101,10 @@ def scores_of_classes(table: Table, classes: Sequence[str], texts: tuple[str, ..
         return "labels", _from_labels(table, classes), _unused(names, ["label", "confidence"])
     if missing:
         unknown = [name for name in names if name not in classes]
-        seen = f"; columns that are no class: {', '.join(unknown)}" if unknown else ""
+        others = f"; columns that are no class: {', '.join(unknown)}" if unknown else ""
         way_out = "Give a column for each class, or a column `label` (and `confidence`)"
         absent, wanted = (listed([repr(name) for name in some]) for some in (missing, classes))
-        raise DataError(f"{table.name} has no column for the classes {absent} of {wanted}{seen}. {way_out}")
+        raise DataError(f"{table.name} has no column for the classes {absent} of {wanted}{others}. {way_out}")
     columns = [_floats(table, name) for name in classes]
     values = np.stack(columns, axis=1)
     notes = _unused(names, classes)

@@ -292,8 +292,8 @@ def _read_json(path: Path, text: str) -> Table:
     if isinstance(data, list):
         other = next((number for number, item in enumerate(data, start=1) if not isinstance(item, dict)), None)
         if other is not None:
-            held = type(data[other - 1]).__name__
-            raise DataError(f"{path}, row {other} holds a JSON {held}; each row should be an object with the columns as keys")
+            kind = type(data[other - 1]).__name__
+            raise DataError(f"{path}, row {other} holds a JSON {kind}; each row should be an object with the columns as keys")
         return _of_objects(path, data)
     columns = data if isinstance(data, dict) else {}
     keys = [tuple(column) if isinstance(column, dict) else len(column) for column in columns.values() if isinstance(column, list | dict)]

@@ -204,10 +204,12 @@ def unlabelled_texts(
     firsts, seconds, notes = _read(files, ref.text_columns, len(columns.texts), output_names)
     for column, values in zip(columns.texts, (firsts, seconds), strict=False):
         values += [] if rest is None else tables[rest.table].take(column, rest.rows)
-    held: dict[str, set[Row]] = {}
+    keys_by_split: dict[str, set[Row]] = {}
     for split in ("test", "validation", "train"):
         part = parts[split]
-        held[split] = {row_key(*row) for row in zip(*(tables[part.table].take(name, part.rows) for name in columns.texts), strict=True)}
+        keys_by_split[split] = {
+            row_key(*row) for row in zip(*(tables[part.table].take(name, part.rows) for name in columns.texts), strict=True)
+        }
     known_words = words_of(tables[parts["train"].table].take(columns.texts[0], parts["train"].rows))
     keys: list[Row | None] = []
     foreign: list[str] = []
@@ -217,7 +219,7 @@ def unlabelled_texts(
         words = _WORD.findall(texts[0].casefold())
         if not blank and len(words) >= _FEWEST_WORDS and known_words.isdisjoint(words):
             foreign.append(texts[0])
-    kept, note = _kept(keys, held, "rows")
+    kept, note = _kept(keys, keys_by_split, "rows")
     warnings = []
     if foreign and len(foreign) / len(keys) >= FOREIGN_SHARE:
         warnings.append(
@@ -255,12 +257,12 @@ def unlabelled_images(
     read = [decoded(table, name_of, rows, size, problems) for table, name_of, rows in labelled + wanted]
     problems.check(name)
     images = [item for item in read if item is not None]
-    held: dict[str, set[Row]] = {
+    keys_by_split: dict[str, set[Row]] = {
         split: set(item.digests.tolist()) for split, item in zip(("test", "validation", "train"), images, strict=False)
     }
     unlabelled = images[len(labelled) :]
     digests = np.concatenate([item.digests for item in unlabelled])
-    kept, note = _kept(digests.tolist(), held, "images")
+    kept, note = _kept(digests.tolist(), keys_by_split, "images")
     kept, more = _limited(kept, ref)
     pixels = np.concatenate([item.pixels for item in unlabelled])[kept] if len(unlabelled) > 1 else unlabelled[0].pixels[kept]
     fingerprint = digest("unlabelled-1", digests[kept].tobytes())
@@ -281,16 +283,16 @@ def _places(places: Sequence[str], parts: Mapping[str, Part]) -> tuple[list[str]
     return files, parts.get(REST) if REST in places else None
 
 
-def _kept(keys: Sequence[Row | None], held: Mapping[str, set[Row]], what: str) -> tuple[np.ndarray, str]:
+def _kept(keys: Sequence[Row | None], keys_by_split: Mapping[str, set[Row]], what: str) -> tuple[np.ndarray, str]:
     """The rows that are kept, ascending; and a note that counts the others. keys: None for a row with nothing to read."""
-    counts = {"without text": 0} | {f"that are in {split}": 0 for split in held} | {"duplicate": 0}
+    counts = {"without text": 0} | {f"that are in {split}": 0 for split in keys_by_split} | {"duplicate": 0}
     seen: set[Row] = set()
     kept = []
     for number, key in enumerate(keys):
         if key is None:
             counts["without text"] += 1
             continue
-        split = next((split for split, rows in held.items() if key in rows), None)
+        split = next((split for split, rows in keys_by_split.items() if key in rows), None)
         if split is not None:
             counts[f"that are in {split}"] += 1
         elif key in seen:

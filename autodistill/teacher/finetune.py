@@ -7,7 +7,7 @@ import importlib.metadata
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ import torch
 from autodistill.errors import ModelError
 from autodistill.models.base import StudentModule, pick_device
 from autodistill.models.fitting import cpu_threads
-from autodistill.models.pooled import pooling_of_files
+from autodistill.models.pooled import APART, pooling_of_files
 from autodistill.recipe import ADDED, Teacher
 from autodistill.storage import cache_folder, digest, lock, new_folder
 from autodistill.target import Scaling
@@ -94,15 +94,16 @@ def finetune_teacher(
     assert teacher.members == 1, "an ensemble is trained by trained_teacher"
     teacher = _in_full(teacher, len(dataset.train))
     fields = json.dumps(_fields(teacher), sort_keys=True)
-    key = digest("teacher-1", dataset.fingerprint, dataset.metric, fields, str(seed), source_fingerprint(dataset, teacher))
+    tried = _to_try(dataset, teacher)
+    ways = [f"{len(tried)} ways"] if len(tried) > 1 else []
+    key = digest("teacher-1", dataset.fingerprint, dataset.metric, fields, str(seed), source_fingerprint(dataset, teacher), *ways)
     folder = cache_folder() / "teachers" / key
 
     def train() -> dict[str, Any]:
         start = time.perf_counter()
         where = pick_device(device)
         with _seeded(seed, where), cpu_threads(threads):
-            model, tokenizer = untrained_teacher(dataset, teacher)
-            recorded = _train(dataset, teacher, model.to(where), tokenizer, seed, where, progress)
+            model, tokenizer, recorded = _best_of(dataset, tried, seed, where, progress)
         about = {
             "dataset": dataset.name,
             "dataset_fingerprint": dataset.fingerprint,
@@ -157,6 +158,30 @@ def _fields(teacher: Teacher) -> dict[str, Any]:
     """The fields that identify a training. Fields that were added later count only if they differ from their default."""
     before = {name: value for (part, name), value in ADDED.items() if part == "teacher"}
     return {name: value for name, value in teacher.model_dump().items() if before.get(name, ...) != value}
+
+
+def _to_try(dataset: Dataset, teacher: Teacher) -> tuple[Teacher, ...]:
+    """The teachers to train, of which the best one on the validation split is kept: with pooling `auto`, a pretrained encoder reads pairs
+    both as one text and apart. Which is better depends on the task: for similarity it is apart, where one text answers the other it is not.
+    """
+    if teacher.pooling == "auto" and teacher.init == "pretrained" and dataset.modality.reads_apart(teacher):
+        return teacher, teacher.model_copy(update={"pooling": APART})
+    return (teacher,)
+
+
+def _best_of(
+    dataset: Dataset, tried: Sequence[Teacher], seed: int, device: torch.device, progress: Progress | None
+) -> tuple[StudentModule, Any, dict[str, Any]]:
+    """The best teacher of those to try: the module, its tokenizer, and the facts to record."""
+    made: list[tuple[StudentModule, Any, dict[str, Any]]] = []
+    for teacher in tried:
+        torch.manual_seed(seed)
+        model, tokenizer = untrained_teacher(dataset, teacher)
+        made.append((model, tokenizer, _train(dataset, teacher, model.to(device), tokenizer, seed, device, progress)))
+    best = max(made, key=lambda one: one[2]["score"])
+    if len(made) > 1:
+        best[2]["score_by_pooling"] = {facts["pooling"]: facts["score"] for _, _, facts in made}
+    return best
 
 
 def _train(

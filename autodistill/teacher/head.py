@@ -7,7 +7,7 @@ from torch import Tensor
 
 from autodistill.errors import ModelError
 from autodistill.models.base import StudentModule
-from autodistill.models.pooled import PooledClassifier
+from autodistill.models.pooled import APART, PooledClassifier
 
 
 def set_head(model: StudentModule, weight: Tensor, bias: Tensor) -> None:
@@ -25,9 +25,11 @@ def set_head(model: StudentModule, weight: Tensor, bias: Tensor) -> None:
 
 
 def pooling_of(model: StudentModule) -> str:
-    """`cls` or `mean` for an encoder that we pool; else "model"."""
+    """`cls` or `mean` for an encoder that we pool, `apart` if it reads the texts of a pair apart; else "model"."""
     inner = getattr(model, "model", None)
-    return inner.pooling if isinstance(inner, PooledClassifier) else "model"
+    if not isinstance(inner, PooledClassifier):
+        return "model"
+    return inner.pooling if inner.ends is None else APART
 
 
 def set_pooling(model: StudentModule, pooling: str) -> None:

@@ -34,17 +34,19 @@ def trained_teacher(
     """
     members = member_teachers(teacher)
     seeds = [seed + sum(earlier.model == member.model for earlier in members[:number]) for number, member in enumerate(members)]
-    made = [
+    trained = [
         finetune_teacher(dataset, member, own, device=device, threads=threads, progress=progress)
         for member, own in zip(members, seeds, strict=True)
     ]
-    if len(made) == 1:
-        return made[0]
-    folder = cache_folder() / "teachers" / digest("ensemble-1", dataset.fingerprint, dataset.metric, *(item.folder.name for item in made))
+    if len(trained) == 1:
+        return trained[0]
+    folder = (
+        cache_folder() / "teachers" / digest("ensemble-1", dataset.fingerprint, dataset.metric, *(item.folder.name for item in trained))
+    )
 
     def join() -> dict[str, Any]:
         with new_folder(folder) as aside:
-            save_ensemble(dataset.task, [(member, item.folder) for member, item in zip(members, made, strict=True)], aside)
+            save_ensemble(dataset.task, [(member, item.folder) for member, item in zip(members, trained, strict=True)], aside)
             model, tokenizer = load_teacher(aside)
             where = pick_device(device)
             with cpu_threads(threads):
@@ -60,12 +62,12 @@ def trained_teacher(
                 "metric": dataset.metric,
                 "score": metrics[dataset.metric],
                 "metrics": metrics,
-                "seconds": round(sum(item.seconds for item in made), 3),
-                "pooling": made[0].pooling,
-                "probe_score": max((item.probe_score for item in made if item.probe_score is not None), default=None),
-                "linear_score": made[0].linear_score,
+                "seconds": round(sum(item.seconds for item in trained), 3),
+                "pooling": trained[0].pooling,
+                "probe_score": max((item.probe_score for item in trained if item.probe_score is not None), default=None),
+                "linear_score": trained[0].linear_score,
                 "calibration_error": None if calibration is None else calibration.error_before,
-                "member_scores": [item.score for item in made],
+                "member_scores": [item.score for item in trained],
             }
             (aside / FACTS).write_text(json.dumps(about, indent=1), encoding="utf-8")
         return about

@@ -194,11 +194,11 @@ def _missing(folder: Path, taps: Taps) -> bool:
 
 
 def _taken(group: Path) -> int:
-    taken = 0
+    used = 0
     for file in group.rglob("*.safetensors*"):
         with suppress(FileNotFoundError):  # another process may be at work on another split
-            taken += file.stat().st_size
-    return taken
+            used += file.stat().st_size
+    return used
 
 
 def _read_shape(folder: Path, modality: Modality) -> TeacherShape | None:

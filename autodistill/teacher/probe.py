@@ -56,10 +56,10 @@ def best_probe(training: Training, poolings: Sequence[str]) -> Probe:
         if training.progress:
             training.progress(ProbeProgress(total, done))
 
-    vectors, held = (
+    vectors, validation = (
         frozen_vectors(training.model, rows.inputs, poolings, training.device, read) for rows in (training.train, training.validation)
     )
-    return _best(fit_probe(training, vectors[name], held[name], name) for name in poolings)
+    return _best(fit_probe(training, vectors[name], validation[name], name) for name in poolings)
 
 
 def frozen_vectors(
@@ -98,7 +98,7 @@ def _pooled(model: StudentModule, batch: Batch, poolings: Sequence[str]) -> dict
     return {pooling: pool(states[0], batch.mask, pooling) for pooling in poolings}
 
 
-def fit_probe(training: Training, vectors: Tensor, held: Tensor, pooling: str) -> Probe:
+def fit_probe(training: Training, vectors: Tensor, validation: Tensor, pooling: str) -> Probe:
     """Fit linear models with a few penalties, and keep the best on the validation rows; of equal ones, that with the higher likelihood.
 
     The vectors are standardised, and this is folded into the weights; constant dimensions have weight 0. Source: Alain, Bengio 2016,
@@ -107,7 +107,7 @@ def fit_probe(training: Training, vectors: Tensor, held: Tensor, pooling: str) -
     Args:
         training: whose rows they are.
         vectors: (N, D) of the training rows.
-        held: (M, D) of the validation rows.
+        validation: (M, D) of the validation rows.
         pooling: of the vectors.
     """
     columns = vectors.double().numpy()
@@ -120,7 +120,7 @@ def fit_probe(training: Training, vectors: Tensor, held: Tensor, pooling: str) -
         unscaled = np.zeros((len(coefficients), len(mean)))
         unscaled[:, alive] = coefficients / spread[alive]
         weight, bias = torch.from_numpy(unscaled).float(), torch.from_numpy(intercepts - unscaled @ mean).float()
-        probes.append(Probe(weight, bias, pooling, training.judged(F.linear(held, weight, bias))))
+        probes.append(Probe(weight, bias, pooling, training.judged(F.linear(validation, weight, bias))))
     return _best(probes)
 
 

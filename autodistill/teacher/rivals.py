@@ -16,15 +16,15 @@ PENALTIES = (1.0, 0.3, 0.1)
 
 @dataclass(frozen=True)
 class LinearModel:
-    """A linear model of what `look` sees of rows. params: its number of coefficients."""
+    """A linear model of features. features_of: the features of a split. params: its number of coefficients."""
 
-    look: Callable[[Split], Any]
+    features_of: Callable[[Split], Any]
     predict: Callable[[Any], np.ndarray]
     params: int
 
     def __call__(self, split: Split) -> np.ndarray:
-        """The predictions for any split, (N, C)."""
-        return self.predict(self.look(split))
+        """The predictions for a split, (N, C)."""
+        return self.predict(self.features_of(split))
 
 
 def linear_model(dataset: Dataset, penalties: Sequence[float] = PENALTIES) -> LinearModel | None:
@@ -37,16 +37,16 @@ def linear_model(dataset: Dataset, penalties: Sequence[float] = PENALTIES) -> Li
 
     from autodistill.features.landmarks import fit_linear
 
-    look = dataset.modality.plain_features(dataset.train)
-    seen, wanted = look(dataset.train), dataset.target.regressed(dataset.train.labels)
-    if seen.shape[1] == 0:
+    features_of = dataset.modality.plain_features(dataset.train)
+    features, targets = features_of(dataset.train), dataset.target.regressed(dataset.train.labels)
+    if features.shape[1] == 0:
         return None
-    if not issparse(seen):
-        return LinearModel(look, *fit_linear(seen, wanted))
-    held = look(dataset.validation)
-    models = [_ridge(seen, wanted, penalty) for penalty in penalties]
-    best, params = max(models, key=lambda fitted: _score(dataset, fitted[0](held)))
-    return LinearModel(look, best, params)
+    if not issparse(features):
+        return LinearModel(features_of, *fit_linear(features, targets))
+    validation = features_of(dataset.validation)
+    models = [_ridge(features, targets, penalty) for penalty in penalties]
+    predict, params = max(models, key=lambda fitted: _score(dataset, fitted[0](validation)))
+    return LinearModel(features_of, predict, params)
 
 
 def linear_score(dataset: Dataset) -> float | None:
@@ -59,8 +59,8 @@ def _score(dataset: Dataset, predicted: np.ndarray) -> float:
     return dataset.target.evaluate(dataset.metric, predicted, dataset.validation.labels)[dataset.metric]
 
 
-def _ridge(seen: object, wanted: np.ndarray, penalty: float) -> tuple[Callable[[Any], np.ndarray], int]:
+def _ridge(features: object, targets: np.ndarray, penalty: float) -> tuple[Callable[[Any], np.ndarray], int]:
     from sklearn.linear_model import Ridge
 
-    model = Ridge(alpha=penalty, solver="sparse_cg").fit(seen, wanted)
-    return lambda rows: model.predict(rows).reshape(-1, wanted.shape[1]), model.coef_.size
+    model = Ridge(alpha=penalty, solver="sparse_cg").fit(features, targets)
+    return lambda rows: model.predict(rows).reshape(-1, targets.shape[1]), model.coef_.size

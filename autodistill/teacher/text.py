@@ -13,6 +13,7 @@ import torch
 
 from autodistill.errors import ModelError
 from autodistill.models.pooled import (
+    APART,
     HEAD_FILE,
     HEAD_WEIGHTS,
     PooledClassifier,
@@ -23,6 +24,7 @@ from autodistill.models.pooled import (
     write_head,
 )
 from autodistill.models.sources import quiet, source_folder, weight_files
+from autodistill.models.text import load_tokenizer
 from autodistill.models.transformer import Transformer
 from autodistill.recipe import Teacher
 from autodistill.storage import digest, file_fingerprint
@@ -54,7 +56,7 @@ def build(target: Target, teacher: Teacher) -> Transformer:
 
     folder = source_folder(teacher.model, weights=teacher.init == "pretrained")
     names = dict(enumerate(target.output_names))
-    pooling = teacher.pooling if teacher.pooling != "auto" else pooling_of_files(folder) or USUAL
+    pooling = teacher.pooling if teacher.pooling not in ("auto", APART) else pooling_of_files(folder) or USUAL
     kind: Any = AutoModelForSequenceClassification if pooling == "model" else AutoModel
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, id2label=names, label2id={name: i for i, name in names.items()})
@@ -69,7 +71,22 @@ def build(target: Target, teacher: Teacher) -> Transformer:
                 )
     except (OSError, ValueError, KeyError, RuntimeError) as cause:
         raise ModelError(f"teacher {teacher.model!r} cannot be loaded as a text classifier: {cause}") from None
-    return Transformer(model if pooling == "model" else PooledClassifier(model, pooling, target.width))
+    if teacher.pooling != APART:
+        return Transformer(model if pooling == "model" else PooledClassifier(model, pooling, target.width))
+    ends = ends_of(load_tokenizer(folder))
+    if ends is None:
+        raise ModelError(
+            f"teacher {teacher.model!r} puts no separator between two texts, so it cannot read them apart; give teacher.pooling: auto"
+        )
+    return Transformer(PooledClassifier(model, pooling, target.width, ends))
+
+
+def ends_of(tokenizer: Any) -> tuple[int, int] | None:
+    """The ids of the tokens that a tokenizer puts before and after a text, and the latter between two; None if it has no such tokens."""
+    ids, pair = tokenizer("a")["input_ids"], tokenizer("a", "a")["input_ids"]
+    if len(ids) < 3 or (pair[0], pair[-1]) != (ids[0], ids[-1]) or pair.count(ids[-1]) < 2:
+        return None
+    return int(ids[0]), int(ids[-1])
 
 
 def save(model: Transformer, tokenizer: Any, folder: Path) -> None:

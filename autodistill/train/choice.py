@@ -48,11 +48,11 @@ def spread_rows(embeddings: Tensor, count: int, seed: int) -> Tensor:
         directions = torch.linalg.eigh(points.T @ points).eigenvectors[:, -REDUCED:]
         points = points @ directions
     first = int(torch.randint(len(points), (1,), generator=torch.Generator().manual_seed(seed)))
-    taken, apart = [first], (points - points[first]).square().sum(dim=1)
-    apart[first] = -1.0  # below every distance, so that no row is chosen twice
-    while len(taken) < count:
-        row = int(apart.argmax())
-        taken.append(row)
-        apart = torch.minimum(apart, (points - points[row]).square().sum(dim=1))
-        apart[row] = -1.0
-    return torch.tensor(taken).sort().values
+    chosen, distances = [first], (points - points[first]).square().sum(dim=1)
+    distances[first] = -1.0  # below every distance, so that no row is chosen twice
+    while len(chosen) < count:
+        row = int(distances.argmax())
+        chosen.append(row)
+        distances = torch.minimum(distances, (points - points[row]).square().sum(dim=1))
+        distances[row] = -1.0
+    return torch.tensor(chosen).sort().values

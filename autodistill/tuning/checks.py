@@ -1,4 +1,4 @@
-"""What can be checked of a search before its dataset is read and its teacher trained."""
+"""Checks of a search before its dataset is read and its teacher is trained."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ class Ledger:
             self.twin()
 
     def repeat(self, best: int = 5) -> None:
-        """Queue the baselines, the given recipes and the `best` best others with more seeds, where the settings ask for that."""
+        """Queue the baselines, the user's recipes and the `best` best others with more seeds, if the settings ask for that."""
         fixed = [record for record in self.records.values() if record.role in (*BASELINES, "given") and record.state == "complete"]
         searched = [record for record in self.ranked() if record.role not in UNCOUNTED]
         recipes = {record.recipe_id: Recipe.parse(record.recipe) for record in [*fixed, *searched[:best]]}
@@ -121,7 +121,7 @@ class Ledger:
             self.enqueue("repeat", recipes.values(), self.settings.seed + more)
 
     def fewer_rows(self) -> None:
-        """Queue the best recipe that uses unlabelled rows with a quarter, half and all of them, where the settings ask for that."""
+        """Queue the best recipe that uses unlabelled rows with a quarter, half and all of them, if the settings ask for that."""
         using = [record for record in self.ranked() if record.recipe["training"].get("unlabelled_share")]
         if not self.settings.data_curve or not using:
             return
@@ -131,7 +131,7 @@ class Ledger:
             self.enqueue("fewer_rows", [Recipe.parse(recipe | {"training": recipe["training"] | part})])
 
     def twin(self) -> None:
-        """Queue the best recipe without a teacher, with each seed that the best one has: what the distillation alone is worth."""
+        """Queue the best recipe without a teacher, with each seed that the best one has: this measures what distillation alone gains."""
         ranked = self.ranked()
         if not ranked or not Recipe.parse(ranked[0].recipe).objective.terms:
             return
@@ -144,7 +144,7 @@ class Ledger:
     def _enqueue(self, role: Role, recipe: Recipe, seed: int, more: dict[str, Any]) -> None:
         try:
             fixed = self.space.encode(recipe)
-        except SpaceError:  # a baseline or a given recipe need not be a point of the space; then only the recipe says what to run
+        except SpaceError:  # a baseline or a user's recipe need not be a point of the space; then only the recipe says what to run
             fixed = {}
         self.study.enqueue_trial(dict(fixed), user_attrs={"proposal": self._proposal(role, recipe, seed) | more})
 
@@ -159,7 +159,7 @@ class Ledger:
         return any(is_uncounted(trial) for trial in self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
 
     def propose(self) -> Running | None:
-        """The next trial to run. None where the proposal ended at once (infeasible, invalid, a repeat): then ask again.
+        """The next trial to run. None if the proposal ended at once (infeasible, invalid, a repeat); then ask again.
 
         Raises:
             RunError: too many proposals in a row could not be used; the message says why.
@@ -250,12 +250,12 @@ class Ledger:
     # Results of trials
 
     def report(self, number: int, point: Point) -> bool:
-        """Record an epoch. True where the trial should stop early (`prune` it then)."""
+        """Record an epoch. True if the trial should stop early (then call `prune`)."""
         run = self.running[number]
         run.trial.report(point.score, point.epoch)
         run.points.append(point)
         self.emit(TrialReported(number, point, sum(epoch <= point.epoch for epoch in self._rungs)))
-        # Trials of other roles do not enter the rungs either: there three good baselines would stop nearly all of a short search.
+        # Trials of other roles do not enter the rungs: three good baselines there would stop nearly all trials of a short search.
         if run.role not in STOPPABLE or point.epoch >= run.epochs or point.epoch not in self._rungs:
             return False
         enter_rung(run.trial, point)
@@ -279,7 +279,7 @@ class Ledger:
         self._end(number, TrialState.FAIL, seconds=seconds, reason=reason)
 
     def worker_died(self, number: int) -> None:
-        """A trial's worker process was killed. The first time the trial is run again, the second time it has failed."""
+        """A trial's worker process was killed. The first time, the trial is run again; the second time, it has failed."""
         deaths = proposal_of(self.running[number].trial).get("deaths", 0) + 1
         if deaths > 1:
             self.fail(number, "WorkerDied: its worker process was killed twice (out of memory, or a crash in native code?)")
@@ -370,7 +370,7 @@ class Ledger:
         students = self.folder / "students"
         if students.is_dir():
             for folder in students.iterdir():
-                if folder.name.partition(".")[0] not in kept:  # 31.part-… is what trial 31 is writing
+                if folder.name.partition(".")[0] not in kept:  # trial 31 is writing to 31.part-…
                     shutil.rmtree(folder, ignore_errors=True)
 
     def write(self, force: bool = False) -> None:

@@ -84,7 +84,7 @@ def _silent_reporter() -> Any:
 
 
 def gpu_share(settings: SearchSettings) -> float:
-    """GPUs per trial: as set, else one where this machine has a GPU."""
+    """GPUs per trial: as set; else one if this machine has a GPU."""
     if settings.gpus_per_trial is not None:
         if settings.gpus_per_trial > 0 and settings.address is None and not gpu_names():
             raise UsageError(f"gpus_per_trial is {settings.gpus_per_trial:g} and this machine shows no GPU; leave it out or set it to 0")
@@ -93,7 +93,7 @@ def gpu_share(settings: SearchSettings) -> float:
 
 
 def count_workers(settings: SearchSettings, cpus: float, gpus: float) -> int:
-    """Trials at once: as set, else as many as fit on the processors (and on the GPUs, where trials use them)."""
+    """Trials at once: as set; else as many as fit on the processors (and on the GPUs, if trials use them)."""
     share = gpu_share(settings)
     fit = int(cpus // settings.cpus_per_trial)
     if share > 0:
@@ -109,7 +109,7 @@ _QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # Tune's own snapshots are never read
-    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "600",  # a stopped trial may take a while to let go of its worker
+    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "600",  # a stopped trial may take a while to release its worker
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",  # the output of Ray's daemons goes to this process's stdout, even with log_to_driver=False
@@ -131,7 +131,7 @@ def _cluster_token() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class RunningRay:
-    """A Ray to run trials on. own: it was started or connected to for this search, and is shut down with it."""
+    """A running Ray. own: it was started or connected to for this search, and is shut down with it."""
 
     workers: int
     own: bool
@@ -141,7 +141,7 @@ class RunningRay:
 def ray_running(settings: SearchSettings) -> Iterator[RunningRay]:
     """Ray, without output. On this machine it listens on the loopback interface only.
 
-    If the process has already initialised Ray, that one is used as it is, and left running.
+    If the process has already initialised Ray, this Ray is used as it is and keeps running.
 
     Raises:
         RunError: Ray cannot be started or reached.
@@ -175,7 +175,7 @@ def ray_running(settings: SearchSettings) -> Iterator[RunningRay]:
                 raise RunError(f"{where} ({type(cause).__name__}: {str(cause).strip().partition(chr(10))[0]})") from None
             finally:
                 if on_sigterm is not None and threading.current_thread() is threading.main_thread():
-                    signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own ends the process in the middle of a trial
+                    signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own handler ends the process in the middle of a trial
             yield RunningRay(_workers_of(settings), own=True)
         finally:
             ray.shutdown()
@@ -205,14 +205,14 @@ def _init(ray: Any, settings: SearchSettings, temporary: Path, workers_env: dict
 
 
 def check_resources(settings: SearchSettings) -> None:
-    """Check that what a search is to run on is there, without starting it.
+    """Check that the search's GPUs and cluster exist, without starting anything.
 
     Raises:
-        UsageError: it asks for GPUs, and there are none.
+        UsageError: it asks for GPUs, but there are none.
         RunError: its Ray cluster cannot be reached.
     """
     gpu_share(settings)
-    if settings.address is not None and not ("ray" in sys.modules and sys.modules["ray"].is_initialized()):  # that one is used as it is
+    if settings.address is not None and not ("ray" in sys.modules and sys.modules["ray"].is_initialized()):  # that Ray is used as it is
         try:
             _knock(settings.address)
         except OSError as cause:
@@ -220,7 +220,7 @@ def check_resources(settings: SearchSettings) -> None:
 
 
 def _knock(address: str) -> None:
-    """Check that something answers at the address; Ray itself would try for minutes, with much output."""
+    """Check that something answers at the address. Ray itself would retry for minutes, with much output."""
     host, _, port = address.rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
@@ -234,13 +234,13 @@ def _workers_of(settings: SearchSettings) -> int:
 
 
 def _import_path() -> str:
-    """The folders outside its installation from which this process can import, so that workers can import the same modules."""
+    """The folders outside the Python installation from which this process imports, so that workers can import the same modules."""
     places = [str(Path(place or ".").absolute()) for place in sys.path]
     return os.pathsep.join(place for place in dict.fromkeys(places) if not place.startswith((sys.prefix, sys.base_prefix)))
 
 
 def _short_folder() -> str:
-    # Below its folder Ray adds some 75 characters to the path of a socket, which may have 107 in all.
+    # Ray adds some 75 characters to its folder for the path of a socket, which may have at most 107.
     folder = tempfile.gettempdir()
     return folder if len(folder) <= 20 or not Path("/tmp").is_dir() else "/tmp"
 

@@ -1,4 +1,4 @@
-"""All that this project uses of Ray that is not public. pyproject.toml bounds Ray's version, and a test says what has changed."""
+"""Every non-public part of Ray that this project uses. pyproject.toml bounds Ray's version, and a test fails if one changes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ray.tune.experiment import Trial
 
 
 def stay_on_loopback() -> None:
-    """Let a Ray of this machine alone listen on loopback. Its environment variable is read when Ray is imported: maybe too early."""
+    """Make a Ray without a cluster listen on loopback only. Its environment variable is read when Ray is imported, maybe too early."""
     ray_constants.ENABLE_RAY_CLUSTER = False
 
 
 def write_one_snapshot(tune_controller: Any) -> None:
-    """Tune wants one snapshot of itself to exist; the others take 10 ms for each trial so far, and are never read."""
+    """Tune needs one snapshot of itself. Further ones are never read, and each takes 10 ms for every trial so far."""
     tune_controller.checkpoint(force=True)
     tune_controller.checkpoint = _no_snapshot
 
@@ -27,7 +27,7 @@ def _no_snapshot(force: bool = False, wait: bool = False) -> None:
 
 
 def keep_workers(tune_controller: Any, trial: Trial, workers: int) -> None:
-    """Keep the workers that are free at one time: Tune keeps one, and starts the others anew, which is seconds of imports each."""
+    """Keep all free workers. Tune keeps only one and starts the others again, which takes seconds of imports each."""
     tune_controller._actor_cache.increase_max(trial.placement_group_factory, workers)
 
 
@@ -38,7 +38,7 @@ def error_of(trial: Trial) -> tuple[str, str | None]:
     pickled = trial.pickled_error_file
     try:
         error = cloudpickle.loads(Path(pickled).read_bytes()) if pickled else None
-    except Exception as unreadable:  # of a class that is unknown here
+    except Exception as unreadable:  # its class may be unknown here
         error = unreadable
     if error is None or isinstance(error, RayActorError):
         return text, None

@@ -42,7 +42,7 @@ class Round:
     error: Exception | None = None
 
     def suggest(self, tune_id: str) -> dict[str, Any] | str | None:
-        """The next trial's config; "FINISHED" where there will be no more; None where there may be one later."""
+        """The next trial's config; "FINISHED" if there will be no more; None if there may be one later."""
         until = time.monotonic() + SLICE
         ledger = self.ledger
         while not self.halted() and self.error is None and ledger.wants_more():
@@ -68,7 +68,7 @@ class Round:
             )
 
     def message(self, tune_id: str, text: str) -> bool:
-        """Handle a worker's message. Returns True where its trial is to be stopped."""
+        """Handle a worker's message. Returns True if its trial should stop."""
         number = self.numbers[tune_id]
         if number not in self.ledger.running:
             return True

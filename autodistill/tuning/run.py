@@ -1,4 +1,4 @@
-"""`run_search`: trials by the asked number, from the first baseline to the recommended recipe."""
+"""`run_search`: runs all trials of a search, from the first baseline to the recommended recipe."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class SearchInterrupted(KeyboardInterrupt):
     """Ctrl-C: the trials that ran are recorded, and the study can be resumed."""
 
     def __init__(self, study: Study) -> None:
-        super().__init__(f"interrupted; go on with --study {study.name} --resume")
+        super().__init__(f"interrupted; continue with --study {study.name} --resume")
         self.study = study
 
 
@@ -63,24 +63,24 @@ def run_search(
     warm: Iterable[Recipe] = (),
     listen: Listen = lambda event: None,
 ) -> Study:
-    """Run a search, or go on with one.
+    """Run a search, or continue one.
 
     Args:
-        settings: what was asked for.
-        space: where recipes are proposed from.
-        dataset: what it is, for the records.
+        settings: the user's settings.
+        space: proposes recipes.
+        dataset: facts about the dataset, for the records.
         teachers: the fine-tuned teachers, by the `teacher` part of the recipes.
         runner: trains one trial, in a worker; importable there or picklable.
-        feasible: measures an untrained student against the limits, here, before the trial is started.
-        limits: on students, in numbers; by default those of the settings, which then must not be shares of the teacher's.
+        feasible: checks an untrained student against the limits, in this process, before the trial starts.
+        limits: on students, in numbers; by default those of the settings, which then must not be shares of the teacher's size.
         baselines: by role; run first, never stopped early, never counted in `settings.trials`.
-        own: the user's recipes; run next, and as the baselines are.
-        warm: recipes to try before the sampler's own, counted in `settings.trials`; the space-filling ones of `settings.explore`.
+        own: the user's recipes; run next, under the same rules as the baselines.
+        warm: recipes to try before the sampler's, counted in `settings.trials`; with `settings.explore` these are the space-filling ones.
         listen: called with each event; an exception that it raises is written to search.log.
 
     Returns:
-        The study. When the time budget ends first, what ran is recorded as interrupted and stands first in the queue
-        of a resume, as after Ctrl-C.
+        The study. If the time budget ends first, unfinished trials are recorded as interrupted and come first when the study is
+        resumed, as after Ctrl-C.
 
     Raises:
         StudyError: the study exists (without `resume`), does not exist (with it), is in use, or has other settings.
@@ -91,7 +91,7 @@ def run_search(
     folder = settings.folder
     limits = limits or Limits.asked(settings.max_params, settings.max_latency_ms, [])
     plan = StudyPlan(settings, dataset, Teachers(teachers), describe_environment(), limits, settings.max_epochs or longest(space))
-    about: dict[str, Any] = json.loads(json.dumps(about_search(plan, space)))  # as it will be read again
+    about: dict[str, Any] = json.loads(json.dumps(about_search(plan, space)))  # the form in which it will be read again
     if not settings.resume:
         settings.check_existence()
     elif not folder.is_dir():
@@ -110,12 +110,12 @@ def run_search(
         url = storage_url(settings, before)
         about["settings"]["storage"] = None if url == study_folder.default_storage(folder) else without_password(url)
         storage = open_to_search(url, settings.study)
-        held = study_exists(storage, settings.study)
-        if before is None and held and settings.storage:
+        exists = study_exists(storage, settings.study)
+        if before is None and exists and settings.storage:
             raise StudyError(
-                f"the storage already holds a study {settings.study!r} that is not of {folder}; choose another name with --study"
+                f"the storage already holds a study {settings.study!r} that does not belong to {folder}; choose another name with --study"
             )
-        if before is not None and not held and (folder / "trials.parquet").exists():
+        if before is not None and not exists and (folder / "trials.parquet").exists():
             raise StudyError(
                 f"the study {folder} cannot be resumed: its storage {without_password(url)!r} does not hold it any more. "
                 "Its trials can still be read from trials.parquet; start another with --study NAME"
@@ -151,7 +151,7 @@ def run_search(
 
 
 def _run(ledger: Ledger, settings: SearchSettings, runner: Runner, emit: Listen, began: float, baselines: int) -> str | None:
-    """Run rounds of Ray Tune until the ledger wants no more. Says why where it ends earlier."""
+    """Run rounds of Ray Tune until the ledger wants no more. Returns the reason if it ends earlier."""
     deadline = None if settings.time_budget is None else began + settings.time_budget
 
     def late() -> bool:
@@ -168,11 +168,11 @@ def _run(ledger: Ledger, settings: SearchSettings, runner: Runner, emit: Listen,
                         asked = settings.trials, ledger.searched, ray.workers, settings.time_budget, ledger.limits, baselines
                         emit(SearchStarted(settings.study, str(ledger.folder), *asked))
                         try:
-                            for _ in range(3):  # the trials; repeats of the best; what is compared with the winner
+                            for _ in range(3):  # the trials; repeats of the best; the trials that are compared with the winner
                                 _rounds(ledger, settings, ray, runner, emit, lambda: interrupted.is_set() or late())
                                 ledger.follow_up()
                         finally:
-                            ledger.sweep("the search was stopped")  # first tell, then kill: a second Ctrl-C must find it told
+                            ledger.sweep("the search was stopped")  # record first, then kill: a second Ctrl-C must not lose the record
             except Halt:
                 pass
             why = "interrupted" if interrupted.is_set() else "time budget" if ledger.wants_more() else None
@@ -197,7 +197,7 @@ def _rounds(ledger: Ledger, settings: SearchSettings, ray: RunningRay, runner: R
             log(ledger.folder, f"Ray Tune stopped: {type(cause).__name__}: {cause}")
             if ledger.finished == before:
                 raise RunError(f"Ray Tune does not run ({_first_line(cause)}); see {ledger.folder / 'search.log'}") from cause
-            emit(SearchMessage(f"Ray Tune stopped ({_first_line(cause)}); going on with a fresh one", "warning"))
+            emit(SearchMessage(f"Ray Tune stopped ({_first_line(cause)}); continuing with a new one", "warning"))
         if halted():
             raise Halt
         ledger.sweep("Ray lost it")
@@ -254,7 +254,7 @@ def _no_best(ledger: Ledger, why: str | None) -> str:
     failed = [record for record in records if record.state == "fail" and not was_interrupted(record)]
     if why == "time budget":
         budget = ledger.settings.time_budget
-        return f"no trial completed within the time budget of {budget:g} s; go on with --resume and a longer --time-budget"
+        return f"no trial completed within the time budget of {budget:g} s; continue with --resume and a longer --time-budget"
     if any(record.state == "complete" for record in records):
         return "trials completed, but none within --max-params and --max-latency; raise them, or give a space with smaller students"
     if failed:
@@ -263,7 +263,7 @@ def _no_best(ledger: Ledger, why: str | None) -> str:
 
 
 def about_search(plan: StudyPlan, space: Space) -> dict[str, Any]:
-    """What study.json says of a search that begins now."""
+    """The content of study.json for a search that begins now."""
     settings = plan.settings
     return {
         "schema": study_folder.SCHEMA,
@@ -280,7 +280,7 @@ def about_search(plan: StudyPlan, space: Space) -> dict[str, Any]:
 
 
 def storage_url(settings: SearchSettings, before: dict[str, Any] | None) -> str:
-    """Where the trials are kept. before: study.json of the study that is resumed.
+    """Where the trials are stored. before: study.json of the study that is resumed.
 
     Raises:
         StudyError: the study's trials are in another storage, or in one whose password is not in the URL.
@@ -305,7 +305,7 @@ def storage_url(settings: SearchSettings, before: dict[str, Any] | None) -> str:
 
 
 def _refuse_differences(before: dict[str, Any], now: dict[str, Any]) -> None:
-    """A resume goes on with the same question: more trials are fine, other data or limits are another study."""
+    """A resumed search must have the same data and limits as before; more trials are fine."""
     same = list(zip(_ASKED, _asked(before), _asked(now), strict=True))
     same += [(f"dataset {name}", before["dataset"][name], now["dataset"][name]) for name in ("task", "metric", "fingerprint")]
     parts, parts_now = ([_asked_teacher(item) for item in about["teachers"]] for about in (before, now))
@@ -316,7 +316,7 @@ def _refuse_differences(before: dict[str, Any], now: dict[str, Any]) -> None:
 
 
 def refuse(study: str, same: Iterable[tuple[str, Any, Any]]) -> None:
-    """Refuse to resume a study with other settings. same: of each setting that must be equal its name, its old value and its new one.
+    """Refuse to resume a study with other settings. same: for each setting that must be equal: its name, old value and new value.
 
     Raises:
         StudyError: a setting is not equal.
@@ -333,7 +333,7 @@ _ASKED = ("seed", "max_epochs", "max_params", "max_latency_ms")
 
 
 def _asked(about: dict[str, Any]) -> list[Any]:
-    """What `_ASKED` came to in a study."""
+    """The values of the `_ASKED` settings in a study."""
     limits = study_limits(about)
     return [about["settings"]["seed"], study_epochs(about), limits.max_params, limits.max_latency_ms]
 
@@ -347,7 +347,7 @@ def longest(space: Space) -> int:
 
 
 def _asked_teacher(teacher: dict[str, Any]) -> dict[str, Any]:
-    """What of a teacher was asked: what was measured is left out, and so are fields that came later and say nothing new."""
+    """The settings of a teacher, without measurements, and without later fields at their default."""
     measured = {field.name for field in dataclasses.fields(TeacherRef)}
     before = {name: value for (part, name), value in ADDED.items() if part == "teacher"}
     return {name: value for name, value in teacher.items() if name not in measured and before.get(name, ...) != value}
@@ -357,7 +357,7 @@ def _emitter(listen: Listen, folder: Path) -> Listen:
     def emit(event: Event) -> None:
         try:
             listen(event)
-        except Exception as cause:  # a view that breaks must not take the search with it
+        except Exception as cause:  # a broken view must not end the search
             log(folder, f"the listener failed on {type(event).__name__}: {type(cause).__name__}: {cause}")
 
     return emit

@@ -1,4 +1,4 @@
-"""How recipes are proposed (TPE) and trials stopped early (ASHA), both from what the Optuna storage holds and from nothing else."""
+"""How recipes are proposed (TPE) and trials stopped early (ASHA). Both use only the contents of the Optuna storage."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ from autodistill.records import Point
 from autodistill.space import Choose, Domain
 
 MODELLED, BEST = 150, 25
-"""Trials that a proposal is made from."""
+"""How many trials a proposal is made from."""
 STARTUP = 10
-"""Trials that end before there is something to model (Optuna's own number)."""
+"""How many trials must end before the sampler models them (Optuna's own number)."""
 
 REDUCTION = 3
-"""Of the trials that reach a rung, one in three goes on."""
+"""Of the trials that reach a rung, one in three continues."""
 
 
 def make_sampler(seed: int, finished: int) -> BaseSampler:
     """Tree-structured Parzen estimator (Bergstra et al. 2011), multivariate within each group of parameters that appear together.
 
-    A resumed search has another seed, so that it does not propose its first points again.
+    A resumed search gets another seed, so that it does not propose its first points again.
     """
     return ConditionalTPE(int(np.random.SeedSequence([seed, finished]).generate_state(1)[0]))
 
 
 class ConditionalTPE(BaseSampler):
-    """Optuna's TPE, at a cost that grows neither with the study nor with the branches of the space.
+    """Optuna's TPE, at a cost that does not grow with the study or with the branches of the space.
 
-    Optuna's own decomposition into groups draws from every group of parameters that ever appeared together, also in branches
-    that a proposal does not take, and ranks all trials of the study for each: 0.4 s a proposal after some hundred trials. Here
-    a group is drawn from when the first of its parameters is asked for, and MODELLED trials, the best and the latest, are ranked
-    once for a proposal. For each group Optuna's sampler is shown those of them that have its parameters, the only ones that it
-    learns from, and how many of these are among the good ones of all. In a space without branches, and up to MODELLED trials,
-    the proposals are Optuna's own.
+    Optuna's own decomposition into groups samples every group of parameters that ever appeared together, even in branches that a
+    proposal does not take, and ranks all trials of the study for each group: 0.4 s a proposal after some hundred trials. Here a group is
+    sampled only when one of its parameters is first asked for. And only MODELLED trials, the best and the latest, are ranked, once for
+    each proposal. For each group, Optuna's sampler sees those of them that have the group's parameters, the only ones that it learns
+    from, and how many of these are among the good trials. In a space without branches, and up to MODELLED trials, the proposals are
+    exactly Optuna's.
     """
 
     def __init__(self, seed: int) -> None:
@@ -95,7 +95,7 @@ class ConditionalTPE(BaseSampler):
         return self._drawn[param_name]
 
     def _look_at(self, trials: list[FrozenTrial]) -> None:
-        """Take up the trials that a proposal is made from, and which of their parameters always appear together."""
+        """Prepare the trials that a proposal is made from, and find which of their parameters always appear together."""
         for trial in trials:
             if trial.number not in self._ended and trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
                 columns = [self._columns.setdefault(name, len(self._columns)) for name in trial.params]
@@ -125,7 +125,7 @@ class ConditionalTPE(BaseSampler):
 
 @dataclass(frozen=True)
 class _Ended:
-    """A trial that ended. trial: what TPE needs of it, with its rank for a value. columns: of its parameters."""
+    """A trial that ended. trial: the part of it that TPE needs, with its rank as the value. columns: of its parameters."""
 
     merit: tuple[float, ...]
     trial: FrozenTrial
@@ -133,7 +133,7 @@ class _Ended:
 
 
 def _good(ended: int) -> int:
-    """How many of so many trials that ended count as good: Optuna's own number."""
+    """How many of this many ended trials count as good: Optuna's own number."""
     return min(math.ceil(0.1 * ended), 25)
 
 
@@ -146,9 +146,9 @@ _MODEL = "model"
 
 
 class _Shown(InMemoryStorage):
-    """A storage with the trials that Optuna's sampler is to see. What it writes to a trial, for others to see, goes nowhere.
+    """A storage with the trials that Optuna's sampler should see. What the sampler writes to a trial, for others to see, is dropped.
 
-    good: so many of the trials, those with the highest values, count as good.
+    good: how many of the trials, those with the highest values, count as good.
     """
 
     def __init__(self) -> None:
@@ -164,7 +164,7 @@ class _Shown(InMemoryStorage):
 
 
 def _merit(trial: FrozenTrial) -> tuple[float, ...]:
-    """Larger is better: complete trials by score, the stopped by how far they came, the infeasible by how near they are to the limits."""
+    """Larger is better: complete trials by score, stopped ones by how far they got, infeasible ones by how near they are to the limits."""
     excess = sum(value for value in trial.constraints.values() if value > 0)
     if excess > 0:
         return 0, -excess
@@ -177,7 +177,7 @@ def _merit(trial: FrozenTrial) -> tuple[float, ...]:
 
 
 class _Bare(FrozenTrial):
-    """A trial without constraints: TPE looks for them in every trial for every group, 6% of a proposal."""
+    """A trial without constraints. TPE would look for them in every trial for every group, which takes 6% of a proposal."""
 
     constraints: ClassVar[dict[str, float]] = {}
 
@@ -197,26 +197,26 @@ def rungs(max_epochs: int) -> tuple[int, ...]:
 
 
 def enter_rung(trial: optuna.Trial, point: Point) -> None:
-    """Let a trial take part in a rung. Its standing there is an attribute of the trial, so it survives a kill."""
+    """Let a trial take part in a rung. Its place there is an attribute of the trial, so it survives a kill."""
     standing = [point.score, None if point.validation_loss is None else -point.validation_loss]
     trial.set_user_attr(_rung(point.epoch), [value if value is not None and math.isfinite(value) else None for value in standing])
 
 
 class Halving(BasePruner):
-    """Asynchronous successive halving (Li et al. 2018): of the trials that have come to a rung, the best third goes on.
+    """Asynchronous successive halving (Li et al. 2018): of the trials that reach a rung, the best third continues.
 
-    As Optuna's, but of equal scores the one with the smaller validation loss is the better: after an epoch of few steps most
-    students still name the commonest class, and with one score for all of them none would be stopped.
+    Like Optuna's, except that the validation loss decides between equal scores: after an epoch of few steps most students still predict
+    the most frequent class, and if all of them had the same score none would be stopped.
     """
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
         rung = _rung(trial.last_step)
         if rung not in trial.user_attrs:
             return False
-        held = [other for other in study.get_trials(deepcopy=False) if rung in other.user_attrs and other.state != TrialState.FAIL]
+        reached = [other for other in study.get_trials(deepcopy=False) if rung in other.user_attrs and other.state != TrialState.FAIL]
         own = _standing(trial, rung)
-        better = sum(_standing(other, rung) > own for other in held)
-        return own[0] == -math.inf or better >= max(1, len(held) // REDUCTION)
+        better = sum(_standing(other, rung) > own for other in reached)
+        return own[0] == -math.inf or better >= max(1, len(reached) // REDUCTION)
 
 
 def _rung(epoch: int | None) -> str:
@@ -224,7 +224,7 @@ def _rung(epoch: int | None) -> str:
 
 
 def _standing(trial: FrozenTrial, rung: str) -> tuple[float, ...]:
-    """Score, and the validation loss turned round: larger is better, what is not known or no finite number is least."""
+    """The score, and minus the validation loss: larger is better; missing or non-finite values come last."""
     return tuple(-math.inf if value is None else value for value in trial.user_attrs[rung])
 
 

@@ -3,9 +3,9 @@
 The storage is the truth: a record is made only from a stored trial and from its study's settings.
 Two attributes are set on a trial beside its parameters (only two, because each write is a transaction):
 
-    proposal    role, recipe, recipe_id, seed; params and latency_ms of the untrained student; where the trial repeats an
+    proposal    role, recipe, recipe_id, seed; params and latency_ms of the untrained student; if the trial repeats an
                 interrupted one: again_of, deaths (how many of its workers died)
-    outcome     reason; verdict where it was not run (infeasible, repeat, invalid) or not finished (interrupted);
+    outcome     reason; verdict if it was not run (infeasible, repeat, invalid) or not finished (interrupted);
                 curve, metrics, costs, environment
 
 The recipe is kept as plain data, because it may lie outside the space, as baselines may.
@@ -31,7 +31,7 @@ INFEASIBLE, REPEAT, INVALID, INTERRUPTED = "infeasible", "repeat", "invalid", "i
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """What a search runs on: the settings, and what the caller made ready.
+    """What a search runs on: the settings, and what the caller prepared.
 
     limits: on students, in numbers. max_epochs: of a trial, and what early stopping divides into rungs.
     """
@@ -45,17 +45,17 @@ class StudyPlan:
 
 
 def proposal_of(trial: FrozenTrial | Trial) -> dict[str, Any]:
-    """What a trial is to run; empty where it has not been decided."""
+    """What a trial should run; empty if that is not decided yet."""
     return trial.user_attrs.get("proposal", {})
 
 
 def outcome_of(trial: FrozenTrial) -> dict[str, Any]:
-    """A trial's outcome; empty where it has not ended."""
+    """A trial's outcome; empty if it has not ended."""
     return trial.user_attrs.get("outcome", {})
 
 
 def state_of(trial: FrozenTrial) -> State | None:
-    """How a stored trial ended; None where it runs or waits, and for repeats and invalid proposals, which get no record."""
+    """How a stored trial ended; None if it runs or waits, and for repeats and invalid proposals, which get no record."""
     verdict = outcome_of(trial).get("verdict")
     if not proposal_of(trial) or verdict in (REPEAT, INVALID):
         return None

@@ -27,7 +27,7 @@ class Proposals(Searcher):
         return self.round.suggest(trial_id)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """The ledger has it already, from the trial's last message or from `Watch`."""
+        """Nothing to do: the ledger already knows it from the trial's last message or from `Watch`."""
 
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
         """The study's storage is the only state."""
@@ -64,7 +64,7 @@ class Messages(FIFOScheduler):
 
 
 class Brake(Stopper):
-    """Tune asks whether to stop all trials. Needed where Ray keeps running afterwards, so that Tune frees its resources."""
+    """Tune asks whether to stop all trials. This is needed if Ray keeps running afterwards, so that Tune frees its resources."""
 
     def __init__(self, tuner_round: Round) -> None:
         self.round = tuner_round

@@ -1,6 +1,6 @@
 """What runs inside a Ray worker: one trial after another in the same warm process.
 
-Messages to the search are JSON texts: {"kind": "point" | "result" | "failure", …}. A failure is also a message and not an exception,
+Messages to the search are JSON texts: {"kind": "point" | "result" | "failure", …}. A failure is a message too, not an exception,
 so that the worker keeps running and the next trial need not import torch again.
 """
 

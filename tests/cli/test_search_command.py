@@ -190,7 +190,7 @@ def test_no_complete_trial_exits_1_with_the_reasons(
     assert answer["best"] is None
     assert answer["counts"] == {"complete": 0, "pruned": 0, "fail": 3}
     reasons = "autodistill: no trial completed\n  2 × DivergedError: the loss is nan\n  1 × ModelError: no such student\n"
-    assert captured.err.endswith(f"{reasons}  go on with: autodistill search --dataset d --study d --resume --json\n")
+    assert captured.err.endswith(f"{reasons}  continue with: autodistill search --dataset d --study d --resume --json\n")
 
 
 def test_a_failure_after_some_trials_shows_what_there_is(
@@ -236,7 +236,7 @@ def test_bad_data_exit_2_and_say_what(here: Path, asked: Callable[[Api], dict[st
         ("--dataset d --space my/own.yaml", "my/own.yaml"),
         ("--dataset d --recipe my/own.yaml", "my/own.yaml"),
         ("--dataset d --study gone --resume", "there is no study 'gone'"),
-        ("--dataset d --study old", "go on with it with --resume"),
+        ("--dataset d --study old", "continue it with --resume"),
     ],
 )
 def test_what_cannot_be_meant_exits_2_before_anything_heavy_is_loaded(

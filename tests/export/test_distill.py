@@ -299,7 +299,7 @@ def test_a_student_that_is_written_wrongly_is_not_kept(tmp_path: Path, monkeypat
         return about
 
     monkeypatch.setattr(distilling, "write_student", spoil)
-    with pytest.raises(RunError, match="differ from the trained one's"):
+    with pytest.raises(RunError, match="differ from the trained student's"):
         world.distill(world.recipe("cnn", epochs=1))
     assert not (tmp_path / "out").exists()
     monkeypatch.setattr(distilling, "write_student", write)

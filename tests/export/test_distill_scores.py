@@ -108,7 +108,7 @@ def test_a_file_without_test_rows_gives_no_test_score_of_a_teacher(world: Scored
     assert teacher["scores"]["coverage"] == {"train": 1.0, "unlabelled": 1.0, "validation": 1.0, "test": 0.0}
     assert facts["dataset"]["rows"]["unlabelled"] == 50
     assert facts["student"]["test"] == pytest.approx(accuracy(done, world.test))
-    assert any("stand for the recipe's teacher, which is not trained" in text for text in heard)
+    assert any("replace the recipe's teacher, which is not trained" in text for text in heard)
 
     made = Recipe.load(done.folder / "recipe.yaml")
     assert made.id == facts["recipe_id"]
@@ -137,8 +137,8 @@ def test_students_are_compared_with_the_file_on_the_rows_that_it_has(world: Scor
     assert beside["student"] == pytest.approx(accuracy(done, covered))
     assert done.retention == pytest.approx(accuracy(done, covered) / teacher_accuracy(covered))
     card = (done.folder / "README.md").read_text(encoding="utf-8")
-    assert f"| teacher, on the 60 of 90 test rows that it has scores of | {ABSENT} | {teacher_accuracy(covered):.4f} |" in card
-    assert "Retention (this student's test score over the teacher's, on the 60 of 90 test rows that it has scores of)" in card
+    assert f"| teacher, on the 60 of 90 test rows that it has scores for | {ABSENT} | {teacher_accuracy(covered):.4f} |" in card
+    assert "Retention (this student's test score over the teacher's, on the 60 of 90 test rows that it has scores for)" in card
 
 
 def test_a_file_of_all_test_rows_is_judged_as_a_network_is(world: ScoredWorld) -> None:
@@ -166,7 +166,7 @@ def test_a_study_knows_its_file_and_other_files_are_refused(world: ScoredWorld, 
     words = ["distill", str(study), "--dataset", str(world.data), "--out", str(world.folder / "out"), "--seeds", "1"]
     assert main(words) == 0
     shown = capsys.readouterr().out
-    assert "teacher: no test score, as its file has scores of 0.0% of the test rows; so no retention" in shown
+    assert "teacher: no test score, because its file has scores for only 0.0% of the test rows; so no retention" in shown
     assert "distillation gains" in shown
     (exported,) = export(world.folder / "out")
     assert exported.facts["max_abs_difference"] < 1e-3
@@ -181,7 +181,7 @@ def test_a_study_knows_its_file_and_other_files_are_refused(world: ScoredWorld, 
     with pytest.raises(RecipeError, match=r"the teacher of the recipe .* is a file of scores .*; give it with --teacher-scores FILE"):
         world.distill(copy, out="refused")
     path.rename(world.folder / "moved.csv")
-    with pytest.raises(DataError, match=r"had its teacher's scores from .*scores\.csv, and there is no such file; say where it is now"):
+    with pytest.raises(DataError, match=r"had its teacher's scores from .*scores\.csv, but this file does not exist; say where it is now"):
         world.distill(study, out="refused")
     with pytest.raises(DataError, match=r"teacher_scores: there is no file .*nowhere\.csv"):
         world.distill(copy, out="refused", teacher_scores=str(world.folder / "nowhere.csv"))
@@ -196,7 +196,7 @@ def test_a_recipe_that_reads_states_cannot_have_a_file_of_scores(world: ScoredWo
         world.distill(recipe, teacher_scores=str(path))
     training = world.recipe().training.model_dump() | {"unlabelled_choice": "diverse", "unlabelled_keep": 0.5}
     diverse = world.recipe(training=training)
-    with pytest.raises(RecipeError, match=r"unlabelled_choice is 'diverse', which goes by the teacher's embeddings"):
+    with pytest.raises(RecipeError, match=r"unlabelled_choice is 'diverse', which needs the teacher's embeddings"):
         world.distill(diverse, teacher_scores=str(path))
     with pytest.raises(RecipeError, match="learns on unlabelled rows too"):  # a file of the training rows alone brings none
         world.distill(world.recipe(), teacher_scores=str(path))

@@ -71,7 +71,7 @@ def test_texts_and_files_are_labelled(folder: Path, tmp_path: Path, capsys: pyte
     ("inputs", "message"),
     [
         (["nowhere.csv"], "there is no file nowhere.csv"),
-        (["nowhere.csv", "a text"], "give one file alone"),
+        (["nowhere.csv", "a text"], "give a single file"),
         ([" "], "a text is empty"),
         (["a text", "--out", "answers.docx"], "allowed: .csv, .tsv, .jsonl, .parquet"),
         (["a text", "--out", "no/such/folder/a.csv"], "there is no folder"),

@@ -243,10 +243,11 @@ def test_a_space_leaves_out_what_compares_single_tokens_and_says_so(world: World
     (tmp_path / "own.yaml").write_text(SPACE.format(teacher=world.teacher["model"], same=world.same, other=world.other))
     told: list[Event] = []
     space = fit_tokens(Space.load(str(tmp_path / "own.yaml"), "text-classification"), world.dataset, told.append)
-    reason = f"for the student {world.other} with the teacher {world.teacher['model']}, as their tokenizers differ"
+    reason = f"for the student {world.other} with the teacher {world.teacher['model']}, because their tokenizers differ"
     assert told == [
         SearchMessage(
-            f"left out {reason} and these compare single tokens: attention minilm, attention mse, intermediate tokens, relation trg"
+            f"left out {reason} and these objectives compare single tokens: "
+            "attention minilm, attention mse, intermediate tokens, relation trg"
         )
     ]
     rng = random.Random(0)

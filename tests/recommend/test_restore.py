@@ -38,7 +38,7 @@ def test_a_restored_study_holds_the_entrys_trials(tmp_path: Path) -> None:
         trial.params["training.learning_rate"] == trial.user_attrs["proposal"]["recipe"]["training"]["learning_rate"] for trial in searched
     )
     assert all(trial.state != TrialState.RUNNING for trial in trials)
-    with pytest.raises(StudyError, match="a study is only restored where there is none"):
+    with pytest.raises(StudyError, match="a study is restored only into a new folder"):
         restore(entry, tmp_path)
 
 

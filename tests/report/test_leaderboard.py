@@ -151,7 +151,7 @@ def test_the_gain_is_over_the_same_student_without_a_teacher_with_its_interval()
         "gain 0.0168 to 0.0832), 50.0% of the way from there to the teacher, on 1,000 validation rows, with one seed."
     )
     assert "0.1500 more than no KD (0.7000)" in verdict(records[:2], NONE)
-    assert [row.name for row in rows(records, NONE, taught(0.9), None)] == ["teacher", "search", "the best without teacher", "no KD"]
+    assert [row.name for row in rows(records, NONE, taught(0.9), None)] == ["teacher", "search", "the best without a teacher", "no KD"]
 
 
 def test_the_mean_over_seeds_is_compared_and_seeds_are_counted() -> None:

@@ -172,11 +172,11 @@ def test_members_are_part_of_the_recipe_only_where_there_are_several() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"members": ["n", "m"]}, "members begins with 'n', and model is 'm'"),
+        ({"members": ["n", "m"]}, "members begins with 'n', but model is 'm'"),
         ({"members": ["m"]}, "at least 2"),
         ({"members": 0}, "greater than or equal to 1"),
         ({"members": 2, "max_steps": 0}, "a probe is the same for every seed"),
-        ({"members": 2, "scores": "f" * 16}, "a file of scores is the teacher"),
+        ({"members": 2, "scores": "f" * 16}, "the teacher is a file of scores"),
     ],
 )
 def test_members_that_make_no_ensemble_are_refused(fields: dict[str, Any], message: str) -> None:

@@ -167,7 +167,7 @@ def test_a_recipe_that_uses_unlabelled_rows_says_so_where_there_are_none(world: 
 
 def test_recipes_refuse_what_makes_no_sense(world: World) -> None:
     for objective, training, reason in (
-        ({"hard_label_weight": 1.0}, {}, "no objective has a teacher in it"),
+        ({"hard_label_weight": 1.0}, {}, "no objective uses the teacher"),
         (KL, {"unlabelled_share": 0.0, "stages": "unlabelled-labelled"}, "unlabelled_share is 0"),
         (KL, {"unlabelled_keep": 0.5}, "'all' keeps every row"),
         ({**KL, "hard_label_weight": 0.0}, {"stages": "unlabelled-labelled"}, "hard_label_weight is 0"),

@@ -168,7 +168,7 @@ def test_an_existing_study_is_refused_or_resumed(mixed, tmp_path):
     shutil.copytree(study.folder.parent, folder)
     space = make_space(folder, (GOOD, NAN, ERROR, NO_MEMORY))
     asked = {"space": space, "limits": Limits(max_params=200_000), "trials": 14}
-    with pytest.raises(StudyError, match=r"exists; go on with it with --resume, or start another with --study NAME"):
+    with pytest.raises(StudyError, match=r"exists; continue it with --resume, or start another with --study NAME"):
         search(folder, **asked)
     with pytest.raises(StudyError, match="seed was 0 and is 1"):
         search(folder, **asked, seed=1, resume=True)

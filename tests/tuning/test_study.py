@@ -59,7 +59,7 @@ def test_a_search_that_breaks_before_its_first_trial_can_be_resumed(tmp_path, mo
         _ = study.recommended
     queue = study.optuna_study().get_trials()
     assert [trial.user_attrs["proposal"]["role"] for trial in queue] == ["no_kd", "plain_kd", "defaults"]
-    with pytest.raises(StudyError, match="exists; go on with it with --resume"):
+    with pytest.raises(StudyError, match="exists; continue it with --resume"):
         ask(tmp_path, monkeypatch)
     with pytest.raises(Reached):
         ask(tmp_path, monkeypatch, resume=True, trials=20)
