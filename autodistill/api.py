@@ -7,8 +7,9 @@ import random
 from collections.abc import Mapping
 from typing import Unpack
 
-from autodistill.errors import RecipeError, StudyError, UsageError
-from autodistill.events import Listen
+from autodistill.errors import AutodistillError, RecipeError, StudyError, UsageError
+from autodistill.events import Listen, SearchMessage
+from autodistill.export.frontier import measure_frontier
 from autodistill.facts import study_limits
 from autodistill.keywords import SearchKeywords
 from autodistill.limits import Feasible, Limits
@@ -17,11 +18,13 @@ from autodistill.prepare import Prepared, prepare
 from autodistill.recipe import Recipe
 from autodistill.recommending import warm_recipes
 from autodistill.records import Role
+from autodistill.report.frontier import winners
+from autodistill.report.texts import percent, plural
 from autodistill.settings import SearchSettings
 from autodistill.space import Space
 from autodistill.stages import Stage
 from autodistill.study import Study
-from autodistill.study_folder import read_about
+from autodistill.study_folder import read_about, write_about
 from autodistill.study_report import write_report
 from autodistill.tasks.in_memory import DatasetLike
 from autodistill.train.student_tokens import check_tokens
@@ -85,8 +88,25 @@ def search(dataset: DatasetLike, *, listen: Listen | None = None, **settings: Un
         write_report(stopped.study)
         raise
     tell.keep(study)
+    if asked.frontier:
+        keep_frontier(study, ready, tell)
     write_report(study)
     return study
+
+
+def keep_frontier(study: Study, ready: Prepared, tell: Listen) -> None:
+    """Measure the latencies of the study's frontier, and keep them in study.json. A search is not lost where that fails."""
+    students = winners(study.trial_records, study.limits, study.settings.prefer)
+    with Stage(tell, "frontier", f"measuring the latency of {plural(len(students), 'student')} and what stands beside them") as stage:
+        try:
+            kept = measure_frontier(ready.data, ready.opened, ready.teachers, students, study.folder)
+        except (AutodistillError, OSError, RuntimeError, ValueError) as cause:
+            stage.end("not measured")
+            tell(SearchMessage(f"the latencies could not be measured: {type(cause).__name__}: {cause}", "warning"))
+            return
+        study.about["frontier"] = kept
+        write_about(study.folder, study.about)
+        stage.end(f"{plural(len(students), 'student')} measured, with {percent(kept['core_share'])} of a core")
 
 
 def _limits_before(settings: SearchSettings) -> Limits | None:

@@ -69,6 +69,11 @@ class SearchKeywords(SpaceKeywords, total=False):
     """then train the best recipe on parts of the unlabelled rows, to see if more help."""
     recipes: str | Path | Recipe | Sequence[str | Path | Recipe]
     """a recipe of your own, run beside the baselines; may be repeated."""
+    prefer: str
+    """which student is recommended: the best one, or the fastest or smallest whose score is at most half a point below the best one's
+    (default: score)."""
+    frontier: bool
+    """at the end, measure how long the best student of each family takes, beside the teacher and the linear model (default: True)."""
     cold: bool
     """do not start with the recipes that recorded studies recommend."""
     explore: bool

@@ -5,10 +5,17 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from typing import Literal
 
 from autodistill.limits import Limits
 from autodistill.records import FOLLOWING, TrialRecord
 
+Preference = Literal["score", "latency", "size"]
+"""What a user wants most of the recommended student."""
+COSTS: dict[Preference, Literal["latency_ms", "params"]] = {"latency": "latency_ms", "size": "params"}
+"""The fields of a record that a preference goes by, where it is not the score."""
+NEAR = 0.005
+"""How far below the best score a student may be, to be recommended for its cost: half a point."""
 INTERRUPTED = "interrupted"
 """The first word of an interrupted trial's reason."""
 
@@ -17,6 +24,28 @@ def best_of(records: list[TrialRecord], limits: Limits) -> TrialRecord | None:
     """The best complete trial within the limits; of equal scores the one with fewer parameters, then the earlier trial."""
     ranked = rank(records, limits)
     return ranked[0] if ranked else None
+
+
+def preferred(records: list[TrialRecord], limits: Limits, prefer: Preference) -> TrialRecord | None:
+    """The trial that is recommended.
+
+    By `score`, the best one (`best_of`). By `latency` or `size`, of the complete trials within the limits whose mean score is at most
+    `NEAR` below the best one's, the one with the lowest latency or the fewest parameters; equal costs go to the higher score. Latency is
+    that of the record: of the untrained student for one row, which limits are checked against. The best one, where no cost is recorded.
+    """
+    ranked = rank(records, limits)
+    if not ranked or prefer not in COSTS:
+        return ranked[0] if ranked else None
+    means = mean_scores(records)
+    least = _mean(ranked[0], means) - NEAR - 1e-9  # of two decimal numbers, the difference may be larger by a rounding error
+    near = [item for item in ranked if _mean(item, means) >= least]
+    priced = [(cost, item) for item in near if (cost := getattr(item, COSTS[prefer])) is not None]
+    return min(priced, key=lambda pair: (pair[0], -_mean(pair[1], means)))[1] if priced else ranked[0]
+
+
+def _mean(record: TrialRecord, means: dict[str, tuple[float, int]]) -> float:
+    mean = means.get(record.recipe_id, (record.score or 0.0, 1))[0]
+    return mean if math.isfinite(mean) else -math.inf
 
 
 def rank(records: list[TrialRecord], limits: Limits) -> list[TrialRecord]:

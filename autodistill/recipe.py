@@ -58,6 +58,9 @@ ADDED: dict[tuple[str, str], Any] = {
     ("training", "unlabelled_choice"): "all",
     ("training", "unlabelled_keep"): 1.0,
     ("training", "stages"): "mixed",
+    ("training", "optimizer"): "adamw",
+    ("training", "momentum"): 0.9,
+    ("training", "dot_difference"): 0.075,
 }
 """Fields that were added later, by part and name, with the value that older recipes imply. A field with that value is left out of the
 canonical text, so that a recipe keeps its id when fields are added."""
@@ -255,7 +258,7 @@ class Objective(Part):
 
 
 class Training(Part):
-    """How the student is trained: AdamW, linear warm-up and decay."""
+    """How the student is trained: the optimizer, with linear warm-up and decay of its learning rate."""
 
     epochs: Count = 6
     batch_size: Count = 32
@@ -277,6 +280,24 @@ class Training(Part):
     stages: Stages = "mixed"
     """`mixed`: hard labels and teacher together from the first step. `unlabelled-labelled`: first four fifths of the steps, on all rows
     without hard labels; then the rest, only on the labelled rows, with the whole objective."""
+    optimizer: Literal["adamw", "sgd", "dot"] = "adamw"
+    """`sgd` has momentum. `dot` is SGD in which the gradients of the hard labels and those of the distillation terms have momenta of their
+    own, the second a larger one (Zhao et al. 2023, "DOT: A Distillation-Oriented Trainer"). Both want learning rates that are about a
+    hundred times AdamW's."""
+    momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
+    """Of `sgd` and `dot`."""
+    dot_difference: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.075
+    """Of `dot`, the paper's Δ: the momentum is smaller by it for the hard labels, and larger by it for the distillation terms."""
+
+    @model_validator(mode="after")
+    def _momenta_below_one(self) -> Self:
+        lowest, highest = self.momentum - self.dot_difference, self.momentum + self.dot_difference
+        if self.optimizer == "dot" and not (lowest >= 0 and highest < 1):
+            raise ValueError(
+                f"momentum {self.momentum:g} and dot_difference {self.dot_difference:g} make momenta of {lowest:g} and {highest:g}; "
+                "both should be at least 0 and below 1"
+            )
+        return self
 
 
 class Recipe(Part):

@@ -19,6 +19,7 @@ from autodistill.assistant import find_assistant
 from autodistill.components import TASKS
 from autodistill.errors import DataError, RecipeError, SpaceError, StudyError, UsageError, not_allowed
 from autodistill.option import DATA, KEPT, WHAT, WHERE, Settings, setting
+from autodistill.ranking import Preference
 from autodistill.recipe import ClassWeights, Recipe
 from autodistill.space import Space, shipped_spaces, space_tasks
 from autodistill.storage import user_path
@@ -215,6 +216,16 @@ class SearchSettings(SpaceSettings):
     data_curve: Annotated[bool, FLAG] = setting(False, "then train the best recipe on parts of the unlabelled rows, to see if more help")
     recipes: Annotated[tuple[str | Recipe, ...], many(RECIPE)] = setting(
         (), "a recipe of your own, run beside the baselines; may be repeated", "FILE", flag="--recipe"
+    )
+    prefer: Annotated[Preference, one_of(*get_args(Preference))] = setting(
+        "score",
+        "which student is recommended: the best one, or the fastest or smallest whose score is at most half a point below the best one's",
+        "|".join(get_args(Preference)),
+    )
+    frontier: Annotated[bool, FLAG] = setting(
+        True,
+        "at the end, measure how long the best student of each family takes, beside the teacher and the linear model (default: True)",
+        off="do not measure at the end how long the best student of each family takes",
     )
     cold: Annotated[bool, FLAG] = setting(False, "do not start with the recipes that recorded studies recommend")
     explore: Annotated[bool, FLAG] = setting(False, "spread the trials evenly over the space, and stop none early")

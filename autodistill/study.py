@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import optuna
     import plotly.graph_objects as go
 
+    from autodistill.report.frontier import Model
+
 
 class Study:
     """A study's folder, read only. `open` it, or get it from a search. A recorded study's folder can be opened, too."""
@@ -145,6 +147,25 @@ class Study:
         lines = rows(self.trial_records, self.limits, self.teachers, None, constant_score)
         return pd.DataFrame([dataclasses.asdict(row) for row in lines], columns=[field.name for field in dataclasses.fields(Row)])
 
+    def frontier(self) -> pd.DataFrame:
+        """The best student of each family beside the teachers and the linear models, best score first: the table that a search prints.
+
+        Its columns are described in `report.frontier.Model`.
+
+        The latencies, for 1 row and for 32, were measured at the end of the search; they are missing where that was not done.
+        """
+        from autodistill.report.frontier import Model
+
+        models = self.frontier_models
+        return pd.DataFrame([dataclasses.asdict(model) for model in models], columns=[field.name for field in dataclasses.fields(Model)])
+
+    @property
+    def frontier_models(self) -> list[Model]:
+        """The rows of `frontier`."""
+        from autodistill.report.frontier import frontier
+
+        return frontier(self.trial_records, self.limits, self.settings.prefer, self.about)
+
     @property
     def verdict(self) -> str:
         """The gain of distillation in a few sentences, which a search prints at its end."""
@@ -159,7 +180,7 @@ class Study:
         return f"<h4>{title}</h4><p>{verdict}</p>{self.leaderboard().to_html(index=False, na_rep='–', float_format='{:.4g}'.format)}"
 
     def plot(self, figure: str) -> go.Figure:
-        """A figure of the study, to be shown in a notebook: pareto, latency, curves, importance and others.
+        """A figure of the study, to be shown in a notebook: frontier, pareto, latency, curves, importance and others.
 
         Raises:
             StudyError: there is no figure of that name. The message lists those that exist.
@@ -168,7 +189,8 @@ class Study:
 
         if figure not in FIGURES:
             raise StudyError(not_allowed("the figure", figure, FIGURES))
-        return FIGURES[figure](self.trial_records, self.limits)
+        about = {"about": self.about} if figure == "frontier" else {}
+        return FIGURES[figure](self.trial_records, self.limits, **about)
 
     def optuna_study(self) -> optuna.Study:
         """The Optuna study, from the storage.

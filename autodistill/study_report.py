@@ -91,6 +91,7 @@ def summary(study: Study, seconds: Mapping[str, float]) -> dict[str, Any]:
             "latency_ms": best.latency_ms,
             "retention": best.retention,
         },
+        "frontier": [asdict(model) for model in study.frontier_models],
         "importance": asdict(component_importance(records)),
         "counts": {state: study.counts[state] for state in ("complete", "pruned", "fail")},
         "recommended": str(recommended) if best is not None and recommended.exists() else None,

@@ -16,10 +16,12 @@ import plotly.graph_objects as go
 
 from .components import importance, loss_mix, parallel, values
 from .costs import time
+from .frontier import frontier
 from .rows import unlabelled
 from .scores import curves, latency, pareto, seeds
 
 FIGURES: dict[str, Callable[..., go.Figure]] = {
+    "frontier": frontier,
     "pareto": pareto,
     "latency": latency,
     "curves": curves,

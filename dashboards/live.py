@@ -22,7 +22,7 @@ from .storage import ShownStudies
 
 Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 """As WSGI has it (PEP 3333)."""
-SHOWN = ("pareto", "latency", "curves", "importance", "loss_mix", "seeds", "time")
+SHOWN = ("frontier", "pareto", "latency", "curves", "importance", "loss_mix", "seeds", "time")
 """The figures that fit on a card; optuna-dashboard has parallel coordinates of its own."""
 HEIGHT = 430
 """The height of a card, in pixels."""
@@ -90,14 +90,17 @@ class Live:
         changed = 0
         for study_id, study in list(self._studies.items()):
             path = study.folder / "trials.parquet"
-            stamp = path.stat().st_mtime_ns if path.exists() else 0
+            written = [file.stat().st_mtime_ns for file in (path, study.folder / "study.json") if file.exists()]
+            stamp = max(written, default=0)
             if self._drawn.get(study_id) == stamp:
                 continue
             records, limits = read_records(path) if path.exists() else [], study.limits
-            drawn = {f"autodistill_{name}": FIGURES[name](records, limits) for name in SHOWN}
+            more = {"frontier": {"about": read_about(study.folder)}}
+            drawn = {f"autodistill_{name}": FIGURES[name](records, limits, **more.get(name, {})) for name in SHOWN}
             figures = {name: figure for name, figure in drawn.items() if figure.data}
-            for figure in figures.values():  # a card is half as wide as a report, so the legend may take three lines
-                figure.update_layout(height=HEIGHT, margin_t=(figure.layout.margin.t or style.TOP) + 40)
+            for name, figure in figures.items():  # a card is half as wide as a report, so the legend may take three lines
+                height = figure.layout.height + 40 if name == "autodistill_frontier" else HEIGHT  # it has several panels
+                figure.update_layout(height=height, margin_t=(figure.layout.margin.t or style.TOP) + 40)
                 if any(trace.name and trace.showlegend is not False for trace in figure.data):
                     figure.update_layout(title={"y": 0.97, "yanchor": "top"})
             self.storage.show(study_id, figures)

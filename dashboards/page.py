@@ -17,16 +17,18 @@ from markupsafe import Markup
 from autodistill.facts import study_epochs, study_limits
 from autodistill.limits import Limits
 from autodistill.option import QUESTION
-from autodistill.ranking import count, rank, was_interrupted
+from autodistill.ranking import count, preferred, was_interrupted
 from autodistill.recipe import Recipe
 from autodistill.records import TrialRecord
 from autodistill.report import measures, texts
 from autodistill.report.answer import answer
+from autodistill.report.frontier import advice, cells, frontier, note
 from autodistill.report.leaderboard import Row, data_reading, failures, rows, verdict
 from autodistill.settings import SearchSettings
 from autodistill.teachers import Teachers, describe, short_name
 
 from . import FIGURES, costs, style
+from .frontier import frontier as frontier_figure
 
 if TYPE_CHECKING:
     from autodistill.recommender.library import RecordedStudy
@@ -61,7 +63,7 @@ def render_recorded(study: RecordedStudy) -> str:
     """The page of a recorded study."""
     settings = SearchSettings.from_dict({"dataset": study.dataset, "study": study.name, **study.about.get("settings", {})})
     limits = study_limits(study.about)
-    best = next(iter(rank(study.records, limits)), None)
+    best = preferred(study.records, limits, settings.prefer)
     recipe = "" if best is None else Recipe.parse(best.recipe).to_yaml()
     facts = {"name": study.dataset, "task": study.task, "train_rows": study.train_rows, "fingerprint": study.fingerprint}
     about = {**study.about, "dataset": facts}
@@ -76,19 +78,23 @@ def render_subject(study: Subject) -> str:
     data = study.about["dataset"]
     validation_rows, constant = data.get("validation_rows"), data.get("constant_score")
     leaderboard = rows(records, limits, teachers, stages.get("teacher"), constant)
-    best = next(iter(rank(records, limits)), None)
-    figures = {name: figure(records, limits) for name, figure in FIGURES.items() if name != "time"}
+    prefer = study.settings.prefer
+    chosen = preferred(records, limits, prefer)
+    figures = {name: figure(records, limits) for name, figure in FIGURES.items() if name not in ("time", "frontier")}
+    figures["frontier"] = frontier_figure(records, limits, study.about)
     figures["time"] = costs.time(records, limits, stages)
     reading = data_reading(records, data.get("unlabelled_rows", 0))
     return page(
         "report.html.jinja",
         study=study,
         overview=_overview(study),
-        answer=answer(records, limits),
+        answer=answer(records, limits, prefer),
         verdict=f"{verdict(records, limits, validation_rows, constant)} {reading}".rstrip(),
         data_reading=reading,
         has_data_curve=any(record.role == "fewer_rows" for record in records),
-        facts=_facts(best, records, teachers),
+        facts=_facts(chosen, records, teachers),
+        models=[(model, cells(model)) for model in frontier(records, limits, prefer, study.about)],
+        frontier_notes=[sentence for sentence in (advice(records, limits, prefer), note(study.about)) if sentence],
         rows=[_cells(row) for row in leaderboard],
         metric=texts.clean(records[0].metric) if records else "score",
         figures={name: draw(name, figure) for name, figure in figures.items()},

@@ -4,8 +4,8 @@ const options = { displayModeBar: false, responsive: true };
 // A phone has no room for what a screen has: smaller letters, and words broken where the figure says.
 function narrow(layout) {
   layout.font = { ...layout.font, size: 11 };
-  for (const axis of [layout.xaxis, layout.yaxis]) {
-    if (axis) axis.tickfont = { ...axis.tickfont, size: 10.5 };
+  for (const name of Object.keys(layout).filter((name) => /^[xy]axis\d*$/.test(name))) {
+    layout[name].tickfont = { ...layout[name].tickfont, size: 10.5 };
   }
   if (layout.meta && layout.meta.narrow) layout.xaxis.ticktext = layout.meta.narrow;
 }
@@ -24,7 +24,8 @@ function legend(plot, traces) {
     button.addEventListener("click", () => {
       const shown = button.getAttribute("aria-pressed") === "false";
       button.setAttribute("aria-pressed", String(shown));
-      Plotly.restyle(plot, { visible: shown }, [number]);
+      const same = (other, place) => place === number || (trace.legendgroup && other.legendgroup === trace.legendgroup);
+      Plotly.restyle(plot, { visible: shown }, traces.flatMap((other, place) => (same(other, place) ? [place] : [])));
     });
     const item = document.createElement("li");
     item.append(button);
@@ -62,7 +63,7 @@ function key(trace) {
       const open = symbol.endsWith("-open") || symbol.includes("thin") || symbol.includes("line-");
       const line = trace.marker.line || {};
       const stroke = open ? `fill="none" stroke="${line.color || trace.marker.color}" stroke-width="${Math.max(line.width || 0, 1.5)}"` : "";
-      inside += shapes[symbol.replace("-open", "")](open ? "none" : trace.marker.color, stroke.replace('fill="none" ', ""));
+      inside += shapes[symbol.replace(/-(open|wide|tall)/g, "")](open ? "none" : trace.marker.color, stroke.replace('fill="none" ', ""));
     }
   }
   return `<svg width="24" height="14" viewBox="0 0 24 14" fill="none" aria-hidden="true">${inside}</svg>`;

@@ -89,7 +89,7 @@ def _against(records: Sequence[TrialRecord], limits: Limits, cost: Cost, title: 
     for name, level in teachers.items():
         style.level(figure, level, name)
     axis = "parameters (log scale)" if cost == "params" else "latency for one row (ms, log scale)"
-    figure.update_xaxes(title=axis, type="log", range=[math.log10(low), math.log10(high)], **_ticks(low, high, cost))
+    figure.update_xaxes(title=axis, type="log", range=[math.log10(low), math.log10(high)], **ticks(low, high, cost))
     return figure
 
 
@@ -115,7 +115,7 @@ def _front(figure: go.Figure, records: Sequence[TrialRecord], limits: Limits, co
         )
 
 
-def _ticks(low: float, high: float, cost: Cost) -> dict[str, object]:
+def ticks(low: float, high: float, cost: Cost) -> dict[str, object]:
     """Ticks at 1, 2 and 5 times the powers of ten, or at the powers alone on a long axis; written as elsewhere on the page."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     steps = (1, 2, 5) if math.log10(high / low) < 2.2 else (1,)

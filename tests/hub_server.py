@@ -1,10 +1,11 @@
-"""A small server that speaks as much of the hub's protocol as reading the files of datasets and models needs."""
+"""A small server that speaks as much of the hub's protocol as reading files of datasets and models, and writing those of models, needs."""
 
 from __future__ import annotations
 
 import json
 import threading
 import time
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
@@ -25,10 +26,12 @@ def hub(
     broken: tuple[str, ...] = (),
     slow: float = 0.0,
     slow_files: float = 0.0,
+    token: str | None = None,
 ) -> Iterator[str]:
     """Serve repositories (path → bytes of each file) of datasets and models; yields the endpoint.
 
-    gated, broken: names of datasets. slow, slow_files: seconds before each answer, or before each file only.
+    gated, broken: names of datasets. slow, slow_files: seconds before each answer, or before each file only. token: that writes into
+    `models`.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -58,6 +61,8 @@ def hub(
             parts = path.removeprefix("api/").split("/")
             if not path.startswith("api/") and parts[0] != "datasets":  # a model's files have no such word before its name
                 parts = ["models", *parts]
+            if (self.command == "POST" and parts[0] in ("repos", "validate-yaml")) or parts[3:4] in (["preupload"], ["commit"]):
+                return self.written(parts, posted)
             repo = "/".join(parts[1:3])
             shelf = {"datasets": repos, "models": models or {}}.get(parts[0], {})
             if repo not in shelf and (parts[0] != "datasets" or (repo not in gated and repo not in broken)):
@@ -86,6 +91,28 @@ def hub(
                 )
                 return self.json([item for item in self.tree(files, "", True) if item["path"] in [unquote(name) for name in asked]])
             return self.answer(404)
+
+        def written(self, parts: list[str], posted: bytes) -> None:
+            """Make a repository of a model, and write files into it by commits: those of the body's lines, in base64."""
+            assert models is not None
+            if self.headers.get("Authorization") != f"Bearer {token}":
+                return self.answer(401, b"{}", X_Error_Message="Invalid username or password.")
+            if parts[0] == "validate-yaml":
+                return self.json({"errors": [], "warnings": []})
+            if parts[0] == "repos":
+                asked = json.loads(posted)
+                repo = "/".join(filter(None, [asked.get("organization"), asked["name"]]))
+                models.setdefault(repo, {})
+                return self.json({"url": f"http://{self.headers['Host']}/{repo}", "name": repo, "id": repo})
+            if parts[3] == "preupload":
+                files = [{"path": item["path"], "uploadMode": "regular", "shouldIgnore": False} for item in json.loads(posted)["files"]]
+                return self.json({"files": files})
+            for line in map(json.loads, posted.splitlines()):
+                if line["key"] == "file":
+                    models["/".join(parts[1:3])][line["value"]["path"]] = b64decode(line["value"]["content"])
+            return self.json(
+                {"success": True, "commitOid": COMMIT, "commitUrl": f"http://{self.headers['Host']}/{'/'.join(parts[1:3])}/commit/{COMMIT}"}
+            )
 
         def tree(self, files: dict[str, bytes], under: str, recursive: bool) -> list[dict[str, object]]:
             by_path: dict[str, dict[str, object]] = {}

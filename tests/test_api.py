@@ -90,6 +90,11 @@ def test_a_search_from_a_file_to_a_student(asked: dict[str, Any]) -> None:
     assert best.score == records[records["state"] == "complete"]["score"].max()
     assert study.recommended.id == best.recipe_id
     assert (study.folder / "report.html").exists()
+    students = study.frontier().query("kind == 'student'")
+    assert set(students["name"]) <= {"cnn 8", "cnn 16", "bert 1×16", "bert 1×32"}
+    assert (students["latency_ms_1"] > 0).all()
+    assert (study.frontier().query("kind != 'student'")["latency_ms_32"] > 0).all()
+    assert "frontier" in [stage.stage for stage in stages]
 
     # The student that was kept says on the disk what it said in its trial, and its recipe trained again gives it again.
     dataset = load_dataset(study.settings.ref)
@@ -108,6 +113,7 @@ def test_a_search_from_a_file_to_a_student(asked: dict[str, Any]) -> None:
         trials=0,
         study="second",
         max_params="1/2",
+        frontier=False,
         listen=lambda event: stages.append(event) if isinstance(event, StageFinished) else None,
     )
     by_stage = {stage.stage: stage for stage in stages}

@@ -1,4 +1,4 @@
-"""`autodistill export`: a student as ONNX, checked against torch."""
+"""`autodistill export`: a student as ONNX or for numpy, checked against torch."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add the subcommand."""
     command = commands.add_parser(
         "export",
-        help="write a student as ONNX",
-        description="Write a student as ONNX into DIR/onnx (and DIR/onnx-int8), and compare its predictions on the validation rows and "
-        "its latency with torch's.",
+        help="write a student as ONNX, or for numpy",
+        description="Write a student as ONNX into DIR/onnx (and DIR/onnx-int8), or for numpy alone into DIR/numpy, and compare its "
+        "predictions on the validation rows and its latency with torch's.",
         allow_abbrev=False,
     )
     command.add_argument("folder", metavar="DIR", help="a folder that `autodistill distill` wrote")
-    command.add_argument("--format", default="onnx", choices=["onnx"], help="default: onnx")
-    command.add_argument("--int8", action="store_true", help="also write 8-bit weights; the change in score is reported")
+    command.add_argument(
+        "--format", default="onnx", choices=["onnx", "onnx-int8", "numpy"], help="default: onnx; numpy is for static students"
+    )
+    command.add_argument("--int8", action="store_true", help="the same as --format onnx-int8: also write 8-bit weights")
     command.add_argument("--dataset", metavar="NAME|PATH", help="the dataset with the validation rows (default: the student's own)")
     command.add_argument("--overwrite", action="store_true", help="replace an earlier export")
     command.add_argument("--json", action="store_true", help="one JSON list on stdout at the end; all else goes to stderr")
@@ -39,12 +41,12 @@ def run(args: argparse.Namespace) -> int:
         out.write("\n")
         for exported in exports:
             facts = exported.facts
-            scores, latency = facts["validation"], facts["latency_ms"]
-            times = f"{latency['onnx']:.3g} ms (torch {latency['torch']:.3g} ms, {facts['latency_of']})"
+            scores, latency, form = facts["validation"], facts["latency_ms"], facts["format"]
+            times = f"{latency[form]:.3g} ms (torch {latency['torch']:.3g} ms, {facts['latency_of']})"
             out.write(
                 f"{short_path(exported.folder)}: {facts['bytes'] / 1e6:.2f} MB; logits differ from torch's by at most "
-                f"{facts['max_abs_difference']:.2g}; {facts['metric']} {scores['onnx']:.4f} (torch {scores['torch']:.4f}, "
-                f"{scores['onnx'] - scores['torch']:+.4f}); {times}\n"
+                f"{facts['max_abs_difference']:.2g}; {facts['metric']} {scores[form]:.4f} (torch {scores['torch']:.4f}, "
+                f"{scores[form] - scores['torch']:+.4f}); {times}\n"
             )
             if "beside_float32" in facts:
                 out.write(f"  int8 is {int8_advice(facts['beside_float32'])}\n")

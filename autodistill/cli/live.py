@@ -50,7 +50,7 @@ class View(Protocol):
 
 
 def open_view(stream: TextIO, dataset: str, progress: Progress) -> View:
-    """The live view if the stream is a terminal with a movable cursor, else plain lines."""
+    """The live view where the stream is a terminal with a movable cursor, else plain lines."""
     console = Console(file=stream)
     # isatty is checked too, because FORCE_COLOR makes rich take a log file for a terminal
     if stream.isatty() and console.is_terminal and not console.is_dumb_terminal:
@@ -161,7 +161,8 @@ class LiveView:
                 self.console.print(Text(texts.clean(text), style="yellow" if level == "warning" else "dim"))
             case TrialFinished(record) if record.state == "fail":
                 style = STYLES[state_word(record)]
-                self.console.print(Text(texts.clean(f"trial {record.trial} {state_word(record)}: {record.reason}"), style=style))
+                reason = (record.reason or "").removeprefix("interrupted: ")
+                self.console.print(Text(texts.clean(f"trial {record.trial} {state_word(record)}: {reason}"), style=style))
             case SearchStarted() | StageStarted() | StageFinished() | SearchFinished():
                 self._live.refresh()
 

@@ -23,6 +23,8 @@ from autodistill.errors import RunError
 from autodistill.events import Stage
 from autodistill.option import KEPT, setting
 from autodistill.records import TrialRecord, read_records
+from autodistill.report.frontier import advice, note
+from autodistill.report.frontier import table as frontier_table
 from autodistill.report.importance import component_importance, sentence
 from autodistill.report.leaderboard import data_reading, failures, rows, short_path, table
 from autodistill.report.track import TRACKERS, check_tracker, tracked
@@ -132,6 +134,13 @@ def _show(asked: SearchSettings, study: Study, progress: Progress, out: TextIO) 
     shown = rows(records, study.limits, study.teachers, trained, data.get("constant_score"))
     console.print()
     console.print(table(shown, records[0].metric, console.width))
+    console.print()
+    models = study.frontier_models
+    console.print(Text("To choose from: the best student of each family", style="bold"))
+    console.print(frontier_table(models, records[0].metric, console.width))
+    for sentence_of in (advice(records, study.limits, asked.prefer), note(study.about)):
+        if sentence_of:
+            console.print(Text(sentence_of, style="dim"))
     console.print()
     console.print(Text(study.verdict, style="bold"))
     reading = data_reading(records, data.get("unlabelled_rows", 0))

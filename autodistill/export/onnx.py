@@ -30,20 +30,23 @@ from autodistill.storage import new_folder
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import Dataset, DatasetRef, label_columns
 
-FORMATS = ("onnx",)
+FORMATS = ("onnx", "onnx-int8", "numpy")
 FACTS = "export.json"
 FILE = "model.onnx"
 TOLERANCE = 1e-4
 """How far the file's logits may be from torch's, as a share of the largest logit (or of 1, if that is larger)."""
 BATCHES = (1, 2, 17, 64)
-Precision = Literal["float32", "int8"]
+Precision = Literal["float32", "int8", "numpy"]
+"""What an exported folder holds: an ONNX file of 32- or 8-bit weights, or 32-bit weights for numpy."""
+NUMPY_FILES = ("model.safetensors", "config.json", "load.py")
+"""What an exported folder for numpy holds, beside what reading rows needs."""
 INT8_LOSS = 0.005
 """The largest loss of score with which 8-bit weights are still recommended: half a point."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """An ONNX folder, to be opened by `load_student`. facts: its export.json."""
+    """An exported folder, to be opened by `load_student`. facts: its export.json."""
 
     folder: Path
     facts: dict[str, Any]
@@ -58,7 +61,7 @@ def export(
     overwrite: bool = False,
     listen: Listen | None = None,
 ) -> list[Exported]:
-    """Write a student's folder as ONNX into FOLDER/onnx, and with int8 also into FOLDER/onnx-int8.
+    """Write a student's folder as ONNX into FOLDER/onnx, and with int8 also into FOLDER/onnx-int8; or for numpy, into FOLDER/numpy.
 
     The inputs' batch and length are free. onnxruntime runs the file on the dataset's validation rows, at several lengths and batch
     sizes, and the file is refused if its logits differ from torch's. int8: weights as 8-bit integers (onnxruntime's dynamic quantisation).
@@ -67,14 +70,14 @@ def export(
 
     Args:
         folder: written by `distill`.
-        format: onnx.
+        format: onnx; onnx-int8, which is onnx with int8; or numpy, for students that a short load.py runs in numpy alone (static).
         int8: also write the quantised model.
         dataset: where the validation rows come from; by default the dataset that the student was distilled on.
         overwrite: replace folders that an earlier export wrote.
         listen: called with each event of the run (autodistill.events).
 
     Raises:
-        UsageError: the folder is no student's, the target exists, or the format is not supported.
+        UsageError: the folder is no student's, the target exists, or the format is not supported, for this student or together with int8.
         ModelError: the packages are missing (`pip install 'autodistill-kd[onnx]'`).
         DataError: the rows cannot be read.
         RunError: the logits differ.
@@ -82,22 +85,22 @@ def export(
     tell: Listen = listen or (lambda event: None)
     if format not in FORMATS:
         raise UsageError(not_allowed("the format", format, FORMATS))
+    if format == "numpy":
+        if int8:
+            raise UsageError("the format is numpy, and int8 is of ONNX; leave int8 out, or export with the format onnx-int8")
+        return [_export_numpy(_distilled(Path(folder).expanduser().absolute()), dataset, overwrite, tell)]
+    int8 = int8 or format == "onnx-int8"
     missing = [name for name in ("onnx", "onnxruntime", "onnxscript") if importlib.util.find_spec(name) is None]
     if missing:
         raise ModelError(f"{', '.join(missing)} is not installed, which exporting to ONNX needs; pip install 'autodistill-kd[onnx]'")
     folder = Path(folder).expanduser().absolute()
-    student = load_student(folder)
-    if student.module is None or student.folder != folder or not (folder / ABOUT).exists():
-        raise UsageError(f"{folder} is not what `autodistill distill` wrote; give such a folder")
+    student = _distilled(folder)
     targets: dict[Precision, Path] = {"float32": folder / "onnx"}
     if int8:
         targets["int8"] = folder / "onnx-int8"
     for target in targets.values():
-        if target.exists() and not overwrite:
-            raise UsageError(f"{target} exists; replace it with --overwrite")
-    with Stage(tell, "data", "reading the validation rows") as stage:
-        data = _dataset(folder, student, dataset)
-        stage.end(f"{data.name}: {len(data.validation):,} validation rows")
+        _check_free(target, overwrite)
+    data = _rows_read(student, dataset, tell)
     exports: list[Exported] = []
     with contextlib.ExitStack() as stack:
         asides = {name: stack.enter_context(new_folder(target, "make the student's folder writable")) for name, target in targets.items()}
@@ -112,6 +115,43 @@ def export(
                 stage.end(_summary(facts))
             exports.append(Exported(targets[name], facts))
     return exports
+
+
+def _distilled(folder: Path) -> Student:
+    student = load_student(folder)
+    if student.module is None or student.folder != folder or not (folder / ABOUT).exists():
+        raise UsageError(f"{folder} is not what `autodistill distill` wrote; give such a folder")
+    return student
+
+
+def _check_free(target: Path, overwrite: bool) -> None:
+    if target.exists() and not overwrite:
+        raise UsageError(f"{target} exists; replace it with --overwrite")
+
+
+def _rows_read(student: Student, dataset: str | None, tell: Listen) -> Dataset:
+    with Stage(tell, "data", "reading the validation rows") as stage:
+        data = _dataset(student.folder, student, dataset)
+        stage.end(f"{data.name}: {len(data.validation):,} validation rows")
+    return data
+
+
+def _export_numpy(student: Student, dataset: str | None, overwrite: bool, tell: Listen) -> Exported:
+    """A folder with what numpy opens alone: the weights, their description, the tokenizer and load.py."""
+    name, target = student.about["family"], student.folder / "numpy"
+    if family_named(name).numpy_loader is None:
+        raise UsageError(
+            f"the format is numpy, and a {name} student does not run in numpy alone, as a static one does; "
+            "export it with the format onnx, which needs onnxruntime and no torch"
+        )
+    _check_free(target, overwrite)
+    data = _rows_read(student, dataset, tell)
+    with new_folder(target, "make the student's folder writable") as aside, Stage(tell, "onnx", f"writing {target}") as stage:
+        for file in NUMPY_FILES:
+            shutil.copy(student.folder / file, aside / file)
+        facts = _checked(student, data, aside, "numpy") | {"folder": str(target)}
+        stage.end(_summary(facts))
+    return Exported(target, facts)
 
 
 def _dataset(folder: Path, student: Student, name: str | None) -> Dataset:
@@ -165,14 +205,15 @@ def _quantise(source: Path, path: Path) -> None:
 def _checked(
     student: Student, data: Dataset, folder: Path, precision: Precision, plain: tuple[Path, dict[str, Any]] | None = None
 ) -> dict[str, Any]:
-    """Complete an ONNX folder around its file, and return how it compares with torch.
+    """Complete an exported folder around its file, and return how it compares with torch.
 
     plain: the float32 folder and its facts, for the comparison with 8-bit weights.
 
     Raises:
-        RunError: float32 logits differ from torch's by more than the tolerance.
+        RunError: the logits differ from torch's by more than the tolerance, where the weights do not have 8 bits.
     """
-    about = student.about | {"format": "onnx", "precision": precision}
+    form, file = ("numpy", "model.safetensors") if precision == "numpy" else ("onnx", FILE)
+    about = student.about | {"format": form} | ({} if precision == "numpy" else {"precision": precision})
     (folder / ABOUT).write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     for name in student.reader.files:
         shutil.copy(student.folder / name, folder / name)
@@ -189,23 +230,24 @@ def _checked(
             largest = max(largest, float(np.abs(meant).max()))
             compared.append({"shape": list(next(iter(arrays.values())).shape), "difference": apart})
     worst, allowed = max(item["difference"] for item in compared), TOLERANCE * max(1.0, largest)
-    if precision == "float32" and not worst <= allowed:
-        raise RunError(f"the ONNX file's logits differ from torch's by {worst:.2g}, more than {allowed:.2g}; it is not kept")
+    if precision != "int8" and not worst <= allowed:
+        raise RunError(f"the {form} student's logits differ from torch's by {worst:.2g}, more than {allowed:.2g}; it is not kept")
     labels = data.validation.labels
-    target = student.target
-    scores = {name: target.evaluate(data.metric, model.logits(rows), labels)[data.metric] for name, model in _both(student, written)}
+    target, models = student.target, (("torch", student), (form, written))
+    scores = {name: target.evaluate(data.metric, model.logits(rows), labels)[data.metric] for name, model in models}
     alone = student.encode([rows[order[len(rows) // 2]]])
-    single = onnx_run(folder / FILE, threads=1)
-    calls: dict[str, Callable[[], object]] = {"torch": lambda: student.run(alone), "onnx": lambda: single(alone)}
+    single = onnx_run(folder / FILE, threads=1) if form == "onnx" else written.run
+    calls: dict[str, Callable[[], object]] = {"torch": lambda: student.run(alone), form: lambda: single(alone)}
     if plain is not None:
         float32 = onnx_run(plain[0] / FILE, threads=1)
         calls["onnx_float32"] = lambda: float32(alone)
     latency = paired_latency(calls)
     facts = {
-        "precision": precision,
-        "bytes": (folder / FILE).stat().st_size,
+        "format": form,
+        "precision": "float32" if precision == "numpy" else precision,
+        "bytes": (folder / file).stat().st_size,
         "max_abs_difference": worst,
-        "tolerance": allowed if precision == "float32" else None,
+        "tolerance": None if precision == "int8" else allowed,
         "compared": compared,
         "metric": data.metric,
         "validation": scores,
@@ -227,10 +269,6 @@ def beside_float32(latency: Mapping[str, float], float32: float, int8: float) ->
     return {"speedup": speedup, "loss": loss, "recommended": recommended, "reasons": reasons}
 
 
-def _both(student: Student, written: Student) -> list[tuple[str, Student]]:
-    return [("torch", student), ("onnx", written)]
-
-
 def int8_advice(beside: Mapping[str, Any]) -> str:
     """The result of `beside_float32`, as a sentence without its full stop."""
     which = "recommended" if beside["recommended"] else "not recommended, use float32"
@@ -238,10 +276,10 @@ def int8_advice(beside: Mapping[str, Any]) -> str:
 
 
 def _summary(facts: dict[str, Any]) -> str:
-    latency, scores = facts["latency_ms"], facts["validation"]
+    latency, scores, form = facts["latency_ms"], facts["validation"], facts["format"]
     parts = [f"{facts['bytes'] / 1e6:.2f} MB", f"logits within {facts['max_abs_difference']:.2g} of torch's"]
-    parts.append(f"{facts['metric']} {scores['onnx']:.4f} on validation (torch {scores['torch']:.4f})")
-    parts.append(f"{latency['onnx']:.3g} ms (torch {latency['torch']:.3g} ms)")
+    parts.append(f"{facts['metric']} {scores[form]:.4f} on validation (torch {scores['torch']:.4f})")
+    parts.append(f"{latency[form]:.3g} ms (torch {latency['torch']:.3g} ms)")
     if "beside_float32" in facts:
         parts.append(int8_advice(facts["beside_float32"]))
     return ", ".join(parts)

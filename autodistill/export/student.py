@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import tempfile
 from collections.abc import Callable, Sequence
@@ -101,7 +102,7 @@ class Student:
 
 
 def load_student(folder: str | Path) -> Student:
-    """Open a folder that `distill` wrote, an ONNX folder that `export` wrote, or a study's best/.
+    """Open a folder that `distill` wrote, one that `export` wrote for ONNX or numpy, or a study's best/.
 
     Raises:
         UsageError: the folder holds no student.
@@ -119,6 +120,8 @@ def load_student(folder: str | Path) -> Student:
             raise ModelError(f"{folder} was written by a newer autodistill (schema {about['schema']}, this one reads {SCHEMA}); upgrade it")
         if about["format"] == "onnx":
             return Student(folder, about, onnx_run(folder / "model.onnx"), None)
+        if about["format"] == "numpy":
+            return Student(folder, about, numpy_run(family_named(about["family"]).numpy_loader, folder), None)
         module = family_named(about["family"]).open(folder, about)
         return Student(folder, about, torch_run(module), module)
     except (OSError, ValueError, KeyError, RuntimeError) as cause:
@@ -142,6 +145,20 @@ def torch_run(module: nn.Module) -> Callable[[Arrays], np.ndarray]:
     def run(arrays: Arrays) -> np.ndarray:
         with torch.inference_mode():
             logits: np.ndarray = module(*(torch.from_numpy(value) for value in arrays.values())).float().numpy()
+        return logits
+
+    return run
+
+
+def numpy_run(loader: str | None, folder: Path) -> Callable[[Arrays], np.ndarray]:
+    """A numpy folder as a function of arrays. loader: the module that its load.py is a copy of."""
+    if loader is None:
+        raise ValueError("its family has no students for numpy")
+    model = importlib.import_module(loader).load(folder)[0]
+
+    def run(arrays: Arrays) -> np.ndarray:
+        types = arrays.get("token_type_ids", np.zeros_like(arrays["input_ids"]))
+        logits: np.ndarray = model(arrays["input_ids"], arrays["attention_mask"], types)
         return logits
 
     return run

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,12 @@ def majority(target: Target, metric: str, targets: np.ndarray, labels: np.ndarra
 
 
 def linear(features: Any, targets: np.ndarray, held_out: Any) -> np.ndarray:
-    """Predict held-out rows by ridge regression on the targets.
+    """Predict held-out rows by ridge regression on the targets (`fit_linear`)."""
+    return fit_linear(features, targets)[0](held_out)
+
+
+def fit_linear(features: Any, targets: np.ndarray) -> tuple[Callable[[Any], np.ndarray], int]:
+    """A ridge regression on the targets, as a function from features to predictions (M, C), and its number of coefficients.
 
     Dense features are standardised, and the penalty is chosen by leave-one-out on the rows to fit. Sparse features (TF-IDF) are used
     as they are, with a penalty of 1.
@@ -38,10 +44,11 @@ def linear(features: Any, targets: np.ndarray, held_out: Any) -> np.ndarray:
     from sklearn.preprocessing import StandardScaler
 
     if issparse(features):
-        return Ridge(alpha=1.0, solver="sparse_cg").fit(features, targets).predict(held_out).reshape(held_out.shape[0], -1)
+        sparse = Ridge(alpha=1.0, solver="sparse_cg").fit(features, targets)
+        return lambda rows: sparse.predict(rows).reshape(rows.shape[0], -1), sparse.coef_.size
     scaler = StandardScaler().fit(features)
     model = RidgeCV(_PENALTIES).fit(scaler.transform(features), targets)
-    return model.predict(scaler.transform(held_out)).reshape(len(held_out), -1)
+    return lambda rows: model.predict(scaler.transform(rows)).reshape(len(rows), -1), model.coef_.size
 
 
 def neighbours(features: np.ndarray, targets: np.ndarray, held_out: np.ndarray) -> np.ndarray:

@@ -45,6 +45,8 @@ class Modality(ABC, Generic[Inputs, Batch]):
     """The ways in which rows can be mixed (`augmentation.mixing` of a recipe)."""
     poolings: ClassVar[tuple[str, ...]]
     """The poolings of an encoder's last states that a teacher can have (`teacher.pooling` of a recipe), beside the model's own."""
+    plain_name: ClassVar[str]
+    """What a linear model of `plain_features` is called."""
     pipeline_tag: ClassVar[str]
     """The Hugging Face hub's tag for a model that reads such rows."""
 
@@ -165,6 +167,10 @@ class Modality(ABC, Generic[Inputs, Batch]):
             DataError: a row cannot be read.
             RunError: the cache cannot be written.
         """
+
+    @abstractmethod
+    def read_rows(self, rows: Sequence[Any], teacher: Teacher, tokenizer: Any) -> Batch:
+        """Rows as `rows` gives them, as one batch that a teacher reads; nothing is kept of them in the cache."""
 
     @abstractmethod
     def rereader(self, ours: tuple[Teacher, Path], theirs: tuple[Teacher, Path]) -> Callable[[Batch], Batch]:

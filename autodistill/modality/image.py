@@ -40,6 +40,7 @@ class Image(Modality["EncodedImages", "ImageBatch"]):
     mixings = ("mixup", "cutmix")
     pipeline_tag = "image-classification"
     poolings = ()
+    plain_name = "gradients and colours, linear"
     whole_form = "maps"
 
     def layers(self, entries: int) -> int:
@@ -106,6 +107,12 @@ class Image(Modality["EncodedImages", "ImageBatch"]):
 
         assert split.images is not None
         return EncodedImages(split.images, *normalisation(teacher.model.removeprefix("timm:")))
+
+    def read_rows(self, rows: Sequence[Any], teacher: Teacher, tokenizer: Any) -> ImageBatch:
+        from autodistill.models.image import normalise
+        from autodistill.models.timm import normalisation
+
+        return normalise(np.stack(rows), *normalisation(teacher.model.removeprefix("timm:")))
 
     def rereader(self, ours: tuple[Teacher, Path], theirs: tuple[Teacher, Path]) -> Callable[[ImageBatch], ImageBatch]:
         """See `models.reread.renormalise`."""

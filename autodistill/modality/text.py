@@ -40,6 +40,7 @@ class Text(Modality["EncodedText", "TextBatch"]):
     mixings = ("mixup",)
     pipeline_tag = "text-classification"
     poolings = ("mean", "cls")
+    plain_name = "TF-IDF, linear"
     whole_form = "tokens"
 
     pair: bool = False
@@ -140,6 +141,12 @@ class Text(Modality["EncodedText", "TextBatch"]):
 
         assert split.texts is not None
         return encode_split(split.texts, split.text_pairs, tokenizer, teacher.max_length)
+
+    def read_rows(self, rows: Sequence[Any], teacher: Teacher, tokenizer: Any) -> TextBatch:
+        from autodistill.models.text import read_texts
+
+        texts, pairs = zip(*rows, strict=True) if self.pair else (rows, None)
+        return read_texts(texts, pairs, tokenizer, teacher.max_length)
 
     def rereader(self, ours: tuple[Teacher, Path], theirs: tuple[Teacher, Path]) -> Callable[[TextBatch], TextBatch]:
         """See `models.reread.reread_texts`."""

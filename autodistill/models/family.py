@@ -49,6 +49,9 @@ class StudentFamily(ABC):
     library: ClassVar[str]
     """The library that opens an exported student, as the Hugging Face hub names it."""
 
+    numpy_loader: ClassVar[str | None] = None
+    """The module, in numpy alone, whose source is a written student's load.py; None where the student's forward is not that simple."""
+
     # building and training
 
     @abstractmethod

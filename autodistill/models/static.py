@@ -142,6 +142,7 @@ class StaticFamily(TextFamily):
     """
 
     library = "model2vec"
+    numpy_loader = "autodistill.models.loaders.static"
 
     def build(
         self,
@@ -219,7 +220,7 @@ class StaticFamily(TextFamily):
             write_json(folder / "config_sentence_transformers.json", {"__version__": {"sentence_transformers": "6.2.0"}})
         inputs = ["input_ids", "attention_mask", *(["token_type_ids"] if student.pairs else [])]
         self.write_tokenizer(folder, saved, inputs)
-        write_loader(folder, "autodistill.models.loaders.static")
+        write_loader(folder, self.numpy_loader)
         return {"format": "model2vec", "inputs": inputs, "max_length": context["max_length"]}
 
     def open(self, folder: Path, about: dict[str, Any]) -> nn.Module:

@@ -122,8 +122,20 @@ def encode_split(texts: Sequence[str], text_pairs: Sequence[str] | None, tokeniz
             if not path.exists():
                 _write(path, texts, text_pairs, tokenizer, max_length)
     arrays = load_file(path)
-    pad_id = 0 if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
-    return EncodedText(arrays["ids"], arrays["segments"], arrays["offsets"], pad_id, fingerprint)
+    return EncodedText(arrays["ids"], arrays["segments"], arrays["offsets"], _pad_id(tokenizer), fingerprint)
+
+
+def read_texts(texts: Sequence[str], text_pairs: Sequence[str] | None, tokenizer: Any, max_length: int) -> TextBatch:
+    """Texts (and their pairs) as one batch, as `encode_split` reads them, without the cache."""
+    pairs = None if text_pairs is None else list(text_pairs)
+    encoded = tokenizer(list(texts), pairs, truncation=True, max_length=max_length, padding=False).encodings
+    ids, segments = (torch.tensor([token for row in encoded for token in getattr(row, name)]) for name in ("ids", "type_ids"))
+    offsets = torch.tensor([0, *(len(row.ids) for row in encoded)]).cumsum(0)
+    return EncodedText(ids, segments, offsets, _pad_id(tokenizer), "").batch(torch.arange(len(encoded)))
+
+
+def _pad_id(tokenizer: Any) -> int:
+    return 0 if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
 
 
 def _write(path: Path, texts: Sequence[str], text_pairs: Sequence[str] | None, tokenizer: Any, max_length: int) -> None:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from autodistill import families
 from autodistill.limits import Limits
-from autodistill.ranking import rank
+from autodistill.ranking import Preference, preferred, rank
 from autodistill.records import TrialRecord
 from autodistill.report import measures, texts
 
 
-def answer(records: Sequence[TrialRecord], limits: Limits) -> str:
+def answer(records: Sequence[TrialRecord], limits: Limits, prefer: Preference = "score") -> str:
     """Which student to take, its size, and its score beside the teacher's; or that there is none."""
     ranked = rank(list(records), limits)
     if not records:
@@ -20,7 +20,7 @@ def answer(records: Sequence[TrialRecord], limits: Limits) -> str:
         failed = sum(record.state == "fail" for record in records)
         why = f"; {texts.plural(failed, 'trial')} failed" if failed else ""
         return f"No student can be recommended: none of the {texts.plural(len(records), 'trial')} has a score within the limits{why}."
-    best = ranked[0]
+    best = preferred(list(records), limits, prefer) or ranked[0]
     name = texts.clean(families.title(best.recipe.get("student", {})))
     size = "" if best.params is None else f" with {texts.params(best.params)} parameters"
     seeds = next(item for item in measures.by_recipe(records) if item.record.recipe_id == best.recipe_id)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from autodistill.limits import Limits
 from autodistill.recipe import SLOTS
 from autodistill.records import BASELINES, FOLLOWING, TrialRecord
 
 Cost = Literal["params", "latency_ms"]
+Item = TypeVar("Item")
 
 TERMS: dict[str, str] = {"hard_label": "hard labels"} | {slot: slot for slot in SLOTS}
 """The terms of a student's loss for people, by their names in records."""
@@ -73,12 +74,18 @@ def seed_noise(records: Sequence[TrialRecord]) -> float | None:
 def front(records: Sequence[TrialRecord], limits: Limits, cost: Cost) -> list[Seeds]:
     """The Pareto front: completed recipes within the limits that no other beats in both cost and mean score, cheapest first."""
     feasible = [item for item in by_recipe(records) if limits.check(item.record.params, item.record.latency_ms).feasible]
-    priced = [(value, item) for item in feasible if (value := getattr(item.record, cost)) is not None]
-    best_so_far: list[Seeds] = []
-    for _, item in sorted(priced, key=lambda pair: (pair[0], -pair[1].mean, pair[1].record.trial)):
-        if not best_so_far or item.mean > best_so_far[-1].mean:
-            best_so_far.append(item)
-    return best_so_far
+    return undominated((value, item.mean, item) for item in feasible if (value := getattr(item.record, cost)) is not None)
+
+
+def undominated(priced: Iterable[tuple[float, float, Item]]) -> list[Item]:
+    """The items that no other beats in both cost and score, cheapest first. priced: of each its cost, its score and itself."""
+    front: list[Item] = []
+    highest = -math.inf
+    for _, score, item in sorted(priced, key=lambda entry: (entry[0], -entry[1])):
+        if score > highest:
+            front.append(item)
+            highest = score
+    return front
 
 
 def planned_epochs(record: TrialRecord) -> int:

@@ -191,10 +191,10 @@ class Objective(nn.Module):
     def forward(
         self, student: Side, teacher: Side | None, labels: BatchLabels, hard_labels: bool = True
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The sum; and each weighted term by slot, detached. hard_labels: whether they count, or only the teacher does."""
+        """The sum; and each weighted term by slot. hard_labels: whether they count, or only the teacher does."""
         parts: dict[str, Tensor] = {}
         if self.hard_label_weight > 0 and hard_labels:
             parts["hard_label"] = self.hard_label_weight * self.hard(student.outputs.logits, labels)
         for slot, term in self.terms.items():
             parts[slot] = term.weight * term(student, teacher, labels)
-        return torch.stack(list(parts.values())).sum(), {slot: value.detach() for slot, value in parts.items()}
+        return torch.stack(list(parts.values())).sum(), parts

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from autodistill.errors import DivergedError
 from autodistill.models import build_student, family_of
 from autodistill.models.base import StudentModule, full_precision, pick_device, to_device
-from autodistill.models.fitting import cpu_threads, make_optimizer, validation_logits, warmup_and_decay
+from autodistill.models.fitting import cpu_threads, validation_logits, warmup_and_decay
 from autodistill.models.form import TrialReads
 from autodistill.models.saved import save_student
 from autodistill.recipe import Recipe
@@ -24,6 +24,7 @@ from autodistill.train.batches import Batches
 from autodistill.train.cost import count_flops, count_parameters
 from autodistill.train.data import TrialData, open_data
 from autodistill.train.objective import BatchLabels, Objective
+from autodistill.train.optimizers import Dot, training_optimizer
 from autodistill.train.reading import ReadBatch, read_batches
 from autodistill.train.taps import reads_single_tokens, student_taps, teacher_taps
 
@@ -103,7 +104,7 @@ class Trainer:
         self.order = torch.Generator().manual_seed(seed)
         self.mixing = np.random.default_rng(seed)
         self.objective = self._objective().to(device)
-        self.optimizer = make_optimizer([student, self.objective], recipe.training.learning_rate, recipe.training.weight_decay)
+        self.optimizer = training_optimizer([student, self.objective], recipe.training)
         self.batches = Batches(data, epochs, self.order)
         steps = epochs * self.batches.per_epoch
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, warmup_and_decay(steps, recipe.training.warmup))
@@ -171,10 +172,20 @@ class Trainer:
             student_outputs = self.student(batch, taps=self.taps)
         teacher = None if teacher_outputs is None else self.data.side(to_device(teacher_outputs, self.device), batch)
         loss, parts = self.objective(self.data.side(full_precision(student_outputs), batch), teacher, batch_labels, hard_labels)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.student.parameters(), GRADIENT_NORM)
+        self._backward(loss, parts)
         self.optimizer.step()
         self.form.stepped(self.optimizer)
         self.schedule.step()
-        return parts
+        return {name: value.detach() for name, value in parts.items()}
+
+    def _backward(self, loss: Tensor, parts: dict[str, Tensor]) -> None:
+        """The gradients of the loss, clipped. parts: its terms."""
+        if isinstance(self.optimizer, Dot):
+            of_teacher = [value for name, value in parts.items() if name != "hard_label"]
+            self.optimizer.backward(parts.get("hard_label"), torch.stack(of_teacher).sum() if of_teacher else None)
+        else:
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.student.parameters(), GRADIENT_NORM)
+        if isinstance(self.optimizer, Dot):
+            self.optimizer.scale(self.student.parameters(), (GRADIENT_NORM / (norm + 1e-6)).clamp(max=1.0))  # as clip_grad_norm_ does

@@ -22,9 +22,10 @@ from autodistill.errors import RecipeError, RunError, SpaceError
 from autodistill.events import Listen, TrialFinished, TrialReported
 from autodistill.limits import Feasibility, Feasible
 from autodistill.optuna_storage.open import SavedStorage
-from autodistill.ranking import rank
+from autodistill.ranking import COSTS, rank
 from autodistill.recipe import Recipe, without_teacher
-from autodistill.records import BASELINES, STOPPABLE, UNCOUNTED, Point, Role, TrialRecord, write_records
+from autodistill.records import BASELINES, FOLLOWING, STOPPABLE, UNCOUNTED, Point, Role, TrialRecord, write_records
+from autodistill.report.measures import front
 from autodistill.space import Space
 from autodistill.train.assignment import Assignment, TrialResult
 from autodistill.tuning.sampler import chooser, enter_rung, rungs
@@ -362,6 +363,10 @@ class Ledger:
     def tidy(self) -> None:
         """Keep the students of the best few trials and of the running ones; delete the others."""
         kept = {str(record.trial) for record in self.ranked()[: self.settings.keep]} | {str(number) for number in self.running}
+        cost = COSTS.get(self.settings.prefer)
+        if cost is not None:  # whichever is the best score at the end, the student that is preferred then is on this front
+            able = [record for record in self.records.values() if record.role not in FOLLOWING or record.role == "repeat"]
+            kept |= {str(item.record.trial) for item in front(able, self.limits, cost)}
         students = self.folder / "students"
         if students.is_dir():
             for folder in students.iterdir():

@@ -24,7 +24,7 @@ from autodistill.events import Event, Listen, SearchFinished, SearchMessage, Sea
 from autodistill.facts import DatasetFacts, TeacherRef, study_epochs, study_limits
 from autodistill.limits import Feasible, Limits
 from autodistill.optuna_storage.open import SavedStorage, close_storage, is_journal, open_to_search, study_exists
-from autodistill.ranking import count, was_interrupted
+from autodistill.ranking import count, preferred, was_interrupted
 from autodistill.recipe import ADDED, Recipe, Teacher
 from autodistill.records import Role
 from autodistill.settings import SearchSettings
@@ -226,14 +226,15 @@ def _interruptible() -> Iterator[threading.Event]:
 
 
 def _recommend(ledger: Ledger) -> None:
-    """Write recommended.yaml and best/ from the best trial."""
-    ranked = ledger.ranked()
-    if not ranked:
+    """Write recommended.yaml and best/ from the trial that is preferred."""
+    prefer = ledger.settings.prefer
+    best = preferred(list(ledger.records.values()), ledger.limits, prefer)
+    if best is None:
         return
-    best = ranked[0]
     retention = "" if best.retention is None else f", {best.retention:.1%} of the teacher's"
+    which = {"score": "best recipe", "latency": "fastest good recipe", "size": "smallest good recipe"}[prefer]
     head = (
-        f"# The best recipe of study {best.study} on {best.dataset}: trial {best.trial} ({best.role}).\n"
+        f"# The {which} of study {best.study} on {best.dataset}: trial {best.trial} ({best.role}).\n"
         f"# Validation {best.metric} {best.score:.4f}{retention}; seed {best.seed}, at most {best.max_epochs} epochs.\n"
     )
     write_whole(ledger.folder / "recommended.yaml", head + Recipe.parse(best.recipe).to_yaml())
@@ -244,6 +245,8 @@ def _recommend(ledger: Ledger) -> None:
         shutil.copytree(student, aside)
         shutil.rmtree(place, ignore_errors=True)
         aside.rename(place)
+    elif prefer != "score":  # resumed with another preference: what lies there is another recipe's student
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def _no_best(ledger: Ledger, why: str | None) -> str:

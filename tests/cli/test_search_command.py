@@ -76,7 +76,8 @@ def test_every_option_reaches_the_search(here: Path, asked: Callable[[Api], dict
         "--dataset d.csv --space own.yaml --teacher bert-tiny --trials 8 --time-budget 30m --max-epochs 3 --max-params 5M "
         "--max-latency 2ms --limit-train 4k --workers 2 --cpus-per-trial 3 --gpus-per-trial 0.25 --address auto --study s "
         "--studies-dir out --seed 7 --explore --repeats 3 --cold --storage sqlite:///x.db --text-column a --text-column b --label-column y "
-        "--recipe mine.yaml --recipe mine.yaml --keep 5 --task classification --metric macro_f1 --class-weights balanced"
+        "--recipe mine.yaml --recipe mine.yaml --keep 5 --task classification --metric macro_f1 --class-weights balanced "
+        "--prefer size --no-frontier"
     )
     assert main(*words.split()) == 0
     seen.pop("listen")
@@ -87,7 +88,7 @@ def test_every_option_reaches_the_search(here: Path, asked: Callable[[Api], dict
         "recipes": ("mine.yaml", "mine.yaml"), "storage": "sqlite:///x.db",
         "text_columns": ("a", "b"), "label_column": "y", "keep": 5,
         "unlabelled": (), "limit_unlabelled": None, "teacher_scores": None, "data_curve": False,
-        "task": "classification", "metric": "macro_f1", "class_weights": "balanced",
+        "task": "classification", "metric": "macro_f1", "class_weights": "balanced", "prefer": "size", "frontier": False,
     }  # fmt: skip
 
 
@@ -98,7 +99,7 @@ def test_what_is_not_asked_for_is_left_to_the_search(here: Path, asked: Callable
     assert passed == {
         "dataset": "d", "trials": 20, "cpus_per_trial": 1, "studies_dir": "studies", "study": "d", "resume": False, "seed": 0,
         "explore": False, "repeats": 1, "recipes": (), "cold": False, "keep": 3,
-        "unlabelled": (), "data_curve": False, "teacher": (),
+        "unlabelled": (), "data_curve": False, "teacher": (), "prefer": "score", "frontier": True,
     }  # fmt: skip
 
 
@@ -112,6 +113,7 @@ def test_the_end_shows_the_leaderboard_the_verdict_and_the_way_on(
     assert next(line.split()[:3] for line in out.splitlines() if "%" in line and "1.25 ms" in line) == ["4", "search", "0.8700"]
     assert "teacher     0.9000     100.0%       –        –     1m01s  big" in out
     assert "has accuracy 0.8700, 0.0600 more than no KD (0.8100), 66.7% of the way" in out
+    assert "Latencies were not measured at the end of this search." in out
     assert "recipe   studies/d/recommended.yaml" in out
     assert "go on    autodistill search --dataset d --max-params 5000000 --trials 16 --study d --resume\n" in out
     assert "look     autodistill dashboard d" in out

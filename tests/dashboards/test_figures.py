@@ -147,7 +147,7 @@ def test_key_paths_read_as_words() -> None:
 def test_a_study_plots_by_name(tmp_path: Any) -> None:
     study = make_study(tmp_path, RECORDS)
     assert study.plot("pareto").layout.title.text == "Score against size"
-    with pytest.raises(StudyError, match="the figure is 'paretto'; allowed: pareto, latency.*Did you mean 'pareto'"):
+    with pytest.raises(StudyError, match="the figure is 'paretto'; allowed: frontier, pareto, latency.*Did you mean 'pareto'"):
         study.plot("paretto")
 
 

@@ -27,7 +27,7 @@ RECORDS = [
     record(3, score=0.6, state="pruned"),
     record(4, score=0.87),
 ]
-SECTIONS = ["leaderboard", "recipe", "cost", "learning", "why", "noise", "hours", "failed", "again"]
+SECTIONS = ["choose", "leaderboard", "recipe", "cost", "learning", "why", "noise", "hours", "failed", "again"]
 BAD = "<script>alert(1)</script>"
 
 
@@ -75,7 +75,10 @@ def test_the_page_has_every_section_the_leaderboard_and_the_recipe(tmp_path: Pat
     write_report(study)
     page = _Parsed((study.folder / "report.html").read_text(encoding="utf-8"))
     assert page.sections == SECTIONS  # "rows" only where the study has a data curve
-    shown = [(row[0], row[2]) for row in page.rows[1:]]
+    assert [(row[0], row[1], row[2]) for row in page.rows[:3]] == [
+        ("model", "trial", "accuracy"), ("teacher big", "", "0.9000"), ("bert 3×192", "4", "0.8700"),
+    ]  # fmt: skip
+    shown = [(row[0], row[2]) for row in page.rows[4:]]
     assert shown == [("", "0.9000"), ("4", "0.8700"), ("1", "0.8300"), ("2", "0.8200"), ("0", "0.8100")]
     assert "0.0600 more than no KD" in page.text
     assert "reaches accuracy 0.8700, 96.7% of the teacher’s 0.9000." in page.text
@@ -90,7 +93,7 @@ def test_limits_as_shares_of_the_teachers_costs_are_said_and_asked_again(tmp_pat
     page = _Parsed(without_plotly(render(study)))
     assert "at most 3,026,666 parameters, at most 0.8 ms for one row (beside the teacher: 1/7.5 of its parameters and 1/9.4" in page.text
     assert "--max-params 1/7.5 --max-latency 1/9.4" in page.text
-    assert page.rows[1][4:6] == ["22.7M", "7.52 ms"]
+    assert next(row for row in page.rows if row[1] == "teacher")[4:6] == ["22.7M", "7.52 ms"]
 
 
 def test_the_page_loads_nothing_and_has_plotly_once(tmp_path: Path) -> None:
@@ -224,5 +227,5 @@ def test_the_page_shows_the_data_curve_of_a_study_that_has_one(tmp_path: Path) -
     study = make_study(tmp_path, records)
     study.about["dataset"]["unlabelled_rows"] = 4000
     page = _Parsed(render(study))
-    assert page.sections == [*SECTIONS[:6], "rows", *SECTIONS[6:]]
+    assert page.sections == [*SECTIONS[:7], "rows", *SECTIONS[7:]]
     assert "0.8000 with 1,000, 0.8400 with 2,000, 0.8600 with 4,000" in page.text

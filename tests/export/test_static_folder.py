@@ -13,7 +13,9 @@ import torch
 from test_distill import LOADER, TEXTS
 from world import World, said_elsewhere
 
+from autodistill.errors import UsageError
 from autodistill.export.folder import write_student
+from autodistill.export.onnx import export
 from autodistill.export.student import load_student as open_student
 from autodistill.models import build_student, family_named
 from autodistill.models.base import StudentContext, TextBatch
@@ -46,6 +48,7 @@ class Written:
     def __init__(self, folder: Path, task: str, **fields: object) -> None:
         world = World(folder, task)
         recipe: Recipe = world.recipe("static", student=fields)
+        self.data = world.data
         data = load_dataset(DatasetRef(world.data))
         teacher = finetune_teacher(data, recipe.teacher, 0, device="cpu").folder
         self.context: StudentContext = open_inputs(data, recipe.teacher, teacher).context
@@ -78,6 +81,16 @@ def test_numpy_alone_gives_the_logits(tmp_path: Path, task: str, hidden_size: in
     model, tokenizer = loader.load(written.folder)
     np.testing.assert_allclose(model(*loader.encode(tokenizer, rows)), wanted, atol=1e-4, rtol=1e-4)
     np.testing.assert_allclose(open_student(written.folder).logits(rows), wanted, atol=1e-4, rtol=1e-4)
+    given = {"name": written.data, "limit_train": None, "seed": 0, "text_columns": None, "label_column": None}
+    (written.folder / "distillation.json").write_text(json.dumps({"given": given}), encoding="utf-8")
+    (exported,) = export(written.folder, format="numpy")
+    assert {item.name for item in exported.folder.iterdir()} == {
+        "model.safetensors", "config.json", "load.py", "tokenizer.json", "student.json", "export.json",
+    }  # fmt: skip
+    np.testing.assert_allclose(open_student(exported.folder).logits(rows), wanted, atol=1e-4, rtol=1e-4)
+    assert exported.facts["validation"]["numpy"] == pytest.approx(exported.facts["validation"]["torch"])
+    with pytest.raises(UsageError, match="int8 is of ONNX; leave int8 out"):
+        export(written.folder, format="numpy", int8=True)
 
 
 def test_the_loader_stands_alone_without_torch_and_is_short(tmp_path: Path) -> None:

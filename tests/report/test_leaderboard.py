@@ -226,6 +226,7 @@ def test_the_summary_has_the_keys_that_scripts_read(tmp_path: Path) -> None:
     answer = summary(study, {"teacher": 61.2345, "outputs": 9.5, "trials": 200.0, "total": 271.0})
     best: dict[str, Any] = answer.pop("best")
     importance: dict[str, Any] = answer.pop("importance")
+    assert [model["name"] for model in answer.pop("frontier")] == ["teacher big", "bert 3×192"]
     assert answer == {
         "study": "s",
         "folder": str(tmp_path / "s"),

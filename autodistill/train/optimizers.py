@@ -1,0 +1,74 @@
+"""Optimizers of students, beside AdamW: SGD, and DOT, which treats the teacher's gradients apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from autodistill.models.fitting import make_optimizer, parameter_groups
+from autodistill.recipe import Training
+
+
+def training_optimizer(modules: Iterable[nn.Module], training: Training) -> torch.optim.Optimizer:
+    """The optimizer that a recipe asks for, of all parameters that learn."""
+    if training.optimizer == "adamw":
+        return make_optimizer(modules, training.learning_rate, training.weight_decay)
+    parameters = [parameter for module in modules for parameter in module.parameters() if parameter.requires_grad]
+    groups = parameter_groups(parameters, training.learning_rate, training.weight_decay)
+    return Dot(groups, training.momentum, training.dot_difference if training.optimizer == "dot" else 0.0)
+
+
+class Dot(torch.optim.Optimizer):
+    """SGD with a momentum for the gradients of the hard labels, and a larger one for those of the distillation terms.
+
+    v_task ← g_task + (μ − Δ) v_task,  v_teacher ← g_teacher + (μ + Δ) v_teacher,  θ ← θ − γ (v_task + v_teacher). With Δ = 0 it is SGD with
+    momentum μ. Weight decay is decoupled, as AdamW's is: θ ← θ (1 − γ λ) first.
+
+    `backward` in place of a loss's own leaves the sum of both gradients in `.grad`, and keeps the teacher's part.
+
+    Source: Zhao, Cui, Song, Qiu, Liang 2023, "DOT: A Distillation-Oriented Trainer", section 3.3.
+    """
+
+    def __init__(self, groups: list[dict[str, Any]], momentum: float, difference: float) -> None:
+        super().__init__(groups, {"momentum": momentum, "difference": difference})
+        self._of_teacher: dict[Tensor, Tensor] = {}
+
+    def backward(self, task: Tensor | None, teacher: Tensor | None) -> None:
+        """The gradients of two losses, of which one may be None; those of before are forgotten."""
+        self.zero_grad(set_to_none=True)
+        self._of_teacher = {}
+        if teacher is not None:
+            teacher.backward(retain_graph=task is not None)
+            kept = (parameter for group in self.param_groups for parameter in group["params"])
+            self._of_teacher = {item: item.grad.clone() for item in kept if item.grad is not None}
+        if task is not None:
+            task.backward()
+
+    def scale(self, parameters: Iterable[Tensor], factor: Tensor) -> None:
+        """Multiply the teacher's part of the gradients, where their sums were multiplied (clipped) by someone else."""
+        for parameter in parameters:
+            if parameter in self._of_teacher:
+                self._of_teacher[parameter].mul_(factor)
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """One step. Parameters without a gradient stay as they are."""
+        for group in self.param_groups:
+            momentum, difference = group["momentum"], group["difference"]
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    continue
+                state = self.state[parameter]
+                if not state:
+                    state["task"], state["teacher"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+                teacher = self._of_teacher.get(parameter)
+                of_task = parameter.grad if teacher is None else parameter.grad - teacher
+                state["task"].mul_(momentum - difference).add_(of_task)
+                state["teacher"].mul_(momentum + difference)
+                if teacher is not None:
+                    state["teacher"].add_(teacher)
+                parameter.mul_(1.0 - group["lr"] * group["weight_decay"])
+                parameter.sub_(state["task"] + state["teacher"], alpha=group["lr"])
