@@ -50,7 +50,7 @@ class View(Protocol):
 
 
 def open_view(stream: TextIO, dataset: str, progress: Progress) -> View:
-    """The live view where the stream is a terminal with a movable cursor, else plain lines."""
+    """The live view if the stream is a terminal with a movable cursor, else plain lines."""
     console = Console(file=stream)
     # isatty is checked too, because FORCE_COLOR makes rich take a log file for a terminal
     if stream.isatty() and console.is_terminal and not console.is_dumb_terminal:
