@@ -211,10 +211,9 @@ PAGE = """# What distillation gives on few labels with unlabelled rows
 `benchmarks/transfer.py` trains these, and writes this page from `studies/transfer/trainings.jsonl`. Each dataset has few of its training
 labels, and the rest of its training rows (at most 6,000) without theirs. One student, the space's default, is trained in each way for 1,000
 steps. All figures are on the test split, which chooses nothing; ± is the standard deviation over seeds, and a figure without it is of one
-seed. The last two columns are of the best student to their left, chosen after the fact. The teacher of hate_offensive was trained with
-steps of 32 rows, where the space has 16 now, and has one seed.
+seed. The last two columns are of the best student to their left, chosen after the fact.
 
-[studies/transfer/findings.md](../studies/transfer/findings.md) says why two sets gain little.
+[studies/transfer/findings.md](../studies/transfer/findings.md) says why some sets gain little.
 
 Over {sets} lines the best student is {gain:+.3f} above no KD, and has {retention:.1%} of its teacher's score, on average.
 
