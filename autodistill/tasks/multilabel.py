@@ -39,8 +39,9 @@ class _Source:
 
 
 def are_lists(tables: dict[str, Table], column: str) -> bool:
-    """Whether a column holds lists."""
-    return any(isinstance(value, list) for table in tables.values() for value in table.values(column))
+    """Whether a column holds lists in most of its rows. In a few rows they are a mistake."""
+    cells = [value for table in tables.values() for value in table.values(column) if value is not None]
+    return 2 * sum(isinstance(value, list) for value in cells) > len(cells)
 
 
 def encode_labels(
@@ -141,7 +142,7 @@ def _cells(source: _Source, split: str, column: str, separator: str | None) -> l
         if cell is None and value is not None:
             bad.append(row)
         cells.append(cell)
-    source.report(column, {split: bad}, "that is no list of labels", "Write each as a list, [] where a row has no label")
+    source.report(column, {split: bad}, "where the label is no list", "Write each as a list, [] where a row has no label")
     source.report(column, {split: missing}, "without a list of labels", "Write [] where a row has no label, or remove the rows")
     return cells
 
