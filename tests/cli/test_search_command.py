@@ -86,7 +86,7 @@ def test_every_option_reaches_the_search(here: Path, asked: Callable[[Api], dict
         "max_params": 5_000_000, "max_latency_ms": 2.0, "limit_train": 4000, "workers": 2, "cpus_per_trial": 3, "gpus_per_trial": 0.25,
         "address": "auto", "study": "s", "studies_dir": "out", "resume": False, "seed": 7, "explore": True, "repeats": 3, "cold": True,
         "recipes": ("mine.yaml", "mine.yaml"), "storage": "sqlite:///x.db",
-        "text_columns": ("a", "b"), "label_column": "y", "keep": 5,
+        "text_columns": ("a", "b"), "label_column": ("y",), "label_separator": None, "keep": 5,
         "unlabelled": (), "limit_unlabelled": None, "teacher_scores": None, "data_curve": False,
         "task": "classification", "metric": "macro_f1", "class_weights": "balanced", "prefer": "size", "frontier": False,
     }  # fmt: skip
