@@ -372,7 +372,7 @@ def _read(file: YamlFile, task: str) -> Space:
     if not isinstance(data["parameters"], Mapping):
         raise SpaceError(
             f"{file.where(('parameters',))}: parameters is {data['parameters']!r}; it should map key paths of a recipe to domains, like "
-            "student.family: {choice: [bert, cnn]}"
+            "training.batch_size: {choice: [16, 32]}"
         )
     for item in data["tasks"]:
         if item not in TASKS:
@@ -421,7 +421,7 @@ def _domain(file: YamlFile, key: Key, path: str, item: Any, task: str, above: Ma
         raise SpaceError(f"{place} has {' and '.join(kinds) or 'no kind of domain'}; give one of choice, optional, float, int, value")
     conditions = item.get("when") or {}
     if not isinstance(conditions, Mapping):
-        raise SpaceError(f"{place}: when is {conditions!r}; it should map parameters above it to values, like {{student.family: bert}}")
+        raise SpaceError(f"{place}: when is {conditions!r}; it should map parameters above it to values, like {{augmentation.kind: some}}")
     when = []
     for other, values in conditions.items():
         if other != "task" and other not in above:

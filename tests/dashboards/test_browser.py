@@ -112,7 +112,7 @@ def test_every_figure_is_drawn_and_fits(kind: str, seen: Seen, tmp_path: Path) -
         assert seen.asked == [path.as_uri()]  # the page itself, and nothing that it would load
         assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
         plots = seen.plots
-        assert len(plots) == {"none finished": 0, "all failed": 1, "300 trials": 9}.get(kind, len(plots))
+        assert len(plots) == {"none finished": 0, "all failed": 1, "300 trials": 10}.get(kind, len(plots))
         for plot in plots:
             assert plot["width"] >= 250
             assert plot["height"] >= 80
