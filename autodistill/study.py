@@ -185,12 +185,11 @@ class Study:
         Raises:
             StudyError: there is no figure of that name. The message lists those that exist.
         """
-        from autodistill.dashboards import FIGURES
+        from autodistill.dashboards import FIGURES, draw_figure
 
         if figure not in FIGURES:
             raise StudyError(not_allowed("the figure", figure, FIGURES))
-        about = {"about": self.about} if figure == "frontier" else {}
-        return FIGURES[figure](self.trial_records, self.limits, **about)
+        return draw_figure(figure, self.trial_records, self.limits, self.about)
 
     def optuna_study(self) -> optuna.Study:
         """The Optuna study, from the storage.

@@ -57,19 +57,23 @@ def read_about(folder: Path) -> dict[str, Any] | None:
     Raises:
         StudyError: it cannot be read, or a newer autodistill wrote it.
     """
-    path = folder / ("study.yaml" if is_entry(folder) else "study.json")
+    recorded = is_entry(folder)
+    path, newest = (folder / "study.yaml", ENTRY_SCHEMA) if recorded else (folder / "study.json", SCHEMA)
     if not path.exists():
         return None
     try:
         text = path.read_text(encoding="utf-8")
-        about = _as_study(yaml.safe_load(text), folder) if is_entry(folder) else json.loads(text)
+        about = yaml.safe_load(text) if recorded else json.loads(text)
         schema = about["schema"]
+        is_newer = schema > newest
+        if recorded and not is_newer:
+            about = _as_study(about, folder)
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as cause:
         raise StudyError(
             f"{path} cannot be read ({type(cause).__name__}: {cause}); restore it, or start another study with --study"
         ) from None
-    if schema > SCHEMA:
-        raise StudyError(f"{path} was written by a newer autodistill (schema {schema}, this one reads {SCHEMA}); upgrade autodistill")
+    if is_newer:
+        raise StudyError(f"{path} was written by a newer autodistill (schema {schema}, this one reads {newest}); upgrade autodistill")
     return about
 
 
@@ -77,8 +81,7 @@ def _as_study(entry: dict[str, Any], folder: Path) -> dict[str, Any]:
     """An entry's description in the form of study.json. It has no folders of teachers, and only the name of its dataset."""
     teachers = [{"folder": "", **teacher} for teacher in entry["teachers"]]
     asked = {"dataset": entry["dataset"]["name"], "study": entry["name"], "studies_dir": str(folder.parent)}
-    schema = SCHEMA + 1 if entry["schema"] > ENTRY_SCHEMA else SCHEMA
-    return {**entry, "schema": schema, "study": entry["name"], "teachers": teachers, "settings": {**entry["settings"], **asked}}
+    return {**entry, "schema": SCHEMA, "study": entry["name"], "teachers": teachers, "settings": {**entry["settings"], **asked}}
 
 
 def write_about(folder: Path, about: dict[str, Any]) -> None:

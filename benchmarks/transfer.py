@@ -57,7 +57,8 @@ SETS = {
 """Labelled rows of each dataset."""
 UNLABELLED = 6000
 SEARCHED = "search"
-ARMS = ("no_kd", "plain_kd", "pseudo_labels", "plain_kd_all", "defaults", SEARCHED)
+TRAINED = ("no_kd", "plain_kd", "pseudo_labels", "plain_kd_all", "defaults")
+ARMS = (*TRAINED, SEARCHED)
 Keep = Callable[[dict[str, Any]], None]
 
 
@@ -253,7 +254,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", nargs="*", default=[], choices=list(SETS), metavar="NAME", help="none: show what is kept")
     parser.add_argument("--teacher", metavar="MODEL", help="in place of the space's")
-    parser.add_argument("--arms", nargs="*", default=ARMS[:-1], choices=ARMS[:-1], metavar="NAME", help=f"default: {' '.join(ARMS[:-1])}")
+    parser.add_argument("--arms", nargs="*", default=TRAINED, choices=TRAINED, metavar="NAME", help=f"default: {' '.join(TRAINED)}")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--trials", type=int, default=12, help="of the search; 0 for none")
     parser.add_argument("--kept", type=Path, required=True, metavar="FILE", help="jsonl: where trainings are kept, and found again")

@@ -10,9 +10,13 @@ Modules here import each other relatively: the folder `dashboards/` is installed
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import plotly.graph_objects as go
+
+from autodistill.limits import Limits
+from autodistill.records import TrialRecord
 
 from .components import importance, loss_mix, parallel, values
 from .costs import time
@@ -33,4 +37,9 @@ FIGURES: dict[str, Callable[..., go.Figure]] = {
     "unlabelled": unlabelled,
     "time": time,
 }
-"""The figures of one study by name; each is called with its records and its limits."""
+"""The figures of one study by name; each is called with its records and its limits, the frontier also with its study.json."""
+
+
+def draw_figure(name: str, records: Sequence[TrialRecord], limits: Limits, about: Mapping[str, Any]) -> go.Figure:
+    """One of FIGURES for a study. about: the study's study.json."""
+    return FIGURES[name](records, limits, **({"about": about} if name == "frontier" else {}))

@@ -17,7 +17,7 @@ from autodistill.limits import Limits
 from autodistill.records import read_records
 from autodistill.study_folder import default_storage, has_default_storage, read_about, study_names
 
-from . import FIGURES, style
+from . import draw_figure, style
 from .storage import ShownStudies
 
 Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
@@ -95,8 +95,8 @@ class Live:
             if self._drawn.get(study_id) == stamp:
                 continue
             records, limits = read_records(path) if path.exists() else [], study.limits
-            more = {"frontier": {"about": read_about(study.folder)}}
-            drawn = {f"autodistill_{name}": FIGURES[name](records, limits, **more.get(name, {})) for name in SHOWN}
+            about = read_about(study.folder) or {}
+            drawn = {f"autodistill_{name}": draw_figure(name, records, limits, about) for name in SHOWN}
             figures = {name: figure for name, figure in drawn.items() if figure.data}
             for name, figure in figures.items():  # a card is half as wide as a report, so the legend may take three lines
                 height = figure.layout.height + 40 if name == "autodistill_frontier" else HEIGHT  # it has several panels

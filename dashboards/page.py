@@ -27,8 +27,7 @@ from autodistill.report.leaderboard import Row, data_reading, failures, rows, ve
 from autodistill.settings import SearchSettings
 from autodistill.teachers import Teachers, describe, short_name
 
-from . import FIGURES, costs, style
-from .frontier import frontier as frontier_figure
+from . import FIGURES, costs, draw_figure, style
 
 if TYPE_CHECKING:
     from autodistill.recommender.library import RecordedStudy
@@ -80,8 +79,7 @@ def render_subject(study: Subject) -> str:
     leaderboard = rows(records, limits, teachers, stages.get("teacher"), constant)
     prefer = study.settings.prefer
     chosen = preferred(records, limits, prefer)
-    figures = {name: figure(records, limits) for name, figure in FIGURES.items() if name not in ("time", "frontier")}
-    figures["frontier"] = frontier_figure(records, limits, study.about)
+    figures = {name: draw_figure(name, records, limits, study.about) for name in FIGURES if name != "time"}
     figures["time"] = costs.time(records, limits, stages)
     reading = data_reading(records, data.get("unlabelled_rows", 0))
     return page(

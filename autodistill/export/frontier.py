@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from autodistill.export.latency import paired_latency
+from autodistill.export.latency import paired_latency, spread
 from autodistill.export.student import load_student
 from autodistill.models import build_student, untrained
 from autodistill.models.base import Inputs
@@ -95,7 +95,7 @@ def _places(inputs: Inputs, size: int) -> np.ndarray:
     if size == 1:
         return inputs.median_row().numpy()
     order = np.arange(len(inputs)) if inputs.lengths is None else np.argsort(inputs.lengths.numpy(), kind="stable")
-    return order[np.linspace(0, len(order) - 1, size).round().astype(int)]
+    return spread(order, size)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import torch
 
 from autodistill.models.fitting import cpu_threads
@@ -35,3 +36,8 @@ def paired_latency(calls: Mapping[str, Callable[[], object]], rounds: int = ROUN
                 if turn >= warmup:
                     times[name].append(time.perf_counter() - began)
     return {name: statistics.median(seconds) * 1e3 for name, seconds in times.items()}
+
+
+def spread(order: np.ndarray, size: int) -> np.ndarray:
+    """Indices of rows of all sizes, (size,) int64. order: the indices of all rows, from the smallest row to the largest, (N,) int64."""
+    return order[np.linspace(0, len(order) - 1, size).round().astype(int)]

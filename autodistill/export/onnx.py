@@ -22,7 +22,7 @@ from autodistill.events import Listen
 from autodistill.export.asking import Row
 from autodistill.export.card import write_facts
 from autodistill.export.folder import ABOUT
-from autodistill.export.latency import paired_latency
+from autodistill.export.latency import paired_latency, spread
 from autodistill.export.student import Student, load_student, onnx_run
 from autodistill.models import family_named
 from autodistill.stages import Stage
@@ -180,7 +180,7 @@ def write_onnx(student: Student, data: Dataset, path: Path) -> None:
     assert opened is not None
     fresh = family_named(student.about["family"]).ready_for_onnx(opened)
     rows = _rows(data)
-    arrays = student.encode([rows[place] for place in _spread(_by_size(student, rows), 3)])
+    arrays = student.encode([rows[place] for place in spread(_by_size(student, rows), 3)])
     free = torch.export.Dim.DYNAMIC
     shapes = tuple(dict.fromkeys(student.reader.free_axes, free) for _ in arrays)
     inputs = tuple(torch.from_numpy(value) for value in arrays.values())
@@ -295,18 +295,13 @@ def _by_size(student: Student, rows: Sequence[Row]) -> np.ndarray:
     return np.argsort(student.reader.sizes(rows), kind="stable")
 
 
-def _spread(order: np.ndarray, size: int) -> np.ndarray:
-    """Indices of rows of all sizes. order: from `_by_size`."""
-    return order[np.linspace(0, len(order) - 1, size).round().astype(int)]
-
-
 def _groups(order: np.ndarray, size: int) -> Iterator[np.ndarray]:
     """Batches of the smallest rows, of the middle, of the largest, and of rows of all sizes. order: from `_by_size`."""
     middle = (len(order) - size) // 2
     yield order[:size]
     yield order[middle : middle + size]
     yield order[-size:]
-    yield _spread(order, size)
+    yield spread(order, size)
 
 
 @contextlib.contextmanager

@@ -61,24 +61,20 @@ class PooledClassifier(nn.Module):
         self.encoder.set_input_embeddings(table)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, output_hidden_states: bool = False, **extra: Tensor) -> Any:
-        """Logits (B, C) and, if asked for, the hidden states of every layer."""
+        """Logits (B, C) and, if asked for, the hidden states of every layer, at the positions of the rows' tokens."""
         from transformers.modeling_outputs import SequenceClassifierOutput
 
+        ids, mask = input_ids, attention_mask
         if self.ends is not None:
-            return self._apart(input_ids, attention_mask, self.ends, output_hidden_states, extra)
-        read = self.encoder(input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=output_hidden_states, **extra)
-        logits = self.head(pool(read.last_hidden_state, attention_mask, self.pooling))
-        return SequenceClassifierOutput(logits=logits, hidden_states=read.hidden_states)
-
-    def _apart(self, ids: Tensor, mask: Tensor, ends: tuple[int, int], with_states: bool, extra: dict[str, Tensor]) -> Any:
-        """`forward` for pairs whose texts are read separately. The states are at the positions of the pairs' tokens."""
-        from transformers.modeling_outputs import SequenceClassifierOutput
-
-        alone, counted = texts_apart(ids, mask.bool(), ends, int(self.config.pad_token_id or 0))
-        types = {name: torch.zeros_like(alone) for name in extra}  # each text is a first one
-        read = self.encoder(input_ids=alone, attention_mask=counted.long(), output_hidden_states=with_states, **types)
-        logits = self.head(compared(*pool(read.last_hidden_state, counted, self.pooling).chunk(2)))
-        states: Any = tuple(self.together(state, ids, mask) for state in read.hidden_states or ())  # Any: of any length
+            ids, alone = texts_apart(ids, mask.bool(), self.ends, int(self.config.pad_token_id or 0))
+            mask = alone.long()
+            extra = {name: torch.zeros_like(ids) for name in extra}  # each text is a first one
+        read = self.encoder(input_ids=ids, attention_mask=mask, output_hidden_states=output_hidden_states, **extra)
+        vectors = pool(read.last_hidden_state, mask, self.pooling)
+        logits = self.head(vectors if self.ends is None else compared(*vectors.chunk(2)))
+        states = read.hidden_states
+        if self.ends is not None and states is not None:
+            states = tuple(self.together(state, input_ids, attention_mask) for state in states)
         return SequenceClassifierOutput(logits=logits, hidden_states=states)
 
     def together(self, states: Tensor, ids: Tensor, mask: Tensor) -> Tensor:

@@ -150,7 +150,7 @@ class Portfolio:
         return np.concatenate([chosen, rest[~np.isin(rest, chosen)]]).astype(int)
 
 
-class Cautious(Portfolio):
+class Cautious(ByMerit, Portfolio):
     """A portfolio by a lower quantile of a recipe's merits on the recorded datasets, instead of their mean.
 
     A recipe that does well on average but fails on some datasets comes after one that does nearly as well on all of them.
@@ -160,10 +160,6 @@ class Cautious(Portfolio):
         """The quantile `CAUTION` over datasets."""
         lower: np.ndarray = np.quantile(self.merits(recipes, target), CAUTION, axis=1)
         return lower
-
-    def order(self, recipes: pd.DataFrame, target: NewDataset) -> np.ndarray:
-        """The best first; recipes of equal merit keep their order."""
-        return np.argsort(-self.merit(recipes, target), kind="stable")
 
     def gains(self, recipes: pd.DataFrame, reference: pd.DataFrame, target: NewDataset) -> np.ndarray:
         """(N,) for each recipe: its merit minus that of the reference (one recipe), as the quantile `CAUTION` over datasets."""

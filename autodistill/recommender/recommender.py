@@ -18,7 +18,7 @@ from autodistill.recipe import Recipe
 from autodistill.recommender.encoding import RecipeEncoder
 from autodistill.recommender.intervals import Predictor
 from autodistill.recommender.library import RecordedStudy, library
-from autodistill.recommender.methods import METHODS, SHIPPED, Cautious
+from autodistill.recommender.methods import METHODS, SHIPPED, Cautious, Committee
 from autodistill.recommender.table import NewDataset, Table, from_studies, recipe_frame
 from autodistill.space import Space
 from autodistill.task_types import modality_name
@@ -162,8 +162,10 @@ class Recommender:
 
     @functools.cached_property
     def cautious(self) -> Cautious:
-        """The cautious portfolio, which says whether a recipe is better than the space's defaults."""
-        return Cautious(self.table)
+        """The cautious portfolio, which says whether a recipe is better than the space's defaults: the committee's, where it has one."""
+        method = self.predictor.method
+        members = method.members if isinstance(method, Committee) else [method]
+        return next((member for member in members if isinstance(member, Cautious)), None) or Cautious(self.table)
 
     def of_the_kind(self, target: NewDataset) -> bool:
         """Whether there is a recorded study of the target's task type that agrees with it in having unlabelled rows or none."""

@@ -19,6 +19,7 @@ from autodistill.limits import Limits
 from autodistill.ranking import Preference, preferred, rank
 from autodistill.records import TrialRecord
 from autodistill.report import measures, texts
+from autodistill.report.leaderboard import finite
 from autodistill.task_types import modality_of
 from autodistill.teachers import Teachers, short_name
 
@@ -122,12 +123,12 @@ def _others(about: Mapping[str, Any], measured: Measured | None) -> list[Model]:
     for (part, ref), taken in zip(teachers.items(), times, strict=False):
         name = texts.clean(short_name(teachers.names[part]))
         latencies = taken or _UNMEASURED
-        full = 1.0 if _finite(ref.score) else None
-        models.append(Model("teacher", f"teacher {name}", None, _finite(ref.score), full, ref.params, *latencies))
-        if _finite(ref.probe_score) is not None:
+        full = 1.0 if finite(ref.score) else None
+        models.append(Model("teacher", f"teacher {name}", None, finite(ref.score), full, ref.params, *latencies))
+        if finite(ref.probe_score) is not None:
             share = _share(ref.probe_score, ref.score)
             models.append(Model("probe", f"probe of {name}", None, ref.probe_score, share, ref.params, *latencies))
-    linear = next((ref.linear_score for ref in teachers.values() if _finite(ref.linear_score) is not None), None)
+    linear = next((ref.linear_score for ref in teachers.values() if finite(ref.linear_score) is not None), None)
     if linear is not None:
         name = modality_of(about["dataset"]["task"]).plain_name
         params, taken = (None, None) if measured is None else (measured.linear_params, measured.linear)
@@ -135,12 +136,10 @@ def _others(about: Mapping[str, Any], measured: Measured | None) -> list[Model]:
     return models
 
 
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
-
-
 def _share(score: float | None, teacher: float | None) -> float | None:
-    return score / teacher if _finite(score) is not None and score is not None and _finite(teacher) and teacher and teacher > 0 else None
+    """A score over the teacher's; None where one is not known or not finite, or the teacher's is not above 0."""
+    own, best = finite(score), finite(teacher)
+    return own / best if own is not None and best is not None and best > 0 else None
 
 
 def cells(model: Model) -> list[str]:

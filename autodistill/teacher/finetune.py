@@ -102,8 +102,10 @@ def finetune_teacher(
     def train() -> dict[str, Any]:
         start = time.perf_counter()
         where = pick_device(device)
-        with _seeded(seed, where), cpu_threads(threads):
+        with cpu_threads(threads):
             model, tokenizer, recorded = _best_of(dataset, tried, seed, where, progress)
+            if teacher.init != "random":
+                recorded["linear_score"] = linear_score(dataset)
         about = {
             "dataset": dataset.name,
             "dataset_fingerprint": dataset.fingerprint,
@@ -177,9 +179,9 @@ def _best_of(
     """The best teacher of those to try: the module, its tokenizer, and the facts to record."""
     made: list[tuple[StudentModule, Any, dict[str, Any]]] = []
     for teacher in tried:
-        torch.manual_seed(seed)
-        model, tokenizer = untrained_teacher(dataset, teacher)
-        made.append((model, tokenizer, _train(dataset, teacher, model.to(device), tokenizer, seed, device, progress)))
+        with _seeded(seed, device):
+            model, tokenizer = untrained_teacher(dataset, teacher)
+            made.append((model, tokenizer, _train(dataset, teacher, model.to(device), tokenizer, seed, device, progress)))
     best = max(made, key=lambda one: one[2]["score"])
     if len(made) > 1:
         best[2]["score_by_pooling"] = {facts["pooling"]: facts["score"] for _, _, facts in made}
@@ -212,7 +214,7 @@ def _train(
         undecided = _undecided(dataset, teacher)
         probe = best_probe(training, undecided or (pooling_of(model),)) if teacher.head_init == "probe" or undecided else None
         judged, step = _fine_tuned(training, probe)
-        recorded = {"step": step, "probe_score": probe.judged.score if probe else None, "linear_score": linear_score(dataset)}
+        recorded = {"step": step, "probe_score": probe.judged.score if probe else None}
         calibration = dataset.target.calibrated(judged.logits.numpy(), validation.labels)
         if calibration is not None and teacher.calibration == "temperature":
             Scaling(scale=1 / calibration.temperature).fold_into(model.output_layer)
