@@ -46,7 +46,7 @@ class World:
     def recipe(self, family: str = "cnn", epochs: int = 2, **changes: Any) -> Recipe:
         objective: dict[str, Any] = {"hard_label_weight": 0.5, "prediction": {"kind": "mse", "weight": 0.5}}
         training = {"epochs": epochs, "batch_size": 16, "learning_rate": 1e-2}
-        part = STUDENTS[family] | changes.pop("student", {})
+        part = STUDENTS.get(family, {"family": family}) | changes.pop("student", {})
         if family == "encoder":  # its tokenizer has other ids than the teacher's
             part |= {"model": str(save_encoder(self.folder / "encoder", "MPNet", WORDS[::-1]))}
         return Recipe.parse(
@@ -71,7 +71,6 @@ class ImageWorld(World):
         self.teacher = {"model": "timm:resnet10t", "init": "scratch", "epochs": 1, "learning_rate": 1e-3}
 
     def recipe(self, family: str = "timm:lcnet_050", epochs: int = 1, **changes: Any) -> Recipe:
-        STUDENTS.setdefault(family, {"family": family})
         return super().recipe(family, epochs, **changes)
 
     def pictures(self, rows: int) -> list[Path]:
