@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from autodistill.cli.progress import Progress, StageState, TrialState, best_line, count_line, state_word, time_line
+from autodistill.cli.progress import Progress, StageState, TrialState, best_line, count_line, failure, state_word, time_line
 from autodistill.events import (
     Event,
     SearchFinished,
@@ -111,11 +111,11 @@ class PlainView:
                 self.say(f"trials ended after {texts.duration(event.seconds)}{why}: {count_line(self.progress)}")
 
     def _end(self, record: TrialRecord, before: TrialRecord | None) -> str:
-        parts = [f"trial {record.trial} ({texts.ROLES[record.role]}) {state_word(record)}"]
+        parts = [f"trial {record.trial} ({texts.ROLES[record.role]})"]
         if record.state == "fail":
-            parts[0] += f": {record.reason}"
+            parts[0] += f" {failure(record)}"
         else:
-            parts[0] += f": {texts.score(record.score)} after {texts.plural(len(record.curve), 'epoch')}"
+            parts[0] += f" {state_word(record)}: {texts.score(record.score)} after {texts.plural(len(record.curve), 'epoch')}"
             parts.append(f"{texts.student(record.recipe)}, {texts.objective(record.recipe)}")
         if record.seconds is not None:
             parts.append(texts.duration(record.seconds))
@@ -161,8 +161,7 @@ class LiveView:
                 self.console.print(Text(texts.clean(text), style="yellow" if level == "warning" else "dim"))
             case TrialFinished(record) if record.state == "fail":
                 style = STYLES[state_word(record)]
-                reason = (record.reason or "").removeprefix("interrupted: ")
-                self.console.print(Text(texts.clean(f"trial {record.trial} {state_word(record)}: {reason}"), style=style))
+                self.console.print(Text(texts.clean(f"trial {record.trial} {failure(record)}"), style=style))
             case SearchStarted() | StageStarted() | StageFinished() | SearchFinished():
                 self._live.refresh()
 

@@ -160,6 +160,11 @@ def state_word(record: TrialRecord) -> str:
     return "interrupted" if was_interrupted(record) else words[record.state]
 
 
+def failure(record: TrialRecord) -> str:
+    """How a trial that did not complete ended, and why: `failed: …`, or `interrupted: …`, which is how the reason of those begins."""
+    return str(record.reason) if was_interrupted(record) else f"failed: {record.reason}"
+
+
 def best_line(progress: Progress) -> str | None:
     """The best so far: score, trial, student, share of the teacher's score, and its difference to no KD."""
     best = progress.best

@@ -262,3 +262,16 @@ def test_a_report_of_a_trial_that_has_ended_is_let_go() -> None:
     progress = Progress()
     progress.hear(TrialReported(3, point(1, 0.5), 0))
     assert progress.running == {}
+
+
+@pytest.mark.parametrize("reason", ["interrupted: killed", "DivergedError: the loss is nan"])
+def test_how_a_trial_failed_is_said_once_in_both_views(reason: str) -> None:
+    lines, screen = io.StringIO(), io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=200, height=30, color_system=None)
+    plain = PlainView(lines, "d", Progress(clock=Clock()))
+    terminal = LiveView(console, "d", Progress(clock=Clock()), auto_refresh=False)
+    for view in (plain, terminal):
+        feed(view, [search_started(), TrialFinished(failed(1, reason))])
+    how = reason if reason.startswith("interrupted") else f"failed: {reason}"
+    assert re.search(rf"trial 1 \([^)]*\) {re.escape(how)}", lines.getvalue())
+    assert f"trial 1 {how}" in screen.getvalue()
