@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,39 +32,51 @@ LIBRARY = HERE / "recorded"
 EXPLORED, SEARCHED, SEEDS = 60, 12, 3
 IMAGES = ("digits", "cifar10")
 
-FAMILIES = ("cnn", "static", "bert", "bilstm")
-SLOW = ("bert", "bilstm")
-CHANGES: tuple[Mapping[str, Any], ...] = (
-    {},
-    {"objective.intermediate.kind": "none"},
-    {"objective.intermediate.kind": "none", "objective.hard_label_weight": 0.05},
-    {"training.learning_rate": 5e-3},
-    {"objective.prediction.temperature": 4.0},
-    {"objective.prediction.kind": "mse"},
-    {"objective.prediction.kind": "pseudo_label"},
-    {"objective.hard_label_weight": 0.05},
-    {"objective.hard_label_weight": 0.6},
-    {"objective.relation.kind": "rkd"},
-    {"objective.contrastive.kind": "infonce"},
-    {"objective.intermediate.kind": "cosine", "objective.intermediate.weight": 1.0},
-    {"training.unlabelled_share": 0.9},
-    {"training.stages": "unlabelled-labelled"},
-    {"training.batch_size": 64},
-    {"student.vocabulary": "trimmed"},
-    {"student.channels": 256, "student.embedding_size": 192},
-    {"student.embedding_size": 256},
-    {"student.ngrams": 2},
-    {"student.hidden_size": 0},
-    {"training.steps": 4000},
-)
-"""What is changed in the defaults of each family, a few values at a time, so that the effect of each can be read from the table. A value
-that does not apply to a family is not changed there."""
-SLOW_CHANGES: tuple[Mapping[str, Any], ...] = (
-    {},
-    {"objective.intermediate.kind": "none"},
-    {"student.hidden_size": 384, "student.layers": 2, "training.learning_rate": 1e-4},
-)
-"""For the families whose training takes several times longer."""
+_NO_STATES = {"objective.intermediate.kind": "none"}
+_WIDE = {"student.hidden_size": 384, "training.learning_rate": 1e-4}
+USUAL: Mapping[str, tuple[Mapping[str, Any], ...]] = {
+    "cnn": (
+        {},
+        _NO_STATES,
+        {"objective.prediction.kind": "pseudo_label"},
+        {"training.learning_rate": 5e-3},
+        {"student.channels": 256, "student.embedding_size": 192},
+        {"training.stages": "unlabelled-labelled"},
+    ),
+    "static": ({}, {"student.ngrams": 2}, {"training.learning_rate": 5e-3}),
+    "bert": ({}, _WIDE | {"student.layers": 2}, _WIDE | {"student.layers": 4}),
+    "bilstm": ({},),
+}
+"""By family, what is changed in its defaults: few things at a time, so that the effect of each can be read from the table."""
+FURTHER: Mapping[str, tuple[Mapping[str, Any], ...]] = {
+    "cnn": (
+        _NO_STATES | {"objective.hard_label_weight": 0.05},
+        {"objective.prediction.temperature": 4.0},
+        {"objective.prediction.kind": "mse"},
+        {"objective.hard_label_weight": 0.05},
+        {"objective.hard_label_weight": 0.6},
+        {"objective.relation.kind": "rkd"},
+        {"objective.contrastive.kind": "infonce"},
+        {"objective.intermediate.kind": "cosine", "objective.intermediate.weight": 1.0},
+        {"training.unlabelled_share": 0.9},
+        {"training.batch_size": 64},
+        {"student.vocabulary": "trimmed"},
+        {"training.steps": 4000},
+    ),
+    "static": (
+        _NO_STATES,
+        {"objective.prediction.kind": "pseudo_label"},
+        {"objective.hard_label_weight": 0.6},
+        {"training.stages": "unlabelled-labelled"},
+        {"training.unlabelled_share": 0.9},
+        {"student.embedding_size": 256},
+        {"student.hidden_size": 0},
+        {"training.steps": 4000},
+    ),
+    "bert": (_NO_STATES, {"objective.prediction.kind": "pseudo_label"}, {"training.steps": 4000}),
+    "bilstm": (_NO_STATES,),
+}
+"""More of them, which are trained after all datasets have had those of USUAL."""
 
 
 @dataclass(frozen=True)
@@ -100,42 +113,37 @@ students start from random weights, and have learned next to nothing after three
 recorded so far is of use."""
 
 
-def variations(space: Space) -> Iterator[Recipe]:
-    """The defaults of each family with each of the changes, without repetitions."""
-    seen = set()
-    for family in FAMILIES:
-        for change in SLOW_CHANGES if family in SLOW else CHANGES:
+def variations(space: Space, changes: Mapping[str, tuple[Mapping[str, Any], ...]]) -> Iterator[Recipe]:
+    """The defaults of each family with each of its changes."""
+    for family, own in changes.items():
+        for change in own:
             held = space.fixed("student.family", family)
             for path, value in change.items():
                 held = held.fixed(path, value)
-            try:
-                recipe = held.defaults()
-            except RecipeError:  # the task has no such kind
-                continue
-            if recipe.id not in seen:
-                seen.add(recipe.id)
-                yield recipe
+            with suppress(RecipeError):  # the task has no such kind
+                yield held.defaults()
 
 
-def recipes(dataset: str, regime: Regime) -> dict[str, Recipe]:
-    """The recipes of a dataset that are not proposed by the search, by name."""
+def recipes(dataset: str, regime: Regime, further: bool) -> dict[str, Recipe]:
+    """The recipes of a dataset that are not proposed by the search, by name. further: also the second half of them."""
     data = load_dataset(DatasetRef(dataset, regime.rows[dataset], unlabelled=regime.unlabelled, limit_unlabelled=regime.limit_unlabelled))
     kind = data.modality.name
     space = Space.load(kind, data.task)
     if regime.unlabelled:
-        return {f"{number:02}": recipe for number, recipe in enumerate(variations(space))}
+        changes = (USUAL, FURTHER)[: 2 if further else 1]
+        return {f"{number:02}": recipe for number, recipe in enumerate(each for some in changes for each in variations(space, some))}
     usual = default_recipes(space.fixed("training.epochs", regime.epochs[kind]).defaults())
     return {
         name.replace(" ", "-"): recipe for name, recipe in usual.items() if name != "plain KD"
     }  # plain KD is a baseline of every search
 
 
-def recipe_files(dataset: str, regime: Regime, work: Path) -> list[Path]:
+def recipe_files(dataset: str, regime: Regime, work: Path, further: bool) -> list[Path]:
     """Write the recipes into files, for `--recipe`."""
     folder = work / "recipes"
     folder.mkdir(parents=True, exist_ok=True)
     files = []
-    for name, recipe in recipes(dataset, regime).items():
+    for name, recipe in recipes(dataset, regime, further).items():
         files.append(folder / f"{dataset}{regime.suffix}-{name}.yaml")
         files[-1].write_text(recipe.canonical_json(), encoding="utf-8")
     return files
@@ -147,12 +155,16 @@ def commands(dataset: str, regime: Regime, work: Path) -> list[list[str]]:
     if regime.epochs:
         base += ["--max-epochs", str(regime.epochs["image" if dataset in IMAGES else "text"])]
     base += ["--studies-dir", str(work), "--study", f"{dataset}{regime.suffix}"]
-    base += [word for file in recipe_files(dataset, regime, work) for word in ("--recipe", str(file))]
-    spread = [[*base, "--explore", "--trials", "0"]] if regime.unlabelled else []
+
+    def with_recipes(further: bool) -> list[str]:
+        return [*base, *(word for file in recipe_files(dataset, regime, work, further) for word in ("--recipe", str(file)))]
+
+    spread = [[*with_recipes(further), "--explore", "--trials", "0"] for further in (False, True)] if regime.unlabelled else []
+    every = with_recipes(True)
     return [
         *spread,
-        [*base, "--explore", "--trials", str(EXPLORED)],
-        [*base, "--trials", str(EXPLORED + SEARCHED), "--repeats", str(SEEDS), "--cold"],
+        [*every, "--explore", "--trials", str(EXPLORED)],
+        [*every, "--trials", str(EXPLORED + SEARCHED), "--repeats", str(SEEDS), "--cold"],
     ]
 
 
