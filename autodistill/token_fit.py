@@ -7,9 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from autodistill.components import specs
-from autodistill.domain import NONE, Domain, Scalar
 from autodistill.recipe import SHARED, SLOTS, Teacher
-from autodistill.space import TEACHER, Space
+from autodistill.space import NONE, TEACHER, Domain, Scalar, Space
 
 FAMILY, MODEL = "student.family", "student.model"
 """Paths in a space. The second is a field of students that are a pretrained model, which may have a tokenizer of its own."""
