@@ -55,9 +55,9 @@ def _others(space: Space, path: str, value: str) -> bool:
 
 def comparing_tokens(space: Space) -> list[str]:
     """The objectives of the space that compare single tokens, by name, sorted: `attention mse`, `intermediate tokens`."""
-    found = {f"{slot} {kind}" for slot in SLOTS for kind in _kinds(space, slot)}
-    found |= {f"{slot} {TOKENS}" for slot in SLOTS if TOKENS in _forms(space, slot)}
-    return sorted(found)
+    names = {f"{slot} {kind}" for slot in SLOTS for kind in _kinds(space, slot)}
+    names |= {f"{slot} {TOKENS}" for slot in SLOTS if TOKENS in _forms(space, slot)}
+    return sorted(names)
 
 
 def without_single_tokens(space: Space, student: str, teacher: str) -> Space:
