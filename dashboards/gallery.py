@@ -14,14 +14,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from autodistill.dashboards.page import render_recorded
 from autodistill.dashboards.page_all import render_all
 from plotly.offline import get_plotlyjs
 
 from autodistill.recommender.library import RecordedStudy, find, shipped
-from autodistill.study import Study
-from autodistill.study_report import render
 
-RECORDED = Path(__file__).parent.parent / "studies" / "recorded"
 _WIDTHS = {"": 1280, "-phone": 390}
 
 
@@ -38,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     pages = {"all-studies": render_all(studies)}
     for study in [find(name, studies) for name in args.names] or one_a_task(studies):
-        pages[study.name] = render(Study.open(RECORDED / study.name))
+        pages[study.name] = render_recorded(study)
     (args.out / "plotly.min.js").write_text(get_plotlyjs(), encoding="utf-8")
     for name, text in pages.items():  # the pages lie in one folder, so they share the 5 MB of Plotly that a report contains
         shared = text.replace(f"<script>{get_plotlyjs()}</script>", '<script src="plotly.min.js"></script>')

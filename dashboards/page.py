@@ -8,16 +8,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 import plotly.graph_objects as go
 from markupsafe import Markup
 
-from autodistill.facts import study_epochs
+from autodistill.facts import study_epochs, study_limits
 from autodistill.limits import Limits
 from autodistill.option import QUESTION
 from autodistill.ranking import count, preferred, was_interrupted
+from autodistill.recipe import Recipe
 from autodistill.records import TrialRecord
 from autodistill.report import measures, texts
 from autodistill.report.answer import answer
@@ -27,6 +28,9 @@ from autodistill.settings import SearchSettings
 from autodistill.teachers import Teachers, describe, short_name
 
 from . import FIGURES, costs, draw_figure, style
+
+if TYPE_CHECKING:
+    from autodistill.recommender.library import RecordedStudy
 
 _AIR = 14
 """The space above a plot on the page, in pixels."""
@@ -44,7 +48,7 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Subject:
-    """The subject of a page. recipe: the recommended recipe as YAML; empty if there is none."""
+    """The subject of a page: a study's folder or a recorded study. recipe: the recommended recipe as YAML; empty where there is none."""
 
     name: str
     records: list[TrialRecord]
@@ -52,6 +56,17 @@ class Subject:
     settings: SearchSettings
     about: Mapping[str, Any]
     recipe: str
+
+
+def render_recorded(study: RecordedStudy) -> str:
+    """The page of a recorded study."""
+    settings = SearchSettings.from_dict({"dataset": study.dataset, "study": study.name, **study.about.get("settings", {})})
+    limits = study_limits(study.about)
+    best = preferred(study.records, limits, settings.prefer)
+    recipe = "" if best is None else Recipe.parse(best.recipe).to_yaml()
+    facts = {"name": study.dataset, "task": study.task, "train_rows": study.train_rows, "fingerprint": study.fingerprint}
+    about = {**study.about, "dataset": facts}
+    return render_subject(Subject(study.name, study.records, limits, settings, about, recipe))
 
 
 def render_subject(study: Subject) -> str:

@@ -10,10 +10,8 @@ from typing import Any
 
 from made import make_study
 
-from autodistill.limits import Limits
-from autodistill.ranking import best_of
 from autodistill.recipe import SLOTS, Recipe
-from autodistill.recommender.library import RecordedStudy, write
+from autodistill.recommender.library import RecordedStudy
 from autodistill.records import Point, Role, TrialRecord
 from autodistill.space import Space
 from autodistill.study import Study
@@ -131,16 +129,3 @@ def library(studies: int = 8, trials: int = 20) -> list[RecordedStudy]:
         identity = {"name": f"set-{number}", "group": group, "dataset": f"set {number}", "fingerprint": str(number)}
         entries.append(RecordedStudy(records=records, **identity, **about))  # type: ignore[arg-type]
     return entries
-
-
-def write_library(folder: Path, studies: list[RecordedStudy], **settings: Any) -> Path:
-    """Studies as entries of a library. settings: those of their searches."""
-    for study in studies:
-        data = {"name": study.dataset, "fingerprint": study.fingerprint, "task": study.task, "metric": study.metric}
-        about = {
-            "name": study.name, "group": study.group, "teacher_score": study.teacher_score, "features": study.features,
-            "dataset": data | {"train_rows": study.train_rows}, "teachers": [], "settings": settings,
-        }  # fmt: skip
-        best = best_of(study.records, Limits())
-        write(folder / study.name, about, study.records, None if best is None else Recipe.parse(best.recipe))
-    return folder

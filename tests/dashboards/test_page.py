@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 from autodistill.dashboards import page_all
-from generated import generated_study, library, write_library
+from autodistill.dashboards.page import render_recorded
+from generated import generated_study, library
 from made import failed, make_study, record
 
 from autodistill.cli.main import main
 from autodistill.errors import StudyError
-from autodistill.recommender.library import RecordedStudy
 from autodistill.records import TrialRecord
 from autodistill.report import measures
 from autodistill.study import Study
@@ -183,20 +183,15 @@ def test_a_study_is_found_by_name_or_folder(tmp_path: Path) -> None:
 
 def test_a_recorded_study_has_a_page_too(tmp_path: Path) -> None:
     (study, _) = library(2, 12)
-    settings = {"limit_train": 500, "trials": 12, "seed": 3, "explore": True, "repeats": 3, "space": None, "max_params": None}
-
-    def parse(study: RecordedStudy) -> _Parsed:
-        entry = write_library(tmp_path, [study], **settings) / study.name
-        return _Parsed(without_plotly(render(Study.open(entry))))
-
-    parsed = parse(study)
+    about = {"settings": {"limit_train": 500, "trials": 12, "seed": 3, "explore": True, "repeats": 3, "space": None, "max_params": None}}
+    parsed = _Parsed(without_plotly(render_recorded(replace(study, about=about))))
     assert parsed.sections == SECTIONS
     assert "autodistill search --dataset 'set 0' --limit-train 500 --seed 3 --trials 12 --repeats 3 --explore" in parsed.text
     assert "--explore --study set-0-again" in parsed.text
     assert "version: 1" in parsed.text
     assert "given with --recipe" not in parsed.text
     own = [record.model_copy(update={"role": "given"}) if record.trial in (4, 5) else record for record in study.records]
-    parsed = parse(replace(study, records=own))
+    parsed = _Parsed(without_plotly(render_recorded(replace(study, about=about, records=own))))
     assert "2, given with --recipe: trial 4, 5" in parsed.text
 
 

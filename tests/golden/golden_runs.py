@@ -271,10 +271,11 @@ SEARCHES: dict[str, Callable[[Path, Any], Any]] = {"searched": _searched, "gener
 
 def report_text(study: str) -> str:
     """What a reader sees of a recorded study's report: no scripts, figures or styles, and of the machine only the names of its facts."""
-    from autodistill.study import Study
-    from autodistill.study_report import render
+    from autodistill.dashboards.page import render_recorded
 
-    seen, mark, facts = visible(render(Study.open(RECORDED / study))).partition("\ndataset fingerprint\n")
+    from autodistill.recommender.library import load
+
+    seen, mark, facts = visible(render_recorded(load(RECORDED / study))).partition("\ndataset fingerprint\n")
     fingerprint, *machine = facts.splitlines()
     names = machine[:-1:2]  # name and value in turn, then the footer
     return "\n".join([f"{seen}{mark}{fingerprint}", *names, machine[-1], ""])
