@@ -52,7 +52,7 @@ def add_study(folder: str | Path, *, name: str | None = None, group: str | None 
     settings, facts = study.settings, study.about["dataset"]
     asked = settings.to_dict()
     data = load_dataset(settings.ref)
-    if data.fingerprint != facts["fingerprint"]:
+    if data.rows_fingerprint != facts["fingerprint"]:
         raise DataError(f"the dataset {data.name!r} has changed since the study {study.name!r} was made; search again on its current rows")
     about = {
         "name": entry,

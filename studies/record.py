@@ -44,7 +44,7 @@ USUAL: Mapping[str, tuple[Mapping[str, Any], ...]] = {
         {"training.stages": "unlabelled-labelled"},
     ),
     "static": ({}, {"student.ngrams": 2}, {"training.learning_rate": 5e-3}),
-    "bert": ({}, _WIDE | {"student.layers": 2}, _WIDE | {"student.layers": 4}),
+    "bert": ({},),
     "bilstm": ({},),
 }
 """By family, what is changed in its defaults: few things at a time, so that the effect of each can be read from the table."""
@@ -73,7 +73,13 @@ FURTHER: Mapping[str, tuple[Mapping[str, Any], ...]] = {
         {"student.hidden_size": 0},
         {"training.steps": 4000},
     ),
-    "bert": (_NO_STATES, {"objective.prediction.kind": "pseudo_label"}, {"training.steps": 4000}),
+    "bert": (
+        _WIDE | {"student.layers": 2},
+        _WIDE | {"student.layers": 4},
+        _NO_STATES,
+        {"objective.prediction.kind": "pseudo_label"},
+        {"training.steps": 4000},
+    ),
     "bilstm": (_NO_STATES,),
 }
 """More of them, which are trained after all datasets have had those of USUAL."""

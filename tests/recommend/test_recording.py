@@ -23,14 +23,20 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recording, "dataset_features", lambda dataset: {"log_rows": 1.12345678})
 
 
-def a_study(tmp_path: Path, records: list) -> Study:
-    """The study of a file, as a search leaves it."""
+def a_study(tmp_path: Path, records: list, unlabelled: tuple[str, ...] = ()) -> Study:
+    """The study of a file, as a search leaves it. unlabelled: files of rows without labels."""
     path = tmp_path / "reviews.csv"
     path.write_text("text,label\n" + "".join(f"it is {word} {number},{word}\n" for number in range(20) for word in ("good", "bad")))
-    data = load_dataset(DatasetRef(str(path)))
+    data = load_dataset(DatasetRef(str(path), unlabelled=unlabelled))
     study = make_study(tmp_path / "studies", records)
-    facts = {"name": data.name, "fingerprint": data.fingerprint, "task": data.task, "metric": data.metric, "train_rows": len(data.train)}
-    settings = {**study.about["settings"], "dataset": str(path)}
+    facts = {
+        "name": data.name,
+        "fingerprint": data.rows_fingerprint,
+        "task": data.task,
+        "metric": data.metric,
+        "train_rows": len(data.train),
+    }
+    settings = {**study.about["settings"], "dataset": str(path), "unlabelled": list(unlabelled)}
     teachers = [{"model": "big", "score": 0.9, "folder": "/home/ana/cache"}]
     write_about(study.folder, study.about | {"dataset": facts, "settings": settings, "teachers": teachers, "sessions": []})
     return Study.open(study.folder)
@@ -52,6 +58,16 @@ def test_data_that_changed_since_is_told(tmp_path: Path) -> None:
     study = a_study(tmp_path, [record(0)])
     with (tmp_path / "reviews.csv").open("a") as file:
         file.write("one more,good\n")
+    with pytest.raises(DataError, match="has changed since the study 's' was made"):
+        recording.add_study(study.folder, library=tmp_path / "library")
+
+
+def test_unlabelled_rows_count_as_data(tmp_path: Path) -> None:
+    rows = tmp_path / "more.txt"
+    rows.write_text("it is fine\nit is fair\n")
+    study = a_study(tmp_path, [record(0)], (str(rows),))
+    assert recording.add_study(study.folder, library=tmp_path / "library").is_dir()
+    rows.write_text("it is fine\nit is fair\nit is foul\n")
     with pytest.raises(DataError, match="has changed since the study 's' was made"):
         recording.add_study(study.folder, library=tmp_path / "library")
 
