@@ -65,7 +65,8 @@ def test_data_that_changed_since_is_told(tmp_path: Path) -> None:
 def test_unlabelled_rows_count_as_data(tmp_path: Path) -> None:
     rows = tmp_path / "more.txt"
     rows.write_text("it is fine\nit is fair\n")
-    study = a_study(tmp_path, [record(0)], (str(rows),))
+    recipe = Space.load("text", "text-classification").baselines()["plain_kd_all"].model_dump()
+    study = a_study(tmp_path, [record(0, recipe=recipe)], (str(rows),))
     assert recording.add_study(study.folder, library=tmp_path / "library").is_dir()
     rows.write_text("it is fine\nit is fair\nit is foul\n")
     with pytest.raises(DataError, match="has changed since the study 's' was made"):
