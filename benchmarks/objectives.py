@@ -1,12 +1,12 @@
-"""Every objective alone, with one fixed student: what each adds to the hard labels.
+"""Trains one fixed student with each objective alone, to measure what the objective adds to the hard labels.
 
     AUTODISTILL_DATA=DIR python benchmarks/objectives.py                   run what is missing, then print the table
-    python benchmarks/objectives.py --render                               write docs/objectives_table.md from what is recorded
+    python benchmarks/objectives.py --render                               write docs/objectives_table.md from the recorded trials
 
-An arm is the hard labels at weight 1 and one objective, at the weight around which its docstring says to search; nothing else changes.
+An arm is the hard labels at weight 1 and one objective, at the weight around which its docstring says to search. Nothing else changes.
 The controls: hard labels alone (no KD), label smoothing, and kl with a teacher of random weights. Students start from random weights, so
-that nothing comes from the teacher but through the objective. Text: a cnn; objectives on attention need a transformer, so they have a bert
-and its own controls. Every finished trial is appended to OUT/trials.jsonl, and trials found there are not run again.
+that the objective is all that they get from the teacher. Text: a cnn; objectives on attention need a transformer, so they have a bert
+and its own controls. Every finished trial is appended to OUT/trials.jsonl. Trials that are in this file are not run again.
 """
 
 from __future__ import annotations

@@ -1,11 +1,13 @@
 """A search for a distilled student as a good engineer writes it today: Ray Tune, OptunaSearch and ASHA around a plain loop.
 
 The teacher (a transformers AutoModel) is fine-tuned once and saved. Every trial loads it and runs it live on every batch: cross-entropy,
-softened KL divergence, and the mean squared error between one projected hidden state of the student and the teacher's. It reads the rows
-of benchmarks/search_throughput.py from a file: python peer_search.py SETTINGS.json writes SETTINGS.json's "answer".
+softened KL divergence, and the mean squared error between one projected hidden state of the student and the teacher's. `python
+peer_search.py SETTINGS.json` reads the rows of benchmarks/search_throughput.py from a file, and writes its result into SETTINGS.json as
+"answer".
 
-What a good engineer does and the libraries' own examples leave out is a switch, on by default, so that the peer is the stronger one:
-texts tokenised once and shared by all trials, batches padded to their own longest text, a fused optimizer, actors that are reused.
+Some improvements that a good engineer makes are not in the libraries' own examples. They are a switch, on by default, so that the peer
+is the stronger one: texts tokenised once and shared by all trials, batches padded to their own longest text, a fused optimizer, actors
+that are reused.
 """
 
 from __future__ import annotations

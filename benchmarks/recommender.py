@@ -1,4 +1,4 @@
-"""How good the recommender is: leave one group of datasets out, recommend for each, and look up what was recorded.
+"""Measures the recommender: it leaves out one group of datasets, recommends recipes for each of them, and looks up their recorded scores.
 
 python benchmarks/recommender.py [--json]                                the shipped studies
 python benchmarks/recommender.py --table FILE --mapping FILE [--json]    a table of other runs (docs/recommender.md)

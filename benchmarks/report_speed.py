@@ -1,10 +1,10 @@
-"""How long the report of a large study takes and how large it is; and what a dashboard that is open costs the search.
+"""Measures the time and the size of a large study's report, and what an open dashboard costs the search.
 
     python benchmarks/report_speed.py [--trials 2000] [--watched 300] [--json]
 
 The report is of generated trials (real recipes from the shipped space, scores by a formula: tests/generated.py). For the dashboard, trials
-are told to a SQLite study as fast as it takes them, eight epochs each, with nothing beside, and with `autodistill dashboard` open and a
-browser's request every two seconds; reported is the time a trial takes in the driver, the median of three rounds in turn.
+of eight epochs are reported to a SQLite study as fast as it accepts them: first alone, then with `autodistill dashboard` open and a request
+every two seconds, as a browser sends it. The result is the time of a trial in the driver, the median of three rounds in turn.
 """
 
 from __future__ import annotations

@@ -1,15 +1,16 @@
-"""How many trials, and how much training, a search needs to reach the best of 64 random recipes. Replays recorded studies, trains nothing.
+"""Measures how many trials, and how much training, a search needs to reach the best of 64 random recipes. It replays recorded studies and
+trains nothing.
 
-Each recorded study becomes an objective (autodistill/recommender/replay.py), each seed draws 64 random recipes of its space, and their best
+Each recorded study becomes an objective (autodistill/recommender/replay.py), and each seed draws 64 random recipes of its space. Their best
 score is the target. Then each way to search runs until a trial's score after its last epoch reaches it:
 
 random      recipes drawn from the space, trained in full
 tpe         Optuna's TPE as `search` uses it, trained in full
 tpe_asha    the same, with the early stopping that `search` uses (one trial at a time)
-warm        the same, begun with the recipes that a recommender recommends that has not seen the study's group, as `search` does
-warm_prior  the same, and each later proposal is the one of a few of TPE's that the recommender's surrogate thinks best
+warm        the same, but it begins with recommended recipes, as `search` does; the recommender has not seen the study's group
+warm_prior  the same, but each later proposal is the best of a few from TPE, by the recommender's surrogate
 
-A trial that does not get there within LONGEST counts as LONGEST. Figures are medians over datasets and seeds.
+A search that does not reach the target within LONGEST trials counts as LONGEST. Figures are medians over datasets and seeds.
 """
 
 from __future__ import annotations

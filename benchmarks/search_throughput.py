@@ -1,11 +1,11 @@
-"""A whole search against the script that a good engineer would write: trials per hour, from the command to the last trial.
+"""Compares a whole search with the script that a good engineer would write: trials per hour, from the command to the last trial.
 
 Both fine-tune all-MiniLM-L6-v2 on the same rows with the same settings and search the same four numbers of one student (a transformer
 from random weights, cross-entropy with KL and one hidden state's squared error), with as many trials, epochs, workers, and successive
-halving with the same rungs; each in a process of its own. Ours (`autodistill.search`) trains its baselines besides, never stopped
-early: they are counted as trials. The peer (peer_search.py) gets what its libraries' examples leave out; --plain-peer takes that away.
+halving with the same rungs. Each runs in a process of its own. Ours (`autodistill.search`) also trains its baselines, which are never
+stopped early; they count as trials. The peer (peer_search.py) has what its libraries' examples lack; --plain-peer removes that.
 
-    speedup                trials per hour over the peer's, once the teacher is trained (storing its outputs is in ours)
+    speedup                trials per hour over the peer's, once the teacher is trained (ours include storing its outputs)
     speedup_with_teacher   the same with the teacher's fine-tuning, from the command on
     overhead_share         what a worker spends for each trial that is not training or evaluation (data, building, checkpoint, Ray,
                            proposals, its own start), from the search's start to the last trial's, as a share of a 20-second trial

@@ -1,6 +1,6 @@
-"""What stored teacher outputs cost: bytes per row, what of them the budget holds, and the speed of writing and reading them.
+"""Measures what stored teacher outputs cost: bytes per row, how much of them the budget holds, and the speed of writing and reading them.
 
-The part of benchmarks/trial_cost.py that --storage runs; see there.
+`benchmarks/trial_cost.py --storage` runs this.
 """
 
 from __future__ import annotations

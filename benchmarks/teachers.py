@@ -1,14 +1,14 @@
-"""Teachers as they were and as they are, beside their own frozen probe and a linear model without an encoder.
+"""Compares teachers as they were trained before and now with their own frozen probe and a linear model without an encoder.
 
     AUTODISTILL_DATA=DIR python benchmarks/teachers.py [--sets NAME ...] [--model MODEL] [--json]
 
 Arms, for each dataset and seed, all scored on the test split:
-    was      the recipe until now: the model's own classification head, whole epochs (images: a network trained from random weights)
+    was      the earlier recipe: the model's own classification head, whole epochs (images: a network trained from random weights)
     now      the space's teacher: a probe, fine-tuned until validation gains nothing, calibrated
-    probe    the same without a step: the encoder stays as it comes
+    probe    the same without a step of fine-tuning: the encoder stays frozen
     linear   TF-IDF of words and word pairs (images: histograms of oriented gradients) and ridge regression
 Seconds are those of one core's work, whatever else the machine did. The expected calibration error is of the test split, before and after
-the temperature that was fitted on validation. Every cell is kept as it is done, and cells that are kept are not run again.
+the temperature that was fitted on validation. Every result is kept when it is done, and results that are kept are not computed again.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The loops that benchmarks/trial_cost.py holds against each other: each makes one training step on a batch of rows.
+"""The loops that benchmarks/trial_cost.py compares: each makes one training step on a batch of rows.
 
 Ours run the Trainer of a trial. The others are written as their documentation shows it, for the same student, teacher, rows and loss.
-They get a fused optimizer as ours. torchdistill is run twice: with its own data loader, as it is used (rows at random, padded to the
-longest of their batch), and on the very batches that ours reads (texts of like length together), so that only the step differs.
+They have a fused optimizer, as ours has. torchdistill is run twice: with its own data loader (rows in random order, padded to the longest
+of their batch), and on the batches that ours reads (texts of similar length together), so that only the step differs.
 """
 
 from __future__ import annotations

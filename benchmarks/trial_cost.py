@@ -1,18 +1,18 @@
-"""What a distillation trial costs beside training its student without a teacher, and beside other libraries' loops.
+"""Compares the cost of a distillation trial with that of training its student without a teacher, and with other libraries' loops.
 
     python benchmarks/trial_cost.py [--quick] [--json] [--profile] [--storage]
 
 Arms, for the same student, rows and batches, one after the other in every round:
     plain         our trial with hard labels alone
-    hand_written  the same in a plain torch loop, so that `plain` is not slow for no reason
+    hand_written  the same in a plain torch loop, to check that `plain` is not slow
     stored        our trial with kl and MI on the last two layer pairs of `skip`, from stored teacher outputs
     attention     kl and attention: MiniLMv2's relations (text, bert only), attention transfer of feature maps (images)
-    live          as stored, the teacher run with every batch
-    torchdistill  torchdistill's DistillationBox with the same loss, the teacher run with every batch; its own data loader, which pads
-                  random rows, and (text) once more on the batches that the others read
-    textbrewer    TextBrewer's GeneralDistiller likewise (bert only; not with --quick)
-Ratios are medians over rounds of the arms' times within a round, and their quartiles. Memory is measured without --quick.
---storage measures the stored outputs, too.
+    live          as stored, but the teacher runs with every batch
+    torchdistill  torchdistill's DistillationBox with the same loss and the teacher run with every batch: with its own data loader, which
+                  pads random rows, and (text) once more on the batches that the others read
+    textbrewer    TextBrewer's GeneralDistiller in the same way (bert only; not with --quick)
+Ratios are those of two arms' times within a round: the median over the rounds, and the quartiles. Memory is measured without --quick.
+--storage measures the stored outputs too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the benchmarks of a trial's cost train on: a dataset, a teacher whose weights need no training, recipes."""
+"""What the benchmarks of a trial's cost have in common: a dataset, a teacher that needs no training, recipes."""
 
 from __future__ import annotations
 
