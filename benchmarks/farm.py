@@ -46,7 +46,7 @@ Curve = tuple[float, ...]
 
 @dataclass(frozen=True)
 class Replay:
-    """A runner that replays the curve that a recipe's id points at. Writes when it slept: a line an epoch, a file a process."""
+    """A runner that replays the curve of a recipe's id. It writes when it slept: a line for each epoch, a file for each process."""
 
     curves: tuple[Curve, ...]
     epoch_seconds: float
@@ -70,7 +70,7 @@ class Replay:
 
 @dataclass(frozen=True)
 class Sizes:
-    """Answers as the check of the limits does, for students nobody builds: by width, a tenth are too large."""
+    """Stands in for the check of the limits, for students that are never built: by their width, a tenth of them are too large."""
 
     limits: Limits
 
@@ -86,7 +86,7 @@ def recorded_curves(table: Path | None) -> tuple[Curve, ...]:
 
 
 def saturating_curves() -> tuple[Curve, ...]:
-    """Where nothing has been recorded: curves that rise to different heights."""
+    """Curves that rise to different heights, if nothing has been recorded."""
     return tuple(tuple((0.5 + 0.004 * height) * (1 - 0.5**epoch) for epoch in range(1, EPOCHS + 1)) for height in range(100))
 
 
@@ -128,7 +128,7 @@ def farm(folder: Path, runner: Replay, trials: int, workers: int) -> tuple[Study
 
 
 def driver_cost(curves: tuple[Curve, ...], trials: int, workers: int) -> dict[str, float]:
-    """Processor time of the driver for each trial, infeasible proposals and the search's end included."""
+    """Processor time of the driver for each trial, including infeasible proposals and the end of the search."""
     with tempfile.TemporaryDirectory() as folder:
         study, processor, wall = farm(Path(folder), Replay(curves, 0.0, None), trials, workers)
         counts = study.counts
@@ -138,7 +138,7 @@ def driver_cost(curves: tuple[Curve, ...], trials: int, workers: int) -> dict[st
 
 
 def efficiency(curves: tuple[Curve, ...], workers: int, trial_seconds: float, window: float) -> dict[str, float]:
-    """How busy the workers are in a window of so many seconds, which opens when the last of them has begun."""
+    """How busy the workers are in a window of some seconds, which opens when the last of them has begun."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         log.mkdir()

@@ -57,7 +57,7 @@ WEIGHTS: dict[tuple[str, str], float] = {
     ("relation", "sp"): 100.0,
     ("relation", "cc"): 100.0,
 }
-"""Where a docstring names another weight to search around than 1."""
+"""The weights around which docstrings say to search, if not 1."""
 
 VARIANTS: dict[tuple[str, str], tuple[dict[str, Any], ...]] = {
     ("intermediate", "mi"): ({"mi_alpha": 0.1}, {"mi_alpha": 0.5}, {"mi_alpha": 0.9}),
@@ -92,7 +92,7 @@ def arms(task: str) -> list[Arm]:
 
 
 def soft(task: str) -> dict[str, Any]:
-    """Plain distillation: of classes kl, of scores mse."""
+    """Plain distillation: kl for classes, mse for scores."""
     return {"prediction": {"kind": target_of(task).soft_loss["kind"]}}
 
 
@@ -106,7 +106,7 @@ def controls(task: str, student: str) -> list[Arm]:
 
 
 def variants(slot: str, kind: str) -> Iterable[tuple[str, dict[str, Any]]]:
-    """The forms in which an objective is run: name, and the recipe's `objective`."""
+    """The variants in which an objective is run: name, and the recipe's `objective`."""
     weight = WEIGHTS.get((slot, kind), 1.0)
     for changes in VARIANTS.get((slot, kind), ({},)):
         part = {"kind": kind, "weight": weight, **changes}
@@ -147,7 +147,7 @@ def recorded(path: Path) -> list[dict[str, Any]]:
 
 
 def run_dataset(name: str, args: argparse.Namespace, path: Path) -> list[str]:
-    """Run what is missing of one dataset; returns what failed."""
+    """Run the missing trials of one dataset. Returns those that failed."""
     from autodistill.teacher.finetune import finetune_teacher
 
     ref = DatasetRef(name, args.limit_train)
@@ -194,7 +194,7 @@ def run_dataset(name: str, args: argparse.Namespace, path: Path) -> list[str]:
 
 
 def row_of(dataset: Dataset, arm: Arm, recipe: Recipe, seed: int, args: argparse.Namespace, teacher_score: float) -> dict[str, Any]:
-    """What is recorded of a trial beside its result."""
+    """The facts that are recorded of a trial beside its result."""
     facts = {"dataset": dataset.name, "fingerprint": dataset.fingerprint, "task": dataset.task, "metric": dataset.metric}
     sizes = {"train_rows": len(dataset.train), "validation_rows": len(dataset.validation), "epochs": args.epochs, "seed": seed}
     what = {"arm": arm.name, "student": arm.student, "slot": arm.slot, "teacher_score": teacher_score}
@@ -255,7 +255,7 @@ def text_of(one: Cell | None) -> str:
 
 
 def chance(seeds: int) -> float:
-    """How often a difference of nothing is more than two standard errors either way: Student's t with 2n − 2 degrees of freedom."""
+    """How often chance alone gives more than two standard errors, in either direction: Student's t with 2n − 2 degrees of freedom."""
     return float(2 * stats.t.sf(2.0, 2 * seeds - 2))
 
 
@@ -308,8 +308,8 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--epochs", type=int, default=6, help="default: 6")
     parser.add_argument("--seeds", type=int, default=3, help="default: 3")
     parser.add_argument("--arms", nargs="+", metavar="NAME", help="only the arms of these names")
-    parser.add_argument("--teacher", metavar="MODEL", help="in place of the space's")
-    parser.add_argument("--workers", type=int, default=1, help="trials at once (default: 1)")
+    parser.add_argument("--teacher", metavar="MODEL", help="instead of the space's")
+    parser.add_argument("--workers", type=int, default=1, help="number of trials at a time (default: 1)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of each (default: 1)")
     parser.add_argument("--out", type=Path, default=HERE / "studies" / "objectives", metavar="DIR", help="default: studies/objectives")
     parser.add_argument("--render", action="store_true", help="run nothing, write docs/objectives_table.md")
@@ -341,7 +341,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace, path: Path) -> list[str]:
-    """Run what is missing of every dataset; returns what failed."""
+    """Run the missing trials of every dataset. Returns those that failed."""
     args.out.mkdir(parents=True, exist_ok=True)
     return [line for name in args.datasets for line in run_dataset(name, args, path)]
 

@@ -30,7 +30,7 @@ Rows = list[tuple[list[int], int]]
 
 
 def batches(rows: Rows, size: int, pad: int, length: int | None, shuffle: bool) -> Any:
-    """Batches as a DataLoader with a padding collator makes them; `length`: pad all to it, None to the longest of the batch."""
+    """Batches as a DataLoader with a padding collator makes them. length: pad all texts to it; None for the longest of the batch."""
 
     def collate(items: Rows) -> tuple[Tensor, Tensor, Tensor]:
         longest = length or max(len(ids) for ids, _ in items)
@@ -42,7 +42,7 @@ def batches(rows: Rows, size: int, pad: int, length: int | None, shuffle: bool) 
 
 
 def accuracy(model: nn.Module, rows: Rows, pad: int, length: int | None) -> float:
-    """On rows, in batches of 128."""
+    """The accuracy on rows, in batches of 128."""
     model.eval()
     right = 0
     with torch.inference_mode():
@@ -123,7 +123,7 @@ def train_student(config: dict[str, Any], asked: dict[str, Any], data: tuple[Row
 
 
 def main(path: Path) -> None:
-    """Search, and write down what it took."""
+    """Search, and write the times and scores into the file."""
     asked = json.loads(path.read_text(encoding="utf-8"))
     began = time.perf_counter()
     data = tokenise(asked)

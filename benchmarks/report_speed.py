@@ -48,7 +48,7 @@ def report(trials: int) -> dict[str, float]:
 
 
 def tell(study: Study, records: list[TrialRecord], number: int) -> float:
-    """Tell trials to the study's storage and its table as a search does; returns milliseconds a trial."""
+    """Write trials to the study's storage and its table as a search does. Returns milliseconds per trial."""
     storage = open_storage(study.storage)
     held = optuna.load_study(study_name=study.name, storage=storage)
     began = time.perf_counter()
@@ -68,7 +68,7 @@ def tell(study: Study, records: list[TrialRecord], number: int) -> float:
 
 
 def load(number: int) -> dict[str, float]:
-    """Milliseconds a trial without and with a dashboard open."""
+    """Milliseconds per trial without a dashboard and with one open."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     alone, watched = [], []
     records = generate(number)
@@ -91,7 +91,7 @@ def load(number: int) -> dict[str, float]:
 
 
 class _dashboard:
-    """The command on a free port, and someone who looks at it."""
+    """The command on a free port, and a process that requests its page."""
 
     def __init__(self, study: Study) -> None:
         words = [sys.executable, "-m", "autodistill.cli.main", "dashboard", str(study.folder), "--port", "0"]

@@ -48,7 +48,7 @@ RANDOM = 64
 LONGEST = 192
 WARM = 8
 PRIOR_OF = 4
-"""Of so many proposals the surrogate picks one, in `warm_prior`."""
+"""The number of proposals from which the surrogate picks one, in `warm_prior`."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class Replay:
 
 
 def replay(study: RecordedStudy, studies: list[RecordedStudy], seeds: int) -> tuple[list[Reached], float]:
-    """Search a study again in every way with every seed. Returns also how true its objective is."""
+    """Search a study again in every way with every seed. The result also has the fidelity of its objective."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     again = Replay(study, studies)
     first, searches = again.recommender.first_recipes(again.target, again.space, WARM), []

@@ -51,7 +51,7 @@ WAS: dict[str, dict[str, Any]] = {
     "text": {"epochs": 3, "min_steps": 500, "learning_rate": 1e-4},
     "image": {"model": "timm:regnetx_002", "init": "scratch", "epochs": 12, "batch_size": 32, "learning_rate": 1e-3},
 }
-"""What the shipped spaces asked for until now, beside the model of a text teacher."""
+"""The `teacher` part of the earlier shipped spaces, without the model of a text teacher."""
 DEFAULT = "default"
 """The model of the space's own defaults."""
 
@@ -70,7 +70,7 @@ def teacher_of(arm: str, dataset: Dataset, model: str) -> Teacher:
 
 
 def cell(arm: str, dataset: Dataset, model: str, seed: int) -> dict[str, Any]:
-    """Train what an arm says, and score it on the test split."""
+    """Train the teacher of an arm, and score it on the test split."""
     test = dataset.open_test()
     began, clock = time.process_time(), time.perf_counter()
     if arm == "linear":
@@ -100,7 +100,7 @@ def cell(arm: str, dataset: Dataset, model: str, seed: int) -> dict[str, Any]:
 
 
 def run(args: argparse.Namespace) -> list[str]:
-    """Run what is missing, seed by seed; returns what failed."""
+    """Compute the missing results, seed by seed. Returns those that failed."""
     failed = []
     for seed in range(args.seeds):
         for name in args.sets:
@@ -122,12 +122,12 @@ def run(args: argparse.Namespace) -> list[str]:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The cells that are kept."""
+    """The results that are kept."""
     return list(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else []
 
 
 def write(path: Path, cells: list[dict[str, Any]]) -> None:
-    """Keep the cells; a reader never meets half of them."""
+    """Write the results in one step, so that a reader never gets half of them."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f"{path.name}.part")
     aside.write_text(json.dumps(cells, indent=1), encoding="utf-8")
@@ -177,7 +177,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS, metavar="NAME", help=f"default: {' '.join(ARMS)}")
     parser.add_argument("--model", default=DEFAULT, help="a text teacher, in place of the space's own")
     parser.add_argument("--seeds", type=int, default=3, help="default: 3")
-    parser.add_argument("--results", type=Path, default=HERE / "studies" / "teachers.json", metavar="FILE", help="where cells are kept")
+    parser.add_argument("--results", type=Path, default=HERE / "studies" / "teachers.json", metavar="FILE", help="where results are kept")
     parser.add_argument("--render", action="store_true", help="run nothing, print what is kept")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     args = parser.parse_args(words)

@@ -149,7 +149,7 @@ def tell(event: Event) -> None:
 def run(
     name: str, model: str | None, arms: Collection[str], seeds: int, trials: int, rows: list[dict[str, Any]], keep: Keep, folder: Path
 ) -> None:
-    """Train what is not kept yet."""
+    """Train the students that are not in the file yet."""
     bench = Bench(name, model, keep)
     done = {(row["arm"], row["seed"]) for row in rows if row["dataset"] == name and row["teacher"] == bench.part.model}
     if ("tf-idf", 0) not in done:
@@ -243,7 +243,7 @@ def main() -> int:
     """Train, and show."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", nargs="*", default=[], choices=list(SETS), metavar="NAME", help="none: show what is kept")
-    parser.add_argument("--teacher", metavar="MODEL", help="in place of the space's")
+    parser.add_argument("--teacher", metavar="MODEL", help="instead of the space's")
     parser.add_argument("--arms", nargs="*", default=TRAINED, choices=TRAINED, metavar="NAME", help=f"default: {' '.join(TRAINED)}")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--trials", type=int, default=12, help="of the search; 0 for none")

@@ -60,7 +60,7 @@ class Ours:
 
 
 class Others:
-    """What the loops that are not ours share: the student, the labels, and how rows are read."""
+    """What the loops of other libraries have in common: the student, the labels, and how rows are read."""
 
     def __init__(self, world: World, student: dict[str, Any], batch_size: int, device: str) -> None:
         self.world, self.device = world, pick_device(device)
@@ -215,7 +215,7 @@ class TorchDistill(Others):
 
 
 class TorchDistillSameBatches(TorchDistill):
-    """The same, without its data loader: it is handed our batches."""
+    """The same without its data loader: it gets our batches."""
 
     own_loader = False
 
