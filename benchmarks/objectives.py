@@ -288,12 +288,12 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
 
 HEAD = """# Every objective alone
 
-What each objective adds to the hard labels, for one fixed student, as measured by `benchmarks/objectives.py` (which says how, and writes
-this page from the trials recorded in `studies/objectives/`). Mean ± standard deviation over seeds on the validation split, best epoch;
-in brackets the difference to the same student's no KD, in standard errors of that difference. Every row that was run is here. Each weight
-is the one around which the objective's docstring says to search, and none was tuned: a row says what an objective does untuned, not what
-it can do. kl is plain distillation. The rows of wcord are of the loss before it was debiased (it could end in a collapse then); they are to
-be run again.
+What each objective adds to the hard labels, for one fixed student. `benchmarks/objectives.py` measures it, says how, and writes this page
+from the trials in `studies/objectives/`. A cell has the mean ± standard deviation over seeds on the validation split, at the best epoch. In
+brackets is the difference to the same student without KD, in standard errors of that difference. No trial is left out. Each weight is the
+one around which the objective's docstring says to search. None was tuned, so a row shows what an objective gives untuned, not what it can
+give. kl is plain distillation. The rows of wcord were measured before it was debiased, when it could end in a collapse, and have not been
+measured again.
 """
 
 

