@@ -1,4 +1,4 @@
-"""The farm without the training: replayed trials through the real Ray Tune and Optuna, to see what the driver costs and how busy it
+"""A farm without training: trials are replayed through the real Ray Tune and Optuna, to measure what the driver costs and how busy it
 keeps its workers.
 
 A trial replays the curve of a recorded trial (studies/recorded, or --curves TABLE.parquet) and sleeps in place of training. Two figures:
@@ -6,11 +6,11 @@ A trial replays the curve of a recorded trial (studies/recorded, or --curves TAB
     driver_ms_per_trial   processor time of the driver (all its threads) for a trial: proposal, limits, Optuna storage, messages, early
                           stopping, the table of trials, Ray Tune's own loop. Trials do not sleep here, and losers are stopped early.
     efficiency            share of the workers' time in which they sleep, from the moment when the last of them has begun its first
-                          trial. Each is a real Ray actor in a process of its own; all replay one and the same curve, so none is stopped
-                          early and a trial lasts --trial-seconds.
+                          trial. Each is a real Ray actor in a process of its own. All replay the same curve, so none is stopped
+                          early, and a trial lasts --trial-seconds.
 
-Actors are cheap to keep (about 0.2 GB each) and slow to start (some 2 s of processor time), so starting 64 of them on a few cores takes
-a while; that is not counted: a search pays it once.
+Actors are cheap to keep (about 0.2 GB each) but slow to start (some 2 s of processor time), so starting 64 of them on a few cores takes
+a while. That is not counted, because a search pays it only once.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ Curve = tuple[float, ...]
 
 @dataclass(frozen=True)
 class Replay:
-    """A runner that replays the curve that a recipe's id points at. Writes when it slept: a line an epoch, a file a process."""
+    """A runner that replays the curve of a recipe's id. It writes when it slept: a line for each epoch, a file for each process."""
 
     curves: tuple[Curve, ...]
     epoch_seconds: float
@@ -70,7 +70,7 @@ class Replay:
 
 @dataclass(frozen=True)
 class Sizes:
-    """Answers as the check of the limits does, for students nobody builds: by width, a tenth are too large."""
+    """Stands in for the check of the limits, for students that are never built: by their width, a tenth of them are too large."""
 
     limits: Limits
 
@@ -86,7 +86,7 @@ def recorded_curves(table: Path | None) -> tuple[Curve, ...]:
 
 
 def saturating_curves() -> tuple[Curve, ...]:
-    """Where nothing has been recorded: curves that rise to different heights."""
+    """Curves that rise to different heights, if nothing has been recorded."""
     return tuple(tuple((0.5 + 0.004 * height) * (1 - 0.5**epoch) for epoch in range(1, EPOCHS + 1)) for height in range(100))
 
 
@@ -128,7 +128,7 @@ def farm(folder: Path, runner: Replay, trials: int, workers: int) -> tuple[Study
 
 
 def driver_cost(curves: tuple[Curve, ...], trials: int, workers: int) -> dict[str, float]:
-    """Processor time of the driver for each trial, infeasible proposals and the search's end included."""
+    """Processor time of the driver for each trial, including infeasible proposals and the end of the search."""
     with tempfile.TemporaryDirectory() as folder:
         study, processor, wall = farm(Path(folder), Replay(curves, 0.0, None), trials, workers)
         counts = study.counts
@@ -138,7 +138,7 @@ def driver_cost(curves: tuple[Curve, ...], trials: int, workers: int) -> dict[st
 
 
 def efficiency(curves: tuple[Curve, ...], workers: int, trial_seconds: float, window: float) -> dict[str, float]:
-    """How busy the workers are in a window of so many seconds, which opens when the last of them has begun."""
+    """How busy the workers are in a window of some seconds, which opens when the last of them has begun."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         log.mkdir()

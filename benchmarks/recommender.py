@@ -1,4 +1,4 @@
-"""How good the recommender is: leave one group of datasets out, recommend for each, and look up what was recorded.
+"""Measures the recommender: it leaves out one group of datasets, recommends recipes for each of them, and looks up their recorded scores.
 
 python benchmarks/recommender.py [--json]                                the shipped studies
 python benchmarks/recommender.py --table FILE --mapping FILE [--json]    a table of other runs (docs/recommender.md)
@@ -62,7 +62,7 @@ def own_best_again(studies: Sequence[RecordedStudy]) -> float | None:
 
 
 def report(table: Table, evaluation: Evaluation, again: float | None, seconds: float, notes: list[str]) -> dict:
-    """What --json prints."""
+    """The object that --json prints."""
     means = {name: evaluation.mean(name) for name in evaluation.methods}
     best = means[SHIPPED]
 
@@ -132,7 +132,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.add_argument("--table", metavar="FILE", help="a table of other runs: csv, tsv, parquet or jsonl")
-    parser.add_argument("--mapping", metavar="FILE", help="what its columns are (YAML)")
+    parser.add_argument("--mapping", metavar="FILE", help="a description of its columns (YAML)")
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="processes at once (default: 2)")
     args = parser.parse_args()
     began = time.monotonic()

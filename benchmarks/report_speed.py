@@ -1,10 +1,10 @@
-"""How long the report of a large study takes and how large it is; and what a dashboard that is open costs the search.
+"""Measures the time and the size of a large study's report, and what an open dashboard costs the search.
 
     python benchmarks/report_speed.py [--trials 2000] [--watched 300] [--json]
 
 The report is of generated trials (real recipes from the shipped space, scores by a formula: tests/generated.py). For the dashboard, trials
-are told to a SQLite study as fast as it takes them, eight epochs each, with nothing beside, and with `autodistill dashboard` open and a
-browser's request every two seconds; reported is the time a trial takes in the driver, the median of three rounds in turn.
+of eight epochs are reported to a SQLite study as fast as it accepts them: first alone, then with `autodistill dashboard` open and a request
+every two seconds, as a browser sends it. The result is the time of a trial in the driver, the median of three rounds in turn.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def report(trials: int) -> dict[str, float]:
 
 
 def tell(study: Study, records: list[TrialRecord], number: int) -> float:
-    """Tell trials to the study's storage and its table as a search does; returns milliseconds a trial."""
+    """Write trials to the study's storage and its table as a search does. Returns milliseconds per trial."""
     storage = open_storage(study.storage)
     held = optuna.load_study(study_name=study.name, storage=storage)
     began = time.perf_counter()
@@ -68,7 +68,7 @@ def tell(study: Study, records: list[TrialRecord], number: int) -> float:
 
 
 def load(number: int) -> dict[str, float]:
-    """Milliseconds a trial without and with a dashboard open."""
+    """Milliseconds per trial without a dashboard and with one open."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     alone, watched = [], []
     records = generate(number)
@@ -91,7 +91,7 @@ def load(number: int) -> dict[str, float]:
 
 
 class _dashboard:
-    """The command on a free port, and someone who looks at it."""
+    """The command on a free port, and a process that requests its page."""
 
     def __init__(self, study: Study) -> None:
         words = [sys.executable, "-m", "autodistill.cli.main", "dashboard", str(study.folder), "--port", "0"]

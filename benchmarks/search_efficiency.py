@@ -1,15 +1,16 @@
-"""How many trials, and how much training, a search needs to reach the best of 64 random recipes. Replays recorded studies, trains nothing.
+"""Measures how many trials, and how much training, a search needs to reach the best of 64 random recipes. It replays recorded studies and
+trains nothing.
 
-Each recorded study becomes an objective (autodistill/recommender/replay.py), each seed draws 64 random recipes of its space, and their best
+Each recorded study becomes an objective (autodistill/recommender/replay.py), and each seed draws 64 random recipes of its space. Their best
 score is the target. Then each way to search runs until a trial's score after its last epoch reaches it:
 
 random      recipes drawn from the space, trained in full
 tpe         Optuna's TPE as `search` uses it, trained in full
 tpe_asha    the same, with the early stopping that `search` uses (one trial at a time)
-warm        the same, begun with the recipes that a recommender recommends that has not seen the study's group, as `search` does
-warm_prior  the same, and each later proposal is the one of a few of TPE's that the recommender's surrogate thinks best
+warm        the same, but it begins with recommended recipes, as `search` does; the recommender has not seen the study's group
+warm_prior  the same, but each later proposal is the best of a few from TPE, by the recommender's surrogate
 
-A trial that does not get there within LONGEST counts as LONGEST. Figures are medians over datasets and seeds.
+A search that does not reach the target within LONGEST trials counts as LONGEST. Figures are medians over datasets and seeds.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ RANDOM = 64
 LONGEST = 192
 WARM = 8
 PRIOR_OF = 4
-"""Of so many proposals the surrogate picks one, in `warm_prior`."""
+"""The number of proposals from which the surrogate picks one, in `warm_prior`."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ class Replay:
 
 
 def replay(study: RecordedStudy, studies: list[RecordedStudy], seeds: int) -> tuple[list[Reached], float]:
-    """Search a study again in every way with every seed. Returns also how true its objective is."""
+    """Search a study again in every way with every seed. The result also has the fidelity of its objective."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     again = Replay(study, studies)
     first, searches = again.recommender.first_recipes(again.target, again.space, WARM), []

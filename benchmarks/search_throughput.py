@@ -1,11 +1,11 @@
-"""A whole search against the script that a good engineer would write: trials per hour, from the command to the last trial.
+"""Compares a whole search with the script that a good engineer would write: trials per hour, from the command to the last trial.
 
 Both fine-tune all-MiniLM-L6-v2 on the same rows with the same settings and search the same four numbers of one student (a transformer
 from random weights, cross-entropy with KL and one hidden state's squared error), with as many trials, epochs, workers, and successive
-halving with the same rungs; each in a process of its own. Ours (`autodistill.search`) trains its baselines besides, never stopped
-early: they are counted as trials. The peer (peer_search.py) gets what its libraries' examples leave out; --plain-peer takes that away.
+halving with the same rungs. Each runs in a process of its own. Ours (`autodistill.search`) also trains its baselines, which are never
+stopped early; they count as trials. The peer (peer_search.py) has what its libraries' examples lack; --plain-peer removes that.
 
-    speedup                trials per hour over the peer's, once the teacher is trained (storing its outputs is in ours)
+    speedup                trials per hour over the peer's, once the teacher is trained (ours include storing its outputs)
     speedup_with_teacher   the same with the teacher's fine-tuning, from the command on
     overhead_share         what a worker spends for each trial that is not training or evaluation (data, building, checkpoint, Ray,
                            proposals, its own start), from the search's start to the last trial's, as a share of a 20-second trial
@@ -70,7 +70,7 @@ def spread(seconds: list[float], trials: int) -> float:
 
 
 def run_ours(asked: dict[str, Any]) -> dict[str, Any]:
-    """Search, in this process, and tell what took how long."""
+    """Search, in this process. Returns the times of its stages."""
     import autodistill
     from autodistill.events import Event, SearchStarted, StageFinished, StageStarted, TrialFinished, TrialStarted
 
@@ -146,7 +146,7 @@ def run_ours(asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def peer_settings(asked: dict[str, Any], plain: bool) -> dict[str, Any]:
-    """What peer_search.py reads: the rows as texts, and everything that ours is told too."""
+    """The settings that peer_search.py reads: the rows as texts, and all that our search gets too."""
     from autodistill.models.sources import source_folder
     from autodistill.tasks import load_dataset
     from autodistill.tasks.base import DatasetRef
@@ -178,7 +178,7 @@ def peer_settings(asked: dict[str, Any], plain: bool) -> dict[str, Any]:
 
 
 def command(arguments: list[str]) -> float:
-    """Run a command; the seconds that it took.
+    """Run a command. Returns its seconds.
 
     Raises:
         SystemExit: it failed; says with what.
@@ -192,7 +192,7 @@ def command(arguments: list[str]) -> float:
 
 
 def compare(asked: dict[str, Any], plain: bool) -> dict[str, Any]:
-    """Run both and hold them against each other."""
+    """Run both and compare them."""
     answers = {}
     with tempfile.TemporaryDirectory() as folder:
         for side in ("ours", "peer"):
@@ -234,11 +234,11 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--quick", action="store_true", help="few and short trials: start-up weighs more than in a real search")
+    parser.add_argument("--quick", action="store_true", help="few and short trials, so start-up has a larger share than in a real search")
     parser.add_argument("--dataset", default="sst2", help="a text classification set scored by accuracy (sst2)")
     parser.add_argument("--rows", type=int, help="training rows (4,000; quick 600)")
     parser.add_argument("--epochs", type=int, help="of a trial at most (6; quick 3)")
-    parser.add_argument("--trials", type=int, help="of each side, our baselines on top (24; quick 4)")
+    parser.add_argument("--trials", type=int, help="of each side; our baselines are added (24; quick 4)")
     parser.add_argument("--workers", type=int, default=2, help="trials at once, one core each (2)")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--seed", type=int, help="of splits and teacher; by default a new one, so that nothing of ours is in the cache")

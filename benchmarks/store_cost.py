@@ -1,6 +1,6 @@
-"""What stored teacher outputs cost: bytes per row, what of them the budget holds, and the speed of writing and reading them.
+"""Measures what stored teacher outputs cost: bytes per row, how much of them the budget holds, and the speed of writing and reading them.
 
-The part of benchmarks/trial_cost.py that --storage runs; see there.
+`benchmarks/trial_cost.py --storage` runs this.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _measure(device: torch.device, threads: int, quick: bool) -> dict[str, Any]:
 
 
 def _written(world: World, taps: Taps, device: torch.device, threads: int) -> dict[str, Any]:
-    """Rows a second with which the taps are computed and stored, and with which the teacher alone runs over the same batches."""
+    """Rows per second of computing and storing the taps, and of the teacher alone on the same batches."""
     opened = world.opened
 
     began = time.perf_counter()
@@ -94,7 +94,7 @@ def _written(world: World, taps: Taps, device: torch.device, threads: int) -> di
 
 
 def _reading(world: World, outputs: TeacherOutputs, device: torch.device, threads: int, quick: bool) -> dict[str, float]:
-    """Milliseconds a batch of reading stored outputs, from a cold and from a warm page cache, against the student's step."""
+    """Milliseconds of reading the stored outputs of a batch, from a cold and from a warm page cache, beside those of the student's step."""
     opened = world.opened
     assert isinstance(opened.train, EncodedText)
     batches = training_batches(opened.train.lengths, len(opened.train), 32, torch.Generator().manual_seed(0))

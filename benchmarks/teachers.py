@@ -1,14 +1,14 @@
-"""Teachers as they were and as they are, beside their own frozen probe and a linear model without an encoder.
+"""Compares teachers as they were trained before and now with their own frozen probe and a linear model without an encoder.
 
     AUTODISTILL_DATA=DIR python benchmarks/teachers.py [--sets NAME ...] [--model MODEL] [--json]
 
 Arms, for each dataset and seed, all scored on the test split:
-    was      the recipe until now: the model's own classification head, whole epochs (images: a network trained from random weights)
+    was      the earlier recipe: the model's own classification head, whole epochs (images: a network trained from random weights)
     now      the space's teacher: a probe, fine-tuned until validation gains nothing, calibrated
-    probe    the same without a step: the encoder stays as it comes
+    probe    the same without a step of fine-tuning: the encoder stays frozen
     linear   TF-IDF of words and word pairs (images: histograms of oriented gradients) and ridge regression
 Seconds are those of one core's work, whatever else the machine did. The expected calibration error is of the test split, before and after
-the temperature that was fitted on validation. Every cell is kept as it is done, and cells that are kept are not run again.
+the temperature that was fitted on validation. Every result is kept when it is done, and results that are kept are not computed again.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ WAS: dict[str, dict[str, Any]] = {
     "text": {"epochs": 3, "min_steps": 500, "learning_rate": 1e-4},
     "image": {"model": "timm:regnetx_002", "init": "scratch", "epochs": 12, "batch_size": 32, "learning_rate": 1e-3},
 }
-"""What the shipped spaces asked for until now, beside the model of a text teacher."""
+"""The `teacher` part of the earlier shipped spaces, without the model of a text teacher."""
 DEFAULT = "default"
 """The model of the space's own defaults."""
 
@@ -70,7 +70,7 @@ def teacher_of(arm: str, dataset: Dataset, model: str) -> Teacher:
 
 
 def cell(arm: str, dataset: Dataset, model: str, seed: int) -> dict[str, Any]:
-    """Train what an arm says, and score it on the test split."""
+    """Train the teacher of an arm, and score it on the test split."""
     test = dataset.open_test()
     began, clock = time.process_time(), time.perf_counter()
     if arm == "linear":
@@ -100,7 +100,7 @@ def cell(arm: str, dataset: Dataset, model: str, seed: int) -> dict[str, Any]:
 
 
 def run(args: argparse.Namespace) -> list[str]:
-    """Run what is missing, seed by seed; returns what failed."""
+    """Compute the missing results, seed by seed. Returns those that failed."""
     failed = []
     for seed in range(args.seeds):
         for name in args.sets:
@@ -122,12 +122,12 @@ def run(args: argparse.Namespace) -> list[str]:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The cells that are kept."""
+    """The results that are kept."""
     return list(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else []
 
 
 def write(path: Path, cells: list[dict[str, Any]]) -> None:
-    """Keep the cells; a reader never meets half of them."""
+    """Write the results in one step, so that a reader never gets half of them."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f"{path.name}.part")
     aside.write_text(json.dumps(cells, indent=1), encoding="utf-8")
@@ -177,7 +177,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS, metavar="NAME", help=f"default: {' '.join(ARMS)}")
     parser.add_argument("--model", default=DEFAULT, help="a text teacher, in place of the space's own")
     parser.add_argument("--seeds", type=int, default=3, help="default: 3")
-    parser.add_argument("--results", type=Path, default=HERE / "studies" / "teachers.json", metavar="FILE", help="where cells are kept")
+    parser.add_argument("--results", type=Path, default=HERE / "studies" / "teachers.json", metavar="FILE", help="where results are kept")
     parser.add_argument("--render", action="store_true", help="run nothing, print what is kept")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     args = parser.parse_args(words)

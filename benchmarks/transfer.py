@@ -1,13 +1,14 @@
-"""What distillation gives on few labels with unlabelled text beside: each way to train one small student, on the test split.
+"""Measures what distillation gains on few labels with unlabelled rows: one small student, trained in several ways, on the test split.
 
 python benchmarks/transfer.py [--sets sst2 trec …] [--teacher MODEL] [--seeds 3] [--trials 12] --kept FILE [--json]
 
-For each dataset, with few of its training labels and the rest of its training rows without theirs (at most UNLABELLED of them): the
-teacher, its frozen probe, TF-IDF with a linear model; and one student (the space's default) without a teacher, distilled on the labelled
-rows, taught the teacher's decisions on all rows, distilled on all rows, and as the space's defaults say. Last, with --trials, the best
-recipe of a search of so many trials. Each student is trained with every seed; all figures are on the test split, which chooses nothing.
+Each dataset has few of its training labels, and the rest of its training rows (at most UNLABELLED of them) without theirs. Scored are the
+teacher, its frozen probe, a linear model without an encoder, and one student (the space's default) that is trained: without a teacher,
+distilled on the labelled rows, on all rows with the teacher's decisions as labels, distilled on all rows, and as the space's defaults say.
+With --trials there is also the best recipe of a search of so many trials. Each student is trained with every seed. All figures are on the
+test split, which chooses nothing.
 
-FILE keeps every training (jsonl): a run that was stopped goes on, and the figures of all datasets in it are shown together.
+FILE keeps every training (jsonl): a run that was stopped goes on, and the figures of all its datasets are shown together.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table as Grid
@@ -39,6 +39,7 @@ from autodistill.stages import store_outputs, train_teacher
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import Dataset, DatasetRef
 from autodistill.teacher.load import load_teacher
+from autodistill.teacher.rivals import linear_model
 from autodistill.train.assignment import Assignment
 from autodistill.train.data import Opened, open_inputs, read_by_student
 from autodistill.train.taps import space_taps
@@ -83,7 +84,7 @@ class Bench:
         return asked | {"test": score, "seconds": round(seconds, 1)} | more
 
     def teach(self) -> None:
-        """Train the teacher, test it, and store what it says of all rows."""
+        """Train the teacher, test it, and store its outputs for all rows."""
         began = time.perf_counter()
         teacher = train_teacher(self.data, self.part, 0, tell)
         seconds = time.perf_counter() - began
@@ -133,29 +134,14 @@ class Bench:
 
 
 def linear_rival(data: Dataset) -> float:
-    """TF-IDF of words and pairs of words with a linear model; of images, a logistic regression of their pixels."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    test = data.open_test()
-    if data.train.texts is None:
-        assert data.train.images is not None
-        assert test.images is not None
-        train_rows: Any = data.train.images.reshape(len(data.train), -1) / 255.0
-        test_rows: Any = test.images.reshape(len(test), -1) / 255.0
-        model = make_pipeline(StandardScaler(), LogisticRegression(C=1e-3, max_iter=300))
-    else:
-        train_rows, test_rows = data.train.texts, test.texts
-        model = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LogisticRegression(C=30.0, max_iter=1000))
-    scores = model.fit(train_rows, data.train.labels).decision_function(test_rows)
-    logits = scores if scores.ndim == 2 else np.stack([-scores, scores], axis=1)
-    return data.target.evaluate(data.metric, logits, test.labels)[data.metric]
+    """The test score of the linear model that a search compares its teacher with."""
+    model, test = linear_model(data), data.open_test()
+    assert model is not None
+    return data.target.evaluate(data.metric, model(test), test.labels)[data.metric]
 
 
 def tell(event: Event) -> None:
-    """Say how a stage ended, on stderr."""
+    """Print how a stage ended, on stderr."""
     if isinstance(event, StageFinished):
         print(f"{event.stage} done in {event.seconds:.1f}s: {event.text}", file=sys.stderr, flush=True)
 
@@ -163,7 +149,7 @@ def tell(event: Event) -> None:
 def run(
     name: str, model: str | None, arms: Collection[str], seeds: int, trials: int, rows: list[dict[str, Any]], keep: Keep, folder: Path
 ) -> None:
-    """Train what is not kept yet."""
+    """Train the students that are not in the file yet."""
     bench = Bench(name, model, keep)
     done = {(row["arm"], row["seed"]) for row in rows if row["dataset"] == name and row["teacher"] == bench.part.model}
     if ("tf-idf", 0) not in done:
@@ -207,15 +193,16 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 COLUMNS = {
-    "teacher": "teacher", "probe": "its probe", "tf-idf": "TF-IDF", "no_kd": "no KD", "plain_kd": "KD, labelled rows",
+    "teacher": "teacher", "probe": "its probe", "tf-idf": "linear model", "no_kd": "no KD", "plain_kd": "KD, labelled rows",
     "pseudo_labels": "pseudo-labels", "plain_kd_all": "KD, all rows", "defaults": "space's defaults", SEARCHED: "search",
 }  # fmt: skip
 PAGE = """# What distillation gives on few labels with unlabelled rows
 
-`benchmarks/transfer.py` trains these, and writes this page from `studies/transfer/trainings.jsonl`. Each dataset has few of its training
-labels, and the rest of its training rows (at most 6,000) without theirs. One student, the space's default, is trained in each way for 1,000
-steps. All figures are on the test split, which chooses nothing; ± is the standard deviation over seeds, and a figure without it is of one
-seed. The last two columns are of the best student to their left, chosen after the fact.
+`benchmarks/transfer.py` trains the models of this table, and writes this page from `studies/transfer/trainings.jsonl`. Each dataset has few
+of its training labels, and the rest of its training rows (at most 6,000) without theirs. One student, the space's default, is trained in
+each way for 1,000 steps. All figures are on the test split, which chooses nothing; ± is the standard deviation over seeds, and a figure
+without it is of one seed. The linear model is ridge regression on TF-IDF (for images on histograms of oriented gradients). The last two
+columns are of the best student to their left, chosen after the fact.
 
 [studies/transfer/findings.md](../studies/transfer/findings.md) says why some sets gain little.
 
@@ -256,7 +243,7 @@ def main() -> int:
     """Train, and show."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", nargs="*", default=[], choices=list(SETS), metavar="NAME", help="none: show what is kept")
-    parser.add_argument("--teacher", metavar="MODEL", help="in place of the space's")
+    parser.add_argument("--teacher", metavar="MODEL", help="instead of the space's")
     parser.add_argument("--arms", nargs="*", default=TRAINED, choices=TRAINED, metavar="NAME", help=f"default: {' '.join(TRAINED)}")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--trials", type=int, default=12, help="of the search; 0 for none")

@@ -1,8 +1,8 @@
-"""The loops that benchmarks/trial_cost.py holds against each other: each makes one training step on a batch of rows.
+"""The loops that benchmarks/trial_cost.py compares: each makes one training step on a batch of rows.
 
 Ours run the Trainer of a trial. The others are written as their documentation shows it, for the same student, teacher, rows and loss.
-They get a fused optimizer as ours. torchdistill is run twice: with its own data loader, as it is used (rows at random, padded to the
-longest of their batch), and on the very batches that ours reads (texts of like length together), so that only the step differs.
+They have a fused optimizer, as ours has. torchdistill is run twice: with its own data loader (rows in random order, padded to the longest
+of their batch), and on the batches that ours reads (texts of similar length together), so that only the step differs.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Ours:
 
 
 class Others:
-    """What the loops that are not ours share: the student, the labels, and how rows are read."""
+    """What the loops of other libraries have in common: the student, the labels, and how rows are read."""
 
     def __init__(self, world: World, student: dict[str, Any], batch_size: int, device: str) -> None:
         self.world, self.device = world, pick_device(device)
@@ -215,7 +215,7 @@ class TorchDistill(Others):
 
 
 class TorchDistillSameBatches(TorchDistill):
-    """The same, without its data loader: it is handed our batches."""
+    """The same without its data loader: it gets our batches."""
 
     own_loader = False
 

@@ -1,18 +1,18 @@
-"""What a distillation trial costs beside training its student without a teacher, and beside other libraries' loops.
+"""Compares the cost of a distillation trial with that of training its student without a teacher, and with other libraries' loops.
 
     python benchmarks/trial_cost.py [--quick] [--json] [--profile] [--storage]
 
 Arms, for the same student, rows and batches, one after the other in every round:
     plain         our trial with hard labels alone
-    hand_written  the same in a plain torch loop, so that `plain` is not slow for no reason
+    hand_written  the same in a plain torch loop, to check that `plain` is not slow
     stored        our trial with kl and MI on the last two layer pairs of `skip`, from stored teacher outputs
     attention     kl and attention: MiniLMv2's relations (text, bert only), attention transfer of feature maps (images)
-    live          as stored, the teacher run with every batch
-    torchdistill  torchdistill's DistillationBox with the same loss, the teacher run with every batch; its own data loader, which pads
-                  random rows, and (text) once more on the batches that the others read
-    textbrewer    TextBrewer's GeneralDistiller likewise (bert only; not with --quick)
-Ratios are medians over rounds of the arms' times within a round, and their quartiles. Memory is measured without --quick.
---storage measures the stored outputs, too.
+    live          as stored, but the teacher runs with every batch
+    torchdistill  torchdistill's DistillationBox with the same loss and the teacher run with every batch: with its own data loader, which
+                  pads random rows, and (text) once more on the batches that the others read
+    textbrewer    TextBrewer's GeneralDistiller in the same way (bert only; not with --quick)
+Ratios are those of two arms' times within a round: the median over the rounds, and the quartiles. Memory is measured without --quick.
+--storage measures the stored outputs too.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ QUICK = {"text": (256, 5, 3), "image": (256, 3, 3)}
 FULL = {"text": (4000, 21, 10), "image": (1000, 15, 4)}
 """Training rows, rounds, steps of each arm in a round."""
 CHEAP = ("plain", "hand_written", "stored", "attention")
-"""The others take one step in a round with --quick, and none before it: 0.2 to 0.8 s are not changed by what is in the caches."""
+"""With --quick the other libraries take one step per round, without one to warm up: caches hardly change a step of 0.2 to 0.8 s."""
 
 
 def arms_of(modality: str, student: dict[str, Any], quick: bool) -> list[str]:
@@ -64,7 +64,7 @@ def arms_of(modality: str, student: dict[str, Any], quick: bool) -> list[str]:
 
 
 def peak_memory(name: str, world: World, student: dict[str, Any], device: torch.device, threads: int) -> float:
-    """How many MB more the process (or the GPU) holds at most while an arm is built and makes two steps on the longest rows.
+    """How many MB more the process (or the GPU) holds at its peak, while an arm is built and makes two steps on the longest rows.
 
     On the CPU in a process of its own, forked before this one has trained anything; what is mapped of stored outputs counts, too.
     """
@@ -111,7 +111,7 @@ def _batches(world: World) -> list[Tensor]:
 def measure(
     world: World, student: dict[str, Any], device: torch.device, threads: int, rounds: int, steps: int, quick: bool
 ) -> dict[str, Any]:
-    """Milliseconds per step of every arm, round by round: by the clock, and of the CPU (which other programs disturb less)."""
+    """Milliseconds per step of every arm, round by round: wall-clock time, and CPU time (which other programs disturb less)."""
     batches = _batches(world)
     arms: dict[str, Arm] = {}
     for name in arms_of(world.modality, student, quick):
@@ -154,7 +154,7 @@ def _spread(values: list[float]) -> dict[str, float]:
 
 
 def _ratio(times: dict[str, list[list[float]]], above: str, below: str) -> dict[str, float]:
-    """Of the rounds' sums, each over the batches that both arms have read."""
+    """The ratios of the rounds' sums, each over the batches that both arms have read."""
     rounds = zip(times[above], times[below], strict=True)
     return _spread([sum(one[: len(other)]) / sum(other[: len(one)]) for one, other in rounds])
 
@@ -235,12 +235,10 @@ def main() -> None:
         "--quick", action="store_true", help="one student of each modality, few rows and rounds: under 50 s on two quiet cores"
     )
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--rounds", type=int, help="in place of the usual number")
+    parser.add_argument("--rounds", type=int, help="instead of the usual number")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of an arm, as a trial has them (1)")
-    parser.add_argument(
-        "--device", choices=["all", "cpu", "cuda"], default="all", help="by default the CPU, and the GPU where there is one"
-    )
-    parser.add_argument("--profile", action="store_true", help="in place of the times: which operations they go into")
+    parser.add_argument("--device", choices=["all", "cpu", "cuda"], default="all", help="by default the CPU, and the GPU if there is one")
+    parser.add_argument("--profile", action="store_true", help="show the operations with the most time instead of the times")
     parser.add_argument("--storage", action="store_true", help="also: bytes per row, the budget, writing and reading speed")
     options = parser.parse_args()
     as_in_a_worker()

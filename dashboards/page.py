@@ -172,7 +172,7 @@ def _limits(study: Subject) -> str:
 
 
 def _teachers(about: Mapping[str, Any]) -> dict[str, str]:
-    """The lines of a page's head that describe the teachers, one each; its name alone where only its score is known."""
+    """The lines of a page's head that describe the teachers, one each. A teacher that was not compared has only its name."""
     teachers, metric = Teachers.of_study(about), texts.clean(str(about["dataset"].get("metric", "score")))
     if len(teachers) < 2:
         lines = [describe(name, metric, teachers[part]) if teachers[part].is_compared else name for part, name in teachers.names.items()]
@@ -233,7 +233,7 @@ def _time(records: Sequence[TrialRecord], stages: Mapping[str, float]) -> dict[s
 
 
 def _reproduce(settings: SearchSettings) -> str:
-    """The command that asks the same again, into a study of another name."""
+    """The command that repeats the search, in a study of another name."""
     again = settings.model_copy(update={"study": f"{settings.study}-again"})
     return texts.clean(again.command_line(QUESTION, always=("study",)))
 

@@ -94,7 +94,7 @@ def _against(records: Sequence[TrialRecord], limits: Limits, cost: Cost, title: 
 
 
 def _focus(figure: go.Figure, scores: list[float], shown: list[float]) -> int:
-    """Fit the y axis to the scores that matter, or to all where they are not too far apart. Returns how many lie below it."""
+    """Fit the y axis to the scores that matter, or to all if they are not too far apart. Returns how many are below it."""
     low, high = style.fit(shown)
     if min(scores) > low - (high - low):
         low, high = style.fit([*scores, *shown])
@@ -146,7 +146,7 @@ def _role(role: Role) -> str:
 
 
 def teacher_levels(records: Sequence[TrialRecord]) -> dict[str, float]:
-    """The scores of the teachers that the trials had, by what their lines say: their model where there are several."""
+    """The scores of the trials' teachers, by the text at their lines: with their model if there are several teachers."""
     taught = [item for item in records if item.teacher_score is not None and math.isfinite(item.teacher_score)]
     scores = {(str(item.recipe.get("teacher", {}).get("model", "")), float(item.teacher_score or 0.0)) for item in taught}
     several = len(scores) > 1

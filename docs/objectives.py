@@ -20,7 +20,8 @@ scale and adaptations in full. Each function can be called alone, on tensors.
 ABOUT = {
     "prediction": "On the logits: `autodistill.losses.prediction`.",
     "intermediate": "On the states of mapped layers: `autodistill.losses.intermediate` and `mutual_information`. `layer_map` says which "
-    "layers are compared (`autodistill.losses.layer_map`); `layers` limits this to the student's last layers; "
+    "layers are compared (`autodistill.losses.layer_map`); a term over several pairs of layers is their "
+    "mean, where PKD and TinyBERT take the sum; `layers` limits the pairs to the student's last layers; "
     "`projection` maps the student's states to the teacher's width (`autodistill.losses.projection`); `tokens` "
     "says whether the CLS state, the mean or every token is compared. [mi_bounds.html](mi_bounds.html) shows the effect of mi_alpha on "
     "the bound's bias and variance, as measured by `benchmarks/mi_bounds.py`.",

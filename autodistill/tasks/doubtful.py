@@ -65,7 +65,7 @@ def several_labels(tables: dict[str, Table], column: str, values: dict[str, list
 
 
 def separator_of(names: Collection[str]) -> str | None:
-    """What seems to stand between several labels in some of these texts: where splitting them leaves fewer labels than there are texts."""
+    """The separator that seems to be between several labels in some of these texts: one that leaves fewer labels than there are texts."""
     for sign in SEPARATORS:
         parts = {part.strip() for name in names for part in name.split(sign)} - {""}
         if any(_parts(name, sign) > 1 for name in names) and len(parts) < len(names) and not all(map(_in_brackets, names)):
@@ -118,7 +118,7 @@ def notes_of_classes(names: Sequence[str], train: np.ndarray, validation: np.nda
 
 
 def notes_of_labels(names: Sequence[str], train: np.ndarray, validation: np.ndarray) -> list[str]:
-    """Notes of labels that few rows have or none, and of rows without a label. train, validation: (N, L), 0 and 1."""
+    """Notes about labels that few rows or none have, and about rows without a label. train, validation: (N, L), 0 and 1."""
     counts, held = train.sum(axis=0, dtype=np.int64), validation.sum(axis=0, dtype=np.int64)
     notes = [f"labels: {len(names)}, {train.sum() / len(train):.2f} a training row; {int((~train.any(axis=1)).sum()):,} rows have none"]
     few = [f"{names[place]!r} ({counts[place]})" for place in np.argsort(counts, kind="stable").tolist() if counts[place] < FEWEST_ROWS]

@@ -23,7 +23,7 @@ _LONGEST = 10_000
 """Characters of a list that is written as text."""
 
 Cells = dict[str, list[list[Any] | None]]
-"""The labels of each row by split, as they stand there; None where a row cannot be read, which is reported."""
+"""The labels of each row by split, as in the file; None for a row that cannot be read, which is reported."""
 
 
 def are_lists(tables: dict[str, Table], column: str) -> bool:
@@ -81,8 +81,8 @@ def _cells(raw: RawLabels, split: str, separator: str | None) -> list[list[Any] 
     as_text = separator is None and not in_lists and bool(texts) and all(_LISTED.fullmatch(text) for text in texts)
     if not in_lists and not as_text and separator is None:
         raw.problems.add(
-            f"{table.name}, column {raw.column!r}: it is not seen how several labels are written there ({str(values[0])[:40]!r}). Write "
-            "lists, or name what stands between them with --label-separator; for a column of 0 and 1 for each label, name each column with "
+            f"{table.name}, column {raw.column!r}: it is not clear how several labels are written there ({str(values[0])[:40]!r}). Write "
+            "lists, or name their separator with --label-separator; for a column of 0 and 1 for each label, name each column with "
             "--label-column"
         )
         return []
@@ -112,14 +112,14 @@ def _cells(raw: RawLabels, split: str, separator: str | None) -> list[list[Any] 
 
 
 def _seen_separator(raw: RawLabels) -> str | None:
-    """What seems to stand between labels in the texts of a column; None of lists, and where it is not seen."""
+    """The separator that seems to be between labels in the texts of a column; None for lists, and if there is none."""
     if are_lists(raw.tables, raw.column):
         return None
     return separator_of({value for table in raw.tables.values() for value in table.values(raw.column) if isinstance(value, str)})
 
 
 def _from_text(text: str) -> list[Any] | None:
-    """A list as Python or JSON writes it; None where it is none. Texts beside one another without a comma are no list."""
+    """A list as Python or JSON writes it; None if the text is no list, for instance if a comma is missing between two texts."""
     if len(text) > _LONGEST or _WITHOUT_COMMA.search(text):
         return None
     try:
@@ -130,9 +130,9 @@ def _from_text(text: str) -> list[Any] | None:
 
 
 def _indicator_width(cells: Cells) -> int:
-    """The length of lists that have 0 or 1 for each label; 0 where they are lists of labels.
+    """The length of lists that have 0 or 1 for each label; 0 if they are lists of labels.
 
-    They are where all are equally long, and one has a number twice, which a list of labels would not.
+    They have 0 or 1 for each label if all are equally long and one has a number twice, which a list of labels would not.
     """
     rows = [row for items in cells.values() for row in items if row is not None]
     widths = {len(row) for row in rows}
@@ -143,7 +143,7 @@ def _indicator_width(cells: Cells) -> int:
 
 
 def _cleaned(raw: RawLabels, cells: Cells) -> dict[str, list[list[Any]]]:
-    """Each label once a row, as a text without white space around it or a whole number."""
+    """The labels of each row without duplicates: texts without white space around them, or whole numbers."""
     bad: dict[str, list[int]] = {}
     cleaned: dict[str, list[list[Any]]] = {}
     kinds = set()
@@ -162,7 +162,7 @@ def _cleaned(raw: RawLabels, cells: Cells) -> dict[str, list[list[Any]]]:
 
 
 def _label(value: Any) -> str | int | None:
-    """One label; None where it is none."""
+    """One label; None if the value is no label."""
     if isinstance(value, str):
         return None if has_half_character(value) else value.strip() or None
     if isinstance(value, bool):
@@ -229,7 +229,7 @@ def _report_unseen(raw: RawLabels, split: str, items: list[list[Any]], seen: set
 
 
 def _checked(raw: RawLabels, names: tuple[str, ...], arrays: dict[str, np.ndarray]) -> Encoded:
-    """The labels, where there is something to learn."""
+    """The labels. It is a problem if there is nothing to learn."""
     name = raw.tables[raw.base].name
     if len(names) < 2:
         raw.problems.add(f"{name}: there is one label, {', '.join(names) or 'or none'}; at least two are needed (--task classification)")

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ import pytest
 from PIL import Image
 
 from autodistill.errors import DataError
-from autodistill.tasks import catalog, load_dataset
+from autodistill.tasks import catalog, images, load_dataset
 from autodistill.tasks.base import DatasetRef
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -172,9 +171,7 @@ def test_movie_reviews() -> None:
 )
 def test_shared_mirrors(monkeypatch: pytest.MonkeyPatch, name: str, task: str, metric: str, rows: tuple[int, int, int]) -> None:
     monkeypatch.setenv("AUTODISTILL_DATA", str(SHARED))
-    began = time.process_time()
     dataset = load_dataset(DatasetRef(name, limit_train=4000 if name == "cifar10" else None), with_test=True)
-    assert time.process_time() - began < (10 if name == "cifar10" else 2)
     assert (dataset.task, dataset.metric) == (task, metric)
     assert (len(dataset.train), len(dataset.validation), len(dataset.open_test())) == rows
     if dataset.classes is not None and any("held out of train" in note for note in dataset.notes):
@@ -183,12 +180,11 @@ def test_shared_mirrors(monkeypatch: pytest.MonkeyPatch, name: str, task: str, m
 
 
 @shared
-def test_cifar10_is_opened_fast_the_second_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_are_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTODISTILL_DATA", str(SHARED))
     first = load_dataset(DatasetRef("cifar10", limit_train=500))
-    began = time.process_time()
+    monkeypatch.delattr(images, "decode")
     again = load_dataset(DatasetRef("cifar10", limit_train=500))
-    assert time.process_time() - began < 1
     assert again.fingerprint == first.fingerprint
 
 

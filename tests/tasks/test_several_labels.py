@@ -105,7 +105,7 @@ PROBLEMS: dict[str, tuple[str, dict[str, Any], dict[str, Any], str]] = {
     "words and numbers": ("a.jsonl", {"label": [["sea", 1]] * 40}, {}, "mixes words and numbers as labels"),
     "one label": ("a.parquet", {"label": [["sea"]] * 40}, {}, "there is one label, sea; at least two"),
     "nothing to learn": ("a.csv", {"sea": [0] * 40, "sun": [0] * 40}, {"label_column": ("sea", "sun")}, "no row has a label"),
-    "no way to see it": ("a.csv", {"label": ["sea", "sun"] * 20}, {"task": "multilabel"}, "it is not seen how .*--label-separator"),
+    "no way to see it": ("a.csv", {"label": ["sea", "sun"] * 20}, {"task": "multilabel"}, "it is not clear how .*--label-separator"),
     "two answers": ("a.csv", {"label": ["a,b"] * 40}, {"label_separator": ",", "task": "classification"}, "task is 'classification', and"),
     "twice": ("a.csv", INDICATORS, {"label_column": ("sea", "sea")}, "label_column names 'sea' twice"),
     "another metric": ("a.parquet", {"label": ROWS}, {"metric": "accuracy"}, "is a multilabel: metric is 'accuracy'.*micro_f1"),
