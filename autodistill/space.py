@@ -21,7 +21,7 @@ from autodistill.components import check, specs
 from autodistill.domain import NONE, SOME, Scalar, holds, questions
 from autodistill.domain import Domain as Domain
 from autodistill.errors import RecipeError, SpaceError, not_allowed
-from autodistill.recipe import ADDED, BY_EMBEDDINGS, SLOTS, Component, Recipe, Teacher
+from autodistill.recipe import ADDED, BY_EMBEDDINGS, SLOTS, Component, Recipe, Teacher, without_teacher
 from autodistill.records import Role
 from autodistill.task_types import TASKS, target_of
 from autodistill.yamlfile import Key, YamlFile, load_yaml, parse_yaml
@@ -309,8 +309,8 @@ class Space:
     def baselines(self, student: Component | None = None) -> dict[Role, Recipe]:
         """What a search must beat. All have the same student (by default that of the defaults).
 
-        No teacher; plain KD (Hinton 2015) on the labelled rows; if the space's recipes use unlabelled rows, the teacher's decisions as
-        labels (Lee 2013) and plain KD, both on all rows; and the defaults.
+        No teacher (without labels: the student as it starts); plain KD (Hinton 2015) on the labelled rows; if the space's recipes use
+        unlabelled rows, the teacher's decisions as labels (Lee 2013) and plain KD, both on all rows; and the defaults.
         """
         defaults = self.defaults()
         if student is not None:
@@ -319,11 +319,10 @@ class Space:
         all_rows = data["training"] | {"unlabelled_choice": "all", "unlabelled_keep": 1.0, "stages": "mixed"}
         data["training"] = all_rows | {"unlabelled_share": 0.0}
         weights = {"class_weights": defaults.objective.class_weights}
-        hard = weights | {"hard_label_weight": 1.0}
         target = target_of(self.task)
-        plain = weights | {"hard_label_weight": 0.5, "prediction": {**target.soft_loss, "weight": 0.5}}
+        plain = weights | target.plain_objective
         baselines: dict[Role, Recipe] = {
-            "no_kd": Recipe.parse(data | {"objective": hard}),
+            "no_kd": Recipe.parse(without_teacher(data | {"objective": weights})),
             "plain_kd": Recipe.parse(data | {"objective": plain}),
         }
         if all_rows["unlabelled_share"] > 0:
