@@ -29,8 +29,8 @@ scale and adaptations in full. Each function can be called alone, on tensors.
 """
 
 ABOUT = {
-    "prediction": "On the logits: `autodistill.losses.prediction`, `binary` (several labels per row) and `vectors` (sentence embeddings, whose vectors are "
-    "the logits here).",
+    "prediction": "On the logits: `autodistill.losses.prediction`, `binary` (several labels per row) and `vectors` (sentence embeddings: "
+    "their logits are the vectors).",
     "intermediate": "On the states of mapped layers: `autodistill.losses.intermediate` and `mutual_information`. `layer_map` says which "
     "layers are compared (`autodistill.losses.layer_map`); `layers` limits this to the student's last layers; "
     "`projection` maps the student's states to the teacher's width (`autodistill.losses.projection`); `tokens` "

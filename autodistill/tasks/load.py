@@ -54,7 +54,8 @@ def load_dataset(ref: DatasetRef, *, with_test: bool = False) -> Dataset:
     tables, columns, parts, target = planned.tables, planned.columns, planned.parts, planned.target
     metric = ref.metric or info.metric or planned.metric
     if metric not in target.metrics:
-        raise DataError(f"dataset {info.name!r} is a {target.kind}: " + not_allowed("metric", metric, target.metrics))
+        article = "an" if target.kind[0] in "aeiou" else "a"
+        raise DataError(f"dataset {info.name!r} is {article} {target.kind}: " + not_allowed("metric", metric, target.metrics))
     wanted = ("train", "validation", "test") if with_test else ("train", "validation")
     modality = modality_of_columns(columns.texts)
     task: Any = task_type(modality, target)

@@ -39,8 +39,8 @@ def pooling_of(teacher: Teacher) -> str:
     """
     if find_assistant(teacher.model) is not None:
         raise ModelError(
-            f"teacher {teacher.model!r} is a study's student, which is no teacher of embeddings; distil it, and give that folder, if it is a "
-            "folder of sentence-transformers"
+            f"teacher {teacher.model!r} is a study's student, and a teacher of embeddings is a folder of sentence-transformers, or of an "
+            "encoder of transformers; give such a folder"
         )
     folder = source_folder(teacher.model, weights=teacher.init == "pretrained")
     try:
@@ -57,9 +57,7 @@ def pooling_of(teacher: Teacher) -> str:
         return teacher.pooling
     own = pooling_of_files(folder)
     if own is None and "Pooling" in kinds:
-        raise ModelError(
-            f"teacher {teacher.model!r} pools its tokens in a way that is not read; allowed: mean, cls; give another --teacher"
-        )
+        raise ModelError(f"teacher {teacher.model!r} pools its tokens in another way than by mean or cls; give another --teacher")
     return own or USUAL
 
 
@@ -83,7 +81,7 @@ def build(teacher: Teacher) -> Transformer:
     except (OSError, ValueError, KeyError, RuntimeError) as cause:
         raise ModelError(f"teacher {teacher.model!r} cannot be loaded as a text encoder: {cause}") from None
     width = int(config.hidden_size)
-    config.num_labels = width
+    encoder.config.num_labels = width
     model = PooledClassifier(encoder, pooling, width, unit_length=True)
     with torch.no_grad():
         model.head.weight.copy_(torch.eye(width))
@@ -125,7 +123,8 @@ def embedding_teacher(
             model, tokenizer = untrained_teacher(dataset, teacher)
             inputs = encode(dataset, dataset.validation, tokenizer, teacher)
             model = model.to(where)
-            inner: PooledClassifier = model.model
+            inner = model.model
+            assert isinstance(inner, PooledClassifier)
             inner.unit_length = False
             pooled = all_logits(model, inputs, inner.head.out_features, where)
             inner.unit_length = True
