@@ -22,7 +22,7 @@ OWNERS = {
 }
 TEXT_HALVES = {"models/text.py", "augment/views.py", "features/counts.py", "features/seen.py"}
 NAMES = {"is_image", "is_regression", "is_pair", "regression"}
-WORDS = {"text", "image", "pair", "text-pair", "classification", "regression", "multilabel", "embedding"}
+WORDS = {"text", "image", "pair", "text-pair", "classification", "regression", "multilabel"}  # an output is called embedding too
 ONE_KIND_HAS = {"classes", "texts", "text_pairs", "images", "image_size"}
 MADE = {
     "Text", "Image", "Classes", "Scores", "Labels", "Vectors", "EncodedText", "EncodedImages", "TextBatch", "ImageBatch", "TextSide",
