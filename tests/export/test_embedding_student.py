@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from generated import library
 from sentence_transformers import SentenceTransformer
 from tiny_teacher import as_sentence_transformer, save_encoder, texts
 from world import STUDENTS, said_elsewhere
@@ -131,6 +132,6 @@ def test_students_that_no_folder_can_hold_are_refused(world: EmbeddingWorld, fam
 
 def test_nothing_is_recommended_or_measured(world: EmbeddingWorld) -> None:
     with pytest.raises(UsageError, match="nothing is recommended for text-embedding"):
-        recommend(world.data, task="embedding", studies=[])
+        recommend(world.data, task="embedding", studies=library(1, 3))
     with pytest.raises(UsageError, match="without labels there are no features"):
         dataset_features(load_dataset(DatasetRef(world.data, task="embedding")))
