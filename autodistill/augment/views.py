@@ -17,7 +17,7 @@ import torch
 from autodistill.models.image import EncodedImages
 from autodistill.models.reread import decoded
 from autodistill.models.text import EncodedText, encode_split
-from autodistill.parts import Component, Viewed
+from autodistill.recipe.parts import Component, Viewed
 from autodistill.storage import cache_folder, digest, lock, new_folder
 from autodistill.tasks.base import Split
 

@@ -15,7 +15,7 @@ from autodistill.models.sources import quiet, source_folder
 from autodistill.models.transformer import Transformer
 from autodistill.models.transformers_family import TransformersFamily
 from autodistill.models.vectors import keep_cosines
-from autodistill.parts import Component
+from autodistill.recipe.parts import Component
 from autodistill.task_types import target_of
 
 

@@ -30,8 +30,8 @@ from autodistill.models.writing import write_json, write_loader, write_tokenizer
 from autodistill.task_types import target_of
 
 if TYPE_CHECKING:
-    from autodistill.parts import Component
     from autodistill.recipe import Recipe
+    from autodistill.recipe.parts import Component
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from autodistill.tasks.base import DatasetRef
 from autodistill.tasks.columns import Columns, choose
 from autodistill.tasks.labels import are_hidden, encode
 from autodistill.tasks.problems import Problems
+from autodistill.tasks.raw_labels import RawLabels
 from autodistill.tasks.source import Info, Source
 from autodistill.tasks.splits import Part, plan
 from autodistill.tasks.tables import Table, has_half_character
@@ -50,7 +51,10 @@ def planned_rows(ref: DatasetRef, source: Source, info: Info, named: tuple[str, 
     if unused:
         read_as = f"text or image: {' + '.join(columns.inputs)}; label: {', '.join(columns.labels)}"
         notes.append(f"columns not used: {', '.join(unused)} ({read_as})")
-    labels = encode(tables, columns.labels, info, source.own, ref.label_separator, problems, notes, warnings)
+    raw = RawLabels(tables, columns.labels, info, problems, source.own, ref.label_separator)
+    labels = encode(raw)
+    notes += raw.notes
+    warnings += raw.warnings
     keep = {split: usable_rows(table, columns, source, problems, notes) for split, table in tables.items()}
     problems.check(info.name)
 
