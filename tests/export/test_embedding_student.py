@@ -59,7 +59,7 @@ class EmbeddingWorld:
 
     def distill(self, family: str, **student: object) -> Distilled:
         more = [f"the {word} lovely music" for word in ("good", "bad", "film", "plot")]
-        out = self.folder / family.replace(", ", "-")
+        out = self.folder / f"{family.replace(', ', '-')}-student"
         return distill(self.recipe(family, **student), self.data, out, task="embedding", seeds=1, unlabelled=more, overwrite=True)
 
 
