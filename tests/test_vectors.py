@@ -8,14 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from made import record
 from scipy.spatial.distance import cosine as cosine_distance
 from scipy.stats import spearmanr
 from torch import nn
 from torch.nn.functional import cosine_embedding_loss
 
 from autodistill.errors import RecipeError
+from autodistill.limits import Limits
 from autodistill.losses.vectors import cosine
 from autodistill.recipe import Recipe, without_teacher
+from autodistill.report.leaderboard import verdict
 from autodistill.space import Space
 from autodistill.target import Prediction, Vectors
 from autodistill.task_types import target_of
@@ -124,3 +127,14 @@ def test_the_space_has_what_fits_vectors() -> None:
     assert not baselines["no_kd"].objective.teaches
     assert len({recipe.id for recipe in space.without_unlabelled().baselines().values()}) == 3
     assert baselines["plain_kd"].objective.prediction.weight == 1.0
+
+
+def test_the_verdict_compares_with_the_same_student_untrained() -> None:
+    best = Space.load("embedding", "text-embedding").without_unlabelled().defaults()
+    bare = Recipe.parse(without_teacher(best.model_dump()))
+    facts = {"task": "text-embedding", "metric": "sts_spearman", "teacher_score": 0.9}
+    records = [
+        record(number, role, score, recipe=recipe.model_dump(), recipe_id=recipe.id, **facts)
+        for number, (role, score, recipe) in enumerate([("search", 0.85, best), ("twin", 0.8, bare)])
+    ]
+    assert "0.0500 more than the same student untrained (0.8000), 50.0% of the way" in verdict(records, Limits(None, None), 3000, 0.0)
