@@ -25,6 +25,7 @@ from autodistill.extensions import Extension, extensions
 from autodistill.signatures import SignatureError, read_components
 from autodistill.signatures import Spec as Spec
 from autodistill.task_types import CLASSIFICATION as CLASSIFICATION
+from autodistill.task_types import EMBEDDING as EMBEDDING
 from autodistill.task_types import IMAGE as IMAGE
 from autodistill.task_types import MULTILABEL as MULTILABEL
 from autodistill.task_types import TASKS as TASKS

@@ -27,10 +27,10 @@ class DatasetKeywords(TypedDict, total=False):
     label_separator: str | None
     """the separator of several labels in a text, as in `a,b`."""
     task: str | None
-    """what the labels are, if their values could be either (default: as they look)."""
+    """what the labels are, if their values could be either (default: as they look); embedding: texts without labels, or rated pairs."""
     metric: str | None
     """the metric that scores students: accuracy, macro_f1, weighted_f1, matthews_correlation, auroc, average_precision, spearman,
-    pearson, micro_f1, subset_accuracy (default: the dataset's)."""
+    pearson, micro_f1, subset_accuracy, sts_spearman, teacher_agreement (default: the dataset's)."""
     seed: int
     """the seed of everything random (default: 0)."""
 

@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from autodistill.errors import DataError, ModelError
+from autodistill.errors import DataError, ModelError, UsageError
 from autodistill.events import Listen, SearchMessage
 from autodistill.facts import DatasetFacts, TeacherRef
 from autodistill.limits import Limits
@@ -75,6 +75,8 @@ def prepare(settings: SpaceSettings, tell: Listen, *, fine_tune: bool = True, ea
         UserError: the dataset, the space, the teacher or the limits cannot work.
     """
     data = read_data(settings, tell)
+    if not fine_tune and not data.target.has_labels:
+        raise UsageError(f"nothing is recommended for {data.task}, because no study of it is recorded; run a search")
     space = open_space(settings, data)
     is_share = isinstance(settings.max_params, str) or isinstance(settings.max_latency_ms, str)
     teachers = measured = Teachers()
@@ -117,7 +119,7 @@ def read_data(settings: DatasetSettings, tell: Listen, *, with_test: bool = Fals
 
 def open_space(settings: SpaceSettings, data: Dataset) -> Space:
     """The space for the dataset's task, with the user's settings."""
-    space = settings.open_space(data.modality.name, data.task)
+    space = settings.open_space(data.target.space or data.modality.name, data.task)
     return space.without_unlabelled() if data.unlabelled is None else space
 
 

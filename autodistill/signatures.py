@@ -12,12 +12,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from autodistill.extensions import Extension
-from autodistill.task_types import CLASSIFICATION, IMAGE, MULTILABEL, TASKS, TEXT, TEXT_CLASSIFICATION, TEXT_REGRESSION
+from autodistill.task_types import CLASSIFICATION, EMBEDDING, IMAGE, MULTILABEL, TASKS, TEXT, TEXT_CLASSIFICATION, TEXT_REGRESSION
 
 _NAMES = {
     "Annotated": Annotated, "Literal": Literal, "Field": Field, "float": float, "int": int, "bool": bool, "str": str,
     "TEXT_CLASSIFICATION": TEXT_CLASSIFICATION, "TEXT_REGRESSION": TEXT_REGRESSION, "IMAGE": IMAGE, "TEXT": TEXT,
-    "CLASSIFICATION": CLASSIFICATION, "MULTILABEL": MULTILABEL, "TASKS": TASKS,
+    "CLASSIFICATION": CLASSIFICATION, "MULTILABEL": MULTILABEL, "EMBEDDING": EMBEDDING, "TASKS": TASKS,
 }  # fmt: skip
 """The names that may be used in the annotations and defaults of recipe fields, and in the marks of components."""
 

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from autodistill.errors import RecipeError, not_allowed
 from autodistill.modality import Image, Modality, Text
-from autodistill.target import TARGETS, Classes, Labels, Scores, Target
+from autodistill.target import TARGETS, Classes, Labels, Scores, Target, Vectors
 
 TaskType = Literal[
     "text-classification",
@@ -16,6 +16,7 @@ TaskType = Literal[
     "text-pair-regression",
     "text-multilabel",
     "text-pair-multilabel",
+    "text-embedding",
     "image-classification",
     "image-multilabel",
 ]
@@ -38,16 +39,16 @@ def modality_of(task: str) -> Modality:
     return _MODALITIES[_parts(task)[0]]
 
 
-def target_of(task: str, classes: Sequence[str] | None = None, thresholds: Sequence[float] | None = None) -> Target:
+def target_of(task: str, classes: Sequence[str] | None = None, thresholds: Sequence[float] | None = None, width: int = 0) -> Target:
     """The target of a task. classes: the dataset's, if it has any; without them only the kind of the target is known.
 
-    thresholds: a model's (`Target.tuned`).
+    thresholds: a model's (`Target.tuned`). width: of its outputs, which is needed where the classes do not say it (`Target.of`).
 
     Raises:
         RecipeError: there is no such task.
     """
     kinds = {kind.kind: kind for kind in TARGETS}
-    return kinds[_parts(task)[1]].of(classes, thresholds)
+    return kinds[_parts(task)[1]].of(classes, thresholds, width)
 
 
 def modality_name(task: str) -> str:
@@ -66,5 +67,6 @@ TEXT = tuple(task for task in TASKS if modality_of(task).name == Text.name)
 IMAGE = tuple(task for task in TASKS if modality_of(task).name == Image.name)
 CLASSIFICATION = tuple(task for task in TASKS if target_of(task).kind == Classes.kind)
 MULTILABEL = tuple(task for task in TASKS if target_of(task).kind == Labels.kind)
+EMBEDDING = tuple(task for task in TASKS if target_of(task).kind == Vectors.kind)
 TEXT_CLASSIFICATION = tuple(task for task in TEXT if task in CLASSIFICATION)
 TEXT_REGRESSION = tuple(task for task in TEXT if target_of(task).kind == Scores.kind)

@@ -21,6 +21,7 @@ _TASKS = {
     "text-classification": (style.BLUE, "circle"), "text-pair-classification": (style.ORANGE, "diamond"),
     "text-regression": (style.GREEN, "square"), "text-pair-regression": (style.PURPLE, "triangle-up"),
     "text-multilabel": (style.SKY, "triangle-down"), "text-pair-multilabel": (style.YELLOW, "hexagon"),
+    "text-embedding": (style.BLUE, "bowtie"),
     "image-classification": (style.VERMILION, "star"), "image-multilabel": (style.BLACK, "cross"),
 }  # fmt: skip
 

@@ -41,6 +41,7 @@ const shapes = {
   "triangle-up": (fill, stroke) => `<path d="M12 1.5l6 10.5H6z" fill="${fill}" ${stroke}/>`,
   "triangle-down": (fill, stroke) => `<path d="M12 12.5L6 2h12z" fill="${fill}" ${stroke}/>`,
   hexagon: (fill, stroke) => `<path d="M12 1.5l4.8 2.75v5.5L12 12.5l-4.8-2.75v-5.5z" fill="${fill}" ${stroke}/>`,
+  bowtie: (fill, stroke) => `<path d="M6 2l6 5 6-5v10l-6-5-6 5z" fill="${fill}" ${stroke}/>`,
   cross: (fill, stroke) => `<path d="M10 2h4v3h3v4h-3v3h-4V9H7V5h3z" fill="${fill}" ${stroke}/>`,
   star: (fill, stroke) => `<path d="M12 1l1.7 4.2 4.5.3-3.5 2.9 1.1 4.4L12 10.4l-3.8 2.4 1.1-4.4-3.5-2.9 4.5-.3z" fill="${fill}" ${stroke}/>`,
   "x-thin": (fill, stroke) => `<path d="M8 3l8 8M16 3l-8 8" ${stroke}/>`,

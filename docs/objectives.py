@@ -6,7 +6,18 @@ import inspect
 import re
 from pathlib import Path
 
-from autodistill.components import CLASSIFICATION, IMAGE, MULTILABEL, TASKS, TEXT, TEXT_CLASSIFICATION, TEXT_REGRESSION, Spec, specs
+from autodistill.components import (
+    CLASSIFICATION,
+    EMBEDDING,
+    IMAGE,
+    MULTILABEL,
+    TASKS,
+    TEXT,
+    TEXT_CLASSIFICATION,
+    TEXT_REGRESSION,
+    Spec,
+    specs,
+)
 from autodistill.recipe import SLOTS
 
 HEAD = """# Objectives
@@ -18,7 +29,8 @@ scale and adaptations in full. Each function can be called alone, on tensors.
 """
 
 ABOUT = {
-    "prediction": "On the logits: `autodistill.losses.prediction`.",
+    "prediction": "On the logits: `autodistill.losses.prediction`, `binary` (several labels per row) and `vectors` (sentence embeddings: "
+    "their logits are the vectors).",
     "intermediate": "On the states of mapped layers: `autodistill.losses.intermediate` and `mutual_information`. `layer_map` says which "
     "layers are compared (`autodistill.losses.layer_map`); a term over several pairs of layers is their "
     "mean, where PKD and TinyBERT take the sum; `layers` limits the pairs to the student's last layers; "
@@ -32,7 +44,7 @@ ABOUT = {
 
 GROUPS = {
     TASKS: "all", TEXT: "text", IMAGE: "images", CLASSIFICATION: "classification", MULTILABEL: "multilabel",
-    TEXT_CLASSIFICATION: "text classification", TEXT_REGRESSION: "text regression",
+    TEXT_CLASSIFICATION: "text classification", TEXT_REGRESSION: "text regression", EMBEDDING: "embeddings",
 }  # fmt: skip
 
 

@@ -16,17 +16,17 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "autodistill"
 OWNERS = {
-    *(f"target/{name}.py" for name in ("__init__", "base", "classes", "labels", "scores")),
+    *(f"target/{name}.py" for name in ("__init__", "base", "classes", "labels", "scores", "vectors")),
     *(f"modality/{name}.py" for name in ("__init__", "text", "image")),
     "task_types.py",
 }
 TEXT_HALVES = {"models/text.py", "augment/views.py", "features/counts.py", "features/seen.py"}
 NAMES = {"is_image", "is_regression", "is_pair", "regression"}
-WORDS = {"text", "image", "pair", "text-pair", "classification", "regression", "multilabel"}
+WORDS = {"text", "image", "pair", "text-pair", "classification", "regression", "multilabel"}  # an output is called embedding too
 ONE_KIND_HAS = {"classes", "texts", "text_pairs", "images", "image_size"}
 MADE = {
-    "Text", "Image", "Classes", "Scores", "Labels", "EncodedText", "EncodedImages", "TextBatch", "ImageBatch", "TextSide", "ImageSide",
-    "TextMix", "ImageMix",
+    "Text", "Image", "Classes", "Scores", "Labels", "Vectors", "EncodedText", "EncodedImages", "TextBatch", "ImageBatch", "TextSide",
+    "ImageSide", "TextMix", "ImageMix",
 }  # fmt: skip
 
 

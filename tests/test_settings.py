@@ -289,7 +289,7 @@ def test_a_task_a_metric_and_weights_of_classes() -> None:
     assert (asked.ref.task, asked.ref.metric) == ("classification", "macro_f1")
     assert asked.command_line() == ("autodistill search --dataset a.csv --task classification --metric macro_f1 --class-weights balanced")
     assert asked.open_space("text", "text-classification").defaults().objective.class_weights == "balanced"
-    for name, value in (("task", "embedding"), ("metric", "bleu"), ("class_weights", "inverse")):
+    for name, value in (("task", "embeddings"), ("metric", "bleu"), ("class_weights", "inverse")):
         with pytest.raises(UsageError, match=f"{name} is '{value}'; it should be one of"):
             SearchSettings(dataset="d", **{name: value})
 

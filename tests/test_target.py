@@ -13,7 +13,7 @@ from autodistill import components
 from autodistill.errors import RecipeError
 from autodistill.modality import Image, Text, modality_of_columns
 from autodistill.recipe import Recipe
-from autodistill.target import TARGETS, Classes, Labels, Prediction, Scaling, Scores, Target
+from autodistill.target import TARGETS, Classes, Labels, Prediction, Scaling, Scores, Target, Vectors
 from autodistill.task_types import TASKS, modality_name, modality_of, target_of, task_type
 
 THREE = Classes(("low", "middle", "high"))
@@ -31,6 +31,7 @@ LOGITS = np.array([[2.0, 0.0, 1.0], [0.0, 3.0, 0.0]])
         ("text-multilabel", Text(), Labels(("a", "b"))),
         ("text-pair-multilabel", Text(pair=True), Labels(("a", "b"))),
         ("image-multilabel", Image(), Labels(("a", "b"))),
+        ("text-embedding", Text(), Vectors()),
     ],
 )
 def test_a_task_type_names_a_modality_and_a_target(task: str, modality: Text | Image, target: Target) -> None:
@@ -45,7 +46,8 @@ def test_components_name_the_same_task_types() -> None:
     assert components.TEXT_REGRESSION == ("text-regression", "text-pair-regression")
     assert components.IMAGE == ("image-classification", "image-multilabel")
     assert components.MULTILABEL == ("text-multilabel", "text-pair-multilabel", "image-multilabel")
-    assert components.TEXT_CLASSIFICATION + components.TEXT_REGRESSION + components.MULTILABEL[:2] == components.TEXT
+    assert components.EMBEDDING == ("text-embedding",)
+    assert components.TEXT_CLASSIFICATION + components.TEXT_REGRESSION + components.MULTILABEL[:2] + components.EMBEDDING == components.TEXT
     assert components.TEXT_CLASSIFICATION + components.IMAGE[:1] == components.CLASSIFICATION
     assert components.TASKS == TASKS == components.TEXT + components.IMAGE
 
@@ -162,11 +164,8 @@ def test_the_soft_loss_is_an_objective_that_fits_every_task_of_the_target(kind: 
     assert tasks
     for task in tasks:
         student = {"family": "timm:resnet10t" if modality_of(task) == Image() else "cnn"}
-        objective = {"prediction": {**kind.soft_loss, "weight": 0.5}}
-        assert (
-            "prediction"
-            in Recipe.parse({"task": task, "teacher": {"model": "m"}, "student": student, "objective": objective}).objective.terms
-        )
+        parts = {"task": task, "teacher": {"model": "m"}, "student": student, "objective": target_of(task).plain_objective}
+        assert "prediction" in Recipe.parse(parts).objective.terms
 
 
 def test_smoothing_labels_is_refused_where_there_are_none_to_smooth() -> None:

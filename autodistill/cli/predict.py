@@ -18,13 +18,18 @@ EPILOG = """examples:
   autodistill predict digits-student one.png two.png
 """
 
+SHOWN = 6
+"""How many numbers of a vector are printed; `--json` and `--out` give all."""
+
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the subcommand."""
     command = commands.add_parser(
         "predict",
         help="predict with a student",
-        description="Print a student's label and its probability (or its labels, or its score) for texts, a file of texts, or images.",
+        description=(
+            "Print a student's label and its probability (or its labels, its score, or its vector) for texts, a file of texts, or images."
+        ),
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -67,7 +72,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _shown(item: dict[str, Any]) -> str:
-    """An answer in a line."""
+    """An answer in a line; of a vector its first numbers."""
+    if "vector" in item:
+        numbers = [f"{number:.4f}" for number in item["vector"]]
+        return " ".join([*numbers[:SHOWN], "…"] if len(numbers) > SHOWN else numbers)
     if "score" in item:
         return f"{item['score']:.4f}"
     if "labels" in item:

@@ -266,14 +266,14 @@ def check_out(path: Path) -> None:
 
 
 def write_answers(path: Path, rows: dict[str, list[str]], answers: Sequence[Prediction]) -> None:
-    """Write the rows with their labels and probabilities, or scores, in the format of the suffix. rows: from `RowReader.columns`."""
+    """Write the rows with their labels and probabilities, scores or vectors, as the suffix says. rows: from `RowReader.columns`."""
     import pandas as pd
 
     fields = [field.name for field in dataclasses.fields(Prediction) if field.name != "probabilities"]
     columns = {name: [getattr(answer, name) for answer in answers] for name in fields}
     present = {name: values for name, values in columns.items() if values[0] is not None}
-    if path.suffix.lower() in (".csv", ".tsv") and "labels" in present:  # one cell for all of a row's labels, as JSON
-        present["labels"] = [json.dumps(list(labels), ensure_ascii=False) for labels in present["labels"]]
+    for name in {"labels", "vector"} & set(present) if path.suffix.lower() in (".csv", ".tsv") else ():  # one cell for all, as JSON
+        present[name] = [json.dumps(list(values), ensure_ascii=False) for values in present[name]]
     frame = pd.DataFrame({**rows, **present})
     match path.suffix.lower():
         case ".parquet":

@@ -42,7 +42,7 @@ def model_card(facts: dict[str, Any], recipe: Recipe, about: dict[str, Any], nam
 
 def _metadata(facts: dict[str, Any], recipe: Recipe, name: str) -> str:
     about = facts["dataset"]
-    pipeline_tag = modality_of(recipe.task).pipeline_tag
+    pipeline_tag = target_of(recipe.task).pipeline_tag or modality_of(recipe.task).pipeline_tag
     result = EvalResult(
         task_type=pipeline_tag,
         dataset_type=texts.clean(about["name"]),
@@ -101,7 +101,8 @@ def _scores(facts: dict[str, Any]) -> str:
     lines.append(
         f"| **this student** (seed {student['seed']}) | {texts.score(student['validation'])} | **{texts.score(student['test'])}** |"
     )
-    for title, runs in (("distilled", facts["seeds"]), ("no KD (the same student, hard labels alone)", facts["no_kd"] or [])):
+    bare = f"no KD (the same student, {target_of(about['task']).without_teacher})"
+    for title, runs in (("distilled", facts["seeds"]), (bare, facts["no_kd"] or [])):
         lines += [f"| {title}, seed {run['seed']} | {texts.score(run['validation'])} | {texts.score(run['test'])} |" for run in runs]
     others = [f"{other} {texts.score(value)}" for other, value in student["test_metrics"].items() if other != about["metric"]]
     if test["beside_teacher"] is None:
@@ -116,7 +117,7 @@ def _scores(facts: dict[str, Any]) -> str:
         retention = "" if test["retention_mean"] is None else f" ({texts.percent(test['retention_mean'])})"
         mean = f"{texts.score(test['mean'])} ± {texts.score(test['sd'])}"
         sentences.append(f"Mean ± standard deviation over {len(facts['seeds'])} seeds: {mean}{retention}.")
-    sentences.append(_ratio(facts))
+    sentences.append(_ratio(facts, target_of(about["task"]).without_teacher))
     if others:
         sentences.append(f"On all test rows: {', '.join(others)}.")
     sentences.append("The seed was chosen by the validation split; the test split was opened once, after all training.")
@@ -129,15 +130,16 @@ def _on_its_rows(facts: dict[str, Any]) -> str:
     return "" if beside is None or beside["rows"] == rows else f", on the {beside['rows']:,} of {rows:,} test rows that it has scores for"
 
 
-def _ratio(facts: dict[str, Any]) -> str:
+def _ratio(facts: dict[str, Any], bare: str) -> str:
+    """The distillation ratio, or why there is none. bare: how the student without KD is made."""
     test, teacher = facts["test"], facts["teacher"]["test"]
     if test["beside_teacher"] is None:
         if test["no_kd_mean"] is None:
-            return "The student was not trained on hard labels alone (no KD) too, so the gain of distillation is not known."
+            return f"There is no student without KD ({bare}) beside it, so the gain of distillation is not known."
         gain = test["mean"] - test["no_kd_mean"]
         return f"Gain of distillation (distilled − no KD, means over the seeds): **{gain:+.4f}**."
     if test["no_kd_mean"] is None:
-        return "Distillation ratio: not known, the student was not trained on hard labels alone (no KD) too."
+        return f"Distillation ratio: not known, there is no student without KD ({bare}) beside it."
     how = "(distilled − no KD) / (teacher − no KD), means over the seeds"
     if test["distillation_ratio"] is None:
         mean = texts.score(test["beside_teacher"]["no_kd_mean"])
@@ -161,7 +163,10 @@ def _costs(recipe: Recipe, facts: dict[str, Any]) -> str:
 
 
 def _use(recipe: Recipe, facts: dict[str, Any], about: dict[str, Any]) -> str:
-    modality, target = modality_of(recipe.task), target_of(recipe.task, facts["dataset"]["classes"], about.get("thresholds"))
+    modality, target = (
+        modality_of(recipe.task),
+        target_of(recipe.task, facts["dataset"]["classes"], about.get("thresholds"), about.get("width", 0)),
+    )
     code = family_of(recipe.student).usage(about, modality.texts > 1)
     note = texts.clean(target.logits_note)
     return f"```python\n{code}```\n\n{note} On the command line: `autodistill predict FOLDER {modality.example}`."
@@ -181,8 +186,9 @@ def _limits(facts: dict[str, Any]) -> str:
     lines = [
         f"- Meant for inputs like those of *{texts.clean(facts['dataset']['name'])}*; it has not been tried on others.",
         "- It learned from its teacher. It has the teacher's mistakes and biases, its own, and those of the data.",
-        "- Its probabilities are not calibrated.",
     ]
+    if target_of(facts["dataset"]["task"]).has_probabilities:
+        lines.append("- Its probabilities are not calibrated.")
     if facts["max_length"] is not None:
         lines.append(f"- It reads the first {facts['max_length']} tokens of a row; the rest is cut off.")
     if facts["dataset"]["rows"]["test"] < 500:

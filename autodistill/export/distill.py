@@ -118,6 +118,7 @@ def distill(
 
     check_tokens(recipe, data.modality.open_tokenizer(data.modality.source(recipe.teacher)))
     teacher, opened = _taught(data, recipe, scores, asked.seed, tell)
+    data = opened.dataset
     workers, seeds = asked.workers, asked.seeds
     plain = Recipe.parse(without_teacher(recipe.model_dump())) if asked.control and recipe.objective.terms else None
     threads = torch.get_num_threads() if workers == 1 else max(1, cores() // workers)
@@ -225,7 +226,8 @@ def _write(target: Path, opened: Opened, best: Trained, facts: dict[str, Any]) -
         facts["written_params"] = count_parameters(written.module)
         logits = written.logits(opened.dataset.modality.rows(opened.dataset.validation, rows))
         with torch.inference_mode():
-            expected = saved.model.cpu()(rows_read.batch(torch.from_numpy(rows))).logits.numpy()
+            logits_in_training = saved.model.cpu()(rows_read.batch(torch.from_numpy(rows))).logits.numpy()
+        expected = opened.dataset.target.finished(logits_in_training)
         difference = float(np.abs(logits - expected).max())
         if not difference <= TOLERANCE * max(1.0, float(np.abs(expected).max())):
             raise RunError(f"the written student's logits differ from the trained student's by {difference:.2g}; nothing of it is kept")

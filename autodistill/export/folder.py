@@ -23,7 +23,7 @@ def write_student(folder: Path, saved: SavedStudent) -> dict[str, Any]:
     """Write a student's weights, configuration, tokenizer or transform, and student.json. Returns the contents of student.json.
 
     The folder exists and gets the files. There the student's outputs are in the dataset's units: the scale that it learned targets on is
-    folded into its last layer, also in `saved.model`.
+    folded into its last layer, also in `saved.model`. Outputs that are vectors are at length 1 (`Target.finished`), there alone.
     """
     family, facts = family_of(saved.recipe.student), saved.facts
     Scaling(float(facts.get("target_mean", 0.0)), float(facts.get("target_scale", 1.0))).fold_into(saved.model.output_layer)
@@ -38,7 +38,10 @@ def write_student(folder: Path, saved: SavedStudent) -> dict[str, Any]:
     }
     if "thresholds" in facts:
         about["thresholds"] = facts["thresholds"]
-    names = dict(enumerate(target_of(saved.recipe.task, facts["classes"]).output_names))
+    target = target_of(saved.recipe.task, facts["classes"], width=facts["context"]["num_outputs"])
+    if target.are_vectors:
+        about["width"] = target.width
+    names = dict(enumerate(target.output_names))
     about |= family.write(folder, saved, names)
     write_json(folder / ABOUT, about)
     (folder / "recipe.yaml").write_text(saved.recipe.to_yaml(), encoding="utf-8")

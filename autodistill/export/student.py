@@ -34,7 +34,8 @@ class Student:
     def __init__(self, folder: Path, about: dict[str, Any], run: Callable[[Arrays], np.ndarray], module: nn.Module | None) -> None:
         self.folder, self.about, self.run, self.module = folder, about, run, module
         self.task: str = about["task"]
-        self.modality, self.target = modality_of(self.task), target_of(self.task, about["classes"], about.get("thresholds"))
+        self.modality = modality_of(self.task)
+        self.target = target_of(self.task, about["classes"], about.get("thresholds"), about.get("width", 0))
         self.classes = self.target.classes
         self.reader = self.modality.row_reader(folder, about)
 
@@ -48,7 +49,8 @@ class Student:
         return {name: arrays[name] for name in self.about["inputs"]}
 
     def logits(self, rows: Sequence[Row], batch_size: int = BATCH) -> np.ndarray:
-        """The student's logits for the rows, (N, C) float32; for a regression the scores (N, 1), in the dataset's units.
+        """The student's logits for the rows, (N, C) float32; for a regression the scores (N, 1), in the dataset's units; for sentence
+        embeddings the vectors (N, D), of length 1.
 
         rows: texts, pairs of texts, or images (paths, encoded bytes or (H, W, 3) uint8 of the student's size).
 
@@ -65,18 +67,19 @@ class Student:
         return np.stack([by_place[place] for place in range(len(rows))])
 
     def predictions(self, rows: Any) -> list[Prediction]:
-        """The label and its probability, the labels, or the score, of each row; see `predict` for the forms of rows."""
+        """The label and its probability, the labels, the score, or the vector, of each row; see `predict` for the forms of rows."""
         return list(self.target.predictions(self.logits(self.reader.listed(rows))))
 
     def predict(self, rows: Any) -> Any:
-        """The label of each row, the list of its labels, or the score of a regression.
+        """The label of each row, the list of its labels, the score of a regression, or the vector.
 
         rows: a list, an array, a pandas.Series or a pandas.DataFrame of texts, pairs of texts or images (see `logits`); or a single row.
         A DataFrame has its texts in the column `text` (for pairs also `text_b`), or has no other columns.
 
         Returns:
             (N,) labels, or float64 scores, in the form that scikit-learn's models return; if rows have several labels, a list that holds
-            a list of labels for each row, the likeliest first. For a single row its label, its labels or its score.
+            a list of labels for each row, the likeliest first; vectors are (N, D) float64. For a single row its label, its labels, its
+            score, or its vector as a list.
 
         Raises:
             DataError: a row is of another kind than this student reads.
@@ -90,11 +93,11 @@ class Student:
         """The probability of each class or label, in the order of `classes`: (N, C) float64, for a single row (C,). rows: see `predict`.
 
         Raises:
-            UsageError: the student gives scores, which have no probabilities.
+            UsageError: the student gives scores or vectors, which have no probabilities.
             DataError: a row is of another kind than this student reads.
         """
         if not self.target.has_probabilities:
-            raise UsageError("this student gives scores, which have no probabilities; `predict` gives the scores")
+            raise UsageError("this student gives scores or vectors, which have no probabilities; `predict` gives them")
         if self.reader.is_row(rows):
             return self.predict_proba([rows])[0]
         shares = [answer.probabilities for answer in self.predictions(rows)]

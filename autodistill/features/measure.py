@@ -34,12 +34,14 @@ def dataset_features(data: Dataset, *, rows: int = 2000, seed: int = 0, encoder:
             the recorded studies.
 
     Raises:
-        UsageError: rows is too small.
+        UsageError: rows is too small, or the dataset has no labels.
         ModelError: the encoder cannot be loaded.
         RunError: the cache cannot be written, or a feature is not a finite number.
     """
     if rows < LEAST:
         raise UsageError(f"rows is {rows}; allowed: {LEAST} or more rows to measure the features of a dataset on")
+    if not data.target.has_labels:
+        raise UsageError(f"dataset {data.name!r} is {data.task}, and without labels there are no features to measure")
     key = digest(f"features-{VERSION}", data.fingerprint, data.task, data.metric, str(rows), str(seed), encoder)
     folder = cache_folder() / "features" / key
     file = folder / "features.json"

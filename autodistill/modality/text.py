@@ -124,12 +124,15 @@ class Text(Modality["EncodedText", "TextBatch"]):
         return digest("assistant", *(file_fingerprint(assistant.folder / name) for name in (STUDENT_WEIGHTS, "recipe.yaml")))
 
     def build_teacher(self, dataset: Dataset, teacher: Teacher) -> StudentModule:
-        """See `teacher.text.build`; a finished student is used as it is."""
+        """See `teacher.text.build`; a finished student is used as it is. For targets without labels: `teacher.embedding.build`."""
         from autodistill.assistant import find_assistant
         from autodistill.models.saved import load_saved_student
+        from autodistill.teacher import embedding
         from autodistill.teacher.text import build
 
         assistant = find_assistant(teacher.model)
+        if not dataset.target.has_labels:
+            return embedding.build(teacher)
         if assistant is None:
             return build(dataset.target, teacher)
         assistant.check(teacher, dataset.rows_fingerprint, dataset.name)

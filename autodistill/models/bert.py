@@ -18,6 +18,7 @@ from autodistill.models.teacher_weights import TeacherWeights, check_width, teac
 from autodistill.models.transformer import Transformer
 from autodistill.models.transformers_family import TransformersFamily
 from autodistill.models.vocabulary import padding_row, taken_pieces, trimmed_embedding, vocabulary_size
+from autodistill.task_types import target_of
 
 
 @component(
@@ -54,10 +55,12 @@ class BertFamily(TransformersFamily):
         """A student of the family.
 
         Raises:
-            RecipeError: hidden_size is no multiple of heads, or init does not work with this teacher.
+            RecipeError: hidden_size is no multiple of heads, init does not work with this teacher, or sentence embeddings are not pooled.
         """
         from transformers import BertConfig, BertForSequenceClassification, BertModel
 
+        if pooling == "model" and target_of(context.task).are_vectors:
+            raise RecipeError(f"student.pooling is 'model', the head of a classifier; a bert student of {context.task} has pooling: mean")
         if hidden_size % heads:
             fitting = [count for count in range(1, min(64, hidden_size) + 1) if hidden_size % count == 0]
             raise RecipeError(f"student.hidden_size {hidden_size} is no multiple of student.heads {heads}; heads that fit: {fitting}")

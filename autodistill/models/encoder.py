@@ -14,7 +14,9 @@ from autodistill.models.pooled import PooledClassifier, check_encoder, pooling_o
 from autodistill.models.sources import quiet, source_folder
 from autodistill.models.transformer import Transformer
 from autodistill.models.transformers_family import TransformersFamily
+from autodistill.models.vectors import keep_cosines
 from autodistill.recipe.parts import Component
+from autodistill.task_types import target_of
 
 
 @component("student", kind="encoder", tasks=TEXT, title="pretrained encoder", size=("model", "layers"), attention=True)
@@ -23,7 +25,7 @@ class EncoderFamily(TransformersFamily):
 
     model: a hub id or a folder. layers: only this many of its first layers; None for all. init `random`: the same architecture with random
     weights, as a control. The last states are pooled as the model's files say (sentence-transformers' say: the first token or the mean),
-    else by the mean. A linear layer, which starts at random, reads the result.
+    else by the mean. A linear layer, which starts at random (for sentence embeddings orthogonal), reads the result.
 
     If its tokenizer differs from the teacher's, no objective can compare the two token by token (train/student_tokens.py).
 
@@ -66,7 +68,10 @@ class EncoderFamily(TransformersFamily):
                     encoder = AutoModel.from_config(config, dtype=torch.float32)
         except (OSError, ValueError, KeyError, RuntimeError) as cause:
             raise ModelError(f"student {model!r} cannot be loaded as a text encoder: {cause}") from None
-        return Transformer(PooledClassifier(encoder, pooling_of_files(folder) or "mean", context.num_outputs))
+        student = PooledClassifier(encoder, pooling_of_files(folder) or "mean", context.num_outputs)
+        if target_of(context.task).are_vectors and not context.shapes_only:
+            keep_cosines(student.head)
+        return Transformer(student)
 
 
 def _cut(config: Any, layers: int, model: str) -> None:

@@ -27,6 +27,7 @@ from autodistill.models.sources import source_folder
 from autodistill.models.used_rows import UsedRows
 from autodistill.models.vocabulary import TrimmedEmbedding
 from autodistill.models.writing import write_json, write_loader, write_tokenizer, write_weights
+from autodistill.task_types import target_of
 
 if TYPE_CHECKING:
     from autodistill.recipe import Recipe
@@ -145,8 +146,9 @@ class TorchTextFamily(TextFamily):
     """Text students that no library can open. They are written with a load.py that needs torch, safetensors and tokenizers.
 
     Their modules have `embedding` (an nn.Embedding) and `pairs`. loader: the module whose source becomes load.py. It has
-    `load(folder)`, which returns the model and the tokenizer, and `encode(tokenizer, rows)`. Its model takes `sizes` as keywords, and has
-    `rows`, a buffer with the index of the embedding for each token id.
+    `load(folder)`, which returns the model and the tokenizer, and `encode(tokenizer, rows)`. Its model takes `sizes` as keywords, and for
+    sentence embeddings `unit_length=True` (its outputs are at length 1); it has `rows`, a buffer with the index of the embedding for each
+    token id.
     """
 
     library = "pytorch"
@@ -176,6 +178,7 @@ class TorchTextFamily(TextFamily):
         weights["rows"] = words.rows.long() if isinstance(words, TrimmedEmbedding) else torch.arange(len(words.weight))
         sizes = {"vocabulary": context["vocab_size"], "pieces": len(words.weight), "embedding_size": words.embedding_dim}
         sizes |= self.sizes(student) | {"pairs": student.pairs}
+        sizes |= {"unit_length": True} if target_of(saved.recipe.task).are_vectors else {}
         write_weights(folder, weights)
         config = {"architecture": saved.recipe.student.name, "model": sizes, "id2label": names, "max_length": context["max_length"]}
         write_json(folder / "config.json", config)

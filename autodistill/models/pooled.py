@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -25,6 +26,14 @@ APART = "apart"
 HEAD_FILE, HEAD_WEIGHTS = "head.json", "head.safetensors"
 DENSE = "2_Dense"
 """The folder of the linear layer in a folder of sentence-transformers."""
+NORMALIZE = "Normalize"
+"""The module of sentence-transformers that scales a vector to length 1."""
+VECTORS_USAGE = (
+    "from sentence_transformers import SentenceTransformer\n\n"
+    'model = SentenceTransformer(FOLDER)\nvectors = model.encode(["a text", "another"])\n'
+    "cosines = vectors @ vectors.T\n"
+)
+"""Lines of Python that open a folder of sentence embeddings."""
 
 
 def pool(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
@@ -38,16 +47,19 @@ def pool(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
 class PooledClassifier(nn.Module):
     """An encoder of transformers, a pooling of its last states, and a linear layer. It is called like transformers' own classifiers.
 
-    If the encoder has a pooler of its own, it is removed, because nothing reads it. ends: the ids of the tokens before and after a text.
+    If the encoder has a pooler of its own, it is removed, because nothing reads it. unit_length: whether the outputs are scaled to length
+    1, as finished sentence embeddings are. ends: the ids of the tokens before and after a text.
     With them, rows are pairs whose texts are read apart: the layer reads both vectors, their difference and their product (`compared`).
     Source of both forms: Reimers, Gurevych 2019, "Sentence-BERT", section 3.
     """
 
-    def __init__(self, encoder: Any, pooling: str, num_outputs: int, ends: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self, encoder: Any, pooling: str, num_outputs: int, ends: tuple[int, int] | None = None, unit_length: bool = False
+    ) -> None:
         super().__init__()
         if getattr(encoder, "pooler", None) is not None:
             encoder.pooler = None
-        self.config, self.pooling, self.ends = encoder.config, pooling, ends
+        self.config, self.pooling, self.ends, self.unit_length = encoder.config, pooling, ends, unit_length
         self.encoder = encoder
         self.head = nn.Linear(int(encoder.config.hidden_size) * (1 if ends is None else PAIR_PARTS), num_outputs)
 
@@ -72,6 +84,7 @@ class PooledClassifier(nn.Module):
         read = self.encoder(input_ids=ids, attention_mask=mask, output_hidden_states=output_hidden_states, **extra)
         vectors = pool(read.last_hidden_state, mask, self.pooling)
         logits = self.head(vectors if self.ends is None else compared(*vectors.chunk(2)))
+        logits = F.normalize(logits, dim=1) if self.unit_length else logits
         states = read.hidden_states
         if self.ends is not None and states is not None:
             states = tuple(self.together(state, input_ids, attention_mask) for state in states)
@@ -90,13 +103,23 @@ def pooling_of_files(folder: Path) -> str | None:
     `modules.json` names the folder of the pooling, and the `config.json` in it says which pooling it is.
     """
     try:
-        modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
-        path = next(item["path"] for item in modules if item["type"].endswith(".Pooling"))
+        path = next(item["path"] for item in modules_of(folder) if item["type"].endswith(".Pooling"))
         about = json.loads((folder / path / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, KeyError, TypeError, StopIteration):
         return None
     asked = {name for name, key in (("cls", "pooling_mode_cls_token"), ("mean", "pooling_mode_mean_tokens")) if about.get(key)}
     return asked.pop() if len(asked) == 1 else None
+
+
+def modules_of(folder: Path) -> list[dict[str, Any]]:
+    """The modules that sentence-transformers makes of a model's folder, each with its `type` and `path`; none if it says nothing of them.
+
+    Raises:
+        OSError, ValueError: the file that lists them cannot be read.
+    """
+    file = folder / "modules.json"
+    modules: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
+    return modules
 
 
 def check_encoder(config: Any, role: Role, model: str, max_length: int, pooled: bool = True) -> None:
@@ -119,21 +142,23 @@ def check_encoder(config: Any, role: Role, model: str, max_length: int, pooled: 
 
 @dataclass(frozen=True)
 class PooledHead:
-    """The pooling and the linear layer on an encoder. weight: (C, D); bias: (C,). pooling: how the states become one vector. ends: of a
-    `PooledClassifier` that reads the texts of a pair apart.
+    """The pooling and the linear layer on an encoder. weight: (C, D); bias: (C,). pooling: how the states become one vector. ends,
+    unit_length: see `PooledClassifier`.
     """
 
     weight: Tensor
     bias: Tensor
     pooling: str
     ends: tuple[int, int] | None = None
+    unit_length: bool = False
 
 
 def write_head(folder: Path, model: PooledClassifier) -> None:
     """Write the pooling and the linear layer of a model into the folder of its encoder."""
     save_file({name: tensor.contiguous() for name, tensor in model.head.state_dict().items()}, folder / HEAD_WEIGHTS)
-    apart = {} if model.ends is None else {"ends": model.ends}
-    (folder / HEAD_FILE).write_text(json.dumps({"pooling": model.pooling, **apart}), encoding="utf-8")
+    more: dict[str, Any] = {} if model.ends is None else {"ends": model.ends}
+    more |= {"unit_length": True} if model.unit_length else {}
+    (folder / HEAD_FILE).write_text(json.dumps({"pooling": model.pooling, **more}), encoding="utf-8")
 
 
 def read_head(folder: Path) -> PooledHead | None:
@@ -142,49 +167,62 @@ def read_head(folder: Path) -> PooledHead | None:
         return None
     weights, about = load_file(folder / HEAD_WEIGHTS), json.loads((folder / HEAD_FILE).read_text(encoding="utf-8"))
     ends = tuple(about["ends"]) if "ends" in about else None
-    return PooledHead(weights["weight"], weights["bias"], about["pooling"], ends)
+    return PooledHead(weights["weight"], weights["bias"], about["pooling"], ends, about.get("unit_length", False))
 
 
 def classifier(encoder: Any, head: PooledHead) -> PooledClassifier:
     """An encoder with a head that was read back."""
-    model = PooledClassifier(encoder, head.pooling, len(head.bias), head.ends)
+    model = PooledClassifier(encoder, head.pooling, len(head.bias), head.ends, head.unit_length)
     model.head.load_state_dict({"weight": head.weight, "bias": head.bias})
     return model
 
 
-def write_modules(folder: Path, model: PooledClassifier, max_length: int) -> None:
+def write_modules(folder: Path, model: PooledClassifier, max_length: int, unit_length: bool = False) -> None:
     """Write what sentence-transformers needs to open an encoder's folder: `SentenceTransformer(folder).encode(texts)` gives the logits.
 
     The modules are the encoder (the folder itself), the pooling and a linear layer without activation
-    (https://sbert.net/docs/package_reference/sentence_transformer/models.html).
+    (https://sbert.net/docs/package_reference/sentence_transformer/models.html). unit_length: then the logits are scaled to length 1.
     """
-    width, num_outputs = model.head.in_features, model.head.out_features
-    kinds = {"": "Transformer", "1_Pooling": "Pooling", DENSE: "Dense"}
-    modules = [
-        {"idx": index, "name": str(index), "path": path, "type": f"sentence_transformers.models.{kind}"}
-        for index, (path, kind) in enumerate(kinds.items())
-    ]
+    width = model.head.in_features
+    kinds = {"": "Transformer", "1_Pooling": "Pooling", DENSE: "Dense"} | ({f"3_{NORMALIZE}": NORMALIZE} if unit_length else {})
     pooling = {
         "word_embedding_dimension": width,
         "pooling_mode_cls_token": model.pooling == "cls",
         "pooling_mode_mean_tokens": model.pooling == "mean",
     }
-    dense = {"in_features": width, "out_features": num_outputs, "bias": True, "activation_function": "torch.nn.modules.linear.Identity"}
     texts = {
-        "modules.json": modules,
+        "modules.json": listed_modules(kinds),
         "sentence_bert_config.json": {"max_seq_length": max_length, "do_lower_case": False},
         "1_Pooling/config.json": pooling,
-        f"{DENSE}/config.json": dense,
     }
     for name, data in texts.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(json.dumps(data, indent=2), encoding="utf-8")
-    weights = {f"linear.{name}": tensor.contiguous() for name, tensor in model.head.state_dict().items()}
-    save_file(weights, folder / DENSE / "model.safetensors")
+    write_dense(folder / DENSE, model.head.weight, model.head.bias)
+
+
+def listed_modules(kinds: dict[str, str]) -> list[dict[str, Any]]:
+    """The contents of modules.json. kinds: of the modules, by the folders of their files."""
+    return [
+        {"idx": index, "name": str(index), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for index, (path, kind) in enumerate(kinds.items())
+    ]
+
+
+def write_dense(folder: Path, weight: Tensor, bias: Tensor, activation: str = "linear.Identity") -> None:
+    """Write a linear layer for sentence-transformers. weight: (C, D); bias: (C,). activation: its name in `torch.nn.modules`."""
+    outputs, width = weight.shape
+    about = {"in_features": width, "out_features": outputs, "bias": True, "activation_function": f"torch.nn.modules.{activation}"}
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(about, indent=2), encoding="utf-8")
+    weights = {"linear.weight": weight.detach().contiguous(), "linear.bias": bias.detach().contiguous()}
+    save_file(weights, folder / "model.safetensors")
 
 
 def read_modules(folder: Path) -> PooledHead:
     """The pooling and the linear layer that `write_modules` wrote."""
     pooling = json.loads((folder / "1_Pooling" / "config.json").read_text(encoding="utf-8"))
     weights = load_file(folder / DENSE / "model.safetensors")
-    return PooledHead(weights["linear.weight"], weights["linear.bias"], "mean" if pooling["pooling_mode_mean_tokens"] else "cls")
+    unit_length = any(item["type"].endswith(f".{NORMALIZE}") for item in modules_of(folder))
+    kind = "mean" if pooling["pooling_mode_mean_tokens"] else "cls"
+    return PooledHead(weights["linear.weight"], weights["linear.bias"], kind, unit_length=unit_length)

@@ -13,16 +13,20 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from autodistill.components import TEXT, component
+from autodistill.errors import RecipeError
 from autodistill.models.base import Outputs, StudentContext, StudentModule, TextBatch
 from autodistill.models.family import SavedStudent, TextFamily
 from autodistill.models.form import TrainingForm, TrialReads
 from autodistill.models.piece_vectors import encoder_pieces
+from autodistill.models.pooled import NORMALIZE, VECTORS_USAGE, listed_modules, write_dense
 from autodistill.models.pooling import PAIR_PARTS, compared
 from autodistill.models.sides import masked_mean
 from autodistill.models.teacher_weights import reduced_words, teacher_folder
 from autodistill.models.used_rows import UsedRows
+from autodistill.models.vectors import keep_cosines
 from autodistill.models.vocabulary import EMBEDDING_STD, TrimmedEmbedding, embedding_from
 from autodistill.models.writing import WEIGHTS, write_json, write_loader, write_weights
+from autodistill.task_types import target_of
 
 HASH = (1_640_531_527, 1_093_470_553, 805_459_861)
 PRIME = 2**31 - 1
@@ -137,6 +141,9 @@ class StaticFamily(TextFamily):
     hash of their ids. vocabulary `trimmed`: only pieces that occur in the training rows (vocabulary.py). The two texts of a pair are read
     separately, and then compared (pooling.py).
 
+    For sentence embeddings, a student that starts from its teacher and has no hidden layer starts with the cosines of its pieces' sums: its
+    output layer is orthogonal. It has no n-grams, which sentence-transformers does not read.
+
     Sources: Tulkens and van Dongen 2024, "Model2Vec", https://github.com/MinishLab/model2vec (the start, the gates and the scaling);
     Joulin et al. 2017, "Bag of Tricks for Efficient Text Classification" (hashed n-grams, there of words).
     """
@@ -159,8 +166,11 @@ class StaticFamily(TextFamily):
         """A student of the family.
 
         Raises:
-            RecipeError: init does not work with this teacher.
+            RecipeError: init does not work with this teacher, or the vectors of sentence embeddings are to have n-grams.
         """
+        are_vectors = target_of(context.task).are_vectors
+        if are_vectors and ngrams > 1:
+            raise RecipeError(f"student.ngrams is {ngrams}, and the students of {context.task} have no n-grams; set it to 1")
         start = None
         if init != "random" and not context.shapes_only:
             read = encoder_pieces if init == "teacher" else reduced_words
@@ -169,7 +179,10 @@ class StaticFamily(TextFamily):
         table = _completed(pieces, buckets if ngrams > 1 else 0)
         # The mask already leaves out padding. In mixed rows its place holds the partner's words, so padding is not special.
         special = tuple(token for token in context.special if token != context.pad_id)
-        return Static(table, context.vocab_size, special, ngrams, hidden_size, dropout, context.num_outputs, context.pairs)
+        student = Static(table, context.vocab_size, special, ngrams, hidden_size, dropout, context.num_outputs, context.pairs)
+        if are_vectors and start is not None and not hidden_size:
+            keep_cosines(student.classifier, (context.num_outputs / embedding_size) ** 0.5)
+        return student
 
     def word_table(self, student: Static) -> nn.Embedding:
         """The table."""
@@ -187,6 +200,7 @@ class StaticFamily(TextFamily):
     def write(self, folder: Path, saved: SavedStudent, names: dict[int, str]) -> dict[str, Any]:
         """In the format of model2vec, with the head beside the embeddings (docs/static.md)."""
         student: Any = saved.model
+        are_vectors = target_of(saved.recipe.task).are_vectors
         context, table = saved.facts["context"], student.embedding
         embeddings = table.weight[:, :-1] * table.weight[:, -1:].sigmoid()
         pieces, special = len(embeddings) - student.buckets, student.special
@@ -213,9 +227,11 @@ class StaticFamily(TextFamily):
             "special": special.tolist(),
             "pairs": student.pairs,
             "id2label": names,
+            **({"unit_length": True} if are_vectors else {}),
         }
         write_json(folder / "config.json", config)
-        (folder / "modules.json").write_text(json.dumps(_MODULES, indent=2) + "\n", encoding="utf-8")
+        modules = listed_modules(_MODULES | (_write_layers(folder, student) if are_vectors else {}))
+        (folder / "modules.json").write_text(json.dumps(modules, indent=2) + "\n", encoding="utf-8")
         if "mapping" in weights:  # older versions warn, because they do not read it
             write_json(folder / "config_sentence_transformers.json", {"__version__": {"sentence_transformers": "6.2.0"}})
         inputs = ["input_ids", "attention_mask", *(["token_type_ids"] if student.pairs else [])]
@@ -232,13 +248,15 @@ class StaticFamily(TextFamily):
         every = torch.cat([rows, torch.arange(len(ngrams)) + len(embeddings)])
         table = TrimmedEmbedding(torch.cat([embeddings, ngrams]), every)
         hidden = len(weights["hidden.weight"]) if "hidden.weight" in weights else 0
-        num_outputs, pairs = len(config["id2label"]), config["pairs"]
+        num_outputs, pairs = len(weights["classifier.weight"]), config["pairs"]
         student = Static(table, len(rows), tuple(config["special"]), config["ngrams"], hidden, 0.0, num_outputs, pairs, gates=False)
         student.load_state_dict(weights | {f"embedding.{name}": value for name, value in table.state_dict().items()})
-        return _Logits(student).eval()
+        return _Logits(student, config.get("unit_length", False)).eval()
 
     def usage(self, about: dict[str, Any], pairs: bool) -> str:
-        """With load.py; the embeddings also with model2vec."""
+        """With load.py; the embeddings also with model2vec. Sentence embeddings with sentence-transformers."""
+        if "width" in about:
+            return VECTORS_USAGE
         rows = '[("a text", "the other")]' if pairs else '["a text"]'
         return (
             "from load import encode, load  # load.py in this folder; needs numpy, safetensors and tokenizers\n\n"
@@ -250,11 +268,20 @@ class StaticFamily(TextFamily):
         return f"The gates are multiplied into the vectors, so it is written with {params:,} parameters in all."
 
 
-_MODULES = [
-    {"idx": 0, "name": "0", "path": ".", "type": "sentence_transformers.models.StaticEmbedding"},
-    {"idx": 1, "name": "1", "path": "1_Normalize", "type": "sentence_transformers.models.Normalize"},
-]
-"""What tells sentence-transformers how to open the folder."""
+_MODULES = {".": "StaticEmbedding", f"1_{NORMALIZE}": NORMALIZE}
+"""The modules that sentence-transformers makes of the folder, and where their files are."""
+
+
+def _write_layers(folder: Path, student: Static) -> dict[str, str]:
+    """Write the linear layers for sentence-transformers, and return the modules that follow the text's vector at length 1."""
+    layers: list[tuple[Any, str]] = [(student.classifier, "linear.Identity")]
+    layers = layers if student.hidden is None else [(student.hidden, "activation.ReLU"), *layers]
+    modules = {}
+    for number, (layer, activation) in enumerate(layers, 2):
+        weight = layer.weight * layer.in_features**0.5 if number == 2 else layer.weight  # the student's vector has length √E
+        write_dense(folder / f"{number}_Dense", weight, layer.bias, activation)
+        modules[f"{number}_Dense"] = "Dense"
+    return modules | {f"{len(layers) + 2}_{NORMALIZE}": NORMALIZE}
 
 
 def _completed(pieces: nn.Embedding, buckets: int) -> nn.Embedding:
@@ -274,13 +301,14 @@ def _special_tokens_added(tokenizer: Path | None) -> int:
 
 
 class _Logits(nn.Module):
-    """A student from the tokenizer's outputs to its logits alone."""
+    """A student from the tokenizer's outputs to its logits alone. unit_length: at length 1."""
 
-    def __init__(self, student: Static) -> None:
+    def __init__(self, student: Static, unit_length: bool) -> None:
         super().__init__()
-        self.student = student
+        self.student, self.unit_length = student, unit_length
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
         """(B, T) int64 each → logits (B, C)."""
         segments = torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids
-        return self.student(TextBatch(input_ids, attention_mask.bool(), segments)).logits
+        logits = self.student(TextBatch(input_ids, attention_mask.bool(), segments)).logits
+        return F.normalize(logits, dim=1) if self.unit_length else logits

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from autodistill.models.family import SavedStudent, TextFamily
-from autodistill.models.pooled import DENSE, PooledClassifier, classifier, read_modules, write_modules
+from autodistill.models.pooled import DENSE, VECTORS_USAGE, PooledClassifier, classifier, read_modules, write_modules
 from autodistill.models.sources import quiet
 from autodistill.models.transformer import Transformer
 from autodistill.models.vocabulary import TrimmedEmbedding
@@ -36,7 +36,8 @@ class TransformersFamily(TextFamily):
         inputs = _INPUTS if saved.model.reads_segments else _INPUTS[:2]
         config = model.config
         config.id2label, config.label2id = names, {name: number for number, name in names.items()}
-        config.problem_type = target_of(saved.recipe.task).problem_type
+        target = target_of(saved.recipe.task)
+        config.problem_type = target.problem_type
         words = model.get_input_embeddings()
         if isinstance(words, TrimmedEmbedding):  # transformers expects one row for each id, so rows that pieces share are repeated
             model.set_input_embeddings(words.expanded())
@@ -45,9 +46,9 @@ class TransformersFamily(TextFamily):
         with quiet():
             (model.encoder if is_pooled else model).save_pretrained(folder)
         if is_pooled:
-            write_modules(folder, model, context["max_length"])
+            write_modules(folder, model, context["max_length"], target.are_vectors)
         self.write_tokenizer(folder, saved, [name for name in _TOKENIZER_OUTPUTS if name in inputs])
-        about = {"format": "transformers", "inputs": inputs, "max_length": context["max_length"]}
+        about: dict[str, Any] = {"format": "transformers", "inputs": inputs, "max_length": context["max_length"]}
         return about | ({"pooling": model.pooling} if is_pooled else {})
 
     def open(self, folder: Path, about: dict[str, Any]) -> nn.Module:
@@ -60,8 +61,13 @@ class TransformersFamily(TextFamily):
         return _Logits(classifier(model, read_modules(folder)) if "pooling" in about else model).eval()
 
     def usage(self, about: dict[str, Any], pairs: bool) -> str:
-        """With transformers. If the head reads the mean of the tokens: with a separate linear layer, or with sentence-transformers."""
+        """With transformers. If the head reads the mean of the tokens: with a separate linear layer, or with sentence-transformers.
+
+        Sentence embeddings with sentence-transformers.
+        """
         row = '"a text", "the other"' if pairs else '"a text"'
+        if "width" in about:
+            return VECTORS_USAGE
         if "pooling" in about:
             pooled = "states.mean(dim=1)" if about["pooling"] == "mean" else "states[:, 0]"
             texts = '[("a text", "the other")]' if pairs else '["a text"]'

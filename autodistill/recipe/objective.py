@@ -29,6 +29,11 @@ class Objective(Part):
         return {slot: getattr(self, slot) for slot in SLOTS}
 
     @property
+    def teaches(self) -> bool:
+        """Whether there is anything to learn from."""
+        return self.hard_label_weight > 0 or bool(self.terms)
+
+    @property
     def terms(self) -> dict[str, Weighted]:
         """The active objectives, by slot."""
         return {slot: part for slot, part in self.slots.items() if isinstance(part, Weighted) and part.active}

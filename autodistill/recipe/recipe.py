@@ -26,7 +26,7 @@ from autodistill.recipe.teacher import Teacher
 from autodistill.recipe.training import Training
 from autodistill.recipe.versions import ADDED
 from autodistill.storage import user_path
-from autodistill.task_types import TaskType, modality_of, target_of
+from autodistill.task_types import TASKS, TaskType, modality_of, target_of
 from autodistill.yamlfile import YamlFile, load_yaml
 
 
@@ -64,6 +64,8 @@ class Recipe(Part):
         if isinstance(intermediate, TokenReading) and intermediate.tokens not in modality.token_forms:
             raise ValueError("objective.intermediate.tokens is 'cls' (its default), which images do not have; set it to 'mean' or 'tokens'")
         training = self.training
+        if not target.has_labels:
+            self._learns_from_one_network()
         if self.teacher.scores is not None:
             self._reads_logits_alone()
         if training.unlabelled_share > 0 and not self.objective.terms:
@@ -80,7 +82,7 @@ class Recipe(Part):
             raise ValueError(f"training.unlabelled_choice is {training.unlabelled_choice!r}; for {self.task} allowed: {allowed}")
         if training.stages != "mixed" and self.objective.hard_label_weight == 0:
             raise ValueError("training.stages ends on the labelled rows with hard labels, but objective.hard_label_weight is 0; raise it")
-        if self.objective.hard_label_weight == 0 and not self.objective.terms:
+        if not self.objective.teaches and target.has_labels:
             raise ValueError("objective: the student has nothing to learn from; give hard_label_weight or an objective a weight above 0")
         if self.objective.label_smoothing > 0 and not target.has_label_smoothing:
             raise ValueError(f"objective.label_smoothing has no meaning for {self.task}; remove it or set it to 0")
@@ -88,6 +90,16 @@ class Recipe(Part):
         if weighted and not target.has_class_weights:
             raise ValueError(f"{weighted[0]}.class_weights has no meaning for {self.task}; remove it or set it to 'none'")
         return self
+
+    def _learns_from_one_network(self) -> None:
+        """Check a recipe for a task without labels. If it has no objective, its student stays as it starts."""
+        if self.objective.hard_label_weight > 0:
+            raise ValueError(
+                f"objective.hard_label_weight is {self.objective.hard_label_weight:g}, and {self.task} has no labels; set it to 0, and "
+                "give objective.prediction a kind (mse, cosine)"
+            )
+        if self.teacher.scores is not None or self.teacher.members != 1:
+            raise ValueError(f"the teacher of {self.task} is one network; leave teacher.scores and teacher.members out")
 
     def _reads_logits_alone(self) -> None:
         for slot, part in self.objective.terms.items():
@@ -151,10 +163,14 @@ class Recipe(Part):
 
 
 def without_teacher(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe without its teacher, both as plain data: the same student and training, with only hard labels and labelled rows."""
+    """A recipe without its teacher, both as plain data: the same student and training, with only hard labels and labelled rows.
+
+    If its task has no labels, the student stays as it starts.
+    """
     own = recipe.get("objective", {})
+    task = recipe.get("task")
     objective = {
-        "hard_label_weight": 1.0,
+        "hard_label_weight": 1.0 if task not in TASKS or target_of(task).has_labels else 0.0,
         "label_smoothing": own.get("label_smoothing", 0.0),
         "class_weights": own.get("class_weights", "none"),
     }

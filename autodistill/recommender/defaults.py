@@ -34,7 +34,7 @@ def default_recipes(base: Recipe) -> dict[str, Recipe]:
     }
     recipes: dict[str, Recipe] = {}
     for name, mix in mixes.items():
-        plain = {"hard_label_weight": 0.5, "prediction": {**target_of(base.task).soft_loss, "weight": 0.5}}
+        plain = target_of(base.task).plain_objective
         objective = {"class_weights": base.objective.class_weights, **plain, **mix}
         data = base.model_dump() | {"objective": objective, "augmentation": {"kind": "none"}}
         if name != "plain KD" and usual is not None:

@@ -83,7 +83,7 @@ def _row(record: TrialRecord, is_best: bool, limits: Limits, teachers: Teachers,
     elif is_constant(record.score, constant_score):
         name += " (knows nothing)"
     student, objective = texts.student(record.recipe), texts.objective(record.recipe)
-    if len(teachers) > 1 and objective != texts.UNDISTILLED:
+    if len(teachers) > 1 and not texts.is_undistilled(record.recipe):
         objective += f", of {texts.clean(teachers.name_of(record.recipe))}"
     costs = record.params, record.latency_ms, record.seconds
     value = counted_score(record)
@@ -128,10 +128,11 @@ def bare_student(records: Sequence[TrialRecord], distilled: TrialRecord) -> Bare
     """The student that a distilled student is compared with: its own recipe without a teacher, else the baseline without one."""
     twin = without_teacher(distilled.recipe)
     runs = by_recipe(records)
-    bare = (item for item in runs if texts.objective(item.record.recipe) == texts.UNDISTILLED)
+    bare = (item for item in runs if texts.is_undistilled(item.record.recipe))
     own = next((item for item in bare if without_teacher(item.record.recipe) == twin), None)
     if own is not None and own.record.recipe_id != distilled.recipe_id:
-        return Bare("the same student without a teacher", own.scores)
+        how = "untrained" if texts.objective(own.record.recipe) == texts.UNTRAINED else "without a teacher"
+        return Bare(f"the same student {how}", own.scores)
     baseline = next((record for record in records if record.role == "no_kd" and not was_interrupted(record)), None)
     if baseline is None:
         return Bare("no KD", why="has not been run")

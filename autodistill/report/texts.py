@@ -13,6 +13,8 @@ from autodistill.records import Role
 ABSENT = "–"
 UNDISTILLED = "hard labels"
 """The objective's name for a recipe without any distillation objective."""
+UNTRAINED = "untrained"
+"""Its name if there are no hard labels either."""
 
 ROLES: dict[Role, str] = {
     "no_kd": "no KD",
@@ -89,7 +91,13 @@ def student(recipe: Mapping[str, Any]) -> str:
 
 
 def objective(recipe: Mapping[str, Any]) -> str:
-    """The objectives that a recipe uses: `kl + mi`; `hard labels` where it has no other."""
+    """The objectives that a recipe uses: `kl + mi`; `hard labels` where it has no other, `untrained` where it has nothing to learn."""
     part = recipe.get("objective", {})
     kinds = [part[slot]["kind"] for slot in SLOTS if slot in part and part[slot].get("weight", 1.0) > 0]
-    return clean(" + ".join(kind for kind in kinds if kind != "none") or UNDISTILLED)
+    alone = UNDISTILLED if part.get("hard_label_weight", 1.0) > 0 else UNTRAINED
+    return clean(" + ".join(kind for kind in kinds if kind != "none") or alone)
+
+
+def is_undistilled(recipe: Mapping[str, Any]) -> bool:
+    """Whether a recipe has no distillation objective."""
+    return objective(recipe) in (UNDISTILLED, UNTRAINED)

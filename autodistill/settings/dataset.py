@@ -39,7 +39,10 @@ class DatasetSettings(Settings):
         None, "the separator of several labels in a text, as in `a,b`", "SIGN", DATA
     )
     task: Annotated[str | None, one_of(*TASK_KINDS)] = setting(
-        None, "what the labels are, if their values could be either (default: as they look)", "|".join(TASK_KINDS), DATA
+        None,
+        "what the labels are, if their values could be either (default: as they look); embedding: texts without labels, or rated pairs",
+        "|".join(TASK_KINDS),
+        DATA,
     )
     metric: Annotated[str | None, one_of(*METRICS)] = setting(
         None, f"the metric that scores students: {', '.join(METRICS)} (default: the dataset's)", "NAME", DATA

@@ -8,7 +8,7 @@ from typing import Any
 
 from autodistill.components import check
 from autodistill.errors import SpaceError, not_allowed
-from autodistill.recipe import ADDED, Component, Recipe
+from autodistill.recipe import ADDED, Component, Recipe, without_teacher
 from autodistill.records import Role
 from autodistill.space.domain import Domain, Scalar
 from autodistill.space.file import read_parameters, space_file
@@ -72,8 +72,8 @@ class Space(WithTeachers):
     def baselines(self, student: Component | None = None) -> dict[Role, Recipe]:
         """What a search must beat. All have the same student (by default that of the defaults).
 
-        No teacher; plain KD (Hinton 2015) on the labelled rows; if the space's recipes use unlabelled rows, the teacher's decisions as
-        labels (Lee 2013) and plain KD, both on all rows; and the defaults.
+        No teacher (without labels: the student as it starts); plain KD (Hinton 2015) on the labelled rows; if the space's recipes use
+        unlabelled rows, the teacher's decisions as labels (Lee 2013) and plain KD, both on all rows; and the defaults.
         """
         defaults = self.defaults()
         if student is not None:
@@ -82,11 +82,10 @@ class Space(WithTeachers):
         all_rows = data["training"] | {"unlabelled_choice": "all", "unlabelled_keep": 1.0, "stages": "mixed"}
         data["training"] = all_rows | {"unlabelled_share": 0.0}
         weights = {"class_weights": defaults.objective.class_weights}
-        hard = weights | {"hard_label_weight": 1.0}
         target = target_of(self.task)
-        plain = weights | {"hard_label_weight": 0.5, "prediction": {**target.soft_loss, "weight": 0.5}}
+        plain = weights | target.plain_objective
         baselines: dict[Role, Recipe] = {
-            "no_kd": Recipe.parse(data | {"objective": hard}),
+            "no_kd": Recipe.parse(without_teacher(data | {"objective": weights})),
             "plain_kd": Recipe.parse(data | {"objective": plain}),
         }
         if all_rows["unlabelled_share"] > 0:

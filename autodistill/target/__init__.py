@@ -12,6 +12,7 @@ from autodistill.target.base import Target as Target
 from autodistill.target.classes import Classes as Classes
 from autodistill.target.labels import Labels as Labels
 from autodistill.target.scores import Scores as Scores
+from autodistill.target.vectors import Vectors as Vectors
 
-TARGETS: tuple[type[Target], ...] = (Classes, Scores, Labels)
+TARGETS: tuple[type[Target], ...] = (Classes, Scores, Labels, Vectors)
 """Every kind of target."""

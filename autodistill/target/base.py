@@ -51,7 +51,7 @@ class Prediction:
     """A model's prediction for one row.
 
     label, probability: the likeliest class. probabilities: of every class or label. score: for `Scores`, in their units. labels: for
-    `Labels`, those of the row, the likeliest first.
+    `Labels`, those of the row, the likeliest first. vector: for `Vectors`, of length 1.
     """
 
     label: str | None = None
@@ -59,12 +59,15 @@ class Prediction:
     probabilities: dict[str, float] | None = None
     score: float | None = None
     labels: tuple[str, ...] | None = None
+    vector: tuple[float, ...] | None = None
 
     @property
-    def answer(self) -> str | float | list[str] | None:
-        """The label, the list of labels, or the score."""
+    def answer(self) -> str | float | list[str] | list[float] | None:
+        """The label, the list of labels, the score, or the vector as a list."""
         if self.labels is not None:
             return list(self.labels)
+        if self.vector is not None:
+            return list(self.vector)
         return self.score if self.label is None else self.label
 
 
@@ -89,6 +92,17 @@ class Target(ABC):
     """Whether the outputs are named by the data: classes or labels."""
     has_several: ClassVar[bool] = False
     """Whether a row may have several labels, or none."""
+    has_labels: ClassVar[bool] = True
+    """Whether rows have labels to learn from. Without, the teacher is used as it is, and a student learns from it alone."""
+    are_vectors: ClassVar[bool] = False
+    """Whether the outputs are vectors to be compared with one another. Then they are at length 1 in a `finished` model, and they are what
+    objectives on embeddings compare."""
+    without_teacher: ClassVar[str] = "hard labels alone"
+    """How a student is made without a teacher."""
+    pipeline_tag: ClassVar[str | None] = None
+    """The Hugging Face hub's tag for such a model; None for that of the modality."""
+    space: ClassVar[str | None] = None
+    """The name of its shipped search space; None for that of the modality."""
     has_label_smoothing: ClassVar[bool]
     has_probabilities: ClassVar[bool]
     """Whether a prediction has a probability for each output."""
@@ -103,8 +117,11 @@ class Target(ABC):
 
     @classmethod
     @abstractmethod
-    def of(cls, classes: Sequence[str] | None, thresholds: Sequence[float] | None = None) -> Self:
-        """The target of a dataset with these classes; None for no classes. thresholds: a model's, see `tuned`."""
+    def of(cls, classes: Sequence[str] | None, thresholds: Sequence[float] | None = None, width: int = 0) -> Self:
+        """The target of a dataset with these classes; None for no classes.
+
+        thresholds: a model's, see `tuned`. width: of the outputs, if neither the classes nor the kind of target says it.
+        """
 
     def tuned(self, metric: str, logits: np.ndarray, labels: np.ndarray) -> Self:
         """The target with the thresholds that give a model the best score; itself if the target has no thresholds.
@@ -112,6 +129,20 @@ class Target(ABC):
         logits: (N, C), the model's on the validation rows. labels: of these rows.
         """
         return self
+
+    def taught(self, labels: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+        """Labels (N, …) with the teacher's outputs (N, C) beside them; the labels alone, if the target has labels."""
+        return labels
+
+    def finished(self, logits: np.ndarray) -> np.ndarray:
+        """The outputs (N, C) of a student that is written, from those that it has in training: the same, but for `Vectors`."""
+        return logits
+
+    @property
+    def plain_objective(self) -> dict[str, Any]:
+        """The objective of plain distillation: hard labels and teacher at equal weights, or the teacher alone if there are no labels."""
+        hard, soft = (0.5, 0.5) if self.has_labels else (0.0, 1.0)
+        return {"hard_label_weight": hard, "prediction": {**self.soft_loss, "weight": soft}}
 
     def no_labels(self, rows: int) -> np.ndarray:
         """The labels of rows without a label."""

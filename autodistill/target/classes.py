@@ -42,7 +42,7 @@ class Classes(Target):
     classes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, classes: Sequence[str] | None, thresholds: Sequence[float] | None = None) -> Self:
+    def of(cls, classes: Sequence[str] | None, thresholds: Sequence[float] | None = None, width: int = 0) -> Self:
         """See `Target`."""
         return cls(tuple(classes or ()))
 

@@ -49,7 +49,7 @@ class Labels(Target):
     thresholds: tuple[float, ...] | None = None
 
     @classmethod
-    def of(cls, classes: Sequence[str] | None, thresholds: Sequence[float] | None = None) -> Self:
+    def of(cls, classes: Sequence[str] | None, thresholds: Sequence[float] | None = None, width: int = 0) -> Self:
         """See `Target`."""
         return cls(tuple(classes or ()), None if thresholds is None else tuple(thresholds))
 

@@ -40,7 +40,7 @@ class Scores(Target):
     logits_note = "The logit is the score, in the units of the data."
 
     @classmethod
-    def of(cls, classes: Sequence[str] | None, thresholds: Sequence[float] | None = None) -> Self:
+    def of(cls, classes: Sequence[str] | None, thresholds: Sequence[float] | None = None, width: int = 0) -> Self:
         """See `Target`."""
         return cls()
 

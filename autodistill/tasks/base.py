@@ -51,8 +51,8 @@ def label_columns(label_column: str | Sequence[str] | None) -> tuple[str, ...]:
 class Split:
     """One split's columns, of equal length. A text task has texts (and text_pairs), an image task has images.
 
-    labels: (N,), in the target's form: int64 class indices, or float32 scores; for several labels per row (N, L) int8. Rows without a
-    label have the target's `no_label`.
+    labels: (N,), in the target's form: int64 class indices, or float32 scores; for several labels per row (N, L) int8; for vectors see
+    `Vectors`. Rows without a label have the target's `no_label`.
     images: (N, H, W, 3) uint8, all of the dataset's image size.
     """
 
@@ -96,6 +96,7 @@ class Dataset:
     metric: one of the target's. classes: their names by index, None if the target has none.
     fingerprint: of every row of the splits, in order; caches of everything that depends on the data use it as a key.
     notes: decisions made while reading ("the benchmark hides its test labels: …"), for people. warnings: points that users should check.
+    width: of the outputs, if they are a teacher's vectors: see `Vectors` (0 before a teacher has read the rows).
     unlabelled: rows without labels, none of which is in another split; unlabelled_fingerprint: of every one of them, in order.
     """
 
@@ -112,12 +113,13 @@ class Dataset:
     warnings: tuple[str, ...] = ()
     unlabelled: Split | None = None
     unlabelled_fingerprint: str = ""
+    width: int = 0
     _test: Split | None = field(default=None, repr=False)
 
     @property
     def target(self) -> Target:
         """What is predicted for a row."""
-        return target_of(self.task, self.classes)
+        return target_of(self.task, self.classes, width=self.width)
 
     @property
     def modality(self) -> Modality:
@@ -146,7 +148,12 @@ class Dataset:
 
     @property
     def constant_score(self) -> float:
-        """The metric on the validation split for a constant prediction, the one that fits the training rows best."""
+        """The metric on the validation split for a constant prediction, the one that fits the training rows best.
+
+        For vectors it is 0: all cosines are alike, and say nothing of any pair.
+        """
+        if not self.target.has_labels:
+            return 0.0
         answer = self.target.constant(self.train.labels)
         return self.target.evaluate(self.metric, np.tile(answer, (len(self.validation), 1)), self.validation.labels)[self.metric]
 

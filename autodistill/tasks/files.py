@@ -38,7 +38,7 @@ def open_path(path: Path, *, own: bool = True) -> Source:
     """
     path = path.resolve() if not path.name else path  # so that "." has a name too
     if path.is_file():
-        return Source(Info(stem_of(path)), {"all": read_table(path)}, own)
+        return Source(Info(stem_of(path)), {"all": _lines(path) if kind_of(path) == ".txt" else read_table(path)}, own)
     if not path.is_dir():
         raise DataError(f"{path} is neither a file nor a folder; give the path of a dataset")
     if path == path.parent:
@@ -102,6 +102,12 @@ def read_texts(path: Path) -> list[str]:
         DataError: it cannot be read as text.
     """
     return read_text(path).splitlines()
+
+
+def _lines(path: Path) -> Table:
+    """A txt file as a table: each line that is not blank is a text."""
+    lines = [(number, line) for number, line in enumerate(read_texts(path), 1) if line.strip()]
+    return Table(str(path), {"text": [line for _, line in lines]}, lines=[number for number, _ in lines], typed=False)
 
 
 def _by_split(path: Path, files: Sequence[Path]) -> dict[str, Table]:

@@ -19,7 +19,8 @@ LABELLED = {2: ("text", "label"), 3: ("text", "text_b", "label")}
 """The names of the columns of a list of tuples, by the number of columns."""
 ALLOWED = (
     "a path or a name; a DataFrame, a datasets.Dataset or a pyarrow table; a dictionary of columns; a list of dictionaries, or of tuples "
-    "(text, label) or (text, text_b, label); or a dictionary of these with the splits train, validation and test"
+    "(text, label) or (text, text_b, label); a list of texts, for the task embedding; or a dictionary of these with the splits train, "
+    "validation and test"
 )
 
 
@@ -34,6 +35,8 @@ def keep_dataset(rows: Any) -> str:
     """
     if isinstance(rows, str | Path):
         return str(rows)
+    if isinstance(rows, Sequence) and rows and all(isinstance(row, str) for row in rows):
+        rows = {"text": list(rows)}
     has_splits = isinstance(rows, Mapping) and bool(rows) and all(str(name).lower() in SPLITS for name in rows)
     splits = rows if has_splits else {"all": rows}  # a folder with a single file is one table
     return str(keep_tables({str(name): table_of(value, "dataset", LABELLED, ALLOWED) for name, value in splits.items()}, "dataset"))

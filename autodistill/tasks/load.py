@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from autodistill.errors import DataError, not_allowed
 from autodistill.modality import modality_of_columns
 from autodistill.storage import digest
-from autodistill.target import Labels
+from autodistill.target import Labels, Vectors
 from autodistill.task_types import TASKS, task_type
 from autodistill.tasks.base import Dataset, DatasetRef, label_columns
-from autodistill.tasks.columns import Columns, choose
+from autodistill.tasks.embedding import planned_texts
 from autodistill.tasks.find import find
-from autodistill.tasks.labels import are_hidden, encode
-from autodistill.tasks.problems import Problems
-from autodistill.tasks.raw_labels import RawLabels
-from autodistill.tasks.source import Source
-from autodistill.tasks.splits import REST, Part, plan
-from autodistill.tasks.tables import Table, has_half_character
-from autodistill.tasks.unlabelled import check_places, is_blank
+from autodistill.tasks.planned import planned_rows
+from autodistill.tasks.splits import REST
+from autodistill.tasks.unlabelled import check_places
 
 
 def load_dataset(ref: DatasetRef, *, with_test: bool = False) -> Dataset:
@@ -54,40 +47,22 @@ def load_dataset(ref: DatasetRef, *, with_test: bool = False) -> Dataset:
     if ref.task not in (None, info.kind):  # the classes and the metric belong to another kind of target
         classes = info.classes if ref.task == Labels.kind else None
         info = replace(info, kind=ref.task, classes=classes, metric=info.metric if info.kind is None else None)
-    problems = Problems()
-    notes = list(source.notes)
-    tables = dict(source.tables)
-    base = "all" if "all" in tables else "train"
-    columns = choose(tables[base], ref.text_columns or info.text_columns, named, info.kind == Labels.kind)
-    if "test" in tables and are_hidden(tables["test"], columns.labels):
-        del tables["test"]
-        notes.append("the test file has no labels and is not used")
-    _same_columns(tables, columns, base)
-    unused = [name for name in tables[base].names if name not in (*columns.inputs, *columns.labels)]
-    if unused:
-        read_as = f"text or image: {' + '.join(columns.inputs)}; label: {', '.join(columns.labels)}"
-        notes.append(f"columns not used: {', '.join(unused)} ({read_as})")
-    raw = RawLabels(tables, columns.labels, info, problems, source.own, ref.label_separator)
-    labels = encode(raw)
-    notes += raw.notes
-    keep = {split: _with_text(table, columns, source, problems, notes) for split, table in tables.items()}
-    problems.check(info.name)
-
-    target = labels.target
-    metric = ref.metric or info.metric or target.metrics[0]
+    ref = replace(ref, task=info.kind) if info.kind == Vectors.kind else ref  # workers and files of unlabelled rows follow it
+    notes, warnings = list(source.notes), list[str]()
+    plan_rows = planned_texts if info.kind == Vectors.kind else planned_rows
+    planned = plan_rows(ref, source, info, named, notes, warnings)
+    tables, columns, parts, target = planned.tables, planned.columns, planned.parts, planned.target
+    metric = ref.metric or info.metric or planned.metric
     if metric not in target.metrics:
-        raise DataError(f"dataset {info.name!r} is a {target.kind}: " + not_allowed("metric", metric, target.metrics))
-    keys = {split: target.strata(labels.arrays[split][rows]) for split, rows in keep.items()}
-    parts, decisions = plan(keys, ref.seed, ref.limit_train, info.name)
-    notes += decisions
-    parts = {split: Part(part.table, keep[part.table][part.rows]) for split, part in parts.items()}
+        article = "an" if target.kind[0] in "aeiou" else "a"
+        raise DataError(f"dataset {info.name!r} is {article} {target.kind}: " + not_allowed("metric", metric, target.metrics))
     wanted = ("train", "validation", "test") if with_test else ("train", "validation")
     modality = modality_of_columns(columns.texts)
     task: Any = task_type(modality, target)
     if task not in TASKS:
         raise DataError(f"dataset {info.name!r} has images with fractional labels; allowed: classes (image regression is not supported)")
     read = modality.read(tables, columns, parts, wanted, info.name)
-    splits = {split: replace(rows, labels=labels.arrays[parts[split].table][parts[split].rows]) for split, rows in read.splits.items()}
+    splits = {split: replace(rows, labels=planned.labels[parts[split].table][parts[split].rows]) for split, rows in read.splits.items()}
     notes += [*read.notes, *_rows_of_train(read.keys), *target.notes(splits["train"].labels, splits["validation"].labels, metric)]
     own_labels = (splits[split].labels.tobytes() for split in ("train", "validation"))
     places = (*source.unlabelled, *ref.unlabelled, *([ref.teacher_scores] if ref.teacher_scores else []))
@@ -109,7 +84,7 @@ def load_dataset(ref: DatasetRef, *, with_test: bool = False) -> Dataset:
         ref=replace(ref, name=source.place or ref.name),
         image_size=read.image_size,
         notes=(*notes, *(more.notes if more else ())),
-        warnings=(*raw.warnings, *(more.warnings if more else ())),
+        warnings=(*warnings, *(more.warnings if more else ())),
         unlabelled=replace(more.rows, labels=target.no_labels(more.count)) if more else None,
         unlabelled_fingerprint=more.fingerprint if more else "",
         _test=splits.get("test"),
@@ -121,40 +96,3 @@ def _rows_of_train(keys: Mapping[str, Sequence[Any]]) -> list[str]:
     train = set(keys["train"])
     counts = {split: sum(row in train for row in rows) for split, rows in keys.items() if split not in ("train", REST)}
     return [f"{count} of {len(keys[split])} {split} rows are in train too" for split, count in counts.items() if count]
-
-
-def _same_columns(tables: dict[str, Table], columns: Columns, base: str) -> None:
-    for table in tables.values():
-        missing = [name for name in (*columns.inputs, *columns.labels) if name not in table.names]
-        if missing:
-            raise DataError(
-                f"{table.name} lacks the column {', '.join(map(repr, missing))} that {tables[base].name} has; "
-                f"its columns are {', '.join(table.names)}"
-            )
-
-
-def _with_text(table: Table, columns: Columns, source: Source, problems: Problems, notes: list[str]) -> np.ndarray:
-    """The rows that can be used: all, or in published datasets those with a text."""
-    empty: set[int] = set()
-    for column in columns.texts:
-        values = table.values(column)
-        rows = [row for row, value in enumerate(values) if value is None or (isinstance(value, str) and is_blank(value))]
-        odd = [row for row, value in enumerate(values) if value is not None and not isinstance(value, str)]
-        problems.rows(table, column, odd, "whose text is not text", "Write it as a string", values=True)
-        problems.rows(table, column, _half_characters(values), "with half of a surrogate pair, which is no character", "Remove it")
-        if source.own:
-            problems.rows(table, column, rows, "with an empty text", "Fill them in or remove the rows")
-        empty |= set(rows)
-    if empty and not source.own:
-        shown = ", ".join(table.place(row) for row in sorted(empty)[:5]) + (", …" if len(empty) > 5 else "")
-        notes.append(f"{table.name}: {len(empty)} rows without text are left out: {shown}")
-    return np.array([row for row in range(table.rows) if row not in empty], dtype=np.int64)
-
-
-def _half_characters(values: list[Any]) -> list[int]:
-    """Rows with a text that cannot be written as UTF-8."""
-    texts = [value if isinstance(value, str) else "" for value in values]
-    with contextlib.suppress(UnicodeEncodeError):
-        "".join(texts).encode()
-        return []
-    return [row for row, text in enumerate(texts) if has_half_character(text)]

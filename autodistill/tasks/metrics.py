@@ -100,6 +100,41 @@ def pearson(labels: np.ndarray, predicted: np.ndarray) -> float:
     return 0.0 if _constant(labels, predicted) else float(pearsonr(labels, predicted).statistic)
 
 
+AGREED = 512
+"""How many rows, evenly spaced, `teacher_agreement` compares with one another."""
+_DIGITS = 6
+"""Of cosines. What is beyond them is rounding, from which vectors that are all alike would get ranks."""
+
+
+def sts_spearman(labels: np.ndarray, logits: np.ndarray) -> float:
+    """Spearman's correlation of the cosines of rated pairs with their ratings, as in the STS benchmark (Cer et al. 2017).
+
+    labels: (2 N, …), whose first column has the ratings; logits: (2 N, D). Rows 2k and 2k + 1 are pair k.
+    """
+    vectors = _directions(logits)
+    return spearman(labels[::2, 0], (vectors[::2] * vectors[1::2]).sum(axis=1).round(_DIGITS))
+
+
+def teacher_agreement(labels: np.ndarray, logits: np.ndarray) -> float:
+    """Spearman's correlation of all cosines between rows with the teacher's. NaN if the labels have no vectors of a teacher.
+
+    labels: (N, 1 + D), whose columns after the first are the teacher's vectors; logits: (N, C). Of more than `AGREED` rows only as many,
+    evenly spaced.
+    """
+    if labels.shape[1] == 1:
+        return float("nan")
+    places = np.linspace(0, len(labels) - 1, min(AGREED, len(labels))).round().astype(np.int64)
+    pairs = np.triu_indices(len(places), k=1)
+    own, teachers = (vectors @ vectors.T for vectors in map(_directions, (logits[places], labels[places, 1:])))
+    return spearman(teachers[pairs].round(_DIGITS), own[pairs].round(_DIGITS))
+
+
+def _directions(vectors: np.ndarray) -> np.ndarray:
+    """The rows (N, D) at length 1, in float64; zeros stay zeros."""
+    vectors = vectors.astype(np.float64)
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+
 def _constant(labels: np.ndarray, predicted: np.ndarray) -> bool:
     """Whether one of them is constant, so that the formula would be 0 / 0."""
     return bool(np.ptp(predicted) == 0 or np.ptp(labels) == 0)
@@ -110,5 +145,7 @@ SCORES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     for function in (accuracy, micro_f1, subset_accuracy, macro_f1, weighted_f1, matthews_correlation, spearman, pearson)
 }
 """Metrics by their names, of labels and predictions, both (N,) or (N, L); higher is better."""
-RANKINGS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {function.__name__: function for function in (auroc, average_precision)}
-"""Metrics that use a model's probabilities, of labels (N,) or (N, L) and logits (N, C); higher is better."""
+RANKINGS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    function.__name__: function for function in (auroc, average_precision, sts_spearman, teacher_agreement)
+}
+"""Metrics that use a model's logits (N, C), beside labels (N,) or (N, L); higher is better."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from autodistill.errors import DataError, not_allowed
 from autodistill.storage import digest, user_path
+from autodistill.target import Vectors
 from autodistill.tasks.base import DatasetRef, Split
 from autodistill.tasks.columns import LABELS, Columns, choose_inputs
 from autodistill.tasks.files import IMAGE_SUFFIXES, ends_like_image, images_in, is_systems, read_texts
@@ -110,9 +111,11 @@ def check_places(places: Sequence[str], limit_train: int | None) -> None:
 
 
 def _read(
-    places: Sequence[str], text_columns: tuple[str, ...] | None, per_row: int, output_names: Sequence[str]
+    places: Sequence[str], text_columns: tuple[str, ...] | None, per_row: int, output_names: Sequence[str], apart: bool
 ) -> tuple[list[str], list[str], list[str]]:
     """The texts of some files (or of all files in a folder), row after row; for pairs the second texts; and notes.
+
+    apart: each text of a pair counts as a row.
 
     Raises:
         DataError: a file cannot be read, or does not hold the texts that the task has.
@@ -128,9 +131,9 @@ def _read(
                 firsts += read_texts(path)
                 continue
             table = read_table(path)
-            columns = columns_of_texts(table, text_columns, per_row, output_names)
+            columns = columns_of_texts(table, text_columns, None if apart else per_row, output_names)
             texts = [[_text(value) for value in table.values(name)] for name in columns]
-            firsts += texts[0]
+            firsts += [text for row in zip(*texts, strict=True) for text in row] if apart else texts[0]
             seconds += texts[1] if per_row > 1 else []
             ignored = [name for name in table.names if name not in (*columns, *output_names) and not name.startswith("__index")]
             if ignored:
@@ -149,13 +152,13 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def columns_of_texts(table: Table, asked: tuple[str, ...] | None, per_row: int, output_names: Sequence[str]) -> tuple[str, ...]:
+def columns_of_texts(table: Table, asked: tuple[str, ...] | None, per_row: int | None, output_names: Sequence[str]) -> tuple[str, ...]:
     """The columns of texts in a table without labels.
 
     Args:
         table: from a file.
         asked: names that the user gave; if the table lacks one of them, the columns are guessed.
-        per_row: texts of a row, 1 or 2.
+        per_row: texts of a row, 1 or 2; None for any.
         output_names: of a model. If the table has a column for each of them, these hold a teacher's scores.
 
     Raises:
@@ -169,7 +172,7 @@ def columns_of_texts(table: Table, asked: tuple[str, ...] | None, per_row: int, 
     columns = choose_inputs(Table(table.name, {name: table.values(name) for name in free}), None, label)
     if isinstance(columns, str):
         raise DataError(f"{table.name} holds images, and this task reads texts")
-    if len(columns) != per_row:
+    if per_row is not None and len(columns) != per_row:
         wanted = "pairs of texts" if per_row > 1 else "single texts"
         raise DataError(
             f"{table.name}: the input is {' + '.join(columns)}, and this task reads {wanted}; name the columns with --text-column"
@@ -201,7 +204,7 @@ def unlabelled_texts(
         DataError: a file cannot be read.
     """
     files, rest = _places(places, parts)
-    firsts, seconds, notes = _read(files, ref.text_columns, len(columns.texts), output_names)
+    firsts, seconds, notes = _read(files, ref.text_columns, len(columns.texts), output_names, ref.task == Vectors.kind)
     for column, values in zip(columns.texts, (firsts, seconds), strict=False):
         values += [] if rest is None else tables[rest.table].take(column, rest.rows)
     keys_by_split: dict[str, set[Row]] = {}

@@ -10,6 +10,7 @@ from autodistill.models.fitting import cpu_threads, validation_logits
 from autodistill.recipe import Teacher
 from autodistill.storage import cache_folder, digest, new_folder
 from autodistill.tasks.base import Dataset
+from autodistill.teacher.embedding import embedding_teacher
 from autodistill.teacher.finetune import FACTS, FinetunedTeacher, Progress, finetune_teacher, kept_or_made
 from autodistill.teacher.load import encode, load_teacher, member_teachers, save_ensemble
 
@@ -25,6 +26,8 @@ def trained_teacher(
 ) -> FinetunedTeacher:
     """Train the teacher, or each member of an ensemble, or find them in the cache; see `finetune_teacher`.
 
+    For targets without labels nothing is trained; see `embedding_teacher`.
+
     The first member with a model has the seed that is asked for, the next member with the same model the seed after it, and so on. So a
     member is the same teacher as it would be alone. The ensemble's own outputs are scored on the validation split; its probe is the best
     of its members' probes.
@@ -32,6 +35,8 @@ def trained_teacher(
     Raises:
         ModelError, DivergedError, RunError: see `finetune_teacher`.
     """
+    if not dataset.target.has_labels:
+        return embedding_teacher(dataset, teacher, seed, device=device, threads=threads, progress=progress)
     members = member_teachers(teacher)
     seeds = [seed + sum(earlier.model == member.model for earlier in members[:number]) for number, member in enumerate(members)]
     trained = [

@@ -22,6 +22,7 @@ from autodistill.recipe import Recipe, Teacher
 from autodistill.target import Scaling
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import Dataset, DatasetRef
+from autodistill.teacher.embedding import taught
 from autodistill.teacher.outputs import OutputsProgress, TeacherOutputs, ensure_outputs
 from autodistill.teacher.plan import Taps
 from autodistill.teacher.scored import ScoredOutputs, has_scores
@@ -50,10 +51,12 @@ class Opened:
 
 
 def open_inputs(dataset: Dataset, teacher: Teacher, folder: str | Path) -> Opened:
-    """Encode a dataset's splits for a fine-tuned teacher, or read them from the cache."""
+    """Encode a dataset's splits for a fine-tuned teacher, or read them from the cache. If it has no labels: `taught` by the teacher."""
     folder, modality = Path(folder), dataset.modality
     tokenizer = modality.open_tokenizer(folder)
     train, validation = (modality.encode(split, teacher, tokenizer) for split in (dataset.all_training_rows, dataset.validation))
+    if not dataset.target.has_labels:
+        dataset = taught(dataset, teacher, folder, tokenizer, validation)
     context = StudentContext(
         task=dataset.task,
         num_outputs=dataset.num_outputs,
@@ -131,7 +134,8 @@ class TrialData:
         self._taps = Taps()
 
     def side(self, outputs: Outputs, batch: Batch) -> Side:
-        """A model's outputs on a batch, as objectives read them."""
+        """A model's outputs on a batch, as objectives read them. Outputs that are vectors are themselves the embedding."""
+        outputs = replace(outputs, embedding=outputs.logits) if self.dataset.target.are_vectors else outputs
         return self.dataset.modality.side(outputs, batch)
 
     def validation_loss(self, logits: Tensor) -> float:

@@ -96,7 +96,8 @@ class Trainer:
     """A student in training, with its objective, optimizer and schedule."""
 
     def __init__(self, recipe: Recipe, student: StudentModule, data: TrialData, device: torch.device, epochs: int, seed: int) -> None:
-        self.recipe, self.student, self.data, self.device, self.epochs = recipe, student, data, device, epochs
+        self.recipe, self.student, self.data, self.device = recipe, student, data, device
+        self.epochs = epochs if recipe.objective.teaches else 1  # a student that learns nothing is only looked at
         self.taps = student_taps(recipe)
         self.family = family_of(recipe.student)
         reads = TrialReads(data.token_ids(), data.context.pad_id, self.taps, reads_single_tokens(recipe))
@@ -125,7 +126,9 @@ class Trainer:
         return Objective(self.recipe, student, teacher, self.data.split_facts(view))
 
     def train_epoch(self, epoch: int) -> dict[str, float]:
-        """One pass over the epoch's view; returns the mean of each weighted term."""
+        """One pass over the epoch's view; returns the mean of each weighted term. Nothing happens if the recipe has none."""
+        if not self.recipe.objective.teaches:
+            return {}
         view = self.data.view(epoch - 1)
         self.student.train()
         self.objective.train()

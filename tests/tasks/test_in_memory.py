@@ -78,7 +78,6 @@ def test_equal_rows_are_written_once() -> None:
     [
         (5, "dataset is a int that cannot be read; allowed: a path or a name; a DataFrame"),
         ([], "dataset is a list"),
-        (["a", "b"], "dataset is a list"),
         ([("a",), ("b", 1)], "dataset is a list"),
         ({"text": ["a", "b"], "label": [1]}, "dataset is a dict"),
         ({"train": 5}, "dataset is a int"),

@@ -18,9 +18,9 @@ class BiLstm(torch.nn.Module):
 
     rows: torch.Tensor
 
-    def __init__(self, vocabulary, pieces, embedding_size, hidden_size, layers, outputs, pairs=False):  # type: ignore[no-untyped-def]
+    def __init__(self, vocabulary, pieces, embedding_size, hidden_size, layers, outputs, pairs=False, unit_length=False):  # type: ignore[no-untyped-def]
         super().__init__()
-        self.pairs = pairs
+        self.pairs, self.unit_length = pairs, unit_length
         self.register_buffer("rows", torch.zeros(vocabulary, dtype=torch.int64))  # the index of the embedding for each token id
         self.embedding = torch.nn.Embedding(pieces, embedding_size)
         widths = [embedding_size] + [2 * hidden_size] * (layers - 1)
@@ -41,7 +41,8 @@ class BiLstm(torch.nn.Module):
         if self.pairs:  # both texts, their absolute difference, and their product
             one, other = texts[: len(token_type_ids)], texts[len(token_type_ids) :]
             texts = torch.cat([one, other, (one - other).abs(), one * other], dim=1)
-        return self.classifier(texts)
+        logits = self.classifier(texts)
+        return torch.nn.functional.normalize(logits, dim=1) if self.unit_length else logits
 
     def read(self, input_ids, attention_mask):  # type: ignore[no-untyped-def]
         """(B, T) each → the texts' vectors (B, 2 · hidden_size); zeros for a text without tokens."""

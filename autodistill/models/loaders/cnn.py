@@ -18,9 +18,9 @@ class Cnn(torch.nn.Module):
 
     rows: torch.Tensor
 
-    def __init__(self, vocabulary, pieces, embedding_size, channels, kernels, outputs, pairs=False):  # type: ignore[no-untyped-def]
+    def __init__(self, vocabulary, pieces, embedding_size, channels, kernels, outputs, pairs=False, unit_length=False):  # type: ignore[no-untyped-def]
         super().__init__()
-        self.pairs = pairs
+        self.pairs, self.unit_length = pairs, unit_length
         self.register_buffer("rows", torch.zeros(vocabulary, dtype=torch.int64))  # the index of the embedding for each token id
         self.embedding = torch.nn.Embedding(pieces, embedding_size)
         self.convolutions = torch.nn.ModuleList(torch.nn.Conv1d(embedding_size, channels, size, padding=size // 2) for size in kernels)
@@ -31,7 +31,8 @@ class Cnn(torch.nn.Module):
         mask = attention_mask.bool().unsqueeze(-1)
         words = (self.embedding(self.rows[input_ids]) * mask).transpose(1, 2)
         features = torch.cat([layer(words)[..., : input_ids.shape[1]] for layer in self.convolutions], dim=1).relu().transpose(1, 2)
-        return self.classifier(pooled(features, mask, token_type_ids) if self.pairs else largest(features, mask))
+        logits = self.classifier(pooled(features, mask, token_type_ids) if self.pairs else largest(features, mask))
+        return torch.nn.functional.normalize(logits, dim=1) if self.unit_length else logits
 
 
 def largest(states, mask):  # type: ignore[no-untyped-def]

@@ -39,7 +39,8 @@ class Static:
             text = np.concatenate([one, other, abs(one - other), one * other], axis=1)
         if "hidden.weight" in weights:
             text = np.maximum(text @ weights["hidden.weight"].T + weights["hidden.bias"], 0.0)
-        return text @ weights["classifier.weight"].T + weights["classifier.bias"]
+        logits = text @ weights["classifier.weight"].T + weights["classifier.bias"]
+        return scaled(logits) / np.float32(logits.shape[1] ** 0.5) if self.config.get("unit_length") else logits
 
 
 def scaled(vectors):  # type: ignore[no-untyped-def]
