@@ -36,6 +36,7 @@ from autodistill.values import (
     FLAG,
     FOLDER_NAME,
     GPUS,
+    LONGEST_NAME,
     MILLISECONDS_OR_SHARE,
     RECIPE,
     SECONDS,
@@ -196,7 +197,7 @@ def _first_task(space: str) -> str:
 def default_name(dataset: str) -> str:
     """A study's name from its dataset's: the last part of the path or id, with a dash for what a folder's name should not contain."""
     name = re.sub(r"[^\w.+@-]+", "-", Path(dataset.rstrip("/")).name.partition(".")[0]).strip("-.+@")
-    return name or "study"
+    return name.encode()[:LONGEST_NAME].decode(errors="ignore") or "study"
 
 
 class SearchSettings(SpaceSettings):

@@ -22,7 +22,7 @@ import filelock
 import yaml
 
 from autodistill.errors import StudyError
-from autodistill.storage import write_whole
+from autodistill.storage import STUDIES_ELSEWHERE, write_whole
 
 SCHEMA = 2
 ENTRY_SCHEMA = 1
@@ -93,14 +93,17 @@ def lock_study(folder: Path) -> filelock.FileLock:
     """Lock a study for this process. `.release()` unlocks it, or the system does if the process is killed.
 
     Raises:
-        StudyError: another search has locked it.
+        StudyError: another search has locked it, or its folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(folder / ".lock", timeout=0)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except filelock.Timeout:
         raise StudyError(f"a search is running on the study {folder}; wait for it, or start another with --study") from None
+    except OSError as cause:
+        reason = cause.strerror or cause
+        raise StudyError(f"the study {folder} cannot be locked ({cause.filename or folder}: {reason}); {STUDIES_ELSEWHERE}") from None
     return lock
 
 

@@ -19,7 +19,7 @@ from autodistill.cli.live import open_view
 from autodistill.cli.options import JSON_AT_THE_END
 from autodistill.cli.progress import Progress
 from autodistill.cli.stages import all_to_stderr
-from autodistill.errors import RunError
+from autodistill.errors import RunError, StudyError
 from autodistill.events import Stage
 from autodistill.option import KEPT, setting
 from autodistill.records import TrialRecord, read_records
@@ -101,8 +101,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _earlier(folder: str) -> list[TrialRecord]:
+    """The trials of earlier sessions; none if their table is damaged, because the search then writes it again."""
     path = Path(folder) / "trials.parquet"
-    return read_records(path) if path.exists() else []
+    try:
+        return read_records(path) if path.exists() else []
+    except StudyError:
+        return []
 
 
 def _has_begun(asked: SearchSettings, progress: Progress) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autodistill.cache import discard_damaged
 from autodistill.models.fitting import cpu_threads
 from autodistill.records import Point
 from autodistill.train.assignment import Assignment, TrialResult
@@ -73,6 +74,8 @@ def _result_file(folder: Path) -> Path:
 
 def _kept(work: Path, assignment: Assignment) -> Trained | None:
     folder = assignment_folder(work, assignment)
+    for path in (folder, _result_file(folder)):
+        discard_damaged(path)  # the run holds the lock of all of them
     if not (folder.is_dir() and _result_file(folder).exists()):
         return None
     result = TrialResult(**json.loads(_result_file(folder).read_text(encoding="utf-8")))

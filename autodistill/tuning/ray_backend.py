@@ -212,11 +212,18 @@ def check_resources(settings: SearchSettings) -> None:
         RunError: its Ray cluster cannot be reached.
     """
     gpu_share(settings)
-    if settings.address is not None and not ("ray" in sys.modules and sys.modules["ray"].is_initialized()):  # that Ray is used as it is
+    if settings.address is None and not _ray_is_initialised():
+        count_workers(settings, cores(), len(gpu_names()))
+    if settings.address is not None and not _ray_is_initialised():
         try:
             _knock(settings.address)
         except OSError as cause:
             raise RunError(f"the Ray cluster {settings.address!r} cannot be reached ({type(cause).__name__}: {cause})") from None
+
+
+def _ray_is_initialised() -> bool:
+    """Whether this process has a Ray, which is then used as it is."""
+    return "ray" in sys.modules and bool(sys.modules["ray"].is_initialized())
 
 
 def _knock(address: str) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.storages import BaseStorage
 
 from autodistill import study_folder
 from autodistill.environment import describe_environment
@@ -96,6 +97,7 @@ def run_search(
         settings.check_existence()
     elif not folder.is_dir():
         raise StudyError(settings.no_study())
+    is_new = not folder.exists()
     lock = study_folder.lock_study(folder)
     storage: SavedStorage | None = None
     level = optuna.logging.get_verbosity()
@@ -110,16 +112,7 @@ def run_search(
         url = storage_url(settings, before)
         about["settings"]["storage"] = None if url == study_folder.default_storage(folder) else without_password(url)
         storage = open_to_search(url, settings.study)
-        exists = study_exists(storage, settings.study)
-        if before is None and exists and settings.storage:
-            raise StudyError(
-                f"the storage already holds a study {settings.study!r} that does not belong to {folder}; choose another name with --study"
-            )
-        if before is not None and not exists and (folder / "trials.parquet").exists():
-            raise StudyError(
-                f"the study {folder} cannot be resumed: its storage {without_password(url)!r} does not hold it any more. "
-                "Its trials can still be read from trials.parquet; start another with --study NAME"
-            )
+        check_held(storage, url, settings, before)
         study_folder.write_about(folder, about)
         optuna_study = optuna.create_study(
             study_name=settings.study, storage=storage, direction="maximize", load_if_exists=True, pruner=Halving()
@@ -147,6 +140,8 @@ def run_search(
         optuna.logging.set_verbosity(level)
         if storage is not None:
             close_storage(storage)
+        if is_new and not (folder / "study.json").exists():  # a search that did not begin leaves nothing
+            shutil.rmtree(folder, ignore_errors=True)
         lock.release()
 
 
@@ -302,6 +297,24 @@ def storage_url(settings: SearchSettings, before: dict[str, Any] | None) -> str:
     if "***" in url:
         raise StudyError(f"the study {settings.study!r} is in the storage {url!r}; give it with its password, --storage URL")
     return url
+
+
+def check_held(storage: BaseStorage, url: str, settings: SearchSettings, before: dict[str, Any] | None) -> None:
+    """Check that a storage holds the study that is resumed, and not one of the name of a study that begins. before: as for `storage_url`.
+
+    Raises:
+        StudyError: it does not.
+    """
+    exists, folder = study_exists(storage, settings.study), settings.folder
+    if before is None and exists and settings.storage:
+        raise StudyError(
+            f"the storage already holds a study {settings.study!r} that does not belong to {folder}; choose another name with --study"
+        )
+    if before is not None and not exists and (folder / "trials.parquet").exists():
+        raise StudyError(
+            f"the study {folder} cannot be resumed: its storage {without_password(url)!r} does not hold it any more. "
+            "Its trials can still be read from trials.parquet; start another with --study NAME"
+        )
 
 
 def _refuse_differences(before: dict[str, Any], now: dict[str, Any]) -> None:
