@@ -136,8 +136,11 @@ def from_frame(frame: pd.DataFrame) -> list[TrialRecord]:
 def write_records(records: Sequence[TrialRecord], path: Path) -> None:
     """Write the table to a temporary file, then rename it, so that a reader never sees half of it."""
     aside = path.with_suffix(".parquet.part")
-    to_frame(records).to_parquet(aside, index=False)
-    aside.replace(path)
+    try:
+        to_frame(records).to_parquet(aside, index=False)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def read_records(path: Path) -> list[TrialRecord]:

@@ -11,7 +11,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -46,7 +46,7 @@ def lock(path: Path) -> Iterator[None]:
 
 
 CACHE_ELSEWHERE = "give another cache folder with AUTODISTILL_CACHE"
-STUDIES_ELSEWHERE = "give another folder of studies with --studies-dir"
+STUDIES_ELSEWHERE = "keep the studies on another disk, and name their folder with --studies-dir"
 _FULL = re.compile(r"No space left on device|os error 28|code: 28\b|StorageFull|disk is full", re.IGNORECASE)
 """How libraries in Rust, Arrow and SQLite write that a disk is full; they raise errors of their own."""
 
@@ -75,6 +75,15 @@ def disk_errors(path: Path, way_out: str = CACHE_ELSEWHERE) -> Iterator[None]:
         if is_disk_full(cause):
             raise _not_written(path, cause, way_out) from cause
         raise
+
+
+def disk_error_of(cause: BaseException | None) -> DiskError | None:
+    """The DiskError that an exception is or comes from, also if a library has wrapped it; None if there is none."""
+    while cause is not None:
+        if isinstance(cause, DiskError):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return None
 
 
 def _not_written(path: Path, cause: Exception, way_out: str) -> DiskError:
@@ -245,8 +254,13 @@ def check_writable(path: Path, refusal: Callable[[str], UserError]) -> None:
 def write_whole(path: Path, text: str) -> None:
     """Write a file under a temporary name, then rename it, so that it is never incomplete."""
     aside = path.with_name(path.name + ".part")
-    with aside.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
+    try:
+        with aside.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError:
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
+        raise

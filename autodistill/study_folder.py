@@ -22,7 +22,7 @@ import filelock
 import yaml
 
 from autodistill.errors import StudyError
-from autodistill.storage import STUDIES_ELSEWHERE, write_whole
+from autodistill.storage import STUDIES_ELSEWHERE, disk_errors, write_whole
 
 SCHEMA = 2
 ENTRY_SCHEMA = 1
@@ -85,8 +85,13 @@ def _as_study(entry: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def write_about(folder: Path, about: dict[str, Any]) -> None:
-    """Write study.json in one step."""
-    write_whole(folder / "study.json", json.dumps(about, indent=2, ensure_ascii=False) + "\n")
+    """Write study.json in one step.
+
+    Raises:
+        DiskError: it cannot be written.
+    """
+    with disk_errors(folder, STUDIES_ELSEWHERE):
+        write_whole(folder / "study.json", json.dumps(about, indent=2, ensure_ascii=False) + "\n")
 
 
 def lock_study(folder: Path) -> filelock.FileLock:

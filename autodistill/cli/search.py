@@ -87,7 +87,8 @@ def run(args: argparse.Namespace) -> int:
             failure = cause
             study = Study.open(asked.folder, asked.storage) if _has_begun(asked, progress) else None
             if study is not None:
-                write_report(study)  # the report of a failed search shows its failures
+                with contextlib.suppress(StudyError):  # the disk may be full
+                    write_report(study)  # the report of a failed search shows its failures
         if study is not None and study.best is not None:
             _show(asked, study, progress, out)
     if study is not None and asked.as_json:

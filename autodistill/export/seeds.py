@@ -16,6 +16,7 @@ from typing import Any
 from autodistill.cache import discard_damaged
 from autodistill.models.fitting import cpu_threads
 from autodistill.records import Point
+from autodistill.storage import disk_errors, write_whole
 from autodistill.train.assignment import Assignment, TrialResult
 from autodistill.train.trial import run_trial
 
@@ -85,9 +86,9 @@ def _kept(work: Path, assignment: Assignment) -> Trained | None:
 def _train(assignment: Assignment, work: Path, report: Callable[[Point], None]) -> Trained:
     folder = assignment_folder(work, assignment)
     result = run_trial(dataclasses.replace(assignment, student_folder=str(folder)), report)
-    aside = folder.with_name(f"{folder.name}.json.part")
-    aside.write_text(json.dumps(dataclasses.asdict(result)), encoding="utf-8")
-    aside.replace(_result_file(folder))
+    file = _result_file(folder)
+    with disk_errors(file):
+        write_whole(file, json.dumps(dataclasses.asdict(result)))
     return Trained(assignment, result, folder)
 
 

@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from optuna.storages import BaseStorage
 
 from autodistill import study_folder
 from autodistill.environment import describe_environment
-from autodistill.errors import RunError, StudyError
+from autodistill.errors import DiskError, RunError, StudyError
 from autodistill.events import Event, Listen, SearchFinished, SearchMessage, SearchStarted
 from autodistill.facts import DatasetFacts, TeacherRef, study_epochs, study_limits
 from autodistill.limits import Feasible, Limits
@@ -30,7 +30,7 @@ from autodistill.recipe import ADDED, Recipe, Teacher
 from autodistill.records import Role
 from autodistill.settings import SearchSettings
 from autodistill.space import Space
-from autodistill.storage import write_whole
+from autodistill.storage import STUDIES_ELSEWHERE, disk_error_of, disk_errors, is_disk_full, write_whole
 from autodistill.study import Study
 from autodistill.teachers import Teachers
 from autodistill.train.assignment import Runner
@@ -189,6 +189,10 @@ def _rounds(ledger: Ledger, settings: SearchSettings, ray: RunningRay, runner: R
         except RunError:
             raise
         except Exception as cause:
+            if (full := disk_error_of(cause)) is not None:
+                raise full from None
+            if is_disk_full(cause):
+                raise DiskError(f"a disk is full ({_first_line(cause)}), so the search stops; make room") from None
             log(ledger.folder, f"Ray Tune stopped: {type(cause).__name__}: {cause}")
             if ledger.finished == before:
                 raise RunError(f"Ray Tune does not run ({_first_line(cause)}); see {ledger.folder / 'search.log'}") from cause
@@ -221,7 +225,16 @@ def _interruptible() -> Iterator[threading.Event]:
 
 
 def _recommend(ledger: Ledger) -> None:
-    """Write recommended.yaml and best/ from the trial that is preferred."""
+    """Write recommended.yaml and best/ from the trial that is preferred.
+
+    Raises:
+        DiskError: they cannot be written.
+    """
+    with disk_errors(ledger.folder, STUDIES_ELSEWHERE):
+        _write_best(ledger)
+
+
+def _write_best(ledger: Ledger) -> None:
     prefer = ledger.settings.prefer
     best = preferred(list(ledger.records.values()), ledger.limits, prefer)
     if best is None:
@@ -237,9 +250,12 @@ def _recommend(ledger: Ledger) -> None:
     if student.is_dir():
         aside = ledger.folder / "best.part"
         shutil.rmtree(aside, ignore_errors=True)
-        shutil.copytree(student, aside)
-        shutil.rmtree(place, ignore_errors=True)
-        aside.rename(place)
+        try:
+            shutil.copytree(student, aside)
+            shutil.rmtree(place, ignore_errors=True)
+            aside.rename(place)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
     elif prefer != "score":  # resumed with another preference: what lies there is another recipe's student
         shutil.rmtree(place, ignore_errors=True)
 
@@ -377,8 +393,8 @@ def _emitter(listen: Listen, folder: Path) -> Listen:
 
 
 def log(folder: Path, text: str) -> None:
-    """Add to the study's search.log."""
-    with (folder / "search.log").open("a", encoding="utf-8") as file:
+    """Add to the study's search.log, if it can be written."""
+    with suppress(OSError), (folder / "search.log").open("a", encoding="utf-8") as file:
         file.write(f"{datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')} {text.rstrip()}\n")
 
 
