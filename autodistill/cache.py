@@ -1,6 +1,6 @@
 """Files and folders in the cache: made once, under a lock, and checked when they are opened.
 
-A folder has a list of its files with their sizes and SHA-256, and a tensor file has the SHA-256 of its data in its header. A file or folder
+A folder has a list of its files with their sizes and SHA-256, and a tensor file has a checksum in its header. A file or folder
 that is damaged is removed and made again, and a warning says so. Those of older versions lack these checksums, and are checked as far as
 their formats allow: the sizes in the headers of safetensors and npy files, the last bytes of parquet files, JSON that can be read.
 """
@@ -22,11 +22,11 @@ from autodistill.storage import (
     CHECKED_BYTES,
     CHECKSUM,
     NO_CHECKSUM,
-    data_checksum,
     disk_errors,
     file_fingerprint,
     lock,
     new_folder,
+    tensors_checksum,
 )
 
 MANIFEST = ".manifest.json"
@@ -149,13 +149,14 @@ def _tensors_damage(file: Path, size: int) -> str | None:
         if length > size - 8:
             return "its header is cut off"
         try:
-            header = json.loads(opened.read(length))
-            checksum = header.pop("__metadata__", {}).get(CHECKSUM, NO_CHECKSUM)
+            text = opened.read(length)
+            header = json.loads(text)
+            checksum = str(header.pop("__metadata__", {}).get(CHECKSUM, NO_CHECKSUM))
             expected = 8 + length + max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
         except (ValueError, KeyError, TypeError, AttributeError, IndexError):
             return "its header cannot be read"
         if size != expected:
             return f"it has {size:,} bytes instead of {expected:,}"
-        if checksum != NO_CHECKSUM and data_checksum(opened, 8 + length) != checksum:
+        if checksum != NO_CHECKSUM and tensors_checksum(opened, text.replace(checksum.encode(), NO_CHECKSUM.encode(), 1)) != checksum:
             return "it has other contents than were written"
     return None

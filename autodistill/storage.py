@@ -22,7 +22,7 @@ from autodistill.errors import DiskError, UserError
 
 _SAFETENSORS = {"float32": "F32", "float16": "F16", "int64": "I64", "int32": "I32", "uint8": "U8"}
 CHECKSUM, NO_CHECKSUM = "sha256", "0" * 64
-"""The name of the data's checksum in the metadata of a file by `new_tensors`, and its value if there is none."""
+"""The name of the checksum in the metadata of a file by `new_tensors`, and its value if there is none."""
 CHECKED_BYTES = 2**29
 """Larger files in the cache have no checksum: each process would read all of them, which takes seconds."""
 _FINGERPRINTS: dict[tuple[str, int, int], str] = {}
@@ -129,8 +129,8 @@ def new_tensors(path: Path, shapes: Mapping[str, tuple[str, tuple[int, ...]]]) -
     """Arrays to fill in any order. They become the safetensors file `path` if the block succeeds.
 
     shapes: name → (dtype, shape). The arrays are memory-mapped, so they may be larger than the memory. Their disk space is allocated
-    first, because a mapped write to a full disk kills the process. The header's metadata have the SHA-256 of the data, if they are at
-    most CHECKED_BYTES.
+    first, because a mapped write to a full disk kills the process. The header's metadata have a checksum of header and data, if these
+    are at most CHECKED_BYTES.
 
     Raises:
         DiskError: the disk is full, or the folder cannot be written.
@@ -165,7 +165,7 @@ def new_tensors(path: Path, shapes: Mapping[str, tuple[str, tuple[int, ...]]]) -
                     array.flush()
             if offset <= CHECKED_BYTES:
                 with aside.open("r+b") as file:
-                    checksum = data_checksum(file, start)
+                    checksum = tensors_checksum(file, text)
                     file.seek(8)
                     file.write(text.replace(NO_CHECKSUM.encode(), checksum.encode(), 1))
             _sync(aside)
@@ -175,10 +175,11 @@ def new_tensors(path: Path, shapes: Mapping[str, tuple[str, tuple[int, ...]]]) -
         aside.unlink(missing_ok=True)
 
 
-def data_checksum(file: BinaryIO, start: int) -> str:
-    """SHA-256 of a file from a place to its end."""
-    file.seek(start)
-    return hashlib.file_digest(file, "sha256").hexdigest()
+def tensors_checksum(file: BinaryIO, header: bytes) -> str:
+    """SHA-256 of the header, with NO_CHECKSUM in the place of the checksum, and of all data behind it."""
+    file.seek(8 + len(header))
+    data = hashlib.file_digest(file, "sha256").digest()
+    return hashlib.sha256(header + data).hexdigest()
 
 
 def file_fingerprint(path: Path) -> str:

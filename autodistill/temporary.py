@@ -42,7 +42,7 @@ def temporary_folder(prefix: str, home: str | None = None) -> Iterator[Path]:
 
 
 def sweep(place: Path, prefix: str) -> None:
-    """Remove this user's folders with a prefix that nobody uses any more. Folders without our lock's file stay: who made them is unknown."""
+    """Remove this user's folders with a prefix that nobody uses any more. Folders without a lock stay, because their owner is unknown."""
     for folder in place.glob(f"{prefix}*"):
         with suppress(OSError, Timeout):
             mark = (folder / LOCK).stat()

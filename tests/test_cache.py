@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Callable
@@ -97,16 +96,21 @@ def test_the_caches_of_older_versions_are_used_and_checked_by_their_formats(how:
     assert damage(folder) is None
 
 
-def test_a_tensor_file_is_plain_safetensors_with_a_checksum(tmp_path: Path) -> None:
-    import hashlib
-
+def test_a_tensor_file_is_plain_safetensors_and_every_byte_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "one.safetensors"
     a_file(path)()
-    stored = load_file(path)
-    np.testing.assert_array_equal(stored["numbers"], NUMBERS)
-    content = path.read_bytes()
-    length = int.from_bytes(content[:8], "little")
-    assert json.loads(content[8 : 8 + length])["__metadata__"] == {"sha256": hashlib.sha256(content[8 + length :]).hexdigest()}
+    np.testing.assert_array_equal(load_file(path)["numbers"], NUMBERS)
+    content = bytearray(path.read_bytes())
+    for place in (0, 8, 20, 90, int.from_bytes(content[:8], "little") - 1, len(content) // 2, len(content) - 1):
+        other = tmp_path / f"{place}.safetensors"
+        other.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        assert damage(other) is not None
+    large = tmp_path / "large.safetensors"  # by size alone
+    monkeypatch.setattr("autodistill.storage.CHECKED_BYTES", 100)
+    a_file(large)()
+    assert damage(large) is None
+    DAMAGE["cut"](large)
+    assert damage(large) is not None
 
 
 @pytest.mark.parametrize(

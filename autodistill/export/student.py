@@ -56,15 +56,22 @@ class Student:
 
         Raises:
             DataError: a row is of another kind than this student reads.
+            ModelError: the student's files are damaged.
         """
         if not rows:
             return np.zeros((0, self.target.width), dtype=np.float32)
         order = np.argsort(self.reader.sizes(rows), kind="stable")  # rows of similar size together, so that there is little padding
         by_place: dict[int, np.ndarray] = {}
+        refusal = f"the student in {self.folder} cannot predict"
         for start in range(0, len(rows), batch_size):
             places = order[start : start + batch_size].tolist()
-            by_place |= dict(zip(places, self.run(self.encode([rows[place] for place in places])), strict=True))
-        return np.stack([by_place[place] for place in range(len(rows))])
+            arrays = self.encode([rows[place] for place in places])
+            with explained(lambda reason: ModelError(f"{refusal} ({reason}); {ANOTHER_COPY}")):
+                by_place |= dict(zip(places, self.run(arrays), strict=True))
+        logits = np.stack([by_place[place] for place in range(len(rows))])
+        if logits.shape[1] != self.target.width:
+            raise ModelError(f"{refusal}: it has {logits.shape[1]} outputs, and {ABOUT} names {self.target.width}; {ANOTHER_COPY}")
+        return logits
 
     def predictions(self, rows: Any) -> list[Prediction]:
         """The label and its probability, the labels, or the score, of each row; see `predict` for the forms of rows."""

@@ -138,7 +138,7 @@ def is_read(file: str) -> bool:
     folder, _, name = file.rpartition("/")
     if folder:
         return name == "config.json" and folder.endswith("_Pooling") and "/" not in folder
-    return name.endswith((".json", ".txt", ".model"))
+    return name.endswith((".json", ".txt", ".model")) and not name.startswith(".")
 
 
 def kept_folder(entry: Pretrained) -> Path | None:
