@@ -137,6 +137,14 @@ class RunningRay:
     workers: int
     own: bool
 
+    def dead(self) -> list[str]:
+        """Which of its daemons are gone, if it was started for this search on this machine."""
+        if not self.own:
+            return []
+        from autodistill.tuning.ray_inside import dead_daemons
+
+        return dead_daemons()
+
 
 @contextlib.contextmanager
 def ray_running(settings: SearchSettings) -> Iterator[RunningRay]:

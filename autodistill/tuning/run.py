@@ -164,7 +164,7 @@ def _run(ledger: Ledger, settings: SearchSettings, runner: Runner, emit: Listen,
                         emit(SearchStarted(settings.study, str(ledger.folder), *asked))
                         try:
                             for _ in range(3):  # the trials; repeats of the best; the trials that are compared with the winner
-                                _rounds(ledger, settings, ray, runner, emit, lambda: interrupted.is_set() or late())
+                                _rounds(ledger, settings, ray, runner, emit, lambda: interrupted.is_set() or late() or bool(ray.dead()))
                                 ledger.follow_up()
                         finally:
                             ledger.sweep("the search was stopped")  # record first, then kill: a second Ctrl-C must not lose the record
@@ -182,13 +182,18 @@ def _run(ledger: Ledger, settings: SearchSettings, runner: Runner, emit: Listen,
 def _rounds(ledger: Ledger, settings: SearchSettings, ray: RunningRay, runner: Runner, emit: Listen, halted: Callable[[], bool]) -> None:
     while ledger.wants_more():
         if halted():
+            _check_alive(ray)
             raise Halt
         before = ledger.finished
         try:
             run_round(Round(ledger, emit, lambda text: log(ledger.folder, text), halted, not ray.own, ray.workers), settings, runner)
         except RunError:
             raise
+        except Halt:
+            _check_alive(ray)
+            raise
         except Exception as cause:
+            _check_alive(ray)
             if (full := disk_error_of(cause)) is not None:
                 raise full from None
             if is_disk_full(cause):
@@ -197,11 +202,22 @@ def _rounds(ledger: Ledger, settings: SearchSettings, ray: RunningRay, runner: R
             if ledger.finished == before:
                 raise RunError(f"Ray Tune does not run ({_first_line(cause)}); see {ledger.folder / 'search.log'}") from cause
             emit(SearchMessage(f"Ray Tune stopped ({_first_line(cause)}); continuing with a new one", "warning"))
+        _check_alive(ray)
         if halted():
             raise Halt
         ledger.sweep("Ray lost it")
         if ledger.finished == before and ledger.wants_more():
             raise RunError(f"Ray Tune ends without running a trial; see {ledger.folder / 'search.log'}")
+
+
+def _check_alive(ray: RunningRay) -> None:
+    """Check that Ray's daemons run.
+
+    Raises:
+        RunError: one of them is gone.
+    """
+    if dead := ray.dead():
+        raise RunError(f"a process of Ray ({', '.join(dead)}) was killed or has crashed, so the search stops; its finished trials are kept")
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from typing import Any
 
 from damage import FAMILIES, distilled_student, searched_student
 
-from autodistill.errors import AutodistillError
+from autodistill.errors import AutodistillError, RecipeError, SpaceError
 
 Damage = Callable[[Path, random.Random], None]
 
@@ -48,7 +48,7 @@ class Tally:
             right = action()
         except AutodistillError as error:
             self.errors += 1
-            if "\n" in str(error):
+            if "\n" in str(error) and not isinstance(error, RecipeError | SpaceError):  # these quote YAML's place
                 self.tracebacks.append(f"{what}: {len(str(error).splitlines())} lines: {error}")
         except BaseException as cause:  # also the panics of libraries in Rust
             if isinstance(cause, KeyboardInterrupt | SystemExit):
@@ -211,7 +211,7 @@ def caches(place: Path, rng: random.Random, tries: int) -> Tally:
     def read() -> list[np.ndarray]:
         folder = kept_or_made(trained, train).folder
         inputs = encode_split(data.train.texts or [], None, tokenizer, 16)
-        outputs = ensure_outputs(data, "train", inputs, folder, taps=Taps(cls=True))
+        outputs = ensure_outputs(data, "train", inputs, folder, taps=Taps(pooled=frozenset({"cls"})))
         pieces = keep_pieces(inputs, tokenizer)[0]
         words = nearest_words(folder, tokenizer, np.array([6, 7]), 2)
         tensors = [inputs.ids, inputs.offsets, outputs.column("logits"), reduced_words(folder, len(tokenizer), 8, 0.1)]

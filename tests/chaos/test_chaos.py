@@ -18,7 +18,7 @@ sys.path.append(str(Path(__file__).parents[1] / "tuning"))
 import chaos
 
 SEED = int(os.environ.get("FUZZ_SEED", f"{datetime.date.today():%Y%m%d}"))
-TRIES = {"students": 40, "studies": 8, "caches": 30}
+TRIES = {"students": 20, "studies": 5, "caches": 20}
 
 
 @pytest.mark.parametrize("name", TRIES)
