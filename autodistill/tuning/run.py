@@ -217,7 +217,8 @@ def _check_alive(ray: RunningRay) -> None:
         RunError: one of them is gone.
     """
     if dead := ray.dead():
-        raise RunError(f"a process of Ray ({', '.join(dead)}) was killed or has crashed, so the search stops; its finished trials are kept")
+        which = ", ".join(dead)
+        raise RunError(f"a process of Ray ({which}) was killed or has crashed, so the search stops; its finished trials are kept") from None
 
 
 @contextmanager
