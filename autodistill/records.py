@@ -153,4 +153,5 @@ def read_records(path: Path) -> list[TrialRecord]:
 
     way_out = "in a study's folder, resuming the search (--resume) writes it again from the study's storage"
     with explained(lambda reason: StudyError(f"the trials in {path} cannot be read ({reason}); {way_out}")):
-        return from_frame(pd.read_parquet(path))
+        with path.open("rb") as file:  # pandas would read a folder as an empty table
+            return from_frame(pd.read_parquet(file))

@@ -12,8 +12,8 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from io import BufferedRandom, BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from filelock import FileLock
@@ -175,7 +175,7 @@ def new_tensors(path: Path, shapes: Mapping[str, tuple[str, tuple[int, ...]]]) -
         aside.unlink(missing_ok=True)
 
 
-def tensors_checksum(file: BinaryIO, header: bytes) -> str:
+def tensors_checksum(file: BufferedReader | BufferedRandom, header: bytes) -> str:
     """SHA-256 of the header, with NO_CHECKSUM in the place of the checksum, and of all data behind it."""
     file.seek(8 + len(header))
     data = hashlib.file_digest(file, "sha256").digest()

@@ -135,7 +135,7 @@ class TextReader(RowReader):
             fits = isinstance(row, tuple) and len(row) == self.texts if self.texts > 1 else isinstance(row, str)
             if not fits:
                 raise DataError(f"row {number + 1} is {row!r}; this student reads {self._wanted}")
-            if any(not _is_text(text) for text in (row if isinstance(row, tuple) else (row,))):
+            if not all(map(_is_text, row if isinstance(row, tuple) else (str(row),))):
                 raise DataError(f"row {number + 1} has bytes that are no text in UTF-8: {row!r}; convert it to UTF-8")
 
     def arrays(self, rows: Sequence[Row]) -> Arrays:

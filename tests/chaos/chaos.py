@@ -216,7 +216,8 @@ def caches(place: Path, rng: random.Random, tries: int) -> Tally:
         words = nearest_words(folder, tokenizer, np.array([6, 7]), 2)
         tensors = [inputs.ids, inputs.offsets, outputs.column("logits"), reduced_words(folder, len(tokenizer), 8, 0.1)]
         tensors += [encoder_pieces(folder, len(tokenizer), 8, 0.1), torch.tensor(pieces), *outputs.batch(torch.arange(3)).sentences]
-        return [*(tensor.numpy() for tensor in tensors), words, np.array((kept("rows", write_rows) / "rows.csv").read_text())]
+        # Copies, because tensors are mapped from the files that are damaged next.
+        return [*(tensor.numpy().copy() for tensor in tensors), words.copy(), np.array((kept("rows", write_rows) / "rows.csv").read_text())]
 
     before = read()
     for number in range(tries):

@@ -18,7 +18,7 @@ sys.path.append(str(Path(__file__).parents[1] / "tuning"))
 import chaos
 
 SEED = int(os.environ.get("FUZZ_SEED", f"{datetime.date.today():%Y%m%d}"))
-TRIES = {"students": 20, "studies": 5, "caches": 20}
+TRIES = {"students": 40, "studies": 3, "caches": 40}
 
 
 @pytest.mark.parametrize("name", TRIES)
