@@ -152,6 +152,6 @@ def read_records(path: Path) -> list[TrialRecord]:
     import pandas as pd
 
     way_out = "in a study's folder, resuming the search (--resume) writes it again from the study's storage"
-    with explained(lambda reason: StudyError(f"the trials in {path} cannot be read ({reason}); {way_out}")):
-        with path.open("rb") as file:  # pandas would read a folder as an empty table
-            return from_frame(pd.read_parquet(file))
+    refusal = f"the trials in {path} cannot be read"
+    with explained(lambda reason: StudyError(f"{refusal} ({reason}); {way_out}")), path.open("rb") as file:
+        return from_frame(pd.read_parquet(file))  # from the open file: pandas would read a folder as an empty table

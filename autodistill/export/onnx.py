@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from autodistill.assistant import STUDENT_WEIGHTS
 from autodistill.errors import DataError, ModelError, RunError, UsageError, explained, not_allowed
 from autodistill.events import Listen
 from autodistill.export.asking import Row
@@ -118,6 +119,11 @@ def export(
 
 
 def _distilled(folder: Path) -> Student:
+    if (folder / STUDENT_WEIGHTS).exists():
+        raise UsageError(
+            f"{folder} holds a search's student, which is trained only for the search; train it in full with "
+            f"`autodistill distill`, which is given the study's folder, and export the folder that it writes"
+        )
     student = load_student(folder)
     if student.module is None or student.folder != folder or not (folder / ABOUT).exists():
         raise UsageError(f"{folder} is not what `autodistill distill` wrote; give such a folder")

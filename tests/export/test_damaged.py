@@ -81,7 +81,7 @@ def test_a_file_for_onnxruntime_that_is_none_is_named(students: dict[str, Path],
 def test_only_what_distill_wrote_is_exported(
     students: dict[str, Path], best: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "is not what `autodistill distill` wrote" in one_line(["export", str(best)], capsys)
+    assert "holds a search's student" in one_line(["export", str(best)], capsys)
     folder = copied(students["static"], tmp_path)
     for name, words in (("distillation.json", "names the rows that check an export"), ("model.safetensors", "cannot be opened")):
         DAMAGE["cut"](folder / name)
