@@ -142,6 +142,39 @@ def test_a_full_disk_is_recognised(cause: Exception, full: bool, tmp_path: Path)
     assert [item.name for item in tmp_path.iterdir()] == ["folder.lock"]
 
 
+def test_nothing_half_written_stays_on_a_full_disk(small_disk: Path) -> None:
+    """What the libraries really raise: safetensors and tokenizers are written in Rust, and pandas writes through Arrow."""
+    import pandas as pd
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+
+    large = np.zeros(2**19, dtype=np.float32)
+
+    def tokenizer(aside: Path) -> None:
+        Tokenizer(WordLevel({f"word {number}": number for number in range(100_000)}, "word 0")).save(str(aside / "tokenizer.json"))
+
+    writers: list[Callable[[Path], object]] = [
+        lambda aside: save_file({"weights": large}, aside / "model.safetensors"),
+        lambda aside: np.save(aside / "pixels.npy", large),
+        lambda aside: pd.DataFrame({"text": [f"{number} {number**9}" for number in range(200_000)]}).to_parquet(aside / "rows.parquet"),
+        tokenizer,
+    ]
+    for number, write in enumerate(writers):
+        folder = small_disk / f"folder-{number}"
+
+        def make(folder: Path = folder, write: Callable[[Path], object] = write) -> None:
+            with new_cached_folder(folder) as aside:
+                write(aside)
+
+        with pytest.raises(
+            DiskError, match=rf"folder-{number} cannot be written: No space left on device\. Make room or give another cache"
+        ):
+            ensure(folder, make)
+    with pytest.raises(DiskError, match="No space left on device"), new_tensors(small_disk / "one", {"a": ("float32", large.shape)}):
+        pass
+    assert {item.suffix for item in small_disk.iterdir()} == {".lock"}
+
+
 def test_a_cache_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file" / "folder", tmp_path / "file" / "deep" / "one.safetensors"):
