@@ -12,7 +12,7 @@ from autodistill.settings import SearchSettings
 from autodistill.storage import STUDIES_ELSEWHERE, check_writable
 from autodistill.study_folder import lock_study, read_about
 from autodistill.tuning.ray_backend import check_resources
-from autodistill.tuning.run import check_held, refuse, storage_url
+from autodistill.tuning.resuming import check_held, refuse, storage_url
 
 
 def check_search(settings: SearchSettings) -> None:

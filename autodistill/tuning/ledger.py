@@ -94,11 +94,7 @@ class Ledger:
             self._enter(trial)
 
     def save(self) -> None:
-        """Write new changes to the storage.
-
-        Raises:
-            DiskError: they cannot be written. None are lost in memory, and the next call writes them.
-        """
+        """Write new changes to the storage. If that fails, a DiskError, the next call writes them."""
         with disk_errors(self.folder, STUDIES_ELSEWHERE):
             self.storage.save()
 

@@ -16,17 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import BaseStorage
 
 from autodistill import study_folder
 from autodistill.environment import describe_environment
 from autodistill.errors import DiskError, RunError, StudyError
 from autodistill.events import Event, Listen, SearchFinished, SearchMessage, SearchStarted
-from autodistill.facts import DatasetFacts, TeacherRef, study_epochs, study_limits
+from autodistill.facts import DatasetFacts, TeacherRef
 from autodistill.limits import Feasible, Limits
-from autodistill.optuna_storage.open import SavedStorage, close_storage, is_journal, open_to_search, study_exists
+from autodistill.optuna_storage.open import SavedStorage, close_storage, open_to_search
 from autodistill.ranking import count, preferred, was_interrupted
-from autodistill.recipe import ADDED, Recipe, Teacher
+from autodistill.recipe import Recipe, Teacher
 from autodistill.records import Role
 from autodistill.settings import SearchSettings
 from autodistill.space import Space
@@ -36,6 +35,7 @@ from autodistill.teachers import Teachers
 from autodistill.train.assignment import Runner
 from autodistill.tuning.ledger import Ledger
 from autodistill.tuning.ray_backend import RunningRay, ray_running, run_round
+from autodistill.tuning.resuming import check_held, refuse_differences, storage_url
 from autodistill.tuning.round import Halt, Round
 from autodistill.tuning.sampler import Halving, make_sampler
 from autodistill.tuning.translate import StudyPlan
@@ -107,7 +107,7 @@ def run_search(
         if before is not None:
             if not settings.resume:
                 settings.check_existence()
-            _refuse_differences(before, about)
+            refuse_differences(before, about)
             about["sessions"] = before["sessions"] + about["sessions"]
         url = storage_url(settings, before)
         about["settings"]["storage"] = None if url == study_folder.default_storage(folder) else without_password(url)
@@ -164,7 +164,7 @@ def _run(ledger: Ledger, settings: SearchSettings, runner: Runner, emit: Listen,
                         emit(SearchStarted(settings.study, str(ledger.folder), *asked))
                         try:
                             for _ in range(3):  # the trials; repeats of the best; the trials that are compared with the winner
-                                _rounds(ledger, settings, ray, runner, emit, lambda: interrupted.is_set() or late() or bool(ray.dead()))
+                                _rounds(ledger, settings, ray, runner, emit, lambda: interrupted.is_set() or late())
                                 ledger.follow_up()
                         finally:
                             ledger.sweep("the search was stopped")  # record first, then kill: a second Ctrl-C must not lose the record
@@ -180,17 +180,20 @@ def _run(ledger: Ledger, settings: SearchSettings, runner: Runner, emit: Listen,
 
 
 def _rounds(ledger: Ledger, settings: SearchSettings, ray: RunningRay, runner: Runner, emit: Listen, halted: Callable[[], bool]) -> None:
+    def must_stop() -> bool:
+        return halted() or bool(ray.dead())
+
     while ledger.wants_more():
         if halted():
-            _check_alive(ray)
             raise Halt
         before = ledger.finished
         try:
-            run_round(Round(ledger, emit, lambda text: log(ledger.folder, text), halted, not ray.own, ray.workers), settings, runner)
+            run_round(Round(ledger, emit, lambda text: log(ledger.folder, text), must_stop, not ray.own, ray.workers), settings, runner)
         except RunError:
             raise
         except Halt:
-            _check_alive(ray)
+            if not halted():
+                _check_alive(ray)
             raise
         except Exception as cause:
             _check_alive(ray)
@@ -202,9 +205,9 @@ def _rounds(ledger: Ledger, settings: SearchSettings, ray: RunningRay, runner: R
             if ledger.finished == before:
                 raise RunError(f"Ray Tune does not run ({_first_line(cause)}); see {ledger.folder / 'search.log'}") from cause
             emit(SearchMessage(f"Ray Tune stopped ({_first_line(cause)}); continuing with a new one", "warning"))
-        _check_alive(ray)
         if halted():
             raise Halt
+        _check_alive(ray)
         ledger.sweep("Ray lost it")
         if ledger.finished == before and ledger.wants_more():
             raise RunError(f"Ray Tune ends without running a trial; see {ledger.folder / 'search.log'}")
@@ -307,96 +310,12 @@ def about_search(plan: StudyPlan, space: Space) -> dict[str, Any]:
     }
 
 
-def storage_url(settings: SearchSettings, before: dict[str, Any] | None) -> str:
-    """Where the trials are stored. before: study.json of the study that is resumed.
-
-    Raises:
-        StudyError: the study's trials are in another storage, or in one whose password is not in the URL.
-    """
-    default = study_folder.default_storage(settings.folder)
-    if settings.storage is not None and settings.storage != default and is_journal(settings.storage):
-        raise StudyError(
-            f"the storage is {settings.storage!r}; allowed: the URL of a database, such as sqlite:///trials.db or "
-            "postgresql://user:password@host/database. A journal is for one search alone, in its study's folder: leave --storage out"
-        )
-    if before is None:
-        return settings.storage or default
-    was = before["settings"]["storage"]
-    url = settings.storage or was or default
-    if without_password(url) != without_password(was or default):
-        raise StudyError(
-            f"the study {settings.study!r} is in the storage {was or default!r}, not in {without_password(url)!r}; leave --storage out"
-        )
-    if "***" in url:
-        raise StudyError(f"the study {settings.study!r} is in the storage {url!r}; give it with its password, --storage URL")
-    return url
-
-
-def check_held(storage: BaseStorage, url: str, settings: SearchSettings, before: dict[str, Any] | None) -> None:
-    """Check that a storage holds the study that is resumed, and not one of the name of a study that begins. before: as for `storage_url`.
-
-    Raises:
-        StudyError: it does not.
-    """
-    exists, folder = study_exists(storage, settings.study), settings.folder
-    if before is None and exists and settings.storage:
-        raise StudyError(
-            f"the storage already holds a study {settings.study!r} that does not belong to {folder}; choose another name with --study"
-        )
-    if before is not None and not exists and (folder / "trials.parquet").exists():
-        raise StudyError(
-            f"the study {folder} cannot be resumed: its storage {without_password(url)!r} does not hold it any more. "
-            "Its trials can still be read from trials.parquet; start another with --study NAME"
-        )
-
-
-def _refuse_differences(before: dict[str, Any], now: dict[str, Any]) -> None:
-    """A resumed search must have the same data and limits as before; more trials are fine."""
-    same = list(zip(_ASKED, _asked(before), _asked(now), strict=True))
-    same += [(f"dataset {name}", before["dataset"][name], now["dataset"][name]) for name in ("task", "metric", "fingerprint")]
-    parts, parts_now = ([_asked_teacher(item) for item in about["teachers"]] for about in (before, now))
-    same += [("teachers", parts, parts_now), ("space name", before["space"]["name"], now["space"]["name"])]
-    parameters, parameters_now = before["space"]["parameters"], now["space"]["parameters"]
-    same += [(f"space: {path}", parameters.get(path), parameters_now.get(path)) for path in {**parameters, **parameters_now}]
-    refuse(before["study"], same)
-
-
-def refuse(study: str, same: Iterable[tuple[str, Any, Any]]) -> None:
-    """Refuse to resume a study with other settings. same: for each setting that must be equal: its name, old value and new value.
-
-    Raises:
-        StudyError: a setting is not equal.
-    """
-    different = [f"{name} was {was!r} and is {is_now!r}" for name, was, is_now in same if was != is_now]
-    if different:
-        raise StudyError(
-            f"the study {study!r} has other settings: {'; '.join(different[:3])}. "
-            "Resume it with its own settings, or start another study with --study NAME"
-        )
-
-
-_ASKED = ("seed", "max_epochs", "max_params", "max_latency_ms")
-
-
-def _asked(about: dict[str, Any]) -> list[Any]:
-    """The values of the `_ASKED` settings in a study."""
-    limits = study_limits(about)
-    return [about["settings"]["seed"], study_epochs(about), limits.max_params, limits.max_latency_ms]
-
-
 def longest(space: Space) -> int:
     """The most epochs that a recipe of the space can have."""
     domains = space.parameters.get("training.epochs")
     if domains is None:
         return space.defaults().training.epochs
     return int(max(max(domain.choices) if domain.choices else domain.high or domain.default for domain in domains))
-
-
-def _asked_teacher(teacher: dict[str, Any]) -> dict[str, Any]:
-    """The settings of a teacher, without measurements, and without later fields at their default."""
-    measured = {field.name for field in dataclasses.fields(TeacherRef)}
-    before = {name: value for (part, name), value in ADDED.items() if part == "teacher"}
-    return {name: value for name, value in teacher.items() if name not in measured and before.get(name, ...) != value}
 
 
 def _emitter(listen: Listen, folder: Path) -> Listen:
