@@ -11,17 +11,17 @@ from autodistill.errors import UsageError
 from autodistill.recipe import Recipe
 
 
-def ratio(asked: float | str | None, name: str) -> float | None:
+def ratio(limit: float | str | None, name: str) -> float | None:
     """The R of a limit that is a share of the teacher's cost, `1/R`; None for a limit in numbers, and for no limit.
 
     Raises:
         UsageError: the text is no such share, or R is below 1.
     """
-    if not isinstance(asked, str):
+    if not isinstance(limit, str):
         return None
-    match = re.fullmatch(r"\s*1\s*/\s*([0-9]*\.?[0-9]+)\s*", asked, re.ASCII)
+    match = re.fullmatch(r"\s*1\s*/\s*([0-9]*\.?[0-9]+)\s*", limit, re.ASCII)
     if match is None or not (float(match.group(1)) >= 1 and math.isfinite(float(match.group(1)))):
-        raise UsageError(f"{name} is {asked!r}; it should be a number, or a share of the teacher's own, like 1/7.5")
+        raise UsageError(f"{name} is {limit!r}; it should be a number, or a share of the teacher's own, like 1/7.5")
     return float(match.group(1))
 
 

@@ -1,4 +1,4 @@
-"""A setting on the command line, in Python and in a file. The models in settings.py are made of these."""
+"""A setting on the command line, in Python and in a file. The models in settings/ are made of these."""
 
 from __future__ import annotations
 

@@ -7,9 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from autodistill.components import specs
-from autodistill.domain import NONE, Domain, Scalar
 from autodistill.recipe import SHARED, SLOTS, Teacher
-from autodistill.space import TEACHER, Space
+from autodistill.space import NONE, TEACHER, Domain, Scalar, Space
 
 FAMILY, MODEL = "student.family", "student.model"
 """Paths in a space. The second is a field of students that are a pretrained model, which may have a tokenizer of its own."""
@@ -56,9 +55,9 @@ def _others(space: Space, path: str, value: str) -> bool:
 
 def comparing_tokens(space: Space) -> list[str]:
     """The objectives of the space that compare single tokens, by name, sorted: `attention mse`, `intermediate tokens`."""
-    found = {f"{slot} {kind}" for slot in SLOTS for kind in _kinds(space, slot)}
-    found |= {f"{slot} {TOKENS}" for slot in SLOTS if TOKENS in _forms(space, slot)}
-    return sorted(found)
+    names = {f"{slot} {kind}" for slot in SLOTS for kind in _kinds(space, slot)}
+    names |= {f"{slot} {TOKENS}" for slot in SLOTS if TOKENS in _forms(space, slot)}
+    return sorted(names)
 
 
 def without_single_tokens(space: Space, student: str, teacher: str) -> Space:

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from autodistill.components import specs
-from autodistill.domain import Domain, Scalar
 from autodistill.errors import SpaceError
-from autodistill.space import TEACHER, Space
+from autodistill.space import TEACHER, Domain, Scalar, Space
 
 FAMILY, INIT, RANDOM = "student.family", "student.init", "random"
 

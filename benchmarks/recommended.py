@@ -1,13 +1,15 @@
-"""What recommendations are worth once they are trained: each method's first recipes for a dataset of which it has seen nothing.
+"""What recommendations are worth once they are trained: the first recipes for a dataset of which the recommender has seen nothing.
 
-python benchmarks/recommended.py DATASET [DATASET ...] --kept FILE [--json]
+python benchmarks/recommended.py [--sets trec …] [--regime few|labelled] [--seeds 3] [--trials 24] --kept FILE [--json]
 
-`benchmarks/recommender.py` puts recorded recipes in order; a recommendation is the best of some 2,000 candidates, most of which nobody
-has ever trained, so that a method that errs upwards is found out here alone. For each dataset the studies of its group are left out,
-each method recommends, and all that any of them recommends is trained with one seed, as the recorded studies were: ROWS rows, epochs and
-parameters as there. So are the default recipes and the student without a teacher. Scores are on the validation split.
+`benchmarks/recommender.py` ranks recorded recipes. A recommendation is the best of some 2,000 candidates, most of which were never
+trained, so a method that overestimates is exposed only here. For each dataset the studies of its group are left out, and each method of
+--methods recommends TOP recipes. They are trained, and so are the regime's plain KD (with unlabelled rows: on all rows), the space's
+defaults, the student without a teacher, and, with --trials, the best recipe of a search that starts without recommendations. Every recipe
+is trained with every seed. Figures are on the test split; the best of a method's recipes is chosen on the validation split.
 
-FILE keeps each training (jsonl): a run that was stopped goes on, and the figures of all datasets in it are shown together.
+Regimes: `few`, as benchmarks/transfer.py; `labelled`, with at most 6,000 rows, all of them labelled.
+FILE keeps every training (jsonl): a run that was stopped goes on, and the figures of all datasets in it are shown together.
 """
 
 from __future__ import annotations
@@ -16,160 +18,212 @@ import argparse
 import json
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table as Grid
+from scipy import stats
 from threadpoolctl import threadpool_limits
+from transfer import SETS, UNLABELLED, Bench
 
 from autodistill.errors import AutodistillError
-from autodistill.events import Event, StageFinished
 from autodistill.features import dataset_features
-from autodistill.limits import Limits
 from autodistill.recipe import Recipe
-from autodistill.recommender.defaults import default_recipes
 from autodistill.recommender.library import shipped
 from autodistill.recommender.methods import METHODS, SHIPPED
 from autodistill.recommender.recommender import Recommender, new_dataset
-from autodistill.space import Space
-from autodistill.stages import store_outputs, train_teacher
-from autodistill.tasks import load_dataset
-from autodistill.tasks.base import Dataset, DatasetRef
+from autodistill.tasks.base import DatasetRef
 from autodistill.tasks.catalog import dataset_group
-from autodistill.train.assignment import Assignment
-from autodistill.train.data import Opened, open_inputs
-from autodistill.train.feasible import Feasibilities
-from autodistill.train.taps import space_taps
-from autodistill.train.trial import run_trial
 
-ROWS, PARAMS = 1500, 6_000_000
-EPOCHS = {"text": 3, "image": 8}
-"""As studies/record.py records."""
-DEPTHS = (1, 3, 5)
-CONTROL = "no_kd"
-Lists = dict[str, list[Recipe]]
-"""Recipes by who says them: a method, `defaults`, or CONTROL."""
+TOP = 3
+REGIMES: dict[str, Callable[[str], DatasetRef]] = {
+    "few": lambda name: DatasetRef(name, SETS[name], unlabelled=("rest",), limit_unlabelled=UNLABELLED),
+    "labelled": lambda name: DatasetRef(name, UNLABELLED),
+}
+REFERENCES = ("no_kd", "plain_kd", "plain_kd_all", "defaults")
+SEARCHED = "search"
+Lists = dict[str, list[str]]
+"""The ids of the recipes of each method, and of each reference one."""
 
 
-def listed(data: Dataset, space: Space, opened: Opened, top: int) -> Lists:
-    """What each method recommends, and what it is compared with."""
-    group = dataset_group(data.name)
+@dataclass(frozen=True)
+class Training:
+    """One training of a recipe; both scores are in the dataset's metric."""
+
+    dataset: str
+    regime: str
+    recipe_id: str
+    seed: int
+    test: float
+    validation: float
+    recipe: dict[str, Any]
+
+
+class Kept:
+    """The trainings and lists in a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.trainings: list[Training] = []
+        self.lists: dict[tuple[str, str], dict[str, Any]] = {}
+        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+            self._take(json.loads(line))
+
+    def keep(self, row: dict[str, Any]) -> None:
+        self._take(row)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def _take(self, row: dict[str, Any]) -> None:
+        if "lists" in row:
+            self.lists[row["dataset"], row["regime"]] = row
+        else:
+            self.trainings.append(Training(**row))
+
+    def of(self, dataset: str, regime: str) -> dict[str, dict[int, Training]]:
+        """Trainings by recipe and seed."""
+        found: dict[str, dict[int, Training]] = {}
+        for training in self.trainings:
+            if (training.dataset, training.regime) == (dataset, regime):
+                found.setdefault(training.recipe_id, {})[training.seed] = training
+        return found
+
+
+def recommended(bench: Bench, methods: Sequence[str]) -> dict[str, list[Recipe]]:
+    """The first recipes of each method, from the studies of other groups."""
+    group = dataset_group(bench.name)
     studies = [study for study in shipped() if study.group != group]
-    target = new_dataset(space, dataset_features(data))
-    feasible = Feasibilities(Limits(PARAMS, None), {space.defaults().teacher: opened})
-    lists: Lists = {}
+    target = new_dataset(bench.space, dataset_features(bench.data))
+    lists = {}
     with threadpool_limits(1, user_api="openmp"):
-        for method in METHODS:
-            chosen = Recommender(studies, method=method).choose(target, space, top=top, feasible=feasible)
+        for method in methods:
+            chosen = Recommender(studies, method=method).choose(target, bench.space, top=TOP)
             lists[method] = [recipe for recipe, _ in chosen]
-    base = space.defaults()
-    lists["defaults"] = list(default_recipes(base).values())
-    lists[CONTROL] = [space.baselines()["no_kd"]]
     return lists
 
 
-def train(dataset: str, top: int, kept: dict[str, dict[str, float]], keep: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-    """Train all that is listed for a dataset and has not been trained yet; returns each list's scores, and the teacher's."""
-    data = load_dataset(DatasetRef(dataset, ROWS))
-    epochs = EPOCHS[data.modality.name]
-    space = Space.load(data.modality.name, data.task).fixed("training.epochs", epochs)
-    if "teacher.min_steps" in space.parameters:
-        space = space.fixed("teacher.min_steps", 0)  # as the teachers of most recorded studies
-    part = space.defaults().teacher
-    teacher = train_teacher(data, part, 0, tell)
-    opened = open_inputs(data, part, teacher.folder)
-    lists = listed(data, space, opened, top)
-    store_outputs(opened, part, space_taps(space), tell)
-    scores = kept.setdefault(dataset, {})
-    for recipe in {recipe.id: recipe for recipes in lists.values() for recipe in recipes}.values():
-        if recipe.id in scores:
-            continue
-        try:
-            result = run_trial(Assignment(recipe, data.ref, 0, epochs, teacher.folder, 1), lambda point: None)
-            scores[recipe.id] = result.score
-        except AutodistillError as error:  # it diverged: as bad as nothing learnt
-            print(f"{dataset}: {recipe.id} failed: {error}", file=sys.stderr, flush=True)
-            scores[recipe.id] = 0.0
-        print(f"{dataset}: {recipe.id} {scores[recipe.id]:.4f}", file=sys.stderr, flush=True)
-        keep({"dataset": dataset, "recipe_id": recipe.id, "score": scores[recipe.id], "recipe": recipe.model_dump()})
-    by_list = {name: [scores[recipe.id] for recipe in recipes] for name, recipes in lists.items()}
-    summary = {"dataset": dataset, "task": data.task, "metric": data.metric, "teacher": teacher.score, "scores": by_list}
-    keep(summary)
-    return summary
+def run(name: str, regime: str, methods: Sequence[str], seeds: int, trials: int, kept: Kept) -> None:
+    """Train what is not kept yet."""
+    rows: list[dict[str, Any]] = []
+    bench = Bench(name, None, rows.append, REGIMES[regime](name))
+    bench.teach()
+    teacher = rows[-1]["test"]
+    recipes = recommended(bench, methods)
+    for role, recipe in bench.space.baselines().items():
+        if role in REFERENCES:
+            recipes[str(role)] = [recipe]
+    if trials:
+        recipes[SEARCHED] = [bench.search(trials, kept.path.parent / f"{kept.path.stem}-{regime}", cold=True)]
+    done = kept.of(name, regime)
+    for seed in range(seeds):
+        for recipe in {recipe.id: recipe for listed in recipes.values() for recipe in listed}.values():
+            if seed in done.get(recipe.id, {}):
+                continue
+            bench.train("student", recipe, seed)
+            training = Training(name, regime, recipe.id, seed, rows[-1]["test"], rows[-1]["validation"], recipe.model_dump())
+            kept.keep(asdict(training))
+            print(f"{name}, {regime}: {recipe.id}, seed {seed}: {training.test:.4f}", file=sys.stderr, flush=True)
+    lists: Lists = {who: [recipe.id for recipe in listed] for who, listed in recipes.items()}
+    kept.keep({"dataset": name, "regime": regime, "metric": bench.data.metric, "teacher": teacher, "lists": lists})
 
 
-def tell(event: Event) -> None:
-    """Say how a stage ended, on stderr."""
-    if isinstance(event, StageFinished):
-        print(f"{event.stage} done in {event.seconds:.1f}s: {event.text}", file=sys.stderr, flush=True)
+def line_of(row: dict[str, Any], trained: dict[str, dict[int, Training]]) -> dict[str, Any]:
+    """The figures of one dataset in one regime: mean test scores over the seeds."""
+
+    def mean(recipe_id: str, split: str) -> float:
+        return statistics.fmean(getattr(training, split) for training in trained[recipe_id].values())
+
+    line: dict[str, Any] = {name: row[name] for name in ("dataset", "regime", "metric", "teacher")}
+    for who, listed in row["lists"].items():
+        if who in METHODS:
+            best = max(listed, key=lambda recipe_id: mean(recipe_id, "validation"))
+            line[who] = {
+                "first": mean(listed[0], "test"),
+                "best": mean(best, "test"),
+                "family": trained[listed[0]][0].recipe["student"]["family"],
+            }
+        else:
+            line[who] = mean(listed[0], "test")
+    line["regular"] = line.get("plain_kd_all", line["plain_kd"])
+    return line
 
 
-def report(summaries: list[dict[str, Any]]) -> dict[str, Any]:
-    """What --json prints: per list and depth the mean over datasets of the best score so far, as a share of the best of all lists."""
-    means: dict[str, dict[str, float]] = {}
-    for name in summaries[0]["scores"]:
-        means[name] = {}
-        for k in DEPTHS:
-            shares = []
-            for item in summaries:
-                best = max(max(scores) for scores in item["scores"].values())
-                first = item["scores"][name]
-                # nobody says which of the defaults to take first: the mean of them is what one costs, the best what all cost
-                got = statistics.fmean(first) if name == "defaults" and k == 1 else max(first[:k])
-                shares.append(got / best)
-            means[name][str(k)] = statistics.fmean(shares)
-    return {"method": SHIPPED, "datasets": len(summaries), "share_of_best": means, "by_dataset": summaries}
+def gain(lines: Sequence[dict[str, Any]], ours: Callable[[dict[str, Any]], float], theirs: str) -> dict[str, float] | None:
+    """The mean over datasets of a difference in test scores, its 95% interval (Student's t), and the share of datasets without a loss."""
+    differences = np.array([ours(line) - line[theirs] for line in lines if theirs in line])
+    if not len(differences):
+        return None
+    error = float(stats.sem(differences)) if len(differences) > 1 else float("nan")
+    reach = error * float(stats.t.ppf(0.975, len(differences) - 1)) if len(differences) > 1 else float("nan")
+    mean = float(differences.mean())
+    level = float(np.mean(differences > -0.005))
+    return {"mean": mean, "low": mean - reach, "high": mean + reach, "level": level, "datasets": len(differences)}
+
+
+def report(kept: Kept) -> dict[str, Any]:
+    """What --json prints."""
+    lines = [line_of(row, kept.of(*key)) for key, row in kept.lists.items()]
+    gains: dict[str, Any] = {}
+    for regime in REGIMES:
+        own = [line for line in lines if line["regime"] == regime]
+        for method in METHODS:
+            judged = [line for line in own if method in line]
+            if judged:
+                gains[f"{regime}, {method}"] = {
+                    f"{which} against {name}": gain(judged, lambda line, which=which, method=method: line[method][which], theirs)
+                    for which in ("first", "best")
+                    for name, theirs in (("plain KD", "regular"), ("defaults", "defaults"), ("no KD", "no_kd"), ("search", SEARCHED))
+                }
+    return {"method": SHIPPED, "sets": lines, "gains": gains}
 
 
 def show(summary: dict[str, Any]) -> None:
     """The tables for people."""
-    console = Console(width=None if sys.stdout.isatty() else 140)
-    grid = Grid("recommends", *(f"best of the first {k}" for k in DEPTHS), title="as a share of the best that anybody recommended")
-    for name, by_depth in summary["share_of_best"].items():
-        grid.add_row(name + (" *" if name == SHIPPED else ""), *(f"{by_depth[str(k)]:.3f}" for k in DEPTHS))
+    console = Console(width=None if sys.stdout.isatty() else 170)
+    heads = ("no KD", "plain KD", "defaults", SHIPPED, f"best of {TOP}", SEARCHED)
+    grid = Grid("dataset", "regime", "teacher", *heads, "first student", title="test split, means over seeds")
+    for line in summary["sets"]:
+        own = line.get(SHIPPED, {})
+        values = (line["no_kd"], line["regular"], line["defaults"], own.get("first"), own.get("best"), line.get(SEARCHED))
+        texts = ("" if value is None else f"{value:.3f}" for value in values)
+        grid.add_row(line["dataset"], line["regime"], f"{line['teacher']:.3f}", *texts, own.get("family", ""))
     console.print(grid)
-    names = list(summary["share_of_best"])
-    grid = Grid("dataset", "teacher", *names, title="score of the first recipe; in brackets the best of all it recommends")
-    for item in summary["by_dataset"]:
-        scores = [item["scores"][name] for name in names]
-        grid.add_row(item["dataset"], f"{item['teacher']:.3f}", *(f"{each[0]:.3f} ({max(each):.3f})" for each in scores))
+    grid = Grid("regime, method", "recipe", "mean difference", "95% interval", "level or better", title="test split, over datasets")
+    for who, by_name in summary["gains"].items():
+        for name, one in by_name.items():
+            if one is not None:
+                interval = f"{one['low']:+.3f} to {one['high']:+.3f}"
+                grid.add_row(who, name, f"{one['mean']:+.4f}", interval, f"{one['level']:.0%} of {one['datasets']}")
     console.print(grid)
 
 
 def main() -> int:
     """Train, and show."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("datasets", nargs="*", metavar="DATASET", help="none: show what is kept")
+    parser.add_argument("--sets", nargs="*", default=[], choices=list(SETS), metavar="NAME", help="none: show what is kept")
+    parser.add_argument("--regime", default="few", choices=list(REGIMES))
+    parser.add_argument("--methods", nargs="*", default=[SHIPPED], choices=list(METHODS), metavar="NAME", help=f"default: {SHIPPED}")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--trials", type=int, default=24, help="of the search; 0 for none")
     parser.add_argument("--kept", type=Path, required=True, metavar="FILE", help="jsonl: where trainings are kept, and found again")
-    parser.add_argument("--top", type=int, default=max(DEPTHS), help="recipes of each method (default: 5)")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     args = parser.parse_args()
-    kept: dict[str, dict[str, float]] = {}
-    summaries: dict[str, dict[str, Any]] = {}
-    for line in args.kept.read_text(encoding="utf-8").splitlines() if args.kept.exists() else []:
-        row = json.loads(line)
-        if "scores" in row:
-            summaries[row["dataset"]] = row
-        else:
-            kept.setdefault(row["dataset"], {})[row["recipe_id"]] = row["score"]
-
-    def keep(row: dict[str, Any]) -> None:
-        with args.kept.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-
+    kept = Kept(args.kept)
     try:
-        for dataset in args.datasets:
-            summaries[dataset] = train(dataset, args.top, kept, keep)
+        for name in args.sets:
+            run(name, args.regime, args.methods, args.seeds, args.trials, kept)
     except AutodistillError as error:
         print(f"recommended: {error}", file=sys.stderr)
         return error.exit_code
-    if not summaries:
-        parser.error(f"nothing is kept in {args.kept}; name datasets")
-    summary = report(list(summaries.values()))
+    if not kept.lists:
+        parser.error(f"nothing is kept in {args.kept}; name --sets")
+    summary = report(kept)
     if args.json:
-        print(json.dumps(summary, indent=2, allow_nan=False))
+        print(json.dumps(summary, indent=2))
     else:
         show(summary)
     return 0

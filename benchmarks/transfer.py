@@ -63,14 +63,16 @@ Keep = Callable[[dict[str, Any]], None]
 
 
 class Bench:
-    """One dataset with one teacher."""
+    """One dataset with one teacher. ref: its rows; by default few of them have labels, and the rest of its training rows have none."""
 
-    def __init__(self, name: str, model: str | None, keep: Keep) -> None:
+    def __init__(self, name: str, model: str | None, keep: Keep, ref: DatasetRef | None = None) -> None:
         self.name, self.model, self.keep = name, model, keep
-        self.ref = DatasetRef(name, SETS[name], unlabelled=("rest",), limit_unlabelled=UNLABELLED)
+        self.ref = ref or DatasetRef(name, SETS[name], unlabelled=("rest",), limit_unlabelled=UNLABELLED)
         self.data = load_dataset(self.ref, with_test=True)
         self.test = self.data.open_test()
         self.space = Space.load(self.data.modality.name, self.data.task)
+        if self.data.unlabelled is None:
+            self.space = self.space.without_unlabelled()
         if model is not None:
             self.space = self.space.fixed("teacher.model", model)
         self.part = self.space.defaults().teacher
@@ -111,16 +113,17 @@ class Bench:
         seconds = time.perf_counter() - began
         self.keep(self.row(arm, seed, score, seconds, validation=result.score, params=result.params, recipe=recipe.model_dump()))
 
-    def search(self, trials: int, folder: Path) -> Recipe:
-        """The best recipe of a search."""
+    def search(self, trials: int, folder: Path, *, cold: bool = False) -> Recipe:
+        """The best recipe of a search. cold: without recommendations."""
         name = f"{self.name}-{self.part.model.rpartition('/')[2]}"
         study = autodistill.search(
             self.name,
-            limit_train=SETS[self.name],
-            unlabelled="rest",
-            limit_unlabelled=UNLABELLED,
+            limit_train=self.ref.limit_train,
+            unlabelled=list(self.ref.unlabelled),
+            limit_unlabelled=self.ref.limit_unlabelled,
             teacher=self.model,
             trials=trials,
+            cold=cold,
             study=name,
             studies_dir=str(folder),
             resume=(folder / name / "study.json").exists(),

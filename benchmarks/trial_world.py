@@ -137,9 +137,9 @@ class LiveData(TrialData):
 
     def _make(self, copy: int) -> TrainView:
         view = super()._make(copy)
-        if view.outputs is None:
+        if view.teacher_outputs is None:
             return view
-        stored = view.outputs
+        stored = view.teacher_outputs
         nothing = StoragePlan((), self._taps.kinds, stored.plan.bytes, "")
         live = TeacherOutputs(stored.folder, stored.teacher, stored.inputs, stored.shape, nothing, stored.device, stored.entries)
         return TrainView(view.inputs, live, view.scaling)

@@ -32,10 +32,9 @@ def frontier(records: Sequence[TrialRecord], limits: Limits = Limits(), about: M
     about: the study's study.json, which has the teachers and the latencies; without it there are the students' sizes alone.
     """
     title = "The frontier"
-    known = about or {}
-    models = [
-        model for model in models_of(records, limits, known.get("settings", {}).get("prefer", "score"), known) if model.score is not None
-    ]
+    about = about or {}
+    prefer = about.get("settings", {}).get("prefer", "score")
+    models = [model for model in models_of(records, limits, prefer, about) if model.score is not None]
     panels = [field for field in _AXES if any(_cost(model, field) > 0 for model in models)]
     if not panels or all(model.kind != "student" for model in models):
         return style.nothing(title, "No student within the limits has a score yet.")

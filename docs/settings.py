@@ -1,4 +1,4 @@
-"""Writes settings.md and autodistill/keywords.py from autodistill/settings.py. Run it after a setting is added or changed."""
+"""Writes settings.md and autodistill/keywords.py from autodistill/settings/. Run it after a setting is added or changed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COMMANDS: tuple[type[Settings], ...] = (SearchSettings, RecommendSettings, Disti
 HEAD = """# Settings
 
 All settings of `search`, `recommend` and `distill`. A setting is an option of the command, a keyword in Python, and a key in a YAML file
-that `--config` names. `docs/settings.py` writes this page from `autodistill/settings.py`.
+that `--config` names. `docs/settings.py` writes this page from `autodistill/settings/`.
 
 ```yaml
 # search.yaml:  autodistill search --config search.yaml --trials 60

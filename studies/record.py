@@ -1,10 +1,11 @@
-"""Record the studies that are shipped: for each dataset a search that fills the space, then one that optimises, then more seeds.
+"""Record the studies that are shipped: each dataset in one or two regimes, with recipes that differ from the defaults in one thing, recipes
+that fill the space, and recipes that optimise.
 
-The recipes that people take without a search (recommender/defaults.py) are in each, beside the baselines.
+    AUTODISTILL_DATA=DIR python studies/record.py --work DIR [--regime few|labelled] [--passes 1|2|3] [DATASET ...]
 
-    AUTODISTILL_DATA=DIR python studies/record.py --work DIR [DATASET ...]
-
-It may be stopped and started again at any time: searches resume, and an entry of studies/recorded is written after each.
+A regime says how many rows have labels, how many have none, and how long a training is. The entry of a dataset in the regime `few` is
+called DATASET-few. Recording may be stopped and started again at any time: searches resume, and an entry of studies/recorded is written
+after each. Before each search the time is printed that the searches so far let one expect.
 """
 
 from __future__ import annotations
@@ -13,51 +14,158 @@ import argparse
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from autodistill.errors import RecipeError
+from autodistill.recipe import Recipe
 from autodistill.recommender.defaults import default_recipes
 from autodistill.space import Space
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import DatasetRef
 
 HERE = Path(__file__).resolve().parent
-ROWS, PARAMS = 1500, "6M"
-EPOCHS = {"text": 3, "image": 8}
-"""Image students start from random weights, and have learned next to nothing after three."""
+LIBRARY = HERE / "recorded"
 EXPLORED, SEARCHED, SEEDS = 60, 12, 3
 IMAGES = ("digits", "cifar10")
-DATASETS = (
+
+_NO_STATES = {"objective.intermediate.kind": "none"}
+_WIDE = {"student.hidden_size": 384, "training.learning_rate": 1e-4}
+USUAL: Mapping[str, tuple[Mapping[str, Any], ...]] = {
+    "cnn": (
+        {},
+        _NO_STATES,
+        {"objective.prediction.kind": "pseudo_label"},
+        {"training.learning_rate": 5e-3},
+        {"student.channels": 256, "student.embedding_size": 192},
+        {"training.stages": "unlabelled-labelled"},
+    ),
+    "static": ({}, {"student.ngrams": 2}, {"training.learning_rate": 5e-3}),
+    "bert": ({}, _WIDE | {"student.layers": 2}, _WIDE | {"student.layers": 4}),
+    "bilstm": ({},),
+}
+"""By family, what is changed in its defaults: few things at a time, so that the effect of each can be read from the table."""
+FURTHER: Mapping[str, tuple[Mapping[str, Any], ...]] = {
+    "cnn": (
+        _NO_STATES | {"objective.hard_label_weight": 0.05},
+        {"objective.prediction.temperature": 4.0},
+        {"objective.prediction.kind": "mse"},
+        {"objective.hard_label_weight": 0.05},
+        {"objective.hard_label_weight": 0.6},
+        {"objective.relation.kind": "rkd"},
+        {"objective.contrastive.kind": "infonce"},
+        {"objective.intermediate.kind": "cosine", "objective.intermediate.weight": 1.0},
+        {"training.unlabelled_share": 0.9},
+        {"training.batch_size": 64},
+        {"student.vocabulary": "trimmed"},
+        {"training.steps": 4000},
+    ),
+    "static": (
+        _NO_STATES,
+        {"objective.prediction.kind": "pseudo_label"},
+        {"objective.hard_label_weight": 0.6},
+        {"training.stages": "unlabelled-labelled"},
+        {"training.unlabelled_share": 0.9},
+        {"student.embedding_size": 256},
+        {"student.hidden_size": 0},
+        {"training.steps": 4000},
+    ),
+    "bert": (_NO_STATES, {"objective.prediction.kind": "pseudo_label"}, {"training.steps": 4000}),
+    "bilstm": (_NO_STATES,),
+}
+"""More of them, which are trained after all datasets have had those of USUAL."""
+
+
+@dataclass(frozen=True)
+class Regime:
+    """rows: the labelled rows of each dataset. suffix: of its entries' names. options: of each search."""
+
+    suffix: str
+    rows: Mapping[str, int]
+    options: tuple[str, ...]
+    unlabelled: tuple[str, ...] = ()
+    limit_unlabelled: int | None = None
+    epochs: Mapping[str, int] = field(default_factory=dict)
+
+
+_LABELLED = (
     *("trec", "sst2", "stsb", "cr", "snips", "cola", "rte", "tweet_irony", "mpqa", "atis", "clinc150", "tweet_emotion", "hate_offensive"),
     *IMAGES,
 )
-"""The kinds of task are mixed, so that whatever has been recorded so far is of use."""
+REGIMES = {
+    "few": Regime(
+        "-few",
+        {
+            "trec": 500, "clinc150": 1500, "sst2": 2000, "snips": 300, "mpqa": 500, "movie-reviews": 1000, "tweet_emotion": 600,
+            "election-tweets": 600, "hate_offensive": 2000, "atis": 400, "cr": 400, "reuters-r52": 600, "movie-subjectivity": 400,
+        },
+        ("--unlabelled", "rest", "--limit-unlabelled", "6000"),
+        ("rest",),
+        6000,
+    ),
+    "labelled": Regime("", dict.fromkeys(_LABELLED, 1500), ("--max-params", "6M"), epochs={"text": 3, "image": 8}),
+}  # fmt: skip
+"""few: few labels with unlabelled rows of the same source, 1,000 steps. labelled: 1,500 labels and no other rows, three epochs; image
+students start from random weights, and have learned next to nothing after three. The kinds of task are mixed, so that whatever has been
+recorded so far is of use."""
 
 
-def commands(dataset: str, work: Path) -> list[list[str]]:
-    """The searches of one dataset, in order; each goes on with the one before."""
-    epochs = str(EPOCHS["image" if dataset in IMAGES else "text"])
-    base = ["search", "--dataset", dataset, "--limit-train", str(ROWS), "--max-epochs", epochs, "--max-params", PARAMS]
-    base += ["--studies-dir", str(work), "--study", dataset]
-    base += [word for file in usual_recipes(dataset, work) for word in ("--recipe", str(file))]
-    return [
-        [*base, "--explore", "--trials", str(EXPLORED)],
-        [*base, "--trials", str(EXPLORED + SEARCHED), "--repeats", str(SEEDS), "--cold"],
-    ]
+def variations(space: Space, changes: Mapping[str, tuple[Mapping[str, Any], ...]]) -> Iterator[Recipe]:
+    """The defaults of each family with each of its changes."""
+    for family, own in changes.items():
+        for change in own:
+            held = space.fixed("student.family", family)
+            for path, value in change.items():
+                held = held.fixed(path, value)
+            with suppress(RecipeError):  # the task has no such kind
+                yield held.defaults()
 
 
-def usual_recipes(dataset: str, work: Path) -> list[Path]:
-    """Files of the default recipes for a dataset."""
-    data = load_dataset(DatasetRef(dataset, ROWS))
+def recipes(dataset: str, regime: Regime, further: bool) -> dict[str, Recipe]:
+    """The recipes of a dataset that are not proposed by the search, by name. further: also the second half of them."""
+    data = load_dataset(DatasetRef(dataset, regime.rows[dataset], unlabelled=regime.unlabelled, limit_unlabelled=regime.limit_unlabelled))
     kind = data.modality.name
-    base = Space.load(kind, data.task).fixed("training.epochs", EPOCHS[kind]).defaults()
+    space = Space.load(kind, data.task)
+    if regime.unlabelled:
+        changes = (USUAL, FURTHER)[: 2 if further else 1]
+        return {f"{number:02}": recipe for number, recipe in enumerate(each for some in changes for each in variations(space, some))}
+    usual = default_recipes(space.fixed("training.epochs", regime.epochs[kind]).defaults())
+    return {
+        name.replace(" ", "-"): recipe for name, recipe in usual.items() if name != "plain KD"
+    }  # plain KD is a baseline of every search
+
+
+def recipe_files(dataset: str, regime: Regime, work: Path, further: bool) -> list[Path]:
+    """Write the recipes into files, for `--recipe`."""
+    folder = work / "recipes"
+    folder.mkdir(parents=True, exist_ok=True)
     files = []
-    for name, recipe in default_recipes(base).items():
-        if name == "plain KD":  # a baseline of every search, with a student that keeps the limits
-            continue
-        files.append(work / "recipes" / f"{dataset}-{name.replace(' ', '-')}.yaml")
-        files[-1].parent.mkdir(parents=True, exist_ok=True)
+    for name, recipe in recipes(dataset, regime, further).items():
+        files.append(folder / f"{dataset}{regime.suffix}-{name}.yaml")
         files[-1].write_text(recipe.canonical_json(), encoding="utf-8")
     return files
+
+
+def commands(dataset: str, regime: Regime, work: Path) -> list[list[str]]:
+    """The searches of one dataset, in order; each goes on with the one before."""
+    base = ["search", "--dataset", dataset, "--limit-train", str(regime.rows[dataset]), *regime.options, "--no-frontier"]
+    if regime.epochs:
+        base += ["--max-epochs", str(regime.epochs["image" if dataset in IMAGES else "text"])]
+    base += ["--studies-dir", str(work), "--study", f"{dataset}{regime.suffix}"]
+
+    def with_recipes(further: bool) -> list[str]:
+        return [*base, *(word for file in recipe_files(dataset, regime, work, further) for word in ("--recipe", str(file)))]
+
+    spread = [[*with_recipes(further), "--explore", "--trials", "0"] for further in (False, True)] if regime.unlabelled else []
+    every = with_recipes(True)
+    return [
+        *spread,
+        [*every, "--explore", "--trials", str(EXPLORED)],
+        [*every, "--trials", str(EXPLORED + SEARCHED), "--repeats", str(SEEDS), "--cold"],
+    ]
 
 
 def run(words: list[str]) -> int:
@@ -69,19 +177,29 @@ def run(words: list[str]) -> int:
 def main() -> int:
     """Record; returns 1 where a dataset failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("datasets", nargs="*", default=DATASETS, metavar="DATASET")
+    parser.add_argument("datasets", nargs="*", metavar="DATASET", help="default: all of the regime")
     parser.add_argument("--work", type=Path, required=True, help="where the searches' own folders lie")
-    parser.add_argument("--passes", type=int, default=2, choices=(1, 2), help="1: only the space-filling searches")
+    parser.add_argument("--regime", default="few", choices=list(REGIMES))
+    parser.add_argument("--passes", type=int, default=9, help="1: only the first search of each dataset (default: all)")
     args = parser.parse_args()
-    failed = set()
-    for number in range(args.passes):
-        for dataset in args.datasets:
-            words = commands(dataset, args.work)[number]
-            exists = (args.work / dataset / "study.json").exists()
-            if run([*words, "--resume"] if exists else words) or run(
-                ["studies", "add", str(args.work / dataset), "--library", str(HERE / "recorded")]
-            ):
-                failed.add(dataset)
+    regime = REGIMES[args.regime]
+    unknown = [name for name in args.datasets if name not in regime.rows]
+    if unknown:
+        parser.error(f"{unknown[0]!r} is not in the regime {args.regime}: {', '.join(regime.rows)}")
+    datasets = args.datasets or list(regime.rows)
+    plan = {dataset: commands(dataset, regime, args.work)[: args.passes] for dataset in datasets}
+    jobs = [
+        (dataset, words) for turn in range(max(map(len, plan.values()))) for dataset in datasets for words in plan[dataset][turn : turn + 1]
+    ]
+    failed, began = set(), time.monotonic()
+    for number, (dataset, words) in enumerate(jobs):
+        if number:
+            hours = (time.monotonic() - began) / number * (len(jobs) - number) / 3600
+            print(f"search {number + 1} of {len(jobs)}; at the pace so far {hours:.1f} hours are left", flush=True)
+        folder = args.work / f"{dataset}{regime.suffix}"
+        exists = (folder / "study.json").exists()
+        if run([*words, "--resume"] if exists else words) or run(["studies", "add", str(folder), "--library", str(LIBRARY)]):
+            failed.add(dataset)
     print("failed:", ", ".join(sorted(failed)) or "none")
     return bool(failed)
 

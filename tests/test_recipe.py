@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from autodistill.errors import RecipeError
-from autodistill.parts import FORMS, Component, LayerMapped, Mixing, Projected, TokenReading, Viewed, Weighted, bases
 from autodistill.recipe import Recipe
+from autodistill.recipe.parts import FORMS, Component, LayerMapped, Mixing, Projected, TokenReading, Viewed, Weighted, bases
 
 TEXT = """\
 version: 1

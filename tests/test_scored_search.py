@@ -69,7 +69,7 @@ def test_texts_in_no_split_are_unlabelled_rows_with_scores(folder: Path) -> None
     data, assignment = opened(folder, texts, good)
     assert data.dataset.unlabelled is not None
     assert data.dataset.unlabelled.texts == ["a lovely actor", "a sad actor"]
-    outputs = data.view(0).outputs
+    outputs = data.view(0).teacher_outputs
     assert isinstance(outputs, ScoredOutputs)
     assert outputs.is_scored.tolist() == [True] * 10 + [False] * (data.rows - 10) + [True] * 2
     rows = torch.tensor([0, 9, data.rows, data.rows + 1])

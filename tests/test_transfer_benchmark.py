@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-
-SCRIPT = Path(__file__).parent.parent / "benchmarks" / "transfer.py"
+from benchmark_scripts import opened
 
 
 @pytest.fixture
 def transfer(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("transfer_benchmark", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "transfer_benchmark", module)
-    spec.loader.exec_module(module)
-    return module
+    return opened("transfer", monkeypatch)
 
 
 def test_the_kept_trainings_are_summed_up_and_shown(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,11 @@ from transformers import (
     DistilBertForSequenceClassification,
 )
 
+from autodistill.models.base import StudentModule
+from autodistill.recipe import Teacher
 from autodistill.tasks.base import Dataset, DatasetRef, Split
+from autodistill.teacher.finetune import FinetunedTeacher
+from autodistill.teacher.load import encode, load_teacher
 
 GOOD, BAD, PLAIN = ["good", "great", "fine", "lovely"], ["bad", "awful", "poor", "sad"], ["film", "plot", "actor", "scene", "end", "music"]
 WORDS = [*GOOD, *BAD, *PLAIN, "the", "a", "un", "##ly", "##s"]
@@ -199,3 +204,18 @@ def as_sentence_transformer(folder: Path, pooling: str) -> Path:
     modes = {f"pooling_mode_{name}": name.startswith(pooling) for name in ("cls_token", "mean_tokens", "max_tokens")}
     (folder / "1_Pooling" / "config.json").write_text(json.dumps({"word_embedding_dimension": 32, **modes}))
     return folder
+
+
+def pooled_teacher(folder: Path, **fields: Any) -> Teacher:
+    """A teacher that starts at its probe and trains for four steps. fields: its pooling, and any other."""
+    usual = {"model": str(folder), "head_init": "probe", "epochs": 9, "max_steps": 4, "patience": 4, "max_length": 32}
+    return Teacher(**usual | {"batch_size": 16, "learning_rate": 1e-3} | fields)
+
+
+def opened_again(kept: FinetunedTeacher, dataset: Dataset, teacher: Teacher) -> tuple[StudentModule, float]:
+    """A stored teacher, and its accuracy on the validation split."""
+    model, tokenizer = load_teacher(kept.folder)
+    inputs = encode(dataset, dataset.validation, tokenizer, teacher)
+    with torch.no_grad():
+        logits = model(inputs.batch(torch.arange(len(inputs)))).logits
+    return model, float((logits.argmax(dim=1).numpy() == dataset.validation.labels).mean())

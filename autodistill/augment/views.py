@@ -18,7 +18,7 @@ from autodistill.cache import ensure, new_cached_folder
 from autodistill.models.image import EncodedImages
 from autodistill.models.reread import decoded
 from autodistill.models.text import EncodedText, encode_split
-from autodistill.parts import Component, Viewed
+from autodistill.recipe.parts import Component, Viewed
 from autodistill.storage import cache_folder, digest
 from autodistill.tasks.base import Split
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from autodistill.cli import options
 from autodistill.cli.options import JSON_AT_THE_END
-from autodistill.cli.stages import all_to_stderr, shown
+from autodistill.cli.stages import shown, text_output
 from autodistill.option import KEPT, QUESTION, setting
 from autodistill.report import texts
 from autodistill.report.leaderboard import finite, short_path
@@ -52,7 +52,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(args: argparse.Namespace) -> int:
     """Distil, and print the result."""
     asked = options.read_options(args, DistillCommand)
-    with all_to_stderr() if asked.as_json else contextlib.nullcontext(sys.stdout) as out:
+    with text_output(asked.as_json) as out:
         with shown(out) as listen, _saying_that_finished_seeds_are_kept():
             from autodistill.export.distill import check_target, distill  # torch: seconds
 

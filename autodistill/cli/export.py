@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-import sys
 
-from autodistill.cli.stages import all_to_stderr, shown
+from autodistill.cli.stages import shown, text_output
 from autodistill.report.leaderboard import finite, short_path
 
 
@@ -33,7 +31,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Export, and print how the result compares with torch."""
-    with all_to_stderr() if args.json else contextlib.nullcontext(sys.stdout) as out:
+    with text_output(args.json) as out:
         with shown(out) as listen:
             from autodistill.export.onnx import export, int8_advice
 

@@ -18,7 +18,7 @@ from autodistill.cli import options
 from autodistill.cli.live import open_view
 from autodistill.cli.options import JSON_AT_THE_END
 from autodistill.cli.progress import Progress
-from autodistill.cli.stages import all_to_stderr
+from autodistill.cli.stages import text_output
 from autodistill.errors import RunError, StudyError
 from autodistill.events import Stage
 from autodistill.option import KEPT, setting
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     progress = Progress(_earlier)
     study: Study | None = None
     failure: RunError | None = None
-    with all_to_stderr() if asked.as_json else contextlib.nullcontext(sys.stdout) as out:
+    with text_output(asked.as_json) as out:
         try:
             with open_view(out, asked.dataset, progress) as view, tracked(asked.track, asked.folder, view.listen) as listen:
                 from autodistill.api import search  # torch and Ray: seconds

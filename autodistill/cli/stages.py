@@ -77,6 +77,13 @@ class _Lines:
 
 
 @contextlib.contextmanager
+def text_output(as_json: bool) -> Iterator[TextIO]:
+    """The stream of what a command writes for people: stdout, or with `--json` stderr, so that stdout has only the JSON."""
+    with all_to_stderr() if as_json else contextlib.nullcontext(sys.stdout) as out:
+        yield out
+
+
+@contextlib.contextmanager
 def all_to_stderr() -> Iterator[TextIO]:
     """Redirect stdout to stderr, also for C libraries and child processes, so that stdout has only the JSON."""
     sys.stdout.flush()

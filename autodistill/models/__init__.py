@@ -12,8 +12,8 @@ from autodistill.errors import ModelError, not_allowed
 if TYPE_CHECKING:
     from autodistill.models.base import StudentContext, StudentModule
     from autodistill.models.family import StudentFamily
-    from autodistill.parts import Component
     from autodistill.recipe import Recipe
+    from autodistill.recipe.parts import Component
 
 
 def family_of(student: Component) -> StudentFamily:

@@ -14,7 +14,7 @@ from autodistill.models.pooled import PooledClassifier, check_encoder, pooling_o
 from autodistill.models.sources import quiet, source_folder
 from autodistill.models.transformer import Transformer
 from autodistill.models.transformers_family import TransformersFamily
-from autodistill.parts import Component
+from autodistill.recipe.parts import Component
 
 
 @component("student", kind="encoder", tasks=TEXT, title="pretrained encoder", size=("model", "layers"), attention=True)

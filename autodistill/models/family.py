@@ -29,8 +29,8 @@ from autodistill.models.vocabulary import TrimmedEmbedding
 from autodistill.models.writing import write_json, write_loader, write_tokenizer, write_weights
 
 if TYPE_CHECKING:
-    from autodistill.parts import Component
     from autodistill.recipe import Recipe
+    from autodistill.recipe.parts import Component
 
 
 @dataclass(frozen=True)

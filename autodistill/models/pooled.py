@@ -158,7 +158,7 @@ def write_modules(folder: Path, model: PooledClassifier, max_length: int) -> Non
     The modules are the encoder (the folder itself), the pooling and a linear layer without activation
     (https://sbert.net/docs/package_reference/sentence_transformer/models.html).
     """
-    width, outputs = model.head.in_features, model.head.out_features
+    width, num_outputs = model.head.in_features, model.head.out_features
     kinds = {"": "Transformer", "1_Pooling": "Pooling", DENSE: "Dense"}
     modules = [
         {"idx": index, "name": str(index), "path": path, "type": f"sentence_transformers.models.{kind}"}
@@ -169,7 +169,7 @@ def write_modules(folder: Path, model: PooledClassifier, max_length: int) -> Non
         "pooling_mode_cls_token": model.pooling == "cls",
         "pooling_mode_mean_tokens": model.pooling == "mean",
     }
-    dense = {"in_features": width, "out_features": outputs, "bias": True, "activation_function": "torch.nn.modules.linear.Identity"}
+    dense = {"in_features": width, "out_features": num_outputs, "bias": True, "activation_function": "torch.nn.modules.linear.Identity"}
     texts = {
         "modules.json": modules,
         "sentence_bert_config.json": {"max_seq_length": max_length, "do_lower_case": False},

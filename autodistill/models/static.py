@@ -232,8 +232,8 @@ class StaticFamily(TextFamily):
         every = torch.cat([rows, torch.arange(len(ngrams)) + len(embeddings)])
         table = TrimmedEmbedding(torch.cat([embeddings, ngrams]), every)
         hidden = len(weights["hidden.weight"]) if "hidden.weight" in weights else 0
-        outputs, pairs = len(config["id2label"]), config["pairs"]
-        student = Static(table, len(rows), tuple(config["special"]), config["ngrams"], hidden, 0.0, outputs, pairs, gates=False)
+        num_outputs, pairs = len(config["id2label"]), config["pairs"]
+        student = Static(table, len(rows), tuple(config["special"]), config["ngrams"], hidden, 0.0, num_outputs, pairs, gates=False)
         student.load_state_dict(weights | {f"embedding.{name}": value for name, value in table.state_dict().items()})
         return _Logits(student).eval()
 

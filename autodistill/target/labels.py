@@ -55,8 +55,8 @@ class Labels(Target):
 
     def tuned(self, metric: str, logits: np.ndarray, labels: np.ndarray) -> Self:
         """With a threshold for each label; see `best_thresholds`."""
-        found = best_thresholds(self.shown(np.asarray(logits, dtype=np.float64)), labels, metric)
-        return replace(self, thresholds=tuple(found.tolist()))
+        thresholds = best_thresholds(self.shown(np.asarray(logits, dtype=np.float64)), labels, metric)
+        return replace(self, thresholds=tuple(thresholds.tolist()))
 
     def no_labels(self, rows: int) -> np.ndarray:
         return np.full((rows, self.width), self.no_label)

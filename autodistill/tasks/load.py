@@ -19,6 +19,7 @@ from autodistill.tasks.columns import Columns, choose
 from autodistill.tasks.find import find
 from autodistill.tasks.labels import are_hidden, encode
 from autodistill.tasks.problems import Problems
+from autodistill.tasks.raw_labels import RawLabels
 from autodistill.tasks.source import Source
 from autodistill.tasks.splits import REST, Part, plan
 from autodistill.tasks.tables import Table, has_half_character
@@ -54,7 +55,7 @@ def load_dataset(ref: DatasetRef, *, with_test: bool = False) -> Dataset:
         classes = info.classes if ref.task == Labels.kind else None
         info = replace(info, kind=ref.task, classes=classes, metric=info.metric if info.kind is None else None)
     problems = Problems()
-    notes, warnings = list(source.notes), list[str]()
+    notes = list(source.notes)
     tables = dict(source.tables)
     base = "all" if "all" in tables else "train"
     columns = choose(tables[base], ref.text_columns or info.text_columns, named, info.kind == Labels.kind)
@@ -66,7 +67,9 @@ def load_dataset(ref: DatasetRef, *, with_test: bool = False) -> Dataset:
     if unused:
         read_as = f"text or image: {' + '.join(columns.inputs)}; label: {', '.join(columns.labels)}"
         notes.append(f"columns not used: {', '.join(unused)} ({read_as})")
-    labels = encode(tables, columns.labels, info, source.own, ref.label_separator, problems, notes, warnings)
+    raw = RawLabels(tables, columns.labels, info, problems, source.own, ref.label_separator)
+    labels = encode(raw)
+    notes += raw.notes
     keep = {split: _with_text(table, columns, source, problems, notes) for split, table in tables.items()}
     problems.check(info.name)
 
@@ -106,7 +109,7 @@ def load_dataset(ref: DatasetRef, *, with_test: bool = False) -> Dataset:
         ref=replace(ref, name=source.place or ref.name),
         image_size=read.image_size,
         notes=(*notes, *(more.notes if more else ())),
-        warnings=(*warnings, *(more.warnings if more else ())),
+        warnings=(*raw.warnings, *(more.warnings if more else ())),
         unlabelled=replace(more.rows, labels=target.no_labels(more.count)) if more else None,
         unlabelled_fingerprint=more.fingerprint if more else "",
         _test=splits.get("test"),

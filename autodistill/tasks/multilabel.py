@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from autodistill.target import Labels
 from autodistill.tasks.doubtful import doubtful_classes, separator_of
 from autodistill.tasks.problems import SHOWN, Problems
+from autodistill.tasks.raw_labels import Encoded, RawLabels
 from autodistill.tasks.source import Info
 from autodistill.tasks.tables import Table, has_half_character
 
@@ -26,99 +26,63 @@ Cells = dict[str, list[list[Any] | None]]
 """The labels of each row by split, as they stand there; None where a row cannot be read, which is reported."""
 
 
-@dataclass(frozen=True)
-class _Source:
-    """Where labels stand, and where what is wrong is reported."""
-
-    tables: dict[str, Table]
-    problems: Problems
-
-    def report(self, column: str, rows: dict[str, list[int]], what: str, way_out: str) -> None:
-        for split, table in self.tables.items():
-            self.problems.rows(table, column, rows.get(split, []), what, way_out, True)
-
-
 def are_lists(tables: dict[str, Table], column: str) -> bool:
     """Whether a column holds lists in most of its rows. In a few rows they are a mistake."""
     cells = [value for table in tables.values() for value in table.values(column) if value is not None]
     return 2 * sum(isinstance(value, list) for value in cells) > len(cells)
 
 
-def encode_labels(
-    tables: dict[str, Table],
-    columns: Sequence[str],
-    info: Info,
-    own: bool,
-    separator: str | None,
-    problems: Problems,
-    notes: list[str],
-    warnings: list[str],
-) -> tuple[Labels, dict[str, np.ndarray]]:
-    """The labels of all tables, (rows, L) int8 each; what is wrong goes to `problems`, and then the arrays mean nothing.
-
-    Args:
-        tables: by split.
-        columns: one, of lists or texts, or one for each label.
-        info: what is known of the dataset.
-        own: see `encode`.
-        separator: what stands between the labels of a text; None to see for oneself.
-        problems, notes, warnings: what is added to.
-    """
-    source = _Source(tables, problems)
-    if len(columns) > 1:
-        return _of_columns(source, columns)
-    (column,) = columns
-    if separator is None and (separator := _seen_separator(source, column)) is not None:
-        notes.append(f"column {column!r}: several labels are separated by {separator!r}")
-    cells = {split: _cells(source, split, column, separator) for split in tables}
-    if problems.lines:
-        return Labels(), {}
-    base = "all" if "all" in tables else "train"
-    names = info.classes or tables[base].class_names(column)
+def encode_labels(raw: RawLabels) -> Encoded:
+    """The labels of all tables, (rows, L) int8 each. Errors, notes and warnings are added to `raw`."""
+    if len(raw.columns) > 1:
+        return _of_columns(raw)
+    separator = raw.separator
+    if separator is None and (separator := _seen_separator(raw)) is not None:
+        raw.notes.append(f"column {raw.column!r}: several labels are separated by {separator!r}")
+    cells = {split: _cells(raw, split, separator) for split in raw.tables}
+    if raw.problems.lines:
+        return Encoded(Labels(), {})
+    names = raw.declared
     if (width := _indicator_width(cells)) and (names is None or len(names) == width):
         names = names or tuple(map(str, range(width)))
-        return _checked(source, base, names, {split: np.array(rows, dtype=np.int8) for split, rows in cells.items()})
-    cleaned = _cleaned(source, column, cells)
-    if problems.lines:
-        return Labels(), {}
-    return _of_names(source, column, base, cleaned, names, own, notes, warnings)
+        return _checked(raw, names, {split: np.array(rows, dtype=np.int8) for split, rows in cells.items()})
+    cleaned = _cleaned(raw, cells)
+    return Encoded(Labels(), {}) if raw.problems.lines else _of_names(raw, cleaned)
 
 
 def read_cells(table: Table, column: str, problems: Problems) -> list[list[Any]]:
-    """The labels of a column of lists, or of texts whose separator is seen; where a row cannot be read, `problems` has it."""
-    source = _Source({"all": table}, problems)
-    cells = {"all": _cells(source, "all", column, _seen_separator(source, column))}
-    return [] if problems.lines else _cleaned(source, column, cells)["all"]
+    """The labels of a column of lists, or of texts whose separator is seen. Rows that cannot be read are added to `problems`."""
+    raw = RawLabels({"all": table}, (column,), Info(table.name), problems)
+    cells = {"all": _cells(raw, "all", _seen_separator(raw))}
+    return [] if problems.lines else _cleaned(raw, cells)["all"]
 
 
-def _of_columns(source: _Source, columns: Sequence[str]) -> tuple[Labels, dict[str, np.ndarray]]:
+def _of_columns(raw: RawLabels) -> Encoded:
     """A column of 0 and 1 for each label, which has its name."""
     arrays = {}
-    for split, table in source.tables.items():
-        array = np.zeros((table.rows, len(columns)), dtype=np.int8)
-        for place, column in enumerate(columns):
+    for split, table in raw.tables.items():
+        array = np.zeros((table.rows, len(raw.columns)), dtype=np.int8)
+        for place, column in enumerate(raw.columns):
             words = [str(value).strip().lower() for value in table.values(column)]
             array[:, place] = [word in _YES for word in words]
             bad = [row for row, word in enumerate(words) if word not in _YES and word not in _NO]
-            source.report(column, {split: bad}, "that is not 0 or 1 in a column of one label", "Write 1 where a row has the label, else 0")
+            what = "that is not 0 or 1 in a column of one label"
+            raw.report({split: bad}, what, "Write 1 where a row has the label, else 0", column)
         arrays[split] = array
-    if source.problems.lines:
-        return Labels(), {}
-    base = "all" if "all" in source.tables else "train"
-    return _checked(source, base, tuple(columns), arrays)
+    return Encoded(Labels(), {}) if raw.problems.lines else _checked(raw, tuple(raw.columns), arrays)
 
 
-def _cells(source: _Source, split: str, column: str, separator: str | None) -> list[list[Any] | None]:
+def _cells(raw: RawLabels, split: str, separator: str | None) -> list[list[Any] | None]:
     """The labels of each row of a column of lists or texts."""
-    table = source.tables[split]
-    values = table.values(column)
+    table = raw.tables[split]
+    values = table.values(raw.column)
     texts = [value for value in values if isinstance(value, str) and value.strip()]
     in_lists = any(isinstance(value, list) for value in values)
     as_text = separator is None and not in_lists and bool(texts) and all(_LISTED.fullmatch(text) for text in texts)
     if not in_lists and not as_text and separator is None:
-        source.problems.add(
-            f"{table.name}, column {column!r}: it is not seen how several labels are written there ({str(values[0])[:40]!r}). Write lists, "
-            "or name what stands between them with --label-separator; for a column of 0 and 1 for each label, name each column with "
+        raw.problems.add(
+            f"{table.name}, column {raw.column!r}: it is not seen how several labels are written there ({str(values[0])[:40]!r}). Write "
+            "lists, or name what stands between them with --label-separator; for a column of 0 and 1 for each label, name each column with "
             "--label-column"
         )
         return []
@@ -142,16 +106,16 @@ def _cells(source: _Source, split: str, column: str, separator: str | None) -> l
         if cell is None and value is not None:
             bad.append(row)
         cells.append(cell)
-    source.report(column, {split: bad}, "where the label is no list", "Write each as a list, [] where a row has no label")
-    source.report(column, {split: missing}, "without a list of labels", "Write [] where a row has no label, or remove the rows")
+    raw.report({split: bad}, "where the label is no list", "Write each as a list, [] where a row has no label")
+    raw.report({split: missing}, "without a list of labels", "Write [] where a row has no label, or remove the rows")
     return cells
 
 
-def _seen_separator(source: _Source, column: str) -> str | None:
+def _seen_separator(raw: RawLabels) -> str | None:
     """What seems to stand between labels in the texts of a column; None of lists, and where it is not seen."""
-    if are_lists(source.tables, column):
+    if are_lists(raw.tables, raw.column):
         return None
-    return separator_of({value for table in source.tables.values() for value in table.values(column) if isinstance(value, str)})
+    return separator_of({value for table in raw.tables.values() for value in table.values(raw.column) if isinstance(value, str)})
 
 
 def _from_text(text: str) -> list[Any] | None:
@@ -178,7 +142,7 @@ def _indicator_width(cells: Cells) -> int:
     return widths.pop() if numbers and min(widths) > 1 and any(len(set(row)) < len(row) for row in rows) else 0
 
 
-def _cleaned(source: _Source, column: str, cells: Cells) -> dict[str, list[list[Any]]]:
+def _cleaned(raw: RawLabels, cells: Cells) -> dict[str, list[list[Any]]]:
     """Each label once a row, as a text without white space around it or a whole number."""
     bad: dict[str, list[int]] = {}
     cleaned: dict[str, list[list[Any]]] = {}
@@ -191,9 +155,9 @@ def _cleaned(source: _Source, column: str, cells: Cells) -> dict[str, list[list[
                 bad.setdefault(split, []).append(number)
             kinds |= {type(label) for label in labels if label is not None}
             cleaned[split].append(list(dict.fromkeys(label for label in labels if label is not None)))
-    source.report(column, bad, "with something among its labels that is no word and no whole number", "Correct or remove it")
+    raw.report(bad, "with something among its labels that is no word and no whole number", "Correct or remove it")
     if len(kinds) > 1:
-        source.problems.add(f"column {column!r} mixes words and numbers as labels. Write all of them as numbers, or all as words")
+        raw.problems.add(f"column {raw.column!r} mixes words and numbers as labels. Write all of them as numbers, or all as words")
     return cleaned
 
 
@@ -208,37 +172,29 @@ def _label(value: Any) -> str | int | None:
     return int(value) if isinstance(value, float) and value.is_integer() else None
 
 
-def _of_names(
-    source: _Source,
-    column: str,
-    base: str,
-    cleaned: dict[str, list[list[Any]]],
-    known_names: tuple[str, ...] | None,
-    own: bool,
-    notes: list[str],
-    warnings: list[str],
-) -> tuple[Labels, dict[str, np.ndarray]]:
+def _of_names(raw: RawLabels, cleaned: dict[str, list[list[Any]]]) -> Encoded:
     """From lists of labels to 0 and 1 for each."""
-    problems, rows = source.problems, cleaned[base]
+    base, declared = raw.base, raw.declared
+    rows = cleaned[base]
     seen = {label for row in rows for label in row}
-    if known_names is None:
+    if declared is None:
         order: Sequence[Any] = sorted(seen)
         names = tuple(str(label) for label in order)
-        warnings += doubtful_classes(names)
+        raw.warnings.extend(doubtful_classes(names))
         if len(seen) > len(rows) / 2 and len(rows) >= 4 * SHOWN:
-            problems.add(
-                f"{source.tables[base].name}, column {column!r}: {len(seen)} different labels in {len(rows)} rows; these are no labels. "
+            raw.problems.add(
+                f"{raw.tables[base].name}, column {raw.column!r}: {len(seen)} different labels in {len(rows)} rows; these are no labels. "
                 "Name the right column with --label-column"
             )
     else:
-        numbers = any(isinstance(label, int) for label in seen)
-        order, names = (range(len(known_names)) if numbers else known_names), known_names
-    for split in source.tables:
-        _unseen(source, split, column, base, cleaned[split], seen, order, names, own, notes)
-    if problems.lines:
-        return Labels(names), {}
+        by_index = any(isinstance(label, int) for label in seen)
+        order, names = (range(len(declared)) if by_index else declared), declared
+    for split, items in cleaned.items():
+        _report_unseen(raw, split, items, seen, dict(zip(order, names, strict=True)))
+    if raw.problems.lines:
+        return Encoded(Labels(names), {})
     if rows and all(len(row) == 1 for row in rows):
-        notes.append(
+        raw.notes.append(
             f"every row of {base} has exactly one label: if that is always so, write it as a single value, for classes that compete "
             "(--task classification)"
         )
@@ -248,43 +204,35 @@ def _of_names(
         arrays[split] = np.zeros((len(items), len(names)), dtype=np.int8)
         for number, row in enumerate(items):
             arrays[split][number, [index[label] for label in row]] = 1
-    return _checked(source, base, names, arrays)
+    return _checked(raw, names, arrays)
 
 
-def _unseen(
-    source: _Source,
-    split: str,
-    column: str,
-    base: str,
-    items: list[list[Any]],
-    seen: set[Any],
-    order: Sequence[Any],
-    names: Sequence[str],
-    own: bool,
-    notes: list[str],
-) -> None:
-    """Report labels of a split that are none of the known ones, and those that the training rows lack."""
-    allowed = set(order)
+def _report_unseen(raw: RawLabels, split: str, items: list[list[Any]], seen: set[Any], names: Mapping[Any, str]) -> None:
+    """Report labels of a split that are not declared, and those that the training rows lack.
+
+    items: the labels of each row. seen: those of the training rows. names: of the labels that are allowed.
+    """
+    base, allowed = raw.base, set(names)
     foreign = [number for number, row in enumerate(items) if not allowed.issuperset(row) and (split == base or not seen.issuperset(row))]
     outside = [number for number in foreign if any(label not in allowed and (label in seen or split == base) for label in items[number])]
-    source.report(column, {split: outside}, f"with a label outside the known ones ({', '.join(names[:20])})", "Correct the labels")
+    what = f"with a label outside the known ones ({', '.join([*names.values()][:20])})"
+    raw.report({split: outside}, what, "Correct the labels")
     absent = sorted({label for row in items for label in row} - seen, key=str)
     if split == base or not absent:
         return
     rows = [number for number, row in enumerate(items) if not seen.issuperset(row)]
-    shown = ", ".join(names[order.index(label)] if label in allowed else str(label) for label in absent[:10])
-    if not own and allowed.issuperset(absent):
-        notes.append(f"{len(rows)} rows of {split} have labels that {base} does not have: {shown}")
+    shown = ", ".join(names.get(label, str(label)) for label in absent[:10])
+    if not raw.own and allowed.issuperset(absent):
+        raw.notes.append(f"{len(rows)} rows of {split} have labels that {base} does not have: {shown}")
     else:
-        way_out = f"Add such rows to {base}, or remove these"
-        source.report(column, {split: rows}, f"with labels that {base} does not have ({shown})", way_out)
+        raw.report({split: rows}, f"with labels that {base} does not have ({shown})", f"Add such rows to {base}, or remove these")
 
 
-def _checked(source: _Source, base: str, names: tuple[str, ...], arrays: dict[str, np.ndarray]) -> tuple[Labels, dict[str, np.ndarray]]:
+def _checked(raw: RawLabels, names: tuple[str, ...], arrays: dict[str, np.ndarray]) -> Encoded:
     """The labels, where there is something to learn."""
-    name = source.tables[base].name
+    name = raw.tables[raw.base].name
     if len(names) < 2:
-        source.problems.add(f"{name}: there is one label, {', '.join(names) or 'or none'}; at least two are needed (--task classification)")
-    elif not arrays[base].any():
-        source.problems.add(f"{name}: no row has a label; there is nothing to learn")
-    return Labels(names), arrays
+        raw.problems.add(f"{name}: there is one label, {', '.join(names) or 'or none'}; at least two are needed (--task classification)")
+    elif not arrays[raw.base].any():
+        raw.problems.add(f"{name}: no row has a label; there is nothing to learn")
+    return Encoded(Labels(names), arrays)

@@ -163,7 +163,7 @@ class TrialData:
             return TrainView(own, None, opened.scaling)
         if has_scores(opened.folder):
             return TrainView(own, ScoredOutputs(opened.folder, inputs, modality), opened.scaling)
-        outputs = ensure_outputs(
+        teacher_outputs = ensure_outputs(
             self.dataset,
             "train",
             inputs,
@@ -173,7 +173,7 @@ class TrialData:
             device=self.device,
             threads=self.threads,
         )
-        return TrainView(own, outputs, opened.scaling)
+        return TrainView(own, teacher_outputs, opened.scaling)
 
     def token_ids(self) -> tuple[Tensor, ...] | None:
         """The token ids of all rows that the student reads; None if rows have no tokens or if these change from view to view."""
@@ -198,23 +198,23 @@ class TrialData:
                 f"training.unlabelled_share is {training.unlabelled_share}, and the dataset {self.dataset.name!r} has no unlabelled rows; "
                 "give some with --unlabelled, or set it to 0"
             )
-        assert view.outputs is not None, "a recipe that uses unlabelled rows has objectives"
+        assert view.teacher_outputs is not None, "a recipe that uses unlabelled rows has objectives"
         rows = torch.arange(self.rows, self.all_rows)
         scored = self.scored(rows)
         if scored is not None:
             rows = rows[scored]
         if training.unlabelled_choice == "all":
             return rows
-        logits, embeddings = (view.outputs.column(name)[rows] for name in ("logits", "embedding"))
+        logits, embeddings = (view.teacher_outputs.column(name)[rows] for name in ("logits", "embedding"))
         seed = self.dataset.ref.seed
         return rows[chosen_rows(training.unlabelled_choice, training.unlabelled_keep, logits, embeddings, seed)]
 
     def scored(self, rows: Tensor) -> Tensor | None:
         """Which rows have scores in a file of teacher scores, (B,) bool; None if the teacher is a network, which has outputs for all."""
-        outputs = self.view(0).outputs
-        if not isinstance(outputs, ScoredOutputs) or bool(outputs.is_scored[rows].all()):
+        teacher_outputs = self.view(0).teacher_outputs
+        if not isinstance(teacher_outputs, ScoredOutputs) or bool(teacher_outputs.is_scored[rows].all()):
             return None
-        return outputs.is_scored[rows]
+        return teacher_outputs.is_scored[rows]
 
     def split_facts(self, view: TrainView) -> SplitFacts:
         """What the modules of objectives may ask about the training split, in this view: facts of its labelled rows, and the number of all
@@ -222,8 +222,8 @@ class TrialData:
         """
 
         def teacher_column(name: str) -> Tensor:
-            assert view.outputs is not None, "only a recipe with objectives asks"
-            return view.outputs.column(name)[: self.rows]
+            assert view.teacher_outputs is not None, "only a recipe with objectives asks"
+            return view.teacher_outputs.column(name)[: self.rows]
 
         return {
             "classes": lambda: self.num_outputs,
@@ -237,8 +237,8 @@ class TrialData:
 class TrainView:
     """One view of the training rows, as the student reads it, and the teacher's outputs for it (None if the recipe needs no teacher)."""
 
-    def __init__(self, inputs: Inputs, outputs: TeacherOutputs | ScoredOutputs | None, scaling: Scaling) -> None:
-        self.inputs, self.outputs, self.scaling = inputs, outputs, scaling
+    def __init__(self, inputs: Inputs, teacher_outputs: TeacherOutputs | ScoredOutputs | None, scaling: Scaling) -> None:
+        self.inputs, self.teacher_outputs, self.scaling = inputs, teacher_outputs, scaling
         self.lengths = inputs.lengths
 
     def batch(self, rows: Tensor) -> Batch:
@@ -247,9 +247,9 @@ class TrainView:
 
     def teacher_batch(self, rows: Tensor) -> Outputs | None:
         """The teacher's outputs for the rows, on the student's scale."""
-        if self.outputs is None:
+        if self.teacher_outputs is None:
             return None
-        outputs = self.outputs.batch(rows)
+        outputs = self.teacher_outputs.batch(rows)
         return replace(outputs, logits=self.scaling.apply(outputs.logits))
 
 
@@ -267,10 +267,11 @@ def open_data(assignment: Assignment) -> TrialData:
 
 def prepare_outputs(opened: Opened, taps: Taps, progress: Callable[[OutputsProgress], None]) -> str:
     """Store the teacher's outputs for the original rows. Returns a sentence: what is stored and what will be computed live."""
-    outputs = ensure_outputs(opened.dataset, "train", opened.train, opened.folder, taps=taps, progress=progress)
-    stored = sum(outputs.plan.bytes[kind] for kind in outputs.plan.stored)
-    text = f"{', '.join(outputs.plan.stored)} of {len(outputs):,} rows stored ({stored / 1e6:,.1f} MB)"
-    return f"{text}; {outputs.plan.message}" if outputs.plan.message else text
+    teacher_outputs = ensure_outputs(opened.dataset, "train", opened.train, opened.folder, taps=taps, progress=progress)
+    plan = teacher_outputs.plan
+    stored = sum(plan.bytes[kind] for kind in plan.stored)
+    text = f"{', '.join(plan.stored)} of {len(teacher_outputs):,} rows stored ({stored / 1e6:,.1f} MB)"
+    return f"{text}; {plan.message}" if plan.message else text
 
 
 def median_row(inputs: Inputs) -> Tensor:

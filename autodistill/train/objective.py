@@ -19,8 +19,8 @@ from autodistill.losses.layer_map import PairWeights
 from autodistill.losses.projection import build_projection, normalise
 from autodistill.modality import Modality
 from autodistill.models.sides import Side
-from autodistill.parts import LayerMapped, Projected, Weighted
 from autodistill.recipe import Recipe
+from autodistill.recipe.parts import LayerMapped, Projected, Weighted
 from autodistill.task_types import modality_of, target_of
 from autodistill.train.taps import term_layers, term_tokens
 

@@ -7,8 +7,8 @@ from typing import Any
 from autodistill.errors import RecipeError
 from autodistill.models import family_of
 from autodistill.models.reread import same_tokens
-from autodistill.parts import Component
 from autodistill.recipe import Recipe
+from autodistill.recipe.parts import Component
 from autodistill.task_types import modality_of
 from autodistill.train.taps import single_token_terms
 

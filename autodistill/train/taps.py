@@ -5,8 +5,8 @@ from __future__ import annotations
 from autodistill.components import Spec, specs
 from autodistill.losses.layer_map import layer_pairs
 from autodistill.modality import Modality
-from autodistill.parts import Component, LayerMapped, TokenReading, Weighted
 from autodistill.recipe import SHARED, SLOTS, Recipe
+from autodistill.recipe.parts import Component, LayerMapped, TokenReading, Weighted
 from autodistill.space import Space
 from autodistill.task_types import modality_of
 from autodistill.teacher.plan import Taps, TeacherShape

@@ -117,8 +117,8 @@ class Trainer:
         self.student.eval()
         with torch.no_grad():
             student = self.data.side(self.student(batch, taps=self.taps), batch)
-        if view.outputs is not None:
-            shape = view.outputs.shape
+        if view.teacher_outputs is not None:
+            shape = view.teacher_outputs.shape
             view = self.data.view(0, teacher_taps(self.recipe, student.layers, student.attention_layers, shape))
         teacher_outputs = view.teacher_batch(rows)
         teacher = None if teacher_outputs is None else self.data.side(to_device(teacher_outputs, self.device), batch)

@@ -50,9 +50,9 @@ def test_students_train_on_views_of_every_text_augmentation(tmp_path: Path) -> N
         )
         trainer = _trainer(dataset, folder, recipe)
         original, view = trainer.data.view(0), trainer.data.view(1)
-        assert original.outputs is not None
-        assert view.outputs is not None
-        assert not torch.equal(original.outputs.column("logits"), view.outputs.column("logits")), fields
+        assert original.teacher_outputs is not None
+        assert view.teacher_outputs is not None
+        assert not torch.equal(original.teacher_outputs.column("logits"), view.teacher_outputs.column("logits")), fields
         for epoch in (1, 2):
             assert all(math.isfinite(value) for value in trainer.train_epoch(epoch).values())
 

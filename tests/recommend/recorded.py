@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import random
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from autodistill.recipe import Recipe
-from autodistill.recommender.library import RecordedStudy, write
+from autodistill.recommender.library import RecordedStudy
 from autodistill.records import Point, TrialRecord
 from autodistill.space import Space
 
@@ -57,17 +56,3 @@ def study(number: int, recipes: int = 25, task: str = "text-classification", noi
         score = 0.9 * (true_retention(recipe, facts) + noise * rng.gauss(0, 1))
         records.append(trial(name, place, recipe, score, role=role))
     return RecordedStudy(name, name, name, name, task, "accuracy", 1000, 0.9, facts, records)
-
-
-def write_library(folder: Path, studies: list[RecordedStudy]) -> Path:
-    """Studies as entries of a library."""
-    for item in studies:
-        about = {
-            "name": item.name, "group": item.group, "teacher_score": item.teacher_score, "features": item.features,
-            "dataset": {
-                "name": item.dataset, "fingerprint": item.fingerprint, "task": item.task, "metric": item.metric,
-                "train_rows": item.train_rows,
-            },
-        }  # fmt: skip
-        write(folder / item.name, about, item.records)
-    return folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -11,24 +12,22 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from tiny_teacher import ENCODERS, as_sentence_transformer, save_encoder, text_dataset
+from tiny_teacher import ENCODERS, as_sentence_transformer, opened_again, pooled_teacher, save_encoder, text_dataset
 
 from autodistill.errors import ModelError, RecipeError
 from autodistill.models.pooling import texts_apart, texts_together
 from autodistill.models.teacher_weights import TeacherWeights
-from autodistill.recipe import Recipe, Teacher
+from autodistill.recipe import Recipe
 from autodistill.teacher import text
 from autodistill.teacher.finetune import FACTS, finetune_teacher
 from autodistill.teacher.head import pooling_of
-from autodistill.teacher.load import encode, load_teacher, untrained_teacher
+from autodistill.teacher.load import encode, untrained_teacher
 from autodistill.teacher.text import ends_of
 
 PAIRS = text_dataset(24, pairs=True)
 
 
-def asked(folder: Path, **fields: Any) -> Teacher:
-    usual = {"model": str(folder), "pooling": "apart", "head_init": "probe", "epochs": 9, "max_steps": 4, "patience": 4, "max_length": 32}
-    return Teacher(**usual | {"batch_size": 16, "learning_rate": 1e-3} | fields)
+asked = functools.partial(pooled_teacher, pooling="apart")
 
 
 @pytest.mark.parametrize("separators", [1, 2])
@@ -79,23 +78,11 @@ def test_each_text_is_read_as_if_it_were_alone(tmp_path: Path, family: str) -> N
         torch.testing.assert_close(outputs.states[-1][row, pair - len(second) + 1 : pair], second[1:], atol=1e-4, rtol=1e-4)
 
 
-def test_attention_can_be_tapped(tmp_path: Path) -> None:
-    folder = save_encoder(tmp_path / "bert", "Bert")
-    model, tokenizer = untrained_teacher(PAIRS, asked(folder))
-    batch = encode(PAIRS, PAIRS.train, tokenizer, asked(folder)).batch(torch.arange(5))
-    with torch.no_grad():
-        outputs = model.eval()(batch, taps=frozenset({"attention"}))
-    assert [part.shape for part in outputs.queries] == [(5, 4, batch.ids.shape[1], 8)] * 2
-
-
 def test_it_is_kept_and_opened_again_and_gives_a_bert_student_no_head(tmp_path: Path) -> None:
     teacher = asked(save_encoder(tmp_path / "bert", "Bert"), calibration="temperature")
     kept = finetune_teacher(PAIRS, teacher, 0, device="cpu")
-    model, tokenizer = load_teacher(kept.folder)
-    inputs = encode(PAIRS, PAIRS.validation, tokenizer, teacher)
-    with torch.no_grad():
-        logits = model(inputs.batch(torch.arange(len(inputs)))).logits
-    assert float((logits.argmax(dim=1).numpy() == PAIRS.validation.labels).mean()) == pytest.approx(kept.score)
+    model, accuracy = opened_again(kept, PAIRS, teacher)
+    assert accuracy == pytest.approx(kept.score)
     assert kept.pooling == pooling_of(model) == "apart"
     assert kept.probe_score is not None
     assert kept.score >= kept.probe_score

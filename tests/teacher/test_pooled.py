@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import transformers
-from tiny_teacher import ENCODERS, WORDS, as_sentence_transformer, image_dataset, save_bert, save_encoder, save_tokenizer, text_dataset
+from tiny_teacher import (
+    ENCODERS,
+    WORDS,
+    as_sentence_transformer,
+    image_dataset,
+    opened_again,
+    pooled_teacher,
+    save_bert,
+    save_encoder,
+    save_tokenizer,
+    text_dataset,
+)
 
 from autodistill.augment.neighbours import _input_embeddings
 from autodistill.errors import ModelError
@@ -23,10 +34,7 @@ from autodistill.teacher.finetune import finetune_teacher
 from autodistill.teacher.head import pooling_of
 from autodistill.teacher.load import encode, load_teacher, save_teacher, teacher_fingerprint, untrained_teacher
 
-
-def asked(folder: Path, **fields: Any) -> Teacher:
-    usual = {"model": str(folder), "pooling": "mean", "head_init": "probe", "epochs": 9, "max_steps": 4, "patience": 4, "max_length": 32}
-    return Teacher(**usual | {"batch_size": 16, "learning_rate": 1e-3} | fields)
+asked = functools.partial(pooled_teacher, pooling="mean")
 
 
 def batch_of(rows: int = 5) -> TextBatch:
@@ -58,11 +66,8 @@ def test_the_embedding_is_the_pooled_last_state_and_the_logits_are_linear_in_it(
 def test_every_family_is_trained_kept_and_opened_again(tmp_path: Path, family: str) -> None:
     dataset, teacher = text_dataset(32), asked(save_encoder(tmp_path / family, family), calibration="temperature")
     kept = finetune_teacher(dataset, teacher, 0, device="cpu")
-    model, tokenizer = load_teacher(kept.folder)
-    inputs = encode(dataset, dataset.validation, tokenizer, teacher)
-    with torch.no_grad():
-        logits = model(inputs.batch(torch.arange(len(inputs)))).logits
-    assert float((logits.argmax(dim=1).numpy() == dataset.validation.labels).mean()) == pytest.approx(kept.score)
+    model, accuracy = opened_again(kept, dataset, teacher)
+    assert accuracy == pytest.approx(kept.score)
     assert kept.probe_score is not None
     assert kept.score >= kept.probe_score
     assert kept.pooling == pooling_of(model) == "mean"
@@ -73,12 +78,14 @@ def test_every_family_is_trained_kept_and_opened_again(tmp_path: Path, family: s
         assert TeacherWeights(kept.folder).width == width
 
 
-def test_attention_can_be_tapped_as_before(tmp_path: Path) -> None:
-    folder = save_encoder(tmp_path / "bert", "Bert")
-    model, _ = untrained_teacher(text_dataset(16), asked(folder))
+@pytest.mark.parametrize("pooling", ["mean", "apart"])
+def test_attention_can_be_tapped(tmp_path: Path, pooling: str) -> None:
+    dataset, teacher = text_dataset(16, pairs=pooling == "apart"), asked(save_encoder(tmp_path / "bert", "Bert"), pooling=pooling)
+    model, tokenizer = untrained_teacher(dataset, teacher)
+    batch = encode(dataset, dataset.train, tokenizer, teacher).batch(torch.arange(5))
     with torch.no_grad():
-        outputs = model.eval()(batch_of(), taps=frozenset({"attention"}))
-    assert [part.shape for part in outputs.queries] == [(5, 4, 9, 8)] * 2
+        outputs = model.eval()(batch, taps=frozenset({"attention"}))
+    assert [part.shape for part in outputs.queries] == [(5, 4, batch.ids.shape[1], 8)] * 2
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean"])

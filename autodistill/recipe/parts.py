@@ -50,7 +50,7 @@ class Component(Part):
 
 
 # The shared fields of a part depend on its slot, and on which of them its component drops. Each class here stands for fields that come
-# together: a part that has the fields derives from the class. The fields themselves are declared in recipe.SHARED, which also orders them.
+# together: a part that has the fields derives from the class. The fields themselves are declared in fields.SHARED, which also orders them.
 
 
 class Weighted(Component):

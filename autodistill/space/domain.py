@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -84,6 +84,12 @@ class Domain:
 def holds(value: Any, allowed: tuple[Scalar, ...]) -> bool:
     """Whether a value is one of a condition's; `some` is any kind but `none`."""
     return value in allowed or (SOME in allowed and value not in (None, NONE))
+
+
+def reachable(domains: Iterable[Domain], allowed: tuple[Scalar, ...]) -> bool:
+    """Whether the domains can give any of the values. If kinds that do not fit the task are left out, some conditions never hold."""
+    values = [value for domain in domains for value in domain.values]
+    return any(domain.contains(value) for domain in domains for value in allowed) or any(holds(value, allowed) for value in values)
 
 
 def questions(path: str, name: str, domain: Domain, values: Mapping[str, Any]) -> Iterator[tuple[str, str, Domain]]:

@@ -1,0 +1,97 @@
+"""The space of a search: its file, copies of it for a search, and the recipes that a search must beat."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from autodistill.components import check
+from autodistill.errors import SpaceError, not_allowed
+from autodistill.recipe import ADDED, Component, Recipe
+from autodistill.records import Role
+from autodistill.space.domain import Domain, Scalar
+from autodistill.space.file import read_parameters, space_file
+from autodistill.space.teachers import TEACHER, WithTeachers
+from autodistill.task_types import TASKS, target_of
+
+
+@dataclass(frozen=True)
+class Space(WithTeachers):
+    """A search space for one task type: which recipes a search may propose."""
+
+    @classmethod
+    def load(cls, name_or_path: str, task: str) -> Space:
+        """Read a shipped space by name, or a file by path, for one task type.
+
+        Raises:
+            SpaceError: there is no such space, it does not validate, or it is not for the task.
+            ComponentError: an installed package has components that cannot be used.
+        """
+        check()
+        if task not in TASKS:
+            raise SpaceError(not_allowed("the task type", task, TASKS))
+        file = space_file(name_or_path)
+        name, about, parameters = read_parameters(file, task)
+        space = cls(name, task, about, parameters, file.source)
+        space.defaults()  # a space whose defaults are no recipe is an error here, not in the middle of a search
+        return space
+
+    def fixed_later(self, part: str, values: Mapping[str, Any]) -> dict[str, Scalar]:
+        """Fields of a recipe's part that were added later (`recipe.ADDED`), if the space fixes them at one value for such a part.
+
+        part: `student`, … values: the fields of the part that a recipe has.
+        """
+        own = replace(self, parameters={path: domains for path, domains in self.parameters.items() if path.startswith(f"{part}.")})
+        active = own.active({f"{part}.{name}": value for name, value in values.items()})
+        fixed = {path.removeprefix(f"{part}."): domain.default for path, _, domain in active if domain.kind == "value"}
+        return {name: value for name, value in fixed.items() if (part, name) in ADDED}
+
+    def with_epochs(self, epochs: int) -> Space:
+        """A copy of the space with this many epochs of training. If it has a number of steps, that changes in proportion."""
+        before = self.defaults().training
+        space = self.fixed("training.epochs", epochs)
+        return space.fixed("training.steps", max(1, round(before.steps * epochs / before.epochs))) if before.steps else space
+
+    def with_class_weights(self, weights: str) -> Space:
+        """A copy of the space with these class weights for teachers and students.
+
+        Raises:
+            SpaceError: its task has no classes.
+        """
+        if weights != "none" and not target_of(self.task).has_class_weights:
+            raise SpaceError(f"class_weights is {weights!r}, but {self.task} has no classes; leave it out")
+        paths = (f"{TEACHER}class_weights", "objective.class_weights")
+        return replace(self, parameters={**self.parameters, **{path: (Domain("value", weights),) for path in paths}})
+
+    def without_unlabelled(self) -> Space:
+        """A copy of the space for a dataset without unlabelled rows."""
+        paths = ("training.unlabelled_share", "training.unlabelled_choice", "training.unlabelled_keep", "training.stages")
+        return replace(self, parameters={path: domains for path, domains in self.parameters.items() if path not in paths})
+
+    def baselines(self, student: Component | None = None) -> dict[Role, Recipe]:
+        """What a search must beat. All have the same student (by default that of the defaults).
+
+        No teacher; plain KD (Hinton 2015) on the labelled rows; if the space's recipes use unlabelled rows, the teacher's decisions as
+        labels (Lee 2013) and plain KD, both on all rows; and the defaults.
+        """
+        defaults = self.defaults()
+        if student is not None:
+            defaults = Recipe.parse(defaults.model_dump() | {"student": student.model_dump()})
+        data = defaults.model_dump() | {"augmentation": {"kind": "none"}}
+        all_rows = data["training"] | {"unlabelled_choice": "all", "unlabelled_keep": 1.0, "stages": "mixed"}
+        data["training"] = all_rows | {"unlabelled_share": 0.0}
+        weights = {"class_weights": defaults.objective.class_weights}
+        hard = weights | {"hard_label_weight": 1.0}
+        target = target_of(self.task)
+        plain = weights | {"hard_label_weight": 0.5, "prediction": {**target.soft_loss, "weight": 0.5}}
+        baselines: dict[Role, Recipe] = {
+            "no_kd": Recipe.parse(data | {"objective": hard}),
+            "plain_kd": Recipe.parse(data | {"objective": plain}),
+        }
+        if all_rows["unlabelled_share"] > 0:
+            if target.decision_loss is not None:
+                decisions = weights | {"hard_label_weight": 0.5, "prediction": {**target.decision_loss, "weight": 0.5}}
+                baselines["pseudo_labels"] = Recipe.parse(data | {"objective": decisions, "training": all_rows})
+            baselines["plain_kd_all"] = Recipe.parse(data | {"objective": plain, "training": all_rows})
+        return baselines | {"defaults": defaults}
