@@ -93,3 +93,19 @@ def test_the_width_is_read_from_a_models_configuration(tmp_path: Path) -> None:
         (tmp_path / "config.json").write_text(json.dumps(config))
         assert config_width(tmp_path) == width
     assert config_width(tmp_path / "nowhere") is None
+
+
+def test_a_search_with_a_narrow_teacher_says_so_and_its_baselines_can_be_built(tmp_path: Path) -> None:
+    from tiny_teacher import save_bert, text_dataset
+
+    from autodistill.models import build_student
+    from autodistill.prepare import fit_to_teachers
+    from autodistill.train.data import open_inputs
+
+    teacher, data, told = save_bert(tmp_path / "narrow", layers=2, width=32), text_dataset(24), []
+    space = fit_to_teachers(Space.load("text", "text-classification").with_teacher_models([str(teacher)]), data, told.append)
+    assert {message.text.partition(" ")[0] for message in told} == set(FIELDS)
+    assert all(f"do not start from the teacher {teacher}, whose width is 32" in message.text for message in told)
+    opened = open_inputs(data, space.defaults().teacher, teacher)
+    for recipe in space.baselines().values():
+        build_student(recipe, opened.context)
