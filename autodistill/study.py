@@ -102,8 +102,14 @@ class Study:
 
     @property
     def trial_records(self) -> list[TrialRecord]:
-        """Every trial that has ended, by number."""
+        """Every trial that has ended, by number.
+
+        Raises:
+            StudyError: their table is damaged or lost.
+        """
         path = self.folder / "trials.parquet"
+        if not path.exists() and (self.folder / "recommended.yaml").exists():  # which is written after the table
+            raise StudyError(f"the study {self.folder} has lost its trials.parquet; resuming the search (--resume) writes it again")
         return read_records(path) if path.exists() else []
 
     @property

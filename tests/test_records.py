@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from damage import DAMAGE
+from made import make_study, record
 from pydantic import ValidationError
 
 from autodistill.errors import StudyError
@@ -61,6 +62,15 @@ def test_a_damaged_table_is_one_sentence(tmp_path: Path, how: str) -> None:
     with pytest.raises(StudyError, match=r"the trials in .*trials\.parquet cannot be read \(.*\(--resume\) writes it again") as caught:
         read_records(path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_lost_table_is_no_empty_one(tmp_path: Path) -> None:
+    study = make_study(tmp_path, [record(1)])
+    (study.folder / "trials.parquet").unlink()
+    with pytest.raises(StudyError, match=r"has lost its trials\.parquet; resuming the search"):
+        _ = study.best
+    (study.folder / "recommended.yaml").unlink()  # a search whose first trial has not ended
+    assert study.trial_records == []
 
 
 def test_columns_of_a_newer_version_are_left_out_and_other_states_are_named(tmp_path: Path) -> None:
