@@ -42,7 +42,7 @@ def main() -> int:
     bad: list[str] = []
     with tempfile.TemporaryDirectory(prefix="chaos-") as home:
         os.environ["AUTODISTILL_CACHE"] = f"{home}/cache"
-        for name, tries in parts.items():
+        for name, tries in ((name, tries) for name, tries in parts.items() if tries):
             place = Path(home, name)
             place.mkdir()
             tally = getattr(chaos, name)(place, random.Random(f"{asked.seed} {name}"), tries)
