@@ -47,7 +47,9 @@ def lock(path: Path) -> Iterator[None]:
 
 CACHE_ELSEWHERE = "give another cache folder with AUTODISTILL_CACHE"
 STUDIES_ELSEWHERE = "keep the studies on another disk, and name their folder with --studies-dir"
-_FULL = re.compile(r"No space left on device|os error 28|code: 28\b|StorageFull|disk is full|\d+ requested and \d+ written", re.IGNORECASE)
+_FULL = re.compile(
+    r"No space left on device|os error 28\b|Os \{ code: 28\b|database or disk is full|\d+ requested and \d+ written", re.IGNORECASE
+)
 """How libraries in Rust, Arrow, SQLite and numpy write that a disk is full; they raise errors of their own."""
 
 

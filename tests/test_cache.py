@@ -122,7 +122,7 @@ def test_a_tensor_file_is_plain_safetensors_and_every_byte_counts(tmp_path: Path
         (Exception("Error while serializing: I/O error: No space left on device (os error 28)"), True),
         (Exception('IoError(Os { code: 28, kind: StorageFull, message: "No space left on device" })'), True),
         (Exception("(sqlite3.OperationalError) database or disk is full"), True),
-        (Exception("row 28 is full of errors, code: 281"), False),
+        (Exception("row 28 says: the disk is full; code: 28"), False),
     ],
 )
 def test_a_full_disk_is_recognised(cause: Exception, full: bool, tmp_path: Path) -> None:
