@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint types fast
+.PHONY: demo test lint types fast chaos
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -28,3 +28,6 @@ types: $(READY)
 
 fast: $(READY)
 	$(BIN)/python -m pytest -m "not slow and not browser"
+
+chaos: $(READY)  # kills, damaged files and mutated inputs, drawn by the day; with CHAOS="--kills 5 --files 90 --inputs 500" a shorter one
+	$(BIN)/python tests/chaos/run.py $(CHAOS)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from autodistill.components import specs
-from autodistill.errors import ModelError, StudyError
+from autodistill.errors import ModelError, StudyError, explained
 from autodistill.recipe import Recipe, Teacher
 from autodistill.storage import user_path
 from autodistill.study_folder import read_about
@@ -30,9 +30,16 @@ AS_IT_IS: dict[str, Any] = {
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
-    """The recorded facts of a saved student, beside its recipe."""
+    """The recorded facts of a saved student, beside its recipe.
+
+    Raises:
+        ModelError: they cannot be read.
+    """
     path = folder / STUDENT_FACTS if (folder / STUDENT_FACTS).exists() else folder / "student.json"
-    return dict(json.loads(path.read_text(encoding="utf-8")))
+    with explained(lambda reason: ModelError(f"{path} cannot be read ({reason}); search or distil this student again")):
+        facts = dict(json.loads(path.read_text(encoding="utf-8")))
+        facts["context"] = dict(facts["context"])
+    return facts
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ AutodistillError
 │   ├── StudyError       a study folder or its storage
 │   └── ComponentError   an installed package whose components cannot be used
 └── RunError             the run itself failed: exit code 1
+    ├── DiskError        a file cannot be written: the disk is full, or its folder is read-only
     └── DivergedError    a loss or score that is not a finite number
 
 A message names the value, what is allowed, and the way out.
@@ -18,7 +19,8 @@ A message names the value, what is allowed, and the way out.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 
 class AutodistillError(Exception):
@@ -65,6 +67,10 @@ class RunError(AutodistillError):
     """The run itself failed."""
 
 
+class DiskError(RunError):
+    """A file cannot be written: the disk is full, or its folder is read-only."""
+
+
 class DivergedError(RunError):
     """A loss or a score is not a finite number."""
 
@@ -81,3 +87,19 @@ def not_allowed(what: str, value: object, allowed: Iterable[object], way_out: st
 def listed(items: Sequence[str], shown: int = 5) -> str:
     """The first items as a text, and how many more there are: `a, b and 3 more`."""
     return ", ".join(items[:shown]) + (f" and {len(items) - shown} more" if len(items) > shown else "")
+
+
+@contextmanager
+def explained(error: Callable[[str], AutodistillError]) -> Iterator[None]:
+    """Turn any exception of a library that reads a file into an error of ours.
+
+    For damaged files, libraries in Rust and C++ (safetensors, tokenizers, onnxruntime) raise exceptions of their own, of which no list is
+    complete. error: makes ours from the exception's kind and text in one line.
+    """
+    try:
+        yield
+    except (AutodistillError, MemoryError):
+        raise
+    except Exception as cause:
+        text = " ".join(str(cause).split())
+        raise error(f"{type(cause).__name__}: {text[:300]}{'…' if len(text) > 300 else ''}") from cause

@@ -4,6 +4,7 @@ They are in the mark of the family's class (`@component("student", …)`, models
 
     title                   the name for people ("CNN"); in a family with variants, each variant is its own title
     size                    the fields that give a student's size, for `cnn 128`
+    teacher_width           the field that is at most the teacher's width, unless `init` is `random`
     attention               True if the queries, keys and values of its students can be tapped
     usual                   if papers usually distil into this family: the fields of that usual student,
     usual_learning_rate     and its learning rate

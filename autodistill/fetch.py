@@ -19,7 +19,7 @@ from typing import Any
 from filelock import FileLock
 
 from autodistill.errors import DataError, UserError
-from autodistill.storage import cache_folder
+from autodistill.storage import cache_folder, file_fingerprint
 
 PYPI = "https://pypi.org/simple/"
 TIMEOUT = 10.0
@@ -40,6 +40,9 @@ def fetch_from_pypi(project: str, version: str, filename_pattern: str, sha256: s
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{kept}.lock"):
+            if kept.is_file() and file_fingerprint(kept) != sha256:
+                logging.getLogger(__name__).warning("%s is damaged; it is removed and fetched again", kept)
+                kept.unlink()
             if not kept.is_file():
                 aside = folder / f"{kept.name}.{os.getpid()}.part"
                 try:

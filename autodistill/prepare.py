@@ -14,6 +14,7 @@ from autodistill.events import Listen, SearchMessage
 from autodistill.facts import DatasetFacts, TeacherRef
 from autodistill.limits import Limits
 from autodistill.models.base import StudentModule
+from autodistill.models.sources import config_width
 from autodistill.recipe import Recipe, Teacher
 from autodistill.settings import DatasetSettings, SpaceSettings
 from autodistill.space import Space
@@ -29,6 +30,7 @@ from autodistill.train.data import Opened, open_inputs
 from autodistill.train.feasible import Feasibilities, model_cost
 from autodistill.train.student_tokens import reads_other_tokens
 from autodistill.train.taps import space_taps
+from autodistill.width_fit import fit_widths
 
 
 @dataclass(frozen=True)
@@ -84,13 +86,13 @@ def prepare(settings: SpaceSettings, tell: Listen, *, fine_tune: bool = True, ea
         space, teachers = teach_by_scores(data, space, data.ref.teacher_scores, tell)
         opened = open_taught(data, teachers, None, tell)
     elif fine_tune:
-        space = fit_tokens(space.for_its_teachers(), data, tell)
+        space = fit_tokens(fit_to_teachers(space, data, tell), data, tell)
         teachers = teach(data, space.teachers(), settings.seed, tell)
         opened = open_taught(data, teachers, space_taps(space), tell)
         teachers = measured = Teachers({part: _measured(ref, load_teacher(ref.folder)[0], opened[part]) for part, ref in teachers.items()})
         tell_of_teachers(teachers, data.metric, tell)
     else:
-        space = fit_tokens(space.for_its_teachers(), data, tell)
+        space = fit_tokens(fit_to_teachers(space, data, tell), data, tell)
         opened = {part: open_inputs(data, part, data.modality.source(part)) for part in space.teachers()}
         if is_share:
             blank = TeacherRef("", None)
@@ -149,6 +151,23 @@ def fit_tokens(space: Space, data: Dataset, tell: Listen) -> Space:
     return space
 
 
+def fit_to_teachers(space: Space, data: Dataset, tell: Listen) -> Space:
+    """The space for its teachers, without students that would be wider than the teacher that they start from.
+
+    Raises:
+        ModelError: a teacher's model is not available.
+        SpaceError: all students that start from a teacher are wider than it.
+    """
+    space = space.for_its_teachers()
+    if not data.modality.texts:
+        return space
+    widths = {teacher.model: config_width(data.modality.source(teacher)) for teacher in space.teachers()}
+    space, notes = fit_widths(space, {model: width for model, width in widths.items() if width is not None})
+    for note in notes:
+        tell(SearchMessage(note))
+    return space
+
+
 def teach(data: Dataset, parts: Iterable[Teacher], seed: int, tell: Listen) -> Teachers:
     """The teachers, each fine-tuned or found in the cache."""
     return Teachers({part: train_teacher(data, part, seed, tell) for part in parts})
@@ -158,7 +177,7 @@ def teach_by_scores(data: Dataset, space: Space, path: str, tell: Listen) -> tup
     """A file of scores as the teacher: the space without components that need more of a teacher than logits, and its teachers."""
     scores = read_teacher_scores(data, path, tell)
     left_out = space.needing_states()
-    space = space.with_teacher_scores(scores.fingerprint).for_its_teachers()
+    space = fit_to_teachers(space.with_teacher_scores(scores.fingerprint), data, tell)
     tell(SearchMessage(f"left out, because they read a teacher's states, which a file of scores does not have: {', '.join(left_out)}"))
     return space, Teachers({part: match_scores(data, part, scores, tell) for part in space.teachers()})
 

@@ -130,10 +130,14 @@ def training_seconds(recipe: Recipe, opened: Opened, device: str = "auto") -> fl
 def warm_recipes(data: Dataset, space: Space, feasible: Feasible, trials: int, seed: int, tell: Listen) -> list[Recipe]:
     """The recipes that a search with this many trials begins with, reported in a line. None if no study of the task is recorded."""
     count = min(WARM, trials // 2)
-    studies = library()
-    recorded = [study.name for study in studies if study.task == data.task]
     if count < 1:
         return []
+    try:
+        studies = library()
+    except AutodistillError as cause:
+        tell(SearchMessage(f"the search starts without recommendations: {cause}", "warning"))
+        return []
+    recorded = [study.name for study in studies if study.task == data.task]
     if not recorded:
         tell(SearchMessage(f"no study of {data.task} is recorded, so the search starts without recommendations"))
         return []

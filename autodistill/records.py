@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from autodistill.errors import StudyError, explained
+
 if TYPE_CHECKING:
     import pandas as pd  # takes a second to import, and most users of this module read no table
 
@@ -118,11 +120,11 @@ def to_frame(records: Sequence[TrialRecord]) -> pd.DataFrame:
 
 
 def from_frame(frame: pd.DataFrame) -> list[TrialRecord]:
-    """The records of a table that `to_frame` made."""
+    """The records of a table that `to_frame` made. Columns that a newer version added are left out."""
     import pandas as pd
 
     records = []
-    for row in frame.drop(columns="retention").to_dict("records"):
+    for row in frame[[name for name in frame.columns if name in TrialRecord.model_fields]].to_dict("records"):
         values: dict[str, Any] = {
             str(name): None if not isinstance(value, str) and pd.isna(value) else value for name, value in row.items()
         }
@@ -134,12 +136,22 @@ def from_frame(frame: pd.DataFrame) -> list[TrialRecord]:
 def write_records(records: Sequence[TrialRecord], path: Path) -> None:
     """Write the table to a temporary file, then rename it, so that a reader never sees half of it."""
     aside = path.with_suffix(".parquet.part")
-    to_frame(records).to_parquet(aside, index=False)
-    aside.replace(path)
+    try:
+        to_frame(records).to_parquet(aside, index=False)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def read_records(path: Path) -> list[TrialRecord]:
-    """Read a table of trials."""
+    """Read a table of trials.
+
+    Raises:
+        StudyError: it is damaged, or a newer autodistill wrote what this one does not know.
+    """
     import pandas as pd
 
-    return from_frame(pd.read_parquet(path))
+    way_out = "in a study's folder, resuming the search (--resume) writes it again from the study's storage"
+    refusal = f"the trials in {path} cannot be read"
+    with explained(lambda reason: StudyError(f"{refusal} ({reason}); {way_out}")), path.open("rb") as file:
+        return from_frame(pd.read_parquet(file))  # from the open file: pandas would read a folder as an empty table

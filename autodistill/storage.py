@@ -1,52 +1,106 @@
-"""Files in the cache. They are written under a temporary name, synced, then renamed, so that a reader never sees half a file."""
+"""Writing files and folders: under a temporary name, synced, then renamed, so that a reader never sees half a file."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from io import BufferedRandom, BufferedReader
 from pathlib import Path
 
 import numpy as np
 from filelock import FileLock
 
-from autodistill.errors import RunError, UserError
+from autodistill.errors import DiskError, UserError
 
 _SAFETENSORS = {"float32": "F32", "float16": "F16", "int64": "I64", "int32": "I32", "uint8": "U8"}
+CHECKSUM, NO_CHECKSUM = "sha256", "0" * 64
+"""The name of the checksum in the metadata of a file by `new_tensors`, and its value if there is none."""
+CHECKED_BYTES = 2**29
+"""Larger files in the cache have no checksum: each process would read all of them, which takes seconds."""
 _FINGERPRINTS: dict[tuple[str, int, int], str] = {}
 
 
 @contextmanager
-def lock(folder: Path) -> Iterator[None]:
-    """Hold the lock of a cache folder (a file beside the folder). The system releases it when the process dies."""
-    with disk_errors(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
+def lock(path: Path) -> Iterator[None]:
+    """Hold the lock of a file or folder in the cache (a file beside it). The system releases it when the process dies.
+
+    Raises:
+        DiskError: the cache cannot be written.
+    """
+    held = FileLock(f"{path}.lock")
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        held.acquire()
+    try:
         yield
+    finally:
+        held.release()
 
 
 CACHE_ELSEWHERE = "give another cache folder with AUTODISTILL_CACHE"
+STUDIES_ELSEWHERE = "keep the studies on another disk, and name their folder with --studies-dir"
+_FULL = re.compile(
+    r"No space left on device|os error 28\b|Os \{ code: 28\b|database or disk is full|\d+ requested and \d+ written", re.IGNORECASE
+)
+"""How libraries in Rust, Arrow, SQLite and numpy write that a disk is full; they raise errors of their own."""
+
+
+def is_disk_full(cause: BaseException | None) -> bool:
+    """Whether an error says, itself or by its cause, that a disk or a user's share of it is full."""
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if _FULL.search(str(cause)):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
 
 
 @contextmanager
 def disk_errors(path: Path, way_out: str = CACHE_ELSEWHERE) -> Iterator[None]:
-    """Turn a full disk or a missing permission into a RunError that names the path and the way out."""
+    """Turn a full disk or a missing permission into a DiskError that names the path and the way out."""
     try:
         yield
+    except DiskError:
+        raise
     except OSError as cause:
-        raise RunError(f"{path} cannot be written: {cause.strerror or cause}. Make room or {way_out}") from cause
+        raise _not_written(path, cause, way_out) from cause
+    except Exception as cause:
+        if is_disk_full(cause):
+            raise _not_written(path, cause, way_out) from cause
+        raise
+
+
+def disk_error_of(cause: BaseException | None) -> DiskError | None:
+    """The DiskError that an exception is or comes from, also if a library has wrapped it; None if there is none."""
+    while cause is not None:
+        if isinstance(cause, DiskError):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+def _not_written(path: Path, cause: Exception, way_out: str) -> DiskError:
+    reason = os.strerror(errno.ENOSPC) if is_disk_full(cause) else getattr(cause, "strerror", None) or cause
+    return DiskError(f"{path} cannot be written: {reason}. Make room or {way_out}")
 
 
 @contextmanager
-def new_folder(path: Path, way_out: str = CACHE_ELSEWHERE) -> Iterator[Path]:
+def new_folder(path: Path, way_out: str) -> Iterator[Path]:
     """A folder to fill. It is renamed to `path` if the block succeeds, and removed if it fails.
 
-    Call it under `lock(path)`. Half-written folders of killed processes are removed first.
+    Half-written folders of killed processes are removed first; two processes may not write the same folder at once.
+
+    Raises:
+        DiskError: the disk is full, also if this happens in the block; or the folder cannot be written.
     """
     with disk_errors(path, way_out):
         for left in path.parent.glob(f"{path.name}.part-*"):
@@ -54,7 +108,12 @@ def new_folder(path: Path, way_out: str = CACHE_ELSEWHERE) -> Iterator[Path]:
         aside = path.with_name(f"{path.name}.part-{uuid.uuid4().hex[:8]}")
         aside.mkdir(parents=True)
     try:
-        yield aside
+        try:
+            yield aside
+        except Exception as cause:
+            if is_disk_full(cause) and not isinstance(cause, DiskError):
+                raise _not_written(path, cause, way_out) from cause
+            raise
         with disk_errors(path, way_out):
             for file in aside.rglob("*"):
                 _sync(file)
@@ -72,12 +131,13 @@ def new_tensors(path: Path, shapes: Mapping[str, tuple[str, tuple[int, ...]]]) -
     """Arrays to fill in any order. They become the safetensors file `path` if the block succeeds.
 
     shapes: name → (dtype, shape). The arrays are memory-mapped, so they may be larger than the memory. Their disk space is allocated
-    first, because a mapped write to a full disk kills the process.
+    first, because a mapped write to a full disk kills the process. The header's metadata have a checksum of header and data, if these
+    are at most CHECKED_BYTES.
 
     Raises:
-        RunError: the disk is full, or the folder cannot be written.
+        DiskError: the disk is full, or the folder cannot be written.
     """
-    header: dict[str, object] = {}
+    header: dict[str, object] = {"__metadata__": {CHECKSUM: NO_CHECKSUM}}
     offset = 0
     for name, (dtype, shape) in shapes.items():
         end = offset + math.prod(shape) * np.dtype(dtype).itemsize
@@ -105,11 +165,23 @@ def new_tensors(path: Path, shapes: Mapping[str, tuple[str, tuple[int, ...]]]) -
             for array in arrays.values():
                 if isinstance(array, np.memmap):
                     array.flush()
+            if offset <= CHECKED_BYTES:
+                with aside.open("r+b") as file:
+                    checksum = tensors_checksum(file, text)
+                    file.seek(8)
+                    file.write(text.replace(NO_CHECKSUM.encode(), checksum.encode(), 1))
             _sync(aside)
             aside.rename(path)
             _sync(path.parent)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def tensors_checksum(file: BufferedReader | BufferedRandom, header: bytes) -> str:
+    """SHA-256 of the header, with NO_CHECKSUM in the place of the checksum, and of all data behind it."""
+    file.seek(8 + len(header))
+    data = hashlib.file_digest(file, "sha256").digest()
+    return hashlib.sha256(header + data).hexdigest()
 
 
 def file_fingerprint(path: Path) -> str:
@@ -142,8 +214,6 @@ def digest(*parts: bytes | str) -> str:
 
 def cache_folder() -> Path:
     """The folder for downloads, encoded splits, teachers and their outputs: AUTODISTILL_CACHE or ~/.cache/autodistill."""
-    import os
-
     return Path(os.environ.get("AUTODISTILL_CACHE", "~/.cache/autodistill")).expanduser()
 
 
@@ -167,11 +237,33 @@ def user_path(name: str | Path, error: type[UserError]) -> Path:
     return path
 
 
+def check_writable(path: Path, refusal: Callable[[str], UserError]) -> None:
+    """Check that a file or folder can be made at a path, or in the folder that is there, by making one and removing it.
+
+    Raises:
+        UserError: that of `refusal`, which gets the reason.
+    """
+    try:
+        inside = path if path.is_dir() else next(folder for folder in path.parents if folder.exists())
+        probe = inside / f".{uuid.uuid4().hex[:8]}.probe"
+        probe.mkdir()
+        probe.rmdir()
+        if inside != path and path.exists():  # which also asks whether the system allows the name
+            raise refusal("it is a file")
+    except OSError as cause:
+        raise refusal(cause.strerror or str(cause)) from None
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write a file under a temporary name, then rename it, so that it is never incomplete."""
     aside = path.with_name(path.name + ".part")
-    with aside.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
+    try:
+        with aside.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError:
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
+        raise

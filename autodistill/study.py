@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from autodistill.report.frontier import Model
 
 
+_PARTS: dict[str, type] = {"study": str, "settings": dict, "dataset": dict, "teachers": list}
+"""What every study.json has."""
+
+
 class Study:
     """A study's folder, read only. `open` it, or get it from a search. A recorded study's folder can be opened, too."""
 
@@ -46,6 +50,9 @@ class Study:
         about = read_about(place)
         if about is None:
             raise StudyError(f"{place} is not a study: it has no study.json. A study is a folder that `autodistill search` made.")
+        missing = [name for name, kind in _PARTS.items() if not isinstance(about.get(name), kind)]
+        if missing:
+            raise StudyError(f"study.json in {place} is damaged: it has no {' and no '.join(missing)}; restore it")
         return cls(place, about, storage)
 
     @classmethod
@@ -95,8 +102,14 @@ class Study:
 
     @property
     def trial_records(self) -> list[TrialRecord]:
-        """Every trial that has ended, by number."""
+        """Every trial that has ended, by number.
+
+        Raises:
+            StudyError: their table is damaged or lost.
+        """
         path = self.folder / "trials.parquet"
+        if not path.exists() and (self.folder / "recommended.yaml").exists():  # which is written after the table
+            raise StudyError(f"the study {self.folder} has lost its trials.parquet; resuming the search (--resume) writes it again")
         return read_records(path) if path.exists() else []
 
     @property

@@ -22,7 +22,7 @@ import filelock
 import yaml
 
 from autodistill.errors import StudyError
-from autodistill.storage import write_whole
+from autodistill.storage import STUDIES_ELSEWHERE, disk_errors, write_whole
 
 SCHEMA = 2
 ENTRY_SCHEMA = 1
@@ -85,22 +85,30 @@ def _as_study(entry: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def write_about(folder: Path, about: dict[str, Any]) -> None:
-    """Write study.json in one step."""
-    write_whole(folder / "study.json", json.dumps(about, indent=2, ensure_ascii=False) + "\n")
+    """Write study.json in one step.
+
+    Raises:
+        DiskError: it cannot be written.
+    """
+    with disk_errors(folder, STUDIES_ELSEWHERE):
+        write_whole(folder / "study.json", json.dumps(about, indent=2, ensure_ascii=False) + "\n")
 
 
 def lock_study(folder: Path) -> filelock.FileLock:
     """Lock a study for this process. `.release()` unlocks it, or the system does if the process is killed.
 
     Raises:
-        StudyError: another search has locked it.
+        StudyError: another search has locked it, or its folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(folder / ".lock", timeout=0)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except filelock.Timeout:
         raise StudyError(f"a search is running on the study {folder}; wait for it, or start another with --study") from None
+    except OSError as cause:
+        reason = cause.strerror or cause
+        raise StudyError(f"the study {folder} cannot be locked ({cause.filename or folder}: {reason}); {STUDIES_ELSEWHERE}") from None
     return lock
 
 

@@ -175,6 +175,12 @@ def _show_recipe(value: Any) -> str:
     return f"{value.id}.yaml" if isinstance(value, Recipe) else str(value)
 
 
+def _folder_name(value: Any) -> str:
+    if not isinstance(value, str | Path) or not re.fullmatch(r"\w[\w.+@ -]*", str(value)) or len(str(value).encode()) > LONGEST_NAME:
+        raise ValueError
+    return str(value)
+
+
 def _dataset(value: Any) -> str:
     from autodistill.tasks.in_memory import keep_dataset
 
@@ -192,6 +198,8 @@ def without_password(url: str) -> str:
     return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", url)
 
 
+LONGEST_NAME = 100
+"""Bytes of a folder's name in UTF-8. File systems allow 255, and files in the folder are named after it."""
 TEXT = text("a text that is not empty")
 FLAG = Kind("true or false", "bool", _flag)
 COUNT = Kind("a whole number above 0, like 5M, 250k or 120000", "int | str", _count)
@@ -202,7 +210,11 @@ MILLISECONDS = Kind(
 COUNT_OR_SHARE, MILLISECONDS_OR_SHARE = or_share(COUNT), or_share(MILLISECONDS)
 GPUS = Kind("a share of GPUs: a fraction from 0 to 1, like 0.25, or a whole number", "float", _gpus, "{:.10g}".format)
 ADDRESS = Kind("the address of a Ray cluster: auto, or HOST:PORT like 10.0.0.7:6379", "str", _address)
-FOLDER_NAME = text("a folder's name: letters, digits and . _ + @ - and spaces, the first a letter or digit", r"\w[\w.+@ -]*")
+FOLDER_NAME = Kind(
+    "a folder's name: at most 100 letters, digits and . _ + @ - and spaces, the first a letter or digit (fewer letters beyond ASCII)",
+    "str",
+    _folder_name,
+)
 URL = text("a storage's URL", show=without_password)
 RECIPE = Kind("a recipe: a file, or a study's folder", "str | Path | Recipe", _recipe, _show_recipe)
 DATASET = Kind(

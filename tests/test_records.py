@@ -3,8 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from damage import DAMAGE
+from made import make_study, record
 from pydantic import ValidationError
 
+from autodistill.errors import StudyError
 from autodistill.records import Point, TrialRecord, read_records, to_frame, write_records
 
 
@@ -46,3 +49,37 @@ def test_retention_is_the_share_of_the_teachers_score() -> None:
 def test_unknown_states_are_refused() -> None:
     with pytest.raises(ValidationError, match="state"):
         _record(0, state="running")
+
+
+@pytest.mark.parametrize("how", ["cut", "emptied", "altered", "a folder"])
+def test_a_damaged_table_is_one_sentence(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "trials.parquet"
+    write_records([_record(1), _record(2)], path)
+    if how == "altered":
+        path.write_bytes(path.read_bytes()[:-40] + bytes(36) + b"PAR1")
+    else:
+        DAMAGE[how](path)
+    with pytest.raises(StudyError, match=r"the trials in .*trials\.parquet cannot be read \(.*\(--resume\) writes it again") as caught:
+        read_records(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_lost_table_is_no_empty_one(tmp_path: Path) -> None:
+    study = make_study(tmp_path, [record(1)])
+    (study.folder / "trials.parquet").unlink()
+    with pytest.raises(StudyError, match=r"has lost its trials\.parquet; resuming the search"):
+        _ = study.best
+    (study.folder / "recommended.yaml").unlink()  # a search whose first trial has not ended
+    assert study.trial_records == []
+
+
+def test_columns_of_a_newer_version_are_left_out_and_other_states_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "trials.parquet"
+    frame = to_frame([_record(1)]).assign(carbon=1.5)
+    frame.to_parquet(path)
+    assert read_records(path) == [_record(1)]
+    frame.drop(columns=["retention", "carbon"]).to_parquet(path)
+    assert read_records(path) == [_record(1)]
+    frame.assign(state="paused").to_parquet(path)
+    with pytest.raises(StudyError, match="cannot be read .*state"):
+        read_records(path)

@@ -12,12 +12,13 @@ from pydantic import Field
 from safetensors.torch import load_file
 
 from autodistill.augment.neighbours import Vocabulary, vocabulary
+from autodistill.cache import ensure
 from autodistill.components import TEXT, component
-from autodistill.errors import ModelError
+from autodistill.errors import ModelError, explained
 from autodistill.models.base import pick_device
 from autodistill.models.sources import quiet, source_folder, weight_files
 from autodistill.models.text import load_tokenizer
-from autodistill.storage import cache_folder, digest, file_fingerprint, lock, new_tensors
+from autodistill.storage import cache_folder, digest, file_fingerprint, new_tensors
 
 _LOGITS_AT_ONCE = 2**26
 _LONGEST = 512
@@ -63,12 +64,13 @@ def contextual(
     inputs = digest(*texts), hit.tobytes(), draws.tobytes(), str(guesses)
     key = digest("contextual-1", *weights, tokenizer.backend_tokenizer.to_str(), *inputs)
     path = cache_folder() / "contextual" / f"{key}.safetensors"
-    if not path.exists():
-        with lock(path):
-            if not path.exists():
-                predicted = _predict(words, chosen, draws, folder, tokenizer, guesses, pick_device(device))
-                with new_tensors(path, {"ids": ("int32", predicted.shape)}) as arrays:
-                    arrays["ids"][:] = predicted
+
+    def write() -> None:
+        predicted = _predict(words, chosen, draws, folder, tokenizer, guesses, pick_device(device))
+        with new_tensors(path, {"ids": ("int32", predicted.shape)}) as arrays:
+            arrays["ids"][:] = predicted
+
+    ensure(path, write)
     for (row, place), token in zip(chosen, load_file(path)["ids"].tolist(), strict=True):
         if token >= 0:
             before, _, after = _parts(words[row][place])
@@ -173,14 +175,9 @@ def _folder(model: str) -> Path:
 def _load(folder: Path) -> Any:
     from transformers import AutoModelForMaskedLM
 
-    try:
-        with quiet():
-            model, report = AutoModelForMaskedLM.from_pretrained(
-                folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
-            )
-    except (OSError, ValueError, KeyError, RuntimeError) as cause:
-        reason = str(cause).splitlines()[0]
-        raise ModelError(f"augmentation contextual: {folder} is not a masked language model ({reason}); {_WAY_OUT}") from None
+    refusal = f"augmentation contextual: {folder} is not a masked language model"
+    with explained(lambda reason: ModelError(f"{refusal} ({reason}); {_WAY_OUT}")), quiet():
+        model, report = AutoModelForMaskedLM.from_pretrained(folder, local_files_only=True, dtype=torch.float32, output_loading_info=True)
     missing = sorted(name for name in report["missing_keys"] if not name.startswith(f"{model.base_model_prefix}."))
     if missing:
         raise ModelError(f"augmentation contextual: {folder} has no masked-language-model head ({missing[0]} is missing); {_WAY_OUT}")

@@ -12,9 +12,10 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
-from autodistill.errors import ModelError
+from autodistill.cache import ensure
+from autodistill.errors import ModelError, explained
 from autodistill.models.sources import quiet, weight_files
-from autodistill.storage import cache_folder, digest, file_fingerprint, lock, new_tensors
+from autodistill.storage import cache_folder, digest, file_fingerprint, new_tensors
 
 _SOURCES_AT_ONCE = 512
 _BEFORE_WORDS = ("Ġ", "▁")  # byte-level BPE's and SentencePiece's mark of a space
@@ -80,12 +81,13 @@ def nearest_words(teacher: Path, tokenizer: Any, sources: np.ndarray, count: int
     weights = [file_fingerprint(file) for file in weight_files(teacher)]
     key = digest("neighbours-1", *weights, tokenizer.backend_tokenizer.to_str(), sources.astype(np.int64).tobytes(), str(count))
     path = cache_folder() / "neighbours" / f"{key}.safetensors"
-    if not path.exists():
-        with lock(path):
-            if not path.exists():
-                nearest = _nearest(_input_embeddings(teacher), vocabulary(tokenizer), sources, count)
-                with new_tensors(path, {"ids": ("int32", nearest.shape)}) as arrays:
-                    arrays["ids"][:] = nearest
+
+    def write() -> None:
+        nearest = _nearest(_input_embeddings(teacher), vocabulary(tokenizer), sources, count)
+        with new_tensors(path, {"ids": ("int32", nearest.shape)}) as arrays:
+            arrays["ids"][:] = nearest
+
+    ensure(path, write)
     return load_file(path)["ids"].numpy()
 
 
@@ -109,9 +111,9 @@ def _nearest(embeddings: Tensor, vocab: Vocabulary, sources: np.ndarray, count: 
 def _input_embeddings(folder: Path) -> Tensor:
     from transformers import AutoModel
 
-    try:
+    refusal = f"{folder} has no input embeddings that can be read"
+    with explained(lambda reason: ModelError(f"{refusal}: {reason}; use an augmentation other than synonyms")):
         with quiet():
             model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
-        return model.get_input_embeddings().weight.detach()
-    except (OSError, ValueError, KeyError, RuntimeError, NotImplementedError, AttributeError) as cause:
-        raise ModelError(f"{folder} has no input embeddings that can be read: {cause}; use an augmentation other than synonyms") from None
+        embeddings: Tensor = model.get_input_embeddings().weight.detach()
+    return embeddings

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from autodistill.cache import ensure, new_cached_folder
 from autodistill.models.image import EncodedImages
 from autodistill.models.reread import decoded
 from autodistill.models.text import EncodedText, encode_split
 from autodistill.recipe.parts import Component, Viewed
-from autodistill.storage import cache_folder, digest, lock, new_folder
+from autodistill.storage import cache_folder, digest
 from autodistill.tasks.base import Split
 
 ORIGINAL = "original"
@@ -126,10 +127,11 @@ def image_view(original: EncodedImages, augmentation: Component, copy: int, seed
     if key == ORIGINAL:
         return original
     path = cache_folder() / "views" / original.fingerprint / key / "images.npy"
-    if not path.exists():
-        with lock(path.parent):
-            if not path.exists():
-                images = augmentation.spec.load()(original.images, np.random.default_rng([seed, copy]), **augmentation.own)
-                with new_folder(path.parent) as folder:
-                    np.save(folder / path.name, images)
+
+    def write() -> None:
+        images = augmentation.spec.load()(original.images, np.random.default_rng([seed, copy]), **augmentation.own)
+        with new_cached_folder(path.parent) as folder:
+            np.save(folder / path.name, images)
+
+    ensure(path.parent, write)
     return EncodedImages(np.load(path, mmap_mode="r"), original.mean, original.std)

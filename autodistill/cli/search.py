@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import json
 import shlex
@@ -18,7 +19,7 @@ from autodistill.cli.live import open_view
 from autodistill.cli.options import JSON_AT_THE_END
 from autodistill.cli.progress import Progress
 from autodistill.cli.stages import text_output
-from autodistill.errors import RunError
+from autodistill.errors import RunError, StudyError
 from autodistill.events import Stage
 from autodistill.option import KEPT, setting
 from autodistill.records import TrialRecord, read_records
@@ -86,7 +87,8 @@ def run(args: argparse.Namespace) -> int:
             failure = cause
             study = Study.open(asked.folder, asked.storage) if _has_begun(asked, progress) else None
             if study is not None:
-                write_report(study)  # the report of a failed search shows its failures
+                with contextlib.suppress(StudyError):  # the disk may be full
+                    write_report(study)  # the report of a failed search shows its failures
         if study is not None and study.best is not None:
             _show(asked, study, progress, out)
     if study is not None and asked.as_json:
@@ -100,8 +102,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _earlier(folder: str) -> list[TrialRecord]:
+    """The trials of earlier sessions; none if their table is damaged, because the search then writes it again."""
     path = Path(folder) / "trials.parquet"
-    return read_records(path) if path.exists() else []
+    try:
+        return read_records(path) if path.exists() else []
+    except StudyError:
+        return []
 
 
 def _has_begun(asked: SearchSettings, progress: Progress) -> bool:

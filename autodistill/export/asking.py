@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 
 from autodistill.errors import DataError, UsageError, not_allowed
 from autodistill.models.image import normalise
-from autodistill.storage import user_path
+from autodistill.storage import disk_errors, user_path
 from autodistill.target import Prediction
 from autodistill.tasks.columns import choose_inputs
 from autodistill.tasks.files import IMAGE_SUFFIXES, looks_like_path, read_texts
@@ -135,6 +135,8 @@ class TextReader(RowReader):
             fits = isinstance(row, tuple) and len(row) == self.texts if self.texts > 1 else isinstance(row, str)
             if not fits:
                 raise DataError(f"row {number + 1} is {row!r}; this student reads {self._wanted}")
+            if not all(map(_is_text, row if isinstance(row, tuple) else (str(row),))):
+                raise DataError(f"row {number + 1} has bytes that are no text in UTF-8: {row!r}; convert it to UTF-8")
 
     def arrays(self, rows: Sequence[Row]) -> Arrays:
         """Token ids, mask and token types, (B, T) int64 each, padded to the longest row."""
@@ -200,6 +202,15 @@ class TextReader(RowReader):
         return {name: [str(row[place]) for row in texts] for place, name in enumerate(("text", "text_b")[: self.texts])}
 
 
+def _is_text(value: str) -> bool:
+    """Whether a text can be written. Python reads bytes that are no text, as on the command line, as characters that cannot be."""
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _is_file(name: str) -> bool:
     return looks_like_path(name) and kind_of(Path(name)) in (*SUFFIXES, ".txt") and not name.endswith((" ", "…"))
 
@@ -257,16 +268,23 @@ def check_out(path: Path) -> None:
     """Refuse a file to which predictions cannot be written.
 
     Raises:
-        UsageError: its suffix or its folder is wrong.
+        UsageError: its suffix or its folder is wrong, or it is a folder.
     """
+    path = user_path(path, UsageError)
     if path.suffix.lower() not in OUT:
         raise UsageError(not_allowed("the type of --out", path.suffix or "none", OUT))
-    if not path.expanduser().absolute().parent.is_dir():
+    if path.is_dir():
+        raise UsageError(f"--out {path} is a folder; give a file in it, such as {path / 'answers.csv'}")
+    if not path.absolute().parent.is_dir():
         raise UsageError(f"--out {path}: there is no folder {path.parent}; make it, or give another file")
 
 
 def write_answers(path: Path, rows: dict[str, list[str]], answers: Sequence[Prediction]) -> None:
-    """Write the rows with their labels and probabilities, scores or vectors, as the suffix says. rows: from `RowReader.columns`."""
+    """Write the rows with their labels and probabilities, scores or vectors, in the format of the suffix. rows: from `RowReader.columns`.
+
+    Raises:
+        DiskError: the file cannot be written.
+    """
     import pandas as pd
 
     fields = [field.name for field in dataclasses.fields(Prediction) if field.name != "probabilities"]
@@ -275,10 +293,12 @@ def write_answers(path: Path, rows: dict[str, list[str]], answers: Sequence[Pred
     for name in {"labels", "vector"} & set(present) if path.suffix.lower() in (".csv", ".tsv") else ():  # one cell for all, as JSON
         present[name] = [json.dumps(list(values), ensure_ascii=False) for values in present[name]]
     frame = pd.DataFrame({**rows, **present})
-    match path.suffix.lower():
-        case ".parquet":
-            frame.to_parquet(path, index=False)
-        case ".jsonl":
-            frame.to_json(path, orient="records", lines=True, force_ascii=False)
-        case suffix:
-            frame.to_csv(path, index=False, sep="\t" if suffix == ".tsv" else ",")
+    path = path.expanduser()
+    with disk_errors(path, "give another --out"):
+        match path.suffix.lower():
+            case ".parquet":
+                frame.to_parquet(path, index=False)
+            case ".jsonl":
+                frame.to_json(path, orient="records", lines=True, force_ascii=False)
+            case suffix:
+                frame.to_csv(path, index=False, sep="\t" if suffix == ".tsv" else ",")

@@ -29,7 +29,7 @@ from autodistill.recipe import Recipe, Teacher, without_teacher
 from autodistill.records import Point
 from autodistill.settings import DistillSettings
 from autodistill.stages import Stage, match_scores, read_teacher_scores
-from autodistill.storage import cache_folder, digest, lock, new_folder
+from autodistill.storage import cache_folder, check_writable, digest, lock, new_folder, user_path
 from autodistill.tasks.base import Dataset
 from autodistill.tasks.in_memory import DatasetLike
 from autodistill.tasks.scores import TeacherScores
@@ -163,19 +163,13 @@ def check_target(out: Path, overwrite: bool) -> Path:
     """
     if not str(out).strip() or out == Path():
         raise UsageError("--out is empty; give the folder that the student is to be written into")
-    target = out.expanduser().absolute()
+    target = user_path(out, UsageError).absolute()
     if target.exists() and not overwrite:
         raise UsageError(f"{out} exists; give another --out, or replace it with --overwrite")
     ours = (target / ABOUT).exists() or (target.is_dir() and not any(target.iterdir()))
     if target.exists() and not ours:
         raise UsageError(f"{out} is no student's folder, so --overwrite does not remove it; give another --out")
-    above = next(folder for folder in target.parents if folder.exists())
-    try:
-        probe = above / f".{target.name}.probe"
-        probe.mkdir()
-        probe.rmdir()
-    except OSError as cause:
-        raise UsageError(f"{out} cannot be written: {cause.strerror or cause}; {_ELSEWHERE}") from None
+    check_writable(target.parent, lambda reason: UsageError(f"{out} cannot be written: {reason}; {_ELSEWHERE}"))
     return target
 
 

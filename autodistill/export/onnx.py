@@ -17,16 +17,17 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from autodistill.errors import DataError, ModelError, RunError, UsageError, not_allowed
+from autodistill.assistant import STUDENT_WEIGHTS
+from autodistill.errors import DataError, ModelError, RunError, UsageError, explained, not_allowed
 from autodistill.events import Listen
 from autodistill.export.asking import Row
 from autodistill.export.card import write_facts
 from autodistill.export.folder import ABOUT
 from autodistill.export.latency import paired_latency, spread
-from autodistill.export.student import Student, load_student, onnx_run
+from autodistill.export.student import ANOTHER_COPY, Student, load_student, onnx_run
 from autodistill.models import family_named
 from autodistill.stages import Stage
-from autodistill.storage import new_folder
+from autodistill.storage import new_folder, user_path
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import Dataset, DatasetRef, label_columns
 
@@ -88,12 +89,12 @@ def export(
     if format == "numpy":
         if int8:
             raise UsageError("the format is numpy, and int8 is of ONNX; leave int8 out, or export with the format onnx-int8")
-        return [_export_numpy(_distilled(Path(folder).expanduser().absolute()), dataset, overwrite, tell)]
+        return [_export_numpy(_distilled(user_path(folder, UsageError).absolute()), dataset, overwrite, tell)]
     int8 = int8 or format == "onnx-int8"
     missing = [name for name in ("onnx", "onnxruntime", "onnxscript") if importlib.util.find_spec(name) is None]
     if missing:
         raise ModelError(f"{', '.join(missing)} is not installed, which exporting to ONNX needs; pip install 'autodistill-kd[onnx]'")
-    folder = Path(folder).expanduser().absolute()
+    folder = user_path(folder, UsageError).absolute()
     student = _distilled(folder)
     targets: dict[Precision, Path] = {"float32": folder / "onnx"}
     if int8:
@@ -118,6 +119,11 @@ def export(
 
 
 def _distilled(folder: Path) -> Student:
+    if (folder / STUDENT_WEIGHTS).exists():
+        raise UsageError(
+            f"{folder} holds a search's student, which is trained only for the search; train it in full with "
+            f"`autodistill distill`, which is given the study's folder, and export the folder that it writes"
+        )
     student = load_student(folder)
     if student.module is None or student.folder != folder or not (folder / ABOUT).exists():
         raise UsageError(f"{folder} is not what `autodistill distill` wrote; give such a folder")
@@ -155,16 +161,17 @@ def _export_numpy(student: Student, dataset: str | None, overwrite: bool, tell: 
 
 
 def _dataset(folder: Path, student: Student, name: str | None) -> Dataset:
-    facts = json.loads((folder / "distillation.json").read_text(encoding="utf-8"))
-    origin = facts["given"]
-    columns = origin["text_columns"]
-    read = {"seed": origin["seed"], "task": origin.get("task"), "metric": origin.get("metric")}  # older folders lack the last two
-    own = {
-        "limit_train": origin["limit_train"],
-        "text_columns": tuple(columns) if columns else None,
-        "label_column": label_columns(origin["label_column"]) or None,
-        "label_separator": origin.get("label_separator"),
-    }
+    file = folder / "distillation.json"
+    with explained(lambda reason: ModelError(f"{file} cannot be read ({reason}), and names the rows that check an export; {ANOTHER_COPY}")):
+        origin = json.loads(file.read_text(encoding="utf-8"))["given"]
+        columns = origin["text_columns"]
+        read = {"seed": origin["seed"], "task": origin.get("task"), "metric": origin.get("metric")}  # older folders lack the last two
+        own = {
+            "limit_train": origin["limit_train"],
+            "text_columns": tuple(columns) if columns else None,
+            "label_column": label_columns(origin["label_column"]) or None,
+            "label_separator": origin.get("label_separator"),
+        }
     try:
         data = load_dataset(DatasetRef(origin["name"], **own, **read) if name is None else DatasetRef(name, **read))
     except DataError as cause:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from autodistill.errors import RunError, UsageError
+from autodistill.cache import file_damage
+from autodistill.errors import ModelError, RunError, UsageError
 from autodistill.events import Listen
 from autodistill.export.folder import ABOUT
+from autodistill.export.student import ANOTHER_COPY
 from autodistill.stages import Stage
+from autodistill.storage import user_path
 
 CARD = "README.md"
 
@@ -25,6 +28,7 @@ def push_to_hub(folder: str | Path, repo_id: str, *, private: bool = False, list
         listen: called with each event of the run (autodistill.events).
 
     Raises:
+        ModelError: a file of the folder is damaged.
         UsageError: the folder is no student's, the name is not valid, or there is no token, or one that may not write there.
         RunError: the hub cannot be reached, or refuses the files.
     """
@@ -33,10 +37,13 @@ def push_to_hub(folder: str | Path, repo_id: str, *, private: bool = False, list
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
-    place = Path(folder).expanduser()
+    place = user_path(folder, UsageError)
     missing = next((name for name in (ABOUT, CARD) if not (place / name).is_file()), None)
     if missing is not None:
         raise UsageError(f"{folder} is not what `autodistill distill` wrote: it has no {missing}; give such a folder")
+    for file in sorted(place.rglob("*")):
+        if file.is_file() and (reason := file_damage(file)) is not None:
+            raise ModelError(f"{file} is damaged ({reason}), so nothing is uploaded; {ANOTHER_COPY}")
     try:
         validate_repo_id(repo_id)
         named = "/" in repo_id

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autodistill.cache import discard_damaged
 from autodistill.models.fitting import cpu_threads
 from autodistill.records import Point
+from autodistill.storage import disk_errors, write_whole
 from autodistill.train.assignment import Assignment, TrialResult
 from autodistill.train.trial import run_trial
 
@@ -73,6 +75,8 @@ def _result_file(folder: Path) -> Path:
 
 def _kept(work: Path, assignment: Assignment) -> Trained | None:
     folder = assignment_folder(work, assignment)
+    for path in (folder, _result_file(folder)):
+        discard_damaged(path)  # the run holds the lock of all of them
     if not (folder.is_dir() and _result_file(folder).exists()):
         return None
     result = TrialResult(**json.loads(_result_file(folder).read_text(encoding="utf-8")))
@@ -82,9 +86,9 @@ def _kept(work: Path, assignment: Assignment) -> Trained | None:
 def _train(assignment: Assignment, work: Path, report: Callable[[Point], None]) -> Trained:
     folder = assignment_folder(work, assignment)
     result = run_trial(dataclasses.replace(assignment, student_folder=str(folder)), report)
-    aside = folder.with_name(f"{folder.name}.json.part")
-    aside.write_text(json.dumps(dataclasses.asdict(result)), encoding="utf-8")
-    aside.replace(_result_file(folder))
+    file = _result_file(folder)
+    with disk_errors(file):
+        write_whole(file, json.dumps(dataclasses.asdict(result)))
     return Trained(assignment, result, folder)
 
 

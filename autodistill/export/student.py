@@ -14,14 +14,16 @@ import torch
 from torch import nn
 
 from autodistill.assistant import STUDENT_WEIGHTS
-from autodistill.errors import ModelError, UsageError
+from autodistill.errors import ModelError, UsageError, explained
 from autodistill.export.asking import Arrays, Row
 from autodistill.export.folder import ABOUT, SCHEMA, write_student
 from autodistill.models import family_named
+from autodistill.storage import user_path
 from autodistill.target import Prediction
 from autodistill.task_types import modality_of, target_of
 
 BATCH = 64
+ANOTHER_COPY = "its files are damaged or not a student's: write it again, or take another copy"
 
 
 class Student:
@@ -56,15 +58,22 @@ class Student:
 
         Raises:
             DataError: a row is of another kind than this student reads.
+            ModelError: the student's files are damaged.
         """
         if not rows:
             return np.zeros((0, self.target.width), dtype=np.float32)
         order = np.argsort(self.reader.sizes(rows), kind="stable")  # rows of similar size together, so that there is little padding
         by_place: dict[int, np.ndarray] = {}
+        refusal = f"the student in {self.folder} cannot predict"
         for start in range(0, len(rows), batch_size):
             places = order[start : start + batch_size].tolist()
-            by_place |= dict(zip(places, self.run(self.encode([rows[place] for place in places])), strict=True))
-        return np.stack([by_place[place] for place in range(len(rows))])
+            arrays = self.encode([rows[place] for place in places])
+            with explained(lambda reason: ModelError(f"{refusal} ({reason}); {ANOTHER_COPY}")):
+                by_place |= dict(zip(places, self.run(arrays), strict=True))
+        logits = np.stack([by_place[place] for place in range(len(rows))])
+        if logits.shape[1] != self.target.width:
+            raise ModelError(f"{refusal}: it has {logits.shape[1]} outputs, and {ABOUT} names {self.target.width}; {ANOTHER_COPY}")
+        return logits
 
     def predictions(self, rows: Any) -> list[Prediction]:
         """The label and its probability, the labels, the score, or the vector, of each row; see `predict` for the forms of rows."""
@@ -111,13 +120,13 @@ def load_student(folder: str | Path) -> Student:
         UsageError: the folder holds no student.
         ModelError: its files cannot be read, or onnxruntime is missing.
     """
-    folder = Path(folder).expanduser()
+    folder = user_path(folder, UsageError)
     if (folder / STUDENT_WEIGHTS).exists():
         return _searched(folder)
     if not (folder / ABOUT).exists():
         there = "is no folder" if not folder.is_dir() else f"holds no student ({ABOUT})"
         raise UsageError(f"{folder} {there}; give a folder that `autodistill distill` or `autodistill export` wrote, or a study's best/")
-    try:
+    with explained(lambda reason: ModelError(f"the student in {folder} cannot be opened ({reason}); {ANOTHER_COPY}")):
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
         if about["schema"] > SCHEMA:
             raise ModelError(f"{folder} was written by a newer autodistill (schema {about['schema']}, this one reads {SCHEMA}); upgrade it")
@@ -127,15 +136,14 @@ def load_student(folder: str | Path) -> Student:
             return Student(folder, about, numpy_run(family_named(about["family"]).numpy_loader, folder), None)
         module = family_named(about["family"]).open(folder, about)
         return Student(folder, about, torch_run(module), module)
-    except (OSError, ValueError, KeyError, RuntimeError) as cause:
-        raise ModelError(f"the student in {folder} cannot be opened: {type(cause).__name__}: {cause}") from None
 
 
 def _searched(folder: Path) -> Student:
     """A search's student. It is first written as `distill` would write it, and then opened."""
     from autodistill.models.saved import load_saved_student
 
-    with tempfile.TemporaryDirectory() as place:
+    refusal = f"the student in {folder} cannot be opened"
+    with tempfile.TemporaryDirectory() as place, explained(lambda reason: ModelError(f"{refusal} ({reason}); {ANOTHER_COPY}")):
         write_student(Path(place), load_saved_student(folder))
         student = load_student(place)
     student.folder = folder

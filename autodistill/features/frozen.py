@@ -26,17 +26,14 @@ class Encoder:
         import torch
         from transformers import AutoModel
 
-        from autodistill.errors import ModelError
+        from autodistill.errors import ModelError, explained
         from autodistill.models.sources import quiet, source_folder
         from autodistill.models.text import load_tokenizer
 
         folder = source_folder(model)
         self._tokenizer = load_tokenizer(folder)
-        try:
-            with quiet():
-                self._model: Any = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32).eval()
-        except (OSError, ValueError, KeyError, RuntimeError) as cause:
-            raise ModelError(f"the encoder {model!r} cannot be loaded: {cause}") from None
+        with explained(lambda reason: ModelError(f"the encoder {model!r} cannot be loaded: {reason}")), quiet():
+            self._model: Any = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32).eval()
         self._longest = min(LENGTH, int(getattr(self._model.config, "max_position_embeddings", LENGTH)))
 
     def pieces(self, texts: Sequence[str]) -> np.ndarray:

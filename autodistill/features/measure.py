@@ -7,10 +7,11 @@ import math
 
 import numpy as np
 
+from autodistill.cache import ensure, new_cached_folder
 from autodistill.errors import RunError, UsageError
 from autodistill.features.names import FEATURES, VERSION
 from autodistill.models.pretrained import MINILM
-from autodistill.storage import cache_folder, digest, lock, new_folder
+from autodistill.storage import cache_folder, digest
 from autodistill.target import Target
 from autodistill.tasks.base import Dataset, Split
 from autodistill.tasks.splits import stratified
@@ -45,12 +46,13 @@ def dataset_features(data: Dataset, *, rows: int = 2000, seed: int = 0, encoder:
     key = digest(f"features-{VERSION}", data.fingerprint, data.task, data.metric, str(rows), str(seed), encoder)
     folder = cache_folder() / "features" / key
     file = folder / "features.json"
-    if not file.exists():
-        with lock(folder):
-            if not file.exists():
-                measured = _measure(data, rows, seed, encoder)
-                with new_folder(folder) as aside:
-                    (aside / file.name).write_text(json.dumps(measured, indent=1), encoding="utf-8")
+
+    def write() -> None:
+        measured = _measure(data, rows, seed, encoder)
+        with new_cached_folder(folder) as aside:
+            (aside / file.name).write_text(json.dumps(measured, indent=1), encoding="utf-8")
+
+    ensure(folder, write)
     return {name: float(value) for name, value in json.loads(file.read_text(encoding="utf-8")).items()}
 
 

@@ -49,7 +49,7 @@ class BiLstm(StudentModule):
         return Outputs(logits, embedding, states, [pooled(state, batch, self.pairs) for state in states])
 
 
-@component("student", kind="bilstm", tasks=TEXT, title="BiLSTM", size=("layers", "hidden_size"))
+@component("student", kind="bilstm", tasks=TEXT, title="BiLSTM", size=("layers", "hidden_size"), teacher_width="embedding_size")
 class BiLstmFamily(TorchTextFamily):
     """A bidirectional LSTM over word embeddings, the maximum of each feature over the text, and one linear layer.
 

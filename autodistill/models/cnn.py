@@ -46,7 +46,7 @@ class Cnn(StudentModule):
         return Outputs(self.classifier(embedding), embedding, states, sentences)
 
 
-@component("student", kind="cnn", tasks=TEXT, title="CNN", size=("channels",))
+@component("student", kind="cnn", tasks=TEXT, title="CNN", size=("channels",), teacher_width="embedding_size")
 class CnnFamily(TorchTextFamily):
     """Convolutions of a few widths over word embeddings, the maximum of each feature over the text, and one linear layer.
 

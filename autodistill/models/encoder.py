@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 
 from autodistill.components import TEXT, component
-from autodistill.errors import ModelError, RecipeError
+from autodistill.errors import ModelError, RecipeError, explained
 from autodistill.models.base import StudentContext
 from autodistill.models.pooled import PooledClassifier, check_encoder, pooling_of_files
 from autodistill.models.sources import quiet, source_folder
@@ -56,7 +56,7 @@ class EncoderFamily(TransformersFamily):
         is_pretrained = init == "pretrained" and not context.shapes_only
         folder = None if is_pretrained else context.source
         folder = folder or source_folder(model, weights=is_pretrained, role="student")
-        try:
+        with explained(lambda reason: ModelError(f"student {model!r} cannot be loaded as a text encoder: {reason}")):
             config: Any = AutoConfig.from_pretrained(folder, local_files_only=True, num_labels=context.num_outputs)
             check_encoder(config, "student", model, context.max_length)
             if layers is not None:
@@ -66,8 +66,6 @@ class EncoderFamily(TransformersFamily):
                     encoder = AutoModel.from_pretrained(folder, config=config, local_files_only=True, dtype=torch.float32)
                 else:
                     encoder = AutoModel.from_config(config, dtype=torch.float32)
-        except (OSError, ValueError, KeyError, RuntimeError) as cause:
-            raise ModelError(f"student {model!r} cannot be loaded as a text encoder: {cause}") from None
         student = PooledClassifier(encoder, pooling_of_files(folder) or "mean", context.num_outputs)
         if target_of(context.task).are_vectors and not context.shapes_only:
             keep_cosines(student.head)

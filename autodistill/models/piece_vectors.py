@@ -17,12 +17,13 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from autodistill.errors import RecipeError
+from autodistill.cache import ensure
+from autodistill.errors import RecipeError, explained
 from autodistill.models.base import pick_device
 from autodistill.models.sources import quiet
 from autodistill.models.teacher_weights import check_width
 from autodistill.models.text import load_tokenizer
-from autodistill.storage import cache_folder, digest, file_fingerprint, lock, new_tensors
+from autodistill.storage import cache_folder, digest, file_fingerprint, new_tensors
 
 SIF = 1e-4
 """The weight of a piece is SIF / (SIF + its probability): Arora, Liang, Ma 2017, "A Simple but Tough-to-Beat Baseline for Sentence
@@ -61,15 +62,16 @@ def _principal(folder: Path, vocab_size: int) -> tuple[Tensor, Tensor]:
     files = [folder / name for name in ("model.safetensors", "config.json", "tokenizer.json")]
     key = digest("piece-vectors-1", str(vocab_size), *(file_fingerprint(file) for file in files))
     path = cache_folder() / "pieces" / f"{key}.safetensors"
-    if not path.exists():
-        with lock(path):
-            if not path.exists():
-                tokenizer = load_tokenizer(folder)
-                rows = torch.tensor(list(_words(tokenizer, vocab_size)))
-                logging.getLogger(__name__).warning("the teacher reads each of its %d word pieces alone, once; kept in %s", len(rows), path)
-                scores = principal_components(piece_states(folder, tokenizer, rows))
-                with new_tensors(path, {"scores": ("float16", tuple(scores.shape)), "rows": ("int64", tuple(rows.shape))}) as arrays:
-                    arrays["scores"][:], arrays["rows"][:] = scores.numpy(), rows.numpy()
+
+    def write() -> None:
+        tokenizer = load_tokenizer(folder)
+        rows = torch.tensor(list(_words(tokenizer, vocab_size)))
+        logging.getLogger(__name__).warning("the teacher reads each of its %d word pieces alone, once; kept in %s", len(rows), path)
+        scores = principal_components(piece_states(folder, tokenizer, rows))
+        with new_tensors(path, {"scores": ("float16", tuple(scores.shape)), "rows": ("int64", tuple(rows.shape))}) as arrays:
+            arrays["scores"][:], arrays["rows"][:] = scores.numpy(), rows.numpy()
+
+    ensure(path, write)
     stored = load_file(path)
     return stored["scores"].float(), stored["rows"]
 
@@ -89,13 +91,9 @@ def piece_states(folder: Path, tokenizer: Any, rows: Tensor) -> Tensor:
     """
     from transformers import AutoModel
 
-    try:
-        with quiet():
-            model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
-    except (OSError, ValueError, KeyError, RuntimeError) as cause:
-        raise RecipeError(
-            f"student.init is 'teacher', but {folder} holds no encoder to read pieces with: {cause}; use init: random"
-        ) from None
+    refusal = f"student.init is 'teacher', but {folder} holds no encoder to read pieces with"
+    with explained(lambda reason: RecipeError(f"{refusal}: {reason}; use init: random")), quiet():
+        model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
     if model.config.is_encoder_decoder:
         model = model.get_encoder()
     device = pick_device()

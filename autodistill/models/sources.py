@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import glob
+import json
 import logging
 import re
 import shutil
@@ -71,6 +72,15 @@ def source_folder(model: str, weights: bool = True, role: Role = "teacher") -> P
 def weight_files(folder: Path) -> list[Path]:
     """The files of a model folder that hold weights, sorted."""
     return sorted(folder.glob(_SAFE)) or sorted(folder.glob(_PICKLED))
+
+
+def config_width(folder: Path) -> int | None:
+    """The width of a model's word embeddings, or of its states if that is less; None if its config.json has neither."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return min((int(config[name]) for name in ("embedding_size", "hidden_size", "dim", "d_model") if config.get(name)), default=None)
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None
 
 
 def copy_small_files(source: Path, folder: Path) -> None:

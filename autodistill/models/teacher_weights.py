@@ -12,9 +12,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from autodistill.cache import ensure
 from autodistill.errors import RecipeError
 from autodistill.models.pooled import read_head
-from autodistill.storage import cache_folder, digest, file_fingerprint, lock, new_tensors
+from autodistill.storage import cache_folder, digest, file_fingerprint, new_tensors
 
 # BERT's names of modules, and the names in other families (RoBERTa, XLM-R, CamemBERT and ELECTRA use BERT's).
 _DISTILBERT = {
@@ -144,17 +145,18 @@ class TeacherWeights:
         """
         key = digest("basis-1", file_fingerprint(self.folder / "model.safetensors"))
         path = cache_folder() / "bases" / f"{key}.safetensors"
-        if not path.exists():
-            with lock(path):
-                if not path.exists():
-                    words = self.words(self._file.get_slice(self._word).get_shape()[0])
-                    values, vectors = torch.linalg.eigh((words.T @ words).double())
-                    vectors = vectors.flip(1)
-                    largest = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
-                    shapes = {"vectors": ("float32", tuple(vectors.shape)), "values": ("float32", tuple(values.shape))}
-                    with new_tensors(path, shapes) as arrays:
-                        arrays["vectors"][:] = (vectors * largest.sign()).numpy()  # an eigenvector's sign is arbitrary
-                        arrays["values"][:] = values.flip(0).clamp_min(0).sqrt().numpy()
+
+        def write() -> None:
+            words = self.words(self._file.get_slice(self._word).get_shape()[0])
+            values, vectors = torch.linalg.eigh((words.T @ words).double())
+            vectors = vectors.flip(1)
+            largest = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
+            shapes = {"vectors": ("float32", tuple(vectors.shape)), "values": ("float32", tuple(values.shape))}
+            with new_tensors(path, shapes) as arrays:
+                arrays["vectors"][:] = (vectors * largest.sign()).numpy()  # an eigenvector's sign is arbitrary
+                arrays["values"][:] = values.flip(0).clamp_min(0).sqrt().numpy()
+
+        ensure(path, write)
         stored = load_file(path)
         return stored["vectors"], stored["values"]
 

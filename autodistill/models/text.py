@@ -12,10 +12,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from autodistill.cache import ensure
 from autodistill.errors import DataError, ModelError
 from autodistill.models.base import TextBatch
 from autodistill.models.sources import source_folder
-from autodistill.storage import cache_folder, digest, lock, new_tensors
+from autodistill.storage import cache_folder, digest, new_tensors
 
 _CHUNK = 2000
 
@@ -117,10 +118,7 @@ def encode_split(texts: Sequence[str], text_pairs: Sequence[str] | None, tokeniz
     settings = f"{tokenizer.pad_token_id} {max_length} {text_pairs is None}"
     fingerprint = digest("encoded-1", backend.to_str(), settings, lengths, *joined)
     path = cache_folder() / "encoded" / fingerprint / "tokens.safetensors"
-    if not path.exists():
-        with lock(path.parent):
-            if not path.exists():
-                _write(path, texts, text_pairs, tokenizer, max_length)
+    ensure(path, lambda: _write(path, texts, text_pairs, tokenizer, max_length))
     arrays = load_file(path)
     return EncodedText(arrays["ids"], arrays["segments"], arrays["offsets"], _pad_id(tokenizer), fingerprint)
 

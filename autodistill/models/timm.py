@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autodistill.components import IMAGE, component
-from autodistill.errors import ModelError
+from autodistill.errors import ModelError, explained
 from autodistill.models.base import ImageBatch, Outputs, StudentContext, StudentModule
 from autodistill.models.family import SavedStudent, StudentFamily
 from autodistill.models.pretrained import WEIGHTS, folder_from_wheels, kept_folder, pretrained_entry
@@ -165,15 +165,16 @@ def build_timm(name: str, num_outputs: int, image_size: int, pretrained: bool) -
     elif pretrained:
         _check_weights(name)
     model: Any
-    try:
+    with explained(lambda reason: ModelError(f"timm:{name} cannot be loaded ({reason}); its weights in the cache may be damaged")):
         try:
-            model = create_model(name, img_size=image_size, **keywords)  # transformers need img_size, and convolutional networks refuse it
-        except TypeError:
-            model = create_model(name, **keywords)
-    except (AssertionError, ValueError, RuntimeError) as cause:
-        raise _unfit(name, image_size, cause) from None
-    except OSError as cause:
-        raise _unreachable(name, cause) from None
+            try:
+                model = create_model(name, img_size=image_size, **keywords)  # transformers need img_size; convolutional networks refuse it
+            except TypeError:
+                model = create_model(name, **keywords)
+        except (AssertionError, ValueError, RuntimeError) as cause:
+            raise _unfit(name, image_size, cause) from None
+        except OSError as cause:
+            raise _unreachable(name, cause) from None
     if not hasattr(model, "forward_intermediates") or not isinstance(model.get_classifier(), nn.Linear | nn.Conv2d):
         raise ModelError(f"timm:{name} has no stages to tap or no single classifier; choose one such as resnet18")
     if image_size <= SMALL_IMAGE:

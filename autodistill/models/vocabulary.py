@@ -13,11 +13,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from autodistill.cache import ensure
 from autodistill.errors import RecipeError
 from autodistill.models.base import StudentContext
 from autodistill.models.teacher_weights import TeacherWeights, reduced_words, teacher_folder
 from autodistill.models.text import EncodedText
-from autodistill.storage import cache_folder, digest, file_fingerprint, lock, new_tensors
+from autodistill.storage import cache_folder, digest, file_fingerprint, new_tensors
 
 Vocabulary = Literal["full", "trimmed"]
 EMBEDDING_STD = 0.1
@@ -55,14 +56,15 @@ def keep_pieces(train: EncodedText, tokenizer: Any) -> tuple[int, Path]:
     special = list(dict.fromkeys([train.pad_id, *tokenizer.all_special_ids]))
     unknown = special.index(tokenizer.unk_token_id) if tokenizer.unk_token_id in special else 0
     path = cache_folder() / "pieces" / f"{digest('pieces-1', train.fingerprint, str(special), str(unknown))}.safetensors"
-    if not path.exists():
-        with lock(path):
-            if not path.exists():
-                used = train.ids.unique().long()
-                pieces = used[~torch.isin(used, torch.tensor(special))]
-                shapes = {"special": ("int64", (len(special),)), "pieces": ("int64", (len(pieces),)), "unknown": ("int64", (1,))}
-                with new_tensors(path, shapes) as arrays:
-                    arrays["special"][:], arrays["pieces"][:], arrays["unknown"][:] = special, pieces.numpy(), unknown
+
+    def write() -> None:
+        used = train.ids.unique().long()
+        pieces = used[~torch.isin(used, torch.tensor(special))]
+        shapes = {"special": ("int64", (len(special),)), "pieces": ("int64", (len(pieces),)), "unknown": ("int64", (1,))}
+        with new_tensors(path, shapes) as arrays:
+            arrays["special"][:], arrays["pieces"][:], arrays["unknown"][:] = special, pieces.numpy(), unknown
+
+    ensure(path, write)
     stored = load_file(path)
     return len(stored["special"]) + len(stored["pieces"]), path
 
@@ -127,16 +129,18 @@ def piece_rows(context: StudentContext) -> Tensor:
     centred): training has seen this neighbour, but not [UNK], which no training row holds. If the teacher's embeddings cannot be read, the
     piece shares [UNK]'s. Cached, because it is the same for all trials.
     """
-    assert context.pieces is not None
-    assert context.teacher is not None
-    key = digest("piece-rows-1", context.pieces.stem, file_fingerprint(context.teacher / "model.safetensors"))
+    kept, teacher = context.pieces, context.teacher
+    assert kept is not None
+    assert teacher is not None
+    key = digest("piece-rows-1", kept.stem, file_fingerprint(teacher / "model.safetensors"))
     path = cache_folder() / "pieces" / f"{key}.safetensors"
-    if not path.exists():
-        with lock(path):
-            if not path.exists():
-                rows = _nearest(context.pieces, context.teacher, context.vocab_size)
-                with new_tensors(path, {"rows": ("int32", (context.vocab_size,))}) as arrays:
-                    arrays["rows"][:] = rows.numpy()
+
+    def write() -> None:
+        rows = _nearest(kept, teacher, context.vocab_size)
+        with new_tensors(path, {"rows": ("int32", (context.vocab_size,))}) as arrays:
+            arrays["rows"][:] = rows.numpy()
+
+    ensure(path, write)
     return load_file(path)["rows"]
 
 

@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 import optuna
 from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy import event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from autodistill.errors import StudyError
 from autodistill.optuna_storage.journal import BufferedJournal, open_journal
@@ -28,6 +30,7 @@ def open_storage(url: str) -> BaseStorage:
     Raises:
         StudyError: it cannot be opened.
     """
+    check_storage_url(url)
     try:
         return open_journal(Path(url)) if is_journal(url) else _open_database(url)
     except Exception as cause:  # a broken file's, SQLAlchemy's own, its drivers', missing drivers
@@ -40,10 +43,42 @@ def open_to_search(url: str, study_name: str) -> SavedStorage:
     Raises:
         StudyError: it cannot be opened.
     """
+    check_storage_url(url)
     try:
         return BufferedJournal(Path(url)) if is_journal(url) else Mirror(_open_database(url), study_name)
     except Exception as cause:
         raise _not_opened(url, cause) from None
+
+
+def check_storage_url(url: str) -> None:
+    """Refuse a database in memory, and an SQLite file in a folder that does not exist or cannot be written. Nothing is written.
+
+    Raises:
+        StudyError: it is such a database, or no URL of a database.
+    """
+    if is_journal(url):
+        return
+    try:
+        parts = make_url(url)
+    except ArgumentError as cause:
+        raise _not_opened(url, cause) from None
+    file = sqlite_file(url)
+    if file is None:
+        return
+    if str(file) in (".", ":memory:", ":memory") or parts.query.get("mode") == "memory":
+        raise StudyError(
+            f"the storage {url!r} is a database in memory, which ends with this process, and a study is to be kept; "
+            "give a file, such as sqlite:///trials.db, or leave it out"
+        )
+    if not file.absolute().parent.is_dir():
+        raise _not_opened(url, FileNotFoundError(f"there is no folder {file.absolute().parent}"))
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The file of an SQLite database's URL; None for other storages."""
+    if is_journal(url) or not url.startswith("sqlite"):
+        return None
+    return Path((make_url(url).database or "").removeprefix("file:"))
 
 
 def is_journal(url: str) -> bool:
@@ -68,6 +103,11 @@ def _quicken(connection: Any, _: Any) -> None:
 
 def _not_opened(url: str, cause: Exception) -> StudyError:
     first_line = str(cause).strip().partition("\n")[0]
+    if is_journal(url):
+        return StudyError(
+            f"the study's {JOURNAL} cannot be read ({type(cause).__name__}: {first_line}): {url} is damaged. "
+            "Its trials can still be read from trials.parquet; restore it, or start another study with --study NAME"
+        )
     return StudyError(
         f"the storage {without_password(url)!r} cannot be opened ({type(cause).__name__}: {first_line}). Give the URL of a database, "
         "such as sqlite:///trials.db or postgresql://user:password@host/database, or leave it out."

@@ -17,13 +17,13 @@ from autodistill.space import Space
 from autodistill.storage import user_path
 from autodistill.study_folder import study_names
 from autodistill.tasks.base import DatasetRef
-from autodistill.values import ADDRESS, FLAG, FOLDER_NAME, GPUS, RECIPE, SECONDS, TEXT, URL, many, one_of, whole
+from autodistill.values import ADDRESS, FLAG, FOLDER_NAME, GPUS, LONGEST_NAME, RECIPE, SECONDS, TEXT, URL, many, one_of, whole
 
 
 def default_name(dataset: str) -> str:
     """A study's name from its dataset's: the last part of the path or id, with a dash for what a folder's name should not contain."""
     name = re.sub(r"[^\w.+@-]+", "-", Path(dataset.rstrip("/")).name.partition(".")[0]).strip("-.+@")
-    return name or "study"
+    return name.encode()[:LONGEST_NAME].decode(errors="ignore") or "study"
 
 
 class SearchSettings(SpaceSettings):

@@ -6,8 +6,6 @@ import contextlib
 import hashlib
 import io
 import json
-import os
-import shutil
 import warnings
 from collections import Counter
 from collections.abc import Iterable
@@ -17,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from autodistill.cache import ensure, is_whole, new_cached_folder
 from autodistill.storage import cache_folder, digest
 from autodistill.tasks.problems import Problems
 from autodistill.tasks.tables import Table, file_stamp
@@ -64,8 +63,7 @@ def decoded(table: Table, column: str, rows: np.ndarray, size: int | None, probl
     values = None if table.lazy else table.take(column, rows)
     stamp = table.stamp if values is None else file_stamp([(table.folder or Path()) / str(value) for value in values])
     folder = cache_folder() / "images" / digest(_VERSION, stamp, column, rows.astype(np.int64).tobytes(), str(size))
-    cached = _cached(folder)
-    if cached is None:
+    if not is_whole(folder):
         values = table.take(column, rows) if values is None else values
         images, bad = decode(values, table.folder, size or _size(values, table.folder))
         if bad:
@@ -74,30 +72,16 @@ def decoded(table: Table, column: str, rows: np.ndarray, size: int | None, probl
             problems.rows(table, column, [int(rows[position]) for position in positions], f"whose image cannot be decoded ({reasons})",
                           "Replace or remove them")  # fmt: skip
             return None
-        _keep(folder, images)
-        cached = _cached(folder) or images
-    return cached
+        ensure(folder, lambda: _write(folder, images))
+    pixels = np.load(folder / "pixels.npy", mmap_mode="r")
+    return Images(pixels, np.load(folder / "digests.npy"), json.loads((folder / "changed.json").read_text(encoding="utf-8")))
 
 
-def _cached(folder: Path) -> Images | None:
-    try:
-        pixels = np.load(folder / "pixels.npy", mmap_mode="r")
-        return Images(pixels, np.load(folder / "digests.npy"), json.loads((folder / "changed.json").read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return None
-
-
-def _keep(folder: Path, images: Images) -> None:
-    """Write to a temporary folder, then rename it. If another process was first, its folder stays."""
-    aside = folder.with_name(f"{folder.name}.{os.getpid()}.part")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    (aside / "changed.json").write_text(json.dumps(images.changed), encoding="utf-8")
-    np.save(aside / "digests.npy", images.digests)
-    np.save(aside / "pixels.npy", images.pixels)
-    with contextlib.suppress(OSError):
-        aside.rename(folder)
-    shutil.rmtree(aside, ignore_errors=True)
+def _write(folder: Path, images: Images) -> None:
+    with new_cached_folder(folder) as aside:
+        (aside / "changed.json").write_text(json.dumps(images.changed), encoding="utf-8")
+        np.save(aside / "digests.npy", images.digests)
+        np.save(aside / "pixels.npy", images.pixels)
 
 
 def _open(value: Any, folder: Path | None) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence
@@ -93,22 +94,32 @@ def keep_tables(tables: Mapping[str, Any], name: str) -> Path:
     """
     home = cache_folder() / "in-memory"
     aside = home / f"{uuid.uuid4().hex}.part"
-    contents = hashlib.sha256()
     try:
         with disk_errors(home):
             aside.mkdir(parents=True)
         for split, table in sorted(tables.items()):
             file = aside / f"{split}.parquet"
             _write(table, file, split)
-            contents.update(split.encode() + file.read_bytes())
-        folder = home / contents.hexdigest()[:16] / name
+        contents = _contents(aside)
+        folder = home / contents[:16] / name
         with disk_errors(folder):
             folder.parent.mkdir(parents=True, exist_ok=True)
+            if folder.exists() and _contents(folder) != contents:
+                logging.getLogger(__name__).warning("%s is damaged; it is written again", folder)
+                shutil.rmtree(folder)
             if not folder.exists():
                 _put(aside, folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return folder
+
+
+def _contents(folder: Path) -> str:
+    """A digest of the tables in a folder and of their names."""
+    contents = hashlib.sha256()
+    for file in sorted(folder.glob("*.parquet")):
+        contents.update(file.stem.encode() + file.read_bytes())
+    return contents.hexdigest()
 
 
 def _put(aside: Path, folder: Path) -> None:

@@ -3,39 +3,31 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
-from autodistill.errors import DataError
+from autodistill.cache import ensure, new_cached_folder
+from autodistill.errors import DataError, DiskError
 from autodistill.storage import cache_folder, digest
 
 
 def kept(name: str, fill: Callable[[Path], None]) -> Path:
-    """The folder with a dataset's files. If it does not exist yet, `fill` writes the files into a temporary folder.
+    """The folder with a dataset's files. If it does not exist yet, or is damaged, `fill` writes the files into a temporary folder.
 
     Raises:
         DataError: the cache folder cannot be written, or `fill` raises it.
     """
     folder = cache_folder() / "datasets" / f"{re.sub(r'[^A-Za-z0-9._-]+', '--', name)}-{digest(name)[:6]}"
+
+    def write() -> None:
+        with new_cached_folder(folder) as aside:
+            fill(aside)
+
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{folder}.lock"):
-            if not folder.is_dir():
-                aside = folder.with_name(f"{folder.name}.{os.getpid()}.part")
-                shutil.rmtree(aside, ignore_errors=True)
-                aside.mkdir()
-                try:
-                    fill(aside)
-                    aside.rename(folder)
-                finally:
-                    shutil.rmtree(aside, ignore_errors=True)
-    except OSError as cause:
+        ensure(folder, write)
+    except (OSError, DiskError) as cause:
         raise DataError(
             f"dataset {name!r} cannot be kept in {folder}: {cause}; set AUTODISTILL_CACHE to a folder that can be written"
         ) from None

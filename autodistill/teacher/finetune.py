@@ -15,12 +15,13 @@ from typing import Any
 
 import torch
 
+from autodistill.cache import ensure, new_cached_folder
 from autodistill.errors import ModelError
 from autodistill.models.base import StudentModule, pick_device
 from autodistill.models.fitting import cpu_threads
 from autodistill.models.pooled import APART, pooling_of_files
 from autodistill.recipe import ADDED, Teacher
-from autodistill.storage import cache_folder, digest, lock, new_folder
+from autodistill.storage import cache_folder, digest
 from autodistill.target import Scaling
 from autodistill.tasks.base import Dataset
 from autodistill.teacher.head import pooling_of, set_head, set_pooling
@@ -116,7 +117,7 @@ def finetune_teacher(
             "seconds": round(time.perf_counter() - start, 3),
             "versions": {name: importlib.metadata.version(name) for name in ("torch", "transformers", "timm", "scikit-learn")},
         }
-        with new_folder(folder) as aside:
+        with new_cached_folder(folder) as aside:
             save_teacher(model.cpu(), tokenizer, dataset, teacher, aside)
             (aside / FACTS).write_text(json.dumps(about, indent=1), encoding="utf-8")
         return about
@@ -125,18 +126,17 @@ def finetune_teacher(
 
 
 def kept_or_made(folder: Path, make: Callable[[], dict[str, Any]]) -> FinetunedTeacher:
-    """The teacher in a folder of the cache. If there is none yet, `make` writes its files and returns its facts.
+    """The teacher in a folder of the cache. If there is none, or it is damaged, `make` writes its files and returns its facts.
 
     If several processes want it at once, one makes it and the others wait.
 
     Raises:
         RunError: the cache cannot be written.
     """
-    if not folder.exists():
-        with lock(folder):
-            if not folder.exists():
-                return _described(folder, make(), reused=False)
-    return _described(folder, json.loads((folder / FACTS).read_text(encoding="utf-8")), reused=True)
+    made: list[dict[str, Any]] = []
+    ensure(folder, lambda: made.append(make()))
+    facts = made[0] if made else json.loads((folder / FACTS).read_text(encoding="utf-8"))
+    return _described(folder, facts, reused=not made)
 
 
 def _described(folder: Path, about: dict[str, Any], reused: bool) -> FinetunedTeacher:

@@ -61,7 +61,7 @@ def load(folder: Path) -> TimmModel:
     """Open what `save` wrote.
 
     Raises:
-        OSError, ValueError, KeyError, RuntimeError, ModelError: the folder holds none.
+        OSError and others: the folder holds none.
     """
     about = json.loads((folder / TIMM_FILE).read_text(encoding="utf-8"))
     size = about.get("scaled_to", about["image_size"])

@@ -15,7 +15,8 @@ from typing import Any
 from safetensors.torch import save_file
 
 from autodistill.assistant import STUDENT_WEIGHTS, find_assistant
-from autodistill.errors import ModelError
+from autodistill.cache import MANIFEST
+from autodistill.errors import ModelError, explained
 from autodistill.models.base import Inputs, StudentModule
 from autodistill.models.saved import load_saved_student
 from autodistill.models.text import load_tokenizer
@@ -88,7 +89,7 @@ def save_ensemble(task: str, members: Sequence[tuple[Teacher, Path]], folder: Pa
     """Write an ensemble from its trained members' folders. Files are hard-linked if the disk allows it, else copied."""
     for number, (_, source) in enumerate(members):
         place = folder if number == 0 else folder / MEMBERS / str(number)
-        shutil.copytree(source, place, copy_function=_link, ignore=shutil.ignore_patterns("teacher.json"), dirs_exist_ok=True)
+        shutil.copytree(source, place, copy_function=_link, ignore=shutil.ignore_patterns("teacher.json", MANIFEST), dirs_exist_ok=True)
     about = {"task": task, "members": [teacher.model_dump() for teacher, _ in members]}
     (folder / ENSEMBLE).write_text(json.dumps(about), encoding="utf-8")
 
@@ -125,12 +126,10 @@ def _places(folder: Path, number: int) -> list[Path]:
 def _load_one(folder: Path) -> tuple[StudentModule, Any]:
     if (folder / STUDENT_WEIGHTS).exists():
         return load_saved_student(folder).model, load_tokenizer(folder)
-    try:
+    with explained(lambda reason: ModelError(f"{folder} holds no fine-tuned teacher that can be loaded: {reason}")):
         if (folder / image.TIMM_FILE).exists():
             return image.load(folder).eval(), None
         model = text.load(folder)
-    except (OSError, ValueError, KeyError, RuntimeError) as cause:
-        raise ModelError(f"{folder} holds no fine-tuned teacher that can be loaded: {cause}") from None
     return model.eval(), load_tokenizer(folder)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from autodistill.cache import new_cached_folder
 from autodistill.models.base import pick_device
 from autodistill.models.fitting import cpu_threads, validation_logits
 from autodistill.recipe import Teacher
-from autodistill.storage import cache_folder, digest, new_folder
+from autodistill.storage import cache_folder, digest
 from autodistill.tasks.base import Dataset
 from autodistill.teacher.embedding import embedding_teacher
 from autodistill.teacher.finetune import FACTS, FinetunedTeacher, Progress, finetune_teacher, kept_or_made
@@ -50,7 +51,7 @@ def trained_teacher(
     )
 
     def join() -> dict[str, Any]:
-        with new_folder(folder) as aside:
+        with new_cached_folder(folder) as aside:
             save_ensemble(dataset.task, [(member, item.folder) for member, item in zip(members, trained, strict=True)], aside)
             model, tokenizer = load_teacher(aside)
             where = pick_device(device)

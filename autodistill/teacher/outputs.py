@@ -9,6 +9,7 @@ A file is either complete or does not exist. Tokens are stored without padding; 
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
@@ -21,6 +22,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from autodistill.cache import discard_damaged, is_whole
 from autodistill.errors import RunError
 from autodistill.modality import Modality
 from autodistill.models.base import Batch, Inputs, Outputs, StudentModule, pick_device, to_device
@@ -31,6 +33,8 @@ from autodistill.teacher.load import load_teacher, teacher_fingerprint
 from autodistill.teacher.plan import StoragePlan, Taps, TeacherShape, arrays_of, plan_outputs, store_budget
 
 ORIGINAL = "original"
+SHAPE = "teacher.json"
+"""The file with the shapes of the outputs, from which the files of the store are laid out."""
 _BY_TOKEN = ("tokens-", "attention-")
 """The prefixes of the kinds that are stored token by token, without padding."""
 
@@ -177,6 +181,8 @@ def ensure_outputs(
                 folder.mkdir(parents=True, exist_ok=True)
                 for left in folder.glob("*.part-*"):  # left by a killed process: nobody else writes while we hold the lock
                     left.unlink()
+            for kind in taps.kinds:
+                discard_damaged(folder / f"{kind}.safetensors")
             shape = _read_shape(folder, dataset.modality)
             if shape is None or _missing(folder, taps):
                 shape = _fill(folder, group, teacher, dataset.modality, inputs, taps, budget, where, threads, progress)
@@ -186,7 +192,7 @@ def ensure_outputs(
 
 
 def _present(folder: Path, taps: Taps) -> frozenset[str]:
-    return frozenset(kind for kind in taps.kinds if (folder / f"{kind}.safetensors").exists())
+    return frozenset(kind for kind in taps.kinds if is_whole(folder / f"{kind}.safetensors"))
 
 
 def _missing(folder: Path, taps: Taps) -> bool:
@@ -202,21 +208,27 @@ def _taken(group: Path) -> int:
 
 
 def _read_shape(folder: Path, modality: Modality) -> TeacherShape | None:
-    """The shapes of the outputs in a folder; None if it has no outputs."""
+    """The shapes of the outputs in a folder; None if it has no outputs, or if they cannot be read."""
     try:
-        data = json.loads((folder / "teacher.json").read_text(encoding="utf-8"))
+        data = json.loads((folder / SHAPE).read_text(encoding="utf-8"))
+        checksum = data.pop("checksum", None)  # older files have none
+        if checksum is not None and checksum != digest(json.dumps(data)):
+            raise ValueError("other contents than were written")
+        states, attention = (tuple(tuple(item) for item in data[name]) for name in ("states", "attention"))
+        return TeacherShape(modality, data["outputs"], data["embedding"], states, attention)
     except FileNotFoundError:
         return None
-    states, attention = (tuple(tuple(item) for item in data[name]) for name in ("states", "attention"))
-    return TeacherShape(modality, data["outputs"], data["embedding"], states, attention)
+    except (ValueError, KeyError, TypeError, AttributeError) as cause:
+        logging.getLogger(__name__).warning("%s is damaged (%s); it is written again", folder / SHAPE, cause)
+        return None
 
 
 def _write_shape(folder: Path, shape: TeacherShape) -> None:
     data = {"outputs": shape.num_outputs, "embedding": shape.embedding, "states": shape.states, "attention": shape.attention}
     with disk_errors(folder):
-        aside = folder / "teacher.json.part-new"
-        aside.write_text(json.dumps(data), encoding="utf-8")
-        aside.rename(folder / "teacher.json")
+        aside = folder / f"{SHAPE}.part-new"
+        aside.write_text(json.dumps({**data, "checksum": digest(json.dumps(data))}), encoding="utf-8")
+        aside.rename(folder / SHAPE)
 
 
 def _measure(model: StudentModule, modality: Modality, inputs: Inputs, device: torch.device) -> TeacherShape:

@@ -12,10 +12,11 @@ from safetensors.numpy import save_file
 from safetensors.torch import load_file
 from torch import Tensor
 
+from autodistill.cache import ensure, new_cached_folder
 from autodistill.modality import Modality
 from autodistill.models.base import Inputs, Outputs
 from autodistill.recipe import Teacher
-from autodistill.storage import cache_folder, digest, lock, new_folder
+from autodistill.storage import cache_folder, digest
 from autodistill.tasks.base import Dataset, Split
 from autodistill.tasks.scores import TeacherScores
 from autodistill.teacher.load import save_teacher, source_fingerprint, untrained_teacher
@@ -61,25 +62,27 @@ def scored_teacher(dataset: Dataset, teacher: Teacher, scores: TeacherScores) ->
     """
     key = digest("scored-1", dataset.rows_fingerprint, dataset.metric, scores.fingerprint, source_fingerprint(dataset, teacher))
     folder = cache_folder() / "teachers" / key
-    with lock(folder):
-        if not folder.exists():
-            rows = dataset.all_training_rows
-            logits, is_scored = scores_of(rows, scores)
-            held, is_held = scores_of(dataset.validation, scores)
-            judged = int(is_held.sum()) >= LEAST_JUDGED
-            metrics = dataset.target.evaluate(dataset.metric, held[is_held], dataset.validation.labels[is_held]) if judged else {}
-            labelled, others = is_scored[: len(dataset.train)], is_scored[len(dataset.train) :]
-            about = {
-                "score": metrics.get(dataset.metric),
-                "train": float(labelled.mean()),
-                "unlabelled": float(others.mean()) if len(others) else None,
-                "validation": float(is_held.mean()),
-            }
-            model, tokenizer = untrained_teacher(dataset, teacher)
-            with new_folder(folder) as aside:
-                save_teacher(model, tokenizer, dataset, teacher, aside)
-                save_file({"logits": logits, "is_scored": is_scored.astype(np.uint8)}, aside / SCORES)
-                (aside / ABOUT).write_text(json.dumps(about), encoding="utf-8")
+
+    def write() -> None:
+        rows = dataset.all_training_rows
+        logits, is_scored = scores_of(rows, scores)
+        held, is_held = scores_of(dataset.validation, scores)
+        judged = int(is_held.sum()) >= LEAST_JUDGED
+        metrics = dataset.target.evaluate(dataset.metric, held[is_held], dataset.validation.labels[is_held]) if judged else {}
+        labelled, others = is_scored[: len(dataset.train)], is_scored[len(dataset.train) :]
+        about = {
+            "score": metrics.get(dataset.metric),
+            "train": float(labelled.mean()),
+            "unlabelled": float(others.mean()) if len(others) else None,
+            "validation": float(is_held.mean()),
+        }
+        model, tokenizer = untrained_teacher(dataset, teacher)
+        with new_cached_folder(folder) as aside:
+            save_teacher(model, tokenizer, dataset, teacher, aside)
+            save_file({"logits": logits, "is_scored": is_scored.astype(np.uint8)}, aside / SCORES)
+            (aside / ABOUT).write_text(json.dumps(about), encoding="utf-8")
+
+    ensure(folder, write)
     return ScoredTeacher(folder, **json.loads((folder / ABOUT).read_text(encoding="utf-8")))
 
 

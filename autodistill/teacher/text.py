@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from autodistill.errors import ModelError
+from autodistill.errors import ModelError, explained
 from autodistill.models.pooled import (
     APART,
     HEAD_FILE,
@@ -58,7 +58,7 @@ def build(target: Target, teacher: Teacher) -> Transformer:
     names = dict(enumerate(target.output_names))
     pooling = teacher.pooling if teacher.pooling not in ("auto", APART) else pooling_of_files(folder) or USUAL
     kind: Any = AutoModelForSequenceClassification if pooling == "model" else AutoModel
-    try:
+    with explained(lambda reason: ModelError(f"teacher {teacher.model!r} cannot be loaded as a text classifier: {reason}")):
         config = AutoConfig.from_pretrained(folder, local_files_only=True, id2label=names, label2id={name: i for i, name in names.items()})
         config.problem_type = target.problem_type
         check_encoder(config, "teacher", teacher.model, teacher.max_length, pooled=pooling != "model")
@@ -69,8 +69,6 @@ def build(target: Target, teacher: Teacher) -> Transformer:
                 model = kind.from_pretrained(
                     folder, config=config, local_files_only=True, ignore_mismatched_sizes=True, dtype=torch.float32
                 )
-    except (OSError, ValueError, KeyError, RuntimeError) as cause:
-        raise ModelError(f"teacher {teacher.model!r} cannot be loaded as a text classifier: {cause}") from None
     if teacher.pooling != APART:
         return Transformer(model if pooling == "model" else PooledClassifier(model, pooling, target.width))
     ends = ends_of(load_tokenizer(folder))
@@ -103,7 +101,7 @@ def load(folder: Path) -> Transformer:
     """Open what `save` wrote, or any transformers folder of a text classifier.
 
     Raises:
-        OSError, ValueError, KeyError, RuntimeError: the folder holds none.
+        OSError and others: the folder holds none.
     """
     from transformers import AutoModel, AutoModelForSequenceClassification
 

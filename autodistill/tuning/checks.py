@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
+from autodistill.errors import StudyError
 from autodistill.facts import study_epochs
-from autodistill.optuna_storage.open import close_storage, open_storage
+from autodistill.optuna_storage.open import check_storage_url, close_storage, is_journal, open_storage, sqlite_file
 from autodistill.settings import SearchSettings
+from autodistill.storage import STUDIES_ELSEWHERE, check_writable
 from autodistill.study_folder import lock_study, read_about
 from autodistill.tuning.ray_backend import check_resources
-from autodistill.tuning.run import refuse, storage_url
+from autodistill.tuning.resuming import check_held, refuse, storage_url
 
 
 def check_search(settings: SearchSettings) -> None:
@@ -18,11 +23,31 @@ def check_search(settings: SearchSettings) -> None:
     """
     settings.check()
     check_resources(settings)
-    before = read_about(settings.folder) if settings.resume else None
+    folder = settings.folder
+    check_writable(folder, lambda reason: StudyError(f"the study {folder} cannot be written: {reason}; {STUDIES_ELSEWHERE}"))
+    before = read_about(folder) if settings.resume else None
+    if before is not None or (folder / ".lock").exists():
+        lock_study(folder).release()
     if before is not None:
-        lock_study(settings.folder).release()
         epochs = study_epochs(before)
         refuse(settings.study, [("seed", before["settings"]["seed"], settings.seed), ("max_epochs", epochs, settings.max_epochs or epochs)])
     url = storage_url(settings, before)
-    if settings.storage is not None:
-        close_storage(open_storage(url))
+    check_storage_url(url)
+    is_there = not is_journal(url) or Path(url).exists()  # opening a journal makes its file
+    if is_there and (settings.storage is not None or before is not None):
+        _check_storage(url, settings, before)
+
+
+def _check_storage(url: str, settings: SearchSettings, before: dict[str, Any] | None) -> None:
+    """Open the storage. A database's file that this makes is removed."""
+    file = sqlite_file(url)
+    made = [] if file is None or file.exists() else [file.with_name(file.name + end) for end in ("", "-wal", "-shm")]
+    try:
+        storage = open_storage(url)
+        try:
+            check_held(storage, url, settings, before)
+        finally:
+            close_storage(storage)
+    finally:
+        for left in made:
+            left.unlink(missing_ok=True)

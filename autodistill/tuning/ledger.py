@@ -27,6 +27,7 @@ from autodistill.recipe import Recipe, without_teacher
 from autodistill.records import BASELINES, FOLLOWING, STOPPABLE, UNCOUNTED, Point, Role, TrialRecord, write_records
 from autodistill.report.measures import front
 from autodistill.space import Space
+from autodistill.storage import STUDIES_ELSEWHERE, disk_errors
 from autodistill.train.assignment import Assignment, TrialResult
 from autodistill.tuning.sampler import chooser, enter_rung, rungs
 from autodistill.tuning.translate import (
@@ -72,7 +73,6 @@ class Ledger:
     ) -> None:
         self.study = study
         self.storage = storage
-        self.save = storage.save
         self.plan = plan
         self.space = space
         self.feasible = feasible
@@ -92,6 +92,11 @@ class Ledger:
         self._changed = True
         for trial in study.get_trials(deepcopy=False):
             self._enter(trial)
+
+    def save(self) -> None:
+        """Write new changes to the storage. If that fails, a DiskError, the next call writes them."""
+        with disk_errors(self.folder, STUDIES_ELSEWHERE):
+            self.storage.save()
 
     # Proposing
 
@@ -381,7 +386,8 @@ class Ledger:
             self._saved = began + 1.0
         if not self._changed or not (force or began > self._written):
             return
-        write_records(list(self.records.values()), self.folder / "trials.parquet")
+        with disk_errors(self.folder, STUDIES_ELSEWHERE):
+            write_records(list(self.records.values()), self.folder / "trials.parquet")
         self._changed = False
         now = time.monotonic()
         self._written = now + max(2.0, 100 * (now - began))  # a large table takes a while, so writing takes at most 1% of the time

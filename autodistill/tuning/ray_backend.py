@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
 import signal
 import socket
 import sys
@@ -23,8 +22,9 @@ from typing import Any
 from autodistill.environment import KEEP_MEMORY, cores, gpu_names
 from autodistill.errors import RunError, UsageError
 from autodistill.settings import SearchSettings
+from autodistill.temporary import temporary_folder
 from autodistill.train.assignment import Runner
-from autodistill.tuning.round import Round
+from autodistill.tuning.round import Halt, Round
 from autodistill.tuning.worker import run_assignment
 
 
@@ -41,31 +41,32 @@ def run_round(tuner_round: Round, settings: SearchSettings, runner: Runner) -> N
 
     gpus = gpu_share(settings)
     trainable = tune.with_parameters(run_assignment, runner=runner)
-    results = Path(tempfile.mkdtemp(prefix="autodistill-tune-"))
     try:
-        tune.Tuner(
-            tune.with_resources(trainable, {"cpu": settings.cpus_per_trial, "gpu": gpus}),
-            tune_config=tune.TuneConfig(
-                num_samples=-1,
-                max_concurrent_trials=tuner_round.workers,
-                search_alg=Proposals(tuner_round),
-                scheduler=Messages(tuner_round),
-                reuse_actors=True,
-                trial_dirname_creator=lambda trial: trial.trial_id,
-                trial_name_creator=lambda trial: trial.trial_id,
-            ),
-            run_config=tune.RunConfig(
-                name="trials",
-                storage_path=str(results),
-                callbacks=[Watch(tuner_round)],
-                stop=Brake(tuner_round),
-                failure_config=tune.FailureConfig(max_failures=0),
-                progress_reporter=_silent_reporter(),
-                verbose=0,
-            ),
-        ).fit()
-    finally:
-        shutil.rmtree(results, ignore_errors=True)
+        with temporary_folder("autodistill-tune-") as results:
+            tune.Tuner(
+                tune.with_resources(trainable, {"cpu": settings.cpus_per_trial, "gpu": gpus}),
+                tune_config=tune.TuneConfig(
+                    num_samples=-1,
+                    max_concurrent_trials=tuner_round.workers,
+                    search_alg=Proposals(tuner_round),
+                    scheduler=Messages(tuner_round),
+                    reuse_actors=True,
+                    trial_dirname_creator=lambda trial: trial.trial_id,
+                    trial_name_creator=lambda trial: trial.trial_id,
+                ),
+                run_config=tune.RunConfig(
+                    name="trials",
+                    storage_path=str(results),
+                    callbacks=[Watch(tuner_round)],
+                    stop=Brake(tuner_round),
+                    failure_config=tune.FailureConfig(max_failures=0),
+                    progress_reporter=_silent_reporter(),
+                    verbose=0,
+                ),
+            ).fit()
+    except Halt:
+        if tuner_round.error is None:
+            raise
     if tuner_round.error is not None:
         raise tuner_round.error
 
@@ -136,6 +137,14 @@ class RunningRay:
     workers: int
     own: bool
 
+    def dead(self) -> list[str]:
+        """Which of its daemons are gone, if it was started for this search on this machine."""
+        if not self.own:
+            return []
+        from autodistill.tuning.ray_inside import dead_daemons
+
+        return dead_daemons()
+
 
 @contextlib.contextmanager
 def ray_running(settings: SearchSettings) -> Iterator[RunningRay]:
@@ -159,27 +168,26 @@ def ray_running(settings: SearchSettings) -> Iterator[RunningRay]:
         if ray.is_initialized():
             yield RunningRay(_workers_of(settings), own=False)
             return
-        temporary = Path(tempfile.mkdtemp(prefix="adr-", dir=_short_folder()))
         on_sigterm = signal.getsignal(signal.SIGTERM)
-        try:
+        with temporary_folder("adr-", _short_folder()) as temporary:
             try:
                 try:
-                    _init(ray, settings, temporary, workers_env)
+                    try:
+                        _init(ray, settings, temporary, workers_env)
+                    except Exception as cause:
+                        if "timed out during startup" not in str(cause):
+                            raise
+                        ray.shutdown()  # Ray waits 30 s for its daemons, which may be too short on a busy machine; so try once more
+                        _init(ray, settings, temporary, workers_env)
                 except Exception as cause:
-                    if "timed out during startup" not in str(cause):
-                        raise
-                    ray.shutdown()  # Ray waits 30 s for its daemons, which may be too short on a busy machine; so try once more
-                    _init(ray, settings, temporary, workers_env)
-            except Exception as cause:
-                where = f"the Ray cluster {settings.address!r} cannot be reached" if settings.address else "Ray cannot be started here"
-                raise RunError(f"{where} ({type(cause).__name__}: {str(cause).strip().partition(chr(10))[0]})") from None
+                    where = f"the Ray cluster {settings.address!r} cannot be reached" if settings.address else "Ray cannot be started here"
+                    raise RunError(f"{where} ({type(cause).__name__}: {str(cause).strip().partition(chr(10))[0]})") from None
+                finally:
+                    if on_sigterm is not None and threading.current_thread() is threading.main_thread():
+                        signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own handler ends the process in the middle of a trial
+                yield RunningRay(_workers_of(settings), own=True)
             finally:
-                if on_sigterm is not None and threading.current_thread() is threading.main_thread():
-                    signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own handler ends the process in the middle of a trial
-            yield RunningRay(_workers_of(settings), own=True)
-        finally:
-            ray.shutdown()
-            shutil.rmtree(temporary, ignore_errors=True)
+                ray.shutdown()
 
 
 def _init(ray: Any, settings: SearchSettings, temporary: Path, workers_env: dict[str, str]) -> None:
@@ -212,11 +220,18 @@ def check_resources(settings: SearchSettings) -> None:
         RunError: its Ray cluster cannot be reached.
     """
     gpu_share(settings)
-    if settings.address is not None and not ("ray" in sys.modules and sys.modules["ray"].is_initialized()):  # that Ray is used as it is
+    if settings.address is None and not _ray_is_initialised():
+        count_workers(settings, cores(), len(gpu_names()))
+    if settings.address is not None and not _ray_is_initialised():
         try:
             _knock(settings.address)
         except OSError as cause:
             raise RunError(f"the Ray cluster {settings.address!r} cannot be reached ({type(cause).__name__}: {cause})") from None
+
+
+def _ray_is_initialised() -> bool:
+    """Whether this process has a Ray, which is then used as it is."""
+    return "ray" in sys.modules and bool(sys.modules["ray"].is_initialized())
 
 
 def _knock(address: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ray import cloudpickle
-from ray._private import ray_constants
+from ray._private import ray_constants, worker
 from ray.exceptions import RayActorError
 from ray.tune.experiment import Trial
 
@@ -14,6 +14,12 @@ from ray.tune.experiment import Trial
 def stay_on_loopback() -> None:
     """Make a Ray without a cluster listen on loopback only. Its environment variable is read when Ray is imported, maybe too early."""
     ray_constants.ENABLE_RAY_CLUSTER = False
+
+
+def dead_daemons() -> list[str]:
+    """Which daemons of the Ray that this process has started are gone: `raylet`, `gcs_server`."""
+    node = worker._global_node
+    return [] if node is None else [str(kind) for kind, _ in node.dead_processes()]
 
 
 def write_one_snapshot(tune_controller: Any) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from autodistill.errors import RunError
+from autodistill.errors import DiskError, RunError
 from autodistill.events import Event, TrialStarted
 from autodistill.records import Point
 from autodistill.train.assignment import TrialResult
@@ -41,11 +41,15 @@ class Round:
     trials: dict[int, Any] = field(default_factory=dict)
     error: Exception | None = None
 
+    def must_stop(self) -> bool:
+        """Whether to stop now, without waiting for running trials: the search is halted, or they cannot write their files."""
+        return self.halted() or isinstance(self.error, DiskError)
+
     def suggest(self, tune_id: str) -> dict[str, Any] | str | None:
         """The next trial's config; "FINISHED" if there will be no more; None if there may be one later."""
         until = time.monotonic() + SLICE
         ledger = self.ledger
-        while not self.halted() and self.error is None and ledger.wants_more():
+        while not self.must_stop() and self.error is None and ledger.wants_more():
             try:
                 run = ledger.propose()
             except Exception as cause:  # raised after the loop, so that running trials may end first
@@ -79,6 +83,10 @@ class Round:
                 return True
         elif message["kind"] == "result":
             self.ledger.complete(number, TrialResult(**message["result"]), message["seconds"])
+        elif message["kind"] == "disk":
+            self.log(f"trial {number} could not write a file\n{message['traceback']}")
+            self.error = DiskError(f"the search stops, because its trials cannot write their files: {message['reason']}")
+            self.ledger.interrupt(number, "a file could not be written")
         else:
             self.log(f"trial {number} failed\n{message['traceback']}")
             self.ledger.fail(number, message["reason"], message["seconds"])

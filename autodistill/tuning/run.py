@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +19,23 @@ import optuna
 
 from autodistill import study_folder
 from autodistill.environment import describe_environment
-from autodistill.errors import RunError, StudyError
+from autodistill.errors import DiskError, RunError, StudyError
 from autodistill.events import Event, Listen, SearchFinished, SearchMessage, SearchStarted
-from autodistill.facts import DatasetFacts, TeacherRef, study_epochs, study_limits
+from autodistill.facts import DatasetFacts, TeacherRef
 from autodistill.limits import Feasible, Limits
-from autodistill.optuna_storage.open import SavedStorage, close_storage, is_journal, open_to_search, study_exists
+from autodistill.optuna_storage.open import SavedStorage, close_storage, open_to_search
 from autodistill.ranking import count, preferred, was_interrupted
-from autodistill.recipe import ADDED, Recipe, Teacher
+from autodistill.recipe import Recipe, Teacher
 from autodistill.records import Role
 from autodistill.settings import SearchSettings
 from autodistill.space import Space
-from autodistill.storage import write_whole
+from autodistill.storage import STUDIES_ELSEWHERE, disk_error_of, disk_errors, is_disk_full, write_whole
 from autodistill.study import Study
 from autodistill.teachers import Teachers
 from autodistill.train.assignment import Runner
 from autodistill.tuning.ledger import Ledger
 from autodistill.tuning.ray_backend import RunningRay, ray_running, run_round
+from autodistill.tuning.resuming import check_held, refuse_differences, storage_url
 from autodistill.tuning.round import Halt, Round
 from autodistill.tuning.sampler import Halving, make_sampler
 from autodistill.tuning.translate import StudyPlan
@@ -96,6 +97,7 @@ def run_search(
         settings.check_existence()
     elif not folder.is_dir():
         raise StudyError(settings.no_study())
+    is_new = not folder.exists()
     lock = study_folder.lock_study(folder)
     storage: SavedStorage | None = None
     level = optuna.logging.get_verbosity()
@@ -105,21 +107,12 @@ def run_search(
         if before is not None:
             if not settings.resume:
                 settings.check_existence()
-            _refuse_differences(before, about)
+            refuse_differences(before, about)
             about["sessions"] = before["sessions"] + about["sessions"]
         url = storage_url(settings, before)
         about["settings"]["storage"] = None if url == study_folder.default_storage(folder) else without_password(url)
         storage = open_to_search(url, settings.study)
-        exists = study_exists(storage, settings.study)
-        if before is None and exists and settings.storage:
-            raise StudyError(
-                f"the storage already holds a study {settings.study!r} that does not belong to {folder}; choose another name with --study"
-            )
-        if before is not None and not exists and (folder / "trials.parquet").exists():
-            raise StudyError(
-                f"the study {folder} cannot be resumed: its storage {without_password(url)!r} does not hold it any more. "
-                "Its trials can still be read from trials.parquet; start another with --study NAME"
-            )
+        check_held(storage, url, settings, before)
         study_folder.write_about(folder, about)
         optuna_study = optuna.create_study(
             study_name=settings.study, storage=storage, direction="maximize", load_if_exists=True, pruner=Halving()
@@ -147,6 +140,8 @@ def run_search(
         optuna.logging.set_verbosity(level)
         if storage is not None:
             close_storage(storage)
+        if is_new and not (folder / "study.json").exists():  # a search that did not begin leaves nothing
+            shutil.rmtree(folder, ignore_errors=True)
         lock.release()
 
 
@@ -185,24 +180,48 @@ def _run(ledger: Ledger, settings: SearchSettings, runner: Runner, emit: Listen,
 
 
 def _rounds(ledger: Ledger, settings: SearchSettings, ray: RunningRay, runner: Runner, emit: Listen, halted: Callable[[], bool]) -> None:
+    def must_stop() -> bool:
+        return halted() or bool(ray.dead())
+
     while ledger.wants_more():
         if halted():
             raise Halt
         before = ledger.finished
         try:
-            run_round(Round(ledger, emit, lambda text: log(ledger.folder, text), halted, not ray.own, ray.workers), settings, runner)
+            run_round(Round(ledger, emit, lambda text: log(ledger.folder, text), must_stop, not ray.own, ray.workers), settings, runner)
         except RunError:
             raise
+        except Halt:
+            if not halted():
+                _check_alive(ray)
+            raise
         except Exception as cause:
+            _check_alive(ray)
+            if (full := disk_error_of(cause)) is not None:
+                raise full from None
+            if is_disk_full(cause):
+                raise DiskError(f"a disk is full ({_first_line(cause)}), so the search stops; make room") from None
             log(ledger.folder, f"Ray Tune stopped: {type(cause).__name__}: {cause}")
             if ledger.finished == before:
                 raise RunError(f"Ray Tune does not run ({_first_line(cause)}); see {ledger.folder / 'search.log'}") from cause
             emit(SearchMessage(f"Ray Tune stopped ({_first_line(cause)}); continuing with a new one", "warning"))
         if halted():
             raise Halt
+        _check_alive(ray)
         ledger.sweep("Ray lost it")
         if ledger.finished == before and ledger.wants_more():
             raise RunError(f"Ray Tune ends without running a trial; see {ledger.folder / 'search.log'}")
+
+
+def _check_alive(ray: RunningRay) -> None:
+    """Check that Ray's daemons run.
+
+    Raises:
+        RunError: one of them is gone.
+    """
+    if dead := ray.dead():
+        which = ", ".join(dead)
+        raise RunError(f"a process of Ray ({which}) was killed or has crashed, so the search stops; its finished trials are kept") from None
 
 
 @contextmanager
@@ -226,7 +245,16 @@ def _interruptible() -> Iterator[threading.Event]:
 
 
 def _recommend(ledger: Ledger) -> None:
-    """Write recommended.yaml and best/ from the trial that is preferred."""
+    """Write recommended.yaml and best/ from the trial that is preferred.
+
+    Raises:
+        DiskError: they cannot be written.
+    """
+    with disk_errors(ledger.folder, STUDIES_ELSEWHERE):
+        _write_best(ledger)
+
+
+def _write_best(ledger: Ledger) -> None:
     prefer = ledger.settings.prefer
     best = preferred(list(ledger.records.values()), ledger.limits, prefer)
     if best is None:
@@ -242,9 +270,12 @@ def _recommend(ledger: Ledger) -> None:
     if student.is_dir():
         aside = ledger.folder / "best.part"
         shutil.rmtree(aside, ignore_errors=True)
-        shutil.copytree(student, aside)
-        shutil.rmtree(place, ignore_errors=True)
-        aside.rename(place)
+        try:
+            shutil.copytree(student, aside)
+            shutil.rmtree(place, ignore_errors=True)
+            aside.rename(place)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
     elif prefer != "score":  # resumed with another preference: what lies there is another recipe's student
         shutil.rmtree(place, ignore_errors=True)
 
@@ -279,78 +310,12 @@ def about_search(plan: StudyPlan, space: Space) -> dict[str, Any]:
     }
 
 
-def storage_url(settings: SearchSettings, before: dict[str, Any] | None) -> str:
-    """Where the trials are stored. before: study.json of the study that is resumed.
-
-    Raises:
-        StudyError: the study's trials are in another storage, or in one whose password is not in the URL.
-    """
-    default = study_folder.default_storage(settings.folder)
-    if settings.storage is not None and settings.storage != default and is_journal(settings.storage):
-        raise StudyError(
-            f"the storage is {settings.storage!r}; allowed: the URL of a database, such as sqlite:///trials.db or "
-            "postgresql://user:password@host/database. A journal is for one search alone, in its study's folder: leave --storage out"
-        )
-    if before is None:
-        return settings.storage or default
-    was = before["settings"]["storage"]
-    url = settings.storage or was or default
-    if without_password(url) != without_password(was or default):
-        raise StudyError(
-            f"the study {settings.study!r} is in the storage {was or default!r}, not in {without_password(url)!r}; leave --storage out"
-        )
-    if "***" in url:
-        raise StudyError(f"the study {settings.study!r} is in the storage {url!r}; give it with its password, --storage URL")
-    return url
-
-
-def _refuse_differences(before: dict[str, Any], now: dict[str, Any]) -> None:
-    """A resumed search must have the same data and limits as before; more trials are fine."""
-    same = list(zip(_ASKED, _asked(before), _asked(now), strict=True))
-    same += [(f"dataset {name}", before["dataset"][name], now["dataset"][name]) for name in ("task", "metric", "fingerprint")]
-    parts, parts_now = ([_asked_teacher(item) for item in about["teachers"]] for about in (before, now))
-    same += [("teachers", parts, parts_now), ("space name", before["space"]["name"], now["space"]["name"])]
-    parameters, parameters_now = before["space"]["parameters"], now["space"]["parameters"]
-    same += [(f"space: {path}", parameters.get(path), parameters_now.get(path)) for path in {**parameters, **parameters_now}]
-    refuse(before["study"], same)
-
-
-def refuse(study: str, same: Iterable[tuple[str, Any, Any]]) -> None:
-    """Refuse to resume a study with other settings. same: for each setting that must be equal: its name, old value and new value.
-
-    Raises:
-        StudyError: a setting is not equal.
-    """
-    different = [f"{name} was {was!r} and is {is_now!r}" for name, was, is_now in same if was != is_now]
-    if different:
-        raise StudyError(
-            f"the study {study!r} has other settings: {'; '.join(different[:3])}. "
-            "Resume it with its own settings, or start another study with --study NAME"
-        )
-
-
-_ASKED = ("seed", "max_epochs", "max_params", "max_latency_ms")
-
-
-def _asked(about: dict[str, Any]) -> list[Any]:
-    """The values of the `_ASKED` settings in a study."""
-    limits = study_limits(about)
-    return [about["settings"]["seed"], study_epochs(about), limits.max_params, limits.max_latency_ms]
-
-
 def longest(space: Space) -> int:
     """The most epochs that a recipe of the space can have."""
     domains = space.parameters.get("training.epochs")
     if domains is None:
         return space.defaults().training.epochs
     return int(max(max(domain.choices) if domain.choices else domain.high or domain.default for domain in domains))
-
-
-def _asked_teacher(teacher: dict[str, Any]) -> dict[str, Any]:
-    """The settings of a teacher, without measurements, and without later fields at their default."""
-    measured = {field.name for field in dataclasses.fields(TeacherRef)}
-    before = {name: value for (part, name), value in ADDED.items() if part == "teacher"}
-    return {name: value for name, value in teacher.items() if name not in measured and before.get(name, ...) != value}
 
 
 def _emitter(listen: Listen, folder: Path) -> Listen:
@@ -364,8 +329,8 @@ def _emitter(listen: Listen, folder: Path) -> Listen:
 
 
 def log(folder: Path, text: str) -> None:
-    """Add to the study's search.log."""
-    with (folder / "search.log").open("a", encoding="utf-8") as file:
+    """Add to the study's search.log, if it can be written."""
+    with suppress(OSError), (folder / "search.log").open("a", encoding="utf-8") as file:
         file.write(f"{datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')} {text.rstrip()}\n")
 
 

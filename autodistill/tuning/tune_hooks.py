@@ -73,7 +73,7 @@ class Brake(Stopper):
         return False
 
     def stop_all(self) -> bool:
-        return self.round.graceful and self.round.halted()
+        return self.round.graceful and self.round.must_stop()
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -94,7 +94,7 @@ class Watch(Callback):
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         ledger = self.round.ledger
         ledger.write()
-        if self.round.halted() and not self.round.graceful:
+        if self.round.must_stop() and not self.round.graceful:
             raise Halt
         waiting = [self.round.trials[number] for number in ledger.running if number in self.round.trials]
         for trial in waiting:

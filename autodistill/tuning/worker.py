@@ -1,7 +1,8 @@
 """What runs inside a Ray worker: one trial after another in the same warm process.
 
-Messages to the search are JSON texts: {"kind": "point" | "result" | "failure", …}. A failure is a message too, not an exception,
-so that the worker keeps running and the next trial need not import torch again.
+Messages to the search are JSON texts: {"kind": "point" | "result" | "failure" | "disk", …}. A failure is a message too, not an exception,
+so that the worker keeps running and the next trial need not import torch again. "disk": a file cannot be written, which is no fault of the
+trial.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 
 from autodistill.errors import DivergedError
 from autodistill.records import Point
+from autodistill.storage import disk_error_of, is_disk_full
 from autodistill.train.assignment import Runner
 
 
@@ -47,7 +49,8 @@ def run_assignment(config: dict[str, Any], runner: Runner) -> None:
         message: dict[str, Any] = {"kind": "result", "result": result}
     except Exception as cause:
         poisoned = type(cause).__name__ == "AcceleratorError" or "CUDA error" in str(cause)
-        message = {"kind": "failure", "reason": _one_line(cause), "traceback": traceback.format_exc()}
+        kind = "disk" if is_disk_full(cause) or disk_error_of(cause) else "failure"
+        message = {"kind": kind, "reason": _one_line(disk_error_of(cause) or cause), "traceback": traceback.format_exc()}
     finally:
         _free_memory()
     send(**message)

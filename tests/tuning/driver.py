@@ -9,6 +9,7 @@ from pathlib import Path
 from fakes import FACTS, FakeFeasible, FakeRunner, make_settings, make_space, make_teachers
 
 from autodistill.cli.main import terminated_as_interrupted
+from autodistill.errors import RunError
 from autodistill.tuning.run import SearchInterrupted, run_search
 
 
@@ -27,6 +28,9 @@ def main(folder: Path, asked: dict[str, object]) -> int:
         )
     except SearchInterrupted:
         return 130
+    except RunError as error:  # as the command prints it
+        print(f"autodistill: {error}")
+        return 1
     return 0
 
 

@@ -59,3 +59,27 @@ def test_a_trial_still_names_the_files_of_its_error() -> None:
 
 def test_ray_still_takes_a_folder_for_its_files() -> None:
     assert "_temp_dir" in inspect.getsource(ray.init), WAY_OUT
+
+
+def test_rays_node_still_says_which_of_its_daemons_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    inside("ray._private.worker", "_global_node")
+    assert callable(inside("ray._private.node", "Node.dead_processes")), WAY_OUT
+
+    class Ended:
+        def poll(self) -> int:
+            return -9
+
+    class Running:
+        def poll(self) -> None:
+            return None
+
+    class Info:
+        def __init__(self, process: object) -> None:
+            self.process = process
+
+    node = object.__new__(inside("ray._private.node", "Node"))  # type: ignore[call-overload]
+    node.all_processes = {"raylet": [Info(Ended())], "gcs_server": [Info(Running())]}
+    monkeypatch.setattr("ray._private.worker._global_node", node)
+    assert ray_inside.dead_daemons() == ["raylet"], WAY_OUT
+    monkeypatch.setattr("ray._private.worker._global_node", None)
+    assert ray_inside.dead_daemons() == []

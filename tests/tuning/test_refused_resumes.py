@@ -8,7 +8,7 @@ import pytest
 
 from autodistill.errors import StudyError
 from autodistill.recipe import ADDED, Teacher
-from autodistill.tuning.run import _refuse_differences
+from autodistill.tuning.resuming import refuse_differences
 
 
 def about(teacher: dict[str, Any], **measured: Any) -> dict[str, Any]:
@@ -26,11 +26,11 @@ def about(teacher: dict[str, Any], **measured: Any) -> dict[str, Any]:
 def test_a_study_from_before_a_field_of_the_teacher_goes_on() -> None:
     now = Teacher(model="m").model_dump()
     before = {name: value for name, value in now.items() if ("teacher", name) not in ADDED}
-    _refuse_differences(about(before, score=0.9, folder="/a"), about(now, score=0.8, folder="/b", probe_score=0.7))
+    refuse_differences(about(before, score=0.9, folder="/a"), about(now, score=0.8, folder="/b", probe_score=0.7))
 
 
 @pytest.mark.parametrize("change", [{"pooling": "mean"}, {"max_steps": 0}, {"learning_rate": 1.0}])
 def test_another_teacher_is_refused(change: dict[str, Any]) -> None:
     teacher = Teacher(model="m").model_dump()
     with pytest.raises(StudyError, match="teachers was"):
-        _refuse_differences(about(teacher), about(teacher | change))
+        refuse_differences(about(teacher), about(teacher | change))

@@ -160,6 +160,9 @@ def test_folders_that_are_no_studies_are_told(tmp_path):
     (tmp_path / "study.json").write_text(json.dumps({"schema": 99}))
     with pytest.raises(StudyError, match=r"newer autodistill \(schema 99"):
         Study.open(tmp_path)
+    (tmp_path / "study.json").write_text(json.dumps({"schema": 2, "study": "s", "settings": {}, "dataset": [], "teachers": []}))
+    with pytest.raises(StudyError, match="is damaged: it has no dataset; restore it"):
+        Study.open(tmp_path)
 
 
 def test_the_environment_names_versions_and_machine():
