@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from autodistill.assistant import find_assistant
+from autodistill.cache import new_cached_folder
 from autodistill.errors import ModelError
 from autodistill.models.base import Inputs, pick_device
 from autodistill.models.fitting import all_logits, cpu_threads
@@ -18,7 +19,7 @@ from autodistill.models.pooled import NORMALIZE, PooledClassifier, check_encoder
 from autodistill.models.sources import quiet, source_folder
 from autodistill.models.transformer import Transformer
 from autodistill.recipe import Teacher
-from autodistill.storage import cache_folder, digest, new_folder
+from autodistill.storage import cache_folder, digest
 from autodistill.tasks.base import Dataset, Split
 from autodistill.teacher.finetune import FACTS, FinetunedTeacher, Progress, kept_or_made
 from autodistill.teacher.load import encode, save_teacher, source_fingerprint, untrained_teacher
@@ -147,7 +148,7 @@ def embedding_teacher(
             "step": 0,
             "seconds": round(time.perf_counter() - start, 3),
         }
-        with new_folder(folder) as aside:
+        with new_cached_folder(folder) as aside:
             save_teacher(model.cpu(), tokenizer, dataset, teacher, aside)
             (aside / FACTS).write_text(json.dumps(recorded, indent=1), encoding="utf-8")
         return recorded
