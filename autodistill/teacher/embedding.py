@@ -11,14 +11,15 @@ from typing import Any
 import torch
 
 from autodistill.assistant import find_assistant
-from autodistill.errors import ModelError
+from autodistill.cache import new_cached_folder
+from autodistill.errors import ModelError, explained
 from autodistill.models.base import Inputs, pick_device
 from autodistill.models.fitting import all_logits, cpu_threads
 from autodistill.models.pooled import NORMALIZE, PooledClassifier, check_encoder, modules_of, pooling_of_files
 from autodistill.models.sources import quiet, source_folder
 from autodistill.models.transformer import Transformer
 from autodistill.recipe import Teacher
-from autodistill.storage import cache_folder, digest, new_folder
+from autodistill.storage import cache_folder, digest
 from autodistill.tasks.base import Dataset, Split
 from autodistill.teacher.finetune import FACTS, FinetunedTeacher, Progress, kept_or_made
 from autodistill.teacher.load import encode, save_teacher, source_fingerprint, untrained_teacher
@@ -70,7 +71,7 @@ def build(teacher: Teacher) -> Transformer:
     from transformers import AutoConfig, AutoModel
 
     folder, pooling = source_folder(teacher.model, weights=teacher.init == "pretrained"), pooling_of(teacher)
-    try:
+    with explained(lambda reason: ModelError(f"teacher {teacher.model!r} cannot be loaded as a text encoder: {reason}")):
         config: Any = AutoConfig.from_pretrained(folder, local_files_only=True)
         check_encoder(config, "teacher", teacher.model, teacher.max_length)
         with quiet():
@@ -78,8 +79,6 @@ def build(teacher: Teacher) -> Transformer:
                 encoder = AutoModel.from_pretrained(folder, config=config, local_files_only=True, dtype=torch.float32)
             else:
                 encoder = AutoModel.from_config(config, dtype=torch.float32)
-    except (OSError, ValueError, KeyError, RuntimeError) as cause:
-        raise ModelError(f"teacher {teacher.model!r} cannot be loaded as a text encoder: {cause}") from None
     width = int(config.hidden_size)
     encoder.config.num_labels = width
     model = PooledClassifier(encoder, pooling, width, unit_length=True)
@@ -147,7 +146,7 @@ def embedding_teacher(
             "step": 0,
             "seconds": round(time.perf_counter() - start, 3),
         }
-        with new_folder(folder) as aside:
+        with new_cached_folder(folder) as aside:
             save_teacher(model.cpu(), tokenizer, dataset, teacher, aside)
             (aside / FACTS).write_text(json.dumps(recorded, indent=1), encoding="utf-8")
         return recorded
