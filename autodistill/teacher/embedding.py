@@ -12,7 +12,7 @@ import torch
 
 from autodistill.assistant import find_assistant
 from autodistill.cache import new_cached_folder
-from autodistill.errors import ModelError
+from autodistill.errors import ModelError, explained
 from autodistill.models.base import Inputs, pick_device
 from autodistill.models.fitting import all_logits, cpu_threads
 from autodistill.models.pooled import NORMALIZE, PooledClassifier, check_encoder, modules_of, pooling_of_files
@@ -71,7 +71,7 @@ def build(teacher: Teacher) -> Transformer:
     from transformers import AutoConfig, AutoModel
 
     folder, pooling = source_folder(teacher.model, weights=teacher.init == "pretrained"), pooling_of(teacher)
-    try:
+    with explained(lambda reason: ModelError(f"teacher {teacher.model!r} cannot be loaded as a text encoder: {reason}")):
         config: Any = AutoConfig.from_pretrained(folder, local_files_only=True)
         check_encoder(config, "teacher", teacher.model, teacher.max_length)
         with quiet():
@@ -79,8 +79,6 @@ def build(teacher: Teacher) -> Transformer:
                 encoder = AutoModel.from_pretrained(folder, config=config, local_files_only=True, dtype=torch.float32)
             else:
                 encoder = AutoModel.from_config(config, dtype=torch.float32)
-    except (OSError, ValueError, KeyError, RuntimeError) as cause:
-        raise ModelError(f"teacher {teacher.model!r} cannot be loaded as a text encoder: {cause}") from None
     width = int(config.hidden_size)
     encoder.config.num_labels = width
     model = PooledClassifier(encoder, pooling, width, unit_length=True)
