@@ -136,10 +136,15 @@ parameters:
 def test_a_search_with_the_student_of_another(tmp_path: Path) -> None:
     rows = save_rows(tmp_path / "rows.parquet")
     (tmp_path / "small.yaml").write_text(SPACE.format(teacher=save_bert(tmp_path / "bert", layers=1)))
-    asked: dict[str, Any] = {"space": str(tmp_path / "small.yaml"), "studies_dir": str(tmp_path / "studies"), "cold": True}
+    asked: dict[str, Any] = {
+        "space": str(tmp_path / "small.yaml"),
+        "studies_dir": str(tmp_path / "studies"),
+        "cold": True,
+        "frontier": False,
+    }
     first = autodistill.search(rows, trials=1, study="first", workers=1, **asked)
     assert first.best is not None
-    second = autodistill.search(rows, trials=3, study="second", teacher=str(first.folder), max_params="1/1", workers=1, **asked)
+    second = autodistill.search(rows, trials=1, study="second", teacher=str(first.folder), max_params="1/1", workers=1, **asked)
     assert second.teacher.score == first.best.score
     assert second.teacher.params == first.best.params
     assert second.counts["fail"] == 0

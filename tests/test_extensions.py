@@ -99,13 +99,13 @@ def test_a_search_with_components_of_a_package(tmp_path: Path) -> None:
     pd.DataFrame({"text": made.train.texts, "label": made.train.labels}).to_parquet(tmp_path / "rows.parquet")
     (tmp_path / "extras.yaml").write_text(SPACE.format(teacher=save_bert(tmp_path / "bert")))
     asked = ["--dataset", str(tmp_path / "rows.parquet"), "--space", str(tmp_path / "extras.yaml"), "--study", "s", "--cold"]
-    done = autodistill(site, "search", *asked, "--studies-dir", str(studies), "--trials", "2", "--workers", "1", "--repeats", "1")
+    done = autodistill(site, "search", *asked, "--studies-dir", str(studies), "--trials", "1", "--workers", "1", "--no-frontier")
     assert done.returncode == 0, done.stderr
     assert "A bag of words with" in (studies / "s" / "report.html").read_text(encoding="utf-8")  # the family's name for people
 
     records = read_records(studies / "s" / "trials.parquet")
     searched = [record for record in records if record.role in ("defaults", "search")]
-    assert len(searched) == 3
+    assert len(searched) == 2
     for record in searched:
         recipe = record.recipe
         kinds = recipe["student"]["family"], recipe["objective"]["prediction"]["kind"], recipe["augmentation"]["kind"]
@@ -154,7 +154,7 @@ GOOD = "from autodistill.components import component\n\n"
         (
             GOOD + '@component("objective.prediction")\ndef own(student_logits, *, scale: np.float32 = 1.0): ...',
             "kd_broken",
-            "own: scale: name 'np' is not defined, as it is read without being imported; it may use Annotated, CLASSIFICATION, Field",
+            "own: scale: name 'np' is not defined, as it is read without being imported; it may use Annotated, CLASSIFICATION, ",
         ),
         (
             GOOD + '@component("objective.prediction")\ndef own(student_logit): ...',

@@ -86,7 +86,7 @@ def test_it_runs_what_is_missing_and_no_more(tmp_path: Path, capsys: pytest.Capt
     pd.DataFrame({"text": made.train.texts, "label": made.train.labels}).to_parquet(tmp_path / "data.parquet")
     teacher = save_bert(tmp_path / "bert", positions=128)
     words = ["--datasets", str(tmp_path / "data.parquet"), "--teacher", str(teacher), "--out", str(tmp_path / "out"), "--json", "--epochs"]
-    arms = ["--arms", "no KD", "kl", "kl, random teacher"]
+    arms = ["--arms", "no KD", "kl, random teacher"]
     assert objectives.main([*words, "1", *arms, "--seeds", "1"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert {(cell["student"], cell["arm"]) for cell in answer["cells"]} == {

@@ -126,9 +126,14 @@ def test_a_search_chooses_between_two_teachers(tmp_path: Path) -> None:
     rows_file = save_rows(tmp_path / "rows.parquet")
     first, second = (str(save_bert(tmp_path / name, layers=layers, seed=layers)) for name, layers in (("first", 1), ("second", 2)))
     (tmp_path / "small.yaml").write_text(SPACE.format(teacher=first))
-    asked: dict[str, Any] = {"space": str(tmp_path / "small.yaml"), "studies_dir": str(tmp_path / "studies"), "cold": True}
+    asked: dict[str, Any] = {
+        "space": str(tmp_path / "small.yaml"),
+        "studies_dir": str(tmp_path / "studies"),
+        "cold": True,
+        "frontier": False,
+    }
     events: list[Event] = []
-    study = autodistill.search(rows_file, teacher=[second, first], trials=6, max_params="1/2", workers=1, listen=events.append, **asked)
+    study = autodistill.search(rows_file, teacher=[second, first], trials=4, max_params="1/2", workers=1, listen=events.append, **asked)
     teachers = study.teachers
     assert [(part.model, part.max_steps) for part in teachers] == [(second, 8), (first, 0)]
     assert len({ref.folder for ref in teachers.values()}) == 2
@@ -146,7 +151,7 @@ def test_a_search_chooses_between_two_teachers(tmp_path: Path) -> None:
     assert {trial.params["teacher.model"] for trial in searched} == {first, second}
     assert {name for item in summary(study, {})["teachers"] for name in [short_name(item["name"])]} == {"first", "second"}
 
-    again = autodistill.search(rows_file, teacher=[second, first], trials=6, max_params="1/2", resume=True, **asked)
+    again = autodistill.search(rows_file, teacher=[second, first], trials=4, max_params="1/2", resume=True, **asked)
     assert len(again.trial_records) == len(study.trial_records)
     with pytest.raises(StudyError, match="has other settings"):
         autodistill.search(rows_file, teacher=[first, second], trials=7, max_params="1/2", resume=True, **asked)

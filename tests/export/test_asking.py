@@ -111,7 +111,7 @@ def test_of_pairs_and_scores_too(folder: Path) -> None:
         assert student.predict(rows).tolist() == wanted
     assert student.predict(pairs[0]) == 6.0
     assert isinstance(student.predict(pairs[0]), float)
-    with pytest.raises(UsageError, match="gives scores, which have no probabilities"):
+    with pytest.raises(UsageError, match="gives scores or vectors, which have no probabilities"):
         student.predict_proba(pairs)
     with pytest.raises(DataError, match="row 1 is 'good film'; this student reads pairs of texts"):
         student.predict("good film")

@@ -63,7 +63,7 @@ def test_ones_own_entries_stand_beside_the_shipped_ones(place: Path) -> None:
 
 def test_shipped_entries_hold_recipes_that_validate() -> None:
     for study in library.shipped():
-        assert len({record.recipe_id for record in study.records}) >= 60, study.name
+        assert len({record.recipe_id for record in study.records}) >= (15 if study.name.endswith("-few") else 60), study.name
         for record in study.records:
             assert Recipe.parse(record.recipe).task == study.task
             assert (record.dataset, record.metric) == (study.dataset, study.metric)
@@ -72,7 +72,7 @@ def test_shipped_entries_hold_recipes_that_validate() -> None:
 @pytest.mark.parametrize("broken", ["study.yaml", "trials.parquet"])
 def test_a_broken_entry_is_told(place: Path, broken: str) -> None:
     (place / "blue" / broken).write_bytes(b"nothing of the kind")
-    with pytest.raises(StudyError, match=r"blue is not a recorded study"):
+    with pytest.raises(StudyError, match=r"blue is not a recorded study|blue/trials\.parquet cannot be read"):
         load(place / "blue")
 
 

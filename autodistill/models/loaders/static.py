@@ -26,11 +26,10 @@ class Static:
         vectors, types = [weights["embeddings"][rows] * mask[..., None]], [token_type_ids]
         words = mask & ~np.isin(input_ids, self.config["special"]) if self.config["ngrams"] > 1 else mask
         for size in range(2, self.config["ngrams"] + 1):
-            length = max(input_ids.shape[1] - size + 1, 0)
-            parts = [slice(start, start + length) for start in range(size)]
+            parts = [slice(start, start + max(input_ids.shape[1] - size + 1, 0)) for start in range(size)]
             bucket = sum(input_ids[:, part] * HASH[place] for place, part in enumerate(parts)) % PRIME % len(weights["ngrams"])
             vectors.append(weights["ngrams"][bucket] * np.all([words[:, part] for part in parts], axis=0)[..., None])
-            types.append(token_type_ids[:, :length])
+            types.append(token_type_ids[:, parts[0]])
         all_vectors = np.concatenate(vectors, axis=1)
         text = scaled(all_vectors.sum(axis=1))
         if self.config["pairs"]:
