@@ -94,25 +94,6 @@ def test_the_replayed_searches_of_the_shipped_studies(monkeypatch: pytest.Monkey
     assert 0 < figures["objective_fidelity"]["set1"] < 1
 
 
-def test_trained_recommendations_are_compared_with_the_best_that_anybody_recommended(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    kept = tmp_path / "kept.jsonl"
-    rows = [
-        {"dataset": "a", "recipe_id": "x", "score": 0.5, "recipe": {}},
-        {"dataset": "a", "teacher": 0.9, "scores": {"committee": [0.6, 0.8, 0.7], "defaults": [0.4, 0.6], "no_kd": [0.4]}},
-        {"dataset": "b", "teacher": 0.9, "scores": {"committee": [0.3, 0.2, 0.4], "defaults": [0.2, 0.5], "no_kd": [0.5]}},
-    ]
-    kept.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    module = load("recommended", monkeypatch, "--kept", str(kept), "--json")
-    assert module.main() == 0
-    figures = json.loads(capsys.readouterr().out)
-    share = figures["share_of_best"]
-    assert share["committee"] == {"1": pytest.approx((0.6 / 0.8 + 0.3 / 0.5) / 2), "3": pytest.approx(0.9), "5": pytest.approx(0.9)}
-    assert share["defaults"] == {"1": pytest.approx((0.5 / 0.8 + 0.35 / 0.5) / 2), "3": pytest.approx(0.875), "5": pytest.approx(0.875)}
-    assert share["no_kd"]["1"] == pytest.approx(0.75)
-
-
 def test_how_well_a_datasets_own_best_do_again(monkeypatch: pytest.MonkeyPatch) -> None:
     module = load("recommender", monkeypatch)
     made = study(0, recipes=6)
