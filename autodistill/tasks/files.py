@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from autodistill.cache import MANIFEST
 from autodistill.errors import DataError, listed
 from autodistill.tasks.source import Info, Source, read_info
 from autodistill.tasks.tables import SUFFIXES, Shards, Table, read_table
@@ -75,8 +76,8 @@ def is_systems(name: str) -> bool:
 
 
 def _ignored(path: Path, ignored: Sequence[Path]) -> tuple[str, ...]:
-    """A note that lists what was ignored; empty if nothing was."""
-    items = list(dict.fromkeys(ignored))
+    """A note that lists what was ignored; empty if nothing was, or only the list of files that a folder of the cache has."""
+    items = [item for item in dict.fromkeys(ignored) if item.name != MANIFEST]
     if not items:
         return ()
     return (f"ignored, as files of the system or of a viewer: {listed([str(item.relative_to(path)) for item in items])}",)

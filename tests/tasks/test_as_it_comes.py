@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from autodistill.cache import MANIFEST, new_cached_folder
 from autodistill.errors import DataError
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import Dataset, DatasetRef
@@ -163,6 +164,13 @@ def test_what_systems_leave_among_tables_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "about.json").write_text("{}")
     dataset = load(tmp_path)
     assert "ignored, as files of the system or of a viewer: ._data.csv" in dataset.notes
+
+
+def test_the_caches_own_list_of_files_is_not_mentioned(tmp_path: Path) -> None:
+    with new_cached_folder(tmp_path / "kept") as aside:
+        (aside / "data.csv").write_text(CSV)
+    assert (tmp_path / "kept" / MANIFEST).exists()
+    assert not [note for note in load(tmp_path / "kept").notes if "ignored" in note]
 
 
 @pytest.mark.parametrize("suffix", [".jfif", ".PNG"])
