@@ -31,6 +31,9 @@ PROVEN = 3
 """A recipe that is recorded on this many datasets (or on all, if there are fewer) is proven. Recommendations come alternately from the
 proven recipes and from all. A recipe that a search proposed was recorded because it did well on its dataset, which is a bias that no method
 can see in the table; but such a recipe may still be the best."""
+FEW = 6
+"""If fewer studies than this are like the dataset, all proven recipes come before the others: what learns from so few overestimates
+recipes that are unlike the recorded ones."""
 UNLIKE_TASK = 2.0
 """The factor on the interval if no study of the task type is recorded."""
 UNLIKE_MOST = 3.0
@@ -115,17 +118,18 @@ class Recommender:
         return list(candidates.values())
 
     def _recorded(self, space: Space) -> Counter[Recipe]:
-        """The recorded recipes that fit the space's task, with how many studies of its modality have each. They get the space's budget, use
+        """The recorded recipes that fit the space's task, with how many of the studies `alike` have each. They get the space's budget, use
         of unlabelled rows, class weights and teacher (if it has several, the one with the recorded model, else the default), and the
         fields of students that were added after they were recorded.
         """
         defaults = space.defaults().model_dump()
+        alike = {study.name for study in self.alike(space.task, defaults["training"]["unlabelled_share"] > 0)}
         budget = {name: defaults["training"][name] for name in ("epochs", "steps")}
         unlabelled = {name: value for name, value in defaults["training"].items() if name.startswith("unlabelled") or name == "stages"}
         teachers: dict[str, dict] = {}
         recorded: Counter[Recipe] = Counter()
         for study in self.studies:
-            if modality_name(study.task) != modality_name(space.task):
+            if study.name not in alike:
                 continue
             own = set()
             for record in study.records:
@@ -144,18 +148,19 @@ class Recommender:
         return recorded
 
     def _order(self, candidates: Sequence[Recipe], frame: pd.DataFrame, target: NewDataset, recorded: Counter[Recipe]) -> np.ndarray:
-        """The indices of the candidates in the order to try them: alternately the best proven recipe above the median, and the best of all.
+        """The indices of the candidates in the order to try them: alternately the best proven recipe above the median, and the best of all;
+        if only a few studies are like the dataset, first the proven ones.
 
         The first candidate, the space's defaults, comes before all of them unless recorded studies show that the recipe in its place is
         better: a lower quantile, over datasets, of the predicted gain is above 0, and the studies agree with the target in having
         unlabelled rows or none.
         """
         order = self.predictor.method.order(frame, target)
-        studies = sum(modality_name(study.task) == target.modality_name for study in self.studies)
+        studies = len(self.alike(target.task, target.unlabelled))
         proven = np.array([recorded[recipe] >= min(PROVEN, studies) for recipe in candidates])
         proven &= self.predictor.method.merit(frame, target) > 0
         first = order[proven[order]]
-        turns = np.column_stack([first, order[: len(first)]]).ravel()
+        turns = first if studies < FEW else np.column_stack([first, order[: len(first)]]).ravel()
         places = list(dict.fromkeys([*turns.tolist(), *order.tolist()]))
         shown = self.of_the_kind(target) and self.cautious.gains(frame.iloc[places[:1]], frame.iloc[[0]], target)[0] > 0
         return np.array(places if shown else list(dict.fromkeys([0, *places])))
@@ -166,6 +171,13 @@ class Recommender:
         method = self.predictor.method
         members = method.members if isinstance(method, Committee) else [method]
         return next((member for member in members if isinstance(member, Cautious)), None) or Cautious(self.table)
+
+    def alike(self, task: str, unlabelled: bool) -> list[RecordedStudy]:
+        """The studies whose recipes are candidates: those of the modality. If at least `PROVEN` are of the task type and agree in having
+        unlabelled rows or none, only these: what did well without unlabelled rows is no evidence where there are some.
+        """
+        same = [study for study in self.studies if study.task == task and study.unlabelled == unlabelled]
+        return same if len(same) >= PROVEN else [study for study in self.studies if modality_name(study.task) == modality_name(task)]
 
     def of_the_kind(self, target: NewDataset) -> bool:
         """Whether there is a recorded study of the target's task type that agrees with it in having unlabelled rows or none."""

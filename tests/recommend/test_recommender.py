@@ -192,3 +192,24 @@ def test_studies_without_unlabelled_rows_say_nothing_of_a_dataset_with_some(reco
     narrow = recommender.recommend(dataset_facts(3), SPACE)
     assert narrow.warnings == []
     assert narrow.recipes[0].recipe != SPACE.defaults()
+
+
+def test_few_studies_with_unlabelled_rows_recommend_what_they_have_proven() -> None:
+    space = Space.load("text", "text-classification")
+    target = new_dataset(space, dataset_facts(7))
+    rng = random.Random(5)
+    proven = [space.sample(rng) for _ in range(3)]
+    others = [study(number) for number in range(7)]  # without unlabelled rows
+    studies = []
+    for number in range(20, 23):
+        name = f"set{number}"
+        tried = [*proven, space.defaults(), *(space.sample(rng) for _ in range(8))]
+        scores = [0.9, 0.89, 0.88, *(0.6 + 0.02 * place for place in range(9))]
+        records = [trial(name, place, recipe, score) for place, (recipe, score) in enumerate(zip(tried, scores, strict=True))]
+        studies.append(dataclasses.replace(study(number), name=name, records=records))
+    recommender = Recommender([*others, *studies])
+    assert recommender.alike(space.task, True) == studies
+    assert recommender.alike(space.task, False) == others
+    assert len(Recommender([*others, *studies[:2]]).alike(space.task, True)) == 9  # two are too few: all of the modality
+    chosen = [recipe.id for recipe, _ in recommender.choose(target, space, top=3)]
+    assert set(chosen) == {recipe.id for recipe in proven}
