@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from kept_rows import KeptRows
 from rich.console import Console
 from rich.table import Table as Grid
 from scipy import stats
@@ -63,34 +64,27 @@ class Training:
     recipe: dict[str, Any]
 
 
-class Kept:
-    """The trainings and lists in a file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.trainings: list[Training] = []
-        self.lists: dict[tuple[str, str], dict[str, Any]] = {}
-        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-            self._take(json.loads(line))
-
-    def keep(self, row: dict[str, Any]) -> None:
-        self._take(row)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-
-    def _take(self, row: dict[str, Any]) -> None:
-        if "lists" in row:
-            self.lists[row["dataset"], row["regime"]] = row
-        else:
-            self.trainings.append(Training(**row))
+class Kept(KeptRows):
+    """The rows of a file: trainings, and the lists of recipes of each dataset in each regime."""
 
     def of(self, dataset: str, regime: str) -> dict[str, dict[int, Training]]:
         """Trainings by recipe and seed."""
-        found: dict[str, dict[int, Training]] = {}
-        for training in self.trainings:
-            if (training.dataset, training.regime) == (dataset, regime):
-                found.setdefault(training.recipe_id, {})[training.seed] = training
-        return found
+        trained: dict[str, dict[int, Training]] = {}
+        for row in self:
+            if "lists" not in row and (row["dataset"], row["regime"]) == (dataset, regime):
+                trained.setdefault(row["recipe_id"], {})[row["seed"]] = Training(**row)
+        return trained
+
+    @property
+    def lists(self) -> dict[tuple[str, str], dict[str, Any]]:
+        """The latest lists, by dataset and regime."""
+        return {(row["dataset"], row["regime"]): row for row in self if "lists" in row}
+
+
+def message(row: dict[str, Any]) -> str:
+    """What is printed of a row."""
+    what = "done" if "lists" in row else f"{row['recipe_id']}, seed {row['seed']}: {row['test']:.4f}"
+    return f"{row['dataset']}, {row['regime']}: {what}"
 
 
 def recommended(bench: Bench, methods: Sequence[str]) -> dict[str, list[Recipe]]:
@@ -126,7 +120,6 @@ def run(name: str, regime: str, methods: Sequence[str], seeds: int, trials: int,
             bench.train("student", recipe, seed)
             training = Training(name, regime, recipe.id, seed, rows[-1]["test"], rows[-1]["validation"], recipe.model_dump())
             kept.keep(asdict(training))
-            print(f"{name}, {regime}: {recipe.id}, seed {seed}: {training.test:.4f}", file=sys.stderr, flush=True)
     lists: Lists = {who: [recipe.id for recipe in listed] for who, listed in recipes.items()}
     kept.keep({"dataset": name, "regime": regime, "metric": bench.data.metric, "teacher": teacher, "lists": lists})
 
@@ -152,16 +145,18 @@ def line_of(row: dict[str, Any], trained: dict[str, dict[int, Training]]) -> dic
     return line
 
 
-def gain(lines: Sequence[dict[str, Any]], ours: Callable[[dict[str, Any]], float], theirs: str) -> dict[str, float] | None:
-    """The mean over datasets of a difference in test scores, its 95% interval (Student's t), and the share of datasets without a loss."""
+def gain(lines: Sequence[dict[str, Any]], ours: Callable[[dict[str, Any]], float], theirs: str) -> dict[str, Any] | None:
+    """The mean over datasets of a difference in test scores, its 95% interval (Student's t; None for one dataset), and the share of
+    datasets without a loss of half a point.
+    """
     differences = np.array([ours(line) - line[theirs] for line in lines if theirs in line])
     if not len(differences):
         return None
-    error = float(stats.sem(differences)) if len(differences) > 1 else float("nan")
-    reach = error * float(stats.t.ppf(0.975, len(differences) - 1)) if len(differences) > 1 else float("nan")
-    mean = float(differences.mean())
-    level = float(np.mean(differences > -0.005))
-    return {"mean": mean, "low": mean - reach, "high": mean + reach, "level": level, "datasets": len(differences)}
+    mean, low, high = float(differences.mean()), None, None
+    if len(differences) > 1:
+        reach = float(stats.sem(differences) * stats.t.ppf(0.975, len(differences) - 1))
+        low, high = mean - reach, mean + reach
+    return {"mean": mean, "low": low, "high": high, "level": float(np.mean(differences > -0.005)), "datasets": len(differences)}
 
 
 def report(kept: Kept) -> dict[str, Any]:
@@ -196,7 +191,7 @@ def show(summary: dict[str, Any]) -> None:
     for who, by_name in summary["gains"].items():
         for name, one in by_name.items():
             if one is not None:
-                interval = f"{one['low']:+.3f} to {one['high']:+.3f}"
+                interval = "" if one["low"] is None else f"{one['low']:+.3f} to {one['high']:+.3f}"
                 grid.add_row(who, name, f"{one['mean']:+.4f}", interval, f"{one['level']:.0%} of {one['datasets']}")
     console.print(grid)
 
@@ -212,7 +207,7 @@ def main() -> int:
     parser.add_argument("--kept", type=Path, required=True, metavar="FILE", help="jsonl: where trainings are kept, and found again")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     args = parser.parse_args()
-    kept = Kept(args.kept)
+    kept = Kept(args.kept, message)
     try:
         for name in args.sets:
             run(name, args.regime, args.methods, args.seeds, args.trials, kept)
@@ -223,7 +218,7 @@ def main() -> int:
         parser.error(f"nothing is kept in {args.kept}; name --sets")
     summary = report(kept)
     if args.json:
-        print(json.dumps(summary, indent=2))
+        print(json.dumps(summary, indent=2, allow_nan=False))
     else:
         show(summary)
     return 0

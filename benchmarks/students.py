@@ -18,6 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from kept_rows import KeptRows
 from rich.console import Console
 from rich.table import Table as Grid
 from transfer import UNLABELLED, Bench, linear_rival
@@ -54,25 +55,26 @@ def recipes_of(bench: Bench, family: str) -> dict[str, Recipe]:
     return changed
 
 
-def run(name: str, seeds: int, rows: list[dict[str, Any]], keep: Any) -> None:
+def run(name: str, seeds: int, rows: KeptRows) -> None:
     """Train what is not kept yet, then measure the latencies of the dataset's models, if those are not kept."""
     own: list[dict[str, Any]] = []
     bench = Bench(name, None, own.append, DatasetRef(name, LABELLED, unlabelled=("rest",), limit_unlabelled=UNLABELLED))
     done = {(row["arm"], row.get("family"), row["seed"]) for row in rows if row["dataset"] == name}
     facts = {"labelled": len(bench.data.train), "unlabelled": bench.data.unlabelled_rows}
     if ("tf-idf", None, 0) not in done:
-        keep(bench.row("tf-idf", 0, linear_rival(bench.data), 0.0) | facts)
+        rows.keep(bench.row("tf-idf", 0, linear_rival(bench.data), 0.0) | facts)
     bench.teach()
     if ("teacher", None, 0) not in done:
-        keep(own[-1] | facts)
+        rows.keep(own[-1] | facts)
     records = []
     for family in FAMILIES:
-        for arm, recipe in recipes_of(bench, family).items():
+        recipes = recipes_of(bench, family)
+        for arm, recipe in recipes.items():
             for seed in range(seeds):
                 if (arm, family, seed) not in done:
                     bench.train(arm, recipe, seed)
-                    keep(own[-1] | {"family": family})
-        records.append(_record(bench, recipes_of(bench, family)[WITH], len(records)))
+                    rows.keep(own[-1] | {"family": family})
+        records.append(_record(bench, recipes[WITH], len(records)))
     if ("latency", None, 0) in done:
         return
     assert bench.opened is not None
@@ -81,7 +83,7 @@ def run(name: str, seeds: int, rows: list[dict[str, Any]], keep: Any) -> None:
         kept = measure_frontier(bench.data, {bench.part: bench.opened}, teachers, records, Path(nothing))
     students = {family: kept["students"][record.recipe_id] for family, record in zip(FAMILIES, records, strict=True)}
     by_model = students | {"teacher": kept["teachers"][0], "tf-idf": kept["linear"]}
-    keep(bench.row("latency", 0, 0.0, 0.0, latency_ms=by_model, core_share=kept["core_share"]))
+    rows.keep(bench.row("latency", 0, 0.0, 0.0, latency_ms=by_model, core_share=kept["core_share"]))
 
 
 def _record(bench: Bench, recipe: Recipe, number: int) -> TrialRecord:
@@ -163,25 +165,15 @@ def main() -> int:
     parser.add_argument("--page", type=Path, metavar="FILE", help="write the table as a page in Markdown, too")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     args = parser.parse_args()
-    kept: Path = args.kept
-    rows = [json.loads(line) for line in kept.read_text(encoding="utf-8").splitlines()] if kept.exists() else []
-
-    def keep(row: dict[str, Any]) -> None:
-        rows.append(row)
-        with kept.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-        print(
-            f"{row['dataset']}: {row.get('family') or ''} {row['arm']}: {row['test']:.4f} ({row['seconds']} s)", file=sys.stderr, flush=True
-        )
-
+    rows = KeptRows(args.kept, lambda row: f"{row['dataset']}: {row.get('family', '')} {row['arm']}: {row['test']:.4f}, {row['seconds']} s")
     try:
         for name in args.sets:
-            run(name, args.seeds, rows, keep)
+            run(name, args.seeds, rows)
     except AutodistillError as error:
         print(f"students: {error}", file=sys.stderr)
         return error.exit_code
     if not rows:
-        parser.error(f"nothing is kept in {kept}; name --sets")
+        parser.error(f"nothing is kept in {args.kept}; name --sets")
     lines = summary(rows)
     if args.page is not None:
         args.page.write_text(page(lines), encoding="utf-8")

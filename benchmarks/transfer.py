@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from kept_rows import KeptRows
 from rich.console import Console
 from rich.table import Table as Grid
 
@@ -252,17 +253,10 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     args = parser.parse_args()
     kept: Path = args.kept
-    rows = [json.loads(line) for line in kept.read_text(encoding="utf-8").splitlines()] if kept.exists() else []
-
-    def keep(row: dict[str, Any]) -> None:
-        rows.append(row)
-        with kept.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-        print(f"{row['dataset']}: {row['arm']}, seed {row['seed']}: {row['test']:.4f} ({row['seconds']} s)", file=sys.stderr, flush=True)
-
+    rows = KeptRows(kept, lambda row: f"{row['dataset']}: {row['arm']}, seed {row['seed']}: {row['test']:.4f} ({row['seconds']} s)")
     try:
         for name in args.sets:
-            run(name, args.teacher, args.arms, args.seeds, args.trials, rows, keep, kept.parent / f"{kept.stem}-studies")
+            run(name, args.teacher, args.arms, args.seeds, args.trials, rows, rows.keep, kept.parent / f"{kept.stem}-studies")
     except AutodistillError as error:
         print(f"transfer: {error}", file=sys.stderr)
         return error.exit_code

@@ -5,20 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from benchmark_scripts import opened
 
 
-@pytest.fixture
-def benchmark(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    return opened("recommended", monkeypatch)
-
-
 def test_the_best_is_chosen_on_validation_and_gains_are_over_datasets(
-    benchmark: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    benchmark = opened("recommended", monkeypatch)
     kept = tmp_path / "kept.jsonl"
     rows = []
     for dataset, first in (("trec", 0.80), ("sst2", 0.76)):

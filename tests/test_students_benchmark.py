@@ -5,20 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from benchmark_scripts import opened
 
 
-@pytest.fixture
-def students(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    return opened("students", monkeypatch)
-
-
 def test_each_family_has_a_line_beside_the_teacher(
-    students: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    students = opened("students", monkeypatch)
     shared = {"dataset": "trec", "metric": "accuracy", "seconds": 10.0}
     trained = [("cnn", "defaults", 0, 0.80), ("cnn", "defaults", 1, 0.84), ("cnn", "no_kd", 0, 0.70), ("static", "defaults", 0, 0.78)]
     rows = [shared | {"arm": "teacher", "seed": 0, "test": 0.9, "params": 22_000_000}, shared | {"arm": "tf-idf", "seed": 0, "test": 0.7}]

@@ -5,20 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from benchmark_scripts import opened
 
 
-@pytest.fixture
-def transfer(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    return opened("transfer", monkeypatch)
-
-
 def test_the_kept_trainings_are_summed_up_and_shown(
-    transfer: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    transfer = opened("transfer", monkeypatch)
     scores = [
         ("teacher", 0, 0.90),
         ("tf-idf", 0, 0.7),

@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pandas as pd
 import pytest
+from benchmark_scripts import opened
 from recorded import study
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
-
-def load(name: str, monkeypatch: pytest.MonkeyPatch, *words: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", BENCHMARKS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)
-    spec.loader.exec_module(module)
-    monkeypatch.setattr(sys, "argv", [name, *words])
-    return module
 
 
 @pytest.mark.slow
 def test_the_recommenders_figures_of_the_shipped_studies(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    module = load("recommender", monkeypatch, "--json", "--jobs", "1")
+    module = opened("recommender", monkeypatch, "--json", "--jobs", "1")
     monkeypatch.setattr(module, "shipped", lambda: [study(number, recipes=20) for number in range(4)])
     assert module.main() == 0
     figures = json.loads(capsys.readouterr().out)
@@ -60,7 +46,7 @@ def test_the_recommenders_figures_of_a_foreign_table(
     pd.DataFrame(rows).to_csv(tmp_path / "runs.csv", index=False)
     (tmp_path / "mapping.yaml").write_text("dataset: task\nscore: eval\nignore: [run]\ndefaults: [{loss: ce}]\n")
     words = "--table", str(tmp_path / "runs.csv"), "--mapping", str(tmp_path / "mapping.yaml"), "--jobs", "1"
-    module = load("recommender", monkeypatch, *words, "--json")
+    module = opened("recommender", monkeypatch, *words, "--json")
     assert module.main() == 0
     figures = json.loads(capsys.readouterr().out)
     assert figures["regret"]["1"] < 0.005 < figures["default_regret"]["1"]
@@ -73,13 +59,13 @@ def test_the_recommenders_figures_of_a_foreign_table(
 
 
 def test_a_table_without_a_mapping_is_an_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert load("recommender", monkeypatch, "--table", "runs.csv").main() == 2
+    assert opened("recommender", monkeypatch, "--table", "runs.csv").main() == 2
     assert "--table and --mapping go together" in capsys.readouterr().err
 
 
 @pytest.mark.slow
 def test_the_replayed_searches_of_the_shipped_studies(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    module = load("search_efficiency", monkeypatch, "--json", "--seeds", "2", "--study", "set1", "--jobs", "1")
+    module = opened("search_efficiency", monkeypatch, "--json", "--seeds", "2", "--study", "set1", "--jobs", "1")
     monkeypatch.setattr(module, "shipped", lambda: [study(number, recipes=30) for number in range(4)])
     monkeypatch.setattr(module, "LONGEST", 40)
     assert module.main() == 0
@@ -95,7 +81,7 @@ def test_the_replayed_searches_of_the_shipped_studies(monkeypatch: pytest.Monkey
 
 
 def test_how_well_a_datasets_own_best_do_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = load("recommender", monkeypatch)
+    module = opened("recommender", monkeypatch)
     made = study(0, recipes=6)
     ranked = sorted((item for item in made.records if item.state == "complete"), key=lambda item: -item.score)
     assert module.own_best_again([made]) is None
