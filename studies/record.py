@@ -11,6 +11,7 @@ after each. Before each search the time is printed that the searches so far let 
 from __future__ import annotations
 
 import argparse
+import itertools
 import subprocess
 import sys
 import time
@@ -87,14 +88,15 @@ FURTHER: Mapping[str, tuple[Mapping[str, Any], ...]] = {
 
 @dataclass(frozen=True)
 class Regime:
-    """rows: the labelled rows of each dataset. suffix: of its entries' names. options: of each search."""
+    """rows: the labelled rows of each dataset. suffix: of its entries' names. unlabelled: at most so many of the other training rows are
+    used without their labels. max_epochs: of the trainings, by modality, if not the space's. max_params: of the students.
+    """
 
-    suffix: str
     rows: Mapping[str, int]
-    options: tuple[str, ...]
-    unlabelled: tuple[str, ...] = ()
-    limit_unlabelled: int | None = None
-    epochs: Mapping[str, int] = field(default_factory=dict)
+    suffix: str = ""
+    unlabelled: int | None = None
+    max_epochs: Mapping[str, int] = field(default_factory=dict)
+    max_params: str | None = None
 
 
 _LABELLED = (
@@ -103,16 +105,14 @@ _LABELLED = (
 )
 REGIMES = {
     "few": Regime(
-        "-few",
         {
             "trec": 500, "clinc150": 1500, "sst2": 2000, "snips": 300, "mpqa": 500, "movie-reviews": 1000, "tweet_emotion": 600,
             "election-tweets": 600, "hate_offensive": 2000, "atis": 400, "cr": 400, "reuters-r52": 600, "movie-subjectivity": 400,
         },
-        ("--unlabelled", "rest", "--limit-unlabelled", "6000"),
-        ("rest",),
-        6000,
+        suffix="-few",
+        unlabelled=6000,
     ),
-    "labelled": Regime("", dict.fromkeys(_LABELLED, 1500), ("--max-params", "6M"), epochs={"text": 3, "image": 8}),
+    "labelled": Regime(dict.fromkeys(_LABELLED, 1500), max_epochs={"text": 3, "image": 8}, max_params="6M"),
 }  # fmt: skip
 """few: few labels with unlabelled rows of the same source, 1,000 steps. labelled: 1,500 labels and no other rows, three epochs; image
 students start from random weights, and have learned next to nothing after three. The kinds of task are mixed, so that whatever has been
@@ -130,43 +130,45 @@ def variations(space: Space, changes: Mapping[str, tuple[Mapping[str, Any], ...]
                 yield held.defaults()
 
 
-def recipes(dataset: str, regime: Regime, further: bool) -> dict[str, Recipe]:
-    """The recipes of a dataset that are not proposed by the search, by name. further: also the second half of them."""
-    data = load_dataset(DatasetRef(dataset, regime.rows[dataset], unlabelled=regime.unlabelled, limit_unlabelled=regime.limit_unlabelled))
-    kind = data.modality.name
-    space = Space.load(kind, data.task)
-    if regime.unlabelled:
-        changes = (USUAL, FURTHER)[: 2 if further else 1]
-        return {f"{number:02}": recipe for number, recipe in enumerate(each for some in changes for each in variations(space, some))}
-    usual = default_recipes(space.fixed("training.epochs", regime.epochs[kind]).defaults())
-    return {
-        name.replace(" ", "-"): recipe for name, recipe in usual.items() if name != "plain KD"
-    }  # plain KD is a baseline of every search
+def recipes(dataset: str, regime: Regime) -> list[list[Recipe]]:
+    """The recipes of a dataset that are not proposed by the search, in the groups in which they are added to it."""
+    unlabelled = ("rest",) if regime.unlabelled else ()
+    data = load_dataset(DatasetRef(dataset, regime.rows[dataset], unlabelled=unlabelled, limit_unlabelled=regime.unlabelled))
+    space = Space.load(data.modality.name, data.task)
+    if unlabelled:
+        return [list(variations(space, changes)) for changes in (USUAL, FURTHER)]
+    usual = default_recipes(space.fixed("training.epochs", regime.max_epochs[data.modality.name]).defaults())
+    return [[recipe for name, recipe in usual.items() if name != "plain KD"]]  # which is a baseline of every search
 
 
-def recipe_files(dataset: str, regime: Regime, work: Path, further: bool) -> list[Path]:
-    """Write the recipes into files, for `--recipe`."""
+def recipe_options(dataset: str, regime: Regime, work: Path) -> list[list[str]]:
+    """The recipes written into files: the words of the command line for each group."""
     folder = work / "recipes"
     folder.mkdir(parents=True, exist_ok=True)
-    files = []
-    for name, recipe in recipes(dataset, regime, further).items():
-        files.append(folder / f"{dataset}{regime.suffix}-{name}.yaml")
-        files[-1].write_text(recipe.canonical_json(), encoding="utf-8")
-    return files
+    options: list[list[str]] = []
+    number = itertools.count()
+    for group in recipes(dataset, regime):
+        options.append([])
+        for recipe in group:
+            file = folder / f"{dataset}{regime.suffix}-{next(number):02}.yaml"
+            file.write_text(recipe.canonical_json(), encoding="utf-8")
+            options[-1] += ["--recipe", str(file)]
+    return options
 
 
 def commands(dataset: str, regime: Regime, work: Path) -> list[list[str]]:
     """The searches of one dataset, in order; each goes on with the one before."""
-    base = ["search", "--dataset", dataset, "--limit-train", str(regime.rows[dataset]), *regime.options, "--no-frontier"]
-    if regime.epochs:
-        base += ["--max-epochs", str(regime.epochs["image" if dataset in IMAGES else "text"])]
+    base = ["search", "--dataset", dataset, "--limit-train", str(regime.rows[dataset]), "--no-frontier"]
     base += ["--studies-dir", str(work), "--study", f"{dataset}{regime.suffix}"]
-
-    def with_recipes(further: bool) -> list[str]:
-        return [*base, *(word for file in recipe_files(dataset, regime, work, further) for word in ("--recipe", str(file)))]
-
-    spread = [[*with_recipes(further), "--explore", "--trials", "0"] for further in (False, True)] if regime.unlabelled else []
-    every = with_recipes(True)
+    if regime.unlabelled:
+        base += ["--unlabelled", "rest", "--limit-unlabelled", str(regime.unlabelled)]
+    if regime.max_params:
+        base += ["--max-params", regime.max_params]
+    if regime.max_epochs:
+        base += ["--max-epochs", str(regime.max_epochs["image" if dataset in IMAGES else "text"])]
+    with_recipes = list(itertools.accumulate(recipe_options(dataset, regime, work), initial=base))[1:]  # each has those before it, too
+    spread = [[*words, "--explore", "--trials", "0"] for words in with_recipes] if regime.unlabelled else []
+    every = with_recipes[-1]
     return [
         *spread,
         [*every, "--explore", "--trials", str(EXPLORED)],
@@ -193,10 +195,8 @@ def main() -> int:
     if unknown:
         parser.error(f"{unknown[0]!r} is not in the regime {args.regime}: {', '.join(regime.rows)}")
     datasets = args.datasets or list(regime.rows)
-    plan = {dataset: commands(dataset, regime, args.work)[: args.passes] for dataset in datasets}
-    jobs = [
-        (dataset, words) for turn in range(max(map(len, plan.values()))) for dataset in datasets for words in plan[dataset][turn : turn + 1]
-    ]
+    plans = [commands(dataset, regime, args.work)[: args.passes] for dataset in datasets]
+    jobs = [(dataset, words) for turn in zip(*plans, strict=True) for dataset, words in zip(datasets, turn, strict=True)]
     failed, began = set(), time.monotonic()
     for number, (dataset, words) in enumerate(jobs):
         if number:

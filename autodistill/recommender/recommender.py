@@ -123,14 +123,11 @@ class Recommender:
         fields of students that were added after they were recorded.
         """
         defaults = space.defaults().model_dump()
-        alike = {study.name for study in self.alike(space.task, defaults["training"]["unlabelled_share"] > 0)}
         budget = {name: defaults["training"][name] for name in ("epochs", "steps")}
         unlabelled = {name: value for name, value in defaults["training"].items() if name.startswith("unlabelled") or name == "stages"}
         teachers: dict[str, dict] = {}
         recorded: Counter[Recipe] = Counter()
-        for study in self.studies:
-            if study.name not in alike:
-                continue
+        for study in self.alike(space.task, unlabelled["unlabelled_share"] > 0):
             own = set()
             for record in study.records:
                 training, model = record.recipe["training"] | budget, record.recipe["teacher"]["model"]

@@ -21,7 +21,7 @@ from autodistill.models.transformer import Transformer
 from autodistill.recipe import Teacher
 from autodistill.storage import cache_folder, digest
 from autodistill.tasks.base import Dataset, Split
-from autodistill.teacher.finetune import FACTS, FinetunedTeacher, Progress, kept_or_made
+from autodistill.teacher.finetune import FACTS, FinetunedTeacher, Progress, facts_of, kept_or_made
 from autodistill.teacher.load import encode, save_teacher, source_fingerprint, untrained_teacher
 from autodistill.teacher.outputs import ensure_outputs
 from autodistill.teacher.probe import ProbeProgress
@@ -135,11 +135,7 @@ def embedding_teacher(
             labels = dataset.target.taught(dataset.validation.labels, vectors)
             metrics = dataset.target.evaluate(dataset.metric, vectors, labels)
         recorded = {
-            "dataset": dataset.name,
-            "dataset_fingerprint": dataset.fingerprint,
-            "teacher": teacher.model_dump(),
-            "seed": seed,
-            "metric": dataset.metric,
+            **facts_of(dataset, teacher, seed),
             "score": metrics[dataset.metric],
             "metrics": metrics,
             "pooling": inner.pooling,

@@ -108,11 +108,7 @@ def finetune_teacher(
             if teacher.init != "random":
                 recorded["linear_score"] = linear_score(dataset)
         about = {
-            "dataset": dataset.name,
-            "dataset_fingerprint": dataset.fingerprint,
-            "teacher": teacher.model_dump(),
-            "seed": seed,
-            "metric": dataset.metric,
+            **facts_of(dataset, teacher, seed),
             **recorded,
             "seconds": round(time.perf_counter() - start, 3),
             "versions": {name: importlib.metadata.version(name) for name in ("torch", "transformers", "timm", "scikit-learn")},
@@ -123,6 +119,17 @@ def finetune_teacher(
         return about
 
     return kept_or_made(folder, train)
+
+
+def facts_of(dataset: Dataset, teacher: Teacher, seed: int) -> dict[str, Any]:
+    """The recorded facts that say which teacher of which rows it is."""
+    return {
+        "dataset": dataset.name,
+        "dataset_fingerprint": dataset.fingerprint,
+        "teacher": teacher.model_dump(),
+        "seed": seed,
+        "metric": dataset.metric,
+    }
 
 
 def kept_or_made(folder: Path, make: Callable[[], dict[str, Any]]) -> FinetunedTeacher:

@@ -12,7 +12,7 @@ from autodistill.recipe import Teacher
 from autodistill.storage import cache_folder, digest
 from autodistill.tasks.base import Dataset
 from autodistill.teacher.embedding import embedding_teacher
-from autodistill.teacher.finetune import FACTS, FinetunedTeacher, Progress, finetune_teacher, kept_or_made
+from autodistill.teacher.finetune import FACTS, FinetunedTeacher, Progress, facts_of, finetune_teacher, kept_or_made
 from autodistill.teacher.load import encode, load_teacher, member_teachers, save_ensemble
 
 
@@ -61,11 +61,7 @@ def trained_teacher(
             labels = dataset.validation.labels
             metrics, calibration = dataset.target.evaluate(dataset.metric, logits, labels), dataset.target.calibrated(logits, labels)
             about = {
-                "dataset": dataset.name,
-                "dataset_fingerprint": dataset.fingerprint,
-                "teacher": teacher.model_dump(),
-                "seed": seed,
-                "metric": dataset.metric,
+                **facts_of(dataset, teacher, seed),
                 "score": metrics[dataset.metric],
                 "metrics": metrics,
                 "seconds": round(sum(item.seconds for item in trained), 3),
