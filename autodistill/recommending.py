@@ -24,6 +24,7 @@ from autodistill.prepare import prepare
 from autodistill.recipe import Recipe
 from autodistill.recommender.library import RecordedStudy, library
 from autodistill.recommender.recommender import Recommendation, Recommender, new_dataset
+from autodistill.report.texts import plural
 from autodistill.settings import RecommendSettings
 from autodistill.space import Space
 from autodistill.stages import Stage
@@ -151,7 +152,9 @@ def warm_recipes(data: Dataset, space: Space, feasible: Feasible, trials: int, s
             stage.end(f"the search starts without recommendations: {cause}")
             return []
         like = ", ".join(recommender.nearest(target))
-        stage.end(f"{len(recipes)} recipes recommended by {len(recorded)} studies of {data.task} (most like: {like}); --cold for none")
+        stage.end(
+            f"{plural(len(recipes), 'recipe')} recommended by {len(recorded)} studies of {data.task} (most like: {like}); --cold for none"
+        )
     for warning in warnings:
         tell(SearchMessage(warning, "warning"))
     return recipes
