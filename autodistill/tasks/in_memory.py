@@ -36,11 +36,17 @@ def keep_dataset(rows: Any) -> str:
     """
     if isinstance(rows, str | Path):
         return str(rows)
+    rows = listed_values(rows)
     if isinstance(rows, Sequence) and rows and all(isinstance(row, str) for row in rows):
         rows = {"text": list(rows)}
     has_splits = isinstance(rows, Mapping) and bool(rows) and all(str(name).lower() in SPLITS for name in rows)
     splits = rows if has_splits else {"all": rows}  # a folder with a single file is one table
     return str(keep_tables({str(name): table_of(value, "dataset", LABELLED, ALLOWED) for name, value in splits.items()}, "dataset"))
+
+
+def listed_values(rows: Any) -> Any:
+    """A Series or an array of one dimension as a list; anything else as it is."""
+    return rows.tolist() if getattr(rows, "ndim", 0) == 1 and hasattr(rows, "tolist") else rows
 
 
 def table_of(rows: Any, what: str, tuples: Mapping[int, tuple[str, ...]], allowed: str) -> Any:
@@ -141,7 +147,7 @@ def _write(table: Any, file: Path, split: str) -> None:
             table.to_parquet(str(file))
     except (pa.ArrowException, ValueError, TypeError, OverflowError, UnicodeError) as cause:
         raise UsageError(
-            f"{split} cannot be written as a table: {str(cause).splitlines()[0][:200]}; give each column values of one type"
+            f"{split} cannot be written as a table: {str(cause).splitlines()[0][:200]}; give each column a name of its own, and values of one type"
         ) from None
 
 

@@ -83,7 +83,7 @@ def test_equal_rows_are_written_once() -> None:
         ({"train": 5}, "dataset is a int"),
         (
             pd.DataFrame({"text": ["a", 5], "label": [object(), 1]}),
-            "all cannot be written as a table: .*; give each column values of one type",
+            "all cannot be written as a table: .*; give each column a name of its own, and values of one type",
         ),
     ],
 )
