@@ -159,7 +159,7 @@ def test_what_systems_leave_is_ignored_and_told(tmp_path: Path) -> None:
 
 
 def test_what_lies_beside_the_images_of_classes_is_noted(tmp_path: Path) -> None:
-    """Images in no class, files that are no images, and folders without any: in the folder of the dataset, of a split, of unlabelled rows."""
+    """Images in no class, files that are no images, and empty folders: in the folder of a dataset, of a split, of unlabelled rows."""
     for folder in (pictures(tmp_path / "a", "cat", "dog"), pictures(tmp_path / "b", "train/cat", "train/dog", "test/cat") / "train"):
         (folder / "bird").mkdir()
         for name in ("outside.png", "cat/1.heic", "dog/labels.txt", "README.md"):
