@@ -99,9 +99,9 @@ def _with_names(frame: Any) -> Any:
 
 def _is_image(value: Any) -> bool:
     """Whether a value is an image of PIL, or pixels as uint8: (H, W) or (H, W, C)."""
-    from PIL import Image
+    from PIL.Image import Image as Picture
 
-    return isinstance(value, Image.Image) or (isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim in (2, 3))
+    return isinstance(value, Picture) or (isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim in (2, 3))
 
 
 def _encoded(value: Any, column: str) -> bytes | None:
