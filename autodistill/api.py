@@ -13,6 +13,7 @@ from autodistill.export.frontier import measure_frontier
 from autodistill.facts import study_limits
 from autodistill.keywords import SearchKeywords
 from autodistill.limits import Feasible, Limits
+from autodistill.models.start import check_start
 from autodistill.option import takes
 from autodistill.prepare import Prepared, prepare
 from autodistill.recipe import Recipe
@@ -66,6 +67,7 @@ def search(dataset: DatasetLike, *, listen: Listen | None = None, **settings: Un
     own = [check_own(recipe, ready.space, ready.feasible, ready.limits, ready.data.unlabelled_rows) for recipe in asked.load_recipes()]
     for recipe in own:
         check_tokens(recipe, ready.opened[recipe.teacher].tokenizer)
+        check_start(recipe.student, ready.opened[recipe.teacher].tokenizer, recipe.teacher.model)
     first = first_recipes(ready, asked, tell)
     try:
         with Stage(tell, "trials", f"{asked.trials} trials and {len(baselines)} baselines") as stage:

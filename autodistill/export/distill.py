@@ -23,6 +23,7 @@ from autodistill.export.student import Student, load_student
 from autodistill.facts import TeacherRef
 from autodistill.keywords import DistillKeywords
 from autodistill.models.saved import load_saved_student
+from autodistill.models.start import check_start, start_fingerprint
 from autodistill.option import takes
 from autodistill.prepare import open_taught, read_data, teach, with_scores
 from autodistill.recipe import Recipe, Teacher, without_teacher
@@ -116,7 +117,9 @@ def distill(
             f"and {data.name} has none; give them with --unlabelled"
         )
 
-    check_tokens(recipe, data.modality.open_tokenizer(data.modality.source(recipe.teacher)))
+    tokenizer = data.modality.open_tokenizer(data.modality.source(recipe.teacher))
+    check_tokens(recipe, tokenizer)
+    check_start(recipe.student, tokenizer, recipe.teacher.model)
     teacher, opened = _taught(data, recipe, scores, asked.seed, tell)
     data = opened.dataset
     workers, seeds = asked.workers, asked.seeds
@@ -128,7 +131,7 @@ def distill(
         if each is not None
         for turn in range(seeds)
     ]
-    work = _work_folder(data, teacher.folder)
+    work = _work_folder(data, teacher.folder, start_fingerprint(recipe.student))
     with lock(work):
         trained = _train(assignments, work, workers, data, tell)
         distilled, controls = trained[:seeds], trained[seeds:]
@@ -173,8 +176,8 @@ def check_target(out: Path, overwrite: bool) -> Path:
     return target
 
 
-def _work_folder(data: Dataset, teacher: str) -> Path:
-    key = digest("distilling-1", data.rows_fingerprint, data.metric, str(data.ref), teacher_fingerprint(teacher), _version())
+def _work_folder(data: Dataset, teacher: str, start: str) -> Path:
+    key = digest("distilling-1", data.rows_fingerprint, data.metric, str(data.ref), teacher_fingerprint(teacher), start, _version())
     return cache_folder() / "distilling" / key
 
 
