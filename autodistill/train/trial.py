@@ -162,6 +162,7 @@ class Trainer:
         view = self.data.view(epoch - 1)
         self.student.train()
         self.objective.train()
+        self.objective.progress = epoch / self.epochs
         totals: dict[str, Tensor] = {}
         batches = self.batches.of_epoch(epoch, view)
         for step, read in enumerate(read_batches(lambda rows: self.read(rows, epoch), batches, self.device)):
