@@ -123,11 +123,8 @@ def distill(
     teacher, opened = _taught(data, recipe, scores, asked.seed, tell)
     data = opened.dataset
     workers, seeds = asked.workers, asked.seeds
-    plain = (
-        Recipe.parse(without_teacher(recipe.model_dump()))
-        if asked.control and (recipe.objective.terms or recipe.objective.self_distillation)
-        else None
-    )
+    is_distilled = bool(recipe.objective.terms) or recipe.objective.self_distillation > 0
+    plain = Recipe.parse(without_teacher(recipe.model_dump())) if asked.control and is_distilled else None
     threads = torch.get_num_threads() if workers == 1 else max(1, cores() // workers)
     assignments = [
         Assignment(each, data.ref, asked.seed + turn, each.training.epochs, teacher.folder, threads)
