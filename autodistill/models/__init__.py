@@ -96,5 +96,5 @@ def _build(student: Component, context: StudentContext) -> StudentModule:
     fields = student if folder is None else family.untrained(student)
     built = family.build(context, *variant, **fields.own)
     if folder is not None and not context.shapes_only:
-        start(built, student, folder, context)
+        start(built, student, context)
     return built

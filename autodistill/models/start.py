@@ -41,11 +41,8 @@ def start_fingerprint(student: Component) -> str:
     Raises:
         RecipeError: the folder holds no student.
     """
-    folder = start_folder(student)
-    if folder is None:
-        return ""
-    check_sizes(student, folder)
-    return digest("start", *(file_fingerprint(folder / name) for name in (STUDENT_WEIGHTS, "recipe.yaml")))
+    folder = check_sizes(student)
+    return "" if folder is None else digest("start", *(file_fingerprint(folder / name) for name in (STUDENT_WEIGHTS, "recipe.yaml")))
 
 
 def student_in(folder: Path) -> Component:
@@ -68,12 +65,15 @@ def sizes_of(student: Component) -> dict[str, Any]:
     return {name: value for name, value in student.own.items() if name not in free}
 
 
-def check_sizes(student: Component, folder: Path) -> None:
-    """Refuse a folder without a student of the same family and sizes.
+def check_sizes(student: Component) -> Path | None:
+    """The folder that a recipe's student starts from; None if its `init` is a word.
 
     Raises:
-        RecipeError: there is none, or its family or one of its sizes differs.
+        RecipeError: it holds no student, or one of another family or size.
     """
+    folder = start_folder(student)
+    if folder is None:
+        return None
     there = student_in(folder)
     pairs = {name: (value, there.own.get(name)) for name, value in sizes_of(student).items()}
     if there.name != student.name:
@@ -86,6 +86,7 @@ def check_sizes(student: Component, folder: Path) -> None:
             f"student.init is {str(folder)!r}, whose student has {theirs}, and the recipe's has {ours}; change the recipe, or pretrain "
             f"its student: autodistill pretrain --student RECIPE --text FILE --out {shlex.quote(str(folder) + '-2')}"
         )
+    return folder
 
 
 def check_start(student: Component, tokenizer: Any, teacher: str) -> None:
@@ -94,10 +95,9 @@ def check_start(student: Component, tokenizer: Any, teacher: str) -> None:
     Raises:
         RecipeError: the folder holds no student, one of another family or size, or one that reads other tokens.
     """
-    folder = start_folder(student)
+    folder = check_sizes(student)
     if folder is None:
         return
-    check_sizes(student, folder)
     if family_of(student).pretrained_model(student) is not None:  # its tokenizer is that of its `model`, which is compared above
         return
     with explained(lambda reason: RecipeError(f"student.init is {str(folder)!r}, whose tokenizer cannot be read ({reason}); {_WAYS_OUT}")):
@@ -110,13 +110,15 @@ def check_start(student: Component, tokenizer: Any, teacher: str) -> None:
         )
 
 
-def start(module: StudentModule, student: Component, folder: Path, context: StudentContext) -> None:
-    """Give a new student the weights in a folder. Its output layer keeps its own; of a trimmed vocabulary, the kept pieces are taken.
+def start(module: StudentModule, student: Component, context: StudentContext) -> None:
+    """Give a new student the weights in the folder of its `init`, if that is one. Its output layer keeps its own; of a trimmed vocabulary, the kept pieces are taken.
 
     Raises:
         RecipeError: the folder holds no student, or one of another family, size or vocabulary.
     """
-    check_sizes(student, folder)
+    folder = check_sizes(student)
+    if folder is None:
+        return
     family = family_of(student)
     try:
         facts, weights = read_facts(folder), load_file(folder / STUDENT_WEIGHTS)
