@@ -111,7 +111,9 @@ def check_start(student: Component, tokenizer: Any, teacher: str) -> None:
 
 
 def start(module: StudentModule, student: Component, context: StudentContext) -> None:
-    """Give a new student the weights in the folder of its `init`, if that is one. Its output layer keeps its own; of a trimmed vocabulary, the kept pieces are taken.
+    """Give a new student the weights in the folder of its `init`, if that is one.
+
+    Its output layer keeps its own. A trimmed vocabulary takes the kept pieces.
 
     Raises:
         RecipeError: the folder holds no student, or one of another family, size or vocabulary.
