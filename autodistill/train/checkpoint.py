@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +35,7 @@ def write_checkpoint(file: Path, trainer: Trainer, epoch: int, best: Best) -> No
         DiskError: the disk is full, or the folder cannot be written.
     """
     aside = file.with_name(f"{file.name}.part")
-    kept = {"epoch": epoch, "trainer": trainer.state(), "best": {**vars(best), "point": dataclasses.asdict(best.point)}}
+    kept = {"epoch": epoch, "trainer": trainer.state(), "best": {**vars(best), "point": best.point.model_dump()}}
     with disk_errors(file):
         file.parent.mkdir(parents=True, exist_ok=True)
         with aside.open("wb") as stream:

@@ -114,7 +114,7 @@ def test_what_does_not_fit_is_named_before_anything_is_trained(tmp_path: Path) -
         RecipeError, match=f"reads a vocabulary of {VOCABULARY} tokens, and the teacher 't' has another of {VOCABULARY + 1}"
     ):
         check_start(recipe("cnn", init=start).student, other, "t")
-    with pytest.raises(RecipeError, match=r"student.init.* is 'start': or a folder that `autodistill pretrain` wrote, with a slash in it"):
+    with pytest.raises(RecipeError, match="student.init: or a folder that `autodistill pretrain` wrote, with a slash in it"):
         recipe("cnn", init="start")
     moved = tmp_path / "start-2"
     (tmp_path / "start").rename(moved)
@@ -124,14 +124,14 @@ def test_what_does_not_fit_is_named_before_anything_is_trained(tmp_path: Path) -
 
 def space(tmp_path: Path, init: list[str], sizes: list[int], families: tuple[str, ...] = ("cnn", "bilstm")) -> Space:
     parameters = {
+        "teacher.model": {"value": "t"},
         "student.family": {"choice": list(families)},
         "student.embedding_size": {"choice": sizes, "when": {"student.family": "cnn"}},
         "student.init": {"choice": init},
     }
     file = tmp_path / "space.yaml"
-    file.write_text(
-        yaml.safe_dump({"version": 1, "name": "s", "about": "a", "tasks": ["text-classification"], "parameters": parameters}), "utf-8"
-    )
+    data = {"version": 1, "name": "s", "about": "a", "tasks": ["text-classification"], "parameters": parameters}
+    file.write_text(yaml.safe_dump(data, sort_keys=False), "utf-8")
     return Space.load(str(file), "text-classification")
 
 
