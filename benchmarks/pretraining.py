@@ -2,9 +2,9 @@
 
 python benchmarks/pretraining.py [--sets sst2 trec …] [--family cnn] [--texts 30000] [--steps 4000] [--seeds 1] --kept FILE
 
-The texts are those of the training splits of SOURCES (of each at most MOST), in random order, each once, without any text of a validation or
-test split. FILE keeps every training (jsonl), and a run that was stopped goes on. The pretrained student lies beside it. All scores are on
-the test split, which chooses nothing.
+The texts are those of the training splits of SOURCES (of each at most MOST), in random order, each once, without any text of a validation
+or test split. FILE keeps every training (jsonl), and a run that was stopped goes on. The pretrained student lies beside it. All scores are
+on the test split, which chooses nothing.
 """
 
 from __future__ import annotations
