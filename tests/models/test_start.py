@@ -220,7 +220,7 @@ def test_pretraining_goes_on_where_it_was_stopped_and_gives_a_start(corpus: Path
     assert "student.init: ./start" in said
     assert not list((corpus / "cache" / "pretraining").glob("*/checkpoint.pt"))
     facts = json.loads((corpus / "start" / "pretraining.json").read_text("utf-8"))
-    assert facts["command"].startswith("autodistill pretrain --student recipe.yaml --text texts.txt --steps 16")
+    assert facts["command"].startswith("autodistill pretrain --text texts.txt --student recipe.yaml --steps 16")
     assert facts["steps"] == 16
     pretrained = load_saved_student(corpus / "start")
     assert pretrained.recipe.student.model_dump() | {"vocabulary": "trimmed"} == Recipe.load("recipe.yaml").student.model_dump()
