@@ -105,13 +105,9 @@ class BertFamily(TransformersFamily):
 
     def weights_at_start(self, student: Transformer, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """Those of the encoder, whatever reads it. A head of BERT's own (pooling `model`) starts at random."""
-        inner = "encoder" if isinstance(student.model, PooledClassifier) else "bert"
-        kept = {}
-        for name, value in weights.items():
-            model, part, rest = name.split(".", 2)
-            if part in ("encoder", "bert") and not rest.startswith("pooler."):
-                kept[f"{model}.{inner}.{rest}"] = value
-        return kept
+        own = {_inside(name): name for name in student.state_dict()}
+        inside = {_inside(name): value for name, value in weights.items()}
+        return {own.get(name, name): value for name, value in inside.items() if "." in name and not name.startswith("pooler.")}
 
     def training_form(self, student: Transformer, reads: TrialReads) -> TrainingForm:
         """Compute only what is read of the last layer. For pooling `mean` that is all tokens."""
@@ -119,6 +115,11 @@ class BertFamily(TransformersFamily):
         if reads.single_tokens or isinstance(student.model, PooledClassifier):
             return form
         return FirstToken(form, student.model.bert.encoder.layer[-1], "attention" in reads.taps)
+
+
+def _inside(name: str) -> str:
+    """A weight's name inside the encoder; of a head's, only its last part."""
+    return name.split(".", 2)[-1]
 
 
 def _start_from(student: Any, teacher: TeacherWeights, words: Tensor) -> None:

@@ -106,7 +106,7 @@ class Recipe(Part):
     def _learns_from_itself(self) -> None:
         """Check a recipe with self-distillation, which softens the labels of single classes."""
         share = f"objective.self_distillation is {self.objective.self_distillation:g}"
-        if target_of(self.task).kind != "classification":
+        if not target_of(self.task).has_self_distillation:
             raise ValueError(f"{share}, which needs a task with one class per row, and this is {self.task}; set it to 0")
         if self.objective.hard_label_weight == 0:
             raise ValueError(f"{share}, a share of the loss on hard labels, whose weight is 0; raise objective.hard_label_weight")
