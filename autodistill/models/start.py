@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 
 from autodistill.assistant import STUDENT_FACTS, STUDENT_WEIGHTS, read_facts
 from autodistill.errors import ModelError, RecipeError, explained
-from autodistill.models import family_of
 from autodistill.models.base import StudentContext, StudentModule
+from autodistill.models.family import StudentFamily
 from autodistill.models.reread import same_tokens
 from autodistill.models.text import load_tokenizer
 from autodistill.models.vocabulary import taken_pieces
@@ -27,6 +27,12 @@ from autodistill.recipe.parts import Component
 from autodistill.storage import digest, file_fingerprint, user_path
 
 _WAYS_OUT = "give a folder that fits or init: random"
+
+
+def _family(student: Component) -> StudentFamily:
+    """As `models.family_of`, which cannot be used here, because building a student needs this module."""
+    family: StudentFamily = student.spec.load()()
+    return family
 
 
 def start_folder(student: Component) -> Path | None:
@@ -61,7 +67,7 @@ def student_in(folder: Path) -> Component:
 
 def sizes_of(student: Component) -> dict[str, Any]:
     """The fields in which a student and the one that it starts from are equal."""
-    free = {"init", *family_of(student).free_at_start}
+    free = {"init", *_family(student).free_at_start}
     return {name: value for name, value in student.own.items() if name not in free}
 
 
@@ -98,7 +104,7 @@ def check_start(student: Component, tokenizer: Any, teacher: str) -> None:
     folder = check_sizes(student)
     if folder is None:
         return
-    if family_of(student).pretrained_model(student) is not None:  # its tokenizer is that of its `model`, which is compared above
+    if _family(student).pretrained_model(student) is not None:  # its tokenizer is that of its `model`, which is compared above
         return
     with explained(lambda reason: RecipeError(f"student.init is {str(folder)!r}, whose tokenizer cannot be read ({reason}); {_WAYS_OUT}")):
         own = load_tokenizer(folder)
@@ -121,7 +127,7 @@ def start(module: StudentModule, student: Component, context: StudentContext) ->
     folder = check_sizes(student)
     if folder is None:
         return
-    family = family_of(student)
+    family = _family(student)
     try:
         facts, weights = read_facts(folder), load_file(folder / STUDENT_WEIGHTS)
     except (ModelError, OSError, ValueError) as cause:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -14,8 +14,19 @@ from autodistill.errors import RunError, explained
 from autodistill.records import Point
 from autodistill.storage import disk_errors
 
-if TYPE_CHECKING:
-    from autodistill.train.trial import Trainer
+
+class Resumable(Protocol):
+    """A trainer. Its state is made of tensors, numbers and texts."""
+
+    device: torch.device
+
+    def state(self) -> dict[str, Any]:
+        """All that the next epoch depends on."""
+        ...
+
+    def resume(self, state: dict[str, Any], epochs: int) -> None:
+        """Go on from a `state` after this many epochs."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -28,7 +39,7 @@ class Best:
     logits: Tensor
 
 
-def write_checkpoint(file: Path, trainer: Trainer, epoch: int, best: Best) -> None:
+def write_checkpoint(file: Path, trainer: Resumable, epoch: int, best: Best) -> None:
     """Keep the state after an epoch (from 1), in place of an earlier one.
 
     Raises:
@@ -45,7 +56,7 @@ def write_checkpoint(file: Path, trainer: Trainer, epoch: int, best: Best) -> No
         aside.replace(file)
 
 
-def read_checkpoint(file: Path, trainer: Trainer) -> tuple[int, Best | None]:
+def read_checkpoint(file: Path, trainer: Resumable) -> tuple[int, Best | None]:
     """Put a trainer in the state of a file. Returns the epoch after which it was, and the best one until then; 0 and None without a file.
 
     Raises:
