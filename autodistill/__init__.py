@@ -12,18 +12,20 @@ if TYPE_CHECKING:
     from autodistill.api import search
     from autodistill.export.distill import distill
     from autodistill.export.student import load_student
+    from autodistill.pretraining import pretrain
     from autodistill.recommending import recommend
     from autodistill.study import Study
 
     __version__: str
 
-__all__ = ["Recipe", "Space", "Study", "__version__", "distill", "load_student", "recommend", "search"]
+__all__ = ["Recipe", "Space", "Study", "__version__", "distill", "load_student", "pretrain", "recommend", "search"]
 
 _LATER = {
     "search": "autodistill.api",
     "Study": "autodistill.study",
     "distill": "autodistill.export.distill",
     "load_student": "autodistill.export.student",
+    "pretrain": "autodistill.pretraining",
     "recommend": "autodistill.recommending",
 }
 

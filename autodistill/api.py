@@ -14,6 +14,7 @@ from autodistill.export.frontier import measure_frontier
 from autodistill.facts import study_limits
 from autodistill.keywords import SearchKeywords
 from autodistill.limits import Feasible, Limits
+from autodistill.models.start import check_sizes, check_start
 from autodistill.option import takes
 from autodistill.prepare import Prepared, prepare
 from autodistill.recipe import Recipe
@@ -61,6 +62,8 @@ def search(dataset: DatasetLike, *, listen: Listen | None = None, **settings: Un
     """
     asked = SearchSettings.read({"dataset": dataset, **settings})
     check_search(asked)
+    for recipe in asked.load_recipes():
+        check_sizes(recipe.student)
     tell = StageTimes(listen or (lambda event: None))
     ready = prepare(asked, tell, earlier=_limits_before(asked))
     study = run_trials(asked, ready, plan_recipes(asked, ready, tell), tell)
@@ -89,6 +92,7 @@ def plan_recipes(settings: SearchSettings, ready: Prepared, tell: Listen) -> Pla
     own = [check_own(recipe, ready.space, ready.feasible, ready.limits, ready.data.unlabelled_rows) for recipe in settings.load_recipes()]
     for recipe in own:
         check_tokens(recipe, ready.opened[recipe.teacher].tokenizer)
+        check_start(recipe.student, ready.opened[recipe.teacher].tokenizer, recipe.teacher.model)
     return PlannedRecipes(baselines, own, first_recipes(ready, settings, tell))
 
 

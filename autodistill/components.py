@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 from autodistill.errors import ComponentError, not_allowed
 from autodistill.extensions import Extension, extensions
+from autodistill.signatures import FOLDER as FOLDER
 from autodistill.signatures import SignatureError, read_components
 from autodistill.signatures import Spec as Spec
 from autodistill.task_types import CLASSIFICATION as CLASSIFICATION

@@ -1,4 +1,4 @@
-"""The keywords of `search`, `recommend` and `distill`, for type checkers and editors. Written by `docs/settings.py`."""
+"""The keywords of `search`, `recommend`, `distill` and `pretrain`, for type checkers and editors. Written by `docs/settings.py`."""
 
 from __future__ import annotations
 
@@ -116,5 +116,22 @@ class DistillKeywords(DatasetKeywords, total=False):
     """also train the same student without a teacher, for the distillation ratio (default: True)."""
     workers: int
     """number of trainings at a time (default: 1, with all cores)."""
+    overwrite: bool
+    """replace DIR, if it holds a student."""
+
+
+class PretrainKeywords(TypedDict, total=False):
+    """The settings of `autodistill pretrain`."""
+
+    text_columns: str | Sequence[str] | None
+    """the column of texts in tables; give it twice for pairs, whose texts are read one by one."""
+    teacher: str | None
+    """a model of sentence-transformers, or another encoder: a hub id or a folder (default: the recipe's)."""
+    steps: int | str
+    """optimizer steps (default: 4000)."""
+    seed: int
+    """the seed of everything random (default: 0)."""
+    out: str | None
+    """the folder to write (default: pretrained/, and in it the names of the student's family and the teacher)."""
     overwrite: bool
     """replace DIR, if it holds a student."""

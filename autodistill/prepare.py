@@ -9,16 +9,19 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from autodistill.errors import DataError, ModelError, UsageError
+from autodistill.errors import DataError, ModelError, RecipeError, UsageError
 from autodistill.events import Listen, SearchMessage
 from autodistill.facts import DatasetFacts, TeacherRef
 from autodistill.limits import Limits
 from autodistill.models.base import StudentModule
 from autodistill.models.sources import config_width
+from autodistill.models.start import check_start, sizes_of, student_in
 from autodistill.recipe import Recipe, Teacher
 from autodistill.settings import DatasetSettings, SpaceSettings
 from autodistill.space import Space
 from autodistill.stages import Stage, match_scores, read_teacher_scores, store_outputs, tell_of_rows, tell_of_teachers, train_teacher
+from autodistill.start_fit import fit_start, folders_of
+from autodistill.storage import user_path
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import Dataset
 from autodistill.tasks.scores import TeacherScores
@@ -79,7 +82,7 @@ def prepare(settings: SpaceSettings, tell: Listen, *, fine_tune: bool = True, ea
     data = read_data(settings, tell)
     if not fine_tune and not data.target.has_labels:
         raise UsageError(f"nothing is recommended for {data.task}, because no study of it is recorded; run a search")
-    space = open_space(settings, data)
+    space = fit_starts(open_space(settings, data), data)
     is_share = isinstance(settings.max_params, str) or isinstance(settings.max_latency_ms, str)
     teachers = measured = Teachers()
     if data.ref.teacher_scores is not None:  # the scores are stored as they are, and have no size
@@ -123,6 +126,21 @@ def open_space(settings: SpaceSettings, data: Dataset) -> Space:
     """The space for the dataset's task, with the user's settings."""
     space = settings.open_space(data.target.space or data.modality.name, data.task)
     return space.without_unlabelled() if data.unlabelled is None else space
+
+
+def fit_starts(space: Space, data: Dataset) -> Space:
+    """The space, adapted to the folders that its students may start from: only students of the folder's family and sizes do.
+
+    Raises:
+        RecipeError: a folder holds no student, or one that reads other tokens than a teacher.
+        SpaceError: the space has only students that do not fit a folder.
+    """
+    for folder in folders_of(space):
+        part = student_in(user_path(folder, RecipeError)).model_copy(update={"init": folder})
+        for teacher in space.teachers():
+            check_start(part, data.modality.open_tokenizer(data.modality.source(teacher)), teacher.model)
+        space = fit_start(space, folder, part.name, sizes_of(part))
+    return space
 
 
 def fit_tokens(space: Space, data: Dataset, tell: Listen) -> Space:

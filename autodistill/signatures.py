@@ -9,15 +9,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 
 from autodistill.extensions import Extension
 from autodistill.task_types import CLASSIFICATION, EMBEDDING, IMAGE, MULTILABEL, TASKS, TEXT, TEXT_CLASSIFICATION, TEXT_REGRESSION
 
+
+def _is_folder(value: str) -> str:
+    if "/" not in value:
+        raise ValueError("or a folder that `autodistill pretrain` wrote, with a slash in it, as in ./cnn-start")
+    return value
+
+
+FOLDER = Annotated[str, AfterValidator(_is_folder)]
+"""The type of a field that names a folder. It has a slash, which tells it from the words that the field may have."""
+
 _NAMES = {
     "Annotated": Annotated, "Literal": Literal, "Field": Field, "float": float, "int": int, "bool": bool, "str": str,
     "TEXT_CLASSIFICATION": TEXT_CLASSIFICATION, "TEXT_REGRESSION": TEXT_REGRESSION, "IMAGE": IMAGE, "TEXT": TEXT,
-    "CLASSIFICATION": CLASSIFICATION, "MULTILABEL": MULTILABEL, "EMBEDDING": EMBEDDING, "TASKS": TASKS,
+    "FOLDER": FOLDER, "CLASSIFICATION": CLASSIFICATION, "MULTILABEL": MULTILABEL, "EMBEDDING": EMBEDDING, "TASKS": TASKS,
 }  # fmt: skip
 """The names that may be used in the annotations and defaults of recipe fields, and in the marks of components."""
 

@@ -26,6 +26,10 @@ What a student can learn from its teacher. Beside the hard labels, a recipe has 
 (`objective.SLOT.kind`, `objective.SLOT.weight`). `docs/objectives.py` writes this page from the docstrings, which have shapes, formula,
 scale and adaptations in full. Each function can be called alone, on tensors.
 [What each adds alone](objectives_table.md) has been measured.
+
+The hard labels themselves can be softened: by `objective.label_smoothing`, and by `objective.self_distillation`, the share of the student's
+own past predictions, which grows over the epochs (PS-KD, Kim et al. 2021; `autodistill.losses.self_distillation`). Neither needs a teacher,
+so both are baselines. A recipe without objectives whose teacher has `epochs: 0`, `max_steps: 0` and `head_init: random` trains none.
 """
 
 ABOUT = {

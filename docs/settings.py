@@ -6,15 +6,22 @@ import textwrap
 from pathlib import Path
 
 from autodistill.option import GROUPS, Option, Settings, annotation
-from autodistill.settings import DatasetSettings, DistillSettings, RecommendSettings, SearchSettings, SpaceSettings
+from autodistill.settings import DatasetSettings, DistillSettings, PretrainSettings, RecommendSettings, SearchSettings, SpaceSettings
 
-MODELS: tuple[type[Settings], ...] = (DatasetSettings, SpaceSettings, SearchSettings, RecommendSettings, DistillSettings)
-COMMANDS: tuple[type[Settings], ...] = (SearchSettings, RecommendSettings, DistillSettings)
+MODELS: tuple[type[Settings], ...] = (
+    DatasetSettings,
+    SpaceSettings,
+    SearchSettings,
+    RecommendSettings,
+    DistillSettings,
+    PretrainSettings,
+)
+COMMANDS: tuple[type[Settings], ...] = (SearchSettings, RecommendSettings, DistillSettings, PretrainSettings)
 
 HEAD = """# Settings
 
-All settings of `search`, `recommend` and `distill`. A setting is an option of the command, a keyword in Python, and a key in a YAML file
-that `--config` names. `docs/settings.py` writes this page from `autodistill/settings/`.
+All settings of `search`, `recommend`, `distill` and `pretrain`. A setting is an option of the command, a keyword in Python, and a key in a
+YAML file that `--config` names. `docs/settings.py` writes this page from `autodistill/settings/`.
 
 ```yaml
 # search.yaml:  autodistill search --config search.yaml --trials 60
@@ -32,7 +39,7 @@ trials: 40
 - Numbers may have units, also in Python: `5M`, `250k`; `30m`, `2h`; `2ms`, `500us`.
 """
 
-CODE = '''"""The keywords of `search`, `recommend` and `distill`, for type checkers and editors. Written by `docs/settings.py`."""
+CODE = '''"""The keywords of the functions that take settings, for type checkers and editors. Written by `docs/settings.py`."""
 
 from __future__ import annotations
 

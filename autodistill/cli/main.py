@@ -14,10 +14,10 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 
 import autodistill
-from autodistill.cli import dashboard, datasets, distill, export, predict, push, recommend, report, search, spaces, studies
+from autodistill.cli import dashboard, datasets, distill, export, predict, pretrain, push, recommend, report, search, spaces, studies
 from autodistill.errors import AutodistillError
 
-COMMANDS = (search, recommend, distill, export, push, predict, dashboard, report, datasets, spaces, studies)
+COMMANDS = (search, recommend, distill, pretrain, export, push, predict, dashboard, report, datasets, spaces, studies)
 
 
 def parser() -> argparse.ArgumentParser:

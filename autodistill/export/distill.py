@@ -23,6 +23,7 @@ from autodistill.export.student import Student, load_student
 from autodistill.facts import TeacherRef
 from autodistill.keywords import DistillKeywords
 from autodistill.models.saved import load_saved_student
+from autodistill.models.start import check_start, start_fingerprint
 from autodistill.option import takes
 from autodistill.prepare import open_taught, read_data, teach, with_scores
 from autodistill.recipe import Recipe, Teacher, without_teacher
@@ -116,11 +117,14 @@ def distill(
             f"and {data.name} has none; give them with --unlabelled"
         )
 
-    check_tokens(recipe, data.modality.open_tokenizer(data.modality.source(recipe.teacher)))
+    tokenizer = data.modality.open_tokenizer(data.modality.source(recipe.teacher))
+    check_tokens(recipe, tokenizer)
+    check_start(recipe.student, tokenizer, recipe.teacher.model)
     teacher, opened = _taught(data, recipe, scores, asked.seed, tell)
     data = opened.dataset
     workers, seeds = asked.workers, asked.seeds
-    plain = Recipe.parse(without_teacher(recipe.model_dump())) if asked.control and recipe.objective.terms else None
+    is_distilled = bool(recipe.objective.terms) or recipe.objective.self_distillation > 0
+    plain = Recipe.parse(without_teacher(recipe.model_dump())) if asked.control and is_distilled else None
     threads = torch.get_num_threads() if workers == 1 else max(1, cores() // workers)
     assignments = [
         Assignment(each, data.ref, asked.seed + turn, each.training.epochs, teacher.folder, threads)
@@ -128,7 +132,7 @@ def distill(
         if each is not None
         for turn in range(seeds)
     ]
-    work = _work_folder(data, teacher.folder)
+    work = _work_folder(data, teacher.folder, start_fingerprint(recipe.student))
     with lock(work):
         trained = _train(assignments, work, workers, data, tell)
         distilled, controls = trained[:seeds], trained[seeds:]
@@ -173,8 +177,8 @@ def check_target(out: Path, overwrite: bool) -> Path:
     return target
 
 
-def _work_folder(data: Dataset, teacher: str) -> Path:
-    key = digest("distilling-1", data.rows_fingerprint, data.metric, str(data.ref), teacher_fingerprint(teacher), _version())
+def _work_folder(data: Dataset, teacher: str, start: str) -> Path:
+    key = digest("distilling-1", data.rows_fingerprint, data.metric, str(data.ref), teacher_fingerprint(teacher), start, _version())
     return cache_folder() / "distilling" / key
 
 

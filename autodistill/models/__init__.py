@@ -89,5 +89,12 @@ def untrained(recipe: Recipe) -> Recipe:
 
 
 def _build(student: Component, context: StudentContext) -> StudentModule:
+    from autodistill.models.start import start, start_folder
+
+    folder, family = start_folder(student), family_of(student)
     variant = (student.variant,) if "variant" in student.spec.inputs else ()
-    return family_of(student).build(context, *variant, **student.own)
+    fields = student if folder is None else family.untrained(student)
+    built = family.build(context, *variant, **fields.own)
+    if folder is not None and not context.shapes_only:
+        start(built, student, context)
+    return built

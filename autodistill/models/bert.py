@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from autodistill.components import TEXT, component
+from autodistill.components import FOLDER, TEXT, component
 from autodistill.errors import RecipeError
 from autodistill.models.base import StudentContext
 from autodistill.models.first_token import FirstToken
@@ -18,6 +18,7 @@ from autodistill.models.teacher_weights import TeacherWeights, check_width, teac
 from autodistill.models.transformer import Transformer
 from autodistill.models.transformers_family import TransformersFamily
 from autodistill.models.vocabulary import padding_row, taken_pieces, trimmed_embedding, vocabulary_size
+from autodistill.recipe.parts import Component
 from autodistill.task_types import target_of
 
 
@@ -42,6 +43,8 @@ class BertFamily(TransformersFamily):
     Sun et al. 2019, "Patient Knowledge Distillation" (the layers).
     """
 
+    free_at_start = ("vocabulary", "pooling")
+
     def build(
         self,
         context: StudentContext,
@@ -49,7 +52,7 @@ class BertFamily(TransformersFamily):
         layers: Annotated[int, Field(ge=1, le=48)] = 3,
         hidden_size: Annotated[int, Field(ge=8, le=4096)] = 192,
         heads: Annotated[int, Field(ge=1, le=64)] = 6,
-        init: Literal["random", "teacher"] = "teacher",
+        init: Literal["random", "teacher"] | FOLDER = "teacher",
         vocabulary: Literal["full", "trimmed"] = "full",
         pooling: Literal["model", "mean"] = "model",
     ) -> Transformer:
@@ -96,12 +99,27 @@ class BertFamily(TransformersFamily):
                 _start_from(student.model, weights, weights.words(context.vocab_size)[taken_pieces(context, vocabulary)])
         return student
 
+    def for_vectors(self, part: Component) -> Component:
+        """With the mean of the tokens."""
+        return super().for_vectors(part).model_copy(update={"pooling": "mean"})
+
+    def weights_at_start(self, student: Transformer, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Those of the encoder, whatever reads it. A head of BERT's own (pooling `model`) starts at random."""
+        own = {_inside(name): name for name in student.state_dict()}
+        inside = {_inside(name): value for name, value in weights.items()}
+        return {own.get(name, name): value for name, value in inside.items() if "." in name and not name.startswith("pooler.")}
+
     def training_form(self, student: Transformer, reads: TrialReads) -> TrainingForm:
         """Compute only what is read of the last layer. For pooling `mean` that is all tokens."""
         form = super().training_form(student, reads)
         if reads.single_tokens or isinstance(student.model, PooledClassifier):
             return form
         return FirstToken(form, student.model.bert.encoder.layer[-1], "attention" in reads.taps)
+
+
+def _inside(name: str) -> str:
+    """A weight's name inside the encoder; of a head's, only its last part."""
+    return name.split(".", 2)[-1]
 
 
 def _start_from(student: Any, teacher: TeacherWeights, words: Tensor) -> None:

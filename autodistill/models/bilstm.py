@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from autodistill.components import TEXT, component
+from autodistill.components import FOLDER, TEXT, component
 from autodistill.models.base import Outputs, StudentContext, StudentModule, TextBatch
 from autodistill.models.family import TorchTextFamily
 from autodistill.models.pooling import PAIR_PARTS, apart, pooled, together
@@ -70,7 +70,7 @@ class BiLstmFamily(TorchTextFamily):
         hidden_size: Annotated[int, Field(ge=4, le=4096)] = 128,
         layers: Annotated[int, Field(ge=1, le=8)] = 1,
         dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2,
-        init: Literal["random", "teacher"] = "teacher",
+        init: Literal["random", "teacher"] | FOLDER = "teacher",
         vocabulary: Literal["full", "trimmed"] = "full",
     ) -> BiLstm:
         """A student of the family.

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from autodistill.components import TEXT, component
+from autodistill.components import FOLDER, TEXT, component
 from autodistill.models.base import Outputs, StudentContext, StudentModule, TextBatch
 from autodistill.models.family import TorchTextFamily
 from autodistill.models.pooling import PAIR_PARTS, pooled
@@ -65,7 +65,7 @@ class CnnFamily(TorchTextFamily):
         channels: Annotated[int, Field(ge=4, le=4096)] = 128,
         kernels: Literal["3", "2-3-4", "3-4-5"] = "2-3-4",
         dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.3,
-        init: Literal["random", "teacher"] = "teacher",
+        init: Literal["random", "teacher"] | FOLDER = "teacher",
         vocabulary: Literal["full", "trimmed"] = "full",
     ) -> Cnn:
         """A student of the family.

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import Field
 
-from autodistill.components import TEXT, component
+from autodistill.components import FOLDER, TEXT, component
 from autodistill.errors import ModelError, RecipeError, explained
 from autodistill.models.base import StudentContext
 from autodistill.models.pooled import PooledClassifier, check_encoder, pooling_of_files
@@ -43,7 +43,7 @@ class EncoderFamily(TransformersFamily):
         *,
         model: Annotated[str, Field(min_length=1)],
         layers: Annotated[int, Field(ge=1)] | None = None,
-        init: Literal["pretrained", "random"] = "pretrained",
+        init: Literal["pretrained", "random"] | FOLDER = "pretrained",
     ) -> Transformer:
         """A student of the family.
 

@@ -53,6 +53,9 @@ class StudentFamily(ABC):
     numpy_loader: ClassVar[str | None] = None
     """The module, in numpy alone, whose source is a written student's load.py; None where the student's forward is not that simple."""
 
+    free_at_start: ClassVar[tuple[str, ...]] = ("dropout", "vocabulary")
+    """The recipe fields in which a student may differ from the saved student that it starts from (models/start.py)."""
+
     # building and training
 
     @abstractmethod
@@ -88,9 +91,21 @@ class StudentFamily(ABC):
         """The recipe's student with the cheapest initialisation, for a student that is only measured or gets saved weights."""
         return part.model_copy(update={"init": "random"}) if "init" in part.own_names else part
 
+    def for_vectors(self, part: Component) -> Component:
+        """The recipe's student as it is pretrained for sentence embeddings: with a full vocabulary, from which others take their pieces."""
+        return part.model_copy(update={"vocabulary": "full"}) if "vocabulary" in part.own_names else part
+
     def word_table(self, student: Any) -> nn.Embedding | None:
         """The word embeddings, whose outputs mixup mixes; None if the student has none."""
         return None
+
+    def weights_at_start(self, student: Any, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Of a saved student's weights those that a new student starts with, by the new one's names: all but the output layer's.
+
+        The table of word embeddings is the saved student's own, whatever the new one's vocabulary.
+        """
+        head = next(path for path, module in student.named_modules() if module is student.output_layer)
+        return {name: value for name, value in weights.items() if not name.startswith(f"{head}.")}
 
     def training_form(self, student: Any, reads: TrialReads) -> TrainingForm:
         """The form that the student is trained in. It may change the student until `restore` is called."""

@@ -33,6 +33,12 @@ class FirstToken(TrainingForm):
     def copy_weights(self) -> dict[str, Tensor]:
         return self._inner.copy_weights()
 
+    def state(self) -> dict[str, float]:
+        return self._inner.state()
+
+    def resume(self, state: dict[str, float]) -> None:
+        self._inner.resume(state)
+
     def restore(self) -> None:
         """Give the student its whole layer back, and undo what the inner form changed."""
         self._inner.restore()

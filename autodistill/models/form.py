@@ -36,5 +36,12 @@ class TrainingForm:
         """The student's current weights, under its own names, on the CPU."""
         return {name: value.detach().cpu().clone() for name, value in self.student.state_dict().items()}
 
+    def state(self) -> dict[str, float]:
+        """What a checkpoint has to keep beside the weights."""
+        return {}
+
+    def resume(self, state: dict[str, float]) -> None:
+        """Go on from a `state`."""
+
     def restore(self) -> None:
         """Give the student its original form back, with the weights that it has learned."""

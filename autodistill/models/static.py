@@ -12,7 +12,7 @@ from pydantic import Field
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from autodistill.components import TEXT, component
+from autodistill.components import FOLDER, TEXT, component
 from autodistill.errors import RecipeError
 from autodistill.models.base import Outputs, StudentContext, StudentModule, TextBatch
 from autodistill.models.family import SavedStudent, TextFamily
@@ -26,6 +26,7 @@ from autodistill.models.used_rows import UsedRows
 from autodistill.models.vectors import keep_cosines
 from autodistill.models.vocabulary import EMBEDDING_STD, TrimmedEmbedding, embedding_from
 from autodistill.models.writing import WEIGHTS, write_json, write_loader, write_weights
+from autodistill.recipe.parts import Component
 from autodistill.task_types import target_of
 
 HASH = (1_640_531_527, 1_093_470_553, 805_459_861)
@@ -150,6 +151,7 @@ class StaticFamily(TextFamily):
 
     library = "model2vec"
     numpy_loader = "autodistill.models.loaders.static"
+    free_at_start = ("dropout", "vocabulary", "ngrams", "buckets")
 
     def build(
         self,
@@ -160,7 +162,7 @@ class StaticFamily(TextFamily):
         ngrams: Annotated[int, Field(ge=1, le=3)] = 1,
         buckets: Annotated[int, Field(ge=16, le=1_000_000)] = 16_384,
         dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.3,
-        init: Literal["random", "input_embeddings", "teacher"] = "teacher",
+        init: Literal["random", "input_embeddings", "teacher"] | FOLDER = "teacher",
         vocabulary: Literal["full", "trimmed"] = "full",
     ) -> Static:
         """A student of the family.
@@ -187,6 +189,15 @@ class StaticFamily(TextFamily):
     def word_table(self, student: Static) -> nn.Embedding:
         """The table."""
         return student.embedding
+
+    def for_vectors(self, part: Component) -> Component:
+        """Without n-grams."""
+        return super().for_vectors(part).model_copy(update={"ngrams": 1})
+
+    def weights_at_start(self, student: Static, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The vectors and gates. N-grams start as zeros; of pairs the hidden layer starts at random, as it reads both texts."""
+        kept = super().weights_at_start(student, weights)
+        return {name: value for name, value in kept.items() if not (student.pairs and name.startswith("hidden."))}
 
     def training_form(self, student: Static, reads: TrialReads) -> TrainingForm:
         """As in other families; n-grams have rows too."""

@@ -52,6 +52,12 @@ class UsedRows(TrainingForm):
             weights[f"{self._path}.weight"] = table
         return weights
 
+    def state(self) -> dict[str, float]:
+        return {"decayed": self.decayed}
+
+    def resume(self, state: dict[str, float]) -> None:
+        self.decayed = state["decayed"]
+
     def restore(self) -> None:
         """Give the student its whole table back."""
         if self._path:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from autodistill.recipe.fields import SLOTS, ClassWeights, Weight
+from autodistill.recipe.fields import SLOTS, ClassWeights, Fraction, Weight
 from autodistill.recipe.parts import Component, Part, Weighted
 from autodistill.recipe.slots import NONE, Attention, Contrastive, Intermediate, Prediction, Relation
 
@@ -17,6 +17,9 @@ class Objective(Part):
     hard_label_weight: Weight = 1.0
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     class_weights: ClassWeights = "none"
+    self_distillation: Fraction = 0.0
+    """The share of the student's own past predictions in the hard labels at the end of training, to which it grows from zero (Kim et al.
+    2021, "Self-Knowledge Distillation with Progressive Refinement of Targets"): a baseline without a teacher. 0: labels alone."""
     prediction: Prediction = Field(default=NONE, validate_default=True)
     intermediate: Intermediate = Field(default=NONE, validate_default=True)
     contrastive: Contrastive = Field(default=NONE, validate_default=True)

@@ -64,6 +64,8 @@ class Recipe(Part):
         if isinstance(intermediate, TokenReading) and intermediate.tokens not in modality.token_forms:
             raise ValueError("objective.intermediate.tokens is 'cls' (its default), which images do not have; set it to 'mean' or 'tokens'")
         training = self.training
+        if self.objective.self_distillation > 0:
+            self._learns_from_itself()
         if not target.has_labels:
             self._learns_from_one_network()
         if self.teacher.scores is not None:
@@ -102,6 +104,16 @@ class Recipe(Part):
             )
         if self.teacher.scores is not None or self.teacher.members != 1:
             raise ValueError(f"the teacher of {self.task} is one network; leave teacher.scores and teacher.members out")
+
+    def _learns_from_itself(self) -> None:
+        """Check a recipe with self-distillation, which softens the labels of single classes."""
+        share = f"objective.self_distillation is {self.objective.self_distillation:g}"
+        if not target_of(self.task).has_self_distillation:
+            raise ValueError(f"{share}, which needs a task with one class per row, and this is {self.task}; set it to 0")
+        if self.objective.hard_label_weight == 0:
+            raise ValueError(f"{share}, a share of the loss on hard labels, whose weight is 0; raise objective.hard_label_weight")
+        if self.augmentation.mixup > 0:
+            raise ValueError(f"{share}, and mixed rows have no past predictions; set augmentation.mixup or self_distillation to 0")
 
     def _reads_logits_alone(self) -> None:
         for slot, part in self.objective.terms.items():

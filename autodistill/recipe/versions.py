@@ -26,6 +26,7 @@ ADDED: dict[tuple[str, str], Any] = {
     ("student", "vocabulary"): "full",
     ("student", "pooling"): "model",
     ("objective", "class_weights"): "none",
+    ("objective", "self_distillation"): 0.0,
     ("objective.intermediate", "layers"): None,
     ("objective.attention", "layers"): None,
     ("training", "steps"): 0,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from autodistill.settings.dataset import DatasetSettings as DatasetSettings
 from autodistill.settings.distill import DistillSettings as DistillSettings
+from autodistill.settings.pretrain import PretrainSettings as PretrainSettings
 from autodistill.settings.recommend import RecommendSettings as RecommendSettings
 from autodistill.settings.search import SearchSettings as SearchSettings
 from autodistill.settings.search import default_name as default_name

@@ -104,6 +104,8 @@ class Target(ABC):
     space: ClassVar[str | None] = None
     """The name of its shipped search space; None for that of the modality."""
     has_label_smoothing: ClassVar[bool]
+    has_self_distillation: ClassVar[bool] = False
+    """Whether the student's own past predictions can soften the labels (`objective.self_distillation` of a recipe)."""
     has_probabilities: ClassVar[bool]
     """Whether a prediction has a probability for each output."""
     has_class_weights: ClassVar[bool]

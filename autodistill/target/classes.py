@@ -35,6 +35,7 @@ class Classes(Target):
     no_label = np.int64(-1)
     has_classes = True
     has_label_smoothing = True
+    has_self_distillation = True
     has_probabilities = True
     has_class_weights = True
     problem_type = "single_label_classification"

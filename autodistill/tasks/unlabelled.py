@@ -142,6 +142,18 @@ def _read(
     return firsts, seconds, notes
 
 
+def texts_of(places: Sequence[str], text_columns: tuple[str, ...] | None) -> tuple[list[str], list[str]]:
+    """Every text of some files or folders once, in their order, without blank ones; and notes. The two texts of a pair count as two.
+
+    Raises:
+        DataError: a file cannot be read, or it is not clear which of its columns holds texts.
+    """
+    texts, _, notes = _read(places, text_columns, 1, (), apart=True)
+    keys = [None if is_blank(text) else row_key(text) for text in texts]
+    kept, note = _kept(keys, {}, "texts")
+    return [texts[row] for row in kept], [*notes, note.replace("unlabelled: ", "", 1)]
+
+
 def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]

@@ -16,6 +16,7 @@ class Assignment:
 
     teacher: folder of the fine-tuned teacher, None for a recipe that needs none. max_epochs: the study's budget; a recipe with fewer epochs
     keeps its own. threads: for the CPU work of this trial. student_folder: where to write the best epoch's weights, None to keep none.
+    checkpoint: a file that keeps the trial's state after each epoch, and from which a stopped trial goes on; None for none.
     """
 
     recipe: Recipe
@@ -26,6 +27,7 @@ class Assignment:
     threads: int = 1
     device: str = "auto"
     student_folder: str | None = None
+    checkpoint: str | None = None
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from autodistill.models import family_of
 from autodistill.models.base import Batch, Inputs, Outputs, StudentContext
 from autodistill.models.reread import same_tokens
 from autodistill.models.sides import Side
+from autodistill.models.start import check_start
 from autodistill.recipe import Recipe, Teacher
 from autodistill.target import Scaling
 from autodistill.tasks import load_dataset
@@ -118,6 +119,7 @@ class TrialData:
     def __init__(self, opened: Opened, recipe: Recipe, *, device: str = "auto", threads: int | None = None) -> None:
         self.opened, self.recipe, self.device, self.threads = opened, recipe, device, threads
         check_tokens(recipe, opened.tokenizer)
+        check_start(recipe.student, opened.tokenizer, recipe.teacher.model)
         self.read = read_by_student(opened, recipe)
         self.dataset, self.context = opened.dataset, self.read.context
         self.rows, self.metric, self.classes = len(self.dataset.train), self.dataset.metric, self.dataset.classes

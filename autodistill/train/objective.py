@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from autodistill.components import Spec
 from autodistill.losses.layer_map import PairWeights
 from autodistill.losses.projection import build_projection, normalise
+from autodistill.losses.self_distillation import PastPredictions
 from autodistill.modality import Modality
 from autodistill.models.sides import Side
 from autodistill.recipe import Recipe
@@ -157,7 +158,8 @@ def _key(pair: tuple[int, int]) -> str:
 class Objective(nn.Module):
     """The weighted sum of a recipe: the loss on hard labels, and the term of each slot.
 
-    It is built after one dry run of student and teacher, whose outputs give the widths.
+    It is built after one dry run of student and teacher, whose outputs give the widths. progress: the share of the epochs, this one
+    included, which is set before each epoch.
     """
 
     class_weights: Tensor | None
@@ -168,6 +170,9 @@ class Objective(nn.Module):
         self.label_smoothing = recipe.objective.label_smoothing
         self.target = target_of(recipe.task)
         weights = None if recipe.objective.class_weights == "none" else self.target.balanced_weights(facts["labels"]().cpu().numpy())
+        share = recipe.objective.self_distillation
+        self.past = PastPredictions(facts["rows"](), facts["classes"]()) if share > 0 else None
+        self.self_share, self.progress = share, 0.0
         self.register_buffer("class_weights", None if weights is None else torch.from_numpy(weights))
         terms = {}
         for slot, part in recipe.objective.terms.items():
@@ -188,13 +193,24 @@ class Objective(nn.Module):
             class_weights=self.class_weights,
         )
 
+    def softened(self, hard: Tensor, logits: Tensor, labels: BatchLabels) -> Tensor:
+        """The loss on hard labels, with the share of the student's own past predictions that it has by now (PastPredictions)."""
+        if self.past is None:
+            return hard
+        labelled = slice(None) if labels.labelled is None else labels.labelled
+        if not len(labels.labels[labelled]):
+            return hard
+        share = self.self_share * self.progress
+        return (1.0 - share) * hard + share * self.past(logits[labelled], labels.labels[labelled], labels.index[labelled])
+
     def forward(
         self, student: Side, teacher: Side | None, labels: BatchLabels, hard_labels: bool = True
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The sum; and each weighted term by slot. hard_labels: whether they count, or only the teacher does."""
         parts: dict[str, Tensor] = {}
         if self.hard_label_weight > 0 and hard_labels:
-            parts["hard_label"] = self.hard_label_weight * self.hard(student.outputs.logits, labels)
+            logits = student.outputs.logits
+            parts["hard_label"] = self.hard_label_weight * self.softened(self.hard(logits, labels), logits, labels)
         for slot, term in self.terms.items():
             parts[slot] = term.weight * term(student, teacher, labels)
         return torch.stack(list(parts.values())).sum(), parts

@@ -24,28 +24,38 @@ def training_optimizer(modules: Iterable[nn.Module], training: Training) -> torc
 class Dot(torch.optim.Optimizer):
     """SGD with a momentum for the gradients of the hard labels, and a larger one for those of the distillation terms.
 
-    v_task ← g_task + (μ − Δ) v_task,  v_teacher ← g_teacher + (μ + Δ) v_teacher,  θ ← θ − γ (v_task + v_teacher). With Δ = 0 it is SGD with
-    momentum μ. Weight decay is decoupled, as AdamW's is: θ ← θ (1 − γ λ) first.
+    v_task ← g_task + (μ − Δ) v_task,  v_teacher ← g_teacher + (μ + Δ) v_teacher,  θ ← θ − γ (v_task + v_teacher). A parameter that only
+    one of the two losses reaches in a step, such as a projection, has momentum μ for it, and the other velocity rests. With Δ = 0 it is SGD
+    with momentum μ. Weight decay is decoupled, as AdamW's is: θ ← θ (1 − γ λ) first (the authors add λ θ to g_task).
 
     `backward` in place of a loss's own leaves the sum of both gradients in `.grad`, and keeps the teacher's part.
 
-    Source: Zhao, Cui, Song, Qiu, Liang 2023, "DOT: A Distillation-Oriented Trainer", section 3.3.
+    Source: Zhao, Cui, Song, Qiu, Liang 2023, "DOT: A Distillation-Oriented Trainer", section 3.3; compared with the authors' code,
+    https://github.com/megvii-research/mdistiller (mdistiller/engine/dot.py and, for μ ± Δ, trainer.py).
     """
 
     def __init__(self, groups: list[dict[str, Any]], momentum: float, difference: float) -> None:
         super().__init__(groups, {"momentum": momentum, "difference": difference})
         self._of_teacher: dict[Tensor, Tensor] = {}
+        self._of_both: set[Tensor] = set()
 
     def backward(self, task: Tensor | None, teacher: Tensor | None) -> None:
         """The gradients of two losses, of which one may be None; those of before are forgotten."""
         self.zero_grad(set_to_none=True)
-        self._of_teacher = {}
+        self._of_teacher, self._of_both = {}, set()
         if teacher is not None:
             teacher.backward(retain_graph=task is not None)
-            kept = (parameter for group in self.param_groups for parameter in group["params"])
-            self._of_teacher = {item: item.grad.clone() for item in kept if item.grad is not None}
+            reached = (parameter for group in self.param_groups for parameter in group["params"])
+            self._of_teacher = {item: item.grad for item in reached if item.grad is not None}
+            self.zero_grad(set_to_none=True)
         if task is not None:
             task.backward()
+        for parameter, gradient in self._of_teacher.items():
+            if parameter.grad is None:
+                parameter.grad = gradient.clone()
+            else:
+                parameter.grad.add_(gradient)
+                self._of_both.add(parameter)
 
     def scale(self, parameters: Iterable[Tensor], factor: Tensor) -> None:
         """Multiply the teacher's part of the gradients, where their sums were multiplied (clipped) by someone else."""
@@ -57,18 +67,15 @@ class Dot(torch.optim.Optimizer):
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """One step. Parameters without a gradient stay as they are."""
         for group in self.param_groups:
-            momentum, difference = group["momentum"], group["difference"]
             for parameter in group["params"]:
                 if parameter.grad is None:
                     continue
-                state = self.state[parameter]
-                if not state:
-                    state["task"], state["teacher"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
-                teacher = self._of_teacher.get(parameter)
-                of_task = parameter.grad if teacher is None else parameter.grad - teacher
-                state["task"].mul_(momentum - difference).add_(of_task)
-                state["teacher"].mul_(momentum + difference)
-                if teacher is not None:
-                    state["teacher"].add_(teacher)
                 parameter.mul_(1.0 - group["lr"] * group["weight_decay"])
-                parameter.sub_(state["task"] + state["teacher"], alpha=group["lr"])
+                teacher, difference = self._of_teacher.get(parameter), 0.0
+                parts = {"task": parameter.grad} if teacher is None else {"teacher": teacher}
+                if teacher is not None and parameter in self._of_both:
+                    parts["task"], difference = parameter.grad - teacher, group["difference"]
+                for name, gradient in parts.items():
+                    momentum = group["momentum"] + (difference if name == "teacher" else -difference)
+                    velocity = self.state[parameter].setdefault(name, torch.zeros_like(parameter))
+                    parameter.sub_(velocity.mul_(momentum).add_(gradient), alpha=group["lr"])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +23,7 @@ from autodistill.recipe import Recipe
 from autodistill.records import Point
 from autodistill.train.assignment import Assignment, Report, TrialResult
 from autodistill.train.batches import Batches
+from autodistill.train.checkpoint import Best, read_checkpoint, write_checkpoint
 from autodistill.train.cost import count_flops, count_parameters
 from autodistill.train.data import TrialData, open_data
 from autodistill.train.objective import BatchLabels, Objective
@@ -55,8 +58,11 @@ def _run(assignment: Assignment, report: Report) -> TrialResult:
     torch.manual_seed(assignment.seed)
     student = build_student(recipe, data.context).to(device)
     trainer = Trainer(recipe, student, data, device, min(recipe.training.epochs, assignment.max_epochs), assignment.seed)
-    best: tuple[Point, dict[str, float], dict[str, Tensor], Tensor] | None = None
-    for epoch in range(1, trainer.epochs + 1):
+    best: Best | None = None
+    done, file = 0, None if assignment.checkpoint is None else Path(assignment.checkpoint)
+    if file is not None:
+        done, best = read_checkpoint(file, trainer)
+    for epoch in range(done + 1, trainer.epochs + 1):
         turn = time.perf_counter()
         losses = trainer.train_epoch(epoch)
         trained = time.perf_counter()
@@ -74,22 +80,24 @@ def _run(assignment: Assignment, report: Report) -> TrialResult:
             seconds=now - began,
             losses=losses,
         )
-        if best is None or point.score > best[0].score:
-            best = point, metrics, trainer.form.copy_weights(), logits
+        if best is None or point.score > best.point.score:
+            best = Best(point, metrics, trainer.form.copy_weights(), logits)
+        if file is not None:
+            write_checkpoint(file, trainer, epoch, best)
         report(point)
     trainer.form.restore()
     seconds["outputs"] = data.outputs_seconds
     assert best is not None, "a recipe has at least one epoch"
 
-    point, metrics, weights, logits = best
+    point = best.point
     if assignment.student_folder is not None:
         facts = {"score": point.score, "metric": data.metric, "classes": data.classes, "task": recipe.task, "seed": assignment.seed}
         facts |= {"target_mean": data.opened.scaling.mean, "target_scale": data.opened.scaling.scale}
-        tuned = data.dataset.target.tuned(data.metric, logits.numpy(), data.dataset.validation.labels)
+        tuned = data.dataset.target.tuned(data.metric, best.logits.numpy(), data.dataset.validation.labels)
         facts |= {} if tuned.thresholds is None else {"thresholds": tuned.thresholds}
-        save_student(Path(assignment.student_folder), weights, recipe, data.context, facts)
+        save_student(Path(assignment.student_folder), best.weights, recipe, data.context, facts)
     flops = count_flops(student, to_device(data.validation.batch(data.typical_row), device))
-    return TrialResult(point.score, point.epoch, metrics, count_parameters(student), flops, seconds)
+    return TrialResult(point.score, point.epoch, best.metrics, count_parameters(student), flops, seconds)
 
 
 class Trainer:
@@ -125,6 +133,28 @@ class Trainer:
         teacher = None if teacher_outputs is None else self.data.side(to_device(teacher_outputs, self.device), batch)
         return Objective(self.recipe, student, teacher, self.data.split_facts(view))
 
+    def _stateful(self) -> dict[str, Any]:
+        return {"student": self.student, "objective": self.objective, "optimizer": self.optimizer, "schedule": self.schedule}
+
+    def state(self) -> dict[str, Any]:
+        """All that the next epoch depends on, as tensors, numbers and texts."""
+        random: dict[str, Any] = {"torch": torch.get_rng_state(), "mixing": json.dumps(self.mixing.bit_generator.state)}
+        if self.device.type == "cuda":
+            random["cuda"] = torch.cuda.get_rng_state(self.device)
+        return {name: part.state_dict() for name, part in self._stateful().items()} | {"form": self.form.state(), "random": random}
+
+    def resume(self, state: dict[str, Any], epochs: int) -> None:
+        """Go on from a `state` after this many epochs. The batches of these epochs are drawn again, as their order is of one stream."""
+        for epoch in range(1, epochs + 1):
+            self.batches.of_epoch(epoch, self.data.view(epoch - 1))
+        for name, part in self._stateful().items():
+            part.load_state_dict(state[name])
+        self.form.resume(state["form"])
+        torch.set_rng_state(state["random"]["torch"].cpu())
+        self.mixing.bit_generator.state = json.loads(state["random"]["mixing"])
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(state["random"]["cuda"].cpu(), self.device)
+
     def train_epoch(self, epoch: int) -> dict[str, float]:
         """One pass over the epoch's view; returns the mean of each weighted term. Nothing happens if the recipe has none."""
         if not self.recipe.objective.teaches:
@@ -132,6 +162,7 @@ class Trainer:
         view = self.data.view(epoch - 1)
         self.student.train()
         self.objective.train()
+        self.objective.progress = epoch / self.epochs
         totals: dict[str, Tensor] = {}
         batches = self.batches.of_epoch(epoch, view)
         for step, read in enumerate(read_batches(lambda rows: self.read(rows, epoch), batches, self.device)):

@@ -18,7 +18,10 @@ def recipe(**training: object) -> Recipe:
 
 
 def test_dot_is_its_formula_on_two_quadratics() -> None:
-    """min ½‖θ − a‖² + ½‖Bθ − c‖², the second as the teacher's loss, against the formula in numpy."""
+    """min ½‖θ − a‖² + ½‖Bθ − c‖², the second as the teacher's loss, against the authors' rule in numpy.
+
+    In step 5 only the teacher's loss is there, in step 7 only the task's: then its velocity has momentum μ, and the other one rests.
+    """
     random = np.random.default_rng(0)
     start, goal, matrix, values = (random.normal(size=shape) for shape in ((3,), (3,), (2, 3), (2,)))
     rate, decay, momentum, difference = 0.05, 0.1, 0.9, 0.075
@@ -30,9 +33,15 @@ def test_dot_is_its_formula_on_two_quadratics() -> None:
         teacher = 0.5 * (torch.tensor(matrix) @ theta - torch.tensor(values)).square().sum()
         dot.backward(None if step == 5 else task, None if step == 7 else teacher)
         dot.step()
-        of_task = (momentum - difference) * of_task + (0.0 if step == 5 else 1.0) * (ours - goal)
-        of_teacher = (momentum + difference) * of_teacher + (0.0 if step == 7 else 1.0) * (matrix.T @ (matrix @ ours - values))
-        ours = ours * (1 - rate * decay) - rate * (of_task + of_teacher)
+        gradients = ours - goal, matrix.T @ (matrix @ ours - values)
+        ours = ours * (1 - rate * decay)
+        apart = 0.0 if step in (5, 7) else difference
+        if step != 5:
+            of_task = (momentum - apart) * of_task + gradients[0]
+            ours = ours - rate * of_task
+        if step != 7:
+            of_teacher = (momentum + apart) * of_teacher + gradients[1]
+            ours = ours - rate * of_teacher
         np.testing.assert_allclose(theta.detach().numpy(), ours, rtol=1e-12)
 
 
