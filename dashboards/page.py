@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import html
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,18 +34,20 @@ from . import FIGURES, costs, draw_figure, style
 if TYPE_CHECKING:
     from autodistill.recommender.library import RecordedStudy
 
+_CLEAR = "rgba(0, 0, 0, 0)"
 _AIR = 14
 """The space above a plot on the page, in pixels."""
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure on a page: its id, its height in pixels, its JSON; `empty` says why there is nothing to draw."""
+    """A figure on a page: its id, its height in pixels, its JSON; `empty` says why there is nothing to draw. alt: the figure in words."""
 
     id: str
     height: int
     json: str
     empty: str
+    alt: str
 
 
 @dataclass(frozen=True)
@@ -135,9 +139,19 @@ def draw(name: str, figure: go.Figure) -> Drawn:
     meta = figure.layout.meta
     top = figure.layout.margin.t or style.TOP
     height = int(figure.layout.height - style.TOP + _AIR)
+    alt = describe_figure(figure)
     figure.update_layout(title_text=None, showlegend=False, margin_t=top - style.TOP + _AIR, height=height)
+    figure.update_layout(paper_bgcolor=_CLEAR, plot_bgcolor=_CLEAR)  # the page's background is seen, light or dark
     text = figure.to_json().replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-    return Drawn(name, height, text, meta["empty"] if isinstance(meta, dict) and "empty" in meta else "")
+    return Drawn(name, height, text, meta["empty"] if isinstance(meta, dict) and "empty" in meta else "", alt)
+
+
+def describe_figure(figure: go.Figure) -> str:
+    """A figure in words, for those who do not see it: its title, its axes and the names of what is drawn."""
+    axes = [axis.title.text for axis in (*figure.select_xaxes(), *figure.select_yaxes()) if axis.title.text]
+    named = [trace.name for trace in figure.data if trace.name and trace.showlegend is not False]
+    parts = [figure.layout.title.text or "", "; ".join(dict.fromkeys(axes)), ", ".join(dict.fromkeys(named))]
+    return ". ".join(html.unescape(re.sub("<[^>]*>", " ", part)) for part in parts if part)
 
 
 def _cells(row: Row) -> dict[str, Any]:

@@ -55,6 +55,20 @@ class Seen:
             })"""
         )
 
+    @property
+    def clipped(self) -> list[str]:
+        """The words in plots that reach beyond their drawing, where the browser cuts them."""
+        return self.page.evaluate(
+            """() => [...document.querySelectorAll('.plot')].flatMap((plot) => {
+                const box = plot.querySelector('svg.main-svg').getBoundingClientRect();
+                const out = (r) => r.left < box.left - 2 || r.right > box.right + 2 || r.top < box.top - 2 || r.bottom > box.bottom + 2;
+                return [...plot.querySelectorAll('svg.main-svg text')]
+                    .map((text) => [text.textContent, text.getBoundingClientRect()])
+                    .filter(([text, place]) => text.trim() && place.width && out(place))
+                    .map(([text, place]) => `${plot.id}: ${text}`);
+            })"""
+        )
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
@@ -105,10 +119,11 @@ def test_every_figure_is_drawn_and_fits(kind: str, seen: Seen, tmp_path: Path) -
     study = awkward(kind, tmp_path)
     path = tmp_path / "page.html"
     path.write_text(render(study), encoding="utf-8")
-    for width in WIDTHS:
+    for width in (*WIDTHS, 768) if kind in ("300 trials", "long names") else WIDTHS:
         seen.asked.clear()
         seen.open(path, width)
         assert seen.errors == []
+        assert seen.clipped == []
         assert seen.asked == [path.as_uri()]  # the page itself, and nothing that it would load
         assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
         plots = seen.plots
@@ -128,6 +143,25 @@ def test_the_smallest_letters_can_be_read(seen: Seen, tmp_path: Path) -> None:
         "[...document.querySelectorAll('.plot svg text')].map((text) => parseFloat(getComputedStyle(text).fontSize))"
     )
     assert min(sizes) >= 10
+
+
+def test_a_dark_screen_gets_a_dark_page_with_readable_figures_and_paper_a_light_one(seen: Seen, tmp_path: Path) -> None:
+    seen.page.emulate_media(color_scheme="dark")
+    seen.open(write_report(generated_study(tmp_path, 12)), 1280)
+
+    def light(selector: str, name: str) -> float:
+        """The mean of a colour's channels, from 0 to 255."""
+        numbers = seen.page.evaluate(f"getComputedStyle(document.querySelector('{selector}')).{name}.match(/[0-9.]+/g).map(Number)")
+        return sum(numbers[:3]) / 3
+
+    assert light("body", "backgroundColor") < 30
+    assert light("td", "color") > 120
+    assert light("button", "backgroundColor") < 30
+    assert light("#pareto .xtick text", "fill") < 130  # as on paper, and the filter inverts it
+    assert seen.page.evaluate("getComputedStyle(document.querySelector('#pareto')).filter").startswith("invert(1)")
+    seen.page.emulate_media(media="print", color_scheme="dark")
+    assert light("body", "backgroundColor") == 255
+    assert seen.page.evaluate("getComputedStyle(document.querySelector('#pareto')).filter") == "none"
 
 
 def test_the_recipe_is_copied_and_the_legend_hides_a_trace(seen: Seen, tmp_path: Path) -> None:

@@ -96,6 +96,16 @@ def test_limits_as_shares_of_the_teachers_costs_are_said_and_asked_again(tmp_pat
     assert next(row for row in page.rows if row[1] == "teacher")[4:6] == ["22.7M", "7.52 ms"]
 
 
+def test_every_figure_is_described_in_words(tmp_path: Path) -> None:
+    text = render(generated_study(tmp_path, 12))
+    described = re.findall(r'<div class="plot" role="img" aria-label="([^"]*)" id="(\w+)"', text)
+    assert len(described) == text.count('<div class="plot"') > 5
+    alts = {name: alt for alt, name in described}
+    assert all(len(alt.split()) > 2 for alt in alts.values())
+    assert "parameters" in alts["pareto"]
+    assert "plain KD" in alts["pareto"]
+
+
 def test_the_page_loads_nothing_and_has_plotly_once(tmp_path: Path) -> None:
     page = render(make_study(tmp_path, RECORDS))
     assert page.count("* plotly.js v") == 1
