@@ -30,6 +30,7 @@ from autodistill.settings import SearchSettings
 from autodistill.teachers import Teachers, describe, short_name
 
 from . import FIGURES, costs, draw_figure, style
+from .trials import trial_cells, trial_heads
 
 if TYPE_CHECKING:
     from autodistill.recommender.library import RecordedStudy
@@ -41,13 +42,17 @@ _AIR = 14
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure on a page: its id, its height in pixels, its JSON; `empty` says why there is nothing to draw. alt: the figure in words."""
+    """A figure on a page: its id, its height in pixels, its JSON; `empty` says why there is nothing to draw. alt: the figure in words.
+
+    least_width: in pixels, below which the page lets it scroll; None for a usual one.
+    """
 
     id: str
     height: int
     json: str
     empty: str
     alt: str
+    least_width: int | None
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,8 @@ def render_subject(study: Subject) -> str:
         models=[(model, cells(model)) for model in frontier(records, limits, prefer, study.about)],
         frontier_notes=[sentence for sentence in (advice(records, limits, prefer), note(study.about)) if sentence],
         rows=[_cells(row) for row in leaderboard],
+        trial_heads=trial_heads(records),
+        trials=[trial_cells(record) for record in records],
         metric=texts.clean(records[0].metric) if records else "score",
         figures={name: draw(name, figure) for name, figure in figures.items()},
         limits=limits.text() if limits != Limits() else "",
@@ -136,14 +143,14 @@ def _file(name: str) -> Markup:
 
 def draw(name: str, figure: go.Figure) -> Drawn:
     """A figure for a page: without title and legend, which the page writes itself, and escaped for a script element."""
-    meta = figure.layout.meta
+    meta = figure.layout.meta if isinstance(figure.layout.meta, dict) else {}
     top = figure.layout.margin.t or style.TOP
     height = int(figure.layout.height - style.TOP + _AIR)
     alt = describe_figure(figure)
     figure.update_layout(title_text=None, showlegend=False, margin_t=top - style.TOP + _AIR, height=height)
     figure.update_layout(paper_bgcolor=_CLEAR, plot_bgcolor=_CLEAR)  # the page's background is seen, light or dark
     text = figure.to_json().replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-    return Drawn(name, height, text, meta["empty"] if isinstance(meta, dict) and "empty" in meta else "", alt)
+    return Drawn(name, height, text, meta.get("empty", ""), alt, meta.get("least_width"))
 
 
 def describe_figure(figure: go.Figure) -> str:

@@ -178,6 +178,23 @@ def test_the_recipe_is_copied_and_the_legend_hides_a_trace(seen: Seen, tmp_path:
     assert seen.errors == []
 
 
+def test_the_table_of_all_trials_is_sorted_and_filtered(seen: Seen, tmp_path: Path) -> None:
+    study = generated_study(tmp_path, 40)
+    seen.open(write_report(study), 1280)
+    column = "(place) => [...document.querySelectorAll('#all-trials tbody tr:not([hidden])')].map((row) => row.cells[place].textContent)"
+    seen.page.click("#trials summary")
+    seen.page.click("#all-trials th >> nth=3")  # the score
+    scores = [float(text) for text in seen.page.evaluate(column, 3) if text != "–"]
+    assert len(seen.page.evaluate(column, 0)) == len(study.trial_records)
+    assert scores == sorted(scores, reverse=True)
+    seen.page.click("#all-trials th >> nth=3 >> button")
+    assert [float(text) for text in seen.page.evaluate(column, 3) if text != "–"] == sorted(scores)
+    seen.page.fill("input[data-filter]", "stopped bert")
+    left = [item for item in study.trial_records if item.state == "pruned" and item.recipe["student"]["family"] == "bert"]
+    assert sorted(map(int, seen.page.evaluate(column, 0))) == sorted(item.trial for item in left)
+    assert seen.errors == []
+
+
 def test_it_prints_within_the_paper(seen: Seen, tmp_path: Path) -> None:
     seen.open(write_report(generated_study(tmp_path, 40)), 1280)
     seen.page.emulate_media(media="print")

@@ -27,7 +27,7 @@ RECORDS = [
     record(3, score=0.6, state="pruned"),
     record(4, score=0.87),
 ]
-SECTIONS = ["choose", "leaderboard", "recipe", "cost", "learning", "why", "noise", "hours", "failed", "again"]
+SECTIONS = ["choose", "leaderboard", "trials", "recipe", "cost", "learning", "why", "noise", "hours", "failed", "again"]
 BAD = "<script>alert(1)</script>"
 
 
