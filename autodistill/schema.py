@@ -6,6 +6,7 @@ checked when a file is read, not by its schema.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -142,3 +143,17 @@ def _without_titles(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return schema
     return {name: _without_titles(item) for name, item in schema.items() if not (name == "title" and isinstance(item, str))}
+
+
+def as_text(schema: Schema) -> str:
+    """A schema as JSON, with each of its parts in a line of its own."""
+
+    def dump(value: Any) -> str:
+        return json.dumps(value, ensure_ascii=False)
+
+    entries = []
+    for name, value in schema.items():
+        parts = value if isinstance(value, dict) else {}
+        inside = ",\n".join(f"  {dump(part)}: {dump(item)}" for part, item in parts.items())
+        entries.append(f" {dump(name)}: " + (f"{{\n{inside}\n }}" if parts else dump(value)))
+    return "{\n" + ",\n".join(entries) + "\n}\n"

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from autodistill.errors import UsageError
-from autodistill.schema import SCHEMAS
+from autodistill.schema import SCHEMAS, as_text
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -20,7 +19,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Print or write the schema."""
-    text = json.dumps(SCHEMAS[args.what](), indent=1, ensure_ascii=False) + "\n"
+    text = as_text(SCHEMAS[args.what]())
     if args.out is None:
         print(text, end="")
         return 0
