@@ -42,9 +42,13 @@ def fitted(columns: Sequence[Column], rows: Iterable[tuple[Sequence[str], str]],
     for place in shown:
         column, more = columns[place], max(0, min(room, full[place] - least[place]))
         room -= more
-        head = Text(texts.clean(column.name))
-        justify = "left" if column.text else "right"
-        table.add_column(head, justify=justify, no_wrap=True, overflow="ellipsis", width=least[place] + more)  # type: ignore[arg-type]
+        table.add_column(
+            Text(texts.clean(column.name)),
+            justify="left" if column.text else "right",
+            no_wrap=True,
+            overflow="ellipsis",
+            width=least[place] + more,
+        )
     for cells, style in lines:
         table.add_row(*(Text(cells[place]) for place in shown), style=style)
     return table
