@@ -17,6 +17,7 @@ from autodistill.cli.main import main
 from autodistill.errors import StudyError
 from autodistill.records import TrialRecord
 from autodistill.report import measures
+from autodistill.schema import COMMENT, RECIPE_FILE
 from autodistill.study import Study
 from autodistill.study_report import render, write_report
 
@@ -72,6 +73,7 @@ def without_plotly(page: str) -> str:
 
 def test_the_page_has_every_section_the_leaderboard_and_the_recipe(tmp_path: Path) -> None:
     study = make_study(tmp_path, RECORDS)
+    (study.folder / "recommended.yaml").write_text(f"{COMMENT}{RECIPE_FILE}\n# the best\nversion: 1\n", encoding="utf-8")
     write_report(study)
     page = _Parsed((study.folder / "report.html").read_text(encoding="utf-8"))
     assert page.sections == SECTIONS  # "rows" only where the study has a data curve
@@ -85,7 +87,8 @@ def test_the_page_has_every_section_the_leaderboard_and_the_recipe(tmp_path: Pat
     assert len(page.rows) == 10 + len(RECORDS)
     assert "0.0600 more than no KD" in page.text
     assert "reaches accuracy 0.8700, 96.7% of the teacher’s 0.9000." in page.text
-    assert "version: 1" in page.text
+    assert "# the best\nversion: 1" in page.text
+    assert COMMENT not in page.text  # a page has no schema beside it
     assert "autodistill search --dataset d" in page.text  # what has its default is left out
 
 
