@@ -62,17 +62,21 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / f"{share}.yaml").write_text(SPACE.format(teacher=teacher, share=share), encoding="utf-8")
     search, distill, recommend = autodistill.search, autodistill.distill, autodistill.recommend
 
+    def short(recipe: Recipe) -> Recipe:
+        """Another recipe for the same task, trained in four steps."""
+        student = {"family": "cnn", "embedding_size": 16, "channels": 8}
+        parts = {"teacher": {"model": teacher, "max_steps": 0, "head_init": "probe"}, "training": {"epochs": 1, "steps": 4}}
+        return Recipe.parse(recipe.model_dump() | parts | {"student": student})
+
     def short_search(*rows: Any, **asked: Any) -> Any:
         assert asked["trials"] >= 10
         space = str(tmp_path / f"{0.5 if 'unlabelled' in asked else 0.0}.yaml")
-        return search(*rows, **asked | {"trials": 1, "space": space, "cold": True, "frontier": False, "max_latency_ms": None})
+        own = [short(Recipe.load(path)) for path in asked.pop("recipes", ())]
+        few = {"trials": 1, "space": space, "cold": True, "frontier": False, "max_latency_ms": None, "recipes": own}
+        return search(*rows, **asked | few)
 
     def short_distill(recipe: Any, *rows: Any, **asked: Any) -> Any:
-        if isinstance(recipe, Recipe):
-            training = {"epochs": 1, "steps": 4}
-            recipe = Recipe.parse(
-                recipe.model_dump() | {"teacher": {"model": teacher, "max_steps": 0, "head_init": "probe"}, "training": training}
-            )
+        recipe = short(recipe) if isinstance(recipe, Recipe) else recipe
         return distill(recipe, *rows, **asked | {"seeds": 1, "control": False})
 
     monkeypatch.setattr(autodistill, "search", short_search, raising=False)
