@@ -41,7 +41,7 @@ class Seen:
 
     def open(self, path: Path, width: int) -> None:
         self.page.set_viewport_size({"width": width, "height": 900})
-        self.page.goto(path.as_uri())
+        self.page.goto(path.as_uri(), timeout=120_000)  # a busy machine needs more than the usual 30 s for 5 MB of script
         self.wait("[...document.querySelectorAll('.plot')].every((plot) => plot.querySelector('svg.main-svg'))")
 
     @property
