@@ -114,6 +114,7 @@ def test_every_example_is_listed() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_csv_becomes_a_student(small: Path, one_ray: None, capsys: pytest.CaptureFixture[str]) -> None:
     run_script("own_csv.py", "reviews.csv")
     assert re.search(r"test score [01]\.\d{4}", capsys.readouterr().out)
@@ -121,6 +122,7 @@ def test_a_csv_becomes_a_student(small: Path, one_ray: None, capsys: pytest.Capt
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_unlabelled_rows_are_compared(small: Path, one_ray: None, capsys: pytest.CaptureFixture[str]) -> None:
     run_script("unlabelled.py", "reviews.csv", "more.txt")
     said = capsys.readouterr().out
@@ -129,6 +131,7 @@ def test_unlabelled_rows_are_compared(small: Path, one_ray: None, capsys: pytest
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_black_box_teaches(small: Path, one_ray: None, capsys: pytest.CaptureFixture[str]) -> None:
     run_script("teacher_scores.py", "reviews.csv", "more.txt")
     recipe = Recipe.load(small / "studies" / "black-box")
@@ -137,12 +140,14 @@ def test_a_black_box_teaches(small: Path, one_ray: None, capsys: pytest.CaptureF
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_rows_have_several_labels(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run_script("several_labels.py", "tickets.csv")
     assert "'billing': 0." in capsys.readouterr().out
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_notebooks(small: Path, one_ray: None) -> None:
     study, frontier, _, pareto, _, recipe = run_notebook("look_at_a_study.ipynb")
     assert "reviews" in study.about["dataset"]["name"]
