@@ -29,6 +29,7 @@ from autodistill.study import Study
 from autodistill.study_folder import read_about, write_about
 from autodistill.study_report import write_report
 from autodistill.tasks.in_memory import DatasetLike
+from autodistill.terminal.python import search_shown
 from autodistill.train.student_tokens import check_tokens
 from autodistill.train.trial import run_trial
 from autodistill.tuning.checks import check_search
@@ -39,12 +40,13 @@ _STUDENTS_TRIED = 200
 
 
 @takes(SearchSettings)
-def search(dataset: DatasetLike, *, listen: Listen | None = None, **settings: Unpack[SearchKeywords]) -> Study:
+def search(dataset: DatasetLike, *, listen: Listen | None = None, verbose: int | None = None, **settings: Unpack[SearchKeywords]) -> Study:
     """Search for the best distillation pipeline of a dataset.
 
     Args:
         dataset: a name (`autodistill datasets`), a Hugging Face id or a path; or rows: see `autodistill.tasks.in_memory.keep_dataset`.
         listen: called with each event of the run (autodistill.events).
+        verbose: what is shown: 0 for warnings alone, 1 for the progress, 2 for every step and epoch. Default: 1, and nothing with `listen`.
         {settings}
 
     A setting that is left out, or None, has its default. The user's own recipes are trained in full, in addition to the trials, with the
@@ -64,7 +66,12 @@ def search(dataset: DatasetLike, *, listen: Listen | None = None, **settings: Un
     check_search(asked)
     for recipe in asked.load_recipes():
         check_sizes(recipe.student)
-    tell = StageTimes(listen or (lambda event: None))
+    with search_shown(listen, verbose, asked.dataset) as hear:
+        return _search(asked, StageTimes(hear))
+
+
+def _search(asked: SearchSettings, tell: StageTimes) -> Study:
+    """The search itself, from its settings."""
     ready = prepare(asked, tell, earlier=_limits_before(asked))
     study = run_trials(asked, ready, plan_recipes(asked, ready, tell), tell)
     if asked.frontier:

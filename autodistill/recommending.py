@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 import statistics
 import time
@@ -9,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Unpack
 
+import pandas as pd
 import torch
 
 from autodistill.errors import AutodistillError
@@ -24,12 +26,13 @@ from autodistill.prepare import prepare
 from autodistill.recipe import Recipe
 from autodistill.recommender.library import RecordedStudy, library
 from autodistill.recommender.recommender import Recommendation, Recommender, new_dataset
-from autodistill.report.texts import plural
+from autodistill.report.texts import objective, plural, student
 from autodistill.settings import RecommendSettings
 from autodistill.space import Space
 from autodistill.stages import Stage
 from autodistill.tasks.base import Dataset
 from autodistill.tasks.in_memory import DatasetLike
+from autodistill.terminal.python import job_shown
 from autodistill.train.data import Opened, read_by_student
 
 TIMED_STEPS = 4
@@ -55,14 +58,46 @@ class Advice:
     warnings: list[str]
     learnt_from: str
 
+    def table(self) -> pd.DataFrame:
+        """The recipes as a table, best first: a row for each, with what to expect of it and why."""
+        lines = [
+            {
+                "student": student(item.recipe.model_dump()),
+                "objective": objective(item.recipe.model_dump()),
+                "retention": item.retention,
+                "low": item.interval[0],
+                "high": item.interval[1],
+                "params": item.params,
+                "latency_ms": item.latency_ms,
+                "training_seconds": seconds,
+                "why": item.reasons,
+            }
+            for item, seconds in zip(self.recipes, self.seconds, strict=True)
+        ]
+        return pd.DataFrame(lines, index=range(1, len(lines) + 1))
+
+    def _repr_html_(self) -> str:
+        """The recommendation in a notebook: its table, the warnings, and what it was learned from."""
+        notes = "".join(f"<p>Beware: {html.escape(warning)}.</p>" for warning in self.warnings)
+        return f"{notes}{self.table().to_html(na_rep='–', float_format='{:.4g}'.format)}<p>Learnt from {html.escape(self.learnt_from)}.</p>"
+
 
 @takes(RecommendSettings)
-def recommend(dataset: DatasetLike, *, studies: Sequence[RecordedStudy] | None = None, **settings: Unpack[RecommendKeywords]) -> Advice:
+def recommend(
+    dataset: DatasetLike,
+    *,
+    studies: Sequence[RecordedStudy] | None = None,
+    listen: Listen | None = None,
+    verbose: int | None = None,
+    **settings: Unpack[RecommendKeywords],
+) -> Advice:
     """Recommend distillation recipes for a dataset, learned from recorded studies of other datasets. Nothing is trained.
 
     Args:
         dataset: a name (`autodistill datasets`), a Hugging Face id or a path; or rows: see `autodistill.tasks.in_memory.keep_dataset`.
         studies: to learn from; by default the shipped ones and the user's own.
+        listen: called with each event of the run (autodistill.events).
+        verbose: what is shown: 0 for warnings alone, 1 for the progress, 2 for every step and epoch. Default: 1, and nothing with `listen`.
         {settings}
 
     A setting that is left out, or None, has its default. With the user's own space, no recipe outside it is recommended.
@@ -72,8 +107,13 @@ def recommend(dataset: DatasetLike, *, studies: Sequence[RecordedStudy] | None =
     """
     asked = RecommendSettings.read({"dataset": dataset, **settings})
     asked.check()
-    recommender = Recommender(studies)
-    ready = prepare(asked, lambda event: None, fine_tune=False)
+    with job_shown(listen, verbose) as tell:
+        return _recommend(asked, Recommender(studies), tell)
+
+
+def _recommend(asked: RecommendSettings, recommender: Recommender, tell: Listen) -> Advice:
+    """The recommendation itself, from its settings."""
+    ready = prepare(asked, tell, fine_tune=False)
     data, space, opened = ready.data, ready.space, ready.opened
     recommendation = recommender.recommend(
         dataset_features(data),

@@ -22,6 +22,8 @@ from . import style
 TOP = 20
 """How many trials are drawn side by side."""
 _AXES = 9
+_AXIS_WIDTH = 92
+"""Pixels between two axes side by side, so that the words at neighbouring ones do not meet."""
 _ROWS = 40
 _CHOICES = ("family", "kind", "init", "layer_map", "tokens", "mixing")
 _OFF = "off"
@@ -149,7 +151,9 @@ def _spans(figure: go.Figure, spans: list[tuple[float, float, float]], name: str
 
 
 def parallel(records: Sequence[TrialRecord], limits: Limits = Limits()) -> go.Figure:  # noqa: B008
-    """The best trials side by side: a line for each trial through the values that differ between them, darker for a higher score."""
+    """The best trials side by side: a line for each trial through the values that differ between them, stronger in colour for a
+    higher score.
+    """
     title = f"The best {TOP} trials side by side"
     top = [item for item in rank(list(records), limits) if measures.score_of(item) is not None][:TOP]
     paths = _axes(top)
@@ -202,7 +206,7 @@ def parallel(records: Sequence[TrialRecord], limits: Limits = Limits()) -> go.Fi
     )
     figure.update_xaxes(tickfont={"size": 12, "color": style.INK}, tickangle=0)
     figure.update_yaxes(visible=False, range=[-0.08, 1.08])
-    figure.update_layout(legend={"y": -0.02, "yanchor": "top"}, margin_t=style.TOP + 24)
+    figure.update_layout(legend={"y": -0.02, "yanchor": "top"}, margin_t=style.TOP + 24, meta={"least_width": _AXIS_WIDTH * len(axes)})
     return figure
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import html
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,22 +30,29 @@ from autodistill.settings import SearchSettings
 from autodistill.teachers import Teachers, describe, short_name
 
 from . import FIGURES, costs, draw_figure, style
+from .trials import trial_cells, trial_heads
 
 if TYPE_CHECKING:
     from autodistill.recommender.library import RecordedStudy
 
+_CLEAR = "rgba(0, 0, 0, 0)"
 _AIR = 14
 """The space above a plot on the page, in pixels."""
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure on a page: its id, its height in pixels, its JSON; `empty` says why there is nothing to draw."""
+    """A figure on a page: its id, its height in pixels, its JSON; `empty` says why there is nothing to draw. alt: the figure in words.
+
+    least_width: in pixels, below which the page lets it scroll; None for a usual one.
+    """
 
     id: str
     height: int
     json: str
     empty: str
+    alt: str
+    least_width: int | None
 
 
 @dataclass(frozen=True)
@@ -94,6 +103,8 @@ def render_subject(study: Subject) -> str:
         models=[(model, cells(model)) for model in frontier(records, limits, prefer, study.about)],
         frontier_notes=[sentence for sentence in (advice(records, limits, prefer), note(study.about)) if sentence],
         rows=[_cells(row) for row in leaderboard],
+        trial_heads=trial_heads(records),
+        trials=[trial_cells(record) for record in records],
         metric=texts.clean(records[0].metric) if records else "score",
         figures={name: draw(name, figure) for name, figure in figures.items()},
         limits=limits.text() if limits != Limits() else "",
@@ -132,12 +143,22 @@ def _file(name: str) -> Markup:
 
 def draw(name: str, figure: go.Figure) -> Drawn:
     """A figure for a page: without title and legend, which the page writes itself, and escaped for a script element."""
-    meta = figure.layout.meta
+    meta = figure.layout.meta if isinstance(figure.layout.meta, dict) else {}
     top = figure.layout.margin.t or style.TOP
     height = int(figure.layout.height - style.TOP + _AIR)
+    alt = describe_figure(figure)
     figure.update_layout(title_text=None, showlegend=False, margin_t=top - style.TOP + _AIR, height=height)
+    figure.update_layout(paper_bgcolor=_CLEAR, plot_bgcolor=_CLEAR)  # the page's background is seen, light or dark
     text = figure.to_json().replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-    return Drawn(name, height, text, meta["empty"] if isinstance(meta, dict) and "empty" in meta else "")
+    return Drawn(name, height, text, meta.get("empty", ""), alt, meta.get("least_width"))
+
+
+def describe_figure(figure: go.Figure) -> str:
+    """A figure in words, for those who do not see it: its title, its axes and the names of what is drawn."""
+    axes = [axis.title.text for axis in (*figure.select_xaxes(), *figure.select_yaxes()) if axis.title.text]
+    named = [trace.name for trace in figure.data if trace.name and trace.showlegend is not False]
+    parts = [figure.layout.title.text or "", "; ".join(dict.fromkeys(axes)), ", ".join(dict.fromkeys(named))]
+    return ". ".join(html.unescape(re.sub("<[^>]*>", " ", part)) for part in parts if part)
 
 
 def _cells(row: Row) -> dict[str, Any]:

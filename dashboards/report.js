@@ -91,6 +91,34 @@ window.addEventListener("afterprint", () => plots.forEach((plot) => {
   Plotly.relayout(plot, { width: null, autosize: true, ...(wide(plot) && { "xaxis.tickfont.size": plot.letters }) });
 }));
 
+// Tables that can be sorted: numbers first from the largest, texts from a to z; a second press turns the order round.
+for (const table of document.querySelectorAll("table.sortable")) {
+  const heads = [...table.tHead.rows[0].cells];
+  heads.forEach((head, place) => head.querySelector("button").addEventListener("click", () => {
+    const body = table.tBodies[0];
+    const value = (row) => row.cells[place].dataset.value;
+    const numeric = body.rows[0] && value(body.rows[0]) !== undefined;
+    const first = numeric ? "descending" : "ascending";
+    const order = head.getAttribute("aria-sort") === first ? (numeric ? "ascending" : "descending") : first;
+    heads.forEach((other) => other.removeAttribute("aria-sort"));
+    head.setAttribute("aria-sort", order);
+    const compare = numeric
+      ? (one, other) => value(one) - value(other)
+      : (one, other) => one.cells[place].textContent.localeCompare(other.cells[place].textContent);
+    const sign = order === "ascending" ? 1 : -1;
+    body.append(...[...body.rows].sort((one, other) => sign * compare(one, other)));
+  }));
+}
+for (const input of document.querySelectorAll("input[data-filter]")) {
+  input.addEventListener("input", () => {
+    const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+    for (const row of document.getElementById(input.dataset.filter).tBodies[0].rows) {
+      const text = row.textContent.toLowerCase();
+      row.hidden = !words.every((word) => text.includes(word));
+    }
+  });
+}
+
 for (const button of document.querySelectorAll("button[data-copy]")) {
   button.addEventListener("click", async () => {
     const source = document.getElementById(button.dataset.copy);

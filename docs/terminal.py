@@ -18,9 +18,9 @@ from rich.console import Console
 from rich.text import Text
 
 import autodistill
-from autodistill.cli.live import LiveView
-from autodistill.cli.progress import Progress
 from autodistill.events import Event, TrialFinished, TrialReported
+from autodistill.terminal.live import LiveView
+from autodistill.terminal.progress import Progress
 
 WIDTH, HEIGHT = 100, 24
 

@@ -14,7 +14,12 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 OWN = {"autodistill"}
 SCRIPTS = {ROOT / "dashboards" / "gallery.py"}
 """Installed, but run from a checkout: these may use what the extra `dev` brings."""
-NOT_IMPORTED = {"onnxscript": "torch.onnx imports it", "tensorboard": "people look at what tensorboardx writes with it"}
+NOT_IMPORTED = {
+    "onnxscript": "torch.onnx imports it",
+    "tensorboard": "people look at what tensorboardx writes with it",
+    "mkdocs-material": "`make docs`",
+    "mkdocstrings": "`make docs`",
+}
 
 
 def name(requirement: str) -> str:

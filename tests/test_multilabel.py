@@ -13,6 +13,7 @@ from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score, log_loss
 
+from autodistill.errors import UsageError
 from autodistill.features.linear import STRENGTHS, logistic_regressions_of_labels
 from autodistill.recipe import Recipe
 from autodistill.space import Space
@@ -186,3 +187,10 @@ def test_spaces_have_what_fits_several_labels(task: str, space: str) -> None:
     assert kinds["training.unlabelled_choice"] == {"all", "diverse"}
     assert set(opened.baselines()) == {"no_kd", "plain_kd", "pseudo_labels", "plain_kd_all", "defaults"}
     assert isinstance(opened.with_class_weights("balanced").defaults(), Recipe)
+
+
+def test_labels_as_people_give_them_become_columns() -> None:
+    target = Labels.of(("a", "b", "c"))
+    assert target.encoded([["b"], [], ("a", "c")]).tolist() == [[0, 1, 0], [0, 0, 0], [1, 0, 1]]
+    with pytest.raises(UsageError, match="a label is 'd'"):
+        target.encoded([["d"]])

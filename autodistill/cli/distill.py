@@ -13,11 +13,12 @@ from typing import Annotated, Any
 
 from autodistill.cli import options
 from autodistill.cli.options import JSON_AT_THE_END
-from autodistill.cli.stages import shown, text_output
+from autodistill.cli.streams import text_output
 from autodistill.option import KEPT, QUESTION, setting
 from autodistill.report import texts
 from autodistill.report.leaderboard import finite, short_path
 from autodistill.settings import DistillSettings
+from autodistill.terminal.stages import shown
 from autodistill.values import FLAG
 
 EPILOG = """examples:
@@ -46,6 +47,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         allow_abbrev=False,
     )
     options.add_options(command, DistillCommand)
+    options.add_verbosity(command)
     command.set_defaults(run=run)
 
 
@@ -53,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     """Distil, and print the result."""
     asked = options.read_options(args, DistillCommand)
     with text_output(asked.as_json) as out:
-        with shown(out) as listen, _saying_that_finished_seeds_are_kept():
+        with shown(out, options.verbosity(args)) as listen, _saying_that_finished_seeds_are_kept():
             from autodistill.export.distill import check_target, distill  # torch: seconds
 
             asked.check()

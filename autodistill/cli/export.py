@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 
-from autodistill.cli.stages import shown, text_output
+from autodistill.cli.options import add_verbosity, verbosity
+from autodistill.cli.streams import text_output
 from autodistill.report.leaderboard import finite, short_path
+from autodistill.terminal.stages import shown
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -26,13 +28,14 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     command.add_argument("--dataset", metavar="NAME|PATH", help="the dataset with the validation rows (default: the student's own)")
     command.add_argument("--overwrite", action="store_true", help="replace an earlier export")
     command.add_argument("--json", action="store_true", help="one JSON list on stdout at the end; all else goes to stderr")
+    add_verbosity(command)
     command.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Export, and print how the result compares with torch."""
     with text_output(args.json) as out:
-        with shown(out) as listen:
+        with shown(out, verbosity(args)) as listen:
             from autodistill.export.onnx import export, int8_advice
 
             exports = export(args.folder, format=args.format, int8=args.int8, dataset=args.dataset, overwrite=args.overwrite, listen=listen)

@@ -14,10 +14,27 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 
 import autodistill
-from autodistill.cli import dashboard, datasets, distill, export, predict, pretrain, push, recommend, report, search, spaces, studies
+from autodistill.cli import (
+    completion,
+    dashboard,
+    datasets,
+    distill,
+    export,
+    predict,
+    pretrain,
+    push,
+    recommend,
+    report,
+    schema,
+    search,
+    spaces,
+    studies,
+)
 from autodistill.errors import AutodistillError
 
-COMMANDS = (search, recommend, distill, pretrain, export, push, predict, dashboard, report, datasets, spaces, studies)
+COMMANDS = (
+    search, recommend, distill, pretrain, export, push, predict, dashboard, report, datasets, spaces, studies, schema, completion,
+)  # fmt: skip
 
 
 def parser() -> argparse.ArgumentParser:
@@ -27,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for command in COMMANDS:
         command.add_parser(commands)
+    top.set_defaults(parser=top)
     return top
 
 

@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import shtab
+
 from autodistill.option import GROUPS, Option, Settings, opposite
 from autodistill.values import FLAG, Kind
 
@@ -27,11 +29,12 @@ def reader(kind: Kind) -> Callable[[str], Any]:
 
 def add_options(command: argparse.ArgumentParser, model: type[Settings]) -> None:
     """Add the options of the settings, in their groups, and `--config`."""
-    command.add_argument(
+    config = command.add_argument(
         "--config",
         metavar="FILE",
         help="a YAML file of settings, named as in Python (docs/settings.md); an option on the command line wins",
     )
+    completes_files(config)
     places = {group: command.add_argument_group(group) for group in GROUPS}
     for option in model.options().values():
         _add(command if option.positional else places[option.group], option)
@@ -46,9 +49,10 @@ def _add(place: argparse._ActionsContainer, option: Option) -> None:
         back = opposite(option.flag)
         place.add_argument(back, dest=name, action="store_const", const=not value, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     elif option.positional:
-        place.add_argument(name, metavar=option.metavar, nargs="?", type=reader(option.kind), default=argparse.SUPPRESS, help=text)
+        added = place.add_argument(name, metavar=option.metavar, nargs="?", type=reader(option.kind), default=argparse.SUPPRESS, help=text)
+        completes_files(added)
     else:
-        place.add_argument(
+        added = place.add_argument(
             option.flag,
             dest=name,
             metavar=option.metavar,
@@ -57,6 +61,26 @@ def _add(place: argparse._ActionsContainer, option: Option) -> None:
             default=argparse.SUPPRESS,
             help=text,
         )
+        completes_files(added)
+
+
+def completes_files(action: argparse.Action) -> None:
+    """Let shells complete the value as a file or folder, if its placeholder says that it is one."""
+    words = set(str(action.metavar).split("|"))
+    if words & {"FILE", "PATH", "DIR", "FOLDER"}:
+        action.complete = shtab.DIRECTORY if words <= {"DIR", "FOLDER"} else shtab.FILE  # type: ignore[attr-defined]
+
+
+def add_verbosity(command: argparse.ArgumentParser) -> None:
+    """Add `-v` and `-q`, which are about the terminal alone and are no settings."""
+    either = command.add_mutually_exclusive_group()
+    either.add_argument("-v", "--verbose", action="store_true", help="a line for every step and epoch, instead of bars and a table")
+    either.add_argument("-q", "--quiet", action="store_true", help="only the result; warnings and errors go to stderr")
+
+
+def verbosity(args: argparse.Namespace) -> int:
+    """How much a command shows, as `verbose` in Python: 0, 1 or 2."""
+    return 2 if args.verbose else 0 if args.quiet else 1
 
 
 def read_options(args: argparse.Namespace, model: type[Read]) -> Read:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from autodistill.cli.stages import shown
+from autodistill.cli.options import add_verbosity, verbosity
+from autodistill.terminal.stages import shown
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -20,6 +21,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     command.add_argument("folder", metavar="DIR", help="what `autodistill distill` wrote")
     command.add_argument("repo_id", metavar="OWNER/NAME", help="the repository; it is made where there is none")
     command.add_argument("--private", action="store_true", help="make a new repository readable to its owner alone")
+    add_verbosity(command)
     command.set_defaults(run=run)
 
 
@@ -27,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     """Upload, and print the address."""
     from autodistill.export.push import push_to_hub
 
-    with shown(sys.stdout) as listen:
+    with shown(sys.stdout, verbosity(args)) as listen:
         address = push_to_hub(args.folder, args.repo_id, private=args.private, listen=listen)
     print(address)
     return 0

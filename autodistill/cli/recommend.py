@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from autodistill.cli import options
-from autodistill.cli.stages import all_to_stderr
+from autodistill.cli.streams import all_to_stderr
 from autodistill.cli.tables import listing, open_console
 from autodistill.errors import UsageError
 from autodistill.option import KEPT, setting
 from autodistill.report import texts
 from autodistill.settings import RecommendSettings, SearchSettings
 from autodistill.teachers import short_name
+from autodistill.terminal.stages import shown
 from autodistill.values import FLAG, TEXT
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         allow_abbrev=False,
     )
     options.add_options(command, RecommendCommand)
+    options.add_verbosity(command)
     command.set_defaults(run=run)
 
 
@@ -57,10 +59,10 @@ def run(args: argparse.Namespace) -> int:
     if out is not None and (out.is_dir() or not out.parent.is_dir()):
         raise UsageError(f"--out is {str(out)!r}; it should be a file's name in a folder that exists, like recipe.yaml")
     asked.check()
-    with all_to_stderr():
+    with all_to_stderr() as err, shown(err, options.verbosity(args)) as listen:
         from autodistill.recommending import recommend  # torch: seconds
 
-        advice = recommend(**asked.part(RecommendSettings))
+        advice = recommend(**asked.part(RecommendSettings), listen=listen)
     written = [] if out is None else write(advice, out)
     if asked.as_json:
         print(json.dumps(summary(advice, written), indent=2, allow_nan=False))

@@ -15,10 +15,8 @@ from rich.console import Console
 from rich.text import Text
 
 from autodistill.cli import options
-from autodistill.cli.live import open_view
 from autodistill.cli.options import JSON_AT_THE_END
-from autodistill.cli.progress import Progress
-from autodistill.cli.stages import text_output
+from autodistill.cli.streams import text_output
 from autodistill.errors import RunError, StudyError
 from autodistill.events import Stage
 from autodistill.option import KEPT, setting
@@ -31,6 +29,8 @@ from autodistill.report.track import TRACKERS, check_tracker, tracked
 from autodistill.settings import SearchSettings
 from autodistill.study import Study
 from autodistill.study_report import summary, write_report
+from autodistill.terminal.live import open_view
+from autodistill.terminal.progress import Progress
 from autodistill.values import FLAG, one_of
 
 STAGES: tuple[Stage, ...] = ("teacher", "outputs", "trials")
@@ -62,6 +62,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         allow_abbrev=False,
     )
     options.add_options(command, SearchCommand)
+    options.add_verbosity(command)
     command.set_defaults(run=run)
 
 
@@ -76,7 +77,10 @@ def run(args: argparse.Namespace) -> int:
     failure: RunError | None = None
     with text_output(asked.as_json) as out:
         try:
-            with open_view(out, asked.dataset, progress) as view, tracked(asked.track, asked.folder, view.listen) as listen:
+            with (
+                open_view(out, asked.dataset, progress, options.verbosity(args)) as view,
+                tracked(asked.track, asked.folder, view.listen) as listen,
+            ):
                 from autodistill.api import search  # torch and Ray: seconds
 
                 study = search(**asked.part(SearchSettings), listen=listen)

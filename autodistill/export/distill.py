@@ -36,6 +36,7 @@ from autodistill.tasks.in_memory import DatasetLike
 from autodistill.tasks.scores import TeacherScores
 from autodistill.teacher.load import teacher_fingerprint
 from autodistill.teachers import Teachers
+from autodistill.terminal.python import job_shown
 from autodistill.train.assignment import Assignment
 from autodistill.train.cost import count_parameters
 from autodistill.train.data import Opened, read_by_student
@@ -79,6 +80,7 @@ def distill(
     *,
     command: str | None = None,
     listen: Listen | None = None,
+    verbose: int | None = None,
     **settings: Unpack[DistillKeywords],
 ) -> Distilled:
     """Train a recipe's student in full and write the best one into a folder that other libraries open.
@@ -93,14 +95,20 @@ def distill(
         out: the folder to write, always needed; it may not exist.
         command: the command that made it, for the model card.
         listen: called with each event of the run (autodistill.events).
+        verbose: what is shown: 0 for warnings alone, 1 for the progress, 2 for every step and epoch. Default: 1, and nothing with `listen`.
         {settings}
 
     Raises:
         UserError: a setting or an input cannot work: see its subclasses.
         RunError: the training failed, or the folder cannot be written.
     """
-    tell: Listen = listen or (lambda event: None)
     asked = DistillSettings.read({"recipe": recipe, "dataset": dataset, "out": out, **settings})
+    with job_shown(listen, verbose) as tell:
+        return _distill(asked, command, tell)
+
+
+def _distill(asked: DistillSettings, command: str | None, tell: Listen) -> Distilled:
+    """The distillation itself, from its settings."""
     recipe = asked.load_recipe()
     asked.check()
     target = check_target(Path(asked.out), asked.overwrite)

@@ -112,6 +112,22 @@ class Student:
         shares = [answer.probabilities for answer in self.predictions(rows)]
         return np.array([[*(share or {}).values()] for share in shares], dtype=np.float64).reshape(len(shares), self.target.width)
 
+    def score(self, rows: Any, labels: Sequence[Any]) -> float:
+        """The student's score on rows with labels, by the dataset's metric. rows: see `predict`.
+
+        labels: (N,) names of classes, lists of labels, or scores.
+
+        Raises:
+            UsageError: a label is not one of the student's, their number is not that of the rows, or the student gives vectors.
+            DataError: a row is of another kind than this student reads.
+        """
+        listed = [rows] if self.reader.is_row(rows) else self.reader.listed(rows)
+        truth = self.target.encoded(list(labels))
+        if len(truth) != len(listed) or not len(truth):
+            raise UsageError(f"there are {len(listed)} rows and {len(truth)} labels; give one label for each row, and at least one")
+        metric = self.about.get("metric") or self.target.metrics[0]
+        return self.target.evaluate(metric, self.logits(listed), truth)[metric]
+
 
 def load_student(folder: str | Path) -> Student:
     """Open a folder that `distill` wrote, one that `export` wrote for ONNX or numpy, or a study's best/.

@@ -11,7 +11,7 @@ from autodistill.recipe.fields import ClassWeights, Count, Positive
 from autodistill.recipe.parts import Part
 
 
-class Teacher(Part):
+class Teacher(Part, use_attribute_docstrings=True):
     """The teacher: a transformers encoder or `timm:<name>`, trained once on the dataset."""
 
     model: Annotated[str, Field(min_length=1)]

@@ -10,7 +10,7 @@ from autodistill.recipe.fields import Count, Fraction, Positive, Stages, Unlabel
 from autodistill.recipe.parts import Part
 
 
-class Training(Part):
+class Training(Part, use_attribute_docstrings=True):
     """How the student is trained: the optimizer, with linear warm-up and decay of its learning rate."""
 
     epochs: Count = 6

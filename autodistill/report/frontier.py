@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from rich.table import Table
-from rich.text import Text
 
 from autodistill.limits import Limits
 from autodistill.ranking import Preference, preferred, rank
 from autodistill.records import TrialRecord
 from autodistill.report import measures, texts
+from autodistill.report.columns import Column, fitted
 from autodistill.report.leaderboard import finite
 from autodistill.task_types import modality_of
 from autodistill.teachers import Teachers, short_name
@@ -152,18 +152,13 @@ def cells(model: Model) -> list[str]:
 
 def table(models: Sequence[Model], metric: str, width: int) -> Table:
     """The frontier for a terminal of that width; a narrow one shows the most important columns only."""
-    columns = [("model", True), ("trial", width >= 100), (metric, True), ("retention", width >= 90), ("params", True)]
-    columns += [("1 row", True), ("32 rows", width >= 64), ("unbeaten in", width >= 110)]
-    board = Table(box=None, padding=(0, 2 if width >= 80 else 1, 0, 0), header_style="dim", pad_edge=False)
-    for name, shown in columns:
-        if shown:
-            board.add_column(
-                Text(texts.clean(name)), justify="left" if name in ("model", "unbeaten in") else "right", no_wrap=True, overflow="ellipsis"
-            )
-    for model in models:
-        shown_cells = [Text(cell) for cell, (_, shown) in zip(cells(model), columns, strict=True) if shown]
-        board.add_row(*shown_cells, style="bold green" if model.recommended else "" if model.kind == "student" else "cyan")
-    return board
+    columns = [Column("model", text=True), Column("trial", rank=3), Column(metric), Column("retention", rank=2), Column("params")]
+    columns += [Column("1 row"), Column("32 rows", rank=1), Column("unbeaten in", text=True, rank=4)]
+
+    def line(model: Model) -> tuple[Sequence[str], str]:
+        return cells(model), "bold green" if model.recommended else "" if model.kind == "student" else "cyan"
+
+    return fitted(columns, map(line, models), width)
 
 
 def note(about: Mapping[str, Any]) -> str:

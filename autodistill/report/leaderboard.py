@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.table import Table
-from rich.text import Text
 
 from autodistill.facts import TeacherRef
 from autodistill.limits import Limits
@@ -19,6 +18,7 @@ from autodistill.ranking import rank, was_interrupted
 from autodistill.recipe import without_teacher
 from autodistill.records import BASELINES, TrialRecord
 from autodistill.report import texts
+from autodistill.report.columns import Column, fitted
 from autodistill.report.measures import by_recipe
 from autodistill.teachers import Teachers
 
@@ -92,19 +92,16 @@ def _row(record: TrialRecord, is_best: bool, limits: Limits, teachers: Teachers,
 
 def table(leaderboard: Sequence[Row], metric: str, width: int) -> Table:
     """The leaderboard for a terminal of this width. A narrow one shows only the most important columns."""
-    columns = [("#", True), ("what", True), (metric, True), ("retention", width >= 48), ("params", width >= 58), ("latency", width >= 70)]
-    columns += [("training", width >= 80), ("student", width >= 96), ("objective", width >= 110)]
-    board = Table(box=None, padding=(0, 2 if width >= 80 else 1, 0, 0), header_style="dim", pad_edge=False)
-    for name, shown in columns:
-        if shown:
-            right = name not in ("what", "student", "objective")
-            board.add_column(Text(texts.clean(name)), justify="right" if right else "left", no_wrap=True, overflow="ellipsis")
-    for row in leaderboard:
+    columns = [Column("#"), Column("what", text=True), Column(metric), Column("retention", rank=1), Column("params", rank=2)]
+    columns += [Column("latency", rank=3), Column("training", rank=4), Column("student", text=True, rank=5)]
+    columns += [Column("objective", text=True, rank=6)]
+
+    def line(row: Row) -> tuple[list[str], str]:
         cells = ["" if row.trial is None else str(row.trial), row.name, texts.score(row.score), texts.percent(row.retention)]
         cells += [texts.params(row.params), texts.latency(row.latency_ms), texts.duration(row.seconds), row.student, row.objective]
-        shown_cells = [Text(cell) for cell, (_, shown) in zip(cells, columns, strict=True) if shown]
-        board.add_row(*shown_cells, style="bold green" if row.is_best else "cyan" if row.trial is None else "")
-    return board
+        return cells, "bold green" if row.is_best else "cyan" if row.trial is None else ""
+
+    return fitted(columns, map(line, leaderboard), width)
 
 
 def verdict(records: Sequence[TrialRecord], limits: Limits, validation_rows: int | None = None, constant_score: float | None = None) -> str:

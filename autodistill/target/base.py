@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from autodistill.errors import UsageError
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -297,6 +299,14 @@ class Target(ABC):
     @abstractmethod
     def regressed(self, labels: np.ndarray) -> np.ndarray:
         """The targets of a linear model with squared error, (N, C) float64. labels: (N,)."""
+
+    def encoded(self, labels: Sequence[Any]) -> np.ndarray:
+        """Labels as people give them (names, lists of names, or scores), in the form of `evaluate`: (N,).
+
+        Raises:
+            UsageError: a label is not one of the target's, or the target has no labels.
+        """
+        raise UsageError("this student gives vectors, which have no labels to be scored with; compare them with the teacher's vectors")
 
     def notes(self, train: np.ndarray, validation: np.ndarray, metric: str) -> list[str]:
         """Notes for people on the labels (N,) of these two splits, a sentence each. metric: that scores students."""

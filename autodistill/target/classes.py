@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from autodistill.errors import UsageError, not_allowed
 from autodistill.target.base import LISTED, Prediction, Scaling, Target, relative_entropy
 
 if TYPE_CHECKING:
@@ -141,6 +142,14 @@ class Classes(Target):
     def regressed(self, labels: np.ndarray) -> np.ndarray:
         """A column for each class, with 1 and −1."""
         return np.where(labels[:, None] == np.arange(self.width)[None, :], 1.0, -1.0)
+
+    def encoded(self, labels: Sequence[Any]) -> np.ndarray:
+        """The index of each class."""
+        places = {name: place for place, name in enumerate(self.classes)}
+        for label in labels:
+            if str(label) not in places:
+                raise UsageError(not_allowed("a label", str(label), self.classes))
+        return np.array([places[str(label)] for label in labels], dtype=np.int64)
 
     def notes(self, train: np.ndarray, validation: np.ndarray, metric: str) -> list[str]:
         """See `doubtful.notes_of_classes`."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from autodistill.errors import UsageError, not_allowed
 from autodistill.target.base import LISTED, Prediction, Scaling, Target, relative_entropy
 from autodistill.target.thresholds import NEUTRAL, best_thresholds, decided_apart
 
@@ -170,6 +171,13 @@ class Labels(Target):
     def regressed(self, labels: np.ndarray) -> np.ndarray:
         """A column for each label, with 1 and −1."""
         return np.where(labels > 0, 1.0, -1.0)
+
+    def encoded(self, labels: Sequence[Any]) -> np.ndarray:
+        """A column for each label, 1 where a row has it."""
+        for name in (name for row in labels for name in row):
+            if str(name) not in self.classes:
+                raise UsageError(not_allowed("a label", str(name), self.classes))
+        return np.array([[name in set(map(str, row)) for name in self.classes] for row in labels], dtype=np.int64)
 
     def notes(self, train: np.ndarray, validation: np.ndarray, metric: str) -> list[str]:
         """See `doubtful.notes_of_labels`."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from autodistill.errors import UsageError
 from autodistill.target.base import BINS, Prediction, Scaling, Target, relative_entropy
 
 if TYPE_CHECKING:
@@ -105,6 +106,13 @@ class Scores(Target):
 
     def constant(self, labels: np.ndarray) -> np.ndarray:
         return np.full(1, labels.mean())
+
+    def encoded(self, labels: Sequence[Any]) -> np.ndarray:
+        """The scores as they are."""
+        try:
+            return np.asarray(labels, dtype=np.float32)
+        except (TypeError, ValueError):
+            raise UsageError("the labels should be numbers, because this student gives scores") from None
 
     def regressed(self, labels: np.ndarray) -> np.ndarray:
         """The scores as a column."""

@@ -27,6 +27,7 @@ from autodistill.optuna_storage.open import SavedStorage, close_storage, open_to
 from autodistill.ranking import count, preferred, was_interrupted
 from autodistill.recipe import Recipe, Teacher
 from autodistill.records import Role
+from autodistill.schema import COMMENT, RECIPE_FILE, as_text, recipe_schema
 from autodistill.settings import SearchSettings
 from autodistill.space import Space
 from autodistill.storage import STUDIES_ELSEWHERE, disk_error_of, disk_errors, is_disk_full, write_whole
@@ -262,9 +263,11 @@ def _write_best(ledger: Ledger) -> None:
     retention = "" if best.retention is None else f", {best.retention:.1%} of the teacher's"
     which = {"score": "best recipe", "latency": "fastest good recipe", "size": "smallest good recipe"}[prefer]
     head = (
+        f"{COMMENT}{RECIPE_FILE}\n"
         f"# The {which} of study {best.study} on {best.dataset}: trial {best.trial} ({best.role}).\n"
         f"# Validation {best.metric} {best.score:.4f}{retention}; seed {best.seed}, at most {best.max_epochs} epochs.\n"
     )
+    write_whole(ledger.folder / RECIPE_FILE, as_text(recipe_schema()))
     write_whole(ledger.folder / "recommended.yaml", head + Recipe.parse(best.recipe).to_yaml())
     student, place = ledger.folder / "students" / str(best.trial), ledger.folder / "best"
     if student.is_dir():

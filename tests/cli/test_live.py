@@ -8,8 +8,7 @@ import pytest
 from made import a_search, ended, failed, make_study, point, record, search_started, started
 from rich.console import Console
 
-from autodistill.cli.live import LiveView, PlainView, open_view
-from autodistill.cli.progress import Progress, best_line, count_line
+from autodistill.errors import UsageError
 from autodistill.events import (
     Event,
     SearchMessage,
@@ -21,6 +20,9 @@ from autodistill.events import (
 )
 from autodistill.limits import Limits
 from autodistill.records import read_records
+from autodistill.terminal.live import LiveView, PlainView, open_view
+from autodistill.terminal.progress import Progress, best_line, count_line
+from autodistill.terminal.python import job_shown, search_shown
 
 
 class Clock:
@@ -66,7 +68,7 @@ def test_the_table_has_running_trials_then_the_best_then_the_latest() -> None:
     lines = picture(view)
     rows = [line.split() for line in lines if re.match(r" *\d+ +(search|no KD|plain KD)", line)]
     assert [(row[0]) for row in rows] == ["7", "4", "1", "0", "5", "3"]
-    assert rows[0][1:6] == ["search", "running", "2/8", "2", "0.7000"]  # the best score of its epochs
+    assert rows[0][1:5] == ["search", "running", "2/8", "0.7000"]  # the best score of its epochs
     assert rows[1][1:] == ["search", "complete", "2/8", "0.8700", "bert", "3×192", "1.23M", "40s"]
     text = "\n".join(lines)
     assert "sst2 · text-classification, 4,000 training and 500 validation rows, accuracy · study s" in text
@@ -275,3 +277,36 @@ def test_how_a_trial_failed_is_said_once_in_both_views(reason: str) -> None:
     how = reason if reason.startswith("interrupted") else f"failed: {reason}"
     assert re.search(rf"trial 1 \([^)]*\) {re.escape(how)}", lines.getvalue())
     assert f"trial 1 {how}" in screen.getvalue()
+
+
+def test_quiet_shows_warnings_alone_and_verbose_every_epoch(capsys: pytest.CaptureFixture[str]) -> None:
+    events = [*a_search(), SearchMessage("Ray stopped", "warning"), SearchMessage("limits: none"), StageProgress("frontier", 1, 2, "one")]
+    shown = {}
+    for verbose in (0, 1, 2):
+        stream = io.StringIO()
+        with open_view(stream, "d", Progress(clock=Clock()), verbose) as view:
+            feed(view, events)  # type: ignore[arg-type]
+        shown[verbose] = stream.getvalue()
+    assert shown[0] == ""
+    assert capsys.readouterr().err == "autodistill: warning: Ray stopped\n"
+    reported = [event for event in events if isinstance(event, TrialReported)]
+    assert reported
+    assert "epoch 1:" not in shown[1]
+    assert shown[2].count("validation loss") == len(reported)
+    assert "frontier: 1/2 one" in shown[2]
+    assert "frontier: 1/2" not in shown[1]
+
+
+def test_python_shows_the_progress_unless_a_listener_does(capsys: pytest.CaptureFixture[str]) -> None:
+    heard: list[Event] = []
+    message = SearchMessage("limits: none")
+    for listen, verbose, seen in ((None, None, True), (None, 0, False), (heard.append, None, False), (heard.append, 1, True)):
+        for shown in (search_shown(listen, verbose, "d"), job_shown(listen, verbose)):
+            with shown as hear:
+                hear(message)
+            said = capsys.readouterr()
+            assert ("limits: none" in said.err) is seen
+            assert said.out == ""
+    assert heard == [message] * 4
+    with pytest.raises(UsageError, match="verbose is 3; it should be 0"), job_shown(None, 3):
+        pass

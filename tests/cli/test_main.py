@@ -161,3 +161,16 @@ def test_a_dataset_that_stands_by_itself_is_answered_with_how_it_is_given(
         main.main(words)
     assert ended.value.code == 2
     assert capsys.readouterr().err.rstrip().endswith(hint)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_a_completion_script_has_every_command_and_option(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    names = [command.__name__.rpartition(".")[2] for command in main.COMMANDS]
+    assert [name for name in names if name not in script] == []
+    assert "--max-params" in script
+    if shell == "bash":  # which is here, so it completes
+        ask = 'COMP_WORDS=(autodistill search --max-p); COMP_CWORD=2; _shtab_autodistill; echo "${COMPREPLY[@]}"'
+        done = subprocess.run(["bash", "-c", f"{script}\n{ask}"], capture_output=True, text=True, check=True)
+        assert done.stdout == "--max-params\n"

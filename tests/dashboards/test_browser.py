@@ -41,7 +41,7 @@ class Seen:
 
     def open(self, path: Path, width: int) -> None:
         self.page.set_viewport_size({"width": width, "height": 900})
-        self.page.goto(path.as_uri())
+        self.page.goto(path.as_uri(), timeout=120_000)  # a busy machine needs more than the usual 30 s for 5 MB of script
         self.wait("[...document.querySelectorAll('.plot')].every((plot) => plot.querySelector('svg.main-svg'))")
 
     @property
@@ -52,6 +52,20 @@ class Seen:
                 const box = plot.querySelector('svg.main-svg').getBoundingClientRect();
                 const marks = plot.querySelectorAll('.points path, .lines path, .bars path, .hm image, .shapelayer path').length;
                 return {width: box.width, height: box.height, marks, text: plot.querySelectorAll('svg text').length};
+            })"""
+        )
+
+    @property
+    def clipped(self) -> list[str]:
+        """The words in plots that reach beyond their drawing, where the browser cuts them."""
+        return self.page.evaluate(
+            """() => [...document.querySelectorAll('.plot')].flatMap((plot) => {
+                const box = plot.querySelector('svg.main-svg').getBoundingClientRect();
+                const out = (r) => r.left < box.left - 2 || r.right > box.right + 2 || r.top < box.top - 2 || r.bottom > box.bottom + 2;
+                return [...plot.querySelectorAll('svg.main-svg text')]
+                    .map((text) => [text.textContent, text.getBoundingClientRect()])
+                    .filter(([text, place]) => text.trim() && place.width && out(place))
+                    .map(([text, place]) => `${plot.id}: ${text}`);
             })"""
         )
 
@@ -105,10 +119,11 @@ def test_every_figure_is_drawn_and_fits(kind: str, seen: Seen, tmp_path: Path) -
     study = awkward(kind, tmp_path)
     path = tmp_path / "page.html"
     path.write_text(render(study), encoding="utf-8")
-    for width in WIDTHS:
+    for width in (*WIDTHS, 768) if kind in ("300 trials", "long names") else WIDTHS:
         seen.asked.clear()
         seen.open(path, width)
         assert seen.errors == []
+        assert seen.clipped == []
         assert seen.asked == [path.as_uri()]  # the page itself, and nothing that it would load
         assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
         plots = seen.plots
@@ -130,6 +145,25 @@ def test_the_smallest_letters_can_be_read(seen: Seen, tmp_path: Path) -> None:
     assert min(sizes) >= 10
 
 
+def test_a_dark_screen_gets_a_dark_page_with_readable_figures_and_paper_a_light_one(seen: Seen, tmp_path: Path) -> None:
+    seen.page.emulate_media(color_scheme="dark")
+    seen.open(write_report(generated_study(tmp_path, 12)), 1280)
+
+    def light(selector: str, name: str) -> float:
+        """The mean of a colour's channels, from 0 to 255."""
+        numbers = seen.page.evaluate(f"getComputedStyle(document.querySelector('{selector}')).{name}.match(/[0-9.]+/g).map(Number)")
+        return sum(numbers[:3]) / 3
+
+    assert light("body", "backgroundColor") < 30
+    assert light("td", "color") > 120
+    assert light("button", "backgroundColor") < 30
+    assert light("#pareto .xtick text", "fill") < 130  # as on paper, and the filter inverts it
+    assert seen.page.evaluate("getComputedStyle(document.querySelector('#pareto')).filter").startswith("invert(1)")
+    seen.page.emulate_media(media="print", color_scheme="dark")
+    assert light("body", "backgroundColor") == 255
+    assert seen.page.evaluate("getComputedStyle(document.querySelector('#pareto')).filter") == "none"
+
+
 def test_the_recipe_is_copied_and_the_legend_hides_a_trace(seen: Seen, tmp_path: Path) -> None:
     study = generated_study(tmp_path, 40)
     seen.open(write_report(study), 1280)
@@ -141,6 +175,23 @@ def test_the_recipe_is_copied_and_the_legend_hides_a_trace(seen: Seen, tmp_path:
     seen.page.click("#cost .legend button >> nth=0")
     assert seen.page.get_attribute("#cost .legend button >> nth=0", "aria-pressed") == "false"
     assert first == seen.page.locator("#curves .scatterlayer .trace").count()
+    assert seen.errors == []
+
+
+def test_the_table_of_all_trials_is_sorted_and_filtered(seen: Seen, tmp_path: Path) -> None:
+    study = generated_study(tmp_path, 40)
+    seen.open(write_report(study), 1280)
+    column = "(place) => [...document.querySelectorAll('#all-trials tbody tr:not([hidden])')].map((row) => row.cells[place].textContent)"
+    seen.page.click("#trials summary")
+    seen.page.click("#all-trials th >> nth=3")  # the score
+    scores = [float(text) for text in seen.page.evaluate(column, 3) if text != "–"]
+    assert len(seen.page.evaluate(column, 0)) == len(study.trial_records)
+    assert scores == sorted(scores, reverse=True)
+    seen.page.click("#all-trials th >> nth=3 >> button")
+    assert [float(text) for text in seen.page.evaluate(column, 3) if text != "–"] == sorted(scores)
+    seen.page.fill("input[data-filter]", "stopped bert")
+    left = [item for item in study.trial_records if item.state == "pruned" and item.recipe["student"]["family"] == "bert"]
+    assert sorted(map(int, seen.page.evaluate(column, 0))) == sorted(item.trial for item in left)
     assert seen.errors == []
 
 

@@ -17,6 +17,7 @@ from autodistill.cli.main import main
 from autodistill.errors import StudyError
 from autodistill.records import TrialRecord
 from autodistill.report import measures
+from autodistill.schema import COMMENT, RECIPE_FILE
 from autodistill.study import Study
 from autodistill.study_report import render, write_report
 
@@ -27,7 +28,7 @@ RECORDS = [
     record(3, score=0.6, state="pruned"),
     record(4, score=0.87),
 ]
-SECTIONS = ["choose", "leaderboard", "recipe", "cost", "learning", "why", "noise", "hours", "failed", "again"]
+SECTIONS = ["choose", "leaderboard", "trials", "recipe", "cost", "learning", "why", "noise", "hours", "failed", "again"]
 BAD = "<script>alert(1)</script>"
 
 
@@ -72,17 +73,21 @@ def without_plotly(page: str) -> str:
 
 def test_the_page_has_every_section_the_leaderboard_and_the_recipe(tmp_path: Path) -> None:
     study = make_study(tmp_path, RECORDS)
+    (study.folder / "recommended.yaml").write_text(f"{COMMENT}{RECIPE_FILE}\n# the best\nversion: 1\n", encoding="utf-8")
     write_report(study)
     page = _Parsed((study.folder / "report.html").read_text(encoding="utf-8"))
     assert page.sections == SECTIONS  # "rows" only where the study has a data curve
     assert [(row[0], row[1], row[2]) for row in page.rows[:3]] == [
         ("model", "trial", "accuracy"), ("teacher big", "", "0.9000"), ("bert 3×192", "4", "0.8700"),
     ]  # fmt: skip
-    shown = [(row[0], row[2]) for row in page.rows[4:]]
+    shown = [(row[0], row[2]) for row in page.rows[4:9]]
     assert shown == [("", "0.9000"), ("4", "0.8700"), ("1", "0.8300"), ("2", "0.8200"), ("0", "0.8100")]
+    assert [row[:4] for row in page.rows[10:12]] == [["0", "no KD", "complete", "0.8100"], ["1", "plain KD", "complete", "0.8300"]]
+    assert len(page.rows) == 10 + len(RECORDS)
     assert "0.0600 more than no KD" in page.text
     assert "reaches accuracy 0.8700, 96.7% of the teacher’s 0.9000." in page.text
-    assert "version: 1" in page.text
+    assert "# the best\nversion: 1" in page.text
+    assert COMMENT not in page.text  # a page has no schema beside it
     assert "autodistill search --dataset d" in page.text  # what has its default is left out
 
 
@@ -94,6 +99,16 @@ def test_limits_as_shares_of_the_teachers_costs_are_said_and_asked_again(tmp_pat
     assert "at most 3,026,666 parameters, at most 0.8 ms for one row (beside the teacher: 1/7.5 of its parameters and 1/9.4" in page.text
     assert "--max-params 1/7.5 --max-latency 1/9.4" in page.text
     assert next(row for row in page.rows if row[1] == "teacher")[4:6] == ["22.7M", "7.52 ms"]
+
+
+def test_every_figure_is_described_in_words(tmp_path: Path) -> None:
+    text = render(generated_study(tmp_path, 12))
+    described = re.findall(r'<div class="plot" role="img" aria-label="([^"]*)" id="(\w+)"', text)
+    assert len(described) == text.count('<div class="plot"') > 5
+    alts = {name: alt for alt, name in described}
+    assert all(len(alt.split()) > 2 for alt in alts.values())
+    assert "parameters" in alts["pareto"]
+    assert "plain KD" in alts["pareto"]
 
 
 def test_the_page_loads_nothing_and_has_plotly_once(tmp_path: Path) -> None:

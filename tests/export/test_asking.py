@@ -98,6 +98,12 @@ def test_a_student_is_asked_as_models_of_scikit_learn_are(folder: Path) -> None:
     assert student.predict_proba(texts[1]).shape == (2,)
     assert student.predict([]).shape == (0,)
     assert student.predict_proba([]).shape == (0, 2)
+    assert student.score(frame, ["short", "long", "long"]) == pytest.approx(2 / 3)
+    assert student.score(texts[1], ["long"]) == 1.0
+    with pytest.raises(UsageError, match="a label is 'lang'"):
+        student.score(texts, ["short", "lang", "long"])
+    with pytest.raises(UsageError, match="there are 3 rows and 1 labels"):
+        student.score(texts, ["short"])
     with pytest.raises(DataError, match="the table has the columns stars, title, and this student reads texts; give those columns alone"):
         student.predict(frame.rename(columns={"text": "title"}))
 
@@ -111,6 +117,9 @@ def test_of_pairs_and_scores_too(folder: Path) -> None:
         assert student.predict(rows).tolist() == wanted
     assert student.predict(pairs[0]) == 6.0
     assert isinstance(student.predict(pairs[0]), float)
+    assert student.score([*pairs, ("bad", "bad")], [1.0, 3.5, 0.5]) == pytest.approx(1.0)  # Spearman's correlation
+    with pytest.raises(UsageError, match="the labels should be numbers"):
+        student.score(pairs, ["good", "bad"])
     with pytest.raises(UsageError, match="gives scores or vectors, which have no probabilities"):
         student.predict_proba(pairs)
     with pytest.raises(DataError, match="row 1 is 'good film'; this student reads pairs of texts"):

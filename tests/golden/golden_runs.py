@@ -76,7 +76,7 @@ REPORTS = ("sst2", "stsb")
 """Recorded studies whose reports are recorded: one of classes and one of scores."""
 
 
-BLOCKS = "p|h[1-6]|dl|dt|dd|div|li|ul|td|th|tr|table|section|header|footer|nav|a|small|pre|figcaption|figure|button"
+BLOCKS = "p|h[1-6]|dl|dt|dd|div|li|ul|td|th|tr|table|section|header|footer|nav|a|small|pre|figcaption|figure|button|details|summary"
 """Elements of a page that begin a line of its text."""
 
 
@@ -285,6 +285,7 @@ def visible(page: str) -> str:
     """The text of an HTML page, a line for each block of it, and for each cell of a table."""
     body = page.partition("<main>")[2].partition("</main>")[0]
     body = re.sub(r"<script\b.*?</script>", "", body, flags=re.DOTALL)
+    body = re.sub(r"</summary>.*?</details>", "</summary></details>", body, flags=re.DOTALL)  # what is folded is not seen
     kept = re.split(r"(<pre\b.*?</pre>)", body, flags=re.DOTALL)
     text = "".join(part if part.startswith("<pre") else re.sub(r"\s+", " ", part) for part in kept)
     text = re.sub(rf"</?(?:{BLOCKS})\b[^>]*>", "\n", text)

@@ -67,5 +67,6 @@ def test_the_comparison_sees_what_differs() -> None:
 
 
 def test_what_a_reader_sees_of_a_page() -> None:
-    page = "<title>x</title><main><h1>A <b>b</b>\n c</h1><script>hidden</script><td>1</td><td>&lt;2</td><pre>a:\n  b: 1</pre></main>"
-    assert golden_runs.visible(page).split("\n") == ["A b c", "1", "<2", "a:", "  b: 1"]
+    page = "<title>x</title><main><h1>A <b>b</b>\n c</h1><script>hidden</script><td>1</td><td>&lt;2</td>"
+    page += "<details><summary>more</summary>folded</details><pre>a:\n  b: 1</pre></main>"
+    assert golden_runs.visible(page).split("\n") == ["A b c", "1", "<2", "more", "a:", "  b: 1"]

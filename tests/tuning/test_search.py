@@ -34,6 +34,7 @@ from autodistill.environment import KEEP_MEMORY
 from autodistill.errors import RunError, StudyError
 from autodistill.limits import Limits
 from autodistill.recipe import Recipe
+from autodistill.schema import COMMENT, RECIPE_FILE, as_text, recipe_schema
 from autodistill.study import Study
 from autodistill.tuning import run as run_module
 from autodistill.tuning.ray_backend import ray_running
@@ -128,6 +129,8 @@ def test_the_best_is_recommended_and_kept(mixed):
     assert best.score == max(record.score for record in study.trial_records if record.state == "complete")
     assert study.recommended.id == best.recipe_id
     assert f"trial {best.trial} ({best.role})" in (study.folder / "recommended.yaml").read_text()
+    assert (study.folder / "recommended.yaml").read_text().startswith(f"{COMMENT}{RECIPE_FILE}\n")
+    assert (study.folder / RECIPE_FILE).read_text() == as_text(recipe_schema())
     assert (study.best_folder / "model.txt").read_text() == f"{best.recipe_id} 9"
     assert str(best.trial) in {folder.name for folder in (study.folder / "students").iterdir()}
     assert len(list((study.folder / "students").iterdir())) == 2

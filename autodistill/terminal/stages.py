@@ -1,9 +1,8 @@
-"""How a job made of stages is shown: bars on a terminal, else a line when a stage begins or ends."""
+"""How a job made of stages is shown: bars on a terminal, else a line when a stage begins or ends; or every step; or only warnings."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -20,10 +19,12 @@ QUIET = 60.0
 
 
 @contextlib.contextmanager
-def shown(stream: TextIO) -> Iterator[Listen]:
-    """Show the stages of the events that the listener receives."""
+def shown(stream: TextIO, verbose: int = 1) -> Iterator[Listen]:
+    """Show the stages of the events that the listener receives. verbose: 0 for warnings alone, 1, or 2 for a line for each step."""
     console = Console(file=stream)
-    if stream.isatty() and console.is_terminal and not console.is_dumb_terminal:
+    if verbose == 0:
+        yield only_warnings
+    elif verbose == 1 and stream.isatty() and console.is_terminal and not console.is_dumb_terminal:
         columns = (
             TextColumn("[bold]{task.fields[stage]:<9}"),
             BarColumn(24),
@@ -33,7 +34,13 @@ def shown(stream: TextIO) -> Iterator[Listen]:
         with Progress(*columns, console=console) as bars:
             yield _Bars(bars).hear
     else:
-        yield _Lines(stream).hear
+        yield _Lines(stream, QUIET if verbose == 1 else 0.0).hear
+
+
+def only_warnings(event: Event) -> None:
+    """Write warnings to stderr, and nothing else: stdout is for the result."""
+    if isinstance(event, SearchMessage) and event.level == "warning":
+        print(f"autodistill: warning: {texts.clean(event.text)}", file=sys.stderr, flush=True)
 
 
 class _Bars:
@@ -49,13 +56,14 @@ class _Bars:
                 self.bars.update(self.tasks[stage], completed=done, total=total, description=texts.clean(text))
             case StageFinished(stage, _, text):
                 self.bars.update(self.tasks[stage], completed=1, total=1, description=texts.clean(text))
-            case SearchMessage(text):
-                self.bars.console.print(texts.clean(text), style="dim", markup=False)
+            case SearchMessage(text, level):
+                self.bars.console.print(texts.clean(text), style="yellow" if level == "warning" else "dim", markup=False)
 
 
 class _Lines:
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, quiet: float) -> None:
         self.stream = stream
+        self.quiet = quiet
         self.shown_at: dict[str, float] = {}
 
     def hear(self, event: Event) -> None:
@@ -63,35 +71,14 @@ class _Lines:
             case StageStarted(stage, text):
                 self.shown_at[stage] = time.monotonic()
                 self.say(f"{stage}: {text}")
-            case StageProgress(stage, done, total, text) if time.monotonic() - self.shown_at.get(stage, 0.0) >= QUIET:
+            case StageProgress(stage, done, total, text) if time.monotonic() - self.shown_at.get(stage, 0.0) >= self.quiet:
                 self.shown_at[stage] = time.monotonic()
                 self.say(f"{stage}: {done}/{total} {text}")
             case StageFinished(stage, seconds, text):
                 self.say(f"{stage} done in {texts.duration(seconds)}: {text}")
-            case SearchMessage(text):
-                self.say(text)
+            case SearchMessage(text, level):
+                self.say(f"warning: {text}" if level == "warning" else text)
 
     def say(self, text: str) -> None:
         self.stream.write(f"{time.strftime('%H:%M:%S')} {texts.clean(text)}\n")
         self.stream.flush()
-
-
-@contextlib.contextmanager
-def text_output(as_json: bool) -> Iterator[TextIO]:
-    """The stream of what a command writes for people: stdout, or with `--json` stderr, so that stdout has only the JSON."""
-    with all_to_stderr() if as_json else contextlib.nullcontext(sys.stdout) as out:
-        yield out
-
-
-@contextlib.contextmanager
-def all_to_stderr() -> Iterator[TextIO]:
-    """Redirect stdout to stderr, also for C libraries and child processes, so that stdout has only the JSON."""
-    sys.stdout.flush()
-    kept = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield sys.stderr
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)

@@ -1,4 +1,4 @@
-"""The two views of a running search: a live table for a terminal, plain lines for everything else."""
+"""The views of a running search: a live table for a terminal, plain lines for everything else, and one that shows only warnings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from autodistill.cli.progress import Progress, StageState, TrialState, best_line, count_line, failure, state_word, time_line
 from autodistill.events import (
     Event,
     SearchFinished,
@@ -24,16 +23,17 @@ from autodistill.events import (
     StageProgress,
     StageStarted,
     TrialFinished,
+    TrialReported,
     TrialStarted,
 )
 from autodistill.records import TrialRecord
 from autodistill.report import texts
+from autodistill.terminal.progress import Progress, StageState, TrialState, best_line, count_line, failure, state_word, time_line
+from autodistill.terminal.stages import QUIET, only_warnings
 
 STYLES = {"running": "cyan", "complete": "green", "pruned": "yellow", "failed": "red", "interrupted": "magenta"}
 STAGES: tuple[Stage, ...] = ("data", "teacher", "outputs", "warm")
 """The stages that have a line; the trials have the table."""
-QUIET = 60.0
-"""Seconds between two lines of a stage's progress in the plain view."""
 
 
 class View(Protocol):
@@ -49,22 +49,46 @@ class View(Protocol):
         """Handle an event, and show it."""
 
 
-def open_view(stream: TextIO, dataset: str, progress: Progress) -> View:
-    """The live view if the stream is a terminal with a movable cursor, else plain lines."""
+def open_view(stream: TextIO, dataset: str, progress: Progress, verbose: int = 1) -> View:
+    """The live view if the stream is a terminal with a movable cursor, else plain lines.
+
+    verbose: 0 for warnings alone, 1, or 2 for a plain line for each step and epoch, also on a terminal.
+    """
+    if verbose == 0:
+        return QuietView(progress)
     console = Console(file=stream)
     # isatty is checked too, because FORCE_COLOR makes rich take a log file for a terminal
-    if stream.isatty() and console.is_terminal and not console.is_dumb_terminal:
+    if verbose == 1 and stream.isatty() and console.is_terminal and not console.is_dumb_terminal:
         return LiveView(console, dataset, progress)
-    return PlainView(stream, dataset, progress)
+    return PlainView(stream, dataset, progress, verbose)
+
+
+class QuietView:
+    """Shows only warnings, on stderr."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        pass
+
+    def listen(self, event: Event) -> None:
+        """Handle an event; a warning is written."""
+        self.progress.hear(event)
+        only_warnings(event)
 
 
 class PlainView:
-    """Writes a line, with the time, when a stage or a trial begins or ends."""
+    """Writes a line, with the time, when a stage or a trial begins or ends. verbose: 2 for every step and epoch too."""
 
-    def __init__(self, stream: TextIO, dataset: str, progress: Progress) -> None:
+    def __init__(self, stream: TextIO, dataset: str, progress: Progress, verbose: int = 1) -> None:
         self.stream = stream
         self.dataset = dataset
         self.progress = progress
+        self.detailed = verbose > 1
         self._last_line: dict[Stage, float] = {}
 
     def __enter__(self) -> Self:
@@ -91,7 +115,7 @@ class PlainView:
                 self.say(f"{stage}: {text}")
             case StageProgress(stage, done, total, text):
                 now = self.progress.clock()
-                if now - self._last_line.get(stage, now) >= QUIET:
+                if now - self._last_line.get(stage, now) >= (0 if self.detailed else QUIET):
                     self._last_line[stage] = now
                     self.say(f"{stage}: {done}/{total} {text}")
             case StageFinished(stage, seconds, text):
@@ -102,8 +126,13 @@ class PlainView:
                 size = "" if event.params is None else f", {texts.params(event.params)} parameters"
                 most = texts.plural(event.epochs, "epoch")
                 self.say(f"trial {event.trial} ({texts.ROLES[event.role]}) started: {event.student}{size}, at most {most}")
+            case TrialReported(trial, point, _) if self.detailed:
+                loss = texts.ABSENT if point.validation_loss is None else f"{point.validation_loss:.4f}"
+                self.say(f"trial {trial} epoch {point.epoch}: {texts.score(point.score)}, validation loss {loss}")
             case TrialFinished(record) if record.state != "infeasible":
                 self.say(self._end(record, before))
+            case TrialFinished(record) if self.detailed:
+                self.say(f"trial {record.trial} ({texts.ROLES[record.role]}) not trained, over the limits: {texts.student(record.recipe)}")
             case SearchMessage(text, level):
                 self.say(f"warning: {text}" if level == "warning" else text)
             case SearchFinished():
@@ -219,12 +248,12 @@ class LiveView:
     def _table(self, room: int) -> Table:
         """Running trials first, then the best and the latest; `room` rows at most."""
         width = self.console.width
-        columns = [("#", True), ("trial", True), ("state", True), ("epoch", True), ("rung", width >= 90), ("score", True)]
+        columns = [("#", True), ("trial", True), ("state", True), ("epoch", True), ("score", True)]
         columns += [("student", width >= 72), ("params", width >= 58), ("time", width >= 50)]
         table = Table(box=None, padding=(0, 2 if width >= 80 else 1, 0, 0), header_style="dim", pad_edge=False)
         for name, shown in columns:
             if shown:
-                right = name in ("#", "epoch", "rung", "score", "params", "time")
+                right = name in ("#", "epoch", "score", "params", "time")
                 table.add_column(name, justify="right" if right else "left", no_wrap=True, overflow="ellipsis")
 
         def add(*cells: str, style: str = "", state_style: str = "") -> None:
@@ -248,18 +277,16 @@ class LiveView:
         return table
 
     def _running(self, trial: TrialState) -> list[str]:
-        rung = str(trial.rung) if trial.rung else ""
         took = texts.duration(round(self.progress.clock() - trial.began))
         epoch = f"{trial.epoch}/{trial.epochs}"
-        cells = [str(trial.trial), texts.ROLES[trial.role], "running", epoch, rung]
+        cells = [str(trial.trial), texts.ROLES[trial.role], "running", epoch]
         return [*cells, texts.score(trial.score), trial.student, texts.params(trial.params), took]
 
     def _finished(self, record: TrialRecord) -> list[str]:
         epochs = record.recipe.get("training", {}).get("epochs", record.max_epochs)
         reached = record.curve[-1].epoch if record.curve else 0
-        rung = str(self.progress.rungs.get(record.trial) or "")
         took = texts.ABSENT if record.seconds is None else texts.duration(round(record.seconds))
-        cells = [str(record.trial), texts.ROLES[record.role], state_word(record), f"{reached}/{min(epochs, record.max_epochs)}", rung]
+        cells = [str(record.trial), texts.ROLES[record.role], state_word(record), f"{reached}/{min(epochs, record.max_epochs)}"]
         return [*cells, texts.score(record.score), texts.student(record.recipe), texts.params(record.params), took]
 
 

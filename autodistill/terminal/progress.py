@@ -47,7 +47,6 @@ class TrialState:
     params: int | None
     began: float
     epoch: int = 0
-    rung: int = 0
     score: float | None = None
 
 
@@ -61,7 +60,6 @@ class Progress:
     running: dict[int, TrialState] = field(default_factory=dict)
     finished: dict[int, TrialRecord] = field(default_factory=dict)
     """By number, in the order in which they ended."""
-    rungs: dict[int, int] = field(default_factory=dict)
     search: SearchStarted | None = None
     ended: SearchFinished | None = None
     trials_began: float | None = None
@@ -87,11 +85,10 @@ class Progress:
                 self.finished = {record.trial: record for record in self.earlier(event.folder)} | self.finished
             case TrialStarted():
                 self.running[event.trial] = TrialState(event.trial, event.role, event.student, event.epochs, event.params, now)
-            case TrialReported(trial, point, rung) if trial in self.running:
+            case TrialReported(trial, point) if trial in self.running:
                 running = self.running[trial]
-                running.epoch, running.rung = point.epoch, rung
+                running.epoch = point.epoch
                 running.score = point.score if running.score is None else max(running.score, point.score)
-                self.rungs[trial] = rung
             case TrialFinished(record):
                 self.running.pop(record.trial, None)
                 self.finished[record.trial] = record
