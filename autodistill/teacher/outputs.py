@@ -8,6 +8,7 @@ A file is either complete or does not exist. Tokens are stored without padding; 
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import time
@@ -25,7 +26,7 @@ from torch import Tensor
 from autodistill.cache import discard_damaged, is_whole
 from autodistill.errors import RunError
 from autodistill.modality import Modality
-from autodistill.models.base import Batch, Inputs, Outputs, StudentModule, pick_device, to_device
+from autodistill.models.base import Batch, DeviceRows, Inputs, Outputs, StudentModule, pick_device, to_device
 from autodistill.models.fitting import cpu_threads
 from autodistill.storage import cache_folder, digest, disk_errors, lock, new_tensors
 from autodistill.tasks.base import Dataset
@@ -72,6 +73,7 @@ class TeacherOutputs:
     ) -> None:
         self.folder, self.teacher, self.inputs, self.shape, self.plan, self.device = folder, teacher, inputs, shape, plan, device
         self.entries = entries
+        self._rows: DeviceRows = inputs
         self._stored = {kind: load_file(folder / f"{kind}.safetensors") for kind in plan.stored}
         for kind in {"cls", "mean"} & set(self._stored) if entries else ():
             self._stored[kind] = {str(layer): self._stored[kind][str(layer)] for layer in entries}
@@ -80,14 +82,27 @@ class TeacherOutputs:
     def __len__(self) -> int:
         return len(self.inputs)
 
-    def batch(self, rows: Tensor) -> Outputs:
-        """The outputs of some rows, float32, on the CPU. rows: (B,) int64.
+    @property
+    def bytes(self) -> int:
+        """Of the stored outputs that `batch` reads."""
+        return sum(array.nbytes for arrays in self._stored.values() for array in arrays.values())
+
+    def to(self, device: torch.device) -> TeacherOutputs:
+        """The same outputs on a device, which must not be computed live. Row numbers are then on that device."""
+        assert not self.plan.live, "only stored outputs can be moved"
+        moved = copy.copy(self)
+        moved.device, moved._rows = device, self._rows.to(device) if _token_kinds(self._stored) else self._rows
+        moved._stored = {kind: {name: array.to(device) for name, array in arrays.items()} for kind, arrays in self._stored.items()}
+        return moved
+
+    def batch(self, rows: Tensor, length: int | None = None) -> Outputs:
+        """The outputs of some rows, float32, where the outputs are: on the CPU, unless `to` moved them. rows: (B,) int64.
 
         Lists are as long as the teacher's; an entry that was not asked for is an empty tensor. Outputs for single tokens are padded with
-        zeros to the longest of the rows, like `inputs.batch(rows)`.
+        zeros to the longest of the rows, or to `length`, like `inputs.batch(rows, length)`.
         """
         parts: dict[str, dict[str, Tensor]] = {}
-        tokens = _token_index(self.inputs, rows, self._stored)
+        tokens = _token_index(self._rows, rows, self._stored, length)
         for kind, arrays in self._stored.items():
             if kind in tokens:
                 index, mask = tokens[kind]
@@ -121,7 +136,7 @@ class TeacherOutputs:
 
     def _assemble(self, parts: dict[str, dict[str, Tensor]]) -> Outputs:
         out = Outputs(parts["logits"]["logits"], parts["embedding"]["embedding"])
-        empty = torch.empty(0)
+        empty = torch.empty(0, device=out.logits.device)
         for kind, arrays in parts.items():
             name, _, number = kind.partition("-")
             if name in ("cls", "mean"):
@@ -304,10 +319,16 @@ def _store(
                 progress(OutputsProgress(len(inputs), done, kinds, time.perf_counter() - start))
 
 
-def _token_index(inputs: Inputs, rows: Tensor, kinds: Iterable[str]) -> dict[str, tuple[Tensor, Tensor]]:
+def _token_kinds(kinds: Iterable[str]) -> list[str]:
+    return [kind for kind in kinds if kind.startswith(_BY_TOKEN)]
+
+
+def _token_index(
+    inputs: DeviceRows, rows: Tensor, kinds: Iterable[str], length: int | None = None
+) -> dict[str, tuple[Tensor, Tensor]]:
     """For the kinds that are stored token by token: the places of the rows' tokens, see `Inputs.token_index`."""
-    by_token = [kind for kind in kinds if kind.startswith(_BY_TOKEN)]
-    return dict.fromkeys(by_token, inputs.token_index(rows)) if by_token else {}
+    by_token = _token_kinds(kinds)
+    return dict.fromkeys(by_token, inputs.token_index(rows, length)) if by_token else {}
 
 
 def _taps_for(kinds: tuple[str, ...]) -> frozenset[str]:
