@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
@@ -41,7 +42,12 @@ _BY_TOKEN = ("tokens-", "attention-")
 
 TOKENS_AT_ONCE = 8192
 ROWS_AT_ONCE = 128
-"""The most that the teacher reads at once."""
+"""The most that the teacher reads at once on the CPU. A GPU reads what fits into a quarter of its free memory, see `at_once`."""
+MOST_TOKENS, MOST_ROWS = 32 * TOKENS_AT_ONCE, 32 * ROWS_AT_ONCE
+"""The most that it reads at once on a GPU, which is then long busy."""
+FREE_SHARE = 0.25
+_WORKING = 16
+"""How many times its widest state a teacher's layer needs while it runs (a feed-forward layer is four times as wide as the states)."""
 _HALF_MAX = 65504.0
 
 
@@ -299,7 +305,7 @@ def _store(
             kind: stack.enter_context(new_tensors(folder / f"{kind}.safetensors", arrays_of(kind, len(inputs), len(inputs.ids), shape)))
             for kind in kinds
         }
-        for rows in inputs.even_batches(ROWS_AT_ONCE, TOKENS_AT_ONCE):
+        for rows in inputs.even_batches(*at_once(shape, device)):
             batch = to_device(inputs.batch(rows), device)
             outputs = model(batch, taps=wanted)
             if not bool(outputs.logits.isfinite().all()):
@@ -319,13 +325,29 @@ def _store(
                 progress(OutputsProgress(len(inputs), done, kinds, time.perf_counter() - start))
 
 
+def at_once(shape: TeacherShape, device: torch.device) -> tuple[int, int]:
+    """The most rows and the most tokens that a teacher reads at once on a device."""
+    if device.type != "cuda":
+        return ROWS_AT_ONCE, TOKENS_AT_ONCE
+    return largest_batch(shape, int(FREE_SHARE * torch.cuda.mem_get_info(device)[0]))
+
+
+def largest_batch(shape: TeacherShape, memory: int) -> tuple[int, int]:
+    """The rows and tokens of a batch whose outputs, and what the teacher needs while it runs, take about this many bytes.
+
+    They are at least those of the CPU, and at most MOST_ROWS and MOST_TOKENS.
+    """
+    states = [math.prod(state) for state in shape.states]  # for each token, or for each image
+    numbers = sum(states) + 3 * sum(math.prod(heads) for heads in shape.attention) + _WORKING * max(states)
+    fit = memory // (4 * numbers)
+    return min(max(fit, ROWS_AT_ONCE), MOST_ROWS), min(max(fit, TOKENS_AT_ONCE), MOST_TOKENS)
+
+
 def _token_kinds(kinds: Iterable[str]) -> list[str]:
     return [kind for kind in kinds if kind.startswith(_BY_TOKEN)]
 
 
-def _token_index(
-    inputs: DeviceRows, rows: Tensor, kinds: Iterable[str], length: int | None = None
-) -> dict[str, tuple[Tensor, Tensor]]:
+def _token_index(inputs: DeviceRows, rows: Tensor, kinds: Iterable[str], length: int | None = None) -> dict[str, tuple[Tensor, Tensor]]:
     """For the kinds that are stored token by token: the places of the rows' tokens, see `Inputs.token_index`."""
     by_token = _token_kinds(kinds)
     return dict.fromkeys(by_token, inputs.token_index(rows, length)) if by_token else {}

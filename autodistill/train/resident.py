@@ -78,11 +78,15 @@ class ResidentView:
 
 
 class ResidentViews:
-    """Moves the views of a trial to its device, as long as they fit into a budget of bytes. The others are read on the CPU as always."""
+    """Moves the views of a trial to its device, as long as they fit into a budget of bytes. The others are read on the CPU as always.
+
+    taken: bytes of the budget. refusals: for people, why views stay on the CPU.
+    """
 
     def __init__(self, labels: Tensor, device: torch.device, budget: int) -> None:
         self.labels, self.device, self.budget = labels, device, budget
         self.taken = 0
+        self.refusals: dict[str, None] = {}
         self._views: dict[TrainView, ResidentView | None] = {}
 
     def get(self, view: TrainView) -> ResidentView | None:
@@ -91,11 +95,16 @@ class ResidentViews:
             size = bytes_of(view, self.labels)
             fits = view.is_stored and self.taken + size <= self.budget
             if self.budget and not fits:
-                why = f"{size / 1e6:,.0f} MB do not fit into {(self.budget - self.taken) / 1e6:,.0f} MB" if view.is_stored else "live teacher"
-                logging.getLogger(__name__).info("training rows are read on the CPU (%s); %s sets the limit", why, BUDGET_VARIABLE)
+                left = f"they take {size / 1e6:,.0f} MB, and {(self.budget - self.taken) / 1e6:,.0f} MB are left ({BUDGET_VARIABLE})"
+                self._refuse(left if view.is_stored else "the teacher runs with every batch")
             self.taken += size if fits else 0
             self._views[view] = ResidentView(view, self.labels, self.device) if fits else None
         return self._views[view]
+
+    def _refuse(self, why: str) -> None:
+        note = f"its training rows are read on the CPU: {why}"
+        logging.getLogger(__name__).info(note)
+        self.refusals[note] = None
 
 
 def bytes_of(view: TrainView, labels: Tensor) -> int:

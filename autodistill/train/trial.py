@@ -98,7 +98,7 @@ def _run(assignment: Assignment, report: Report) -> TrialResult:
         facts |= {} if tuned.thresholds is None else {"thresholds": tuned.thresholds}
         save_student(Path(assignment.student_folder), weights, recipe, data.context, facts)
     flops = count_flops(student, to_device(data.validation.batch(data.typical_row), device))
-    return TrialResult(point.score, point.epoch, metrics, count_parameters(student), flops, seconds)
+    return TrialResult(point.score, point.epoch, metrics, count_parameters(student), flops, seconds, trainer.notes)
 
 
 class Trainer:
@@ -138,6 +138,9 @@ class Trainer:
         self.schedule = Schedule(self.optimizer, factor, steps, device if by_table else None)
         self.resident = ResidentViews(data.train_labels, device, resident_budget(device) if resident_bytes is None else resident_bytes)
         self._recorder = recorder if by_table else None
+        self._notes: dict[str, None] = {}
+        if recorder is not None and not by_table:
+            self._notes[f"steps of {recipe.training.optimizer} are not recorded as CUDA graphs"] = None
 
     def _objective(self) -> Objective:
         """It is built after a dry run on two rows, which shows how many layers there are and how wide they are."""
@@ -166,6 +169,7 @@ class Trainer:
         if resident is not None and self.recipe.augmentation.mixup == 0:
             totals = self.device_steps.take(resident, batches, lambda step: self.batches.has_hard_labels(epoch, step))
         elif resident is not None:
+            self._notes["mixup is drawn on the CPU, so its steps are not recorded as CUDA graphs"] = None
             totals = self._learn_all(map(resident.read, batches), epoch)
         else:
             totals = self._learn_all(read_batches(lambda rows: self.read(rows, epoch), batches, self.device), epoch)
@@ -179,6 +183,13 @@ class Trainer:
     def device_steps(self) -> DeviceSteps:
         """The steps on rows that are on the device. It refers to the trainer, so it is only made where it is needed."""
         return DeviceSteps(self.descend, self.data.places, self._stepped, self._recorder)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What of the trial runs more slowly on a GPU than it could, and why: for the study's log."""
+        made = vars(self).get("device_steps")
+        refusals = [] if made is None or made.refusal is None else [f"its steps are not recorded as CUDA graphs: {made.refusal}"]
+        return (*self._notes, *self.resident.refusals, *refusals)
 
     def _learn_all(self, reads: Iterable[ReadBatch], epoch: int) -> dict[str, float]:
         """One step on each batch of an epoch; returns the sum of each weighted term."""
