@@ -97,7 +97,7 @@ class TeacherOutputs:
         """The same outputs on a device, which must not be computed live. Row numbers are then on that device."""
         assert not self.plan.live, "only stored outputs can be moved"
         moved = copy.copy(self)
-        moved.device, moved._rows = device, self._rows.to(device) if _token_kinds(self._stored) else self._rows
+        moved.device, moved._rows = device, self.inputs.to(device) if _token_kinds(self._stored) else self._rows
         moved._stored = {kind: {name: array.to(device) for name, array in arrays.items()} for kind, arrays in self._stored.items()}
         return moved
 

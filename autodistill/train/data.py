@@ -213,7 +213,7 @@ class TrialData:
         seed = self.dataset.ref.seed
         return rows[chosen_rows(training.unlabelled_choice, training.unlabelled_keep, logits, embeddings, seed)]
 
-    def places(self, rows: Tensor) -> dict[str, Tensor]:
+    def places(self, rows: Tensor) -> dict[str, Any]:
         """Where in a batch the rows are that have what others lack, by the names of `BatchLabels`: `labelled` (L,), `scored` (S,) int64.
 
         A name that all rows have is left out. rows: (B,) int64, on the CPU.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -55,7 +56,7 @@ class StaticStep:
     def run(self) -> None:
         """Take the step."""
         rows = self._parts["index"]
-        places = {name: part for name, part in self._parts.items() if name != "index"}
+        places: dict[str, Any] = {name: part for name, part in self._parts.items() if name != "index"}
         labels = BatchLabels(self.view.labels[rows], rows, **places)
         outputs = self.view.teacher_batch(rows, self.length)
         parts = self.descend(self.view.batch(rows, self.length), outputs, labels, self.hard_labels)
@@ -75,7 +76,7 @@ class DeviceSteps:
     """
 
     def __init__(
-        self, descend: Descend, places: Callable[[Tensor], dict[str, Tensor]], stepped: Callable[[], None], recorder: Recorder | None
+        self, descend: Descend, places: Callable[[Tensor], dict[str, Any]], stepped: Callable[[], None], recorder: Recorder | None
     ) -> None:
         self.descend, self.places, self.stepped, self.recorder = descend, places, stepped, recorder
         self.refusal: str | None = None

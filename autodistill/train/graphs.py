@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from types import CodeType, FrameType
 from typing import Any, Protocol
 
 import torch
@@ -67,9 +68,9 @@ def recorder_for(device: torch.device) -> Recorder | None:
     return CudaGraphs(device) if device.type == "cuda" else None
 
 
-SIZE = "makes a tensor whose size depends on values"
+SIZE, READ = "makes a tensor whose size depends on values", "reads a number from the device"
 _OBSTACLES = {
-    "_local_scalar_dense": "reads a number from the device",
+    "_local_scalar_dense": READ,
     "lift_fresh": "copies a number to the device",
     "_pack_padded_sequence": "packs sequences by lengths on the CPU",
 } | dict.fromkeys(("nonzero", "masked_select", "_unique", "_unique2", "unique_dim", "unique_consecutive", "bincount"), SIZE)
@@ -93,8 +94,8 @@ class Obstacles(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         what = _obstacle(func, args, out)
-        if what is not None and (where := _place()) is not None:
-            self.seen[f"{where} {what}"] = None
+        if what is not None and not (what == READ and _reads_mask()):
+            self.seen[f"{_place()} {what}"] = None
         return out
 
 
@@ -111,16 +112,24 @@ def _obstacle(func: Any, args: Any, out: Any) -> str | None:
     return None
 
 
-def _place() -> str | None:
-    """The innermost place in this package that runs now, `losses/memory.py: normaliser`; None if a graph does not hold what happens."""
-    frame = sys._getframe(2)
+def _frames() -> Iterator[CodeType]:
+    """What Python runs now, from the inside out."""
+    frame: FrameType | None = sys._getframe(2)
     while frame is not None:
-        file = frame.f_code.co_filename
-        if file.endswith(_READS_MASKS):
-            return None
+        yield frame.f_code
+        frame = frame.f_back
+
+
+def _reads_mask() -> bool:
+    return any(code.co_filename.endswith(_READS_MASKS) for code in _frames())
+
+
+def _place() -> str:
+    """The innermost place in this package that runs now: `losses/memory.py: normaliser`."""
+    for code in _frames():
+        file = code.co_filename
         if file.startswith(_PACKAGE) and file not in _OF_STEPS:
-            return f"{Path(file).relative_to(_PACKAGE).as_posix()}: {frame.f_code.co_name}"
-        if file in _OF_STEPS and frame.f_code.co_name in ("run", "descend"):
+            return f"{Path(file).relative_to(_PACKAGE).as_posix()}: {code.co_name}"
+        if file in _OF_STEPS and code.co_name in ("run", "descend"):
             return "the step"
-        frame = frame.f_back  # type: ignore[assignment]
     return "the backward pass"
