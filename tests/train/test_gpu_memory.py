@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_trial import World
+from tiny_teacher import save_bert, text_dataset
 from torch import Tensor, nn
 
 from autodistill import api
@@ -76,12 +76,12 @@ parameters:
 @pytest.fixture
 def ready(tmp_path: Path) -> Any:
     """What a search starts from: a space with a small and a large student, and a teacher of a known size."""
-    world = World(tmp_path, "text-classification")
     (tmp_path / "space.yaml").write_text(SPACE)
-    space = Space.load(str(tmp_path / "space.yaml"), world.task)
+    dataset, teacher = text_dataset(60), save_bert(tmp_path / "bert")
+    space = Space.load(str(tmp_path / "space.yaml"), dataset.task)
     (part,) = space.teachers()
-    opened = {part: open_inputs(world.dataset, part, world.folder)}
-    teachers = Teachers({part: TeacherRef(world.folder, 0.9, params=1_000_000)})
+    opened = {part: open_inputs(dataset, part, teacher)}
+    teachers = Teachers({part: TeacherRef(str(teacher), 0.9, params=1_000_000)})
     return types.SimpleNamespace(space=space, opened=opened, teachers=teachers, limits=Limits())
 
 
