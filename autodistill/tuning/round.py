@@ -84,9 +84,10 @@ class Round:
                 return True
         elif message["kind"] == "result":
             result = TrialResult(**message["result"])
-            for note in set(result.notes) - self.notes:
-                self.log(f"trial {number}, and maybe others: {note}")
-            self.notes |= set(result.notes)
+            for note in result.notes:
+                if note not in self.notes:
+                    self.notes.add(note)
+                    self.log(f"trial {number}, and maybe others: {note}")
             self.ledger.complete(number, result, message["seconds"])
         elif message["kind"] == "disk":
             self.log(f"trial {number} could not write a file\n{message['traceback']}")
