@@ -46,7 +46,7 @@ class StaticStep:
         self._parts = dict(zip(numbers, self._buffer.split([len(part) for part in numbers.values()]), strict=True))
         self.replay: Callable[[], None] | None = None
         self.taken = 0
-        self.names: frozenset[str] = frozenset()
+        self.names: tuple[str, ...] = ()
 
     def feed(self, labels: BatchLabels) -> None:
         """Say which rows come next. It does not wait for the device."""
@@ -65,7 +65,7 @@ class StaticStep:
                 self.totals[name].add_(value)
             else:
                 self.totals[name] = value.clone()
-        self.names = frozenset(parts)
+        self.names = tuple(parts)
 
 
 class DeviceSteps:
@@ -93,7 +93,7 @@ class DeviceSteps:
 
         has_hard_labels: whether hard labels count in a step, counted from 0.
         """
-        names: set[str] = set()
+        names: dict[str, None] = {}  # in the order of the first step that has them
         for total in self.totals.values():
             total.zero_()
         with nullcontext() if self.recorder is None else self.recorder.session():
@@ -101,8 +101,8 @@ class DeviceSteps:
                 step = self._fed(view, rows, has_hard_labels(number))
                 self._take(step)
                 self.stepped()
-                names |= step.names
-        return {name: float(total) for name, total in self.totals.items() if name in names}
+                names |= dict.fromkeys(step.names)
+        return {name: float(self.totals[name]) for name in names}
 
     def _fed(self, view: ResidentView, rows: Tensor, hard_labels: bool) -> StaticStep:
         labels = BatchLabels(rows, rows, **self.places(rows))
