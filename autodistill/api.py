@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Unpack
 
 from autodistill.environment import cores, gpu_free_bytes
@@ -64,24 +65,55 @@ def search(dataset: DatasetLike, *, listen: Listen | None = None, **settings: Un
     check_search(asked)
     tell = StageTimes(listen or (lambda event: None))
     ready = prepare(asked, tell, earlier=_limits_before(asked))
-    baselines = feasible_baselines(ready, asked.seed)
-    own = [check_own(recipe, ready.space, ready.feasible, ready.limits, ready.data.unlabelled_rows) for recipe in asked.load_recipes()]
+    study = run_trials(asked, ready, plan_recipes(asked, ready, tell), tell)
+    if asked.frontier:
+        keep_frontier(study, ready, tell)
+    write_report(study)
+    return study
+
+
+@dataclass(frozen=True)
+class PlannedRecipes:
+    """The recipes of a search that are known before its sampler proposes any. own: the user's. warm: tried first, counted as trials."""
+
+    baselines: Mapping[Role, Recipe]
+    own: Sequence[Recipe]
+    warm: Sequence[Recipe]
+
+
+def plan_recipes(settings: SearchSettings, ready: Prepared, tell: Listen) -> PlannedRecipes:
+    """The baselines, the user's recipes and the first ones of the trials.
+
+    Raises:
+        UserError: a recipe does not fit this search, or no student keeps the limits.
+    """
+    baselines = feasible_baselines(ready, settings.seed)
+    own = [check_own(recipe, ready.space, ready.feasible, ready.limits, ready.data.unlabelled_rows) for recipe in settings.load_recipes()]
     for recipe in own:
         check_tokens(recipe, ready.opened[recipe.teacher].tokenizer)
-    first = first_recipes(ready, asked, tell)
+    return PlannedRecipes(baselines, own, first_recipes(ready, settings, tell))
+
+
+def run_trials(settings: SearchSettings, ready: Prepared, planned: PlannedRecipes, tell: StageTimes) -> Study:
+    """Train the planned recipes and those that the sampler proposes. If the search is stopped, the study so far is kept, with its report.
+
+    Raises:
+        RunError: the search failed.
+        SearchInterrupted: Ctrl-C.
+    """
     try:
-        with Stage(tell, "trials", f"{asked.trials} trials and {len(baselines)} baselines") as stage:
+        with Stage(tell, "trials", f"{settings.trials} trials and {len(planned.baselines)} baselines") as stage:
             study = run_search(
-                asked,
+                settings,
                 space=ready.space,
                 dataset=ready.facts,
                 teachers=ready.teachers,
                 runner=run_trial,
                 feasible=ready.feasible,
-                baselines=baselines,
+                baselines=planned.baselines,
                 limits=ready.limits,
-                own=own,
-                warm=first,
+                own=planned.own,
+                warm=planned.warm,
                 listen=tell,
                 gpu_share=gpu_share_of(ready, asked, tell),
             )
@@ -91,9 +123,6 @@ def search(dataset: DatasetLike, *, listen: Listen | None = None, **settings: Un
         write_report(stopped.study)
         raise
     tell.keep(study)
-    if asked.frontier:
-        keep_frontier(study, ready, tell)
-    write_report(study)
     return study
 
 

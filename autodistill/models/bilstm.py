@@ -82,9 +82,9 @@ class BiLstmFamily(TorchTextFamily):
         return BiLstm(embedding, hidden_size, layers, dropout, context.num_outputs, context.pairs)
 
     def sizes(self, student: BiLstm) -> dict[str, Any]:
-        """Width, layers and outputs."""
+        """Width, layers and number of outputs."""
         layers: Any = student.layers
-        return {"hidden_size": layers[0].hidden_size, "layers": len(layers), "outputs": student.classifier.out_features}
+        return {"hidden_size": layers[0].hidden_size, "layers": len(layers), "num_outputs": student.classifier.out_features}
 
     def weight_name(self, name: str) -> str:
         """load.py has an LSTM for each direction."""

@@ -77,7 +77,7 @@ class CnnFamily(TorchTextFamily):
         return Cnn(embedding, channels, tuple(int(size) for size in kernels.split("-")), dropout, context.num_outputs, context.pairs)
 
     def sizes(self, student: Cnn) -> dict[str, Any]:
-        """Channels, kernels and outputs."""
+        """Channels, kernels and number of outputs."""
         layers: Any = student.convolutions
         kernels = [layer.kernel_size[0] for layer in layers]
-        return {"channels": layers[0].out_channels, "kernels": kernels, "outputs": student.classifier.out_features}
+        return {"channels": layers[0].out_channels, "kernels": kernels, "num_outputs": student.classifier.out_features}

@@ -51,7 +51,7 @@ def save(
 ) -> None:
     """Write a trained teacher."""
     mean, std = normalisation(timm_name(teacher))
-    about = {"name": timm_name(teacher), "outputs": num_outputs, "image_size": image_size, "mean": mean, "std": std}
+    about = {"name": timm_name(teacher), "num_outputs": num_outputs, "image_size": image_size, "mean": mean, "std": std}
     scaled = {"scaled_to": model.size} if isinstance(model, ScaledTimm) else {}
     (folder / TIMM_FILE).write_text(json.dumps(about | scaled | {"classes": classes}, indent=1), encoding="utf-8")
     save_model(model.model, str(folder / "model.safetensors"))
@@ -65,6 +65,6 @@ def load(folder: Path) -> TimmModel:
     """
     about = json.loads((folder / TIMM_FILE).read_text(encoding="utf-8"))
     size = about.get("scaled_to", about["image_size"])
-    model = build_timm(about["name"], about["outputs"], size, pretrained=False)
+    model = build_timm(about["name"], about["num_outputs" if "num_outputs" in about else "outputs"], size, pretrained=False)
     load_model(model.model, folder / "model.safetensors")
     return _scaled(model, size, about["image_size"])

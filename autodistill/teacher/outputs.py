@@ -236,7 +236,7 @@ def _read_shape(folder: Path, modality: Modality) -> TeacherShape | None:
         if checksum is not None and checksum != digest(json.dumps(data)):
             raise ValueError("other contents than were written")
         states, attention = (tuple(tuple(item) for item in data[name]) for name in ("states", "attention"))
-        return TeacherShape(modality, data["outputs"], data["embedding"], states, attention)
+        return TeacherShape(modality, data["num_outputs" if "num_outputs" in data else "outputs"], data["embedding"], states, attention)
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError) as cause:
@@ -245,7 +245,7 @@ def _read_shape(folder: Path, modality: Modality) -> TeacherShape | None:
 
 
 def _write_shape(folder: Path, shape: TeacherShape) -> None:
-    data = {"outputs": shape.num_outputs, "embedding": shape.embedding, "states": shape.states, "attention": shape.attention}
+    data = {"num_outputs": shape.num_outputs, "embedding": shape.embedding, "states": shape.states, "attention": shape.attention}
     with disk_errors(folder):
         aside = folder / f"{SHAPE}.part-new"
         aside.write_text(json.dumps({**data, "checksum": digest(json.dumps(data))}), encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,15 @@ def test_texts_and_files_are_labelled(folder: Path, tmp_path: Path, capsys: pyte
     csv = tmp_path / "out.csv"
     assert main(["predict", str(folder), 'good, "really" good', "--out", str(csv)]) == 0
     assert list(pd.read_csv(csv)["text"]) == ['good, "really" good']
+
+
+def test_a_folder_of_an_older_version_opens(folder: Path, tmp_path: Path) -> None:
+    older = shutil.copytree(folder, tmp_path / "older")
+    config = json.loads((older / "config.json").read_text(encoding="utf-8"))
+    config["model"]["outputs"] = config["model"].pop("num_outputs")
+    (older / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    expected = autodistill.load_student(folder).predict_proba(["a great film"])
+    np.testing.assert_array_equal(autodistill.load_student(older).predict_proba(["a great film"]), expected)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ class BiLstm(torch.nn.Module):
 
     rows: torch.Tensor
 
-    def __init__(self, vocabulary, pieces, embedding_size, hidden_size, layers, outputs, pairs=False, unit_length=False):  # type: ignore[no-untyped-def]
+    def __init__(self, vocabulary, pieces, embedding_size, hidden_size, layers, num_outputs, pairs=False, unit_length=False):  # type: ignore[no-untyped-def]
         super().__init__()
         self.pairs, self.unit_length = pairs, unit_length
         self.register_buffer("rows", torch.zeros(vocabulary, dtype=torch.int64))  # the index of the embedding for each token id
@@ -26,7 +26,7 @@ class BiLstm(torch.nn.Module):
         widths = [embedding_size] + [2 * hidden_size] * (layers - 1)
         self.forwards = torch.nn.ModuleList(torch.nn.LSTM(width, hidden_size, batch_first=True) for width in widths)
         self.backwards = torch.nn.ModuleList(torch.nn.LSTM(width, hidden_size, batch_first=True) for width in widths)
-        self.classifier = torch.nn.Linear(2 * hidden_size * (4 if pairs else 1), outputs)
+        self.classifier = torch.nn.Linear(2 * hidden_size * (4 if pairs else 1), num_outputs)
 
     def forward(self, input_ids, attention_mask, token_type_ids=None):  # type: ignore[no-untyped-def]
         """(B, T) int64 each: the mask is 1 on tokens, which come first; the types (of pairs) are 1 on the second text → logits (B, C)."""
@@ -60,7 +60,9 @@ class BiLstm(torch.nn.Module):
 def load(folder=Path(__file__).parent):  # type: ignore[no-untyped-def]
     """The model in evaluation mode, and the tokenizer."""
     config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
-    model = BiLstm(**config["model"])
+    sizes = config["model"]
+    sizes["num_outputs"] = sizes.pop("outputs", sizes.get("num_outputs"))  # its name in folders of older versions
+    model = BiLstm(**sizes)
     model.load_state_dict(load_file(Path(folder) / "model.safetensors"))
     return model.eval(), Tokenizer.from_file(str(Path(folder) / "tokenizer.json"))
 

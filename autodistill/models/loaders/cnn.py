@@ -18,13 +18,13 @@ class Cnn(torch.nn.Module):
 
     rows: torch.Tensor
 
-    def __init__(self, vocabulary, pieces, embedding_size, channels, kernels, outputs, pairs=False, unit_length=False):  # type: ignore[no-untyped-def]
+    def __init__(self, vocabulary, pieces, embedding_size, channels, kernels, num_outputs, pairs=False, unit_length=False):  # type: ignore[no-untyped-def]
         super().__init__()
         self.pairs, self.unit_length = pairs, unit_length
         self.register_buffer("rows", torch.zeros(vocabulary, dtype=torch.int64))  # the index of the embedding for each token id
         self.embedding = torch.nn.Embedding(pieces, embedding_size)
         self.convolutions = torch.nn.ModuleList(torch.nn.Conv1d(embedding_size, channels, size, padding=size // 2) for size in kernels)
-        self.classifier = torch.nn.Linear(channels * len(kernels) * (4 if pairs else 1), outputs)
+        self.classifier = torch.nn.Linear(channels * len(kernels) * (4 if pairs else 1), num_outputs)
 
     def forward(self, input_ids, attention_mask, token_type_ids=None):  # type: ignore[no-untyped-def]
         """(B, T) int64 each: the mask is 1 on tokens, the types (of pairs) are 1 on the second text → logits (B, C)."""
@@ -50,7 +50,9 @@ def pooled(states, mask, token_type_ids):  # type: ignore[no-untyped-def]
 def load(folder=Path(__file__).parent):  # type: ignore[no-untyped-def]
     """The model in evaluation mode, and the tokenizer."""
     config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
-    model = Cnn(**config["model"])
+    sizes = config["model"]
+    sizes["num_outputs"] = sizes.pop("outputs", sizes.get("num_outputs"))  # its name in folders of older versions
+    model = Cnn(**sizes)
     model.load_state_dict(load_file(Path(folder) / "model.safetensors"))
     return model.eval(), Tokenizer.from_file(str(Path(folder) / "tokenizer.json"))
 

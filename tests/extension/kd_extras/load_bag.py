@@ -16,11 +16,11 @@ from tokenizers import Tokenizer
 class Bag(torch.nn.Module):
     """The mean of word embeddings, one linear layer."""
 
-    def __init__(self, vocabulary, pieces, embedding_size, outputs, pairs):
+    def __init__(self, vocabulary, pieces, embedding_size, num_outputs, pairs):
         super().__init__()
         self.register_buffer("rows", torch.zeros(vocabulary, dtype=torch.int64))
         self.embedding = torch.nn.Embedding(pieces, embedding_size)
-        self.classifier = torch.nn.Linear(embedding_size, outputs)
+        self.classifier = torch.nn.Linear(embedding_size, num_outputs)
 
     def forward(self, input_ids, attention_mask):
         """(B, T) int64 each → logits (B, C)."""

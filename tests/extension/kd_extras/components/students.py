@@ -54,4 +54,4 @@ class BagFamily(TorchTextFamily):
         return Bag(word_embedding(context, embedding_size, init, "full"), context.num_outputs)
 
     def sizes(self, student: Bag) -> dict[str, Any]:
-        return {"outputs": student.classifier.out_features}
+        return {"num_outputs": student.classifier.out_features}
