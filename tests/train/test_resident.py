@@ -47,7 +47,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 def recipe(world: World, student: str = "cnn", objective: dict[str, Any] = MIX, **training: Any) -> Recipe:
     """A batch of each length and of each number of labelled rows."""
-    options = {"epochs": 2, "batch_size": 16, "learning_rate": 3e-3}
+    options = {"epochs": 1, "batch_size": 16, "learning_rate": 3e-3}
     return world.recipe(student, objective=objective, training=options | training)
 
 
@@ -216,8 +216,12 @@ def test_rows_that_do_not_fit_stay_where_they_are(world: World, monkeypatch: pyt
 
 def test_a_table_of_rates_gives_each_step_its_rate() -> None:
     factor = warmup_and_decay(12, 0.25)
-    groups = [{"params": [nn.Parameter(torch.zeros(1))]} for _ in range(2)]
-    numbers, table = (Schedule(torch.optim.AdamW(groups, lr=0.3), factor, 12, device) for device in (None, CPU))
+
+    def schedule(device: torch.device | None) -> Schedule:
+        groups = [{"params": [nn.Parameter(torch.zeros(1))]} for _ in range(2)]
+        return Schedule(torch.optim.AdamW(groups, lr=0.3), factor, 12, device)
+
+    numbers, table = schedule(None), schedule(CPU)
     for step in range(13):
         assert {group["lr"] for group in numbers.optimizer.param_groups} == {0.3 * factor(step)}
         table.advance()
