@@ -115,7 +115,7 @@ def run_trials(settings: SearchSettings, ready: Prepared, planned: PlannedRecipe
                 own=planned.own,
                 warm=planned.warm,
                 listen=tell,
-                gpu_share=gpu_share_of(ready, asked, tell),
+                gpu_share=gpu_share_of(ready, settings, tell),
             )
             stage.end("")
     except SearchInterrupted as stopped:
