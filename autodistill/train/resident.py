@@ -20,7 +20,7 @@ from autodistill.train.reading import ReadBatch
 BUDGET_VARIABLE = "AUTODISTILL_RESIDENT_BYTES"
 FREE_SHARE = 0.25
 """The share of a GPU's free memory that rows may take, if BUDGET_VARIABLE says nothing. The rest is for students and other trials."""
-LENGTHS = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+LENGTHS = tuple(step * 2**power for power in range(11) for step in (8, 12))  # 8, 12, 16, 24, 32, … 12288
 """The lengths that texts are padded to. Each is at most 1.5 times the one before, so padding is at most a third of a batch."""
 
 
