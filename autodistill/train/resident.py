@@ -91,10 +91,12 @@ class ResidentViews:
 
     def get(self, view: TrainView) -> ResidentView | None:
         """A view on the device; None if it does not fit, or if the teacher runs with its batches."""
+        if not self.budget:
+            return None
         if view not in self._views:
             size = bytes_of(view, self.labels)
             fits = view.is_stored and self.taken + size <= self.budget
-            if self.budget and not fits:
+            if not fits:
                 left = f"they take {size / 1e6:,.0f} MB, and {(self.budget - self.taken) / 1e6:,.0f} MB are left ({BUDGET_VARIABLE})"
                 self._refuse(left if view.is_stored else "the teacher runs with every batch")
             self.taken += size if fits else 0
