@@ -106,6 +106,7 @@ def a_recipe(**parts: Any) -> dict[str, Any]:
         ({"teacher": {"model": "m", "scores": "abc"}}, "leave teacher.scores and teacher.members out"),
         ({"objective": {"hard_label_weight": 0.0, "prediction": {"kind": "kl"}}}, "'kl' does not fit text-embedding; .*: cosine, mse"),
         ({"teacher": {"model": "m", "pooling": "apart"}}, "teacher.pooling is 'apart'"),
+        ({"teacher": {"model": "m", "vector_size": 8}, "task": "text-regression"}, "vector_size is 8, and text-regression has no vec"),
     ],
 )  # fmt: skip
 def test_what_a_recipe_without_labels_cannot_have(parts: dict[str, Any], message: str) -> None:

@@ -87,6 +87,8 @@ class Recipe(Part):
         if self.objective.label_smoothing > 0 and not target.has_label_smoothing:
             raise ValueError(f"objective.label_smoothing has no meaning for {self.task}; remove it or set it to 0")
         weighted = [name for name, part in (("teacher", self.teacher), ("objective", self.objective)) if part.class_weights != "none"]
+        if self.teacher.vector_size is not None and not target.are_vectors:
+            raise ValueError(f"teacher.vector_size is {self.teacher.vector_size}, and {self.task} has no vectors; leave it out")
         if weighted and not target.has_class_weights:
             raise ValueError(f"{weighted[0]}.class_weights has no meaning for {self.task}; remove it or set it to 'none'")
         return self

@@ -57,6 +57,10 @@ class Teacher(Part):
     class_weights: ClassWeights = "none"
     """The weights of the classes in fine-tuning and in the probe."""
 
+    vector_size: Annotated[int, Field(ge=2)] | None = None
+    """For sentence embeddings, the width of the vectors that students learn and give: the teacher's, reduced to that many principal
+    directions of its training texts. None leaves them as they are."""
+
     @model_validator(mode="after")
     def _members_fit(self) -> Self:
         if self.member_models[0] != self.model:

@@ -22,6 +22,7 @@ ADDED: dict[tuple[str, str], Any] = {
     ("teacher", "scores"): None,
     ("teacher", "members"): 1,
     ("teacher", "class_weights"): "none",
+    ("teacher", "vector_size"): None,
     ("student", "vocabulary"): "full",
     ("student", "pooling"): "model",
     ("objective", "class_weights"): "none",

@@ -1,7 +1,7 @@
 """Methods that recommend, all with one interface (`Method`): portfolios, neighbours, surrogates, and a committee.
 
 A method is fitted on a table, and then ranks recipes for a dataset that is not in it. Scores of different datasets are compared in
-one unit (`Units`): 0 is a dataset's median recipe, 1 its recipe at the ninth decile.
+one unit (`Units`): 0 is a dataset's median recipe, 1 its recipe at the ninth decile, or 2% above the median if that is more.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ WORST = -2.0
 """The smallest merit, in units. How bad a bad recipe is does not help to choose a good one."""
 BEST = 1.5
 """The largest merit, so that a dataset with a few outstanding recipes does not decide for the others."""
+LEAST_SPREAD = 0.02
+"""The smallest unit, as a share of the median score. Where all recipes are within a percent, their order is mostly noise, and must not count
+as much as elsewhere."""
 TREES = 60
 PORTFOLIO = 20
 """How many recipes a portfolio chooses greedily; the others follow by their mean merit."""
@@ -29,7 +32,7 @@ CAUTION = 0.25
 
 
 class Units:
-    """The scale of each dataset of a table: the median of its scores (level), and the ninth decile's distance from it (spread)."""
+    """The scale of each dataset of a table: the median of its scores (level), and the ninth decile's distance from it, at least `LEAST_SPREAD` (spread)."""
 
     def __init__(self, table: Table) -> None:
         place = table.index
@@ -42,8 +45,8 @@ class Units:
 
 
 def _spread(scores: np.ndarray) -> float:
-    above = float(np.quantile(scores, 0.9) - np.median(scores))
-    return above or float(scores.std()) or 1.0
+    median = float(np.median(scores))
+    return max(float(np.quantile(scores, 0.9)) - median, LEAST_SPREAD * abs(median)) or 1.0
 
 
 class Method(Protocol):

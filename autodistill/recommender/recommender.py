@@ -34,6 +34,8 @@ can see in the table; but such a recipe may still be the best."""
 FEW = 6
 """If fewer studies than this are like the dataset, all proven recipes come before the others: what learns from so few overestimates
 recipes that are unlike the recorded ones."""
+CLEARLY = 0.25
+"""By how much, in units, a recipe must be better than the space's defaults to come before them. It is half a percent of the score or more."""
 UNLIKE_TASK = 2.0
 """The factor on the interval if no study of the task type is recorded."""
 UNLIKE_MOST = 3.0
@@ -149,8 +151,8 @@ class Recommender:
         if only a few studies are like the dataset, first the proven ones.
 
         The first candidate, the space's defaults, comes before all of them unless recorded studies show that the recipe in its place is
-        better: a lower quantile, over datasets, of the predicted gain is above 0, and the studies agree with the target in having
-        unlabelled rows or none.
+        clearly better: a lower quantile, over datasets, of the predicted gain is above `CLEARLY`, and the studies agree with the target
+        in having unlabelled rows or none.
         """
         order = self.predictor.method.order(frame, target)
         studies = len(self.alike(target.task, target.unlabelled))
@@ -159,7 +161,7 @@ class Recommender:
         first = order[proven[order]]
         turns = first if studies < FEW else np.column_stack([first, order[: len(first)]]).ravel()
         places = list(dict.fromkeys([*turns.tolist(), *order.tolist()]))
-        shown = self.of_the_kind(target) and self.cautious.gains(frame.iloc[places[:1]], frame.iloc[[0]], target)[0] > 0
+        shown = self.of_the_kind(target) and self.cautious.gains(frame.iloc[places[:1]], frame.iloc[[0]], target)[0] > CLEARLY
         return np.array(places if shown else list(dict.fromkeys([0, *places])))
 
     @functools.cached_property

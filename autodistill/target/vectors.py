@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 class Vectors(Target):
     """The teacher's vector of a text, of length 1. Texts need no labels.
 
-    labels: (N, 1) float32, the rating of the pair that a text is in, NaN if there is none; (N, 1 + D) with the teacher's vectors, `taught`.
+    labels: (N, 1) float32, the rating of the pair that a text is in, NaN if there is none; (N, 1 + D) with the teacher's vectors, `taught`;
+    (N, 1 + D + F) with its full vectors behind those, if students learn reduced ones: then the agreement is with the full ones.
     Rows 2k and 2k + 1 of a split with ratings are the texts of its pair k, and both have the pair's rating. size: D, the width of the
     vectors; 0 where only the kind of the target matters.
 
@@ -93,7 +94,7 @@ class Vectors(Target):
         """The teacher's vectors, (N, D) float32; (N, 0) for rows that were not `taught`."""
         import torch
 
-        return scaling.apply(torch.from_numpy(np.ascontiguousarray(labels[:, 1:])).float())
+        return scaling.apply(torch.from_numpy(np.ascontiguousarray(labels[:, 1 : 1 + self.size])).float())
 
     def loss(self, logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0, class_weights: Tensor | None = None) -> Tensor:
         """The mean of 1 − cosine, in float32. labels: (B, D), the teacher's vectors."""
@@ -138,7 +139,13 @@ class Vectors(Target):
 
     def regressed(self, labels: np.ndarray) -> np.ndarray:
         """The teacher's vectors."""
-        return labels[:, 1:].astype(np.float64)
+        return labels[:, 1 : 1 + self.size].astype(np.float64)
+
+    def evaluate(self, metric: str, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        """As for other targets; the agreement is with the teacher's full vectors."""
+        if 0 < self.size < labels.shape[1] - 1:
+            labels = np.delete(labels, slice(1, 1 + self.size), axis=1)
+        return super().evaluate(metric, logits, labels)
 
     def features(self, labels: np.ndarray) -> dict[str, float]:
         """`dataset_features` refuses texts without labels before."""

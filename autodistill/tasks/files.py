@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from autodistill.cache import MANIFEST
@@ -54,16 +55,16 @@ def _open_folder(path: Path, own: bool) -> Source:
     info = read_info(path / "dataset.json", path.name) if (path / "dataset.json").is_file() else Info(path.name)
     own = own and not info.about
     inside = [item for folder in (path, path / "data") if folder.is_dir() for item in sorted(folder.iterdir())]
-    ignored = [item for item in inside if is_systems(item.name)]
-    files = [item for item in inside if item.is_file() and item not in ignored and not item.name.startswith("_")
+    skipped = Skipped([item for item in inside if is_systems(item.name)])
+    files = [item for item in inside if item.is_file() and item not in skipped.system and not item.name.startswith("_")
              and kind_of(item) in SUFFIXES and stem_of(item).lower() not in UNLABELLED]  # fmt: skip
     # a .json file may be anything; it is read as a table if it is named like a split
     files = [item for item in files if kind_of(item) != ".json" or _split_of(item)]
     if files:
-        return Source(info, _by_split(path, files), own, _ignored(path, ignored), unlabelled=_unlabelled(path))
-    tables, notes = _images(path, info, ignored)
+        return Source(info, _by_split(path, files), own, skipped.notes(path), unlabelled=_unlabelled(path))
+    tables, notes = _images(path, info, skipped)
     if tables:
-        return Source(info, tables, own, (*notes, *_ignored(path, ignored)), unlabelled=_unlabelled(path))
+        return Source(info, tables, own, (*notes, *skipped.notes(path)), unlabelled=_unlabelled(path))
     raise DataError(
         f"folder {path} holds no dataset; allowed: train/validation/test files ({', '.join(SUFFIXES)}), one such file, "
         f"or a folder of images for each class ({path.name}/CLASS/*.png, or {path.name}/train/CLASS/*.png and so on)"
@@ -75,12 +76,29 @@ def is_systems(name: str) -> bool:
     return name.startswith(".") or name.lower() in SYSTEM
 
 
-def _ignored(path: Path, ignored: Sequence[Path]) -> tuple[str, ...]:
-    """A note that lists what was ignored; empty if nothing was, or only the list of files that a folder of the cache has."""
-    items = [item for item in dict.fromkeys(ignored) if item.name != MANIFEST]
-    if not items:
-        return ()
-    return (f"ignored, as files of the system or of a viewer: {listed([str(item.relative_to(path)) for item in items])}",)
+@dataclass
+class Skipped:
+    """What lies in a dataset's folder and is no part of it.
+
+    system: of systems and viewers. unread: files among the images that are no images of a kind that is read. outside: images that are in
+    no folder of a class. empty: folders of classes without images.
+    """
+
+    system: list[Path] = field(default_factory=list)
+    unread: list[Path] = field(default_factory=list)
+    outside: list[Path] = field(default_factory=list)
+    empty: list[Path] = field(default_factory=list)
+
+    def notes(self, path: Path) -> tuple[str, ...]:
+        """A note for each kind that there is. path: the dataset's folder."""
+        kinds = {
+            "ignored, as files of the system or of a viewer": [item for item in self.system if item.name != MANIFEST],
+            f"files not used, which are no images ({', '.join(IMAGE_SUFFIXES)})": self.unread,
+            "images not used, which are in no folder of a class": self.outside,
+            "folders not used, which hold no images": self.empty,
+        }
+        names = {what: [str(item.relative_to(path)) for item in dict.fromkeys(items)] for what, items in kinds.items()}
+        return tuple(f"{what}: {listed(items)}" for what, items in names.items() if items)
 
 
 def _split_of(file: Path) -> str | None:
@@ -139,8 +157,8 @@ def _by_split(path: Path, files: Sequence[Path]) -> dict[str, Table]:
     return {split: parts[0] if len(parts) == 1 else Shards(parts) for split, parts in tables.items()}
 
 
-def _images(path: Path, info: Info, ignored: list[Path]) -> tuple[dict[str, Table], list[str]]:
-    """The splits of a folder of images, and notes. ignored: files of the system are added to it."""
+def _images(path: Path, info: Info, skipped: Skipped) -> tuple[dict[str, Table], list[str]]:
+    """The splits of a folder of images, and notes. skipped: what is not used is added to it."""
     folders = _folders(path)
     splits: dict[str, Path] = {}
     for folder in folders:
@@ -150,9 +168,9 @@ def _images(path: Path, info: Info, ignored: list[Path]) -> tuple[dict[str, Tabl
         if split:
             splits[split] = folder
     if "train" not in splits or _are_classes(path, info, folders, splits):
-        table = _class_folders(path, ignored)
+        table = _class_folders(path, skipped)
         return ({"all": table} if table else {}), []
-    tables = {split: table for split, folder in splits.items() if (table := _class_folders(folder, ignored))}
+    tables = {split: table for split, folder in splits.items() if (table := _class_folders(folder, skipped))}
     if "train" not in tables:
         raise DataError(f"folder {splits['train']} holds no images in class folders ({', '.join(IMAGE_SUFFIXES)})")
     unused = [folder.name for folder in folders if folder not in [splits[split] for split in tables]]
@@ -191,22 +209,27 @@ def ends_like_image(file: Path) -> bool:
     return file.suffix.lower() in IMAGE_SUFFIXES and not is_systems(file.name)
 
 
-def _class_folders(path: Path, ignored: list[Path]) -> Table | None:
-    """The images in a folder for each class. ignored: files of the system are added to it."""
-    ignored += [item for item in sorted(path.iterdir()) if is_systems(item.name)]
-    files = sorted(file for folder in _folders(path) for file in images_in(folder, ignored))
+def _class_folders(path: Path, skipped: Skipped) -> Table | None:
+    """The images in a folder for each class. skipped: what is not used is added to it."""
+    skipped.system += [item for item in sorted(path.iterdir()) if is_systems(item.name)]
+    skipped.outside += [item for item in sorted(path.iterdir()) if item.is_file() and ends_like_image(item)]
+    by_folder = {folder: list(images_in(folder, skipped)) for folder in _folders(path)}
+    skipped.empty += [folder for folder, images in by_folder.items() if not images]
+    files = sorted(file for images in by_folder.values() for file in images)
     return ImageFolder(path, files) if files else None
 
 
-def images_in(folder: Path, ignored: list[Path]) -> Iterator[Path]:
-    """The images in a folder and in the folders inside it. ignored: files of the system are added to it."""
+def images_in(folder: Path, skipped: Skipped) -> Iterator[Path]:
+    """The images in a folder and in the folders inside it. skipped: other files are added to it."""
     for item in sorted(folder.iterdir()):
         if is_systems(item.name):
-            ignored.append(item)
+            skipped.system.append(item)
         elif item.is_dir() and not item.is_symlink():  # a link may lead back to a folder above
-            yield from images_in(item, ignored)
+            yield from images_in(item, skipped)
         elif ends_like_image(item):
             yield item
+        else:
+            skipped.unread.append(item)
 
 
 class ImageFolder(Table):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 import shutil
 import uuid
@@ -18,10 +19,12 @@ from autodistill.tasks.files import SPLITS
 
 LABELLED = {2: ("text", "label"), 3: ("text", "text_b", "label")}
 """The names of the columns of a list of tuples, by the number of columns."""
+_OF_PNG = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
+"""The modes of PIL that PNG holds without a loss."""
 ALLOWED = (
     "a path or a name; a DataFrame, a datasets.Dataset or a pyarrow table; a dictionary of columns; a list of dictionaries, or of tuples "
-    "(text, label) or (text, text_b, label); a list of texts, for the task embedding; or a dictionary of these with the splits train, "
-    "validation and test"
+    "(text, label), (image, label) or (text, text_b, label); a list of texts, for the task embedding; or a dictionary of these with the "
+    "splits train, validation and test"
 )
 
 
@@ -36,11 +39,17 @@ def keep_dataset(rows: Any) -> str:
     """
     if isinstance(rows, str | Path):
         return str(rows)
+    rows = listed_values(rows)
     if isinstance(rows, Sequence) and rows and all(isinstance(row, str) for row in rows):
         rows = {"text": list(rows)}
     has_splits = isinstance(rows, Mapping) and bool(rows) and all(str(name).lower() in SPLITS for name in rows)
     splits = rows if has_splits else {"all": rows}  # a folder with a single file is one table
     return str(keep_tables({str(name): table_of(value, "dataset", LABELLED, ALLOWED) for name, value in splits.items()}, "dataset"))
+
+
+def listed_values(rows: Any) -> Any:
+    """A Series or an array of one dimension as a list; anything else as it is."""
+    return rows.tolist() if getattr(rows, "ndim", 0) == 1 and hasattr(rows, "tolist") else rows
 
 
 def table_of(rows: Any, what: str, tuples: Mapping[int, tuple[str, ...]], allowed: str) -> Any:
@@ -65,22 +74,55 @@ def table_of(rows: Any, what: str, tuples: Mapping[int, tuple[str, ...]], allowe
         return _with_names(rows.to_pandas())
     if isinstance(rows, Mapping) and rows:
         sizes = {len(column) if hasattr(column, "__len__") and not isinstance(column, str) else -1 for column in rows.values()}
-        if len(sizes) == 1 and -1 not in sizes:  # an array (N, L) is a column of lists
-            return _with_names(pd.DataFrame({name: list(col) if np.ndim(col) == 2 else col for name, col in rows.items()}))
+        if len(sizes) == 1 and -1 not in sizes:  # an array (N, L) is a column of lists, one of (N, H, W, C) a column of images
+            return _with_names(pd.DataFrame({name: list(col) if getattr(col, "ndim", 1) > 1 else col for name, col in rows.items()}))
     if isinstance(rows, Sequence) and not isinstance(rows, str | bytes) and len(rows):
         if all(isinstance(row, Mapping) for row in rows):
             return _with_names(pd.DataFrame(list(rows)))
         sizes = {len(row) if isinstance(row, tuple | list) else 0 for row in rows}
         if len(sizes) == 1 and (names := tuples.get(*sizes)):
-            return pd.DataFrame(list(rows), columns=list(names))
+            frame = pd.DataFrame(list(rows), columns=list(names))
+            return _with_names(frame.rename(columns={"text": "image"}) if _is_image(frame["text"].iloc[0]) else frame)
     raise UsageError(f"{what} is a {type(rows).__name__} that cannot be read; allowed: {allowed}")
 
 
 def _with_names(frame: Any) -> Any:
-    """A copy of a DataFrame with strings as column names."""
+    """A copy of a DataFrame with strings as column names, and with encoded images."""
     frame = frame.copy(deep=False)
     frame.columns = frame.columns.map(str)
+    for place, name in enumerate(frame.columns):
+        column = frame.iloc[:, place]
+        if column.dtype == object and any(map(_is_image, column)):
+            frame.isetitem(place, [_encoded(value, name) for value in column])
     return frame
+
+
+def _is_image(value: Any) -> bool:
+    """Whether a value is an image of PIL, or pixels as uint8: (H, W) or (H, W, C)."""
+    from PIL.Image import Image as Picture
+
+    return isinstance(value, Picture) or (isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim in (2, 3))
+
+
+def _encoded(value: Any, column: str) -> bytes | None:
+    """An image as the bytes of a file, turned by its EXIF orientation. Other encoded images and missing ones stay as they are.
+
+    Raises:
+        UsageError: the value is no image.
+    """
+    from PIL import Image, ImageOps
+
+    if value is None or isinstance(value, bytes):
+        return value
+    if not _is_image(value):
+        raise UsageError(f"column {column!r} holds images and a {type(value).__name__}; give images alone")
+    try:
+        image = ImageOps.exif_transpose(Image.fromarray(value) if isinstance(value, np.ndarray) else value)
+        file = io.BytesIO()
+        image.save(file, "png" if image.mode in _OF_PNG else "tiff")
+    except (OSError, ValueError, TypeError) as cause:
+        raise UsageError(f"column {column!r} holds an image that cannot be encoded: {cause}; give it in RGB") from None
+    return file.getvalue()
 
 
 def keep_tables(tables: Mapping[str, Any], name: str) -> Path:
@@ -141,7 +183,8 @@ def _write(table: Any, file: Path, split: str) -> None:
             table.to_parquet(str(file))
     except (pa.ArrowException, ValueError, TypeError, OverflowError, UnicodeError) as cause:
         raise UsageError(
-            f"{split} cannot be written as a table: {str(cause).splitlines()[0][:200]}; give each column values of one type"
+            f"{split} cannot be written as a table: {str(cause).splitlines()[0][:200]}; "
+            "give each column a name of its own, and values of one type"
         ) from None
 
 

@@ -184,7 +184,8 @@ def read_table(path: Path) -> Table:
     suffix = kind_of(path)
     if suffix not in SUFFIXES or (suffix == ".parquet" and suffix != path.suffix.lower()):
         way_out = f"Save the data as one of these; files of text may be compressed ({', '.join(COMPRESSIONS)})."
-        raise DataError(not_allowed(f"the type of file {path}", path.suffix.lower() or "none", SUFFIXES, way_out))
+        shown = suffix if suffix not in ("", *SUFFIXES) else path.suffix.lower() or "none"
+        raise DataError(not_allowed(f"the type of file {path}", shown, SUFFIXES, way_out))
     if not path.is_file():
         raise DataError(f"there is no file {path}")
     if path.stat().st_size == 0:

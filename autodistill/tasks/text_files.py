@@ -15,7 +15,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_LOOKED_AT = 1000  # characters, of which a tenth are zero in UTF-16 read as UTF-8
+_LOOKED_AT = 4000  # bytes, of which more than a tenth are zero in UTF-16
 
 
 def kind_of(path: Path) -> str:
@@ -40,8 +40,13 @@ def read_text(path: Path) -> str:
     """
     data = _bytes(path)
     marked = next((encoding for mark, encoding in _MARKS if data.startswith(mark)), None)
+    if marked is None and (unmarked := _unmarked(data)):
+        raise DataError(
+            f"{path} holds zero bytes between its letters, as {unmarked.upper()} without a byte order mark does; "
+            f"save it with the encoding UTF-8 (iconv -f {unmarked} -t utf-8)"
+        )
     try:
-        text = data.decode(marked or "utf-8-sig")
+        return data.decode(marked or "utf-8-sig")
     except UnicodeDecodeError as cause:
         if marked:
             raise DataError(
@@ -50,15 +55,17 @@ def read_text(path: Path) -> str:
         line = data.count(b"\n", 0, cause.start) + 1
         raise DataError(
             f"{path} is not UTF-8 text: byte {data[cause.start]:#04x} at offset {cause.start}, line {line}; "
-            "save it with the encoding UTF-8 (from Latin-1: iconv -f latin1 -t utf-8)"
+            "save it with the encoding UTF-8 (if it is in Latin-1: iconv -f latin1 -t utf-8)"
         ) from None
-    beginning = text[:_LOOKED_AT]
-    if beginning.count("\0") > len(beginning) / 10:
-        raise DataError(
-            f"{path} holds zero bytes between its letters, as UTF-16 without a byte order mark does; "
-            "save it with the encoding UTF-8 (iconv -f utf-16le -t utf-8)"
-        )
-    return text
+
+
+def _unmarked(data: bytes) -> str | None:
+    """The encoding of a text in UTF-16 or UTF-32 without a byte order mark, by the places of its zero bytes; None for other bytes."""
+    beginning = data[:_LOOKED_AT]
+    even, odd = beginning[::2].count(0), beginning[1::2].count(0)
+    if even + odd <= len(beginning) / 10:
+        return None
+    return ("utf-32" if even + odd > len(beginning) / 2 else "utf-16") + ("le" if odd > even else "be")
 
 
 def _bytes(path: Path) -> bytes:

@@ -15,9 +15,9 @@ from autodistill.storage import digest, user_path
 from autodistill.target import Vectors
 from autodistill.tasks.base import DatasetRef, Split
 from autodistill.tasks.columns import LABELS, Columns, choose_inputs
-from autodistill.tasks.files import IMAGE_SUFFIXES, ends_like_image, images_in, is_systems, read_texts
+from autodistill.tasks.files import IMAGE_SUFFIXES, Skipped, ends_like_image, images_in, is_systems, read_texts
 from autodistill.tasks.images import change_notes, decoded
-from autodistill.tasks.in_memory import keep_tables, table_of
+from autodistill.tasks.in_memory import keep_tables, listed_values, table_of
 from autodistill.tasks.problems import Problems
 from autodistill.tasks.splits import REST, Part
 from autodistill.tasks.tables import SUFFIXES, Table, read_table
@@ -77,6 +77,7 @@ def keep_rows(rows: str | Path | Sequence[Any] | pd.DataFrame) -> str:
     """
     if isinstance(rows, str | Path):
         return str(rows)
+    rows = listed_values(rows)
     if isinstance(rows, Sequence) and all(isinstance(row, str) for row in rows):
         rows = [{"text": row} for row in rows]
     allowed = "a path, a list of texts or of pairs of texts, a DataFrame or another table with the columns that a file would have"
@@ -125,7 +126,7 @@ def _read(
     notes: list[str] = []
     for place in places:
         for path in _files(user_path(place, DataError)):
-            if path.suffix.lower() == ".txt":
+            if kind_of(path) == ".txt":
                 if per_row > 1:
                     raise DataError(f"{path} has one text a line, and this task reads pairs; give a csv with the columns text and text_b")
                 firsts += read_texts(path)
@@ -251,7 +252,8 @@ def unlabelled_images(
         DataError: an image cannot be read.
     """
     files, rest = _places(places, parts)
-    sources = [_image_table(user_path(file, DataError)) for file in files]
+    notes: list[str] = []
+    sources = [_image_table(user_path(file, DataError), notes) for file in files]
     wanted = [(table, name_of, np.arange(table.rows)) for table, name_of in sources]
     if rest is not None:
         wanted.append((tables[rest.table], column, rest.rows))
@@ -269,9 +271,8 @@ def unlabelled_images(
     kept, more = _limited(kept, ref)
     pixels = np.concatenate([item.pixels for item in unlabelled])[kept] if len(unlabelled) > 1 else unlabelled[0].pixels[kept]
     fingerprint = digest("unlabelled-1", digests[kept].tobytes())
-    return UnlabelledRows(
-        Split(np.empty(0), images=pixels), len(kept), fingerprint, (note, *more, *change_notes(unlabelled, "unlabelled images"))
-    )
+    notes += [*change_notes(unlabelled, "unlabelled images"), note, *more]
+    return UnlabelledRows(Split(np.empty(0), images=pixels), len(kept), fingerprint, tuple(notes))
 
 
 def _places(places: Sequence[str], parts: Mapping[str, Part]) -> tuple[list[str], Part | None]:
@@ -318,7 +319,8 @@ def _limited(kept: np.ndarray, ref: DatasetRef) -> tuple[np.ndarray, list[str]]:
     return kept[chosen], [f"unlabelled: {limit:,} of {len(kept):,} rows, at random, seed {ref.seed}"]
 
 
-def _image_table(path: Path) -> tuple[Table, str]:
+def _image_table(path: Path, notes: list[str]) -> tuple[Table, str]:
+    """A table and its column of images. notes: gets one about files that are no images."""
     if path.is_file() and kind_of(path) in SUFFIXES:
         table = read_table(path)
         label = next((name for name in table.names if name.lower() in LABELS), None)
@@ -326,7 +328,9 @@ def _image_table(path: Path) -> tuple[Table, str]:
         if not isinstance(columns, str):
             raise DataError(f"{path} holds texts, and this task reads images")
         return table, columns
-    files = [path] if path.is_file() else sorted(images_in(path, []))
+    skipped = Skipped()
+    files = [path] if path.is_file() else sorted(images_in(path, skipped))
+    notes += [f"unlabelled: {note}" for note in skipped.notes(path)]
     images = [file for file in files if ends_like_image(file) and not file.name.startswith("_")]
     if not images:
         raise DataError(not_allowed(f"unlabelled images {path}: the kinds of files", "none of them", IMAGE_SUFFIXES))

@@ -8,7 +8,9 @@ import math
 import time
 from typing import Any
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 
 from autodistill.assistant import find_assistant
 from autodistill.cache import new_cached_folder
@@ -30,6 +32,8 @@ USUAL = "mean"
 """The pooling if neither the recipe nor the model's files say one."""
 _READ = ("Transformer", "Pooling", NORMALIZE)
 """The modules of sentence-transformers that are read."""
+_LOOKED_AT = 4096
+"""How many training texts, evenly spaced, the principal directions are taken of."""
 
 
 def pooling_of(teacher: Teacher) -> str:
@@ -80,6 +84,10 @@ def build(teacher: Teacher) -> Transformer:
             else:
                 encoder = AutoModel.from_config(config, dtype=torch.float32)
     width = int(config.hidden_size)
+    if teacher.vector_size is not None and teacher.vector_size > width:
+        raise ModelError(
+            f"teacher.vector_size is {teacher.vector_size}, and the vectors of {teacher.model!r} have {width} numbers; give fewer"
+        )
     encoder.config.num_labels = width
     model = PooledClassifier(encoder, pooling, width, unit_length=True)
     with torch.no_grad():
@@ -99,9 +107,10 @@ def embedding_teacher(
 ) -> FinetunedTeacher:
     """The teacher, ready to be asked, or from the cache. Nothing is trained: `init: random` keeps random weights, drawn with the seed.
 
-    It is scored on the validation split by its own vectors: without ratings its score is 1, the agreement with itself. Its linear layer is
-    multiplied by √D over the mean length of the pooled states, which changes no vector (they are scaled to length 1 after it), so that a
-    student that starts with it has outputs of the length that it learns.
+    It is scored on the validation split. Without ratings its score is the agreement of its vectors with themselves, 1; with a
+    `vector_size`, that of the reduced vectors with the full ones. Its linear layer is multiplied by √D over the mean length of its outputs,
+    which changes no vector (they are scaled to length 1 after it), so that a student that starts with it has outputs of the length that it
+    learns.
 
     Raises:
         ModelError: the model cannot be fetched or does not fit.
@@ -110,6 +119,7 @@ def embedding_teacher(
     if teacher.init == "scratch":
         raise ModelError("teacher.init is 'scratch', and without labels nothing can be trained from scratch; give pretrained, or random")
     fields = {name: getattr(teacher, name) for name in ("model", "init", "max_length")}
+    fields |= {} if teacher.vector_size is None else {"vector_size": teacher.vector_size}
     about = json.dumps({**fields, "pooling": pooling_of(teacher)}, sort_keys=True)
     drawn = [str(seed)] if teacher.init == "random" else []
     key = digest("embedding-teacher-1", dataset.fingerprint, dataset.metric, about, source_fingerprint(dataset, teacher), *drawn)
@@ -126,14 +136,18 @@ def embedding_teacher(
             assert isinstance(inner, PooledClassifier)
             inner.unit_length = False
             pooled = all_logits(model, inputs, inner.head.out_features, where)
+            if teacher.vector_size is not None:
+                some = np.unique(np.linspace(0, len(dataset.train) - 1, _LOOKED_AT).round().astype(np.int64))
+                read = encode(dataset, dataset.train.take(some), tokenizer, teacher)
+                reduce(inner, principal_directions(all_logits(model, read, inner.head.out_features, where), teacher.vector_size))
             inner.unit_length = True
             with torch.no_grad():
-                inner.head.weight.mul_(math.sqrt(pooled.shape[1]) / pooled.norm(dim=1).mean().clamp_min(1e-12))
+                outputs = pooled @ inner.head.weight.cpu().T
+                inner.head.weight.mul_(math.sqrt(outputs.shape[1]) / outputs.norm(dim=1).mean().clamp_min(1e-12))
             if progress:
                 progress(ProbeProgress(len(inputs), len(inputs)))
-            vectors = dataset.target.finished(pooled.numpy())
-            labels = dataset.target.taught(dataset.validation.labels, vectors)
-            metrics = dataset.target.evaluate(dataset.metric, vectors, labels)
+            labels = dataset.target.taught(dataset.validation.labels, dataset.target.finished(pooled.numpy()))
+            metrics = dataset.target.evaluate(dataset.metric, dataset.target.finished(outputs.numpy()), labels)
         recorded = {
             **facts_of(dataset, teacher, seed),
             "score": metrics[dataset.metric],
@@ -150,8 +164,29 @@ def embedding_teacher(
     return kept_or_made(folder, make)
 
 
+def principal_directions(vectors: torch.Tensor, size: int) -> torch.Tensor:
+    """The orthonormal directions, (size, D), in which vectors (N, D), scaled to length 1, are the longest together.
+
+    No linear map to fewer dimensions keeps more of them (Eckart, Young 1936). Their mean is not subtracted, because cosines are about 0.
+    """
+    vectors = F.normalize(vectors, dim=1).double()
+    return torch.linalg.eigh(vectors.T @ vectors).eigenvectors[:, -size:].flip(1).T.float()
+
+
+def reduce(model: PooledClassifier, directions: torch.Tensor) -> None:
+    """Give a model that has its pooled states as outputs a linear layer to these directions, (size, D), instead."""
+    size, width = directions.shape
+    model.head = torch.nn.Linear(width, size).to(directions.device)
+    model.config.num_labels = size
+    with torch.no_grad():
+        model.head.weight.copy_(directions)
+        model.head.bias.zero_()
+
+
 def taught(dataset: Dataset, teacher: Teacher, folder: Any, tokenizer: Any, validation: Inputs) -> Dataset:
     """The dataset with the teacher's vectors beside the ratings of validation and, if it is there, of test. Train needs none.
+
+    With a `vector_size`, the full vectors follow the reduced ones: students learn these, and their agreement is with those.
 
     folder: of the trained teacher. validation: these rows as the teacher reads them.
 
@@ -159,13 +194,17 @@ def taught(dataset: Dataset, teacher: Teacher, folder: Any, tokenizer: Any, vali
         ModelError: the folder holds no teacher.
         RunError: the teacher's outputs are not finite, or the store cannot be written.
     """
+    widths: set[int] = set()
 
     def with_vectors(split: Split, inputs: Inputs, name: str) -> Split:
-        outputs = ensure_outputs(dataset, name, inputs, folder).column("logits").numpy()
-        return dataclasses.replace(split, labels=dataset.target.taught(split.labels, outputs))
+        outputs = ensure_outputs(dataset, name, inputs, folder)
+        columns = ["logits"] if teacher.vector_size is None else ["logits", "embedding"]
+        vectors = np.concatenate([outputs.column(column).numpy() for column in columns], axis=1)
+        widths.add(outputs.shape.num_outputs)
+        return dataclasses.replace(split, labels=dataset.target.taught(split.labels, vectors))
 
     judged = with_vectors(dataset.validation, validation, "validation")
     test = dataset._test
     if test is not None:
         test = with_vectors(test, encode(dataset, test, tokenizer, teacher), "test")
-    return dataclasses.replace(dataset, validation=judged, width=judged.labels.shape[1] - 1, _test=test)
+    return dataclasses.replace(dataset, validation=judged, width=widths.pop(), _test=test)

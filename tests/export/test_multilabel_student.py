@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 from sklearn.metrics import f1_score
-from world import World
+from world import LABELS, ImageWorld, World
 
 from autodistill.cli.main import main
 from autodistill.export.distill import Distilled
@@ -92,15 +91,26 @@ def test_answers_follow_thresholds(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert [answer.answer for answer in answers] == [["sea"], ["sun"]]
 
 
-def test_images_with_several_labels(tmp_path: Path) -> None:
-    """A table of images, as bytes, with a column of lists."""
-    rng = np.random.default_rng(0)
-    rows = []
-    for number in range(30):
-        file = io.BytesIO()
-        Image.fromarray(rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)).save(file, "png")
-        rows.append({"image": file.getvalue(), "labels": [name for place, name in enumerate(NAMES) if number >> place & 1]})
-    pd.DataFrame(rows).to_parquet(tmp_path / "a.parquet")
-    data = load_dataset(DatasetRef(str(tmp_path / "a.parquet")))
-    assert (data.task, data.classes, data.metric) == ("image-multilabel", NAMES, "micro_f1")
-    assert data.train.labels.shape == (len(data.train), 3)
+@pytest.mark.slow
+def test_images_of_several_labels_go_the_whole_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A table of images, as bytes, with a column of lists: teacher, distillation, thresholds, card, ONNX and predictions."""
+    world = ImageWorld(tmp_path, 28)
+    pictures = world.pictures(60)
+    labels = [[name for name, has in (("film", pixels.mean() > 110), (picture.parent.name, True)) if has]
+              for picture in pictures for pixels in [np.asarray(Image.open(picture))]]  # fmt: skip
+    world.data, world.task = str(tmp_path / "a.parquet"), "image-multilabel"
+    pd.DataFrame({"image": [picture.read_bytes() for picture in pictures], "labels": labels}).to_parquet(world.data)
+    world.teacher |= {"calibration": "temperature"}
+    distilled = world.distill(world.recipe(objective={"hard_label_weight": 0.5, "prediction": {"kind": "binary_kl", "weight": 0.5}}))
+    data = load_dataset(DatasetRef(world.data), with_test=True)
+    assert (data.task, data.classes, data.metric) == ("image-multilabel", ("film", *sorted(LABELS)), "micro_f1")
+    student, test = distilled.open(), data.open_test()
+    shares = student.predict_proba(list(test.images))
+    decided = shares > np.array(student.target.thresholds)
+    assert distilled.score == pytest.approx(f1_score(test.labels, decided, average="micro", zero_division=0.0))
+    assert f"0 film ({student.target.thresholds[0]:.3f})" in (distilled.folder / "README.md").read_text()
+    (exported,) = export(distilled.folder)
+    expected = [set(labels) for labels in student.predict(pictures[:3])]
+    assert [set(labels) for labels in load_student(exported.folder).predict(pictures[:3])] == expected
+    assert main(["predict", str(distilled.folder), *map(str, pictures[:3]), "--json"]) == 0
+    assert [set(item["labels"]) for item in json.loads(capsys.readouterr().out)] == expected

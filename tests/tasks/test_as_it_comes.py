@@ -158,6 +158,24 @@ def test_what_systems_leave_is_ignored_and_told(tmp_path: Path) -> None:
     assert note.endswith(".DS_Store, Thumbnails, Thumbs.db, __MACOSX, cat/._0.png and 2 more")
 
 
+def test_what_lies_beside_the_images_of_classes_is_noted(tmp_path: Path) -> None:
+    """Images in no class, files that are no images, and empty folders: in the folder of a dataset, of a split, of unlabelled rows."""
+    for folder in (pictures(tmp_path / "a", "cat", "dog"), pictures(tmp_path / "b", "train/cat", "train/dog", "test/cat") / "train"):
+        (folder / "bird").mkdir()
+        for name in ("outside.png", "cat/1.heic", "dog/labels.txt", "README.md"):
+            (folder / name).write_bytes((folder / "cat" / "0.png").read_bytes())
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "1.heic").write_bytes(b"x")
+    Image.new("RGB", (32, 32), "red").save(tmp_path / "more" / "0.png")
+    for name, inside in {"a": "", "b": "train/"}.items():
+        notes = load(tmp_path / name, unlabelled=(str(tmp_path / "more"),)).notes
+        assert f"images not used, which are in no folder of a class: {inside}outside.png" in notes
+        assert f"folders not used, which hold no images: {inside}bird" in notes
+        [unread] = [note for note in notes if note.startswith("files not used")]
+        assert unread.endswith(f".tiff): {inside}cat/1.heic, {inside}dog/labels.txt")
+        assert any(note.startswith("unlabelled: files not used") and note.endswith(": 1.heic") for note in notes)
+
+
 def test_what_systems_leave_among_tables_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_text(CSV)
     (tmp_path / "._data.csv").write_bytes(b"\0" * 20)
@@ -218,7 +236,12 @@ def test_endings_and_encodings_of_tables(tmp_path: Path, name: str, content: byt
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", CSV.encode("utf-16-le"), "UTF-16 without a byte order mark"),
+        ("a.csv", CSV.encode("utf-16-le"), r"UTF-16LE without a byte order mark .*\(iconv -f utf-16le -t utf-8\)"),
+        ("a.csv", CSV.replace("row", "ä\u0105").encode("utf-16-le"), "UTF-16LE without"),
+        ("a.jsonl", '{"text": "日本"}'.encode("utf-16-be"), "UTF-16BE without"),
+        ("a.csv", CSV.replace("row", "日本").encode("utf-32-le"), "UTF-32LE without"),
+        ("a.csv", CSV.replace("row", "ä").encode("latin-1"), r"not UTF-8 text: byte 0xe4 at offset 11, line 2; .*if it is in Latin-1"),
+        ("a.txt.gz", packed("gzip")(b"one text"), "has no label column"),
         ("a.csv", b"\xff\xfea\x00\x00\xd8", "begins as UTF-16 and is damaged at byte 4"),
         ("a.csv.gz", packed("gzip")(CSV.encode())[:-20], r"a\.csv\.gz cannot be unpacked \(gzip\)"),
         ("a.csv.zst", CSV.encode(), r"a\.csv\.zst cannot be unpacked \(zstd\)"),

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from PIL import Image
 
 from autodistill.errors import UsageError
 from autodistill.settings import SearchSettings
@@ -65,6 +66,26 @@ def test_splits_pairs_and_names_of_classes(isolated_cache: Path) -> None:
     assert not list(isolated_cache.rglob("*.part"))
 
 
+def test_images_in_memory_are_those_of_files(tmp_path: Path) -> None:
+    """Of PIL (one turned by its EXIF orientation) and as arrays, in a frame, tuples and columns."""
+    rng = np.random.default_rng(0)
+    pixels, labels = rng.integers(0, 255, (20, 32, 32, 3), dtype=np.uint8), ["a", "b"] * 10
+    for row, image in enumerate(pixels):
+        (tmp_path / labels[row]).mkdir(exist_ok=True)
+        Image.fromarray(image).save(tmp_path / labels[row] / f"{row:02}.png")
+    expected = load(str(tmp_path))
+    order = [*range(0, 20, 2), *range(1, 20, 2)]
+    turned = Image.fromarray(np.rot90(pixels[0], 1).copy())
+    turned.getexif()[0x0112] = 6
+    images, arrays = [turned, *map(Image.fromarray, pixels[1:])], list(pixels)
+    for column in (images, arrays):
+        rows = [(column[row], labels[row]) for row in order]
+        assert load(rows).fingerprint == load(pd.DataFrame(rows, columns=["image", "label"])).fingerprint == expected.fingerprint
+    assert load({"image": pixels[order], "label": np.array(labels)[order]}).fingerprint == expected.fingerprint
+    with pytest.raises(UsageError, match="column 'image' holds images and a int; give images alone"):
+        load([(images[0], "a"), (5, "b")])
+
+
 def test_equal_rows_are_written_once() -> None:
     path = Path(keep_dataset(FRAME))
     assert keep_dataset(FRAME.copy()) == str(path)
@@ -83,7 +104,7 @@ def test_equal_rows_are_written_once() -> None:
         ({"train": 5}, "dataset is a int"),
         (
             pd.DataFrame({"text": ["a", 5], "label": [object(), 1]}),
-            "all cannot be written as a table: .*; give each column values of one type",
+            "all cannot be written as a table: .*; give each column a name of its own, and values of one type",
         ),
     ],
 )

@@ -74,8 +74,13 @@ def test_every_way_to_write_several_labels_gives_the_same(tmp_path: Path, way: s
 
 @pytest.mark.parametrize(
     "rows",
-    [{"text": TEXTS, "label": HAS}, list(zip(TEXTS, ROWS, strict=True)), pd.DataFrame({"text": TEXTS, "label": ROWS})],
-    ids=["an array", "tuples", "a frame"],
+    [
+        {"text": TEXTS, "label": HAS},
+        {"text": TEXTS, "label": ROWS},
+        list(zip(TEXTS, ROWS, strict=True)),
+        pd.DataFrame({"text": TEXTS, "label": ROWS}),
+    ],
+    ids=["an array", "columns", "tuples", "a frame"],
 )
 def test_from_python(rows: Any) -> None:
     data = load_dataset(DatasetRef(keep_dataset(rows)), with_test=True)

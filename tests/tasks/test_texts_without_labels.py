@@ -71,7 +71,8 @@ def test_pairs_with_classes_are_texts_alone(tmp_path: Path) -> None:
 def test_lines_of_a_file_and_lists_of_texts(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("\n\n".join(ONE))
     assert sorted(every_text(opened(tmp_path / "a.txt"))) == sorted(ONE)
-    assert sorted(every_text(opened(keep_dataset(ONE)))) == sorted(ONE)
+    for texts in (ONE, pd.Series(ONE), np.array(ONE)):
+        assert sorted(every_text(opened(keep_dataset(texts)))) == sorted(ONE)
     with pytest.raises(DataError, match="has no label column"):
         load_dataset(DatasetRef(str(tmp_path / "a.txt")))
 

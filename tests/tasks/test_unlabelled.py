@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -37,12 +38,14 @@ def load(folder: Path, *places: object, **options: object) -> Dataset:
     return load_dataset(DatasetRef(str(folder), unlabelled=tuple(map(str, places)), **options))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet", "txt"])
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet", "txt", "txt.gz"])
 def test_every_kind_of_file(tmp_path: Path, kind: str) -> None:
     texts = [sentence(row) for row in range(300, 330)]
     file = tmp_path / f"more.{kind}"
     if kind == "txt":
         file.write_text("\n".join(texts))
+    elif kind == "txt.gz":
+        file.write_bytes(gzip.compress("\n".join(texts).encode()))
     elif kind == "jsonl":
         pd.DataFrame({"text": texts}).to_json(file, orient="records", lines=True)
     elif kind == "parquet":
@@ -208,7 +211,7 @@ def test_rows_given_from_python(tmp_path: Path) -> None:
         dataset = load(folder, keep_rows(rows))
         assert dataset.unlabelled is not None
         assert dataset.unlabelled.texts == texts
-    assert keep_rows(texts) == keep_rows(list(texts))
+    assert keep_rows(texts) == keep_rows(list(texts)) == keep_rows(np.array(texts))
     assert keep_rows(tmp_path / "a.csv") == str(tmp_path / "a.csv")
     for bad in (5, [1, 2], {"text": "a"}):
         with pytest.raises(UsageError, match="allowed: a path, a list of texts"):

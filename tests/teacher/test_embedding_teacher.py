@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.decomposition import TruncatedSVD
+from sklearn.preprocessing import normalize
 from tiny_teacher import as_sentence_transformer, save_encoder, texts
 
 from autodistill.errors import ModelError
@@ -18,6 +20,7 @@ from autodistill.tasks import load_dataset
 from autodistill.tasks.base import Dataset, DatasetRef
 from autodistill.teacher.load import load_teacher
 from autodistill.teacher.members import trained_teacher
+from autodistill.teacher.outputs import ensure_outputs
 from autodistill.train.data import open_inputs
 
 
@@ -54,6 +57,31 @@ def test_its_vectors_are_those_of_sentence_transformers(tmp_path: Path, data: Da
     model.model.unit_length = False
     lengths = model(opened.validation.batch(torch.arange(len(data.validation)))).logits.norm(dim=1)
     assert lengths.mean().item() == pytest.approx(32**0.5, rel=1e-4)  # as long as what students learn
+
+
+def test_vectors_are_reduced_to_the_principal_directions(tmp_path: Path, data: Dataset) -> None:
+    """Beside scikit-learn's truncated SVD; the scores compare what is left with the full vectors."""
+    source = as_sentence_transformer(save_encoder(tmp_path / "encoder", "Bert"), "mean")
+    whole, reduced = (Teacher(model=str(source), pooling="auto", epochs=0, max_length=32, vector_size=size) for size in (None, 4))
+    full = open_inputs(data, whole, trained_teacher(data, whole, 0, device="cpu").folder)
+    trained = trained_teacher(data, reduced, 0, device="cpu")
+    opened = open_inputs(data, reduced, trained.folder)
+    judged = opened.dataset
+    assert (judged.width, opened.context.num_outputs, judged.validation.labels.shape[1]) == (4, 4, 1 + 4 + 32)
+    every = ensure_outputs(data, "train", full.train, full.folder).column("logits").numpy()
+    held = full.dataset.validation.labels[:, 1:]
+    expected = TruncatedSVD(4, algorithm="arpack").fit(every).transform(held)
+    found = judged.validation.labels[:, 1:5]
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1.0, atol=1e-5)
+    np.testing.assert_allclose(found @ found.T, (unit := normalize(expected)) @ unit.T, atol=1e-4)
+    scores = judged.target.evaluate("sts_spearman", found, judged.validation.labels)
+    expected_scores = full.dataset.target.evaluate("sts_spearman", found, full.dataset.validation.labels)
+    assert scores == pytest.approx(expected_scores, abs=2e-3)
+    assert trained.score == pytest.approx(scores["sts_spearman"], abs=1e-3)
+    assert scores["teacher_agreement"] < 0.999
+    assert judged.target.to_learn(judged.validation.labels, judged.target.scaling(judged.validation.labels)).shape[1] == 4
+    with pytest.raises(ModelError, match=r"teacher\.vector_size is 64, and the vectors of .* have 32 numbers"):
+        trained_teacher(data, reduced.model_copy(update={"vector_size": 64}), 0)
 
 
 def test_random_weights_are_drawn_with_the_seed(tmp_path: Path, data: Dataset) -> None:
