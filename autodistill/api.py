@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Unpack
 
+from autodistill.environment import cores, gpu_free_bytes
 from autodistill.errors import AutodistillError, RecipeError, StudyError, UsageError
 from autodistill.events import Listen, SearchMessage
 from autodistill.export.frontier import measure_frontier
@@ -30,6 +31,7 @@ from autodistill.study_folder import read_about, write_about
 from autodistill.study_report import write_report
 from autodistill.tasks.in_memory import DatasetLike
 from autodistill.terminal.python import search_shown
+from autodistill.train.gpu_memory import most_trial_bytes, share_gpus
 from autodistill.train.student_tokens import check_tokens
 from autodistill.train.trial import run_trial
 from autodistill.tuning.checks import check_search
@@ -124,6 +126,7 @@ def run_trials(settings: SearchSettings, ready: Prepared, planned: PlannedRecipe
                 own=planned.own,
                 warm=planned.warm,
                 listen=tell,
+                gpu_share=gpu_share_of(ready, settings, tell),
             )
             stage.end("")
     except SearchInterrupted as stopped:
@@ -132,6 +135,18 @@ def run_trials(settings: SearchSettings, ready: Prepared, planned: PlannedRecipe
         raise
     tell.keep(study)
     return study
+
+
+def gpu_share_of(ready: Prepared, settings: SearchSettings, tell: Listen) -> float | None:
+    """The part of a GPU that a trial gets: as many trials share one as fit, see `share_gpus`. None where there is nothing to decide."""
+    if settings.gpus_per_trial is not None or settings.address is not None or not (free := gpu_free_bytes()):
+        return None
+    need = most_trial_bytes(ready.space, ready.opened, ready.teachers, ready.limits, settings.seed)
+    trials = share_gpus(need, free, cores() // settings.cpus_per_trial)
+    together = f"{plural(trials, 'trial')} at a time on each GPU" if trials > 1 else "one trial at a time on each GPU"
+    why = f"a trial takes up to {need / 1e9:.1f} GB, and {min(free) / 1e9:.1f} GB are free"
+    tell(SearchMessage(f"{together}: {why}; --gpus-per-trial overrides"))
+    return 1.0 / trials
 
 
 def keep_frontier(study: Study, ready: Prepared, tell: Listen) -> None:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import functools
 import os
 import platform
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
+from typing import Any, TypeVar
+
+Fact = TypeVar("Fact")
 
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**30)}
 """For training processes; glibc reads it when they start. It keeps memory that a step has freed for the next step. Otherwise the top of
@@ -41,24 +45,34 @@ def gpu_names() -> tuple[str, ...]:
 
     CUDA_VISIBLE_DEVICES is read like CUDA reads it: indices, or UUIDs that begin with `GPU-` or `MIG-`, up to the first invalid one.
     """
+    return tuple(_of_gpus(lambda pynvml, handle: str(pynvml.nvmlDeviceGetName(handle))))
+
+
+def gpu_free_bytes() -> tuple[int, ...]:
+    """The free memory of these GPUs, in bytes."""
+    return tuple(_of_gpus(lambda pynvml, handle: int(pynvml.nvmlDeviceGetMemoryInfo(handle).free)))
+
+
+def _of_gpus(read: Callable[[Any, Any], Fact]) -> list[Fact]:
+    """A fact of each GPU. read: gets it from the module pynvml and a handle."""
     import pynvml
 
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:  # no driver, so no GPU
-        return ()
+        return []
     try:
         visible_gpus = range(pynvml.nvmlDeviceGetCount()) if visible is None else [item.strip() for item in visible.split(",")]
-        names = []
+        facts = []
         for item in visible_gpus:
             try:
                 by_index = isinstance(item, int) or item.isdigit()
                 handle = pynvml.nvmlDeviceGetHandleByIndex(int(item)) if by_index else pynvml.nvmlDeviceGetHandleByUUID(item)
-                names.append(str(pynvml.nvmlDeviceGetName(handle)))
+                facts.append(read(pynvml, handle))
             except pynvml.NVMLError:
                 break
-        return tuple(names)
+        return facts
     finally:
         pynvml.nvmlShutdown()
 

@@ -83,7 +83,7 @@ class SearchKeywords(SpaceKeywords, total=False):
     cpus_per_trial: int
     """CPU cores of a trial (default: 1)."""
     gpus_per_trial: float | None
-    """GPUs of a trial, may be a fraction (default: 1 if there is a GPU)."""
+    """GPUs of a trial, may be a fraction (default: as many trials share a GPU as fit, at most 8)."""
     address: str | None
     """the address of a running Ray cluster (default: only this machine)."""
     study: str | None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Iterator
 
 import pynvml
 import pytest
 
-from autodistill.environment import cores, gpu_names
+from autodistill.environment import cores, gpu_free_bytes, gpu_names
 
 GPUS = {"GPU-aa": "NVIDIA H100", "GPU-bb": "NVIDIA L4", "MIG-cc": "NVIDIA H100 MIG 1g.10gb"}
 
@@ -33,6 +34,7 @@ def two_gpus(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         "nvmlDeviceGetHandleByIndex": by_index,
         "nvmlDeviceGetHandleByUUID": by_uuid,
         "nvmlDeviceGetName": lambda handle: handle,
+        "nvmlDeviceGetMemoryInfo": lambda handle: types.SimpleNamespace(free=1000 * len(handle)),
     }
     for name, value in changes.items():
         monkeypatch.setattr(pynvml, name, value)
@@ -62,6 +64,7 @@ def test_gpus_are_those_that_cuda_would_show(
     else:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert gpu_names() == expected
+    assert gpu_free_bytes() == tuple(1000 * len(name) for name in expected)
 
 
 def test_a_machine_without_a_driver_has_no_gpus(two_gpus: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +72,7 @@ def test_a_machine_without_a_driver_has_no_gpus(two_gpus: None, monkeypatch: pyt
         raise pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
 
     monkeypatch.setattr(pynvml, "nvmlInit", init)
-    assert gpu_names() == ()
+    assert gpu_names() == gpu_free_bytes() == ()
 
 
 def test_cores_heed_what_is_asked_of_joblib(monkeypatch: pytest.MonkeyPatch) -> None:

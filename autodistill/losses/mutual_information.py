@@ -47,9 +47,9 @@ def mutual_information_bound(scores: Tensor, mi_alpha: float, log_baseline: Tens
     if pairs < 2:
         return (scores * 0).sum()
     others = scores.masked_fill(torch.eye(pairs, dtype=torch.bool, device=scores.device), -torch.inf)
-    counts = scores.new_tensor([[pairs], [pairs - 1]])
+    counts = torch.arange(pairs, pairs - 2, -1, dtype=scores.dtype, device=scores.device)[:, None]  # made there: nothing is copied
     log_means = torch.stack((scores, others)).logsumexp(dim=2) - counts.log()  # over a row with and without its own pair, (2, K)
-    log_baseline = torch.as_tensor(log_baseline, dtype=scores.dtype, device=scores.device)
+    log_baseline = log_baseline.to(scores.dtype) if isinstance(log_baseline, Tensor) else scores.new_full((), log_baseline)
     if mi_alpha == 0.0:
         mixed = log_baseline.expand_as(log_means)
     elif mi_alpha == 1.0:

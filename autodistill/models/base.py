@@ -62,6 +62,18 @@ class ImageBatch(Batch):
         return state.mean(dim=(2, 3))
 
 
+class DeviceRows(Protocol):
+    """A split's rows on the device of a model. Row numbers are on that device too."""
+
+    def batch(self, rows: Tensor, length: int | None = None) -> Batch:
+        """See `Inputs`. With a length it waits for nothing on the device."""
+        ...
+
+    def token_index(self, rows: Tensor, length: int | None = None) -> tuple[Tensor, Tensor]:
+        """See `Inputs`."""
+        ...
+
+
 class Inputs(Protocol):
     """A split's rows, encoded once. Batches are made from them."""
 
@@ -84,12 +96,21 @@ class Inputs(Protocol):
         """The token ids of all rows, one row after the other, (tokens,) int32; empty if rows have no tokens."""
         ...
 
-    def batch(self, rows: Tensor) -> Batch:
-        """Some rows as a batch. rows: (B,) int64."""
+    @property
+    def bytes(self) -> int:
+        """The memory that all rows take on a device."""
         ...
 
-    def token_index(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """The positions of some rows' tokens among all tokens. rows: (B,).
+    def to(self, device: torch.device) -> DeviceRows:
+        """All rows on a device, for batches that are made there."""
+        ...
+
+    def batch(self, rows: Tensor, length: int | None = None) -> Batch:
+        """Some rows as a batch. rows: (B,) int64. length: the number of tokens that they are padded to; None for that of the longest."""
+        ...
+
+    def token_index(self, rows: Tensor, length: int | None = None) -> tuple[Tensor, Tensor]:
+        """The positions of some rows' tokens among all tokens. rows: (B,). length: T; None for that of the longest.
 
         Returns:
             index (B, T) int64, on padding the row's first position; mask (B, T) bool, True on tokens.

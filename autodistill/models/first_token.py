@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -27,8 +26,8 @@ class FirstToken(TrainingForm):
         self._inner, self._layer = inner, last_layer
         last_layer.forward = partial(_forward, last_layer, all_queries)
 
-    def stepped(self, optimizer: torch.optim.Optimizer) -> None:
-        self._inner.stepped(optimizer)
+    def stepped(self, decay: float) -> None:
+        self._inner.stepped(decay)
 
     def copy_weights(self) -> dict[str, Tensor]:
         return self._inner.copy_weights()

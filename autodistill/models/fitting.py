@@ -59,10 +59,13 @@ def all_logits(model: StudentModule, inputs: Inputs, num_outputs: int, device: t
     return logits
 
 
-def make_optimizer(modules: Iterable[nn.Module], learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov, Hutter 2019), fused; matrices decay, biases and norms do not."""
+def make_optimizer(
+    modules: Iterable[nn.Module], learning_rate: float, weight_decay: float, capturable: bool = False
+) -> torch.optim.Optimizer:
+    """AdamW (Loshchilov, Hutter 2019), fused; matrices decay, biases and norms do not. capturable: for steps in a CUDA graph."""
     parameters = [parameter for module in modules for parameter in module.parameters() if parameter.requires_grad]
-    return torch.optim.AdamW(parameter_groups(parameters, learning_rate, weight_decay), lr=learning_rate, fused=True)
+    groups = parameter_groups(parameters, learning_rate, weight_decay)
+    return torch.optim.AdamW(groups, lr=learning_rate, fused=True, capturable=capturable)
 
 
 def parameter_groups(parameters: list[nn.Parameter], learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 
@@ -29,8 +28,8 @@ class TrainingForm:
     def __init__(self, student: nn.Module) -> None:
         self.student = student
 
-    def stepped(self, optimizer: torch.optim.Optimizer) -> None:
-        """Call it after each step of the optimizer (whose first group holds the matrices, which decay)."""
+    def stepped(self, decay: float) -> None:
+        """Call it after each step of the optimizer. decay: the factor by which weight decay has multiplied the matrices in this step."""
 
     def copy_weights(self) -> dict[str, Tensor]:
         """The student's current weights, under its own names, on the CPU."""

@@ -48,11 +48,20 @@ class EncodedImages:
         """Images have no tokens: empty."""
         return torch.empty(0, dtype=torch.int32)
 
-    def batch(self, rows: Tensor) -> ImageBatch:
-        """The rows as a batch, (B, 3, H, W) float32. rows: (B,) int64."""
+    @property
+    def bytes(self) -> int:
+        """Of the pixels."""
+        return self.images.nbytes
+
+    def to(self, device: torch.device) -> DeviceImages:
+        """The same rows on a device."""
+        return DeviceImages(self, device)
+
+    def batch(self, rows: Tensor, length: int | None = None) -> ImageBatch:
+        """The rows as a batch, (B, 3, H, W) float32. rows: (B,) int64. length: has no meaning for images."""
         return normalise(self.images[rows.numpy()], self.mean, self.std)
 
-    def token_index(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def token_index(self, rows: Tensor, length: int | None = None) -> tuple[Tensor, Tensor]:
         """Images have no tokens."""
         raise TypeError("images have no tokens")
 
@@ -69,9 +78,30 @@ class EncodedImages:
         return f"{self.images.shape[1]} × {self.images.shape[2]} pixels"
 
 
+class DeviceImages:
+    """A split's images on a device, uint8: a quarter of what they take as numbers that a model reads."""
+
+    def __init__(self, encoded: EncodedImages, device: torch.device) -> None:
+        self.images = torch.from_numpy(np.ascontiguousarray(encoded.images)).to(device)
+        self._mean, self._scale = (part.to(device) for part in _channels(encoded.mean, encoded.std))
+
+    def batch(self, rows: Tensor, length: int | None = None) -> ImageBatch:
+        """See `EncodedImages.batch`."""
+        return ImageBatch((self.images[rows].permute(0, 3, 1, 2).float() - self._mean) / self._scale)
+
+    def token_index(self, rows: Tensor, length: int | None = None) -> tuple[Tensor, Tensor]:
+        """Images have no tokens."""
+        raise TypeError("images have no tokens")
+
+
 def normalise(images: np.ndarray, mean: tuple[float, ...] = IMAGENET_MEAN, std: tuple[float, ...] = IMAGENET_STD) -> ImageBatch:
     """(pixel / 255 − mean) / std, channel by channel. In memory the channels stay last, which makes convolutions faster."""
     pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float()
-    shape = (1, 3, 1, 1)
-    scale = torch.tensor(std).view(shape) * 255
-    return ImageBatch((pixels - torch.tensor(mean).view(shape) * 255) / scale)
+    centre, scale = _channels(mean, std)
+    return ImageBatch((pixels - centre) / scale)
+
+
+def _channels(mean: tuple[float, ...], std: tuple[float, ...]) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of pixels from 0 to 255, (1, 3, 1, 1) each."""
+    centre, scale = (torch.tensor(part).view(1, 3, 1, 1) * 255 for part in (mean, std))
+    return centre, scale

@@ -35,7 +35,7 @@ class Side(ABC):
         """Number of layers with states."""
 
     def take(self, rows: Tensor) -> Self:
-        """Some rows of the batch. rows: (B,) bool."""
+        """Some rows of the batch. rows: (R,) int64."""
         return replace(self, outputs=self._outputs_of(rows))
 
     def _outputs_of(self, rows: Tensor) -> Outputs:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,17 +44,27 @@ class EncodedText:
         """Number of tokens of each row, (N,) int64."""
         return self.offsets[1:] - self.offsets[:-1]
 
-    def batch(self, rows: Tensor) -> TextBatch:
-        """The rows as a batch, padded on the right to the longest of them. rows: (B,) int64."""
-        index, mask = self.token_index(rows)
+    @property
+    def bytes(self) -> int:
+        """Of ids, segments and offsets."""
+        return sum(part.nbytes for part in (self.ids, self.segments, self.offsets))
+
+    def to(self, device: torch.device) -> EncodedText:
+        """The same rows on a device."""
+        ids, segments, offsets = (part.to(device) for part in (self.ids, self.segments, self.offsets))
+        return replace(self, ids=ids, segments=segments, offsets=offsets)
+
+    def batch(self, rows: Tensor, length: int | None = None) -> TextBatch:
+        """The rows as a batch, padded on the right to the longest of them, or to `length`. rows: (B,) int64."""
+        index, mask = self.token_index(rows, length)
         ids = self.ids[index].long().masked_fill_(~mask, self.pad_id)
         return TextBatch(ids, mask, self.segments[index].long().masked_fill_(~mask, 0))
 
-    def token_index(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def token_index(self, rows: Tensor, length: int | None = None) -> tuple[Tensor, Tensor]:
         """The positions of some rows' tokens in `ids`, see `Inputs`."""
         start = self.offsets[rows][:, None]
         lengths = self.offsets[rows + 1][:, None] - start
-        position = torch.arange(int(lengths.max()))[None, :]
+        position = torch.arange(int(lengths.max()) if length is None else length, device=lengths.device)[None, :]
         mask = position < lengths
         return start + position * mask, mask
 

@@ -37,10 +37,9 @@ class UsedRows(TrainingForm):
         self._whole = table
         student.set_submodule(self._path, few)
 
-    def stepped(self, optimizer: torch.optim.Optimizer) -> None:
-        """Add up the decay of a step of the optimizer, whose first group holds the matrices, which decay."""
-        group = optimizer.param_groups[0]
-        self.decayed *= 1.0 - group["lr"] * group["weight_decay"]
+    def stepped(self, decay: float) -> None:
+        """Add up the decay of all steps."""
+        self.decayed *= decay
 
     def copy_weights(self) -> dict[str, Tensor]:
         """The student's current weights, with the whole table, on the CPU."""

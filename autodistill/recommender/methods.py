@@ -22,8 +22,8 @@ WORST = -2.0
 BEST = 1.5
 """The largest merit, so that a dataset with a few outstanding recipes does not decide for the others."""
 LEAST_SPREAD = 0.02
-"""The smallest unit, as a share of the median score. Where all recipes are within a percent, their order is mostly noise, and must not count
-as much as elsewhere."""
+"""The smallest unit, as a share of the median score. Where all recipes are within a percent, their order is mostly noise, and must not
+count as much as elsewhere."""
 TREES = 60
 PORTFOLIO = 20
 """How many recipes a portfolio chooses greedily; the others follow by their mean merit."""
@@ -32,7 +32,9 @@ CAUTION = 0.25
 
 
 class Units:
-    """The scale of each dataset of a table: the median of its scores (level), and the ninth decile's distance from it, at least `LEAST_SPREAD` (spread)."""
+    """The scale of each dataset of a table: the median of its scores (level), and the ninth decile's distance from it (spread, at least
+    `LEAST_SPREAD`).
+    """
 
     def __init__(self, table: Table) -> None:
         place = table.index

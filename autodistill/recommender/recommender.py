@@ -35,7 +35,7 @@ FEW = 6
 """If fewer studies than this are like the dataset, all proven recipes come before the others: what learns from so few overestimates
 recipes that are unlike the recorded ones."""
 CLEARLY = 0.25
-"""By how much, in units, a recipe must be better than the space's defaults to come before them. It is half a percent of the score or more."""
+"""By how much, in units, a recipe must be better than the space's defaults to come before them: half a percent of the score or more."""
 UNLIKE_TASK = 2.0
 """The factor on the interval if no study of the task type is recorded."""
 UNLIKE_MOST = 3.0

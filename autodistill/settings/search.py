@@ -59,7 +59,7 @@ class SearchSettings(SpaceSettings):
     workers: Annotated[int | None, whole(1)] = setting(None, "number of trials at a time (default: as many as fit)", "N", WHERE)
     cpus_per_trial: Annotated[int, whole(1)] = setting(1, "CPU cores of a trial", "C", WHERE)
     gpus_per_trial: Annotated[float | None, GPUS] = setting(
-        None, "GPUs of a trial, may be a fraction (default: 1 if there is a GPU)", "0.25", WHERE
+        None, "GPUs of a trial, may be a fraction (default: as many trials share a GPU as fit, at most 8)", "0.25", WHERE
     )
     address: Annotated[str | None, ADDRESS] = setting(
         None, "the address of a running Ray cluster (default: only this machine)", "auto|HOST:PORT", WHERE

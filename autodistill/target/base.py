@@ -199,10 +199,12 @@ class Target(ABC):
         label_smoothing: float = 0.0,
         class_weights: Tensor | None = None,
     ) -> Tensor:
-        """The loss, a mean over the rows with a label; 0 if none has one. labelled: (B,) bool, None if all have one."""
+        """The loss, a mean over the rows with a label; 0 if none has one. labelled: (L,) int64, which rows of the batch have one, None if
+        all have.
+        """
         if labelled is None:
             return self.loss(logits, labels, label_smoothing=label_smoothing, class_weights=class_weights)
-        if not bool(labelled.any()):
+        if not len(labelled):
             return logits.sum() * 0.0
         return self.loss(logits[labelled], labels[labelled], label_smoothing=label_smoothing, class_weights=class_weights)
 

@@ -8,8 +8,10 @@ A file is either complete or does not exist. Tokens are stored without padding; 
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
@@ -25,7 +27,7 @@ from torch import Tensor
 from autodistill.cache import discard_damaged, is_whole
 from autodistill.errors import RunError
 from autodistill.modality import Modality
-from autodistill.models.base import Batch, Inputs, Outputs, StudentModule, pick_device, to_device
+from autodistill.models.base import Batch, DeviceRows, Inputs, Outputs, StudentModule, pick_device, to_device
 from autodistill.models.fitting import cpu_threads
 from autodistill.storage import cache_folder, digest, disk_errors, lock, new_tensors
 from autodistill.tasks.base import Dataset
@@ -40,7 +42,12 @@ _BY_TOKEN = ("tokens-", "attention-")
 
 TOKENS_AT_ONCE = 8192
 ROWS_AT_ONCE = 128
-"""The most that the teacher reads at once."""
+"""The most that the teacher reads at once on the CPU. A GPU reads what fits into a quarter of its free memory, see `at_once`."""
+MOST_TOKENS, MOST_ROWS = 32 * TOKENS_AT_ONCE, 32 * ROWS_AT_ONCE
+"""The most that it reads at once on a GPU, which is then long busy."""
+FREE_SHARE = 0.25
+_WORKING = 16
+"""How many times its widest state a teacher's layer needs while it runs (a feed-forward layer is four times as wide as the states)."""
 _HALF_MAX = 65504.0
 
 
@@ -72,6 +79,7 @@ class TeacherOutputs:
     ) -> None:
         self.folder, self.teacher, self.inputs, self.shape, self.plan, self.device = folder, teacher, inputs, shape, plan, device
         self.entries = entries
+        self._rows: DeviceRows = inputs
         self._stored = {kind: load_file(folder / f"{kind}.safetensors") for kind in plan.stored}
         for kind in {"cls", "mean"} & set(self._stored) if entries else ():
             self._stored[kind] = {str(layer): self._stored[kind][str(layer)] for layer in entries}
@@ -80,14 +88,27 @@ class TeacherOutputs:
     def __len__(self) -> int:
         return len(self.inputs)
 
-    def batch(self, rows: Tensor) -> Outputs:
-        """The outputs of some rows, float32, on the CPU. rows: (B,) int64.
+    @property
+    def bytes(self) -> int:
+        """Of the stored outputs that `batch` reads."""
+        return sum(array.nbytes for arrays in self._stored.values() for array in arrays.values())
+
+    def to(self, device: torch.device) -> TeacherOutputs:
+        """The same outputs on a device, which must not be computed live. Row numbers are then on that device."""
+        assert not self.plan.live, "only stored outputs can be moved"
+        moved = copy.copy(self)
+        moved.device, moved._rows = device, self.inputs.to(device) if _token_kinds(self._stored) else self._rows
+        moved._stored = {kind: {name: array.to(device) for name, array in arrays.items()} for kind, arrays in self._stored.items()}
+        return moved
+
+    def batch(self, rows: Tensor, length: int | None = None) -> Outputs:
+        """The outputs of some rows, float32, where the outputs are: on the CPU, unless `to` moved them. rows: (B,) int64.
 
         Lists are as long as the teacher's; an entry that was not asked for is an empty tensor. Outputs for single tokens are padded with
-        zeros to the longest of the rows, like `inputs.batch(rows)`.
+        zeros to the longest of the rows, or to `length`, like `inputs.batch(rows, length)`.
         """
         parts: dict[str, dict[str, Tensor]] = {}
-        tokens = _token_index(self.inputs, rows, self._stored)
+        tokens = _token_index(self._rows, rows, self._stored, length)
         for kind, arrays in self._stored.items():
             if kind in tokens:
                 index, mask = tokens[kind]
@@ -121,7 +142,7 @@ class TeacherOutputs:
 
     def _assemble(self, parts: dict[str, dict[str, Tensor]]) -> Outputs:
         out = Outputs(parts["logits"]["logits"], parts["embedding"]["embedding"])
-        empty = torch.empty(0)
+        empty = torch.empty(0, device=out.logits.device)
         for kind, arrays in parts.items():
             name, _, number = kind.partition("-")
             if name in ("cls", "mean"):
@@ -284,7 +305,7 @@ def _store(
             kind: stack.enter_context(new_tensors(folder / f"{kind}.safetensors", arrays_of(kind, len(inputs), len(inputs.ids), shape)))
             for kind in kinds
         }
-        for rows in inputs.even_batches(ROWS_AT_ONCE, TOKENS_AT_ONCE):
+        for rows in inputs.even_batches(*at_once(shape, device)):
             batch = to_device(inputs.batch(rows), device)
             outputs = model(batch, taps=wanted)
             if not bool(outputs.logits.isfinite().all()):
@@ -304,10 +325,32 @@ def _store(
                 progress(OutputsProgress(len(inputs), done, kinds, time.perf_counter() - start))
 
 
-def _token_index(inputs: Inputs, rows: Tensor, kinds: Iterable[str]) -> dict[str, tuple[Tensor, Tensor]]:
+def at_once(shape: TeacherShape, device: torch.device) -> tuple[int, int]:
+    """The most rows and the most tokens that a teacher reads at once on a device."""
+    if device.type != "cuda":
+        return ROWS_AT_ONCE, TOKENS_AT_ONCE
+    return largest_batch(shape, int(FREE_SHARE * torch.cuda.mem_get_info(device)[0]))
+
+
+def largest_batch(shape: TeacherShape, memory: int) -> tuple[int, int]:
+    """The rows and tokens of a batch whose outputs, and what the teacher needs while it runs, take about this many bytes.
+
+    They are at least those of the CPU, and at most MOST_ROWS and MOST_TOKENS.
+    """
+    states = [math.prod(state) for state in shape.states]  # for each token, or for each image
+    numbers = sum(states) + 3 * sum(math.prod(heads) for heads in shape.attention) + _WORKING * max(states)
+    fit = memory // (4 * numbers)
+    return min(max(fit, ROWS_AT_ONCE), MOST_ROWS), min(max(fit, TOKENS_AT_ONCE), MOST_TOKENS)
+
+
+def _token_kinds(kinds: Iterable[str]) -> list[str]:
+    return [kind for kind in kinds if kind.startswith(_BY_TOKEN)]
+
+
+def _token_index(inputs: DeviceRows, rows: Tensor, kinds: Iterable[str], length: int | None = None) -> dict[str, tuple[Tensor, Tensor]]:
     """For the kinds that are stored token by token: the places of the rows' tokens, see `Inputs.token_index`."""
-    by_token = [kind for kind in kinds if kind.startswith(_BY_TOKEN)]
-    return dict.fromkeys(by_token, inputs.token_index(rows)) if by_token else {}
+    by_token = _token_kinds(kinds)
+    return dict.fromkeys(by_token, inputs.token_index(rows, length)) if by_token else {}
 
 
 def _taps_for(kinds: tuple[str, ...]) -> frozenset[str]:

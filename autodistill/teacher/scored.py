@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,9 +107,20 @@ class ScoredOutputs:
     def __len__(self) -> int:
         return len(self.logits)
 
-    def batch(self, rows: Tensor) -> Outputs:
-        """The scores of some rows. rows: (B,) int64."""
-        return Outputs(self.logits[rows], torch.empty(len(rows), 0))
+    @property
+    def bytes(self) -> int:
+        """Of the scores."""
+        return self.logits.nbytes
+
+    def to(self, device: torch.device) -> ScoredOutputs:
+        """The same scores on a device; `is_scored` stays on the CPU."""
+        moved = copy.copy(self)
+        moved.logits = self.logits.to(device)
+        return moved
+
+    def batch(self, rows: Tensor, length: int | None = None) -> Outputs:
+        """The scores of some rows. rows: (B,) int64. length: see `TeacherOutputs.batch`; scores have none."""
+        return Outputs(self.logits[rows], self.logits.new_empty(len(rows), 0))
 
     def column(self, name: str) -> Tensor:
         """One output of every row, (N, …) float32. name: `logits` or `embedding`, which is empty."""

@@ -32,7 +32,7 @@ class Assignment:
 
 @dataclass(frozen=True)
 class TrialResult:
-    """The result of a trial: the best point of its curve, and its cost."""
+    """The result of a trial: the best point of its curve, and its cost. notes: for the study's log, on how it ran."""
 
     score: float
     best_epoch: int
@@ -40,6 +40,7 @@ class TrialResult:
     params: int
     flops: float | None
     seconds_by_stage: dict[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 Report = Callable[[Point], None]

@@ -215,6 +215,19 @@ class TrialData:
         seed = self.dataset.ref.seed
         return rows[chosen_rows(training.unlabelled_choice, training.unlabelled_keep, logits, embeddings, seed)]
 
+    def places(self, rows: Tensor) -> dict[str, Any]:
+        """Where in a batch the rows are that have what others lack, by the names of `BatchLabels`: `labelled` (L,), `scored` (S,) int64.
+
+        A name that all rows have is left out. rows: (B,) int64, on the CPU.
+        """
+        having = {"labelled": self.labelled(rows), "scored": self.scored(rows)}
+        return {name: places(part) for name, part in having.items() if part is not None}
+
+    def labelled(self, rows: Tensor) -> Tensor | None:
+        """Which rows have a label, (B,) bool; None if all do."""
+        labelled = rows < self.rows
+        return None if bool(labelled.all()) else labelled
+
     def scored(self, rows: Tensor) -> Tensor | None:
         """Which rows have scores in a file of teacher scores, (B,) bool; None if the teacher is a network, which has outputs for all."""
         teacher_outputs = self.view(0).teacher_outputs
@@ -247,16 +260,27 @@ class TrainView:
         self.inputs, self.teacher_outputs, self.scaling = inputs, teacher_outputs, scaling
         self.lengths = inputs.lengths
 
+    @property
+    def is_stored(self) -> bool:
+        """Whether all of it is stored: no teacher runs with the batches."""
+        return not isinstance(self.teacher_outputs, TeacherOutputs) or not self.teacher_outputs.plan.live
+
     def batch(self, rows: Tensor) -> Batch:
         """The rows as the student reads them."""
         return self.inputs.batch(rows)
 
     def teacher_batch(self, rows: Tensor) -> Outputs | None:
         """The teacher's outputs for the rows, on the student's scale."""
-        if self.teacher_outputs is None:
-            return None
-        outputs = self.teacher_outputs.batch(rows)
+        return None if self.teacher_outputs is None else self.scaled(self.teacher_outputs.batch(rows))
+
+    def scaled(self, outputs: Outputs) -> Outputs:
+        """The teacher's outputs on the student's scale."""
         return replace(outputs, logits=self.scaling.apply(outputs.logits))
+
+
+def places(mask: Tensor) -> Tensor:
+    """The places of the rows that a mask (B,) keeps, (R,) int64."""
+    return mask.nonzero()[:, 0]
 
 
 def open_data(assignment: Assignment) -> TrialData:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -30,9 +30,9 @@ from autodistill.train.taps import term_layers, term_tokens
 class BatchLabels:
     """The labels of a batch's rows. labels: (B,), as `Target.loss` expects them. index: (B,) int64, rows of the train split.
 
-    Mixed rows (mixup) also have the labels of their partners, and the row's own share of the mix, in (0, 1]. labelled: (B,) bool, which
-    rows have a label, None if all do; partner_labelled: the same for the partners of mixed rows. scored: (B,) bool, which rows have teacher
-    outputs, None if all do.
+    Mixed rows (mixup) also have the labels of their partners, and the row's own share of the mix, in (0, 1]. Which rows of the batch have
+    what is said by their places in it, int64, so that shapes follow from counts: labelled (L,), those with a label; partner_labelled, of
+    mixed rows those whose partner has one; scored, those with teacher outputs; complete, those with both. None: all rows do.
     """
 
     labels: Tensor
@@ -42,6 +42,20 @@ class BatchLabels:
     labelled: Tensor | None = None
     partner_labelled: Tensor | None = None
     scored: Tensor | None = None
+    complete: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.complete is None and self.scored is not None:
+            is_complete = None if self.labelled is None else torch.isin(self.scored, self.labelled)
+            self.complete = self.scored if is_complete is None else self.scored[is_complete]
+        elif self.complete is None:
+            self.complete = self.labelled
+
+    def to(self, device: torch.device) -> BatchLabels:
+        """On a device."""
+        tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        moved: dict[str, Any] = {name: value.to(device, non_blocking=True) for name, value in tensors.items()}
+        return replace(self, **moved)
 
 
 SplitFacts = Mapping[str, Callable[[], Any]]
@@ -90,11 +104,9 @@ class Term(nn.Module):
 
         Over several layer pairs it is the mean, where PKD and TinyBERT take the sum. The maps emd and all have weights of their own.
         """
-        used = labels.scored
-        if labels.labelled is not None and "labels" in self.spec.inputs:
-            used = labels.labelled if used is None else used & labels.labelled
+        used = labels.complete if "labels" in self.spec.inputs else labels.scored
         if used is not None:
-            if not bool(used.any()):
+            if not len(used):
                 return student.outputs.logits.sum() * 0.0
             student, teacher = student.take(used), teacher.take(used)
             labels = BatchLabels(labels.labels[used], labels.index[used])

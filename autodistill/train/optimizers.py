@@ -12,10 +12,10 @@ from autodistill.models.fitting import make_optimizer, parameter_groups
 from autodistill.recipe import Training
 
 
-def training_optimizer(modules: Iterable[nn.Module], training: Training) -> torch.optim.Optimizer:
-    """The optimizer that a recipe asks for, of all parameters that learn."""
+def training_optimizer(modules: Iterable[nn.Module], training: Training, capturable: bool = False) -> torch.optim.Optimizer:
+    """The optimizer that a recipe asks for, of all parameters that learn. capturable: AdamW's steps can be part of a CUDA graph."""
     if training.optimizer == "adamw":
-        return make_optimizer(modules, training.learning_rate, training.weight_decay)
+        return make_optimizer(modules, training.learning_rate, training.weight_decay, capturable)
     parameters = [parameter for module in modules for parameter in module.parameters() if parameter.requires_grad]
     groups = parameter_groups(parameters, training.learning_rate, training.weight_decay)
     return Dot(groups, training.momentum, training.dot_difference if training.optimizer == "dot" else 0.0)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import json
 import math
 import time
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -13,9 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from autodistill.augment.mixup import Mix
 from autodistill.errors import DivergedError
 from autodistill.models import build_student, family_of
-from autodistill.models.base import StudentModule, full_precision, pick_device, to_device
+from autodistill.models.base import Batch, Outputs, StudentModule, full_precision, pick_device, to_device
 from autodistill.models.fitting import cpu_threads, validation_logits, warmup_and_decay
 from autodistill.models.form import TrialReads
 from autodistill.models.saved import save_student
@@ -25,10 +29,14 @@ from autodistill.train.assignment import Assignment, Report, TrialResult
 from autodistill.train.batches import Batches
 from autodistill.train.checkpoint import Best, read_checkpoint, write_checkpoint
 from autodistill.train.cost import count_flops, count_parameters
-from autodistill.train.data import TrialData, open_data
+from autodistill.train.data import TrialData, open_data, places
+from autodistill.train.device_steps import DeviceSteps
+from autodistill.train.graphs import Recorder, recorder_for
 from autodistill.train.objective import BatchLabels, Objective
 from autodistill.train.optimizers import Dot, training_optimizer
 from autodistill.train.reading import ReadBatch, read_batches
+from autodistill.train.resident import ResidentViews, resident_budget
+from autodistill.train.schedule import Schedule
 from autodistill.train.taps import reads_single_tokens, student_taps, teacher_taps
 
 GRADIENT_NORM = 1.0
@@ -46,6 +54,7 @@ def run_trial(assignment: Assignment, report: Report) -> TrialResult:
             return _run(assignment, report)
         finally:
             if torch.cuda.is_available():  # the worker process stays: free the memory for its next trial and for other workers
+                gc.collect()  # recorded steps and their trainer refer to each other
                 torch.cuda.empty_cache()
 
 
@@ -97,13 +106,35 @@ def _run(assignment: Assignment, report: Report) -> TrialResult:
         facts |= {} if tuned.thresholds is None else {"thresholds": tuned.thresholds}
         save_student(Path(assignment.student_folder), best.weights, recipe, data.context, facts)
     flops = count_flops(student, to_device(data.validation.batch(data.typical_row), device))
-    return TrialResult(point.score, point.epoch, best.metrics, count_parameters(student), flops, seconds)
+    return TrialResult(point.score, point.epoch, best.metrics, count_parameters(student), flops, seconds, trainer.notes)
+
+
+def _not_recorded(recipe: Recipe) -> str | None:
+    """What of a recipe makes a step differ from the one that was recorded, other than its rows; None if nothing does."""
+    if recipe.training.optimizer != "adamw":
+        return f"training.optimizer: {recipe.training.optimizer}"
+    return "objective.self_distillation, of which the share grows," if recipe.objective.self_distillation else None
 
 
 class Trainer:
-    """A student in training, with its objective, optimizer and schedule."""
+    """A student in training, with its objective, optimizer and schedule.
 
-    def __init__(self, recipe: Recipe, student: StudentModule, data: TrialData, device: torch.device, epochs: int, seed: int) -> None:
+    resident_bytes: what the training rows may take on the device, if batches are to be made there; None for `resident_budget`. recorder:
+    records steps on rows that are there, by default CUDA graphs, if rows may be on a GPU.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        student: StudentModule,
+        data: TrialData,
+        device: torch.device,
+        epochs: int,
+        seed: int,
+        *,
+        resident_bytes: int | None = None,
+        recorder: Recorder | None = None,
+    ) -> None:
         self.recipe, self.student, self.data, self.device = recipe, student, data, device
         self.epochs = epochs if recipe.objective.teaches else 1  # a student that learns nothing is only looked at
         self.taps = student_taps(recipe)
@@ -113,10 +144,21 @@ class Trainer:
         self.order = torch.Generator().manual_seed(seed)
         self.mixing = np.random.default_rng(seed)
         self.objective = self._objective().to(device)
-        self.optimizer = training_optimizer([student, self.objective], recipe.training)
+        if resident_bytes is None:
+            resident_bytes = resident_budget() if device.type == "cuda" else 0
+        recorder = recorder or (recorder_for(device) if resident_bytes else None)
+        refusal = _not_recorded(recipe)
+        by_table = recorder is not None and refusal is None
+        self.optimizer = training_optimizer([student, self.objective], recipe.training, capturable=by_table)
         self.batches = Batches(data, epochs, self.order)
         steps = epochs * self.batches.per_epoch
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, warmup_and_decay(steps, recipe.training.warmup))
+        factor = warmup_and_decay(steps, recipe.training.warmup)
+        self.schedule = Schedule(self.optimizer, factor, steps, device if by_table else None)
+        self.resident = ResidentViews(data.train_labels, device, resident_bytes)
+        self._recorder = recorder if by_table else None
+        self._notes: dict[str, None] = {}
+        if recorder is not None and refusal is not None:
+            self._notes[f"{refusal} is not recorded as CUDA graphs"] = None
 
     def _objective(self) -> Objective:
         """It is built after a dry run on two rows, which shows how many layers there are and how wide they are."""
@@ -163,16 +205,40 @@ class Trainer:
         self.student.train()
         self.objective.train()
         self.objective.progress = epoch / self.epochs
-        totals: dict[str, Tensor] = {}
         batches = self.batches.of_epoch(epoch, view)
-        for step, read in enumerate(read_batches(lambda rows: self.read(rows, epoch), batches, self.device)):
-            for name, value in self.learn(read, self.batches.has_hard_labels(epoch, step)).items():
-                totals[name] = totals[name] + value if name in totals else value
-        losses = {name: float(value) / len(batches) for name, value in totals.items()}
+        resident = self.resident.get(view)
+        if resident is not None and self.recipe.augmentation.mixup == 0:
+            totals = self.device_steps.take(resident, batches, lambda step: self.batches.has_hard_labels(epoch, step))
+        elif resident is not None:
+            self._notes["mixup is drawn on the CPU, so its steps are not recorded as CUDA graphs"] = None
+            totals = self._learn_all(map(resident.read, batches), epoch)
+        else:
+            totals = self._learn_all(read_batches(lambda rows: self.read(rows, epoch), batches, self.device), epoch)
+        losses = {name: total / len(batches) for name, total in totals.items()}
         if not math.isfinite(sum(losses.values())):
             bad = ", ".join(f"{name} {value}" for name, value in losses.items() if not math.isfinite(value))
             raise DivergedError(f"the loss is not a finite number in epoch {epoch}: {bad}; a smaller learning rate or weight may help")
         return losses
+
+    @functools.cached_property
+    def device_steps(self) -> DeviceSteps:
+        """The steps on rows that are on the device. It refers to the trainer, so it is only made where it is needed."""
+        return DeviceSteps(self.descend, self.data.places, self._stepped, self._recorder)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What of the trial runs more slowly on a GPU than it could, and why: for the study's log."""
+        made = vars(self).get("device_steps")
+        refusals = [] if made is None or made.refusal is None else [f"its steps are not recorded as CUDA graphs: {made.refusal}"]
+        return (*self._notes, *self.resident.refusals, *refusals)
+
+    def _learn_all(self, reads: Iterable[ReadBatch], epoch: int) -> dict[str, float]:
+        """One step on each batch of an epoch; returns the sum of each weighted term."""
+        totals: dict[str, Tensor] = {}
+        for step, read in enumerate(reads):
+            for name, value in self.learn(read, self.batches.has_hard_labels(epoch, step)).items():
+                totals[name] = totals[name] + value if name in totals else value
+        return {name: float(value) for name, value in totals.items()}
 
     def step(self, rows: Tensor, epoch: int) -> dict[str, Tensor]:
         """One optimizer step on some rows, in the epoch's view; returns each weighted term."""
@@ -186,31 +252,51 @@ class Trainer:
     def learn(self, read: ReadBatch, hard_labels: bool = True) -> dict[str, Tensor]:
         """One optimizer step on a batch; returns each weighted term. hard_labels: whether they count in this step."""
         batch, teacher_outputs, labels = read.batch, read.teacher_outputs, read.labels
-        batch_labels = BatchLabels(labels.to(self.device, non_blocking=True), read.rows.to(self.device, non_blocking=True))
-        labelled = read.rows < self.data.rows
-        if not bool(labelled.all()):
-            batch_labels.labelled = labelled.to(self.device, non_blocking=True)
-        scored = self.data.scored(read.rows)
-        mixed: AbstractContextManager[None] = nullcontext()
         augmentation = self.recipe.augmentation
+        mixed: AbstractContextManager[None] = nullcontext()
         if augmentation.mixup > 0:
             mix = self.data.dataset.modality.mix(batch, augmentation.mixing, augmentation.mixup, self.mixing)
             batch, teacher_outputs = mix.batch(batch), None if teacher_outputs is None else mix.outputs(teacher_outputs)
-            batch_labels.partner_labels, batch_labels.share = labels[mix.partner].to(self.device), mix.share
-            scored = None if scored is None else scored & scored[mix.partner]
-            batch_labels.partner_labelled = None if batch_labels.labelled is None else labelled[mix.partner].to(self.device)
+            batch_labels = self._mixed_labels(read, mix)
             mixed = mix.embeddings(self.family.word_table(self.student))
-        batch_labels.scored = None if scored is None else scored.to(self.device)
-        batch = to_device(batch, self.device)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"), mixed:
+        else:
+            batch_labels = BatchLabels(labels, read.rows, **self.data.places(read.rows))
+        teacher_outputs = None if teacher_outputs is None else to_device(teacher_outputs, self.device)
+        with mixed:
+            parts = self.descend(to_device(batch, self.device), teacher_outputs, batch_labels.to(self.device), hard_labels)
+        self._stepped()
+        return parts
+
+    def _mixed_labels(self, read: ReadBatch, mix: Mix) -> BatchLabels:
+        """The labels of mixed rows. A row has teacher outputs only if its partner has them too."""
+        labelled, scored = self.data.labelled(read.rows), self.data.scored(read.rows)
+        return BatchLabels(
+            read.labels,
+            read.rows,
+            read.labels[mix.partner],
+            mix.share,
+            labelled=None if labelled is None else places(labelled),
+            partner_labelled=None if labelled is None else places(labelled[mix.partner]),
+            scored=None if scored is None else places(scored & scored[mix.partner]),
+        )
+
+    def descend(self, batch: Batch, teacher_outputs: Outputs | None, labels: BatchLabels, hard_labels: bool) -> dict[str, Tensor]:
+        """The optimizer's step on a batch that is on the device; returns each weighted term. Nothing of it needs the CPU's memory, unless
+        the student, an objective or the optimizer does.
+        """
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
             student_outputs = self.student(batch, taps=self.taps)
-        teacher = None if teacher_outputs is None else self.data.side(to_device(teacher_outputs, self.device), batch)
-        loss, parts = self.objective(self.data.side(full_precision(student_outputs), batch), teacher, batch_labels, hard_labels)
+        teacher = None if teacher_outputs is None else self.data.side(teacher_outputs, batch)
+        loss, parts = self.objective(self.data.side(full_precision(student_outputs), batch), teacher, labels, hard_labels)
         self._backward(loss, parts)
+        self.schedule.advance()
         self.optimizer.step()
-        self.form.stepped(self.optimizer)
-        self.schedule.step()
         return {name: value.detach() for name, value in parts.items()}
+
+    def _stepped(self) -> None:
+        """After a step, on the CPU."""
+        self.form.stepped(1.0 - self.schedule.rate * self.optimizer.param_groups[0]["weight_decay"])
+        self.schedule.stepped()
 
     def _backward(self, loss: Tensor, parts: dict[str, Tensor]) -> None:
         """The gradients of the loss, clipped. parts: its terms."""

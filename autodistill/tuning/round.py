@@ -28,7 +28,7 @@ class Round:
     """One run of a Tuner, as its hooks see it.
 
     graceful: on a halt, let Tune clean up instead of leaving its loop. workers: how many trials run at once. numbers: our trials'
-    numbers by Tune's id. trials: Tune's trials by our number.
+    numbers by Tune's id. trials: Tune's trials by our number. notes: those of trials that are in the log.
     """
 
     ledger: Ledger
@@ -39,6 +39,7 @@ class Round:
     workers: int
     numbers: dict[str, int] = field(default_factory=dict)
     trials: dict[int, Any] = field(default_factory=dict)
+    notes: set[str] = field(default_factory=set)
     error: Exception | None = None
 
     def must_stop(self) -> bool:
@@ -82,7 +83,12 @@ class Round:
                 self.ledger.prune(number)
                 return True
         elif message["kind"] == "result":
-            self.ledger.complete(number, TrialResult(**message["result"]), message["seconds"])
+            result = TrialResult(**message["result"])
+            for note in result.notes:
+                if note not in self.notes:
+                    self.notes.add(note)
+                    self.log(f"trial {number}, and maybe others: {note}")
+            self.ledger.complete(number, result, message["seconds"])
         elif message["kind"] == "disk":
             self.log(f"trial {number} could not write a file\n{message['traceback']}")
             self.error = DiskError(f"the search stops, because its trials cannot write their files: {message['reason']}")

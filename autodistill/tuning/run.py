@@ -64,6 +64,7 @@ def run_search(
     own: Sequence[Recipe] = (),
     warm: Iterable[Recipe] = (),
     listen: Listen = lambda event: None,
+    gpu_share: float | None = None,
 ) -> Study:
     """Run a search, or continue one.
 
@@ -79,6 +80,7 @@ def run_search(
         own: the user's recipes; run next, under the same rules as the baselines.
         warm: recipes to try before the sampler's, counted in `settings.trials`; with `settings.explore` these are the space-filling ones.
         listen: called with each event; an exception that it raises is written to search.log.
+        gpu_share: GPUs of a trial where the settings do not say; None for one, if there is a GPU.
 
     Returns:
         The study. If the time budget ends first, unfinished trials are recorded as interrupted and come first when the study is
@@ -129,7 +131,8 @@ def run_search(
         enqueued |= {recipe.id for recipe in own}
         first = [recipe for recipe in warm if recipe.id not in enqueued]
         ledger.enqueue("explore" if settings.explore else "recommended", first[: settings.trials])
-        why = _run(ledger, settings, runner, emit, began, len(baselines))
+        shared = settings if settings.gpus_per_trial is not None else settings.model_copy(update={"gpus_per_trial": gpu_share})
+        why = _run(ledger, shared, runner, emit, began, len(baselines))
         study = Study(folder, about, url)
         emit(SearchFinished(study.counts, time.monotonic() - began, why))
         if why == "interrupted":

@@ -16,6 +16,7 @@ from safetensors import safe_open
 from tiny_teacher import image_dataset, save_bert, save_tokenizer, text_dataset
 
 from autodistill.errors import ModelError, RunError, UsageError
+from autodistill.modality import Text
 from autodistill.models.base import Outputs
 from autodistill.models.image import EncodedImages
 from autodistill.models.text import EncodedText, encode_split
@@ -24,6 +25,7 @@ from autodistill.teacher import outputs as store
 from autodistill.teacher.finetune import finetune_teacher
 from autodistill.teacher.load import load_teacher
 from autodistill.teacher.outputs import OutputsProgress, Taps, TeacherOutputs, ensure_outputs
+from autodistill.teacher.plan import TeacherShape
 
 DATASET = text_dataset(40)
 EVERYTHING = Taps(pooled=frozenset({"cls", "mean"}), tokens=(0, 2, 4), attention=(1, 3))
@@ -74,12 +76,25 @@ def check_text(stored_outputs: Outputs, live: Outputs, mask: torch.Tensor) -> No
     assert [query.numel() > 0 for query in stored_outputs.queries] == [False, True, False, True]
 
 
-def test_stored_outputs_are_what_the_teacher_says(teacher: Path, encoded: EncodedText) -> None:
+@pytest.mark.parametrize("sizes", [(128, 8192), (3, 8192), (128, 20)])
+def test_stored_outputs_are_what_the_teacher_says(
+    teacher: Path, encoded: EncodedText, sizes: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "at_once", lambda shape, device: sizes)
     outputs = stored(teacher, encoded)
     assert outputs.plan.live == ()
     assert outputs.plan.message == ""
     for rows in (ROWS, torch.tensor([11])):
         check_text(outputs.batch(rows), said_by(teacher, encoded, rows), encoded.batch(rows).mask)
+
+
+def test_the_batches_of_a_gpu_are_as_large_as_its_memory_allows() -> None:
+    width, layers = 384, 6
+    shape = TeacherShape(Text(), 2, width, ((width,),) * (layers + 1), ((12, 32),) * layers)
+    a_token = 4 * width * (7 + 3 * 6 + 16)  # bytes: of the states, of queries, keys and values, and while a layer runs
+    assert store.largest_batch(shape, 20_000 * a_token) == (store.MOST_ROWS, 20_000)
+    assert store.largest_batch(shape, 10**12) == (store.MOST_ROWS, store.MOST_TOKENS)
+    assert store.largest_batch(shape, 0) == (store.ROWS_AT_ONCE, store.TOKENS_AT_ONCE) == store.at_once(shape, torch.device("cpu"))
 
 
 def test_only_the_entries_that_are_asked_for_are_read(teacher: Path, encoded: EncodedText) -> None:

@@ -97,7 +97,7 @@ def outputs(logits: torch.Tensor) -> Side:
 def test_hard_labels_are_those_of_labelled_rows_alone(world: World) -> None:
     one = recipe(world)
     student, teacher = torch.randn(6, 2), torch.randn(6, 2)
-    labels, labelled = torch.tensor([0, 1, 1, -1, -1, -1]), torch.tensor([True] * 3 + [False] * 3)
+    labels, labelled = torch.tensor([0, 1, 1, -1, -1, -1]), torch.arange(3)
     targets = BatchLabels(labels, torch.arange(6), labelled=labelled)
     objective = Objective(one, outputs(student), outputs(teacher), {})
     loss, parts = objective(outputs(student), outputs(teacher), targets)
@@ -110,8 +110,8 @@ def test_hard_labels_are_those_of_labelled_rows_alone(world: World) -> None:
 
 def test_mixed_rows_count_for_the_labels_that_they_and_their_partners_have(world: World) -> None:
     student = torch.randn(4, 2)
-    labels, labelled, partner = torch.tensor([0, 1, -1, -1]), torch.tensor([True, True, False, False]), torch.tensor([2, 0, 1, 3])
-    targets = BatchLabels(labels, torch.arange(4), labels[partner], 0.7, labelled, labelled[partner])
+    labels, labelled, partner = torch.tensor([0, 1, -1, -1]), torch.arange(2), torch.tensor([2, 0, 1, 3])
+    targets = BatchLabels(labels, torch.arange(4), labels[partner], 0.7, labelled, torch.tensor([1, 2]))
     objective = Objective(recipe(world), outputs(student), outputs(student), {})
     own = F.cross_entropy(student[[0, 1]], labels[[0, 1]])
     of_partners = F.cross_entropy(student[[1, 2]], labels[[0, 1]])  # row 1 has partner 0, row 2 partner 1
@@ -122,7 +122,7 @@ def test_mixed_rows_count_for_the_labels_that_they_and_their_partners_have(world
 def test_objectives_that_need_labels_are_given_the_labelled_rows(world: World, slot: str, kind: str) -> None:
     one = recipe(world, {"hard_label_weight": 0.5, slot: {"kind": kind}})
     student, teacher = torch.randn(8, 2), torch.randn(8, 2)
-    labels, labelled = torch.tensor([0, 1, 1, 0, -1, -1, -1, -1]), torch.arange(8) < 4
+    labels, labelled = torch.tensor([0, 1, 1, 0, -1, -1, -1, -1]), torch.arange(4)
     torch.manual_seed(0)
     objective = Objective(one, outputs(student), outputs(teacher), {})
     _, mixed = objective(outputs(student), outputs(teacher), BatchLabels(labels, torch.arange(8), labelled=labelled))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+import json
 import math
+import types
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -37,6 +41,7 @@ from autodistill.study_folder import default_storage, write_about
 from autodistill.train.assignment import TrialResult
 from autodistill.tuning import ledger as ledger_module
 from autodistill.tuning.ledger import Ledger
+from autodistill.tuning.round import Round
 from autodistill.tuning.sampler import Halving, make_sampler, rungs
 from autodistill.tuning.translate import StudyPlan
 
@@ -475,3 +480,15 @@ def test_a_winner_that_the_baseline_without_a_teacher_is_the_twin_of_needs_no_ot
     assert bench.ledger.ranked()[0].role == "plain_kd"
     bench.ledger.follow_up()
     assert not bench.ledger.wants_more()
+
+
+def test_what_trials_note_is_logged_once() -> None:
+    lines: list[str] = []
+    ended: list[int] = []
+    ledger: Any = types.SimpleNamespace(running={1, 2}, complete=lambda number, result, seconds: ended.append(number))
+    tuner_round = Round(ledger, lambda event: None, lines.append, lambda: False, True, 1, numbers={"a": 1, "b": 2})
+    result = dataclasses.asdict(TrialResult(0.5, 1, {}, 10, None, notes=("it is slow", "it is cold")))
+    for tune_id in ("a", "b"):
+        assert not tuner_round.message(tune_id, json.dumps({"kind": "result", "result": result, "seconds": 1.0}))
+    assert ended == [1, 2]
+    assert lines == ["trial 1, and maybe others: it is slow", "trial 1, and maybe others: it is cold"]
