@@ -1,4 +1,4 @@
-"""The keywords of `search`, `recommend`, `distill` and `pretrain`, for type checkers and editors. Written by `docs/settings.py`."""
+"""The keywords of the functions that take settings, for type checkers and editors. Written by `docs/settings.py`."""
 
 from __future__ import annotations
 

@@ -39,6 +39,7 @@ from autodistill.tasks.splits import LEAST
 from autodistill.tasks.unlabelled import Unlabelled, texts_of
 from autodistill.teacher.load import teacher_fingerprint
 from autodistill.teachers import short_name
+from autodistill.terminal.python import job_shown
 from autodistill.train.assignment import Assignment
 from autodistill.train.data import open_inputs
 from autodistill.train.taps import recipe_taps
@@ -66,6 +67,7 @@ def pretrain(
     *,
     command: str | None = None,
     listen: Listen | None = None,
+    verbose: int | None = None,
     **settings: Unpack[PretrainKeywords],
 ) -> Pretrained:
     """Train a recipe's student to give a teacher's vectors of texts, without any task, and write it into a folder.
@@ -78,15 +80,21 @@ def pretrain(
         student: a Recipe, a recipe's file, or a study's folder (its recommended.yaml), whose student is to be pretrained.
         command: the command that made it, which is kept in pretraining.json.
         listen: called with each event of the run (autodistill.events).
+        verbose: what is shown: 0 for warnings alone, 1 for the progress, 2 for every step and epoch. Default: 1, and nothing with `listen`.
         {settings}
 
     Raises:
         UserError: a setting or an input cannot work: see its subclasses.
         RunError: the training failed, or the folder cannot be written.
     """
-    tell: Listen = listen or (lambda event: None)
     asked = PretrainSettings.read({"texts": texts, "student": student, **settings})
     asked.check()
+    with job_shown(listen, verbose) as tell:
+        return _pretrain(asked, command, tell)
+
+
+def _pretrain(asked: PretrainSettings, command: str | None, tell: Listen) -> Pretrained:
+    """The pretraining itself, from its settings."""
     recipe = pretraining_recipe(asked)
     target = check_out(asked, recipe)
     _check_tokens(asked.load_recipe(), recipe)

@@ -149,7 +149,7 @@ def test_rows_have_several_labels(small: Path, capsys: pytest.CaptureFixture[str
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_notebooks(small: Path, one_ray: None) -> None:
-    study, frontier, _, pareto, _, recipe = run_notebook("look_at_a_study.ipynb")
+    study, _, frontier, _, pareto, _, recipe = run_notebook("look_at_a_study.ipynb")
     assert "reviews" in study.about["dataset"]["name"]
     assert study.verdict in study._repr_html_() or "&" in study._repr_html_()
     assert "teacher" in set(frontier["kind"])

@@ -209,9 +209,9 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("function", "model", "own"),
     [
-        (search, SearchSettings, {"listen"}),
-        (recommend, RecommendSettings, {"studies"}),
-        (distill, DistillSettings, {"listen", "command"}),
+        (search, SearchSettings, {"listen", "verbose"}),
+        (recommend, RecommendSettings, {"studies", "listen", "verbose"}),
+        (distill, DistillSettings, {"listen", "verbose", "command"}),
     ],
 )
 def test_the_signature_shows_every_setting(function: Callable[..., Any], model: type[Settings], own: set[str]) -> None:

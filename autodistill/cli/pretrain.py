@@ -11,10 +11,11 @@ from typing import Annotated
 
 from autodistill.cli import options
 from autodistill.cli.options import JSON_AT_THE_END
-from autodistill.cli.stages import shown, text_output
+from autodistill.cli.streams import text_output
 from autodistill.option import KEPT, QUESTION, setting
 from autodistill.report.leaderboard import finite, short_path
 from autodistill.settings import PretrainSettings
+from autodistill.terminal.stages import shown
 from autodistill.values import FLAG
 
 EPILOG = """examples:
@@ -41,6 +42,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         allow_abbrev=False,
     )
     options.add_options(command, PretrainCommand)
+    options.add_verbosity(command)
     command.set_defaults(run=run)
 
 
@@ -48,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     """Pretrain, and print the folder."""
     asked = options.read_options(args, PretrainCommand)
     with text_output(asked.as_json) as out:
-        with shown(out) as listen, _saying_that_the_command_continues():
+        with shown(out, options.verbosity(args)) as listen, _saying_that_the_command_continues():
             asked.check()
             from autodistill.pretraining import pretrain  # torch: seconds
 

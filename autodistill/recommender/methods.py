@@ -167,8 +167,13 @@ class Cautious(ByMerit, Portfolio):
         return lower
 
     def gains(self, recipes: pd.DataFrame, reference: pd.DataFrame, target: NewDataset) -> np.ndarray:
-        """(N,) for each recipe: its merit minus that of the reference (one recipe), as the quantile `CAUTION` over datasets."""
-        lower: np.ndarray = np.quantile(self.merits(recipes, target) - self.merits(reference, target), CAUTION, axis=1)
+        """(N,) for each recipe: its predicted score minus that of the reference (one recipe), as a share of the dataset's median score; of
+        this the quantile `CAUTION` over datasets.
+        """
+        kept = fitting(self.table, target)
+        unit = self.units.spreads[kept] / np.where(self.units.levels[kept] == 0, 1.0, np.abs(self.units.levels[kept]))
+        apart = (self.merits(recipes, target) - self.merits(reference, target)) * unit
+        lower: np.ndarray = np.quantile(apart, CAUTION, axis=1)
         return lower
 
 

@@ -34,8 +34,8 @@ can see in the table; but such a recipe may still be the best."""
 FEW = 6
 """If fewer studies than this are like the dataset, all proven recipes come before the others: what learns from so few overestimates
 recipes that are unlike the recorded ones."""
-CLEARLY = 0.25
-"""By how much, in units, a recipe must be better than the space's defaults to come before them: half a percent of the score or more."""
+CLEARLY = 0.005
+"""How much better, as a share of the score, a recipe must be than the space's defaults to come before them; less is noise."""
 UNLIKE_TASK = 2.0
 """The factor on the interval if no study of the task type is recorded."""
 UNLIKE_MOST = 3.0

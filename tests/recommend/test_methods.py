@@ -127,7 +127,8 @@ def test_a_cautious_portfolio_prefers_what_is_good_everywhere_to_what_is_best_on
     assert cautious.merit(recipes, target) == pytest.approx([np.quantile(row, 0.25) for row in merits])
     assert list(scores)[cautious.order(recipes, target)[0]] == "steady"
     steady = recipes.iloc[[1]]
-    assert cautious.gains(recipes, steady, target)[0] == pytest.approx(np.quantile(merits[0] - merits[1], 0.25))
+    unit = np.array([(0.86 - 0.3) / 0.3] * 4 + [(0.6 - 0.2) / 0.2] * 2)  # the ninth decile's distance from the median, over the median
+    assert cautious.gains(recipes, steady, target)[0] == pytest.approx(np.quantile((merits[0] - merits[1]) * unit, 0.25))
     assert cautious.gains(recipes, steady, target)[0] < 0 == cautious.gains(recipes, steady, target)[1]
 
 

@@ -189,9 +189,7 @@ def test_studies_without_unlabelled_rows_say_nothing_of_a_dataset_with_some(reco
     recommendation = recommender.recommend(dataset_facts(3), space)
     assert recommendation.recipes[0].recipe == space.defaults()
     assert recommendation.warnings == ["no recorded study of text-classification had unlabelled rows, so the space's defaults come first"]
-    narrow = recommender.recommend(dataset_facts(3), SPACE)
-    assert narrow.warnings == []
-    assert narrow.recipes[0].recipe != SPACE.defaults()
+    assert recommender.recommend(dataset_facts(3), SPACE).warnings == []
 
 
 def test_few_studies_with_unlabelled_rows_recommend_what_they_have_proven() -> None:
