@@ -130,7 +130,7 @@ def values(records: Sequence[TrialRecord], limits: Limits = Limits()) -> go.Figu
         tickvals=[y for y, _ in ticks], ticktext=[text for _, text in ticks], showgrid=False, ticks="", range=[-0.7, at - 0.7]
     )
     spread = style.fit([score for row in rows for score in row[3]], 0.03)
-    figure.update_xaxes(title=style.escape(records[0].metric, 40) + " (validation)", range=spread)
+    figure.update_xaxes(title=style.escape(records[0].metric, 24), range=spread)
     return figure
 
 

@@ -38,7 +38,7 @@ def time(records: Sequence[TrialRecord], limits: Limits = Limits(), stages: Mapp
         return style.nothing(title, "No time has been recorded yet.")
     rows = [*spent, *saved][::-1]
     unit, word = _unit(max([*spent.values(), *saved.values()]))
-    figure = style.make(title, 120 + 34 * len(rows))
+    figure = style.make(title, 160 + 34 * len(rows))
     for part, name, colour, shape in ((spent, "spent", style.BLUE, ""), (saved, "saved (estimate)", "#ffffff", "/")):
         if part:
             figure.add_bar(

@@ -41,7 +41,7 @@ def frontier(records: Sequence[TrialRecord], limits: Limits = Limits(), about: M
     figure = make_subplots(rows=len(panels), cols=1, vertical_spacing=0.24 / len(panels))
     figure.update_layout(template=style.TEMPLATE, title_text=title, height=style.TOP + 20 + _PANEL * len(panels))
     scores = [float(model.score) for model in models if model.score is not None]
-    metric = style.escape(records[0].metric, 40)
+    metric = style.escape(records[0].metric, 24)
     for row, field in enumerate(panels, 1):
         priced = [(_cost(model, field), float(model.score or 0.0), model) for model in models if _cost(model, field) > 0]
         front = measures.undominated(priced)

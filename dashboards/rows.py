@@ -39,7 +39,7 @@ def unlabelled(records: Sequence[TrialRecord], limits: Limits = Limits()) -> go.
     for name, score in levels.items():
         style.level(figure, score, name)
     figure.update_yaxes(
-        title=style.escape(records[0].metric, 40) + " (validation)",
+        title=style.validation_metric(records[0].metric),
         range=list(style.fit([*(score for _, score in points), *levels.values()], 0.1)),
     )
     figure.update_xaxes(title="share of the unlabelled rows", tickvals=[share for share, _ in points], ticksuffix="%", range=[15, 105])

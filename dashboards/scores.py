@@ -83,7 +83,7 @@ def _against(records: Sequence[TrialRecord], limits: Limits, cost: Cost, title: 
     teachers = teacher_levels(records)
     shown = [scores[item.trial] for item in drawn if item.state == "complete"] or list(scores.values())
     below = _focus(figure, list(scores.values()), [*shown, *teachers.values()])
-    figure.update_yaxes(title=style.escape(records[0].metric, 40) + " (validation)")
+    figure.update_yaxes(title=style.validation_metric(records[0].metric))
     if below:
         style.corner(figure, f"{texts.plural(below, 'stopped trial')} below the frame")
     for name, level in teachers.items():
@@ -189,7 +189,7 @@ def curves(records: Sequence[TrialRecord], limits: Limits = Limits()) -> go.Figu
         style.level(figure, level, name)
     last = max(item.curve[-1].epoch for item in with_points)
     figure.update_xaxes(title="epoch", dtick=1 if last <= 12 else None, range=[0.85, last + 0.15])
-    figure.update_yaxes(title=style.escape(records[0].metric, 40) + " (validation)")
+    figure.update_yaxes(title=style.validation_metric(records[0].metric))
     return figure
 
 
@@ -246,5 +246,5 @@ def seeds(records: Sequence[TrialRecord], limits: Limits = Limits()) -> go.Figur
     )
     names = [f"{_role(item.record.role)}, trial {item.record.trial}" for item in repeated]
     figure.update_yaxes(tickvals=rows, ticktext=names, showgrid=False, range=[-0.6, len(repeated) - 0.4])
-    figure.update_xaxes(title=style.escape(records[0].metric, 40) + " (validation)")
+    figure.update_xaxes(title=style.validation_metric(records[0].metric))
     return figure

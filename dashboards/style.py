@@ -82,6 +82,11 @@ def escape(text: str, longest: int | None = None) -> str:
     return html.escape(line, quote=False)
 
 
+def validation_metric(name: str) -> str:
+    """The title of an axis of scores. A name is cut where it would be longer than the axis of a small figure."""
+    return escape(name, 24) + " (validation)"
+
+
 def level(figure: go.Figure, y: float, name: str, colour: str = MUTED, dash: str = "dot") -> None:
     """A horizontal line across the figure with its name at the right end."""
     figure.add_hline(y=y, line={"color": colour, "width": 1.2, "dash": dash})

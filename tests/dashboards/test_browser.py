@@ -123,7 +123,7 @@ def test_every_figure_is_drawn_and_fits(kind: str, seen: Seen, tmp_path: Path) -
         seen.asked.clear()
         seen.open(path, width)
         assert seen.errors == []
-        assert seen.clipped == []
+        assert "\n".join(seen.clipped) == ""
         assert seen.asked == [path.as_uri()]  # the page itself, and nothing that it would load
         assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
         plots = seen.plots

@@ -242,5 +242,5 @@ def test_the_page_shows_the_data_curve_of_a_study_that_has_one(tmp_path: Path) -
     study = make_study(tmp_path, records)
     study.about["dataset"]["unlabelled_rows"] = 4000
     page = _Parsed(render(study))
-    assert page.sections == [*SECTIONS[:7], "rows", *SECTIONS[7:]]
+    assert page.sections == [*SECTIONS[:8], "rows", *SECTIONS[8:]]
     assert "0.8000 with 1,000, 0.8400 with 2,000, 0.8600 with 4,000" in page.text
