@@ -259,7 +259,7 @@ KILLS = ("search", "worker", "raylet", "gcs_server", "SIGTERM", "SIGINT")
 def kills(place: Path, rng: random.Random, tries: int, trials: int = 8) -> Tally:
     """Kill a small search on Ray, or a process of it, at a moment drawn by the seed, and resume it until it is done; then the next one."""
     from fakes import assert_sound, look
-    from test_search import Driver, family
+    from test_stopped_searches import Driver, family
 
     from autodistill.study import Study
 
