@@ -66,16 +66,17 @@ def search(dataset: DatasetLike, *, listen: Listen | None = None, verbose: int |
     """
     asked = SearchSettings.read({"dataset": dataset, **settings})
     check_search(asked)
-    for recipe in asked.load_recipes():
+    own = asked.load_recipes()
+    for recipe in own:
         check_sizes(recipe.student)
     with search_shown(listen, verbose, asked.dataset) as hear:
-        return _search(asked, StageTimes(hear))
+        return _search(asked, own, StageTimes(hear))
 
 
-def _search(asked: SearchSettings, tell: StageTimes) -> Study:
-    """The search itself, from its settings."""
+def _search(asked: SearchSettings, own: Sequence[Recipe], tell: StageTimes) -> Study:
+    """The search itself, from its settings and the user's own recipes."""
     ready = prepare(asked, tell, earlier=_limits_before(asked))
-    study = run_trials(asked, ready, plan_recipes(asked, ready, tell), tell)
+    study = run_trials(asked, ready, plan_recipes(asked, own, ready, tell), tell)
     if asked.frontier:
         keep_frontier(study, ready, tell)
     write_report(study)
@@ -91,14 +92,14 @@ class PlannedRecipes:
     warm: Sequence[Recipe]
 
 
-def plan_recipes(settings: SearchSettings, ready: Prepared, tell: Listen) -> PlannedRecipes:
-    """The baselines, the user's recipes and the first ones of the trials.
+def plan_recipes(settings: SearchSettings, own: Sequence[Recipe], ready: Prepared, tell: Listen) -> PlannedRecipes:
+    """The baselines, the user's own recipes with the search's teachers, and the first ones of the trials.
 
     Raises:
         UserError: a recipe does not fit this search, or no student keeps the limits.
     """
     baselines = feasible_baselines(ready, settings.seed)
-    own = [check_own(recipe, ready.space, ready.feasible, ready.limits, ready.data.unlabelled_rows) for recipe in settings.load_recipes()]
+    own = [check_own(recipe, ready.space, ready.feasible, ready.limits, ready.data.unlabelled_rows) for recipe in own]
     for recipe in own:
         check_tokens(recipe, ready.opened[recipe.teacher].tokenizer)
         check_start(recipe.student, ready.opened[recipe.teacher].tokenizer, recipe.teacher.model)

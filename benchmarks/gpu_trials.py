@@ -17,13 +17,10 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +28,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from own_cache import own_cache
 from tokenizers import BertWordPieceTokenizer
 from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
 
@@ -106,19 +104,6 @@ def make_teacher(folder: Path, plan: Plan, classes: int) -> str:
     torch.manual_seed(0)
     BertForSequenceClassification(BertConfig(vocab_size=len(names), num_labels=classes, **plan.teacher)).save_pretrained(folder)
     return str(folder)
-
-
-@contextmanager
-def own_cache(folder: Path) -> Iterator[None]:
-    """A cache for this run alone, also for its processes."""
-    before = os.environ.get("AUTODISTILL_CACHE")
-    os.environ["AUTODISTILL_CACHE"] = str(folder / "cache")
-    try:
-        yield
-    finally:
-        os.environ.pop("AUTODISTILL_CACHE")
-        if before is not None:
-            os.environ["AUTODISTILL_CACHE"] = before
 
 
 @dataclass(frozen=True)
@@ -269,7 +254,7 @@ def main(arguments: list[str] | None = None) -> int:
         }
         plan = Plan(TINY, options.device, 0.0, 1, small, 50)
     began = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder, own_cache(Path(folder)):
+    with tempfile.TemporaryDirectory() as folder, own_cache(Path(folder) / "cache"):
         cases = measure(plan, Path(folder))
     card = torch.cuda.get_device_name(options.device) if options.device.startswith("cuda") else "cpu"
     result = {"card": card, "torch": torch.__version__, "seconds": round(time.perf_counter() - began, 1), "cases": cases}

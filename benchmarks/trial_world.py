@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from own_cache import CACHE_VARIABLE, own_cache
 from torch import Tensor
 
 from autodistill.environment import KEEP_MEMORY
@@ -116,20 +117,14 @@ def as_in_a_worker() -> None:
 @contextmanager
 def fresh_store() -> Iterator[None]:
     """Teacher outputs stored by this run alone: a cache of its own, which finds the models in the usual one."""
-    before = os.environ.get("AUTODISTILL_CACHE")
-    usual = Path(before or "~/.cache/autodistill").expanduser()
+    usual = Path(os.environ.get(CACHE_VARIABLE) or "~/.cache/autodistill").expanduser()
     open_world("text", 64)  # fetches what has to be fetched
     with tempfile.TemporaryDirectory() as folder:
         for name in ("models", "downloads", "datasets"):
             (usual / name).mkdir(parents=True, exist_ok=True)
             (Path(folder) / name).symlink_to(usual / name)
-        os.environ["AUTODISTILL_CACHE"] = folder
-        try:
+        with own_cache(Path(folder)):
             yield
-        finally:
-            os.environ.pop("AUTODISTILL_CACHE")
-            if before is not None:
-                os.environ["AUTODISTILL_CACHE"] = before
 
 
 class LiveData(TrialData):
