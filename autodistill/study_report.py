@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from autodistill.errors import StudyError
+from autodistill.events import Listen, StageFinished, StageProgress, StageStarted
 from autodistill.ranking import rank, was_interrupted
 from autodistill.recommender.library import library
 from autodistill.records import BASELINES
@@ -38,15 +40,32 @@ def write_report(study: Study, path: Path | None = None) -> Path:
     return _write(path or study.folder / "report.html", render(study))
 
 
-def write_report_of_all(path: Path) -> Path:
+def write_report_of_all(path: Path, evaluate: bool = False, listen: Listen = lambda event: None) -> Path:
     """Write the report across all recorded studies. Returns the path.
+
+    evaluate: also judge the recommender on these studies, which takes minutes. listen: receives the progress.
 
     Raises:
         StudyError: there are no recorded studies, or the file cannot be written.
     """
     from autodistill.dashboards.page_all import render_all
 
-    return _write(path, render_all(library()))
+    began = time.monotonic()
+    listen(StageStarted("page", "reading the recorded studies"))
+    studies = library()
+    listen(StageProgress("page", 0, 1, f"drawing {len(studies)} studies"))
+    if evaluate:
+        listen(StageStarted("judging", "each group of datasets is held out in turn"))
+
+    def judging(done: int, total: int) -> None:
+        listen(StageProgress("judging", done, total, "groups of datasets held out, by each method"))
+
+    page = render_all(studies, judging if evaluate else None)
+    if evaluate:
+        listen(StageFinished("judging", time.monotonic() - began, "the recommender is judged"))
+    place = _write(path, page)
+    listen(StageFinished("page", time.monotonic() - began, f"{len(studies)} studies on one page"))
+    return place
 
 
 def _write(place: Path, page: str) -> Path:

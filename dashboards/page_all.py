@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from autodistill.errors import DataError, StudyError
@@ -12,11 +12,16 @@ from autodistill.report import measures, texts
 from .across import dataset_map, winners
 from .page import draw, page
 
+Progress = Callable[[int, int], None]
+"""Receives the number of finished steps, and of all."""
 _METHODS = {"random": "one at random"}
+_NOT_JUDGED = "it was not judged for this page. `autodistill report --all --evaluate` does that, which takes minutes"
 
 
-def render_all(studies: Sequence[RecordedStudy]) -> str:
+def render_all(studies: Sequence[RecordedStudy], judging: Progress | None = None) -> str:
     """The page across studies.
+
+    judging: the progress of judging the recommender on these studies, which takes minutes; without it, that is left out.
 
     Raises:
         StudyError: there are no studies.
@@ -24,7 +29,7 @@ def render_all(studies: Sequence[RecordedStudy]) -> str:
     if not studies:
         raise StudyError("there are no recorded studies; `autodistill studies add FOLDER` records one of yours")
     figures = {"map": draw("map", dataset_map(studies)), "winners": draw("winners", winners(studies))}
-    table, why = recommender_table(studies)
+    table, why = ([], _NOT_JUDGED) if judging is None else recommender_table(studies, judging)
     return page(
         "all.html.jinja", studies=[_row(study) for study in studies], figures=figures, table=table, why=why, headline=headline(studies)
     )
@@ -55,7 +60,7 @@ def headline(studies: Sequence[RecordedStudy]) -> str:
     return f"{len(kinds)} different pipelines win on {len(best)} datasets."
 
 
-def recommender_table(studies: Sequence[RecordedStudy]) -> tuple[list[dict[str, Any]], str]:
+def recommender_table(studies: Sequence[RecordedStudy], progress: Progress = lambda done, total: None) -> tuple[list[dict[str, Any]], str]:
     """The quality of each recommendation method with one group of datasets held out; or, without a table, the reason why there is none."""
     from autodistill.environment import cores
     from autodistill.recommender.evaluate import DEPTHS, evaluate
@@ -63,7 +68,7 @@ def recommender_table(studies: Sequence[RecordedStudy]) -> tuple[list[dict[str, 
     from autodistill.recommender.table import from_studies
 
     try:
-        evaluation = evaluate(from_studies(studies), methods=("portfolio", SHIPPED), jobs=cores())
+        evaluation = evaluate(from_studies(studies), methods=("portfolio", SHIPPED), jobs=cores(), progress=progress)
     except DataError as cause:
         return [], str(cause)
     means = {name: evaluation.mean(name) for name in evaluation.methods}

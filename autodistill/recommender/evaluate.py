@@ -84,7 +84,13 @@ class Evaluation:
         return min(learn, key=lambda name: statistics.fmean(item.regret[1] for item in self.of(name)))
 
 
-def evaluate(table: Table, defaults: Defaults | None = None, methods: Sequence[str] = tuple(METHODS), jobs: int = 1) -> Evaluation:
+def evaluate(
+    table: Table,
+    defaults: Defaults | None = None,
+    methods: Sequence[str] = tuple(METHODS),
+    jobs: int = 1,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Evaluation:
     """Hold out each group in turn.
 
     Args:
@@ -92,6 +98,7 @@ def evaluate(table: Table, defaults: Defaults | None = None, methods: Sequence[s
         defaults: the default recipes; without them, they are not among the results.
         methods: names in METHODS.
         jobs: how many processes run at once.
+        progress: called with the number of finished fits, and of all.
 
     Raises:
         DataError: there is only one group, so nothing can be held out.
@@ -105,8 +112,11 @@ def evaluate(table: Table, defaults: Defaults | None = None, methods: Sequence[s
         if defaults is not None:
             evaluation.outcomes.append(_by_chance("defaults", rows, _nearest(table, rows, defaults(name))))
     work = [(method, group) for method in methods for group in table.groups]
-    for outcomes in Parallel(n_jobs=jobs)(delayed(_hold_out)(table, method, group) for method, group in work):
+    progress(0, len(work))
+    held_out = Parallel(n_jobs=jobs, return_as="generator")(delayed(_hold_out)(table, method, group) for method, group in work)
+    for done, outcomes in enumerate(held_out, 1):
         evaluation.outcomes += outcomes
+        progress(done, len(work))
     return evaluation
 
 
