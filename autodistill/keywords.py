@@ -108,6 +108,8 @@ class RecommendKeywords(SpaceKeywords, total=False):
 class DistillKeywords(DatasetKeywords, total=False):
     """The settings of `autodistill distill`."""
 
+    trial: int | None
+    """the recipe of this trial of the study whose folder is RECIPE (default: the recommended one)."""
     teacher_scores: str | None
     """a file of a teacher's scores for texts, instead of the recipe's teacher (default: the file of the recipe's study)."""
     seeds: int

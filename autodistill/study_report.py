@@ -14,7 +14,7 @@ from autodistill.ranking import rank, was_interrupted
 from autodistill.recommender.library import library
 from autodistill.records import BASELINES
 from autodistill.report.importance import component_importance
-from autodistill.report.leaderboard import counted_score, finite
+from autodistill.report.leaderboard import counted_score, finite, short_path
 from autodistill.schema import COMMENT
 from autodistill.storage import write_whole
 from autodistill.study import Study
@@ -28,7 +28,7 @@ def render(study: Study) -> str:
     recipe = study.folder / "recommended.yaml"
     text = recipe.read_text(encoding="utf-8") if recipe.exists() else ""
     text = "".join(line for line in text.splitlines(keepends=True) if not line.startswith(COMMENT))  # the page has no schema beside it
-    return render_subject(Subject(study.name, study.trial_records, study.limits, study.settings, study.about, text))
+    return render_subject(Subject(study.name, study.trial_records, study.limits, study.settings, study.about, text, short_path(study.folder)))
 
 
 def write_report(study: Study, path: Path | None = None) -> Path:

@@ -24,8 +24,9 @@ from autodistill.recipe import Recipe
 from autodistill.records import TrialRecord
 from autodistill.report import measures, texts
 from autodistill.report.answer import answer
+from autodistill.report.choices import Choice, choices, distill_command, export_command
 from autodistill.report.frontier import advice, cells, frontier, note
-from autodistill.report.leaderboard import Row, data_reading, failures, rows, verdict
+from autodistill.report.leaderboard import Row, above_best, data_reading, failures, rows, verdict
 from autodistill.settings import SearchSettings
 from autodistill.teachers import Teachers, describe, short_name
 
@@ -57,7 +58,10 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Subject:
-    """The subject of a page: a study's folder or a recorded study. recipe: the recommended recipe as YAML; empty where there is none."""
+    """The subject of a page: a study's folder or a recorded study. recipe: the recommended recipe as YAML; empty where there is none.
+
+    folder: where it lies, as commands name it.
+    """
 
     name: str
     records: list[TrialRecord]
@@ -65,17 +69,18 @@ class Subject:
     settings: SearchSettings
     about: Mapping[str, Any]
     recipe: str
+    folder: str
 
 
 def render_recorded(study: RecordedStudy) -> str:
-    """The page of a recorded study."""
+    """The page of a recorded study that is shipped. Its commands are for the root of the repository."""
     settings = SearchSettings.from_dict({"dataset": study.dataset, "study": study.name, **study.about.get("settings", {})})
     limits = study_limits(study.about)
     best = preferred(study.records, limits, settings.prefer)
     recipe = "" if best is None else Recipe.parse(best.recipe).to_yaml()
     facts = {"name": study.dataset, "task": study.task, "train_rows": study.train_rows, "fingerprint": study.fingerprint}
     about = {**study.about, "dataset": facts}
-    return render_subject(Subject(study.name, study.records, limits, settings, about, recipe))
+    return render_subject(Subject(study.name, study.records, limits, settings, about, recipe, f"studies/recorded/{study.name}"))
 
 
 def render_subject(study: Subject) -> str:
@@ -103,6 +108,8 @@ def render_subject(study: Subject) -> str:
         models=[(model, cells(model)) for model in frontier(records, limits, prefer, study.about)],
         frontier_notes=[sentence for sentence in (advice(records, limits, prefer), note(study.about)) if sentence],
         rows=[_cells(row) for row in leaderboard],
+        above_best=above_best(leaderboard, records, limits),
+        choices=[_choice(choice, study) for choice in choices(records, limits)],
         trial_heads=trial_heads(records),
         trials=[trial_cells(record) for record in records],
         metric=texts.clean(records[0].metric) if records else "score",
@@ -168,6 +175,12 @@ def _cells(row: Row) -> dict[str, Any]:
         "seconds": texts.duration(row.seconds), "student": row.student if row.trial is not None else short_name(row.student),
         "objective": row.objective, "best": row.is_best, "teacher": row.trial is None,
     }  # fmt: skip
+
+
+def _choice(choice: Choice, study: Subject) -> tuple[int, str, str]:
+    """A student on a Pareto front: its trial, its line, and the commands that make and export it."""
+    trial = choice.record.trial
+    return trial, choice.text, f"{distill_command(study.folder, study.name, trial)}\n{export_command(study.name, trial)}"
 
 
 def _overview(study: Subject) -> dict[str, str]:

@@ -21,10 +21,11 @@ from autodistill.errors import RunError, StudyError
 from autodistill.events import Stage
 from autodistill.option import KEPT, setting
 from autodistill.records import TrialRecord, read_records
+from autodistill.report.choices import distill_command
 from autodistill.report.frontier import advice, note
 from autodistill.report.frontier import table as frontier_table
 from autodistill.report.importance import component_importance, sentence
-from autodistill.report.leaderboard import data_reading, failures, rows, short_path, table
+from autodistill.report.leaderboard import above_best, data_reading, failures, rows, short_path, table
 from autodistill.report.track import TRACKERS, check_tracker, tracked
 from autodistill.settings import SearchSettings
 from autodistill.study import Study
@@ -143,6 +144,8 @@ def _show(asked: SearchSettings, study: Study, progress: Progress, out: TextIO) 
     shown = rows(records, study.limits, study.teachers, trained, data.get("constant_score"))
     console.print()
     console.print(table(shown, records[0].metric, console.width))
+    if above := above_best(shown, records, study.limits):
+        console.print(Text(above, style="dim"))
     console.print()
     models = study.frontier_models
     console.print(Text("To choose from: the best student of each family", style="bold"))
@@ -173,8 +176,7 @@ def _show(asked: SearchSettings, study: Study, progress: Progress, out: TextIO) 
         ways["student"] = short_path(study.best_folder)
     console.print()
     place = short_path(study.folder)
-    distil = shlex.join(["autodistill", "distill", place, "--out", f"{study.name}-student"])
-    ways |= {"train": f"{distil}   (in full, with three seeds, tested once)"}
+    ways |= {"train": f"{distill_command(place, study.name)}   (in full, with three seeds, tested once)"}
     if study.best_folder is not None:
         ways["predict"] = shlex.join(["autodistill", "predict", short_path(study.best_folder)]) + " …"
     for name, value in {**ways, "go on": more, "look": dashboard}.items():

@@ -90,6 +90,31 @@ def _row(record: TrialRecord, is_best: bool, limits: Limits, teachers: Teachers,
     return Row(name, record.trial, value, record.retention if value is not None else None, *costs, student, objective, is_best)
 
 
+def above_best(leaderboard: Sequence[Row], records: Sequence[TrialRecord], limits: Limits) -> str:
+    """Why trials stand above the best one and are not it, in a sentence; empty if there are none."""
+    by_trial = {record.trial: record for record in records}
+    best = next((by_trial[row.trial] for row in leaderboard if row.is_best and row.trial is not None), None)
+    if best is None:
+        return ""
+    places = [row.trial for row in leaderboard if row.trial is not None]
+    reasons: dict[str, list[int]] = {}
+    for trial in places[: places.index(best.trial)]:
+        reasons.setdefault(_why_not(by_trial[trial], best, limits), []).append(trial)
+    named = [f"trial{'s' if len(trials) > 1 else ''} {', '.join(map(str, trials))}: {why}" for why, trials in reasons.items()]
+    return f"Rows above the best trial ({best.trial}) are not chosen. {'; '.join(named).capitalize()}." if named else ""
+
+
+def _why_not(record: TrialRecord, best: TrialRecord, limits: Limits) -> str:
+    """Why a trial with a score as high as the best one's, or higher, is not the best."""
+    if not limits.check(record.params, record.latency_ms).feasible:
+        return "over a limit of the search"
+    if record.role == "twin":
+        return "the best recipe without its teacher, trained to compare with and not to choose"
+    if record.score == best.score:
+        return "the same score with a larger student"
+    return "a higher score with fewer seeds, but the best has the highest mean over several seeds"
+
+
 def table(leaderboard: Sequence[Row], metric: str, width: int) -> Table:
     """The leaderboard for a terminal of this width. A narrow one shows only the most important columns."""
     columns = [Column("#"), Column("what", text=True), Column(metric), Column("retention", rank=1), Column("params", rank=2)]

@@ -7,14 +7,15 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import model_validator
 
-from autodistill.errors import DataError, RecipeError
+from autodistill.errors import DataError, RecipeError, StudyError
 from autodistill.option import DATA, KEPT, WHAT, WHERE, setting
 from autodistill.recipe import Recipe
+from autodistill.records import read_records
 from autodistill.settings.dataset import DatasetSettings
 from autodistill.settings.scores_file import no_scores, with_scores_file
 from autodistill.settings.search import SearchSettings
 from autodistill.storage import user_path
-from autodistill.study_folder import read_about
+from autodistill.study_folder import is_study, read_about
 from autodistill.tasks.base import DatasetRef
 from autodistill.values import DATASET, FLAG, RECIPE, TEXT, text, whole
 
@@ -28,6 +29,9 @@ class DistillSettings(DatasetSettings):
     )
     recipe: Annotated[str | Recipe, RECIPE] = setting(
         ..., "a recipe's file, or a study's folder (its recommended.yaml)", "RECIPE", WHAT, "RECIPE"
+    )
+    trial: Annotated[int | None, whole(0)] = setting(
+        None, "the recipe of this trial of the study whose folder is RECIPE (default: the recommended one)", "N", WHAT
     )
     out: Annotated[str, text("the folder that the student is to be written into")] = setting(..., "the folder to write", "DIR", KEPT)
     seeds: Annotated[int, whole(1)] = setting(3, "number of students to train, one for each seed", "N")
@@ -68,8 +72,22 @@ class DistillSettings(DatasetSettings):
 
         Raises:
             RecipeError: it cannot be read.
+            StudyError: the study has no such trial.
         """
+        if self.trial is not None:
+            return self._trial_recipe(self.trial)
         return self.recipe if isinstance(self.recipe, Recipe) else Recipe.load(self.recipe)
+
+    def _trial_recipe(self, trial: int) -> Recipe:
+        folder = None if isinstance(self.recipe, Recipe) else user_path(self.recipe, RecipeError)
+        if folder is None or not is_study(folder):
+            raise StudyError(f"trial {trial} is of a study, and {self.recipe} is not a study's folder; give that, or leave the trial out")
+        records = read_records(folder / "trials.parquet") if (folder / "trials.parquet").exists() else []
+        record = next((item for item in records if item.trial == trial), None)
+        if record is None:
+            there = f"its trials are 0 to {max(item.trial for item in records)}" if records else "none of its trials has ended"
+            raise StudyError(f"the study {folder} has no trial {trial} that has ended; {there}")
+        return Recipe.parse(record.recipe)
 
     @property
     def ref(self) -> DatasetRef:
