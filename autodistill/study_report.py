@@ -21,14 +21,15 @@ from autodistill.study import Study
 from autodistill.values import without_password
 
 
-def render(study: Study) -> str:
-    """The page of a study."""
+def render(study: Study, live: str = "") -> str:
+    """The page of a study. live: the path at which optuna-dashboard shows it, for the dashboard's own page."""
     from autodistill.dashboards.page import Subject, render_subject  # Plotly: a second
 
     recipe = study.folder / "recommended.yaml"
     text = recipe.read_text(encoding="utf-8") if recipe.exists() else ""
     text = "".join(line for line in text.splitlines(keepends=True) if not line.startswith(COMMENT))  # the page has no schema beside it
-    return render_subject(Subject(study.name, study.trial_records, study.limits, study.settings, study.about, text, short_path(study.folder)))
+    folder = short_path(study.folder)
+    return render_subject(Subject(study.name, study.trial_records, study.limits, study.settings, study.about, text, folder, live))
 
 
 def write_report(study: Study, path: Path | None = None) -> Path:

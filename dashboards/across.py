@@ -26,15 +26,22 @@ _TASKS = {
 }  # fmt: skip
 
 
-_LABELS = {"top center": (0, 1), "bottom center": (0, -1), "middle right": (1, 0), "middle left": (-1, 0)}
+_LABELS = {
+    "top center": (0, 1), "bottom center": (0, -1), "middle right": (1, 0), "middle left": (-1, 0),
+    "top right": (1, 1), "top left": (-1, 1), "bottom right": (1, -1), "bottom left": (-1, -1),
+}  # fmt: skip
 """The sides of its marker on which a label may lie."""
 _LETTER, _LINE, _MARKER = 6.5, 13.0, 14.0
+_ROUNDS = 4
+"""How often all labels are placed again, each beside the others as they lie."""
+_COLUMN = 16.5
+"""The least pixels of a column, so that the slanted words above neighbouring ones do not meet."""
 _PHONE = (300, 330)
 """The pixels of the map's axes on a phone, where labels overlap first."""
 
 
 def label_positions(places: np.ndarray, names: Sequence[str], ranges: Sequence[Sequence[float]]) -> list[str]:
-    """For each point, the side on which its label covers the least of the markers and of the labels before it.
+    """For each point, the side on which its label covers the least of the markers and of the other labels, and stays in the plot.
 
     Args:
         places: (N, 2) in units of the axes.
@@ -43,19 +50,21 @@ def label_positions(places: np.ndarray, names: Sequence[str], ranges: Sequence[S
     """
     low, high = np.array(ranges, dtype=float).T
     points = (places - low) / (high - low) * _PHONE
-    taken = [(point, np.full(2, _MARKER)) for point in points]  # centres and sizes
-    sides = []
-    for point, name in zip(points, names, strict=True):
-        size = np.array([_LETTER * len(name), _LINE])
-        best = None
-        for side, way in _LABELS.items():
-            centre = point + np.array(way) * (size + _MARKER) / 2
-            covered = sum(_overlap(centre, size, *other) for other in taken)
-            if best is None or covered < best[0]:
-                best = covered, side, centre
-        assert best is not None
-        taken.append((best[2], size))
-        sides.append(best[1])
+    markers = [(point, np.full(2, _MARKER)) for point in points]  # centres and sizes
+    labels: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    sides = [""] * len(names)
+    page = np.array(_PHONE, dtype=float)
+    for _ in range(_ROUNDS):
+        for number, (point, name) in enumerate(zip(points, names, strict=True)):
+            size = np.array([_LETTER * len(name), _LINE])
+            others = [*markers, *(box for place, box in labels.items() if place != number)]
+            costs = []
+            for side, way in _LABELS.items():
+                centre = point + np.array(way) * (size + _MARKER) / 2
+                outside = float(np.prod(size)) - _overlap(centre, size, page / 2, page)
+                costs.append((outside + sum(_overlap(centre, size, *other) for other in others), side, centre))
+            _, sides[number], centre = min(costs, key=lambda cost: cost[0])  # the first of equal ones
+            labels[number] = centre, size
     return sides
 
 
@@ -172,7 +181,7 @@ def winners(studies: Sequence[RecordedStudy]) -> go.Figure:
         tickvals=np.arange(len(names)), ticktext=[style.escape(name, 24) for name in names], showgrid=False, ticks="", linewidth=0,
         tickfont={"color": style.INK}, range=[-0.6, len(names) - 0.4],
     )  # fmt: skip
-    figure.update_layout(margin={"t": above, "b": below})
+    figure.update_layout(margin={"t": above, "b": below}, meta={"least_width": int(170 + _COLUMN * (places[-1] + 1.2))})
     return figure
 
 

@@ -34,7 +34,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("there are no recorded studies to show (studies/recorded is empty)", file=sys.stderr)
         return 2
     args.out.mkdir(parents=True, exist_ok=True)
-    pages = {"all-studies": render_all(studies, judging=lambda done, total: print(f"judging the recommender: {done} of {total}", file=sys.stderr))}
+    pages = {
+        "all-studies": render_all(
+            studies, judging=lambda done, total: print(f"judging the recommender: {done} of {total}", file=sys.stderr)
+        )
+    }
     for study in [find(name, studies) for name in args.names] or one_a_task(studies):
         pages[study.name] = render_recorded(study)
     (args.out / "plotly.min.js").write_text(get_plotlyjs(), encoding="utf-8")

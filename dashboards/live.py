@@ -1,4 +1,4 @@
-"""optuna-dashboard on our studies while they run, with our figures on the studies' pages."""
+"""optuna-dashboard on our studies while they run, with our figures on the studies' pages; and the studies' reports, as they are now."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from autodistill.errors import StudyError, UsageError
+from autodistill.errors import AutodistillError, StudyError, UsageError
 from autodistill.limits import Limits
 from autodistill.records import read_records
+from autodistill.report.leaderboard import verdict
 from autodistill.study_folder import default_storage, has_default_storage, read_about, study_names
 
 from . import draw_figure, style
@@ -22,6 +23,8 @@ from .storage import ShownStudies
 
 Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 """As WSGI has it (PEP 3333)."""
+Page = Callable[[Path, str], str]
+"""From a study's folder, and the path of its page in optuna-dashboard, to its report as HTML."""
 SHOWN = ("frontier", "pareto", "latency", "curves", "importance", "loss_mix", "seeds", "time")
 """The figures that fit on a card; optuna-dashboard has parallel coordinates of its own."""
 HEIGHT = 430
@@ -79,6 +82,11 @@ class Live:
         """The names of the studies that are shown."""
         return [study.name for study in self._studies.values()]
 
+    @property
+    def folders(self) -> dict[int, Path]:
+        """The folders of the studies that are shown, by their ids in `storage`."""
+        return {study_id: study.folder for study_id, study in self._studies.items()}
+
     def look_for_more(self, studies_dir: Path) -> None:
         """Show the studies in the folder that were started since the last call."""
         for folder in ((studies_dir / name).resolve() for name in study_names(studies_dir)):
@@ -89,9 +97,7 @@ class Live:
         """Draw the figures of the studies that changed. Returns how many changed."""
         changed = 0
         for study_id, study in list(self._studies.items()):
-            path = study.folder / "trials.parquet"
-            written = [file.stat().st_mtime_ns for file in (path, study.folder / "study.json") if file.exists()]
-            stamp = max(written, default=0)
+            path, stamp = study.folder / "trials.parquet", written_at(study.folder)
             if self._drawn.get(study_id) == stamp:
                 continue
             records, limits = read_records(path) if path.exists() else [], study.limits
@@ -103,10 +109,17 @@ class Live:
                 figure.update_layout(height=height, margin_t=(figure.layout.margin.t or style.TOP) + 40)
                 if any(trace.name and trace.showlegend is not False for trace in figure.data):
                     figure.update_layout(title={"y": 0.97, "yanchor": "top"})
-            self.storage.show(study_id, figures)
+            data = about.get("dataset", {})
+            note = verdict(records, limits, data.get("validation_rows"), data.get("constant_score"))
+            self.storage.show(study_id, figures, str(data.get("metric", "score")), note)
             self._drawn[study_id] = stamp
             changed += 1
         return changed
+
+
+def written_at(folder: Path) -> int:
+    """When a study's trials or description were last written, in nanoseconds; 0 if there are none."""
+    return max((file.stat().st_mtime_ns for file in (folder / "trials.parquet", folder / "study.json") if file.exists()), default=0)
 
 
 class _InFolder:
@@ -123,7 +136,9 @@ class _InFolder:
 class Server:
     """The dashboard at an address: `serve` answers requests until `close`. Port 0 takes any free port."""
 
-    def __init__(self, live: Live, host: str = "127.0.0.1", port: int = 8080, studies_dir: Path | None = None) -> None:
+    def __init__(
+        self, live: Live, host: str = "127.0.0.1", port: int = 8080, studies_dir: Path | None = None, page: Page | None = None
+    ) -> None:
         """Bind the address.
 
         Args:
@@ -131,6 +146,7 @@ class Server:
             host: 127.0.0.1 to be reachable from this machine only.
             port: the port.
             studies_dir: the folder where studies that start later are looked for; None to show no others.
+            page: makes the reports, under /report/ID; a single study's is the first page. None for optuna-dashboard alone.
 
         Raises:
             UsageError: the address cannot be used.
@@ -139,7 +155,7 @@ class Server:
 
         self.live, self.studies_dir = live, studies_dir
         try:
-            application = _known_hosts_only(wsgi(live.storage), host)
+            application = _known_hosts_only(_with_reports(wsgi(live.storage), live, page), host)
             self._server = make_server(host, port, application, server_class=_Threaded, handler_class=_Quiet)
         except OSError as cause:
             raise UsageError(f"{host}:{port} cannot be served ({cause.strerror or cause}); give another --port or --host") from None
@@ -172,6 +188,34 @@ class Server:
             self._ended.wait(max(EVERY, 10 * (time.monotonic() - began)))
 
 
+def _with_reports(application: Application, live: Live, page: Page | None) -> Application:
+    """optuna-dashboard, with the reports beside it. The first page is that of the study, where there is only one."""
+    made: dict[int, tuple[int, bytes]] = {}
+
+    def answered(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        path, folders = environ.get("PATH_INFO", ""), live.folders
+        if path in ("", "/") and len(folders) == 1:
+            (only,) = folders
+            start_response("302 Found", [("Location", f"{_OPTUNAS if page is None else _REPORTS}{only}")])
+            return [b""]
+        number = path.removeprefix(_REPORTS)
+        if page is None or number == path or not number.isdecimal() or int(number) not in folders:
+            return application(environ, start_response)
+        study_id = int(number)
+        stamp = written_at(folders[study_id])
+        if made.get(study_id, (None, b""))[0] != stamp:
+            try:
+                made[study_id] = stamp, page(folders[study_id], f"{_OPTUNAS}{study_id}").encode()
+            except AutodistillError as cause:  # a folder may be deleted while it is shown
+                start_response("503 Service Unavailable", [("Content-Type", "text/plain; charset=utf-8")])
+                return [f"{cause}\n".encode()]
+        start_response("200 OK", [("Content-Type", "text/html; charset=utf-8"), ("Cache-Control", "no-cache")])
+        return [made[study_id][1]]
+
+    return answered
+
+
+_REPORTS, _OPTUNAS = "/report/", "/dashboard/studies/"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _EVERYWHERE = ("", "0.0.0.0", "::")
 

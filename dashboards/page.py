@@ -60,7 +60,7 @@ class Drawn:
 class Subject:
     """The subject of a page: a study's folder or a recorded study. recipe: the recommended recipe as YAML; empty where there is none.
 
-    folder: where it lies, as commands name it.
+    folder: where it lies, as commands name it. live: where optuna-dashboard shows it, for a page that the dashboard serves; else empty.
     """
 
     name: str
@@ -70,6 +70,7 @@ class Subject:
     about: Mapping[str, Any]
     recipe: str
     folder: str
+    live: str = ""
 
 
 def render_recorded(study: RecordedStudy) -> str:

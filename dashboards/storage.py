@@ -6,6 +6,7 @@ the figures stay in this process instead. The search's storage is only read, exc
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -13,7 +14,7 @@ from typing import Any, NoReturn
 import optuna
 import plotly.graph_objects as go
 from optuna.distributions import BaseDistribution
-from optuna.exceptions import DuplicatedStudyError
+from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -23,6 +24,10 @@ from autodistill.optuna_storage.open import load_study, open_storage
 
 _MANY = 10_000
 """A trial's id here is its number times this, plus its study's id."""
+
+
+_NOTE = "dashboard:note_"
+"""The first letters of a study's note among its attributes, as optuna-dashboard stores it."""
 
 
 class ShownStudies(InMemoryStorage):
@@ -48,15 +53,22 @@ class ShownStudies(InMemoryStorage):
         self._sources[shown] = study, storage, storage.get_study_id_from_name(name)
         return shown
 
-    def show(self, study_id: int, figures: Mapping[str, go.Figure]) -> None:
-        """Replace the figures on a study's page, by id. All are replaced at once, because pages are read meanwhile."""
-        from optuna_dashboard import save_plotly_graph_object
+    def show(self, study_id: int, figures: Mapping[str, go.Figure], metric: str, note: str) -> None:
+        """Replace the figures on a study's page, by id. All are replaced at once, because pages are read meanwhile.
+
+        metric: the name of the score. note: the study's note, until somebody writes another one.
+        """
+        from optuna_dashboard import save_note, save_plotly_graph_object
 
         storage = InMemoryStorage()
         scratch = storage.create_new_study([StudyDirection.MAXIMIZE], "figures")
         study = optuna.load_study(study_name="figures", storage=storage)
         for name, figure in figures.items():
             save_plotly_graph_object(study, figure, graph_object_id=name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            study.set_metric_names([metric])
+        save_note(study, note)
         self._figures[study_id] = storage.get_study_system_attrs(scratch)
 
     def _source(self, study_id: int) -> tuple[optuna.Study, BaseStorage, int]:
@@ -78,7 +90,10 @@ class ShownStudies(InMemoryStorage):
 
     def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
         _, storage, there = self._source(study_id)
-        return storage.get_study_system_attrs(there) | self._figures.get(study_id, {})
+        own, ours = storage.get_study_system_attrs(there), self._figures.get(study_id, {})
+        if any(name.startswith(_NOTE) for name in own):
+            ours = {name: value for name, value in ours.items() if not name.startswith(_NOTE)}
+        return ours | own
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
         number, study_id = divmod(trial_id, _MANY)

@@ -14,6 +14,7 @@ from autodistill.errors import StudyError, UsageError
 from autodistill.report import texts
 from autodistill.study import Study
 from autodistill.study_folder import is_entry, study_names
+from autodistill.study_report import render
 from autodistill.values import whole
 
 
@@ -46,7 +47,12 @@ def run(args: argparse.Namespace) -> int:
     live = Live(studies, lambda text: print(f"autodistill: {texts.clean(text)}", file=sys.stderr, flush=True))
     if not live.names:
         raise StudyError("no study could be opened")
-    server = Server(live, args.host, args.port, home if args.all else None)
+    own = {shown.folder: study.folder for shown, study in zip(studies, chosen, strict=True)}
+
+    def page(folder: Path, optunas: str) -> str:
+        return render(Study.open(own.get(folder, folder)), optunas)
+
+    server = Server(live, args.host, args.port, home if args.all else None, page)
     print(f"{', '.join(map(texts.clean, live.names))}: {server.url}   (Ctrl-C ends it; a search continues without it)", flush=True)
     try:
         server.serve()

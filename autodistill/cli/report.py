@@ -19,7 +19,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     command.add_argument("--out", metavar="FILE", type=Path, help="where to write it (default: report.html in the study's folder)")
     command.add_argument("--studies-dir", metavar="DIR", default="studies", help="the folder of studies (default: studies)")
     command.add_argument("--all", action="store_true", help="across all recorded studies: which pipelines win on which datasets")
-    command.add_argument("--evaluate", action="store_true", help="with --all: also judge the recommender on these studies, which takes minutes")
+    command.add_argument(
+        "--evaluate", action="store_true", help="with --all: also judge the recommender on these studies, which takes minutes"
+    )
     command.set_defaults(run=run)
 
 

@@ -69,6 +69,24 @@ class Seen:
             })"""
         )
 
+    @property
+    def colliding(self) -> list[str]:
+        """Pairs of words in a plot that lie on each other. Slanted words are left out, because their boxes overlap where they do not."""
+        return self.page.evaluate(
+            """() => [...document.querySelectorAll('.plot')].flatMap((plot) => {
+                const level = (text) => !/rotate\\((?!0|-90)/.test(text.getAttribute('transform') || '');
+                const words = [...plot.querySelectorAll('svg.main-svg text')]
+                    .filter((text) => text.textContent.trim() && level(text))
+                    .map((text) => [text.textContent, text.getBoundingClientRect()])
+                    .filter(([, place]) => place.width);
+                const meet = (r, q) => Math.min(r.right, q.right) - Math.max(r.left, q.left) > 2
+                    && Math.min(r.bottom, q.bottom) - Math.max(r.top, q.top) > 4;
+                return words.flatMap(([one, place], at) => words.slice(at + 1)
+                    .filter(([, other]) => meet(place, other))
+                    .map(([two]) => `${plot.id}: ${one} / ${two}`));
+            })"""
+        )
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
@@ -124,6 +142,7 @@ def test_every_figure_is_drawn_and_fits(kind: str, seen: Seen, tmp_path: Path) -
         seen.open(path, width)
         assert seen.errors == []
         assert "\n".join(seen.clipped) == ""
+        assert "\n".join(seen.colliding) == ""
         assert seen.asked == [path.as_uri()]  # the page itself, and nothing that it would load
         assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
         plots = seen.plots
@@ -214,6 +233,7 @@ def test_the_page_across_studies_is_drawn_and_fits(seen: Seen, tmp_path: Path, m
         seen.asked.clear()
         seen.open(path, width)
         assert seen.errors == []
+        assert "\n".join(seen.colliding) == ""
         assert seen.asked == [path.as_uri()]
         assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
     assert [plot["marks"] > 0 and plot["text"] > 0 for plot in seen.plots] == [True, True]

@@ -20,10 +20,13 @@ from autodistill.errors import StudyError, UsageError
 from autodistill.optuna_storage.open import open_storage
 from autodistill.records import TrialRecord, write_records
 from autodistill.study import Study
+from autodistill.study_folder import write_about
+from autodistill.study_report import render
 
 pytest.importorskip("optuna_dashboard", reason="optuna-dashboard is not installed")
 from autodistill.dashboards.live import Live, Server
 from autodistill.dashboards.storage import ShownStudies
+from optuna_dashboard import get_note, save_note
 
 RECORDS = [record(0, "no_kd", 0.8), record(1, score=0.85)]
 
@@ -70,6 +73,38 @@ def test_another_hosts_name_is_refused(tmp_path: Path) -> None:
             assert status(f"{server.url}api/studies", host) == 403, host
     with serving(Live([a_study(tmp_path / "all", RECORDS)]), host="0.0.0.0") as server:
         assert status(server.url.replace("0.0.0.0", "127.0.0.1") + "api/studies", "farm.example") == 200
+
+
+def test_it_opens_on_the_studys_report_as_it_is_now(tmp_path: Path) -> None:
+    study = a_study(tmp_path, RECORDS)
+
+    def fetch(path: str) -> tuple[str, str]:
+        with urllib.request.urlopen(server.url + path, timeout=30) as answer:
+            return answer.url, answer.read().decode()
+
+    with serving(Live([study]), page=lambda folder, optunas: f"{len(Study.open(folder).trial_records)} trials, {optunas}") as server:
+        assert fetch("") == (f"{server.url}report/0", "2 trials, /dashboard/studies/0")
+        write_records([*RECORDS, record(2, score=0.9)], study.folder / "trials.parquet")
+        assert fetch("")[1] == "3 trials, /dashboard/studies/0"
+        assert status(f"{server.url}report/1", "localhost") == 404
+    with serving(Live([study, a_study(tmp_path, RECORDS, "t")]), page=lambda folder, optunas: folder.name) as server:
+        assert fetch("")[0] == f"{server.url}dashboard"
+        assert [fetch(f"report/{number}")[1] for number in (0, 1)] == ["s", "t"]
+    assert '<a href="/dashboard/studies/0">' in render(study, "/dashboard/studies/0")
+
+
+def test_the_studys_page_has_the_metric_and_the_verdict_until_somebody_writes_a_note(tmp_path: Path) -> None:
+    study = a_study(tmp_path, RECORDS)
+    study.about["dataset"]["metric"] = "spearman"
+    write_about(study.folder, study.about)
+    live = Live([study])
+    live.refresh()
+    shown = optuna.load_study(study_name="s", storage=live.storage)
+    assert shown.metric_names == ["spearman"]
+    assert get_note(shown) == study.verdict
+    own = optuna.load_study(study_name="s", storage=open_storage(study.storage))
+    save_note(own, "mine")
+    assert get_note(shown) == "mine"
 
 
 def figures(detail: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from autodistill.limits import Limits
 from autodistill.ranking import rank
 from autodistill.recipe import Teacher
 from autodistill.records import BASELINES, TrialRecord
-from autodistill.report.leaderboard import Row, data_curve, data_reading, failures, finite, rows, short_path, table, verdict
+from autodistill.report.leaderboard import Row, above_best, data_curve, data_reading, failures, finite, rows, short_path, table, verdict
 from autodistill.study_report import summary
 from autodistill.teachers import Teachers
 
@@ -306,3 +306,23 @@ def test_what_more_unlabelled_rows_would_give() -> None:
 def test_trials_on_parts_of_the_rows_do_not_win() -> None:
     records = [record(0, "search", 0.8), part(1, 0.5, 0.9)]
     assert [item.trial for item in rank(records, Limits())] == [0]
+
+
+@pytest.mark.parametrize(
+    ("others", "why"),
+    [
+        ([record(2, score=0.8)], ""),  # below the best
+        ([record(2, "no_kd", 0.95, params=9_000_000)], "Trial 2: over a limit of the search."),
+        ([record(2, "twin", 0.95)], "Trial 2: the best recipe without its teacher, trained to compare with and not to choose."),
+        ([record(0, score=0.9, params=4_000_000)], "Trial 0: the same score with a larger student."),
+        (
+            [record(2, score=0.93), record(3, score=0.92), record(4, "repeat", 0.9, recipe_id="id1", seed=1)],
+            "Trials 2, 3: a higher score with fewer seeds, but the best has the highest mean over several seeds.",
+        ),
+    ],
+)
+def test_rows_above_the_best_are_explained(others: list[TrialRecord], why: str) -> None:
+    records = sorted([record(1, score=0.9), *others], key=lambda item: item.trial)
+    limits = Limits(max_params=5_000_000)
+    sentence = above_best(rows(records, limits, Teachers({}), None), records, limits)
+    assert sentence == (f"Rows above the best trial (1) are not chosen. {why}" if why else "")
