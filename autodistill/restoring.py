@@ -27,6 +27,9 @@ from autodistill.tuning.translate import StudyPlan
 
 STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "infeasible": TrialState.PRUNED, "fail": TrialState.FAIL}
 
+_COUNTS = ("unlabelled_rows", "validation_rows", "constant_score")
+"""What newer entries say of their datasets."""
+
 
 def restore(entry: RecordedStudy, work: Path) -> Study:
     """The entry as a study in `work`, named as its dataset.
@@ -46,7 +49,8 @@ def restore(entry: RecordedStudy, work: Path) -> Study:
     settings = SearchSettings.from_dict({**entry.about["settings"], **place})
     if settings.folder.exists():
         raise StudyError(f"{settings.folder} exists; a study is restored only into a new folder")
-    facts = DatasetFacts(entry.dataset, entry.fingerprint, entry.task, entry.metric, entry.train_rows)
+    counts = {name: entry.about["dataset"][name] for name in _COUNTS if name in entry.about["dataset"]}
+    facts = DatasetFacts(entry.dataset, entry.fingerprint, entry.task, entry.metric, entry.train_rows, **counts)
     teachers = Teachers.of_study(entry.about)
     parts = dict.fromkeys(Recipe.parse(record.recipe).teacher for record in entry.records)
     plan = StudyPlan(settings, facts, Teachers({part: teachers.get(part, teachers.best) for part in parts}), {}, limits, epochs)
