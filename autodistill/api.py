@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Unpack
@@ -17,7 +16,7 @@ from autodistill.keywords import SearchKeywords
 from autodistill.limits import Feasible, Limits
 from autodistill.models.start import check_sizes, check_start
 from autodistill.option import takes
-from autodistill.prepare import Prepared, prepare
+from autodistill.prepare import STUDENTS_TRIED, Prepared, largest_within, prepare
 from autodistill.recipe import Recipe
 from autodistill.recommending import warm_recipes
 from autodistill.records import Role
@@ -37,8 +36,6 @@ from autodistill.train.trial import run_trial
 from autodistill.tuning.checks import check_search
 from autodistill.tuning.run import SearchInterrupted, run_search
 from autodistill.tuning.stage_times import StageTimes
-
-_STUDENTS_TRIED = 200
 
 
 @takes(SearchSettings)
@@ -181,23 +178,8 @@ def feasible_baselines(ready: Prepared, seed: int) -> Mapping[Role, Recipe]:
     Raises:
         StudyError: none of these students keeps the limits.
     """
-    space, feasible, limits = ready.space, ready.feasible, ready.limits
-    if feasible(space.defaults()).feasible:
-        return space.baselines()
-    rng = random.Random(seed)
-    tried = [space.sample(rng) for _ in range(_STUDENTS_TRIED)]
-    costs = {recipe.student: feasible(recipe) for recipe in tried}
-    fitting = [student for student, cost in costs.items() if cost.feasible]
-    if not fitting:
-        params = min(cost.params for cost in costs.values() if cost.params is not None)
-        latencies = [cost.latency_ms for cost in costs.values() if cost.latency_ms is not None]
-        fastest = f", the fastest {min(latencies):.3g} ms" if latencies else ""
-        raise StudyError(
-            f"no student of the space {space.name!r} keeps the limits (max_params {limits.max_params}, max_latency_ms "
-            f"{limits.max_latency_ms}): the smallest of {_STUDENTS_TRIED} has {params:,} parameters{fastest}; "
-            "raise them, or give another --space"
-        )
-    return space.baselines(student=max(fitting, key=lambda student: costs[student].params or 0))
+    student = largest_within(ready.space, ready.feasible, seed)
+    return ready.space.baselines() if student is None else ready.space.baselines(student=student)
 
 
 def check_own(recipe: Recipe, space: Space, feasible: Feasible, limits: Limits, unlabelled_rows: int = 0) -> Recipe:
@@ -234,9 +216,9 @@ def spread_recipes(space: Space, feasible: Feasible, settings: SearchSettings) -
     Raises:
         StudyError: too few of them keep the limits.
     """
-    tried = itertools.islice(space.spread(settings.seed), _STUDENTS_TRIED + 20 * settings.trials)
+    tried = itertools.islice(space.spread(settings.seed), STUDENTS_TRIED + 20 * settings.trials)
     recipes = list(itertools.islice((recipe for recipe in tried if feasible(recipe).feasible), settings.trials))
     if len(recipes) < settings.trials:
-        number = _STUDENTS_TRIED + 20 * settings.trials
+        number = STUDENTS_TRIED + 20 * settings.trials
         raise StudyError(f"of {number} recipes of the space {space.name!r}, {len(recipes)} keep the limits; raise them")
     return recipes

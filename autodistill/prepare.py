@@ -6,17 +6,18 @@ Each step can also be called alone; `prepare` runs them all.
 from __future__ import annotations
 
 import dataclasses
+import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from autodistill.errors import DataError, ModelError, RecipeError, UsageError
+from autodistill.errors import DataError, ModelError, RecipeError, StudyError, UsageError
 from autodistill.events import Listen, SearchMessage
 from autodistill.facts import DatasetFacts, TeacherRef
 from autodistill.limits import Limits
 from autodistill.models.base import StudentModule
 from autodistill.models.sources import config_width
 from autodistill.models.start import check_start, sizes_of, student_in
-from autodistill.recipe import Recipe, Teacher
+from autodistill.recipe import Component, Recipe, Teacher
 from autodistill.settings import DatasetSettings, SpaceSettings
 from autodistill.space import Space
 from autodistill.stages import Stage, match_scores, read_teacher_scores, store_outputs, tell_of_rows, tell_of_teachers, train_teacher
@@ -34,6 +35,9 @@ from autodistill.train.feasible import Feasibilities, model_cost
 from autodistill.train.student_tokens import reads_other_tokens
 from autodistill.train.taps import space_taps
 from autodistill.width_fit import fit_widths
+
+STUDENTS_TRIED = 200
+"""How many recipes of the space are measured before it is said that none keeps the limits."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,7 @@ def prepare(settings: SpaceSettings, tell: Listen, *, fine_tune: bool = True, ea
         opened = open_taught(data, teachers, None, tell)
     elif fine_tune:
         space = fit_tokens(fit_to_teachers(space, data, tell), data, tell)
+        check_limits(settings, data, space)
         teachers = teach(data, space.teachers(), settings.seed, tell)
         opened = open_taught(data, teachers, space_taps(space), tell)
         teachers = measured = Teachers({part: _measured(ref, load_teacher(ref.folder)[0], opened[part]) for part, ref in teachers.items()})
@@ -105,6 +110,42 @@ def prepare(settings: SpaceSettings, tell: Listen, *, fine_tune: bool = True, ea
     if is_share:
         tell(SearchMessage(f"limits on the student: {limits.text()} ({measured.shares(settings.max_params, settings.max_latency_ms)})"))
     return Prepared(data, space, teachers, opened, limits, Feasibilities(limits, opened))
+
+
+def check_limits(settings: SpaceSettings, data: Dataset, space: Space) -> None:
+    """Before a teacher is trained: check that a student keeps the limits that are numbers. Shares of the teacher's costs come later.
+
+    Raises:
+        StudyError: no student does.
+    """
+    numbers = [None if isinstance(asked, str) else asked for asked in (settings.max_params, settings.max_latency_ms)]
+    limits = Limits(*numbers)
+    if limits != Limits() and data.target.has_labels:
+        opened = {part: open_inputs(data, part, data.modality.source(part)) for part in space.teachers()}
+        largest_within(space, Feasibilities(limits, opened), settings.seed)
+
+
+def largest_within(space: Space, feasible: Feasibilities, seed: int) -> Component | None:
+    """The largest student within the limits, among many that the space proposes; None if the one of the space's defaults keeps them.
+
+    Raises:
+        StudyError: none of these students keeps the limits.
+    """
+    if feasible(space.defaults()).feasible:
+        return None
+    rng = random.Random(seed)
+    costs = {recipe.student: feasible(recipe) for recipe in (space.sample(rng) for _ in range(STUDENTS_TRIED))}
+    fitting = [student for student, cost in costs.items() if cost.feasible]
+    if fitting:
+        return max(fitting, key=lambda student: costs[student].params or 0)
+    params = min(cost.params for cost in costs.values() if cost.params is not None)
+    latencies = [cost.latency_ms for cost in costs.values() if cost.latency_ms is not None]
+    fastest = f", the fastest {min(latencies):.3g} ms" if latencies else ""
+    raise StudyError(
+        f"no student of the space {space.name!r} keeps the limits (max_params {feasible.limits.max_params}, max_latency_ms "
+        f"{feasible.limits.max_latency_ms}): the smallest of {STUDENTS_TRIED} has {params:,} parameters{fastest}; "
+        "raise them, or give another --space"
+    )
 
 
 def _measured(ref: TeacherRef, model: StudentModule, opened: Opened) -> TeacherRef:
