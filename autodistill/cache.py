@@ -22,6 +22,7 @@ from autodistill.storage import (
     CHECKED_BYTES,
     CHECKSUM,
     NO_CHECKSUM,
+    cache_folder,
     disk_errors,
     file_fingerprint,
     lock,
@@ -33,6 +34,23 @@ MANIFEST = ".manifest.json"
 """In a folder of the cache: {"files": {path in the folder: [bytes, SHA-256]}}."""
 _WHOLE: set[tuple[str, int, int]] = set()
 """Files that this process has checked by their own format, by path, size and time of change."""
+
+
+_FETCH: list[Callable[[Path], bool]] = []
+"""In a worker on another machine: copies from the driver's cache."""
+
+
+def fetch_from(fetch: Callable[[Path], bool]) -> None:
+    """From now on, copy what this machine's cache lacks from another cache that has it. fetch: see `fetched`."""
+    _FETCH[:] = [fetch]
+
+
+def fetched(path: Path) -> bool:
+    """Copy a missing file or folder from the cache of `fetch_from`. Returns whether it is there now. Call it under `lock(path)`."""
+    if path.exists() or not _FETCH or not path.is_relative_to(cache_folder()) or not _FETCH[0](path):
+        return False
+    discard_damaged(path)
+    return path.exists()
 
 
 def ensure(path: Path, make: Callable[[], object]) -> None:
@@ -48,7 +66,8 @@ def ensure(path: Path, make: Callable[[], object]) -> None:
     with lock(path):
         if not is_whole(path):
             discard_damaged(path)
-            make()
+            if not fetched(path):
+                make()
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from autodistill.settings import SearchSettings
 from autodistill.space import Space
 from autodistill.study import Study
 from autodistill.study_folder import default_storage, write_about
-from autodistill.task_types import modality_name
+from autodistill.task_types import modality_of, target_of
 from autodistill.teachers import Teachers
 from autodistill.tuning.run import about_search
 from autodistill.tuning.sampler import chooser
@@ -41,7 +41,7 @@ def restore(entry: RecordedStudy, work: Path) -> Study:
     assert epochs is not None, "every recorded study has a number of epochs"
     recipe = Recipe.parse(entry.records[0].recipe)
     teacher, steps = recipe.teacher, recipe.training.steps
-    space = Space.load(modality_name(entry.task), entry.task).with_teacher(teacher)
+    space = Space.load(target_of(entry.task).space or modality_of(entry.task).name, entry.task).with_teacher(teacher)
     space = space.fixed("training.epochs", epochs).fixed("training.steps", steps)
     if not entry.about["dataset"].get("unlabelled_rows"):
         space = space.without_unlabelled()

@@ -51,9 +51,11 @@ def target_of(task: str, classes: Sequence[str] | None = None, thresholds: Seque
     return kinds[_parts(task)[1]].of(classes, thresholds, width)
 
 
-def modality_name(task: str) -> str:
-    """The modality's name in any task type, even one that only a newer or another library knows: its first word."""
-    return task.partition("-")[0]
+def kin(task: str) -> str:
+    """What the tasks share whose recipes carry over to each other: the modality, in any task type, even one that only a newer or another
+    library knows. Embeddings have no labels and another loss mix, so they are kin to no other task.
+    """
+    return task if task.endswith(f"-{Vectors.kind}") else task.partition("-")[0]
 
 
 def _parts(task: str) -> tuple[str, str]:

@@ -7,6 +7,8 @@ score is the target. Then each way to search runs until a trial's score after it
 random      recipes drawn from the space, trained in full
 tpe         Optuna's TPE as `search` uses it, trained in full
 tpe_asha    the same, with the early stopping that `search` uses (one trial at a time)
+tpe_pasha   the same, with PASHA in its place (benchmarks/pruners.py)
+tpe_promise the same, with stopping by expected improvement in its place
 warm        the same, but it begins with recommended recipes, as `search` does; the recommender has not seen the study's group
 warm_prior  the same, but each later proposal is the best of a few from TPE, by the recommender's surrogate
 
@@ -22,13 +24,14 @@ import random
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import optuna
 import pandas as pd
 from joblib import Parallel, delayed
+from pruners import Pasha, Promise
 from rich.console import Console
 from rich.table import Table as Grid
 
@@ -40,10 +43,11 @@ from autodistill.recommender.replay import Blackbox
 from autodistill.recommender.table import NewDataset, recipe_frame
 from autodistill.records import Point
 from autodistill.space import Space
-from autodistill.task_types import modality_of
+from autodistill.task_types import modality_of, target_of
 from autodistill.tuning.sampler import Halving, chooser, enter_rung, make_sampler, rungs
 
-WAYS = ("random", "tpe", "tpe_asha", "warm", "warm_prior")
+WAYS = ("random", "tpe", "tpe_asha", "tpe_pasha", "tpe_promise", "warm", "warm_prior")
+PRUNERS = {"tpe_pasha": Pasha, "tpe_promise": Promise}
 RANDOM = 64
 LONGEST = 192
 WARM = 8
@@ -69,7 +73,7 @@ class Replay:
     def __init__(self, study: RecordedStudy, others: list[RecordedStudy]) -> None:
         self.study, self.blackbox = study, Blackbox(study)
         recorded = study.records[0].recipe
-        self.space = Space.load(modality_of(study.task).name, study.task)
+        self.space = Space.load(target_of(study.task).space or modality_of(study.task).name, study.task)
         for name, value in recorded["teacher"].items():  # the study's own teacher: nothing hangs on it within a study
             if f"teacher.{name}" in self.space.parameters:
                 self.space = self.space.fixed(f"teacher.{name}", value)
@@ -111,7 +115,8 @@ class Replay:
         return Reached(self.study.name, seed, "random", trials, float(pace[:trials].sum() * curves.shape[1]), len(there) > 0)
 
     def _proposals(self, way: str, seed: int, first: list[Recipe]) -> Iterator[tuple[Recipe, optuna.Trial, optuna.Study]]:
-        study = optuna.create_study(direction="maximize", sampler=make_sampler(seed, 0), pruner=Halving())
+        pruner = PRUNERS[way](self.blackbox.epochs) if way in PRUNERS else Halving()
+        study = optuna.create_study(direction="maximize", sampler=make_sampler(seed, 0), pruner=pruner)
         for recipe in first:
             study.enqueue_trial(self.space.encode(recipe))
         for number in range(LONGEST):
@@ -129,7 +134,7 @@ class Replay:
                 yield self.space.suggest(chooser(trial)), trial, study
 
 
-def replay(study: RecordedStudy, studies: list[RecordedStudy], seeds: int) -> tuple[list[Reached], float]:
+def replay(study: RecordedStudy, studies: list[RecordedStudy], seeds: int, ways: Sequence[str] = WAYS) -> tuple[list[Reached], float]:
     """Search a study again in every way with every seed. The result also has the fidelity of its objective."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     again = Replay(study, studies)
@@ -137,7 +142,7 @@ def replay(study: RecordedStudy, studies: list[RecordedStudy], seeds: int) -> tu
     for seed in range(seeds):
         rng = random.Random(f"{study.name} {seed} goal")
         curves, _ = again.blackbox.run([again.space.sample(rng) for _ in range(RANDOM)])
-        for way in WAYS:
+        for way in ways:
             searches.append(again.search(way, seed, float(curves.max()), first if way.startswith("warm") else []))
     return searches, again.blackbox.fidelity
 
@@ -146,13 +151,12 @@ def report(searches: list[Reached], fidelity: dict[str, float], seconds: float) 
     def median(way: str, what: str, study: str | None = None) -> float:
         return statistics.median(getattr(item, what) for item in searches if item.way == way and study in (None, item.study))
 
-    main = [way for way in WAYS if way != "warm_prior"]
+    ways = [way for way in WAYS if way in {item.way for item in searches}]
     return {
-        "trials_to_best_of_64_random": {way: median(way, "trials") for way in main},
-        "training_seconds_to_best_of_64_random": {way: median(way, "seconds") for way in main},
-        "warm_prior": {"trials": median("warm_prior", "trials"), "training_seconds": median("warm_prior", "seconds")},
-        "reached": {way: statistics.fmean(item.success for item in searches if item.way == way) for way in WAYS},
-        "by_dataset": {name: {way: median(way, "trials", name) for way in WAYS} for name in fidelity},
+        "trials_to_best_of_64_random": {way: median(way, "trials") for way in ways},
+        "training_seconds_to_best_of_64_random": {way: median(way, "seconds") for way in ways},
+        "reached": {way: statistics.fmean(item.success for item in searches if item.way == way) for way in ways},
+        "by_dataset": {name: {way: median(way, "trials", name) for way in ways} for name in fidelity},
         "objective_fidelity": fidelity,
         "datasets": len(fidelity),
         "seeds": len({item.seed for item in searches}),
@@ -164,13 +168,12 @@ def report(searches: list[Reached], fidelity: dict[str, float], seconds: float) 
 def show(summary: dict) -> None:
     console = Console(width=None if sys.stdout.isatty() else 140)
     grid = Grid("way", "trials", "seconds of training", "reached it")
-    trials = summary["trials_to_best_of_64_random"] | {"warm_prior": summary["warm_prior"]["trials"]}
-    seconds = summary["training_seconds_to_best_of_64_random"] | {"warm_prior": summary["warm_prior"]["training_seconds"]}
-    for way in WAYS:
+    trials, seconds = summary["trials_to_best_of_64_random"], summary["training_seconds_to_best_of_64_random"]
+    for way in trials:
         grid.add_row(way, f"{trials[way]:g}", f"{seconds[way]:.0f}", f"{summary['reached'][way]:.0%}")
     console.print(f"To the best of {RANDOM} random recipes: medians over {summary['datasets']} datasets × {summary['seeds']} seeds")
     console.print(grid)
-    grid = Grid("dataset", *WAYS, "objective's fidelity")
+    grid = Grid("dataset", *trials, "objective's fidelity")
     for name, by_way in summary["by_dataset"].items():
         grid.add_row(name, *(f"{number:g}" for number in by_way.values()), f"{summary['objective_fidelity'][name]:.2f}")
     console.print(grid)
@@ -182,6 +185,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.add_argument("--seeds", type=int, default=20, help="of each dataset (default: 20)")
     parser.add_argument("--study", action="append", help="replay only this one of the shipped studies; may be given again")
+    parser.add_argument("--way", action="append", choices=WAYS, help="search only in this way (default: all); may be given again")
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="processes at once (default: 2)")
     args = parser.parse_args()
     began = time.monotonic()
@@ -192,7 +196,7 @@ def main() -> int:
         if len({study.group for study in studies}) < 2:
             raise StudyError("fewer than two groups of studies are shipped (studies/recorded), so none can be held out; record some")
         chosen = [find(name, studies) for name in args.study] if args.study else studies
-        done = Parallel(n_jobs=args.jobs)(delayed(replay)(study, studies, args.seeds) for study in chosen)
+        done = Parallel(n_jobs=args.jobs)(delayed(replay)(study, studies, args.seeds, args.way or WAYS) for study in chosen)
     except AutodistillError as error:
         print(f"search_efficiency: {error}", file=sys.stderr)
         return error.exit_code

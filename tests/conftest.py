@@ -25,6 +25,19 @@ def isolated_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return cache
 
 
+@pytest.fixture(scope="module")
+def one_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One Ray for all searches of a module: a search uses the one that runs."""
+    from autodistill.settings import SearchSettings
+    from autodistill.tuning.ray_backend import ray_running
+
+    folder = tmp_path_factory.mktemp("ray")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUTODISTILL_CACHE", str(folder / "cache"))
+        with ray_running(SearchSettings(dataset="d", studies_dir=str(folder), workers=1)):
+            yield
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 1 MB, where one can be mounted."""

@@ -133,7 +133,7 @@ parameters:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_search_with_the_student_of_another(tmp_path: Path) -> None:
+def test_a_search_with_the_student_of_another(tmp_path: Path, one_ray: None) -> None:
     rows = save_rows(tmp_path / "rows.parquet")
     (tmp_path / "small.yaml").write_text(SPACE.format(teacher=save_bert(tmp_path / "bert", layers=1)))
     asked: dict[str, Any] = {

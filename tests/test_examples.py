@@ -6,7 +6,6 @@ import ast
 import json
 import re
 import runpy
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,6 @@ import autodistill
 from autodistill import recommending
 from autodistill.recipe import Recipe
 from autodistill.recommender.library import library
-from autodistill.settings import SearchSettings
-from autodistill.tuning.ray_backend import ray_running
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SPACE = """\
@@ -39,14 +36,6 @@ parameters:
   training.steps: {{value: 4}}
   training.unlabelled_share: {{value: {share}}}
 """
-
-
-@pytest.fixture(scope="module")
-def one_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A Ray for all examples: a search uses the one that runs."""
-    settings = SearchSettings(dataset="d", studies_dir=str(tmp_path_factory.mktemp("ray")), workers=1)
-    with ray_running(settings):
-        yield
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from autodistill.errors import RecipeError
 from autodistill.modality import Image, Text, modality_of_columns
 from autodistill.recipe import Recipe
 from autodistill.target import TARGETS, Classes, Labels, Prediction, Scaling, Scores, Target, Vectors
-from autodistill.task_types import TASKS, modality_name, modality_of, target_of, task_type
+from autodistill.task_types import TASKS, kin, modality_of, target_of, task_type
 
 THREE = Classes(("low", "middle", "high"))
 LOGITS = np.array([[2.0, 0.0, 1.0], [0.0, 3.0, 0.0]])
@@ -38,7 +38,7 @@ def test_a_task_type_names_a_modality_and_a_target(task: str, modality: Text | I
     assert modality_of(task) == modality
     assert target_of(task, ["a", "b"]) == target
     assert task_type(modality, target) == task
-    assert modality_name(task) == modality.name
+    assert kin(task) == (task if task == "text-embedding" else modality.name)
 
 
 def test_components_name_the_same_task_types() -> None:

@@ -122,7 +122,7 @@ parameters:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_search_chooses_between_two_teachers(tmp_path: Path) -> None:
+def test_a_search_chooses_between_two_teachers(tmp_path: Path, one_ray: None) -> None:
     rows_file = save_rows(tmp_path / "rows.parquet")
     first, second = (str(save_bert(tmp_path / name, layers=layers, seed=layers)) for name, layers in (("first", 1), ("second", 2)))
     (tmp_path / "small.yaml").write_text(SPACE.format(teacher=first))

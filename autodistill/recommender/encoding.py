@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from autodistill.recommender.table import NewDataset, Table
-from autodistill.task_types import modality_name
+from autodistill.task_types import kin
 
 _LOG_RATIO = 10.0
 """A positive field that spans this factor is compared on a log scale, as learning rates and weights are."""
@@ -128,7 +128,7 @@ class DatasetEncoder:
     def feature_distances(self, target: NewDataset) -> np.ndarray:
         """(datasets,) the distance by features only; infinite for another modality."""
         apart = _rms(self.recorded - self._features(target)[None, :])
-        return np.where([modality_name(task) == target.modality_name for task in self.recorded_tasks], apart, np.inf)
+        return np.where([kin(task) == target.kin for task in self.recorded_tasks], apart, np.inf)
 
     def usual_distance(self) -> float:
         """The largest distance from a recorded dataset to the nearest recorded one of another group and the same task type.
@@ -155,4 +155,4 @@ def _rms(differences: np.ndarray) -> np.ndarray:
 def _task_gap(task: str, other: str) -> float:
     if task == other:
         return 0.0
-    return 1.0 if modality_name(task) == modality_name(other) else np.inf
+    return 1.0 if kin(task) == kin(other) else np.inf

@@ -15,7 +15,7 @@ from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
 
 from autodistill.recommender.encoding import DatasetEncoder, RecipeEncoder
 from autodistill.recommender.table import NewDataset, Table
-from autodistill.task_types import modality_name
+from autodistill.task_types import kin
 
 WORST = -2.0
 """The smallest merit, in units. How bad a bad recipe is does not help to choose a good one."""
@@ -197,7 +197,7 @@ def _of_the_task(table: Table, target: NewDataset) -> np.ndarray:
     tasks = np.array([str(task) for task in table.about["task"]])
     same = np.flatnonzero(tasks == target.task)
     if not same.size:
-        same = np.flatnonzero([modality_name(task) == target.modality_name for task in tasks])
+        same = np.flatnonzero([kin(task) == target.kin for task in tasks])
     return same if same.size else np.arange(len(tasks))
 
 

@@ -21,7 +21,7 @@ from autodistill.recommender.library import RecordedStudy, library
 from autodistill.recommender.methods import METHODS, SHIPPED, Cautious, Committee
 from autodistill.recommender.table import NewDataset, Table, from_studies, recipe_frame
 from autodistill.space import Space
-from autodistill.task_types import modality_name
+from autodistill.task_types import kin
 
 SAMPLED = 1500
 """How many recipes are drawn from the space, beside the recorded ones."""
@@ -176,7 +176,7 @@ class Recommender:
         unlabelled rows or none, only these: what did well without unlabelled rows is no evidence where there are some.
         """
         same = [study for study in self.studies if study.task == task and study.unlabelled == unlabelled]
-        return same if len(same) >= PROVEN else [study for study in self.studies if modality_name(study.task) == modality_name(task)]
+        return same if len(same) >= PROVEN else [study for study in self.studies if kin(study.task) == kin(task)]
 
     def of_the_kind(self, target: NewDataset) -> bool:
         """Whether there is a recorded study of the target's task type that agrees with it in having unlabelled rows or none."""
@@ -270,9 +270,9 @@ class Recommender:
         """
         datasets = self.predictor.scale.datasets
         tasks = sorted(set(datasets.recorded_tasks))
-        if target.modality_name not in {modality_name(task) for task in tasks}:
+        if target.kin not in {kin(task) for task in tasks}:
             raise StudyError(
-                f"no recorded study is of {target.modality_name} data, so there is nothing to learn from for {target.task} "
+                f"no recorded study is of {target.kin} data, so there is nothing to learn from for {target.task} "
                 f"(recorded: {', '.join(tasks)}); search first, and add the study with `autodistill studies add FOLDER`"
             )
         warnings, factor = [], 1.0

@@ -11,7 +11,7 @@ import pandas as pd
 
 from autodistill.errors import DataError
 from autodistill.recipe import ADDED
-from autodistill.task_types import modality_name
+from autodistill.task_types import kin
 
 if TYPE_CHECKING:
     from autodistill.recommender.library import RecordedStudy
@@ -90,9 +90,9 @@ class NewDataset:
     unlabelled: bool = False
 
     @property
-    def modality_name(self) -> str:
-        """The first word of the task type: text or image."""
-        return modality_name(self.task)
+    def kin(self) -> str:
+        """What is compared with other tasks: `task_types.kin`."""
+        return kin(self.task)
 
 
 def make_table(rows: pd.DataFrame, fields: Sequence[str], features: pd.DataFrame | None = None) -> Table:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +19,19 @@ from autodistill.tasks.planned import planned_rows
 from autodistill.tasks.splits import REST
 from autodistill.tasks.unlabelled import check_places
 
+_OPEN_AS: dict[DatasetRef, Callable[[DatasetRef], Dataset]] = {}
+"""In a worker on another machine: how its search's dataset is opened."""
+
+
+@contextmanager
+def open_as(ref: DatasetRef, opened: Callable[[DatasetRef], Dataset]) -> Iterator[None]:
+    """For the block, `load_dataset(ref)` is `opened(ref)`: this machine does not have the dataset's files."""
+    _OPEN_AS[ref] = opened
+    try:
+        yield
+    finally:
+        del _OPEN_AS[ref]
+
 
 def load_dataset(ref: DatasetRef, *, with_test: bool = False) -> Dataset:
     """Find a dataset, check every row, and make its splits.
@@ -28,6 +42,8 @@ def load_dataset(ref: DatasetRef, *, with_test: bool = False) -> Dataset:
         DataError: the dataset is not found, cannot be reached, or has bad rows. The message names every kind of problem with file,
             column and rows.
     """
+    if ref in _OPEN_AS and not with_test:
+        return _OPEN_AS[ref](ref)
     if ref.limit_train is not None and ref.limit_train < 2:
         raise DataError(f"limit_train is {ref.limit_train}; allowed: 2 or more, or none for all rows")
     if ref.limit_unlabelled is not None and ref.limit_unlabelled < 1:

@@ -24,7 +24,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from autodistill.cache import discard_damaged, is_whole
+from autodistill.cache import discard_damaged, fetched, is_whole
 from autodistill.errors import RunError
 from autodistill.modality import Modality
 from autodistill.models.base import Batch, DeviceRows, Inputs, Outputs, StudentModule, pick_device, to_device
@@ -204,6 +204,8 @@ def ensure_outputs(
                     left.unlink()
             for kind in taps.kinds:
                 discard_damaged(folder / f"{kind}.safetensors")
+                fetched(folder / f"{kind}.safetensors")
+            fetched(folder / SHAPE)
             shape = _read_shape(folder, dataset.modality)
             if shape is None or _missing(folder, taps):
                 shape = _fill(folder, group, teacher, dataset.modality, inputs, taps, budget, where, threads, progress)

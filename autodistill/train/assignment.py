@@ -32,7 +32,9 @@ class Assignment:
 
 @dataclass(frozen=True)
 class TrialResult:
-    """The result of a trial: the best point of its curve, and its cost. notes: for the study's log, on how it ran."""
+    """The result of a trial: the best point of its curve, and its cost. notes: for the study's log, on how it ran. environment: of the
+    machine that trained it, where that may be another one than the search's.
+    """
 
     score: float
     best_epoch: int
@@ -41,6 +43,7 @@ class TrialResult:
     flops: float | None
     seconds_by_stage: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
 
 
 Report = Callable[[Point], None]

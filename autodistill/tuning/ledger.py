@@ -271,7 +271,9 @@ class Ledger:
         if not math.isfinite(result.score):
             self.fail(number, f"DivergedError: the score is {result.score}", seconds)
             return
-        costs = {"params": result.params, "flops": result.flops, "seconds_by_stage": result.seconds_by_stage}
+        costs: dict[str, Any] = {"params": result.params, "flops": result.flops, "seconds_by_stage": result.seconds_by_stage}
+        if result.environment:
+            costs["environment"] = result.environment
         self._end(number, TrialState.COMPLETE, seconds=seconds, value=result.score, metrics=result.metrics, **costs)
 
     def prune(self, number: int) -> None:

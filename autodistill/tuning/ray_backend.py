@@ -24,6 +24,7 @@ from autodistill.errors import RunError, UsageError
 from autodistill.settings import SearchSettings
 from autodistill.temporary import temporary_folder
 from autodistill.train.assignment import Runner
+from autodistill.tuning.elsewhere import reachable
 from autodistill.tuning.round import Halt, Round
 from autodistill.tuning.worker import run_assignment
 
@@ -40,9 +41,10 @@ def run_round(tuner_round: Round, settings: SearchSettings, runner: Runner) -> N
     from autodistill.tuning.tune_hooks import Brake, Messages, Proposals, Watch
 
     gpus = gpu_share(settings)
-    trainable = tune.with_parameters(run_assignment, runner=runner)
+    anywhere = contextlib.nullcontext(runner) if settings.address is None else reachable(runner, tuner_round.ledger.folder)
     try:
-        with temporary_folder("autodistill-tune-") as results:
+        with temporary_folder("autodistill-tune-") as results, anywhere as runner:
+            trainable = tune.with_parameters(run_assignment, runner=runner)
             tune.Tuner(
                 tune.with_resources(trainable, {"cpu": settings.cpus_per_trial, "gpu": gpus}),
                 tune_config=tune.TuneConfig(

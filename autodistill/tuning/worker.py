@@ -17,6 +17,7 @@ import os
 import sys
 import time
 import traceback
+from pathlib import Path
 from typing import Any
 
 from autodistill.errors import DivergedError
@@ -39,7 +40,8 @@ def run_assignment(config: dict[str, Any], runner: Runner) -> None:
             raise DivergedError(f"the score of epoch {point.epoch} is {point.score}")
         send("point", point=point.model_dump())
 
-    os.chdir(config["cwd"])  # so that a relative path means the same here
+    if Path(config["cwd"]).is_dir():  # so that a relative path means the same here; another machine may not have the folder
+        os.chdir(config["cwd"])
     if not gc.get_freeze_count():
         gc.freeze()  # collections then skip the objects of torch, which stay anyway; this saves 0.1 s each time
     _free_memory()  # of the trial before, if it was stopped

@@ -1,0 +1,191 @@
+"""Trials on a machine that sees none of the search's files: what its desk gives and keeps, and a real search on two nodes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tiny_teacher import save_bert, save_rows
+
+from autodistill import cache
+from autodistill.cache import ensure, new_cached_folder
+from autodistill.errors import DataError, RunError
+from autodistill.models.saved import load_saved_student
+from autodistill.storage import cache_folder
+from autodistill.study import Study
+from autodistill.tasks.base import DatasetRef
+from autodistill.tasks.load import load_dataset, open_as
+from autodistill.tuning import elsewhere
+from autodistill.tuning.elsewhere import Desk, Elsewhere
+
+SPACE = """\
+version: 1
+name: small
+about: a test
+tasks: [text-classification]
+parameters:
+  teacher.model: {{value: {teacher}}}
+  teacher.max_steps: {{value: 0}}
+  teacher.head_init: {{value: probe}}
+  teacher.max_length: {{value: 32}}
+  student.family: {{value: cnn}}
+  student.embedding_size: {{value: 16}}
+  student.init: {{value: teacher}}
+  student.channels: {{choice: [8, 16]}}
+  objective.prediction.kind: {{value: kl}}
+  objective.intermediate.kind: {{value: mi}}
+  training.epochs: {{value: 1}}
+  training.steps: {{value: 4}}
+"""
+OPEN = {"RAY_AUTH_MODE": "disabled"}
+"""Whether this machine has a token for Ray clusters does not matter here."""
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    """A desk over the driver's files. Afterwards this process has the cache of another machine, and asks the desk without Ray."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AUTODISTILL_CACHE", str(tmp_path / "driver"))
+    (tmp_path / "driver").mkdir()
+    made = Desk(str(tmp_path), str(tmp_path / "studies" / "s"), {})
+    monkeypatch.setenv("AUTODISTILL_CACHE", str(tmp_path / "node"))
+    monkeypatch.setattr(elsewhere, "_ask", lambda method, *values: method(*values))
+    yield made
+    cache._FETCH.clear()
+
+
+def write(folder: Path, **texts: str) -> None:
+    with new_cached_folder(folder) as aside:
+        for name, text in texts.items():
+            (aside / name).write_text(text, encoding="utf-8")
+
+
+def test_what_a_cache_lacks_comes_from_the_drivers(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(elsewhere, "PIECE", 3)
+    write(tmp_path / "driver" / "teachers" / "a", weights="0123456789", config="")
+    (tmp_path / "driver" / "one.json").write_text("[1]", encoding="utf-8")
+    there = Elsewhere(lambda assignment, report: None, desk, "mark", str(tmp_path / "driver"))  # type: ignore[arg-type,return-value]
+    cache.fetch_from(there.fetch)
+    made: list[str] = []
+    assert there.teacher(str(tmp_path / "driver" / "teachers" / "a")) == cache_folder() / "teachers" / "a"
+    assert (cache_folder() / "teachers" / "a" / "weights").read_text(encoding="utf-8") == "0123456789"
+    assert cache.is_whole(cache_folder() / "teachers" / "a")
+    ensure(cache_folder() / "one.json", lambda: made.append("one"))
+    assert (cache_folder() / "one.json").read_text(encoding="utf-8") == "[1]"
+    ensure(cache_folder() / "two.json", lambda: made.append("two"))
+    assert made == ["two"]
+    with pytest.raises(RunError, match="teachers/b cannot be fetched"):
+        there.teacher(str(tmp_path / "driver" / "teachers" / "b"))
+
+
+def test_damaged_files_are_not_sent_nor_kept(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "driver" / "a", weights="0123456789")
+    (tmp_path / "driver" / "a" / "weights").write_text("012", encoding="utf-8")
+    assert desk.files("a") is None
+    write(tmp_path / "driver" / "b", weights="0123456789")
+    monkeypatch.setattr(
+        desk, "read", lambda path, start: b"x" * 10 if path.endswith("weights") else (tmp_path / "driver" / path).read_bytes()
+    )
+    cache.fetch_from(Elsewhere(None, desk, "mark", str(tmp_path / "driver")).fetch)  # type: ignore[arg-type]
+    ensure(cache_folder() / "b", lambda: write(cache_folder() / "b", weights="made here"))
+    assert (cache_folder() / "b" / "weights").read_text(encoding="utf-8") == "made here"
+
+
+def test_a_desk_stays_in_its_folders(desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("s", encoding="utf-8")
+    for name in ("../secret", str(tmp_path / "secret")):
+        with pytest.raises(RunError, match="is not in"):
+            desk.read(name, 0)
+        with pytest.raises(RunError, match="is not in"):
+            desk.keep(name, {"a": b""})
+    inside = str(tmp_path / "studies" / "s" / "students" / "3")
+    with pytest.raises(RunError, match="is not in"):
+        desk.keep(inside, {"../../../x": b""})
+    desk.keep(inside, {"sub/a": b"1"})
+    assert (Path(inside) / "sub" / "a").read_bytes() == b"1"
+
+
+def test_a_dataset_can_be_opened_in_another_way() -> None:
+    digits = load_dataset(DatasetRef("digits", 50))
+    gone = DatasetRef("/no/such/file.csv")
+    with open_as(gone, lambda ref: digits):
+        assert load_dataset(gone) is digits
+    with pytest.raises(DataError, match="there is no file"):
+        load_dataset(gone)
+
+
+def free_port() -> int:
+    with socket.socket() as opened:
+        opened.bind(("127.0.0.1", 0))
+        return int(opened.getsockname()[1])
+
+
+@pytest.fixture
+def hidden(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """A Ray cluster: a head without processors, and a node that sees an empty folder in place of tmp_path/driver. Its address."""
+    driver, node = tmp_path / "driver", tmp_path / "node"
+    driver.mkdir()
+    node.mkdir()
+    unshare = ["unshare", "--mount", "sh", "-c", f'mount -t tmpfs -o size=1m tmpfs "{driver}" && exec "$@"', "sh"]
+    if shutil.which("unshare") is None or subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no mount namespace can be made here")
+    ray = [str(Path(sys.executable).parent / "ray"), "start", "--block", "--disable-usage-stats"]
+    port = free_port()
+    base = os.environ | OPEN | {"AUTODISTILL_CACHE": str(node / "cache"), "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}
+    small = ["--object-store-memory", str(100 * 2**20)]
+    head = [*ray, "--head", "--node-ip-address=127.0.0.1", f"--port={port}", "--num-cpus=0", "--include-dashboard=false", *small]
+    with (tmp_path / "ray.log").open("w") as log:
+        started = [subprocess.Popen(head, stdout=log, stderr=log, env=base, start_new_session=True)]
+        address = f"127.0.0.1:{port}"
+        try:
+            until = time.monotonic() + 60
+            while time.monotonic() < until:
+                with socket.socket() as opened:
+                    if opened.connect_ex(("127.0.0.1", port)) == 0:
+                        break
+                time.sleep(0.2)
+            worker = [*unshare, *ray, f"--address={address}", "--num-cpus=1", *small]
+            started.append(subprocess.Popen(worker, stdout=log, stderr=log, env=base, start_new_session=True))
+            yield address, driver
+        finally:
+            for process in started[::-1]:
+                process.terminate()
+            for process in started:
+                process.wait(timeout=60)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_search_on_a_node_that_sees_none_of_its_files(hidden: tuple[str, Path], tmp_path: Path) -> None:
+    address, driver = hidden
+    rows = save_rows(driver / "rows.parquet")
+    (driver / "small.yaml").write_text(SPACE.format(teacher=save_bert(driver / "bert")), encoding="utf-8")
+    words = ["search", "--dataset", rows, "--space", "small.yaml", "--study", "s", "--trials", "1", "--cold", "--no-frontier", "--json"]
+    words += ["--address", address, "--workers", "1", "--gpus-per-trial", "0"]
+    done = subprocess.run(
+        [sys.executable, "-m", "autodistill.cli.main", *words],
+        cwd=driver,
+        env=os.environ | OPEN | {"AUTODISTILL_CACHE": str(driver / "cache")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=500,
+    )
+    assert done.returncode == 0, done.stderr
+    study = Study.open(driver / json.loads(done.stdout)["folder"])
+    assert [record.state for record in study.trial_records] == ["complete"] * 4
+    assert {record.environment["host"] for record in study.trial_records} == {socket.gethostname()}
+    assert "does not see the driver's files" in (study.folder / "search.log").read_text(encoding="utf-8")
+    assert study.best_folder is not None
+    assert load_saved_student(study.best_folder).recipe == study.recommended  # it came back
+    assert not list(study.folder.glob(".*.here"))
+    sent = {path.relative_to(tmp_path / "node" / "cache").parts[0] for path in (tmp_path / "node" / "cache").rglob("*") if path.is_file()}
+    assert {"teachers", "outputs"} <= sent
