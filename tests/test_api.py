@@ -14,7 +14,7 @@ from tiny_teacher import save_bert, save_rows
 import autodistill
 from autodistill.api import _limits_before, check_own
 from autodistill.cli.main import main
-from autodistill.errors import RecipeError, UsageError
+from autodistill.errors import RecipeError, StudyError, UsageError
 from autodistill.events import StageFinished
 from autodistill.limits import Limits
 from autodistill.models.fitting import evaluate
@@ -154,3 +154,12 @@ def test_a_recipe_of_ones_own_that_cannot_stand_beside_the_others_is_refused() -
         check_own(space.defaults(), space, lambda recipe: limits.check(2000, None), limits, unlabelled_rows=10)
     with pytest.raises(RecipeError, match="uses unlabelled rows, but the dataset has none"):
         check_own(space.defaults(), space, lambda recipe: limits.check(10, None), limits)
+
+
+def test_limits_that_no_student_keeps_are_refused_before_the_teacher_is_trained(
+    asked: dict[str, Any], isolated_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autodistill.prepare.train_teacher", lambda *args: pytest.fail("the teacher is trained"))
+    with pytest.raises(StudyError, match=r"keeps the limits \(max_params 10, .* has [\d,]+ parameters; raise them"):
+        autodistill.search(**asked | {"max_params": 10, "max_latency_ms": None})
+    assert not list(Path(asked["studies_dir"]).glob("*"))
