@@ -118,8 +118,8 @@ def check_limits(settings: SpaceSettings, data: Dataset, space: Space) -> None:
     Raises:
         StudyError: no student does.
     """
-    numbers = [None if isinstance(asked, str) else asked for asked in (settings.max_params, settings.max_latency_ms)]
-    limits = Limits(*numbers)
+    params, latency = settings.max_params, settings.max_latency_ms
+    limits = Limits(None if isinstance(params, str) else params, None if isinstance(latency, str) else latency)
     if limits != Limits() and data.target.has_labels:
         opened = {part: open_inputs(data, part, data.modality.source(part)) for part in space.teachers()}
         largest_within(space, Feasibilities(limits, opened), settings.seed)

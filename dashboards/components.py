@@ -22,7 +22,7 @@ from . import style
 TOP = 20
 """How many trials are drawn side by side."""
 _AXES = 9
-_AXIS_WIDTH = 92
+_AXIS_WIDTH = 96
 """Pixels between two axes side by side, so that the words at neighbouring ones do not meet."""
 _ROWS = 40
 _CHOICES = ("family", "kind", "init", "layer_map", "tokens", "mixing")
