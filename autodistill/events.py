@@ -9,7 +9,7 @@ from typing import Literal
 from autodistill.limits import Limits
 from autodistill.records import Point, Role, TrialRecord
 
-Stage = Literal["data", "teacher", "outputs", "warm", "trials", "frontier", "students", "test", "folder", "onnx"]
+Stage = Literal["data", "teacher", "outputs", "warm", "trials", "frontier", "students", "test", "folder", "onnx", "qat"]
 
 
 @dataclass(frozen=True)
