@@ -205,7 +205,8 @@ def first_recipes(ready: Prepared, settings: SearchSettings, tell: Listen) -> li
     """The recipes that the search tries before those of its sampler: recommended ones or, with `explore`, the recipes of all trials."""
     if settings.explore:
         return spread_recipes(ready.space, ready.feasible, settings)
-    if settings.cold or settings.resume:  # a resumed search has its recommendations in its queue
+    if settings.cold or settings.resume or settings.has_no_teacher:
+        # a resumed search has its recommendations in its queue, and recorded recipes learn from teachers
         return []
     return warm_recipes(ready.data, ready.space, ready.feasible, settings.trials, settings.seed, tell)
 

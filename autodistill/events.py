@@ -9,7 +9,9 @@ from typing import Literal
 from autodistill.limits import Limits
 from autodistill.records import Point, Role, TrialRecord
 
-Stage = Literal["data", "teacher", "outputs", "warm", "trials", "frontier", "students", "test", "folder", "onnx", "page", "judging"]
+Stage = Literal[
+    "data", "teacher", "outputs", "warm", "trials", "frontier", "students", "test", "folder", "onnx", "qat", "page", "judging"
+]  # fmt: skip
 
 
 @dataclass(frozen=True)

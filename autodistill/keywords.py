@@ -41,8 +41,8 @@ class SpaceKeywords(DatasetKeywords, total=False):
     space: str | None
     """the search space (default: the shipped one for the task; see `autodistill spaces`)."""
     teacher: str | Sequence[str]
-    """a transformers model (hub id or folder), timm:NAME for images, or `random` for a control that is not trained; may be repeated,
-    for several teachers to choose from."""
+    """a transformers model (hub id or folder), timm:NAME for images, `random` for a control that is not trained, or `self` for none:
+    students learn from their own past predictions; may be repeated, for several teachers to choose from."""
     max_params: int | str | None
     """the most parameters of a student, or a share of the teacher's."""
     max_latency_ms: float | str | None

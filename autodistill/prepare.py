@@ -92,6 +92,9 @@ def prepare(settings: SpaceSettings, tell: Listen, *, fine_tune: bool = True, ea
     if data.ref.teacher_scores is not None:  # the scores are stored as they are, and have no size
         space, teachers = teach_by_scores(data, space, data.ref.teacher_scores, tell)
         opened = open_taught(data, teachers, None, tell)
+    elif settings.has_no_teacher:
+        space, teachers = without_teachers(data, space, settings.seed, tell)
+        opened = open_taught(data, teachers, None, tell)
     elif fine_tune:
         space = fit_tokens(fit_to_teachers(space, data, tell), data, tell)
         check_limits(settings, data, space)
@@ -239,6 +242,22 @@ def teach_by_scores(data: Dataset, space: Space, path: str, tell: Listen) -> tup
     space = fit_to_teachers(space.with_teacher_scores(scores.fingerprint), data, tell)
     tell(SearchMessage(f"left out, because they read a teacher's states, which a file of scores does not have: {', '.join(left_out)}"))
     return space, Teachers({part: match_scores(data, part, scores, tell) for part in space.teachers()})
+
+
+def without_teachers(data: Dataset, space: Space, seed: int, tell: Listen) -> tuple[Space, Teachers]:
+    """The space of students that learn from themselves, and what they take their tokenizer and initial weights from.
+
+    Raises:
+        SpaceError: the task does not have one class per row.
+    """
+    left_out = space.left_out_without_teacher()
+    space = fit_tokens(fit_to_teachers(space.with_self_teacher().without_unlabelled(), data, tell), data, tell)
+    tell(SearchMessage(f"left out, because there is no teacher, and mixed rows have no past predictions: {', '.join(left_out)}"))
+    if data.unlabelled is not None:
+        tell(
+            SearchMessage(f"the {data.unlabelled_rows:,} unlabelled rows are not used: only a teacher could say what is in them", "warning")
+        )
+    return space, teach(data, space.teachers(), seed, tell)
 
 
 def with_scores(recipe: Recipe, scores: TeacherScores, path: str, tell: Listen) -> Recipe:

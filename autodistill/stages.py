@@ -16,6 +16,7 @@ from autodistill.teacher.members import trained_teacher
 from autodistill.teacher.outputs import OutputsProgress
 from autodistill.teacher.plan import Taps
 from autodistill.teacher.scored import scored_teacher
+from autodistill.teacher.untaught import untaught_model
 from autodistill.teacher_verdict import teacher_warning
 from autodistill.teachers import Teachers, describe, short_name
 from autodistill.train.data import Opened, prepare_outputs
@@ -50,7 +51,15 @@ def tell_of_rows(data: Dataset, tell: Listen) -> None:
 
 
 def train_teacher(data: Dataset, part: Teacher, seed: int, tell: Listen) -> TeacherRef:
-    """Train a teacher, or read it from the cache. Reports the progress, and a warning if the teacher is worse than simple models."""
+    """Train a teacher, or read it from the cache. Reports the progress, and a warning if the teacher is worse than simple models.
+
+    If there is none (`teacher.init: self`), only what students take from its model is kept, and there is no score.
+    """
+    if part.is_self:
+        with Stage(tell, "teacher", f"reading {part.model}") as stage:
+            folder = untaught_model(data, part)
+            stage.end(f"none; students take their tokenizer, and initial weights where they start from a teacher, from {part.title}")
+        return TeacherRef(str(folder), None)
 
     def progress(now: TeacherProgress | ProbeProgress) -> None:
         if isinstance(now, ProbeProgress):

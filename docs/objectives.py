@@ -29,7 +29,7 @@ scale and adaptations in full. Each function can be called alone, on tensors.
 
 The hard labels themselves can be softened: by `objective.label_smoothing`, and by `objective.self_distillation`, the share of the student's
 own past predictions, which grows over the epochs (PS-KD, Kim et al. 2021; `autodistill.losses.self_distillation`). Neither needs a teacher,
-so both are baselines. A recipe without objectives whose teacher has `epochs: 0`, `max_steps: 0` and `head_init: random` trains none.
+so both are baselines. `autodistill search --teacher self` searches without a teacher ([teachers.md](teachers.md)).
 """
 
 ABOUT = {

@@ -25,6 +25,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--format", default="onnx", choices=["onnx", "onnx-int8", "numpy"], help="default: onnx; numpy is for static students"
     )
     command.add_argument("--int8", action="store_true", help="the same as --format onnx-int8: also write 8-bit weights")
+    command.add_argument(
+        "--qat",
+        action="store_true",
+        help="with 8-bit weights: where they lose more than half a point, train the student for a few steps with rounded weights "
+        "(quantisation-aware training), and keep the better file",
+    )
     command.add_argument("--dataset", metavar="NAME|PATH", help="the dataset with the validation rows (default: the student's own)")
     command.add_argument("--overwrite", action="store_true", help="replace an earlier export")
     command.add_argument("--json", action="store_true", help="one JSON list on stdout at the end; all else goes to stderr")
@@ -36,9 +42,18 @@ def run(args: argparse.Namespace) -> int:
     """Export, and print how the result compares with torch."""
     with text_output(args.json) as out:
         with shown(out, verbosity(args)) as listen:
-            from autodistill.export.onnx import export, int8_advice
+            from autodistill.export.int8 import int8_advice, qat_result
+            from autodistill.export.onnx import export
 
-            exports = export(args.folder, format=args.format, int8=args.int8, dataset=args.dataset, overwrite=args.overwrite, listen=listen)
+            exports = export(
+                args.folder,
+                format=args.format,
+                int8=args.int8,
+                qat=args.qat,
+                dataset=args.dataset,
+                overwrite=args.overwrite,
+                listen=listen,
+            )
         out.write("\n")
         for exported in exports:
             facts = exported.facts
@@ -51,6 +66,8 @@ def run(args: argparse.Namespace) -> int:
             )
             if "beside_float32" in facts:
                 out.write(f"  int8 is {int8_advice(facts['beside_float32'])}\n")
+            if "qat" in facts:
+                out.write(f"  quantisation-aware training: {facts['metric']} {qat_result(facts['qat'])}\n")
     if args.json:
         print(json.dumps([finite(exported.facts) for exported in exports], indent=2, ensure_ascii=False, allow_nan=False))
     return 0

@@ -27,14 +27,14 @@ def model_card(facts: dict[str, Any], recipe: Recipe, about: dict[str, Any], nam
     parts = [
         f"---\n{_metadata(facts, recipe, name)}\n---",
         f"# {texts.clean(name)}",
-        f"{'An' if who[0] in 'aeiou' else 'A'} {who} student with {texts.params(student['params'])} parameters, distilled from "
-        f"{_teacher(facts)} on *{texts.clean(data['name'])}* ({data['task']}) with autodistill.",
+        f"{'An' if who[0] in 'aeiou' else 'A'} {who} student with {texts.params(student['params'])} parameters, {_source(facts, recipe)} "
+        f"on *{texts.clean(data['name'])}* ({data['task']}) with autodistill.",
         *([] if facts["teacher"]["scores"] is None else [f"## Teacher\n{_about_scores(facts, recipe)}"]),
-        f"## Scores\n{_scores(facts)}",
+        f"## Scores\n{_scores(facts, recipe)}",
         f"## Size and latency\n{_costs(recipe, facts)}",
         f"## Use\n{_use(recipe, facts, about)}",
         f"## Data\n{_data(facts)}",
-        f"## Limits\n{_limits(facts)}",
+        f"## Limits\n{_limits(facts, recipe)}",
         f"## How it was made\n{_making(facts)}\n\n```yaml\n{recipe.to_yaml().strip()}\n```",
     ]
     return "\n\n".join(parts) + "\n"
@@ -71,6 +71,14 @@ def _base_model(facts: dict[str, Any], recipe: Recipe) -> str | None:
     return model if model.count("/") == 1 and not Path(model).exists() else f"timm/{model[5:]}" if model.startswith("timm:") else None
 
 
+def _source(facts: dict[str, Any], recipe: Recipe) -> str:
+    """What the student learned from."""
+    if recipe.teacher.is_self:
+        past = " and its own past predictions" if recipe.objective.self_distillation > 0 else ""
+        return f"trained without a teacher, from labels{past},"
+    return f"distilled from {_teacher(facts)}"
+
+
 def _teacher(facts: dict[str, Any]) -> str:
     teacher = facts["teacher"]
     if teacher["scores"] is None:
@@ -92,7 +100,7 @@ def _about_scores(facts: dict[str, Any], recipe: Recipe) -> str:
     )
 
 
-def _scores(facts: dict[str, Any]) -> str:
+def _scores(facts: dict[str, Any], recipe: Recipe) -> str:
     about, teacher, student, test = facts["dataset"], facts["teacher"], facts["student"], facts["test"]
     lines = [f"| {about['metric']} | validation | test |", "| --- | --- | --- |"]
     if teacher["validation"] is not None or teacher["test"] is not None:
@@ -105,7 +113,10 @@ def _scores(facts: dict[str, Any]) -> str:
     for title, runs in (("distilled", facts["seeds"]), (bare, facts["no_kd"] or [])):
         lines += [f"| {title}, seed {run['seed']} | {texts.score(run['validation'])} | {texts.score(run['test'])} |" for run in runs]
     others = [f"{other} {texts.score(value)}" for other, value in student["test_metrics"].items() if other != about["metric"]]
-    if test["beside_teacher"] is None:
+    sentences = []
+    if recipe.teacher.is_self:
+        sentences.append("There was no teacher, so there is no retention and no distillation ratio.")
+    elif test["beside_teacher"] is None:
         sentences = [
             f"The teacher has no test score, as its file covers only {teacher['scores']['coverage']['test']:.1%} of the test rows; so "
             "there is no retention and no distillation ratio."
@@ -182,10 +193,12 @@ def _data(facts: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _limits(facts: dict[str, Any]) -> str:
+def _limits(facts: dict[str, Any], recipe: Recipe) -> str:
+    origin = "from labels alone. It has its own mistakes" if recipe.teacher.is_self else "from its teacher. It has the teacher's mistakes"
+    biases = "and those of the data" if recipe.teacher.is_self else "and biases, its own, and those of the data"
     lines = [
         f"- Meant for inputs like those of *{texts.clean(facts['dataset']['name'])}*; it has not been tried on others.",
-        "- It learned from its teacher. It has the teacher's mistakes and biases, its own, and those of the data.",
+        f"- It learned {origin} {biases}.",
     ]
     if target_of(facts["dataset"]["task"]).has_probabilities:
         lines.append("- Its probabilities are not calibrated.")

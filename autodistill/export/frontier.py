@@ -48,7 +48,7 @@ def measure_frontier(
     with _one_tokenizer_thread():
         named: dict[str, _Reads] = {f"student {record.recipe_id}": _student(data, record, opened, folder) for record in students}
         for number, (part, ref) in enumerate(teachers.items()):
-            if part.scores is None:
+            if part.scores is None and not part.is_self:
                 named[f"teacher {number}"] = _teacher(data, part, ref.folder)
         by_batch, shares = [], []
         for size in BATCHES:

@@ -60,14 +60,18 @@ def measure(
         return data.target.tuned(data.metric, logits[rows], data.validation.labels[rows])
 
     every_row = np.arange(len(test))
-    if scores is None:
-        network: StudentModule | None = load_teacher(opened.folder)[0]
+    teacher_metrics: dict[str, float] | None
+    network: StudentModule | None = None
+    if recipe.teacher.is_self:
+        teacher_rows, teacher_metrics = every_row, None
+    elif scores is None:
+        network = load_teacher(opened.folder)[0]
         assert network is not None
         teacher_rows = every_row
         tuned = teachers_target(logits_of(network, opened.validation), np.arange(len(data.validation)))
-        teacher_metrics: dict[str, float] | None = metrics(tuned, logits_of(network, inputs), every_row)
+        teacher_metrics = metrics(tuned, logits_of(network, inputs), every_row)
     else:
-        network, (teacher_logits, has_score) = None, scores_of(test, scores)
+        teacher_logits, has_score = scores_of(test, scores)
         teacher_rows = np.flatnonzero(has_score)
         held, is_held = scores_of(data.validation, scores)
         tuned = teachers_target(held, np.flatnonzero(is_held))

@@ -8,6 +8,7 @@ import io
 import json
 import logging
 import shutil
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,16 +17,20 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch import nn
 
 from autodistill.assistant import STUDENT_WEIGHTS
 from autodistill.errors import DataError, ModelError, RunError, UsageError, explained, not_allowed
-from autodistill.events import Listen
+from autodistill.events import Listen, StageProgress
+from autodistill.export import qat as aware
 from autodistill.export.asking import Row
 from autodistill.export.card import write_facts
 from autodistill.export.folder import ABOUT
+from autodistill.export.int8 import INT8_LOSS, KEPT, beside_float32, int8_advice, qat_result
 from autodistill.export.latency import paired_latency, spread
 from autodistill.export.student import ANOTHER_COPY, Student, load_student, onnx_run
 from autodistill.models import family_named
+from autodistill.recipe import Recipe
 from autodistill.stages import Stage
 from autodistill.storage import new_folder, user_path
 from autodistill.tasks import load_dataset
@@ -41,8 +46,6 @@ Precision = Literal["float32", "int8", "numpy"]
 """What an exported folder holds: an ONNX file of 32- or 8-bit weights, or 32-bit weights for numpy."""
 NUMPY_FILES = ("model.safetensors", "config.json", "load.py")
 """What an exported folder for numpy holds, beside what reading rows needs."""
-INT8_LOSS = 0.005
-"""The largest loss of score with which 8-bit weights are still recommended: half a point."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ def export(
     *,
     format: str = "onnx",
     int8: bool = False,
+    qat: bool = False,
     dataset: str | None = None,
     overwrite: bool = False,
     listen: Listen | None = None,
@@ -69,28 +73,38 @@ def export(
     Their logits do differ, so the loss of score on the validation rows is measured. The int8 file is recommended if it is faster than the
     float32 file on this machine and loses at most half a point (`INT8_LOSS`). Both numbers are reported.
 
+    qat: where 8-bit weights lose more than that, the student is first trained for a few steps with its weights and activations rounded
+    (`autodistill.export.qat`). It learns its own float32 outputs on the training rows, and the unlabelled ones that it was distilled with.
+    Of the int8 files before and after, the one with the better score on the validation rows is kept. All three scores are in the
+    folder's export.json, under `qat`.
+
     Args:
         folder: written by `distill`.
         format: onnx; onnx-int8, which is onnx with int8; or numpy, for students that a short load.py runs in numpy alone (static).
         int8: also write the quantised model.
-        dataset: where the validation rows come from; by default the dataset that the student was distilled on.
+        qat: quantisation-aware training; needs int8.
+        dataset: where the validation rows, and for qat the training rows, come from; by default the dataset that the student was
+            distilled on.
         overwrite: replace folders that an earlier export wrote.
         listen: called with each event of the run (autodistill.events).
 
     Raises:
-        UsageError: the folder is no student's, the target exists, or the format is not supported, for this student or together with int8.
+        UsageError: the folder is no student's, the target exists, or the format is not supported, for this student or together with int8
+            or qat.
         ModelError: the packages are missing (`pip install 'autodistill-kd[onnx]'`).
         DataError: the rows cannot be read.
-        RunError: the logits differ.
+        RunError: the logits differ, or the loss of the training is not finite.
     """
     tell: Listen = listen or (lambda event: None)
     if format not in FORMATS:
         raise UsageError(not_allowed("the format", format, FORMATS))
+    int8 = int8 or format == "onnx-int8"
+    if qat and not (int8 and format != "numpy"):
+        raise UsageError(f"the format is {format}, and quantisation-aware training is for 8-bit weights; use the format onnx-int8")
     if format == "numpy":
         if int8:
             raise UsageError("the format is numpy, and int8 is of ONNX; leave int8 out, or export with the format onnx-int8")
         return [_export_numpy(_distilled(user_path(folder, UsageError).absolute()), dataset, overwrite, tell)]
-    int8 = int8 or format == "onnx-int8"
     missing = [name for name in ("onnx", "onnxruntime", "onnxscript") if importlib.util.find_spec(name) is None]
     if missing:
         raise ModelError(f"{', '.join(missing)} is not installed, which exporting to ONNX needs; pip install 'autodistill-kd[onnx]'")
@@ -101,7 +115,7 @@ def export(
         targets["int8"] = folder / "onnx-int8"
     for target in targets.values():
         _check_free(target, overwrite)
-    data = _rows_read(student, dataset, tell)
+    data = _rows_read(student, dataset, tell, unlabelled=qat)
     exports: list[Exported] = []
     with contextlib.ExitStack() as stack:
         asides = {name: stack.enter_context(new_folder(target, "make the student's folder writable")) for name, target in targets.items()}
@@ -115,6 +129,10 @@ def export(
                 facts = _checked(student, data, aside, name, plain) | {"folder": str(targets[name])}
                 stage.end(_summary(facts))
             exports.append(Exported(targets[name], facts))
+        if qat:
+            facts = _trained_for_int8(student, data, asides, exports[0].facts, exports[1].facts, tell)
+            write_facts(asides["int8"] / FACTS, facts)
+            exports[1] = Exported(targets["int8"], facts | {"folder": str(targets["int8"])})
     return exports
 
 
@@ -135,9 +153,9 @@ def _check_free(target: Path, overwrite: bool) -> None:
         raise UsageError(f"{target} exists; replace it with --overwrite")
 
 
-def _rows_read(student: Student, dataset: str | None, tell: Listen) -> Dataset:
-    with Stage(tell, "data", "reading the validation rows") as stage:
-        data = _dataset(student.folder, student, dataset)
+def _rows_read(student: Student, dataset: str | None, tell: Listen, *, unlabelled: bool = False) -> Dataset:
+    with Stage(tell, "data", "reading the rows") as stage:
+        data = _dataset(student.folder, student, dataset, unlabelled=unlabelled)
         stage.end(f"{data.name}: {len(data.validation):,} validation rows")
     return data
 
@@ -160,7 +178,8 @@ def _export_numpy(student: Student, dataset: str | None, overwrite: bool, tell: 
     return Exported(target, facts)
 
 
-def _dataset(folder: Path, student: Student, name: str | None) -> Dataset:
+def _dataset(folder: Path, student: Student, name: str | None, *, unlabelled: bool = False) -> Dataset:
+    """The dataset that a student was distilled on, or another (`name`). unlabelled: with the unlabelled rows that it had, of its own."""
     file = folder / "distillation.json"
     with explained(lambda reason: ModelError(f"{file} cannot be read ({reason}), and names the rows that check an export; {ANOTHER_COPY}")):
         origin = json.loads(file.read_text(encoding="utf-8"))["given"]
@@ -172,6 +191,8 @@ def _dataset(folder: Path, student: Student, name: str | None) -> Dataset:
             "label_column": label_columns(origin["label_column"]) or None,
             "label_separator": origin.get("label_separator"),
         }
+        if unlabelled:
+            own |= {"unlabelled": tuple(origin.get("unlabelled") or ()), "limit_unlabelled": origin.get("limit_unlabelled")}
     try:
         data = load_dataset(DatasetRef(origin["name"], **own, **read) if name is None else DatasetRef(name, **read))
     except DataError as cause:
@@ -181,11 +202,16 @@ def _dataset(folder: Path, student: Student, name: str | None) -> Dataset:
     return data
 
 
-def write_onnx(student: Student, data: Dataset, path: Path) -> None:
-    """Trace the student with free batch and length, and write it as one file."""
+def traceable(student: Student) -> nn.Module:
+    """A fresh copy of the student's module, in the form that is traced."""
     opened = load_student(student.folder).module
     assert opened is not None
-    fresh = family_named(student.about["family"]).ready_for_onnx(opened)
+    return family_named(student.about["family"]).ready_for_onnx(opened)
+
+
+def write_onnx(student: Student, data: Dataset, path: Path, module: nn.Module | None = None) -> None:
+    """Trace the student with free batch and length, and write it as one file. module: with other weights, from `traceable`."""
+    module = traceable(student) if module is None else module
     rows = _rows(data)
     arrays = student.encode([rows[place] for place in spread(_by_size(student, rows), 3)])
     free = torch.export.Dim.DYNAMIC
@@ -193,7 +219,7 @@ def write_onnx(student: Student, data: Dataset, path: Path) -> None:
     inputs = tuple(torch.from_numpy(value) for value in arrays.values())
     with _quiet():
         program = torch.onnx.export(
-            fresh, inputs, dynamo=True, input_names=list(arrays), output_names=["logits"], dynamic_shapes=shapes, verbose=False
+            module, inputs, dynamo=True, input_names=list(arrays), output_names=["logits"], dynamic_shapes=shapes, verbose=False
         )
         assert program is not None
         program.save(str(path), external_data=False)
@@ -207,6 +233,51 @@ def _quantise(source: Path, path: Path) -> None:
     del model.graph.value_info[:]  # shapes from before quantising: the quantiser transposes weights, and would find contradictions
     with _quiet():
         quantize_dynamic(model, path, weight_type=QuantType.QUInt8)  # onnxruntime has no convolution of signed weights
+
+
+def _trained_for_int8(
+    student: Student, data: Dataset, folders: Mapping[Precision, Path], plain: dict[str, Any], small: dict[str, Any], tell: Listen
+) -> dict[str, Any]:
+    """Train the student to be rounded, if 8-bit weights lose too much, and keep the better int8 file. Returns its facts, with `qat`.
+
+    folders: the exported ones. plain, small: their facts, of float32 and int8.
+
+    Raises:
+        UsageError: none of the student's weights can be trained so.
+    """
+    before = {"float32": plain["validation"]["onnx"], "int8": small["validation"]["onnx"]}
+    if small["beside_float32"]["loss"] <= INT8_LOSS:
+        return small | {"qat": {"steps": 0, "validation": before, "kept": "int8"}}
+    with Stage(tell, "qat", "training with rounded weights") as stage, tempfile.TemporaryDirectory() as place:
+        aside, recipe = Path(place), Recipe.load(student.folder / "recipe.yaml").training
+        module, rows = traceable(student), data.all_training_rows
+        grids = aware.rounded_weights(module, folders["int8"] / FILE)
+        if not grids:
+            raise UsageError(
+                f"none of the 8-bit weights in the file of this {student.about['family']} student is one of its own parameters, so they "
+                "cannot be trained; export it without --qat"
+            )
+        aware.fine_tune(
+            module,
+            grids,
+            lambda places: student.encode(data.modality.rows(rows, places)),
+            len(rows),
+            student.target.soft_loss,
+            batch_size=recipe.batch_size,
+            learning_rate=aware.RATE * recipe.learning_rate,
+            step_done=lambda step, loss: tell(StageProgress("qat", step, aware.STEPS, f"loss {loss:.4f}")),
+        )
+        write_onnx(student, data, aside / "float32.onnx", module)
+        _quantise(aside / "float32.onnx", aside / FILE)
+        trained = _checked(student, data, aside, "int8", (folders["float32"], plain))
+        scores = before | {"int8_after_qat": trained["validation"]["onnx"]}
+        is_better = scores["int8_after_qat"] > scores["int8"]
+        if is_better:
+            shutil.copy(aside / FILE, folders["int8"] / FILE)
+        about = {"steps": aware.STEPS, "rows": len(rows), "weights": sorted(grids)}
+        facts = (trained if is_better else small) | {"qat": about | {"validation": scores, "kept": KEPT[is_better]}}
+        stage.end(qat_result(facts["qat"]))
+    return facts
 
 
 def _checked(
@@ -265,21 +336,6 @@ def _checked(
         facts["beside_float32"] = beside_float32(latency, plain[1]["validation"]["onnx"], scores["onnx"])
     write_facts(folder / FACTS, facts)
     return facts
-
-
-def beside_float32(latency: Mapping[str, float], float32: float, int8: float) -> dict[str, Any]:
-    """Compare 8-bit weights with 32-bit ones. latency: `onnx_float32` and `onnx`, in milliseconds; float32, int8: the scores."""
-    speedup, loss = latency["onnx_float32"] / latency["onnx"], float32 - int8
-    reasons = [f"it is {speedup:.2f} times as fast as float32 here"] if speedup > 1 else ["it is not faster than float32 here"]
-    reasons.append(f"it loses {max(loss, 0.0):.4f} of the score")
-    recommended = speedup > 1 and loss <= INT8_LOSS
-    return {"speedup": speedup, "loss": loss, "recommended": recommended, "reasons": reasons}
-
-
-def int8_advice(beside: Mapping[str, Any]) -> str:
-    """The result of `beside_float32`, as a sentence without its full stop."""
-    which = "recommended" if beside["recommended"] else "not recommended, use float32"
-    return f"{which}: {' and '.join(beside['reasons'])} (at most {INT8_LOSS} is accepted)"
 
 
 def _summary(facts: dict[str, Any]) -> str:

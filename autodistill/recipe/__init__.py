@@ -17,6 +17,7 @@ from autodistill.recipe.objective import Objective as Objective
 from autodistill.recipe.parts import Component as Component
 from autodistill.recipe.recipe import Recipe as Recipe
 from autodistill.recipe.recipe import without_teacher as without_teacher
+from autodistill.recipe.teacher import SELF as SELF
 from autodistill.recipe.teacher import Teacher as Teacher
 from autodistill.recipe.training import Training as Training
 from autodistill.recipe.versions import ADDED as ADDED

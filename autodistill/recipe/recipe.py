@@ -70,6 +70,8 @@ class Recipe(Part):
             self._learns_from_one_network()
         if self.teacher.scores is not None:
             self._reads_logits_alone()
+        if self.teacher.is_self:
+            self._has_no_teacher()
         if training.unlabelled_share > 0 and not self.objective.terms:
             raise ValueError(
                 f"training.unlabelled_share is {training.unlabelled_share}, but no objective uses the teacher, and on rows without labels "
@@ -114,6 +116,15 @@ class Recipe(Part):
             raise ValueError(f"{share}, a share of the loss on hard labels, whose weight is 0; raise objective.hard_label_weight")
         if self.augmentation.mixup > 0:
             raise ValueError(f"{share}, and mixed rows have no past predictions; set augmentation.mixup or self_distillation to 0")
+
+    def _has_no_teacher(self) -> None:
+        for slot, part in self.objective.terms.items():
+            raise ValueError(
+                f"objective.{slot}: {part.name!r} compares the student with its teacher, and teacher.init is 'self': there is none; "
+                "set it to 'none', or use a teacher"
+            )
+        if not target_of(self.task).has_labels:
+            raise ValueError(f"teacher.init is 'self', and {self.task} has no labels to learn from without a teacher; use a teacher")
 
     def _reads_logits_alone(self) -> None:
         for slot, part in self.objective.terms.items():

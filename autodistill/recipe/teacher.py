@@ -10,16 +10,20 @@ from pydantic import Field, model_validator
 from autodistill.recipe.fields import ClassWeights, Count, Positive
 from autodistill.recipe.parts import Part
 
+SELF = "self"
+"""The `init` of no teacher."""
+
 
 class Teacher(Part, use_attribute_docstrings=True):
     """The teacher: a transformers encoder or `timm:<name>`, trained once on the dataset."""
 
     model: Annotated[str, Field(min_length=1)]
     """A hub id or a folder for text; a timm name for images."""
-    init: Literal["pretrained", "scratch", "random"] = "pretrained"
+    init: Literal["pretrained", "scratch", "random", "self"] = "pretrained"
     """`scratch` trains from random weights, if there are no pretrained ones or none are wanted. `random` keeps random weights and trains
     nothing (so the fields of training and calibration have no effect). It is a control: what a student gains from such a teacher is not
-    knowledge."""
+    knowledge. `self`: there is no teacher, and a student learns from its labels and its own past predictions
+    (`objective.self_distillation`); `model` only gives students their tokenizer and initial weights."""
     pooling: Literal["model", "cls", "mean", "apart", "auto"] = "model"
     """What the head reads. `model`: the input of the model's own classification head (for BERT the first token, through a tanh layer;
     for images always). `cls` and `mean`: the first token, or the mean of all tokens, read by one linear layer. `apart`, for pairs: the
@@ -67,9 +71,21 @@ class Teacher(Part, use_attribute_docstrings=True):
             raise ValueError(f"members begins with {self.member_models[0]!r}, but model is {self.model!r}; model must be the first member")
         if self.max_steps == 0 and self.init == "pretrained" and len(set(self.member_models)) < len(self.member_models):
             raise ValueError("members asks for several seeds of a model, but max_steps is 0, and a probe is the same for every seed")
+        if self.is_self and (self.scores is not None or self.members != 1):
+            raise ValueError("init is 'self', which means no teacher, but scores or members asks for one; leave them out")
+        if self.model == SELF:
+            raise ValueError(
+                "model is 'self'; for students that learn from themselves set init to 'self', and model to the encoder whose tokenizer "
+                "they take"
+            )
         if self.scores is not None and self.members != 1:
             raise ValueError("members makes an ensemble of networks, but the teacher is a file of scores; leave members out")
         return self
+
+    @property
+    def is_self(self) -> bool:
+        """Whether there is no teacher: students learn from themselves."""
+        return self.init == SELF
 
     @property
     def member_models(self) -> tuple[str, ...]:

@@ -91,6 +91,8 @@ class SearchSettings(SpaceSettings):
             UserError: something cannot be read, or conflicts with the rest: see its subclasses.
         """
         super().check()
+        if self.teacher_scores is not None and self.has_no_teacher:
+            raise UsageError("teacher is `self`, which means none, and teacher_scores is one; leave one of them out")
         if self.teacher_scores is not None:
             if isinstance(self.max_params, str) or isinstance(self.max_latency_ms, str):
                 raise UsageError("a limit is a share of the teacher's, but a file of scores has no size; give limits as numbers")

@@ -9,7 +9,7 @@ from autodistill.assistant import find_assistant
 from autodistill.components import TASKS
 from autodistill.errors import SpaceError, UsageError
 from autodistill.option import WHAT, setting
-from autodistill.recipe import ClassWeights
+from autodistill.recipe import SELF, ClassWeights
 from autodistill.settings.dataset import DatasetSettings
 from autodistill.space import Space, shipped_spaces, space_tasks
 from autodistill.values import COUNT_OR_SHARE, MILLISECONDS_OR_SHARE, TEXT, many, one_of
@@ -27,8 +27,8 @@ class SpaceSettings(DatasetSettings):
     )
     teacher: Annotated[tuple[str, ...], many(TEXT)] = setting(
         (),
-        "a transformers model (hub id or folder), timm:NAME for images, or `random` for a control that is not trained; may be repeated, "
-        "for several teachers to choose from",
+        "a transformers model (hub id or folder), timm:NAME for images, `random` for a control that is not trained, or `self` for none: "
+        "students learn from their own past predictions; may be repeated, for several teachers to choose from",
         "MODEL",
         WHAT,
     )
@@ -47,12 +47,17 @@ class SpaceSettings(DatasetSettings):
         WHAT,
     )
 
+    @property
+    def has_no_teacher(self) -> bool:
+        """Whether students learn from themselves."""
+        return self.teacher == (SELF,)
+
     def open_space(self, shipped: str, task: str) -> Space:
         """The space for a task, with these settings in place of its own. shipped: the name of the default space.
 
         Raises:
-            SpaceError: there is no such space, it does not validate, it is not for the task, it lacks a parameter that should be fixed, or
-                class weights are set and the task has no classes.
+            SpaceError: there is no such space, it does not validate, it is not for the task, it lacks a parameter that should be fixed,
+                or class weights are set and the task has no classes.
             StudyError: a teacher is a study without a best student, or a study of images.
         """
         space = Space.load(self.space or shipped, task)
@@ -60,6 +65,8 @@ class SpaceSettings(DatasetSettings):
             space = space.with_class_weights(self.class_weights)
         if self.teacher == (RANDOM,):
             return space.with_random_teacher()
+        if self.has_no_teacher:  # `prepare` leaves out what needs one, and says what
+            return space
         space = space.with_teacher_models(self.teacher) if self.teacher else space
         for model in dict.fromkeys(teacher.model for teacher in space.teachers()):
             assistant = find_assistant(model)
@@ -78,8 +85,11 @@ class SpaceSettings(DatasetSettings):
         twice = [model for number, model in enumerate(self.teacher) if model in self.teacher[:number]]
         if twice:
             raise UsageError(f"teacher names {twice[0]!r} twice; name each model once")
-        if RANDOM in self.teacher and len(self.teacher) > 1:
-            raise UsageError("teacher is `random` with other teachers, but a control needs its own search; leave out the others, or it")
+        for name, what in ((RANDOM, "a control"), (SELF, "a search without a teacher")):
+            if name in self.teacher and len(self.teacher) > 1:
+                raise UsageError(f"teacher is `{name}` with other teachers, but {what} needs its own search; leave out the others, or it")
+        if self.has_no_teacher and (isinstance(self.max_params, str) or isinstance(self.max_latency_ms, str)):
+            raise UsageError("a limit is a share of the teacher's, but the teacher is `self`, which has no size; give limits as numbers")
         if self.space is not None:
             self.open_space(self.space, _first_task(self.space))
 

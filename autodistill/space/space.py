@@ -72,7 +72,8 @@ class Space(WithTeachers):
     def baselines(self, student: Component | None = None) -> dict[Role, Recipe]:
         """What a search must beat. All have the same student (by default that of the defaults).
 
-        No teacher (without labels: the student as it starts); plain KD (Hinton 2015) on the labelled rows; if the space's recipes use
+        Without a teacher (`with_self_teacher`): hard labels alone, and the defaults, which are self-distillation. Else:
+        no teacher (without labels: the student as it starts); plain KD (Hinton 2015) on the labelled rows; if the space's recipes use
         unlabelled rows, the teacher's decisions as labels (Lee 2013) and plain KD, both on all rows; and the defaults.
         """
         defaults = self.defaults()
@@ -84,10 +85,10 @@ class Space(WithTeachers):
         weights = {"class_weights": defaults.objective.class_weights}
         target = target_of(self.task)
         plain = weights | target.plain_objective
-        baselines: dict[Role, Recipe] = {
-            "no_kd": Recipe.parse(without_teacher(data | {"objective": weights})),
-            "plain_kd": Recipe.parse(data | {"objective": plain}),
-        }
+        baselines: dict[Role, Recipe] = {"no_kd": Recipe.parse(without_teacher(data | {"objective": weights}))}
+        if defaults.teacher.is_self:
+            return baselines | {"defaults": defaults}
+        baselines["plain_kd"] = Recipe.parse(data | {"objective": plain})
         if all_rows["unlabelled_share"] > 0:
             if target.decision_loss is not None:
                 decisions = weights | {"hard_label_weight": 0.5, "prediction": {**target.decision_loss, "weight": 0.5}}

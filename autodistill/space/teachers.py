@@ -10,14 +10,17 @@ from pydantic import ValidationError
 
 from autodistill.components import specs
 from autodistill.errors import SpaceError
-from autodistill.recipe import BY_EMBEDDINGS, SLOTS, Teacher
+from autodistill.recipe import BY_EMBEDDINGS, SELF, SLOTS, Teacher
 from autodistill.space.domain import NONE, Domain, Scalar, holds, reachable
 from autodistill.space.parameters import Parameters
+from autodistill.task_types import target_of
 
 TEACHER = "teacher."
 """The prefix of the paths of a teacher's parameters."""
 LEARNED = tuple(f"objective.{slot}" for slot in SLOTS)
 """The slots of a recipe whose objectives compare the student with its teacher."""
+
+SELF_SHARE = "objective.self_distillation"
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,34 @@ class WithTeachers(Parameters):
     def with_random_teacher(self) -> Self:
         """A copy of the space whose teachers keep random weights, as a control for gains that come from regularisation alone."""
         return replace(self, parameters={**self.parameters, "teacher.init": (Domain("value", "random"),)})
+
+    def with_self_teacher(self) -> Self:
+        """A copy of the space without a teacher: students learn from labels and from their own past predictions (Kim et al. 2021, PS-KD).
+
+        What compares them with a teacher is left out (`left_out_without_teacher`).
+
+        Raises:
+            SpaceError: the task does not have one class per row.
+        """
+        if not target_of(self.task).has_self_distillation:
+            raise SpaceError(
+                f"the teacher is `{SELF}`, and self-distillation needs one class per row, but the task is {self.task}; give a teacher"
+            )
+        parameters = {path: domains for path, domains in self.parameters.items() if not path.startswith((*LEARNED, "augmentation.mix"))}
+        fixed = {"teacher.init": SELF, "objective.hard_label_weight": 1.0}
+        parameters |= {path: (Domain("value", value),) for path, value in fixed.items()}
+        return replace(self, parameters={SELF_SHARE: (Domain("float", 0.8, low=0.2, high=1.0),)} | parameters)
+
+    def left_out_without_teacher(self) -> list[str]:
+        """The objectives of its recipes, which need a teacher, by name, sorted; and mixup, whose rows have no past predictions."""
+        kinds = {
+            f"{slot.removeprefix('objective.')} {kind}"
+            for slot in LEARNED
+            for domain in self.parameters.get(f"{slot}.kind", ())
+            for kind in domain.values
+            if kind != NONE
+        }
+        return sorted(kinds) + (["mixup"] if "augmentation.mixup" in self.parameters else [])
 
     def with_teacher_scores(self, fingerprint: str) -> Self:
         """A copy of the space whose teacher is a file of scores. It has only logits, so nothing that reads states is proposed."""

@@ -16,7 +16,9 @@ from world import ImageWorld, World
 from autodistill.cli.main import main
 from autodistill.errors import DataError, ModelError, RunError, UsageError
 from autodistill.export import onnx as exporting
-from autodistill.export.onnx import beside_float32, export, int8_advice
+from autodistill.export import qat
+from autodistill.export.int8 import beside_float32, int8_advice
+from autodistill.export.onnx import export
 from autodistill.export.student import load_student
 
 PAIRS = [("good film", "bad end " * 9), ("sad", "a lovely plot")]
@@ -38,12 +40,24 @@ LONE = ["good film", "bad end " * 9, "sad"]
         ("encoder", "text-pair-regression"),
     ],
 )
-def test_onnx_says_what_torch_says_at_every_length_and_batch_size(tmp_path: Path, family: str, task: str) -> None:
+def test_onnx_says_what_torch_says_at_every_length_and_batch_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str, task: str
+) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     world = World(tmp_path, task)
     student = {} if family == "encoder" else {"vocabulary": "trimmed"}
     done = world.distill(world.recipe(family, epochs=1, student=student))
-    plain, small = export(done.folder, int8=True)
+    trains = (family, task) == ("cnn", "text-classification")
+    monkeypatch.setattr(exporting, "INT8_LOSS", -1.0)  # any loss is too much
+    monkeypatch.setattr(qat, "STEPS", 3)
+    plain, small = export(done.folder, int8=True, qat=trains)
+    if trains:
+        assert small.facts["qat"]["steps"] == 3
+        assert small.facts["qat"]["weights"] == [
+            "classifier.weight",
+            *(f"convolutions.{place}.weight" for place in range(3)),
+            "embedding.weight",
+        ]
     rows: list[Any] = PAIRS if "pair" in task else LONE
     torch_says, onnx = done.open().logits(rows), load_student(plain.folder)
     scale = 100 if "pair" in task else 1
@@ -98,6 +112,9 @@ def test_what_cannot_be_exported_is_refused(
     world, folder = student
     with pytest.raises(UsageError, match=r"format is 'onx'; allowed: onnx, onnx-int8, numpy\. Did you mean 'onnx'"):
         export(folder, format="onx")
+    for format in ("onnx", "numpy"):
+        with pytest.raises(UsageError, match=f"the format is {format}, and quantisation-aware training is for 8-bit weights; use the"):
+            export(folder, format=format, qat=True)
     with pytest.raises(UsageError, match="a cnn student does not run in numpy alone; export it with the format onnx"):
         export(folder, format="numpy")
     assert main(["export", str(folder / "nothing")]) == 2

@@ -81,6 +81,35 @@ def test_a_student_starts_with_all_but_the_output_layer(tmp_path: Path, family: 
             assert not started[name][len(saved) :, :-1].any()
 
 
+@pytest.mark.parametrize("layers", [None, 1])
+def test_a_pretrained_encoder_starts_from_a_folder_in_place_of_its_own_weights(tmp_path: Path, layers: int | None) -> None:
+    own = save_encoder(tmp_path / "own", "Bert", [*WORDS, "more"])  # another tokenizer than the teacher's
+    fields = {"model": str(own), "layers": layers}
+
+    def asked(task: str, **student: Any) -> Recipe:
+        data = recipe("cnn", task).model_dump()
+        return Recipe.parse(data | {"student": {"family": "encoder", **fields, **student}})
+
+    reads = {"teacher": save_bert(tmp_path / "teacher"), "source": own}
+    pretrained = asked("text-embedding", init="random")
+    torch.manual_seed(1)
+    context = StudentContext("text-embedding", 32, vocab_size=VOCABULARY + 1, max_length=16, **reads)
+    weights = build_student(pretrained, context).state_dict()
+    save_student(tmp_path / "start", weights, pretrained, context, {"metric": "teacher_agreement"})
+    context = replace(context, task="text-classification", num_outputs=3)
+    torch.manual_seed(2)
+    started = build_student(asked("text-classification", init=str(tmp_path / "start")), context).state_dict()
+    encoder = {name for name in started if not name.startswith("model.head.")}
+    assert encoder == {name for name in weights if not name.startswith("model.head.")}
+    assert started["model.head.weight"].shape == (3, 32)
+    for name in encoder:
+        torch.testing.assert_close(started[name], weights[name], rtol=0, atol=0)
+    check_start(asked("text-classification", init=str(tmp_path / "start")).student, load_tokenizer(tmp_path / "teacher"), "t")
+    other = asked("text-classification", model=str(tmp_path / "teacher"), init=str(tmp_path / "start"))
+    with pytest.raises(RecipeError, match=r"whose student has model .*own, and the recipe's has model .*teacher; change the recipe"):
+        check_start(other.student, load_tokenizer(tmp_path / "teacher"), "t")
+
+
 def test_a_trimmed_vocabulary_takes_its_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTODISTILL_CACHE", str(tmp_path / "cache"))
     weights, data = kept(tmp_path, "cnn"), text_dataset(20)
