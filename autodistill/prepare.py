@@ -252,7 +252,10 @@ def without_teachers(data: Dataset, space: Space, seed: int, tell: Listen) -> tu
     """
     left_out = space.left_out_without_teacher()
     space = fit_tokens(fit_to_teachers(space.with_self_teacher().without_unlabelled(), data, tell), data, tell)
-    tell(SearchMessage(f"left out, because there is no teacher, and mixed rows have no past predictions: {', '.join(left_out)}"))
+    objectives = [name for name in left_out if name != "mixup"]
+    tell(
+        SearchMessage(f"left out: the {len(objectives)} objectives that need a teacher, and mixup, as mixed rows have no past predictions")
+    )
     if data.unlabelled is not None:
         tell(
             SearchMessage(f"the {data.unlabelled_rows:,} unlabelled rows are not used: only a teacher could say what is in them", "warning")
