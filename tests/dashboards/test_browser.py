@@ -224,8 +224,7 @@ def test_it_prints_within_the_paper(seen: Seen, tmp_path: Path) -> None:
     assert seen.errors == []
 
 
-def test_the_page_across_studies_is_drawn_and_fits(seen: Seen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page_all, "recommender_table", lambda studies: ([], "left out here"))
+def test_the_page_across_studies_is_drawn_and_fits(seen: Seen, tmp_path: Path) -> None:
     path = tmp_path / "all.html"
     tasks = [*TASKS, TASKS[0]]  # each has a mark of its own on the map
     path.write_text(page_all.render_all([replace(study, task=task) for study, task in zip(library(len(tasks), 12), tasks, strict=True)]))

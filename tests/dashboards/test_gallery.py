@@ -34,7 +34,7 @@ def test_the_gallery_has_pages_and_their_pictures(tmp_path: Path, monkeypatch: p
         pytest.skip("there is no Chromium on this machine (looked for chromium, chromium-browser, google-chrome)")
     studies = library(3, 12)
     monkeypatch.setattr(gallery, "shipped", lambda: studies)
-    monkeypatch.setattr(page_all, "recommender_table", lambda _: ([], "left out here"))
+    monkeypatch.setattr(page_all, "recommender_table", lambda studies, progress: ([], "left out here"))
     assert gallery.main(["--out", str(tmp_path), "set-1"]) == 0
     names = {f"{page}{suffix}" for page in ("all-studies", "set-1") for suffix in (".html", ".png", "-phone.png")}
     assert {item.name for item in tmp_path.iterdir()} == names | {"plotly.min.js"}

@@ -210,8 +210,7 @@ def test_a_recorded_study_has_a_page_too(tmp_path: Path) -> None:
     assert "2, given with --recipe: trial 4, 5" in parsed.text
 
 
-def test_across_studies_the_page_counts_the_pipelines_that_win(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(page_all, "recommender_table", lambda studies: ([], "left out here"))
+def test_across_studies_the_page_counts_the_pipelines_that_win(tmp_path: Path) -> None:
     studies = library(4, 12)
     parsed = _Parsed(without_plotly(page_all.render_all(studies)))
     assert parsed.sections == ["winners", "studies", "map", "recommender"]
