@@ -36,7 +36,7 @@ SETS = ("sst2", "clinc150", "trec", "rte")
 LABELLED = 2000
 FAMILIES = ("static", "cnn", "bilstm", "bert", "encoder")
 ENCODER = {"family": "encoder", "model": MINILM, "layers": 3}
-ENCODER_RATE = 1e-4
+ENCODER_RATE = 3e-4
 WITH, WITHOUT = "defaults", "no_kd"
 
 
