@@ -160,6 +160,8 @@ def recipes(dataset: str, regime: Regime) -> list[list[Recipe]]:
     ref = DatasetRef(dataset, regime.rows[dataset], unlabelled=unlabelled, limit_unlabelled=regime.unlabelled, task=regime.task)
     data = load_dataset(ref)
     space = Space.load(data.target.space or data.modality.name, data.task)
+    if data.unlabelled is None:
+        space = space.without_unlabelled()
     if regime.changes:
         return [list(variations(space, changes)) for changes in regime.changes]
     usual = default_recipes(space.fixed("training.epochs", regime.max_epochs[data.modality.name]).defaults())
