@@ -11,9 +11,11 @@ from tiny_teacher import save_bert, text_dataset
 
 from autodistill.errors import RecipeError, SpaceError, UsageError
 from autodistill.events import Event, SearchMessage
+from autodistill.limits import Limits
 from autodistill.models import build_student
 from autodistill.prepare import without_teachers
 from autodistill.recipe import Recipe
+from autodistill.report.leaderboard import rows
 from autodistill.settings import RecommendSettings, SearchSettings
 from autodistill.space import Space
 from autodistill.train.data import TrialData, open_inputs
@@ -90,6 +92,7 @@ def test_a_student_learns_without_a_network_that_was_trained(tmp_path: Path, mon
     assert not others
     assert ref.score is None
     assert any(isinstance(event, SearchMessage) and event.text.startswith("left out: the ") for event in heard)
+    assert rows([], Limits(), teachers, None) == []  # nothing stands in the leaderboard as a teacher
     recipe = space.defaults()
     assert recipe.teacher == part
     torch.manual_seed(0)

@@ -121,6 +121,8 @@ def _others(about: Mapping[str, Any], measured: Measured | None) -> list[Model]:
     times = [None] * len(teachers) if measured is None else measured.teachers
     models = []
     for (part, ref), taken in zip(teachers.items(), times, strict=False):
+        if part.is_self:
+            continue
         name = texts.clean(short_name(teachers.names[part]))
         latencies = taken or _UNMEASURED
         full = 1.0 if finite(ref.score) else None

@@ -66,7 +66,8 @@ def rows(
     best = ranked[0].trial if ranked else None
     trial_rows = [_row(record, record.trial == best, limits, teachers, constant_score) for record in listed]
     seconds = teacher_seconds if len(teachers) == 1 else None  # for several teachers only the total is known
-    return [*(_teacher_row(ref, texts.clean(names[part]), seconds) for part, ref in teachers.items()), *trial_rows]
+    taught = [_teacher_row(ref, texts.clean(names[part]), seconds) for part, ref in teachers.items() if not part.is_self]
+    return [*taught, *trial_rows]
 
 
 def _teacher_row(teacher: TeacherRef, name: str, seconds: float | None) -> Row:

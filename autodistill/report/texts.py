@@ -91,9 +91,12 @@ def student(recipe: Mapping[str, Any]) -> str:
 
 
 def objective(recipe: Mapping[str, Any]) -> str:
-    """The objectives that a recipe uses: `kl + mi`; `hard labels` where it has no other, `untrained` where it has nothing to learn."""
+    """The objectives that a recipe uses: `kl + mi`; `past predictions` where it learns from itself; `hard labels` where it has no other,
+    `untrained` where it has nothing to learn.
+    """
     part = recipe.get("objective", {})
     kinds = [part[slot]["kind"] for slot in SLOTS if slot in part and part[slot].get("weight", 1.0) > 0]
+    kinds += ["past predictions"] if part.get("self_distillation", 0.0) > 0 else []
     alone = UNDISTILLED if part.get("hard_label_weight", 1.0) > 0 else UNTRAINED
     return clean(" + ".join(kind for kind in kinds if kind != "none") or alone)
 

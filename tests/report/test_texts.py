@@ -69,3 +69,4 @@ def test_a_recipe_is_told_by_its_student_and_its_objectives() -> None:
     assert texts.student({"student": {"family": "cnn", "channels": 128}}) == "cnn 128"
     assert texts.student({"student": {"family": "timm:resnet10t"}}) == "timm:resnet10t"
     assert texts.objective({"objective": {"hard_label_weight": 1.0}}) == "hard labels"
+    assert texts.objective({"objective": {"hard_label_weight": 1.0, "self_distillation": 0.8}}) == "past predictions"
