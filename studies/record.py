@@ -1,7 +1,7 @@
 """Record the studies that are shipped: each dataset in one or two regimes, with recipes that differ from the defaults in one thing, recipes
 that fill the space, and recipes that optimise.
 
-    AUTODISTILL_DATA=DIR python studies/record.py --work DIR [--regime few|embedding|labelled] [--passes 1|2|3] [DATASET ...]
+    AUTODISTILL_DATA=DIR python studies/record.py --work DIR [--regime few|labelled] [--passes 1|2|3] [DATASET ...]
 
 A regime says how many rows have labels, how many have none, and how long a training is. The entry of a dataset in the regime `few` is
 called DATASET-few. Recording may be stopped and started again at any time: searches resume, and an entry of studies/recorded is written
@@ -84,39 +84,19 @@ FURTHER: Mapping[str, tuple[Mapping[str, Any], ...]] = {
     "bilstm": (_NO_STATES,),
 }
 """More of them, which are trained after all datasets have had those of USUAL."""
-EMBEDDING: Mapping[str, tuple[Mapping[str, Any], ...]] = {
-    "static": (
-        {},
-        {"training.learning_rate": 5e-3},
-        {"student.hidden_size": 256},
-        {"student.embedding_size": 384},
-        {"student.init": "input_embeddings"},
-        {"student.vocabulary": "trimmed"},
-        {"objective.prediction.kind": "mse"},
-        {"objective.relation.kind": "rkd"},
-        {"objective.relation.kind": "sp"},
-        {"objective.contrastive.kind": "infonce"},
-    ),
-    "cnn": ({}, {"objective.relation.kind": "rkd"}),
-    "bert": ({"student.layers": 2}, {"student.layers": 2, "student.hidden_size": 192}),
-}
-"""The same for sentence embeddings."""
 
 
 @dataclass(frozen=True)
 class Regime:
     """rows: the labelled rows of each dataset. suffix: of its entries' names. unlabelled: at most so many of the other training rows are
-    used without their labels. changes: groups of changes in the defaults. max_epochs: of the trainings, by modality, if not the space's.
-    max_params: of the students. task: if not what the rows show.
+    used without their labels. max_epochs: of the trainings, by modality, if not the space's. max_params: of the students.
     """
 
     rows: Mapping[str, int]
     suffix: str = ""
     unlabelled: int | None = None
-    changes: tuple[Mapping[str, tuple[Mapping[str, Any], ...]], ...] = ()
     max_epochs: Mapping[str, int] = field(default_factory=dict)
     max_params: str | None = None
-    task: str | None = None
 
 
 _LABELLED = (
@@ -131,16 +111,12 @@ REGIMES = {
         },
         suffix="-few",
         unlabelled=6000,
-        changes=(USUAL, FURTHER),
-    ),
-    "embedding": Regime(
-        {"stsb": 5749, "clinc150": 6000, "movie-reviews": 6000}, suffix="-embedding", changes=(EMBEDDING,), task="embedding"
     ),
     "labelled": Regime(dict.fromkeys(_LABELLED, 1500), max_epochs={"text": 3, "image": 8}, max_params="6M"),
 }  # fmt: skip
-"""few: few labels with unlabelled rows of the same source, 1,000 steps. embedding: sentence embeddings of unlabelled texts, 1,000 steps.
-labelled: 1,500 labels and no other rows, three epochs; image students start from random weights, and have learned next to nothing after
-three. The kinds of task are mixed, so that whatever has been recorded so far is of use."""
+"""few: few labels with unlabelled rows of the same source, 1,000 steps. labelled: 1,500 labels and no other rows, three epochs; image
+students start from random weights, and have learned next to nothing after three. The kinds of task are mixed, so that whatever has been
+recorded so far is of use."""
 
 
 def variations(space: Space, changes: Mapping[str, tuple[Mapping[str, Any], ...]]) -> Iterator[Recipe]:
@@ -157,13 +133,12 @@ def variations(space: Space, changes: Mapping[str, tuple[Mapping[str, Any], ...]
 def recipes(dataset: str, regime: Regime) -> list[list[Recipe]]:
     """The recipes of a dataset that are not proposed by the search, in the groups in which they are added to it."""
     unlabelled = ("rest",) if regime.unlabelled else ()
-    ref = DatasetRef(dataset, regime.rows[dataset], unlabelled=unlabelled, limit_unlabelled=regime.unlabelled, task=regime.task)
-    data = load_dataset(ref)
-    space = Space.load(data.target.space or data.modality.name, data.task)
+    data = load_dataset(DatasetRef(dataset, regime.rows[dataset], unlabelled=unlabelled, limit_unlabelled=regime.unlabelled))
+    space = Space.load(data.modality.name, data.task)
     if data.unlabelled is None:
         space = space.without_unlabelled()
-    if regime.changes:
-        return [list(variations(space, changes)) for changes in regime.changes]
+    if unlabelled:
+        return [list(variations(space, changes)) for changes in (USUAL, FURTHER)]
     usual = default_recipes(space.fixed("training.epochs", regime.max_epochs[data.modality.name]).defaults())
     return [[recipe for name, recipe in usual.items() if name != "plain KD"]]  # which is a baseline of every search
 
@@ -189,14 +164,12 @@ def commands(dataset: str, regime: Regime, work: Path) -> list[list[str]]:
     base += ["--studies-dir", str(work), "--study", f"{dataset}{regime.suffix}"]
     if regime.unlabelled:
         base += ["--unlabelled", "rest", "--limit-unlabelled", str(regime.unlabelled)]
-    if regime.task:
-        base += ["--task", regime.task]
     if regime.max_params:
         base += ["--max-params", regime.max_params]
     if regime.max_epochs:
         base += ["--max-epochs", str(regime.max_epochs["image" if dataset in IMAGES else "text"])]
     with_recipes = list(itertools.accumulate(recipe_options(dataset, regime, work), initial=base))[1:]  # each has those before it, too
-    spread = [[*words, "--explore", "--trials", "0"] for words in with_recipes] if regime.changes else []
+    spread = [[*words, "--explore", "--trials", "0"] for words in with_recipes] if regime.unlabelled else []
     every = with_recipes[-1]
     return [
         *spread,
