@@ -1,6 +1,6 @@
 """docs/terminal.svg: the live view of a real search, as it stood when most of its trials had ended.
 
-    python docs/terminal.py [--dataset movie-reviews] [--limit-train 1000] [--trials 6] [--max-epochs 3]
+    python docs/terminal.py [--dataset movie-reviews] [--limit-train 1000] [--unlabelled rest] [--trials 6] [--time-budget 5m]
 
 The search is run for it; nothing is staged. A terminal of 100 × 24 is drawn by rich, without the web font that its template loads.
 """
@@ -49,11 +49,12 @@ def main() -> None:
     parser.add_argument("--dataset", default="movie-reviews")
     parser.add_argument("--limit-train", type=int, default=1000)
     parser.add_argument("--trials", type=int, default=6)
-    parser.add_argument("--max-epochs", type=int, default=3)
+    parser.add_argument("--unlabelled", default="rest")
+    parser.add_argument("--time-budget", default="5m")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "terminal.svg")
     args = parser.parse_args()
     camera = Camera(args.dataset)
-    asked = {"limit_train": args.limit_train, "trials": args.trials, "max_epochs": args.max_epochs}
+    asked = {name: getattr(args, name) for name in ("limit_train", "unlabelled", "trials", "time_budget")}
     with tempfile.TemporaryDirectory() as folder:
         autodistill.search(args.dataset, studies_dir=folder, listen=camera.listen, **asked)
     if camera.taken is None:
