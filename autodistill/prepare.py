@@ -125,7 +125,9 @@ def check_limits(settings: SpaceSettings, data: Dataset, space: Space) -> None:
     limits = Limits(None if isinstance(params, str) else params, None if isinstance(latency, str) else latency)
     if limits != Limits() and data.target.has_labels:
         opened = {part: open_inputs(data, part, data.modality.source(part)) for part in space.teachers()}
-        largest_within(space, Feasibilities(limits, opened), settings.seed)
+        feasible = Feasibilities(limits, opened)
+        if not any(feasible(recipe).feasible for recipe in [space.defaults(), *_tried(space, settings.seed)]):
+            largest_within(space, feasible, settings.seed)  # says how large the smallest is
 
 
 def largest_within(space: Space, feasible: Feasibilities, seed: int) -> Component | None:
@@ -136,8 +138,7 @@ def largest_within(space: Space, feasible: Feasibilities, seed: int) -> Componen
     """
     if feasible(space.defaults()).feasible:
         return None
-    rng = random.Random(seed)
-    costs = {recipe.student: feasible(recipe) for recipe in (space.sample(rng) for _ in range(STUDENTS_TRIED))}
+    costs = {recipe.student: feasible(recipe) for recipe in _tried(space, seed)}
     fitting = [student for student, cost in costs.items() if cost.feasible]
     if fitting:
         return max(fitting, key=lambda student: costs[student].params or 0)
@@ -149,6 +150,11 @@ def largest_within(space: Space, feasible: Feasibilities, seed: int) -> Componen
         f"{feasible.limits.max_latency_ms}): the smallest of {STUDENTS_TRIED} has {params:,} parameters{fastest}; "
         "raise them, or give another --space"
     )
+
+
+def _tried(space: Space, seed: int) -> list[Recipe]:
+    rng = random.Random(seed)
+    return [space.sample(rng) for _ in range(STUDENTS_TRIED)]
 
 
 def _measured(ref: TeacherRef, model: StudentModule, opened: Opened) -> TeacherRef:

@@ -46,7 +46,7 @@ class Desk:
 
     def rows(self, ref: DatasetRef) -> Dataset:
         """The dataset, as the driver reads it."""
-        return load_dataset(ref)
+        return _read_once(ref)
 
     def files(self, path: str) -> dict[str, int] | None:
         """The files of a file or folder in the cache, with their sizes in bytes; a file itself is called "". None if it is not there."""
@@ -70,6 +70,12 @@ class Desk:
                 file = _inside(aside.resolve(), name)
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(content)
+
+
+@functools.lru_cache(maxsize=2)
+def _read_once(ref: DatasetRef) -> Dataset:
+    """For all workers; each of them keeps what it has opened (train/data.py)."""
+    return load_dataset(ref)
 
 
 def _inside(home: Path, path: str) -> Path:
@@ -101,7 +107,7 @@ class Elsewhere:
     def _apart(self, assignment: Assignment, report: Report) -> TrialResult:
         """Run a trial on a machine that does not see the driver's files."""
         cache.fetch_from(self.fetch)
-        with open_as(assignment.dataset, functools.partial(_rows, self.desk)), temporary_folder("autodistill-student-") as folder:
+        with open_as(assignment.dataset, functools.partial(_ask, self.desk.rows)), temporary_folder("autodistill-student-") as folder:
             student = folder / "student"
             local = dataclasses.replace(
                 assignment,
@@ -149,12 +155,6 @@ class Elsewhere:
         finally:
             shutil.rmtree(aside, ignore_errors=True) if aside.is_dir() else aside.unlink(missing_ok=True)
         return True
-
-
-@functools.lru_cache(maxsize=2)
-def _rows(desk: Any, ref: DatasetRef) -> Dataset:
-    dataset: Dataset = _ask(desk.rows, ref)
-    return dataset
 
 
 def _ask(method: Any, *values: Any) -> Any:
