@@ -15,10 +15,11 @@ import torch
 from own_cache import CACHE_VARIABLE, own_cache
 from torch import Tensor
 
+from autodistill.cache import new_cached_folder
 from autodistill.environment import KEEP_MEMORY
 from autodistill.models.pretrained import MINILM
 from autodistill.recipe import Recipe, Teacher
-from autodistill.storage import cache_folder, digest, lock, new_folder
+from autodistill.storage import cache_folder, digest, lock
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import Dataset, DatasetRef
 from autodistill.teacher.load import save_teacher, untrained_teacher
@@ -103,7 +104,7 @@ def _save_untrained(dataset: Dataset, teacher: Teacher) -> Path:
         with lock(folder), torch.random.fork_rng([]):
             torch.manual_seed(0)
             model, tokenizer = untrained_teacher(dataset, teacher)
-            with new_folder(folder) as aside:
+            with new_cached_folder(folder) as aside:
                 save_teacher(model, tokenizer, dataset, teacher, aside)
     return folder
 
