@@ -14,7 +14,7 @@ from autodistill.errors import DataError, ModelError, RecipeError, StudyError, U
 from autodistill.events import Listen, SearchMessage
 from autodistill.facts import DatasetFacts, TeacherRef
 from autodistill.limits import Limits
-from autodistill.models.base import StudentModule
+from autodistill.models.base import StudentModule, precision
 from autodistill.models.sources import config_width
 from autodistill.models.start import check_start, sizes_of, student_in
 from autodistill.recipe import Component, Recipe, Teacher
@@ -27,7 +27,7 @@ from autodistill.tasks import load_dataset
 from autodistill.tasks.base import Dataset
 from autodistill.tasks.scores import TeacherScores
 from autodistill.teacher.load import load_teacher, untrained_ensemble
-from autodistill.teacher.plan import Taps
+from autodistill.teacher.plan import Taps, store_budget
 from autodistill.teachers import Teachers
 from autodistill.token_fit import comparing_tokens, pretrained_students, without_single_tokens, without_student
 from autodistill.train.data import Opened, open_inputs
@@ -83,6 +83,7 @@ def prepare(settings: SpaceSettings, tell: Listen, *, fine_tune: bool = True, ea
     Raises:
         UserError: the dataset, the space, the teacher or the limits cannot work.
     """
+    precision(), store_budget()  # environment variables that are wrong end here
     data = read_data(settings, tell)
     if not fine_tune and not data.target.has_labels:
         raise UsageError(f"nothing is recommended for {data.task}, because no study of it is recorded; run a search")

@@ -25,6 +25,12 @@ def isolated_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return cache
 
 
+@pytest.fixture
+def float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models compute in float32, so that their outputs can be compared with those of other libraries."""
+    monkeypatch.setenv("AUTODISTILL_PRECISION", "float32")
+
+
 @pytest.fixture(scope="module")
 def one_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """One Ray for all searches of a module: a search uses the one that runs."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -174,6 +176,13 @@ class StudentModule(nn.Module):
         return 0
 
     @property
+    def large_matrices(self) -> bool:
+        """Whether large matrix products take most of its time, as in transformers. Convolutions by channel and LSTMs are slower in bfloat16
+        on a CPU.
+        """
+        return False
+
+    @property
     def output_layer(self) -> Any:
         """The layer that gives the logits: linear or, in some image models, a 1 × 1 convolution."""
         raise NotImplementedError(f"{type(self).__name__} does not say which layer gives its logits")
@@ -232,6 +241,42 @@ def pick_device(device: str = "auto") -> torch.device:
     return picked
 
 
+PRECISION_VARIABLE = "AUTODISTILL_PRECISION"
+PRECISIONS = ("auto", "float32")
+
+
+def precision() -> str:
+    """How models multiply matrices: AUTODISTILL_PRECISION, by default `auto`, see `mixed_precision`.
+
+    Raises:
+        UsageError: the variable is set to something else.
+    """
+    asked = os.environ.get(PRECISION_VARIABLE) or "auto"
+    if asked not in PRECISIONS:
+        raise UsageError(f"{PRECISION_VARIABLE} is {asked!r}; allowed: {' or '.join(PRECISIONS)}")
+    return asked
+
+
+@cache
+def cpu_has_bfloat16() -> bool:
+    """Whether the CPU multiplies matrices in bfloat16 itself (AMX, AVX-512 BF16). If it does not, float32 is faster.
+
+    False if torch is too old to say.
+    """
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(capabilities.get(name, False) for name in ("amx_bf16", "avx512_bf16"))
+
+
+def mixed_precision(model: StudentModule, device: torch.device) -> torch.autocast:
+    """A context in which the model multiplies matrices in bfloat16 where that is faster: on a GPU, and on a CPU that can do it itself.
+
+    Weights, sums and normalisations stay in float32 (Micikevicius et al. 2018). The outputs are for `full_precision`. With
+    AUTODISTILL_PRECISION=float32 everything is in float32.
+    """
+    faster = precision() == "auto" and (device.type == "cuda" or (device.type == "cpu" and model.large_matrices and cpu_has_bfloat16()))
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=faster)
+
+
 Tensors = TypeVar("Tensors", bound=Batch | Outputs)
 
 
@@ -252,6 +297,4 @@ def to_device(tensors: Tensors, device: torch.device) -> Tensors:
 
 def full_precision(outputs: Outputs) -> Outputs:
     """Outputs in float32 for objectives, because sums in bfloat16 lose too much precision."""
-    if outputs.logits.dtype == torch.float32:
-        return outputs
-    return each_tensor(outputs, Tensor.float)
+    return each_tensor(outputs, lambda tensor: tensor.float() if tensor.dtype == torch.bfloat16 else tensor)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from autodistill.models.base import Inputs, StudentModule, to_device
+from autodistill.models.base import Inputs, StudentModule, mixed_precision, to_device
 from autodistill.tasks.base import Dataset
 
 EVALUATION_BATCH = 128
@@ -43,7 +43,7 @@ def evaluate(model: StudentModule, inputs: Inputs, dataset: Dataset, device: tor
 
 def validation_logits(model: StudentModule, inputs: Inputs, num_outputs: int, device: torch.device, rows: Tensor | None = None) -> Tensor:
     """The logits of a model in training for every row, or for `rows`, in the precision of its training."""
-    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+    with mixed_precision(model, device):
         return all_logits(model, inputs, num_outputs, device, rows)
 
 

@@ -37,6 +37,11 @@ class Transformer(StudentModule):
         return len(self._projections[0])
 
     @property
+    def large_matrices(self) -> bool:
+        """True."""
+        return True
+
+    @property
     def output_layer(self) -> nn.Module:
         """The head's last linear layer."""
         return self.model.get_submodule(self._head)

@@ -40,6 +40,11 @@ class Ensemble(StudentModule):
         return self.first.attention_layers
 
     @property
+    def large_matrices(self) -> bool:
+        """The first member's."""
+        return self.first.large_matrices
+
+    @property
     def output_layer(self) -> Any:
         """The first member's. No single layer gives the ensemble's own logits."""
         return self.first.output_layer

@@ -27,7 +27,17 @@ from torch import Tensor
 from autodistill.cache import discard_damaged, fetched, is_whole
 from autodistill.errors import RunError
 from autodistill.modality import Modality
-from autodistill.models.base import Batch, DeviceRows, Inputs, Outputs, StudentModule, pick_device, to_device
+from autodistill.models.base import (
+    Batch,
+    DeviceRows,
+    Inputs,
+    Outputs,
+    StudentModule,
+    full_precision,
+    mixed_precision,
+    pick_device,
+    to_device,
+)
 from autodistill.models.fitting import cpu_threads
 from autodistill.storage import cache_folder, digest, disk_errors, lock, new_tensors
 from autodistill.tasks.base import Dataset
@@ -133,9 +143,9 @@ class TeacherOutputs:
         if self._model is None:
             self._model = load_teacher(self.teacher)[0].to(self.device)
         batch = to_device(self.inputs.batch(rows), self.device)
-        with torch.no_grad():
+        with torch.no_grad(), mixed_precision(self._model, self.device):
             outputs = self._model(batch, taps=_taps_for(self.plan.live))
-            by_kind = {kind: _take(outputs, kind, batch) for kind in self.plan.live}
+        by_kind = {kind: _take(full_precision(outputs), kind, batch) for kind in self.plan.live}
         for kind, (_, mask) in _token_index(self.inputs, rows, by_kind).items():
             by_kind[kind] = {name: part * mask[..., None].to(part.device) for name, part in by_kind[kind].items()}
         return {kind: {name: part.float().cpu() for name, part in arrays.items()} for kind, arrays in by_kind.items()}
@@ -309,7 +319,8 @@ def _store(
         }
         for rows in inputs.even_batches(*at_once(shape, device)):
             batch = to_device(inputs.batch(rows), device)
-            outputs = model(batch, taps=wanted)
+            with mixed_precision(model, device):
+                outputs = full_precision(model(batch, taps=wanted))
             if not bool(outputs.logits.isfinite().all()):
                 raise RunError(
                     f"the teacher's logits are not finite numbers, in row {int(rows[0])} or near; fine-tune it with a lower learning rate"

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from autodistill.errors import DivergedError
-from autodistill.models.base import Batch, Inputs, StudentModule, to_device
+from autodistill.models.base import Batch, Inputs, StudentModule, mixed_precision, to_device
 from autodistill.models.fitting import parameter_groups, training_batches, validation_logits, warmup_and_decay
 from autodistill.recipe import Teacher
 from autodistill.tasks.base import Dataset
@@ -197,7 +197,7 @@ class Training:
 
     def _loss(self, rows: Tensor) -> Tensor:
         batch: Batch = self.dataset.modality.training_batch(self.train.inputs, rows, self.cropping)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
+        with mixed_precision(self.model, self.device):
             logits = self.model(to_device(batch, self.device)).logits
         return self.dataset.target.loss(logits, self.train.learned[rows].to(self.device), class_weights=self.class_weights)
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from autodistill.augment.mixup import Mix
 from autodistill.errors import DivergedError
 from autodistill.models import build_student, family_of
-from autodistill.models.base import Batch, Outputs, StudentModule, full_precision, pick_device, to_device
+from autodistill.models.base import Batch, Outputs, StudentModule, full_precision, mixed_precision, pick_device, to_device
 from autodistill.models.fitting import cpu_threads, validation_logits, warmup_and_decay
 from autodistill.models.form import TrialReads
 from autodistill.models.saved import save_student
@@ -284,7 +284,7 @@ class Trainer:
         """The optimizer's step on a batch that is on the device; returns each weighted term. Nothing of it needs the CPU's memory, unless
         the student, an objective or the optimizer does.
         """
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
+        with mixed_precision(self.student, self.device):
             student_outputs = self.student(batch, taps=self.taps)
         teacher = None if teacher_outputs is None else self.data.side(teacher_outputs, batch)
         loss, parts = self.objective(self.data.side(full_precision(student_outputs), batch), teacher, labels, hard_labels)

@@ -154,6 +154,7 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path)
 
 
+@pytest.mark.usefixtures("float32")
 def test_a_student_reads_the_rows_with_its_own_tokenizer_and_hears_what_the_teacher_says_of_them(world: World) -> None:
     data, opened = world.data(world.recipe(world.other)), world.opened
     view, rows = data.view(0), torch.tensor([3, 0, 7])

@@ -34,6 +34,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return load_dataset(DatasetRef(str(place), task="embedding"), with_test=True)
 
 
+@pytest.mark.usefixtures("float32")
 @pytest.mark.parametrize(("family", "pooling"), [("Bert", "mean"), ("MPNet", "cls")])
 def test_its_vectors_are_those_of_sentence_transformers(tmp_path: Path, data: Dataset, family: str, pooling: str) -> None:
     from sentence_transformers import SentenceTransformer
@@ -59,6 +60,7 @@ def test_its_vectors_are_those_of_sentence_transformers(tmp_path: Path, data: Da
     assert lengths.mean().item() == pytest.approx(32**0.5, rel=1e-4)  # as long as what students learn
 
 
+@pytest.mark.usefixtures("float32")
 def test_vectors_are_reduced_to_the_principal_directions(tmp_path: Path, data: Dataset) -> None:
     """Beside scikit-learn's truncated SVD; the scores compare what is left with the full vectors."""
     source = as_sentence_transformer(save_encoder(tmp_path / "encoder", "Bert"), "mean")

@@ -112,6 +112,7 @@ def check(made: FinetunedTeacher, alone: list[FinetunedTeacher], dataset: Datase
     assert count_parameters(model) == sum(count_parameters(load_teacher(item.folder)[0]) for item in alone)
 
 
+@pytest.mark.usefixtures("float32")
 @pytest.mark.parametrize("regression", [False, True])
 def test_seeds_of_a_model_answer_together(tmp_path: Path, regression: bool) -> None:
     dataset, source = text_dataset(48, regression=regression), save_bert(tmp_path / "bert", layers=1)

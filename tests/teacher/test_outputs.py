@@ -27,6 +27,8 @@ from autodistill.teacher.load import load_teacher
 from autodistill.teacher.outputs import OutputsProgress, Taps, TeacherOutputs, ensure_outputs
 from autodistill.teacher.plan import TeacherShape
 
+pytestmark = pytest.mark.usefixtures("float32")
+
 DATASET = text_dataset(40)
 EVERYTHING = Taps(pooled=frozenset({"cls", "mean"}), tokens=(0, 2, 4), attention=(1, 3))
 ROWS = torch.tensor([7, 3, 39, 0, 3, 21])
