@@ -350,6 +350,10 @@ def test_texts_of_several_labels_are_asked_about(tmp_path: Path, sign: str) -> N
     with pytest.raises(DataError, match=question):
         load(path)
     assert load(path, task="classification").classes == tuple(sorted(("a", "b", f"a{sign}b")))
+    path = labelled(tmp_path / "b.csv", ["a", f"a{sign} b"] * 20)  # as many labels after splitting as before, but one stands alone
+    with pytest.raises(DataError, match=rf"separated by '\{sign}' \(row 2"):
+        load(path)
+    assert load(path, task="multilabel").classes == ("a", "b")
 
 
 def test_half_a_surrogate_pair_in_a_label(tmp_path: Path) -> None:
