@@ -125,9 +125,7 @@ def _recommend(asked: RecommendSettings, studies: Sequence[RecordedStudy], tell:
         seed=asked.seed,
     )
     seconds = [training_seconds(item.recipe, opened[item.recipe.teacher]) for item in recommendation.recipes]
-    timing = (
-        f"from {TIMED_STEPS} timed steps of each student on this machine, with hard labels alone; the teacher's fine-tuning is not in it"
-    )
+    timing = f"from {TIMED_STEPS} timed steps of each student on this machine, with a plain loss; the teacher's fine-tuning is not in it"
     return Advice(
         data.name,
         data.task,
