@@ -10,7 +10,7 @@ import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from autodistill.errors import DataError, ModelError, RecipeError, StudyError, UsageError
+from autodistill.errors import DataError, ModelError, RecipeError, StudyError
 from autodistill.events import Listen, SearchMessage
 from autodistill.facts import DatasetFacts, TeacherRef
 from autodistill.limits import Limits
@@ -77,7 +77,8 @@ def prepare(settings: SpaceSettings, tell: Listen, *, fine_tune: bool = True, ea
     Args:
         settings: the user's settings.
         tell: called with the events of the stages.
-        fine_tune: fine-tune the teachers and store their outputs; else they stay untrained, and only their costs are measured.
+        fine_tune: fine-tune the teachers and store their outputs; else they stay untrained, and only their costs are measured (those of
+            vectors are scored, too).
         earlier: limits of the study that is resumed. Its milliseconds stay, because a new measurement of the teacher would differ.
 
     Raises:
@@ -85,8 +86,6 @@ def prepare(settings: SpaceSettings, tell: Listen, *, fine_tune: bool = True, ea
     """
     precision(), store_budget()  # environment variables that are wrong end here
     data = read_data(settings, tell)
-    if not fine_tune and not data.target.has_labels:
-        raise UsageError(f"nothing is recommended for {data.task}, because no study of it is recorded; run a search")
     space = fit_starts(open_space(settings, data), data)
     is_share = isinstance(settings.max_params, str) or isinstance(settings.max_latency_ms, str)
     teachers = measured = Teachers()
@@ -96,11 +95,11 @@ def prepare(settings: SpaceSettings, tell: Listen, *, fine_tune: bool = True, ea
     elif settings.has_no_teacher:
         space, teachers = without_teachers(data, space, settings.seed, tell)
         opened = open_taught(data, teachers, None, tell)
-    elif fine_tune:
+    elif fine_tune or not data.target.has_labels:  # a teacher of vectors is used as it is, and only it knows how wide they are
         space = fit_tokens(fit_to_teachers(space, data, tell), data, tell)
         check_limits(settings, data, space)
         teachers = teach(data, space.teachers(), settings.seed, tell)
-        opened = open_taught(data, teachers, space_taps(space), tell)
+        opened = open_taught(data, teachers, space_taps(space) if fine_tune else None, tell)
         teachers = measured = Teachers({part: _measured(ref, load_teacher(ref.folder)[0], opened[part]) for part, ref in teachers.items()})
         tell_of_teachers(teachers, data.metric, tell)
     else:

@@ -25,7 +25,7 @@ from autodistill.option import takes
 from autodistill.prepare import prepare
 from autodistill.recipe import Recipe
 from autodistill.recommender.library import RecordedStudy, library
-from autodistill.recommender.recommender import Recommendation, Recommender, new_dataset
+from autodistill.recommender.recommender import Recommendation, Recommender, comparable, new_dataset
 from autodistill.report.texts import objective, plural, student
 from autodistill.settings import RecommendSettings
 from autodistill.space import Space
@@ -108,14 +108,14 @@ def recommend(
     asked = RecommendSettings.read({"dataset": dataset, **settings})
     asked.check()
     with job_shown(listen, verbose) as tell:
-        return _recommend(asked, Recommender(studies), tell)
+        return _recommend(asked, library() if studies is None else studies, tell)
 
 
-def _recommend(asked: RecommendSettings, recommender: Recommender, tell: Listen) -> Advice:
+def _recommend(asked: RecommendSettings, studies: Sequence[RecordedStudy], tell: Listen) -> Advice:
     """The recommendation itself, from its settings."""
     ready = prepare(asked, tell, fine_tune=False)
     data, space, opened = ready.data, ready.space, ready.opened
-    recommendation = recommender.recommend(
+    recommendation = Recommender(comparable(studies, data.task)).recommend(
         dataset_features(data),
         space,
         top=asked.top,
@@ -125,9 +125,7 @@ def _recommend(asked: RecommendSettings, recommender: Recommender, tell: Listen)
         seed=asked.seed,
     )
     seconds = [training_seconds(item.recipe, opened[item.recipe.teacher]) for item in recommendation.recipes]
-    timing = (
-        f"from {TIMED_STEPS} timed steps of each student on this machine, with hard labels alone; the teacher's fine-tuning is not in it"
-    )
+    timing = f"from {TIMED_STEPS} timed steps of each student on this machine, with a plain loss; the teacher's fine-tuning is not in it"
     return Advice(
         data.name,
         data.task,
@@ -185,7 +183,7 @@ def warm_recipes(data: Dataset, space: Space, feasible: Feasible, trials: int, s
     with Stage(tell, "warm", f"measuring the dataset, to start where {len(recorded)} recorded studies point") as stage:
         try:
             target = new_dataset(space, dataset_features(data))
-            recommender = Recommender(studies)
+            recommender = Recommender(comparable(studies, data.task))
             warnings, _ = recommender.unlike(target, len(data.train), space.defaults().training.epochs)
             recipes = recommender.first_recipes(target, space, count, feasible=feasible, seed=seed)
         except AutodistillError as cause:  # the features need an encoder and the studies a teacher's score, but the search needs neither

@@ -55,7 +55,12 @@ def kin(task: str) -> str:
     """What the tasks share whose recipes carry over to each other: the modality, in any task type, even one that only a newer or another
     library knows. Embeddings have no labels and another loss mix, so they are kin to no other task.
     """
-    return task if task.endswith(f"-{Vectors.kind}") else task.partition("-")[0]
+    return task.partition("-")[0] if has_labels(task) else task
+
+
+def has_labels(task: str) -> bool:
+    """Whether a task's rows have labels, in any task type, even one that only a newer or another library knows."""
+    return not task.endswith(f"-{Vectors.kind}")
 
 
 def _parts(task: str) -> tuple[str, str]:

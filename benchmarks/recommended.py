@@ -36,7 +36,7 @@ from autodistill.features import dataset_features
 from autodistill.recipe import Recipe
 from autodistill.recommender.library import shipped
 from autodistill.recommender.methods import METHODS, SHIPPED
-from autodistill.recommender.recommender import Recommender, new_dataset
+from autodistill.recommender.recommender import Recommender, comparable, new_dataset
 from autodistill.tasks.base import DatasetRef
 from autodistill.tasks.catalog import dataset_group
 
@@ -90,7 +90,7 @@ def message(row: dict[str, Any]) -> str:
 def recommended(bench: Bench, methods: Sequence[str]) -> dict[str, list[Recipe]]:
     """The first recipes of each method, from the studies of other groups."""
     group = dataset_group(bench.name)
-    studies = [study for study in shipped() if study.group != group]
+    studies = comparable([study for study in shipped() if study.group != group], bench.data.task)
     target = new_dataset(bench.space, dataset_features(bench.data))
     lists = {}
     with threadpool_limits(1, user_api="openmp"):

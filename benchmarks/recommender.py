@@ -1,6 +1,7 @@
 """Measures the recommender: it leaves out one group of datasets, recommends recipes for each of them, and looks up their recorded scores.
 
-python benchmarks/recommender.py [--json]                                the shipped studies
+python benchmarks/recommender.py [--json]                                the shipped studies of datasets with labels
+python benchmarks/recommender.py --embedding [--json]                    those of sentence embeddings
 python benchmarks/recommender.py --table FILE --mapping FILE [--json]    a table of other runs (docs/recommender.md)
 """
 
@@ -26,6 +27,7 @@ from autodistill.recommender.evaluate import DEPTHS, Evaluation, evaluate
 from autodistill.recommender.foreign import read_foreign
 from autodistill.recommender.library import RecordedStudy, shipped
 from autodistill.recommender.methods import SHIPPED
+from autodistill.recommender.recommender import comparable
 from autodistill.recommender.table import Table, from_studies, recipe_frame
 
 
@@ -64,7 +66,7 @@ def own_best_again(studies: Sequence[RecordedStudy]) -> float | None:
 def report(table: Table, evaluation: Evaluation, again: float | None, seconds: float, notes: list[str]) -> dict:
     """The object that --json prints."""
     means = {name: evaluation.mean(name) for name in evaluation.methods}
-    best = means[SHIPPED]
+    best, judged = means[SHIPPED], dict.fromkeys(item.dataset for item in evaluation.outcomes)
 
     def regret(name: str) -> dict:
         return {str(k): means[name]["regret"][str(k)] if name in means else None for k in DEPTHS}
@@ -85,7 +87,7 @@ def report(table: Table, evaluation: Evaluation, again: float | None, seconds: f
         "coverage_80": best["coverage_80"],
         "spearman": best["spearman"],
         "methods": means,
-        "by_dataset": {name: {item.method: vars(item) for item in evaluation.outcomes if item.dataset == name} for name in table.names},
+        "by_dataset": {name: {item.method: vars(item) for item in evaluation.outcomes if item.dataset == name} for name in judged},
         "seconds": round(seconds, 1),
         "notes": notes,
     }
@@ -131,6 +133,7 @@ def number(value: float | None, digits: int = 4) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    parser.add_argument("--embedding", action="store_true", help="the shipped studies of sentence embeddings, which are learned from apart")
     parser.add_argument("--table", metavar="FILE", help="a table of other runs: csv, tsv, parquet or jsonl")
     parser.add_argument("--mapping", metavar="FILE", help="a description of its columns (YAML)")
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="processes at once (default: 2)")
@@ -142,7 +145,7 @@ def main() -> int:
         notes: list[str] = []
         again: float | None = None
         if args.table is None:
-            studies = shipped()
+            studies = comparable(shipped(), "text-embedding" if args.embedding else "text-classification")
             table, by_dataset = from_library(studies)
             again = own_best_again(studies)
             evaluation = evaluate(table, by_dataset.__getitem__, jobs=args.jobs)

@@ -38,7 +38,7 @@ from rich.table import Table as Grid
 from autodistill.errors import AutodistillError, StudyError, UsageError
 from autodistill.recipe import Recipe
 from autodistill.recommender.library import RecordedStudy, find, shipped
-from autodistill.recommender.recommender import Recommender
+from autodistill.recommender.recommender import Recommender, comparable
 from autodistill.recommender.replay import Blackbox
 from autodistill.recommender.table import NewDataset, recipe_frame
 from autodistill.records import Point
@@ -79,7 +79,7 @@ class Replay:
                 self.space = self.space.fixed(f"teacher.{name}", value)
         self.space = self.space.fixed("training.epochs", recorded["training"]["epochs"])
         self.rungs = rungs(self.blackbox.epochs)
-        self.recommender = Recommender([other for other in others if other.group != study.group])
+        self.recommender = Recommender(comparable([other for other in others if other.group != study.group], study.task))
         self.target = NewDataset(study.task, pd.Series(study.features, dtype=float), study.unlabelled)
 
     def search(self, way: str, seed: int, goal: float, first: list[Recipe]) -> Reached:
@@ -184,7 +184,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.add_argument("--seeds", type=int, default=20, help="of each dataset (default: 20)")
-    parser.add_argument("--study", action="append", help="replay only this one of the shipped studies; may be given again")
+    parser.add_argument(
+        "--study", action="append", help="replay only this one of the shipped studies (default: all with labels); may be given again"
+    )
     parser.add_argument("--way", action="append", choices=WAYS, help="search only in this way (default: all); may be given again")
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="processes at once (default: 2)")
     args = parser.parse_args()
@@ -195,7 +197,7 @@ def main() -> int:
         studies = shipped()
         if len({study.group for study in studies}) < 2:
             raise StudyError("fewer than two groups of studies are shipped (studies/recorded), so none can be held out; record some")
-        chosen = [find(name, studies) for name in args.study] if args.study else studies
+        chosen = [find(name, studies) for name in args.study] if args.study else comparable(studies, "text-classification")
         done = Parallel(n_jobs=args.jobs)(delayed(replay)(study, studies, args.seeds, args.way or WAYS) for study in chosen)
     except AutodistillError as error:
         print(f"search_efficiency: {error}", file=sys.stderr)

@@ -83,6 +83,7 @@ def dataset_map(studies: Sequence[RecordedStudy]) -> go.Figure:
     ranges = [style.fit(list(places[:, axis]), 0.15) for axis in (0, 1)]
     names = [style.escape(study.name, 22) for study in studies]
     positions = label_positions(places, names, ranges)
+    known = {name for study in studies for name in study.features}
     figure = style.make(title, 500)
     for task in sorted({study.task for study in studies}):
         rows = [number for number, study in enumerate(studies) if study.task == task]
@@ -96,12 +97,19 @@ def dataset_map(studies: Sequence[RecordedStudy]) -> go.Figure:
             textposition=[positions[row] for row in rows],
             textfont={"size": 11, "color": style.INK},
             marker={"color": colour, "symbol": symbol, "size": 11},
-            customdata=[f"{studies[row].train_rows:,} rows, teacher {texts.score(studies[row].teacher_score)}" for row in rows],
+            customdata=[_about(studies[row], known) for row in rows],
             hovertemplate="<b>%{text}</b><br>%{customdata}<extra></extra>",
         )
     for axis, share, update in zip((0, 1), shares, (figure.update_xaxes, figure.update_yaxes), strict=True):
         update(title=f"principal component {axis + 1} ({share:.0%} of the variance)", range=ranges[axis])
     return figure
+
+
+def _about(study: RecordedStudy, known: set[str]) -> str:
+    """What is said of a dataset under the mouse. known: the features that any dataset has."""
+    missing = len(known.difference(study.features))
+    rest = f"<br>{missing} of {len(known)} features are missing, and count as the mean" if missing else ""
+    return f"{study.train_rows:,} rows, teacher {texts.score(study.teacher_score)}{rest}"
 
 
 def principal_components(studies: Sequence[RecordedStudy]) -> tuple[np.ndarray | None, tuple[float, float]]:

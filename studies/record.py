@@ -1,11 +1,12 @@
-"""Record the studies that are shipped: each dataset in one or two regimes, with recipes that differ from the defaults in one thing, recipes
-that fill the space, and recipes that optimise.
+"""Record the studies that are shipped: each dataset in one or more regimes, with recipes that differ from the defaults in one thing,
+recipes that fill the space, and recipes that optimise.
 
-    AUTODISTILL_DATA=DIR python studies/record.py --work DIR [--regime few|labelled] [--passes 1|2|3] [DATASET ...]
+    AUTODISTILL_DATA=DIR python studies/record.py --work DIR [--regime few|labelled|embedding] [--passes 1|2|3] [DATASET ...]
 
 A regime says how many rows have labels, how many have none, and how long a training is. The entry of a dataset in the regime `few` is
-called DATASET-few. Recording may be stopped and started again at any time: searches resume, and an entry of studies/recorded is written
-after each. Before each search the time is printed that the searches so far let one expect.
+called DATASET-few; in the regime `embedding`, which uses no labels, DATASET-embedding. Recording may be stopped and started again at any
+time: searches resume, and an entry of studies/recorded is written after each. Before each search the time is printed that the searches so
+far let one expect.
 """
 
 from __future__ import annotations
@@ -84,16 +85,37 @@ FURTHER: Mapping[str, tuple[Mapping[str, Any], ...]] = {
     "bilstm": (_NO_STATES,),
 }
 """More of them, which are trained after all datasets have had those of USUAL."""
+OF_VECTORS: Mapping[str, tuple[Mapping[str, Any], ...]] = {
+    "static": (
+        {"objective.relation.kind": "rkd"},
+        {"objective.relation.kind": "sp"},
+        {"objective.contrastive.kind": "infonce"},
+        {"objective.contrastive.kind": "ckd"},
+        {"objective.contrastive.kind": "wcord"},
+        {"student.vocabulary": "trimmed"},
+        {"student.init": "input_embeddings"},
+        {"student.embedding_size": 128},
+        {"student.hidden_size": 256},
+        {"training.learning_rate": 5e-3},
+        {"training.steps": 4000},
+    ),
+    "cnn": ({}, {"objective.relation.kind": "rkd"}, {"objective.intermediate.kind": "mi"}),
+}
+"""The same for sentence embeddings. The static student's defaults (`cosine`) and `mse` alone are baselines of every search."""
 
 
 @dataclass(frozen=True)
 class Regime:
-    """rows: the labelled rows of each dataset. suffix: of its entries' names. unlabelled: at most so many of the other training rows are
-    used without their labels. max_epochs: of the trainings, by modality, if not the space's. max_params: of the students.
+    """rows: the labelled rows of each dataset; None for all. suffix: of its entries' names. task: what the dataset is read as, if not as
+    what it says it is. changes: what is changed in the defaults, in groups that are trained one after the other; none for the recipes that
+    people use without a search. unlabelled: at most so many of the other training rows are used without their labels. max_epochs: of the
+    trainings, by modality, if not the space's. max_params: of the students.
     """
 
-    rows: Mapping[str, int]
+    rows: Mapping[str, int | None]
     suffix: str = ""
+    task: str | None = None
+    changes: tuple[Mapping[str, tuple[Mapping[str, Any], ...]], ...] = ()
     unlabelled: int | None = None
     max_epochs: Mapping[str, int] = field(default_factory=dict)
     max_params: str | None = None
@@ -110,13 +132,17 @@ REGIMES = {
             "election-tweets": 600, "hate_offensive": 2000, "atis": 400, "cr": 400, "reuters-r52": 600, "movie-subjectivity": 400,
         },
         suffix="-few",
+        changes=(USUAL, FURTHER),
         unlabelled=6000,
+    ),
+    "embedding": Regime(
+        dict.fromkeys(("stsb", "clinc150", "movie-reviews")), suffix="-embedding", task="embedding", changes=(OF_VECTORS,)
     ),
     "labelled": Regime(dict.fromkeys(_LABELLED, 1500), max_epochs={"text": 3, "image": 8}, max_params="6M"),
 }  # fmt: skip
-"""few: few labels with unlabelled rows of the same source, 1,000 steps. labelled: 1,500 labels and no other rows, three epochs; image
-students start from random weights, and have learned next to nothing after three. The kinds of task are mixed, so that whatever has been
-recorded so far is of use."""
+"""few: few labels with unlabelled rows of the same source, 1,000 steps. embedding: all training texts, without labels, 1,000 steps.
+labelled: 1,500 labels and no other rows, three epochs; image students start from random weights, and have learned next to nothing after
+three. The kinds of task are mixed, so that whatever has been recorded so far is of use."""
 
 
 def variations(space: Space, changes: Mapping[str, tuple[Mapping[str, Any], ...]]) -> Iterator[Recipe]:
@@ -133,12 +159,13 @@ def variations(space: Space, changes: Mapping[str, tuple[Mapping[str, Any], ...]
 def recipes(dataset: str, regime: Regime) -> list[list[Recipe]]:
     """The recipes of a dataset that are not proposed by the search, in the groups in which they are added to it."""
     unlabelled = ("rest",) if regime.unlabelled else ()
-    data = load_dataset(DatasetRef(dataset, regime.rows[dataset], unlabelled=unlabelled, limit_unlabelled=regime.unlabelled))
-    space = Space.load(data.modality.name, data.task)
+    rows, most = regime.rows[dataset], regime.unlabelled
+    data = load_dataset(DatasetRef(dataset, rows, unlabelled=unlabelled, limit_unlabelled=most, task=regime.task))
+    space = Space.load(data.target.space or data.modality.name, data.task)
     if data.unlabelled is None:
         space = space.without_unlabelled()
-    if unlabelled:
-        return [list(variations(space, changes)) for changes in (USUAL, FURTHER)]
+    if regime.changes:
+        return [list(variations(space, changes)) for changes in regime.changes]
     usual = default_recipes(space.fixed("training.epochs", regime.max_epochs[data.modality.name]).defaults())
     return [[recipe for name, recipe in usual.items() if name != "plain KD"]]  # which is a baseline of every search
 
@@ -160,8 +187,11 @@ def recipe_options(dataset: str, regime: Regime, work: Path) -> list[list[str]]:
 
 def commands(dataset: str, regime: Regime, work: Path) -> list[list[str]]:
     """The searches of one dataset, in order; each goes on with the one before."""
-    base = ["search", "--dataset", dataset, "--limit-train", str(regime.rows[dataset]), "--no-frontier"]
-    base += ["--studies-dir", str(work), "--study", f"{dataset}{regime.suffix}"]
+    base = ["search", "--dataset", dataset, "--no-frontier", "--studies-dir", str(work), "--study", f"{dataset}{regime.suffix}"]
+    if regime.rows[dataset] is not None:
+        base += ["--limit-train", str(regime.rows[dataset])]
+    if regime.task:
+        base += ["--task", regime.task]
     if regime.unlabelled:
         base += ["--unlabelled", "rest", "--limit-unlabelled", str(regime.unlabelled)]
     if regime.max_params:
@@ -169,7 +199,7 @@ def commands(dataset: str, regime: Regime, work: Path) -> list[list[str]]:
     if regime.max_epochs:
         base += ["--max-epochs", str(regime.max_epochs["image" if dataset in IMAGES else "text"])]
     with_recipes = list(itertools.accumulate(recipe_options(dataset, regime, work), initial=base))[1:]  # each has those before it, too
-    spread = [[*words, "--explore", "--trials", "0"] for words in with_recipes] if regime.unlabelled else []
+    spread = [[*words, "--explore", "--trials", "0"] for words in with_recipes] if regime.changes else []
     every = with_recipes[-1]
     return [
         *spread,

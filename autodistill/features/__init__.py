@@ -4,6 +4,6 @@ Importing this package imports neither torch nor scikit-learn; measuring does.
 """
 
 from autodistill.features.measure import dataset_features
-from autodistill.features.names import FEATURES, VERSION
+from autodistill.features.names import FEATURES, OF_LABELS, VERSION
 
-__all__ = ["FEATURES", "VERSION", "dataset_features"]
+__all__ = ["FEATURES", "OF_LABELS", "VERSION", "dataset_features"]

@@ -40,3 +40,8 @@ FEATURES: dict[str, str] = {
 The frozen features of a text are its mean-pooled embedding by all-MiniLM-L6-v2 (of a pair a, b: [a, b, |a − b|, a · b]); those of an
 image are its histograms of oriented gradients and mean colours. Scores are on held-out rows, by the dataset's own metric.
 """
+OF_LABELS = (
+    "is_regression", "log_rows_per_class", "log_classes", "imbalance", "majority_share", "label_entropy", "majority_score", "probe_score",
+    "probe_gain", "probe_slope", "knn_score", "surface_score", "surface_gain", "separability",
+)  # fmt: skip
+"""The features that say something of labels. A dataset without labels, of sentence embeddings, lacks them: they are not 0, but missing."""

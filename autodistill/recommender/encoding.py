@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +14,9 @@ from autodistill.task_types import kin
 
 _LOG_RATIO = 10.0
 """A positive field that spans this factor is compared on a log scale, as learning rates and weights are."""
+_STRANGERS = math.sqrt(2.0)
+"""The distance of two datasets that have no feature in common: what two drawn at random have, as a root mean square, if features are
+standardised and independent. 0 would say that they are alike, and infinity that nothing carries over."""
 
 
 @dataclass(frozen=True)
@@ -90,13 +95,18 @@ def _texts(recipes: pd.DataFrame, name: str) -> np.ndarray:
 
 
 class DatasetEncoder:
-    """Fitted on the recorded datasets: encodes them and new datasets by task type and standardised features."""
+    """Fitted on the recorded datasets: encodes them and new datasets by task type and standardised features.
+
+    A feature may be missing, as those of labels are where there are none (`features.names.OF_LABELS`). Means and deviations are over the
+    datasets that have it, and a distance is over the features that both datasets have.
+    """
 
     def __init__(self, table: Table) -> None:
         self.tasks = sorted(set(table.about["task"]))
         features = table.features.loc[:, table.features.notna().any() & (table.features.nunique() > 1)]
         self.center, self.scale = features.mean(), features.std(ddof=0).replace(0.0, 1.0)
         self.recorded = self._standard(features)
+        self.gaps = np.isnan(self.recorded).any(axis=0)
         self.recorded_tasks = [str(task) for task in table.about["task"]]
         self.groups = [str(group) for group in table.about["group"]]
 
@@ -104,14 +114,20 @@ class DatasetEncoder:
         return ((features - self.center) / self.scale).to_numpy(float)
 
     def encode(self, target: NewDataset) -> np.ndarray:
-        """(columns,) the standardised features, 0 (the mean) if missing, and a column for each task type."""
-        values = np.nan_to_num(self._features(target))
-        return np.concatenate([values, [float(target.task == task) for task in self.tasks]])
+        """(columns,) the standardised features, and a column for each task type.
+
+        A missing feature is 0, the mean. So that this is told from a value at the mean, a feature that a recorded dataset lacks has another
+        column, which is 1 if it is missing.
+        """
+        return self._columns(self._features(target)[None, :], [target.task])[0]
 
     def encode_recorded(self) -> np.ndarray:
         """(datasets, columns) the recorded datasets, encoded as by `encode`."""
-        tasks = np.array([[float(own == task) for task in self.tasks] for own in self.recorded_tasks])
-        return np.hstack([np.nan_to_num(self.recorded), tasks])
+        return self._columns(self.recorded, self.recorded_tasks)
+
+    def _columns(self, features: np.ndarray, tasks: Sequence[str]) -> np.ndarray:
+        ones = np.array([[float(own == task) for task in self.tasks] for own in tasks])
+        return np.hstack([np.nan_to_num(features), np.isnan(features[:, self.gaps]).astype(float), ones])
 
     def _features(self, target: NewDataset) -> np.ndarray:
         features = target.features.reindex(self.center.index).astype(float)
@@ -120,13 +136,14 @@ class DatasetEncoder:
     def distances(self, target: NewDataset) -> np.ndarray:
         """(datasets,) the distance of each recorded dataset.
 
-        It is the root mean square difference over the features that both have, in standard deviations; another task type adds 1. A dataset
-        of another modality has other features and other students, so it is infinitely far.
+        It is the root mean square difference over the features that both have, in standard deviations, and √2 if they have none in common;
+        another task type adds 1. A dataset of another modality, or with labels where the other has none, has other features and other
+        students, so it is infinitely far.
         """
         return self.feature_distances(target) + np.array([_task_gap(task, target.task) for task in self.recorded_tasks])
 
     def feature_distances(self, target: NewDataset) -> np.ndarray:
-        """(datasets,) the distance by features only; infinite for another modality."""
+        """(datasets,) the distance by features only; infinite for a task that is not kin."""
         apart = _rms(self.recorded - self._features(target)[None, :])
         return np.where([kin(task) == target.kin for task in self.recorded_tasks], apart, np.inf)
 
@@ -146,10 +163,12 @@ class DatasetEncoder:
 
 
 def _rms(differences: np.ndarray) -> np.ndarray:
+    """(N,) the root mean square of each row without its missing entries; 0 if there are no columns. differences: (N, features)."""
     if differences.shape[1] == 0:
         return np.zeros(len(differences))
-    present = ~np.isnan(differences)
-    return np.sqrt(np.nan_to_num(differences**2).sum(axis=1) / np.maximum(present.sum(axis=1), 1))
+    common = (~np.isnan(differences)).sum(axis=1)
+    apart = np.sqrt(np.nan_to_num(differences**2).sum(axis=1) / np.maximum(common, 1))
+    return np.where(common > 0, apart, _STRANGERS)
 
 
 def _task_gap(task: str, other: str) -> float:

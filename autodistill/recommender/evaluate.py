@@ -93,27 +93,31 @@ def evaluate(
 ) -> Evaluation:
     """Hold out each group in turn.
 
+    Datasets without labels are learned from apart (`Table.lots`). If all of a lot are of one group, it is left out.
+
     Args:
-        table: with at least two groups.
+        table: with at least two groups in a lot.
         defaults: the default recipes; without them, they are not among the results.
         methods: names in METHODS.
         jobs: how many processes run at once.
         progress: called with the number of finished fits, and of all.
 
     Raises:
-        DataError: there is only one group, so nothing can be held out.
+        DataError: no lot has two groups, so nothing can be held out.
     """
-    if len(table.groups) < 2:
+    lots = [lot for lot in table.lots if len(lot.groups) > 1]
+    if not lots:
         raise DataError(f"all datasets of the table are of one group ({table.groups[0]!r}); two or more are needed to hold one out")
     evaluation = Evaluation()
-    for name in table.names:
-        rows = table.select([name])
-        evaluation.outcomes.append(_by_chance("random", rows, np.arange(len(rows))))
-        if defaults is not None:
-            evaluation.outcomes.append(_by_chance("defaults", rows, _nearest(table, rows, defaults(name))))
-    work = [(method, group) for method in methods for group in table.groups]
+    for lot in lots:
+        for name in lot.names:
+            rows = lot.select([name])
+            evaluation.outcomes.append(_by_chance("random", rows, np.arange(len(rows))))
+            if defaults is not None:
+                evaluation.outcomes.append(_by_chance("defaults", rows, _nearest(lot, rows, defaults(name))))
+    work = [(lot, method, group) for method in methods for lot in lots for group in lot.groups]
     progress(0, len(work))
-    held_out = Parallel(n_jobs=jobs, return_as="generator")(delayed(_hold_out)(table, method, group) for method, group in work)
+    held_out = Parallel(n_jobs=jobs, return_as="generator")(delayed(_hold_out)(*one) for one in work)
     for done, outcomes in enumerate(held_out, 1):
         evaluation.outcomes += outcomes
         progress(done, len(work))

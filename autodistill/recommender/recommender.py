@@ -21,7 +21,7 @@ from autodistill.recommender.library import RecordedStudy, library
 from autodistill.recommender.methods import METHODS, SHIPPED, Cautious, Committee
 from autodistill.recommender.table import NewDataset, Table, from_studies, recipe_frame
 from autodistill.space import Space
-from autodistill.task_types import kin
+from autodistill.task_types import has_labels, kin
 
 SAMPLED = 1500
 """How many recipes are drawn from the space, beside the recorded ones."""
@@ -86,11 +86,32 @@ def new_dataset(space: Space, features: Mapping[str, float]) -> NewDataset:
     return NewDataset(space.task, pd.Series(features, dtype=float), space.defaults().training.unlabelled_share > 0)
 
 
+def comparable(studies: Sequence[RecordedStudy], task: str) -> list[RecordedStudy]:
+    """The studies that a recommender for a task learns from: those of datasets with labels or, for a task without, those without.
+
+    The others have another loss mix and other features, and would only add noise.
+
+    Raises:
+        StudyError: there are studies, but none of these.
+    """
+    kept = [study for study in studies if has_labels(study.task) == has_labels(task)]
+    if studies and not kept:
+        raise _nothing_of(task, [study.task for study in studies])
+    return kept
+
+
+def _nothing_of(task: str, recorded: Iterable[str]) -> StudyError:
+    return StudyError(
+        f"no recorded study is of {kin(task)} data, so there is nothing to learn from for {task} "
+        f"(recorded: {', '.join(sorted(set(recorded)))}); search first, and add the study with `autodistill studies add FOLDER`"
+    )
+
+
 class Recommender:
     """Fitted once on recorded studies; recommends for any number of datasets."""
 
     def __init__(self, studies: Sequence[RecordedStudy] | None = None, *, method: str = SHIPPED) -> None:
-        """Fit to studies: by default the shipped ones and the user's own.
+        """Fit to studies: by default the shipped ones and the user's own. For one task, give the `comparable` ones.
 
         Raises:
             StudyError: there are none.
@@ -271,10 +292,7 @@ class Recommender:
         datasets = self.predictor.scale.datasets
         tasks = sorted(set(datasets.recorded_tasks))
         if target.kin not in {kin(task) for task in tasks}:
-            raise StudyError(
-                f"no recorded study is of {target.kin} data, so there is nothing to learn from for {target.task} "
-                f"(recorded: {', '.join(tasks)}); search first, and add the study with `autodistill studies add FOLDER`"
-            )
+            raise _nothing_of(target.task, tasks)
         warnings, factor = [], 1.0
         if target.task not in tasks:
             warnings.append(f"no study of {target.task} is recorded (only {', '.join(tasks)}): what works there may not work here")

@@ -11,7 +11,7 @@ import pandas as pd
 
 from autodistill.errors import DataError
 from autodistill.recipe import ADDED
-from autodistill.task_types import kin
+from autodistill.task_types import has_labels, kin
 
 if TYPE_CHECKING:
     from autodistill.recommender.library import RecordedStudy
@@ -73,6 +73,12 @@ class Table:
     def without_groups(self, groups: Collection[str]) -> Table:
         """The rows of all other groups."""
         return self.select([name for name in self.names if self.about["group"][name] not in groups])
+
+    @property
+    def lots(self) -> list[Table]:
+        """The parts that are learned from apart: the datasets with labels, and those without. Empty ones are left out."""
+        labelled = [name for name in self.names if has_labels(str(self.about["task"][name]))]
+        return [self.select(names) for names in (labelled, set(self.names).difference(labelled)) if names]
 
     def target(self, dataset: str) -> NewDataset:
         """One of the datasets, in the form of a new dataset."""

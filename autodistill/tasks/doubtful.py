@@ -46,7 +46,7 @@ def classes_or_scores(tables: dict[str, Table], column: str, values: dict[str, l
 def several_labels(tables: dict[str, Table], column: str, values: dict[str, list[Any]]) -> str | None:
     """An error message if texts like `a,b` seem to be several labels of a row; else None.
 
-    They seem to be if splitting them leaves fewer different labels than before.
+    They seem to be if splitting them leaves fewer different labels than before, or a label that other rows have alone.
     """
     names = {value for items in values.values() for value in items if isinstance(value, str)}
     sign = separator_of(names)
@@ -65,10 +65,14 @@ def several_labels(tables: dict[str, Table], column: str, values: dict[str, list
 
 
 def separator_of(names: Collection[str]) -> str | None:
-    """The separator that seems to be between several labels in some of these texts: one that leaves fewer labels than there are texts."""
+    """The separator that seems to be between several labels in some of these texts: one that leaves fewer labels than there are texts, or
+    of which a part is itself one of the texts.
+    """
     for sign in SEPARATORS:
         parts = {part.strip() for name in names for part in name.split(sign)} - {""}
-        if any(_parts(name, sign) > 1 for name in names) and len(parts) < len(names) and not all(map(_in_brackets, names)):
+        several = [name for name in names if _parts(name, sign) > 1]
+        alone = {name.strip() for name in names}.intersection(part.strip() for name in several for part in name.split(sign)) - {""}
+        if several and (len(parts) < len(names) or alone) and not all(map(_in_brackets, names)):
             return sign
     return None
 

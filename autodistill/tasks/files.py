@@ -24,7 +24,7 @@ UNLABELLED = ("unlabelled", "unlabeled")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 SYSTEM = ("__macosx", "thumbs.db", "desktop.ini", "thumbnails", "@eadir")
 """Files that systems and viewers leave in folders, in lower case. Names that begin with a dot are ignored too."""
-_PATH = re.compile(r"\.(csv|tsv|jsonl|json|parquet|txt|xlsx?|arrow|zip|gz|bz2|zst)$")
+_PATH = re.compile(r"\.(csv|tsv|jsonl|ndjson|json|parquet|txt|xlsx?|arrow|zip|gz|bz2|zst|xz)$")
 
 
 def looks_like_path(name: str) -> bool:

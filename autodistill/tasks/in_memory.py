@@ -88,11 +88,15 @@ def table_of(rows: Any, what: str, tuples: Mapping[int, tuple[str, ...]], allowe
 
 def _with_names(frame: Any) -> Any:
     """A copy of a DataFrame with strings as column names, and with encoded images."""
+    import pandas as pd
+
     frame = frame.copy(deep=False)
     frame.columns = frame.columns.map(str)
     for place, name in enumerate(frame.columns):
         column = frame.iloc[:, place]
-        if column.dtype == object and any(map(_is_image, column)):
+        if isinstance(column.dtype, pd.CategoricalDtype) and isinstance(column.dtype.categories.dtype, pd.IntervalDtype | pd.PeriodDtype):
+            frame.isetitem(place, column.astype(column.dtype.categories.dtype))  # parquet holds no such categories; reading says the rest
+        elif column.dtype == object and any(map(_is_image, column)):
             frame.isetitem(place, [_encoded(value, name) for value in column])
     return frame
 

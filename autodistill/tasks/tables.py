@@ -68,6 +68,10 @@ class Table:
         return f"row {row + 1}" + (f" (line {self._lines[row]})" if self._lines is not None else "")
 
 
+_OF_PANDAS = ("pandas.period", "pandas.interval")
+"""Types of columns that parquet holds as numbers, which are not what they mean."""
+
+
 class ParquetTable(Table):
     """A parquet file. It reads only the columns that are asked for and, of big columns, only the row groups that are needed."""
 
@@ -122,6 +126,13 @@ class ParquetTable(Table):
     def _checked(self, column: str, read: Callable[[], Any]) -> list[Any]:
         import pyarrow as pa
 
+        field = self._file.schema_arrow.field(column)
+        of_pandas = getattr(field.type, "extension_name", None) or (field.metadata or {}).get(b"ARROW:extension:name", b"").decode()
+        if of_pandas in _OF_PANDAS:
+            raise DataError(
+                f"{self.name}, column {column!r} has the type {of_pandas}, which is neither a text nor a number; "
+                f"write it as text: frame[{column!r}].astype(str)"
+            )
         try:
             array = read()
         except (pa.ArrowException, OSError) as cause:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from autodistill.errors import DataError
 
-COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
-"""Suffixes of compressed files that we read, with pyarrow's names."""
+COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".xz": "xz"}
+"""Suffixes of compressed files that we read, with pyarrow's names; it lacks xz, which Python reads itself."""
+_SAME = {".ndjson": ".jsonl"}
+"""Other suffixes of a kind."""
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),  # it begins with the mark of UTF-16
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -19,8 +21,9 @@ _LOOKED_AT = 4000  # bytes, of which more than a tenth are zero in UTF-16
 
 
 def kind_of(path: Path) -> str:
-    """The suffix that says how a file is read, in lower case, without that of a compression: `.csv` for A.CSV.gz."""
-    return Path(_unpacked_name(path)).suffix.lower()
+    """The suffix that says how a file is read, in lower case, without that of a compression: `.csv` for A.CSV.gz, `.jsonl` for A.ndjson."""
+    suffix = Path(_unpacked_name(path)).suffix.lower()
+    return _SAME.get(suffix, suffix)
 
 
 def stem_of(path: Path) -> str:
@@ -69,14 +72,18 @@ def _unmarked(data: bytes) -> str | None:
 
 
 def _bytes(path: Path) -> bytes:
+    import lzma
+
     import pyarrow as pa
 
     compression = COMPRESSIONS.get(path.suffix.lower())
     try:
         if compression is None:
             return path.read_bytes()
+        if compression == "xz":
+            return lzma.decompress(path.read_bytes())
         with pa.input_stream(str(path), compression=compression) as stream:
             return bytes(stream.read())
-    except (OSError, pa.ArrowException) as cause:
+    except (OSError, pa.ArrowException, lzma.LZMAError) as cause:
         what = "cannot be read" if compression is None else f"cannot be unpacked ({compression})"
         raise DataError(f"{path} {what}: {getattr(cause, 'strerror', None) or cause}") from None

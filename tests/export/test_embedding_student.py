@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from generated import library
 from sentence_transformers import SentenceTransformer
 from tiny_teacher import as_sentence_transformer, save_encoder, texts
 from world import STUDENTS, said_elsewhere
@@ -20,13 +19,9 @@ from autodistill.errors import RecipeError, UsageError
 from autodistill.export.distill import Distilled, distill
 from autodistill.export.onnx import export
 from autodistill.export.student import load_student
-from autodistill.features import dataset_features
 from autodistill.models import build_student
 from autodistill.models.base import StudentContext
 from autodistill.recipe import Recipe
-from autodistill.recommending import recommend
-from autodistill.tasks import load_dataset
-from autodistill.tasks.base import DatasetRef
 
 ASKED = ["good film", "the sad plot", "music music scene"]
 OWN = {"ngrams": 1, "hidden_size": 0}
@@ -138,10 +133,3 @@ def test_an_untrained_static_student_has_the_cosines_of_its_sums(world: Embeddin
 def test_students_that_no_folder_can_hold_are_refused(world: EmbeddingWorld, family: str, student: dict[str, object], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         build_student(world.recipe(family, **student), StudentContext("text-embedding", 32, vocab_size=24))
-
-
-def test_nothing_is_recommended_or_measured(world: EmbeddingWorld) -> None:
-    with pytest.raises(UsageError, match="nothing is recommended for text-embedding"):
-        recommend(world.data, task="embedding", studies=library(1, 3))
-    with pytest.raises(UsageError, match="without labels there are no features"):
-        dataset_features(load_dataset(DatasetRef(world.data, task="embedding")))

@@ -14,7 +14,7 @@ import pytest
 from tiny_teacher import image_dataset, save_bert, text_dataset
 
 from autodistill.errors import ModelError, UsageError
-from autodistill.features import FEATURES, dataset_features, measure
+from autodistill.features import FEATURES, OF_LABELS, dataset_features, measure
 from autodistill.features.counts import text_features
 from autodistill.target import Classes, Scores
 from autodistill.tasks.base import Dataset, DatasetRef, Split
@@ -47,6 +47,19 @@ def test_every_task_has_every_feature_and_no_other(tmp_path: Path) -> None:
     assert seen["text-classification"]["surface_score"] > 0.9  # one word tells the classes apart
     assert seen["image-classification"]["probe_score"] == 1.0
     assert seen["text-regression"]["surface_score"] > 0.8  # two target values: no order within a value
+
+
+def test_without_labels_what_needs_none_is_measured_and_the_rest_is_missing(tmp_path: Path) -> None:
+    encoder, labelled = str(save_bert(tmp_path / "bert")), text_dataset()
+    bare = {
+        name: replace(split, labels=np.full((len(split), 1), np.nan, dtype=np.float32))
+        for name, split in (("train", labelled.train), ("validation", labelled.validation))
+    }
+    data = replace(labelled, task="text-embedding", metric="teacher_agreement", classes=None, fingerprint="bare", **bare)
+    measured, usual = dataset_features(data, encoder=encoder), dataset_features(labelled, encoder=encoder)
+    assert set(OF_LABELS) < set(FEATURES)
+    assert list(measured) == [name for name in FEATURES if name not in OF_LABELS]
+    assert measured == pytest.approx({name: usual[name] for name in measured})  # the same rows
 
 
 def test_labels() -> None:

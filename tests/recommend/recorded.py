@@ -12,6 +12,7 @@ from autodistill.recipe import Recipe
 from autodistill.recommender.library import RecordedStudy
 from autodistill.records import Point, TrialRecord
 from autodistill.space import Space
+from autodistill.task_types import target_of
 
 FEATURES = ("log_rows", "probe_score", "mean_tokens")
 
@@ -47,8 +48,10 @@ def trial(study: str, number: int, recipe: Recipe, score: float, **changes: Any)
 
 def study(number: int, recipes: int = 25, task: str = "text-classification", noise: float = 0.002) -> RecordedStudy:
     """The study of the numbered dataset: its baselines, and recipes at random."""
-    space, rng, facts = Space.load("text", task).without_unlabelled(), random.Random(number), dataset_facts(number)
-    name = f"set{number}"
+    space = Space.load(target_of(task).space or "text", task).without_unlabelled()
+    rng, facts, name = random.Random(number), dataset_facts(number), f"set{number}"
+    if not target_of(task).has_labels:
+        del facts["probe_score"]
     tried = [(role, recipe) for role, recipe in space.baselines().items()]
     tried += [("explore", space.sample(rng)) for _ in range(recipes)]
     records = []

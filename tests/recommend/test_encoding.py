@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -53,3 +55,25 @@ def test_without_features_only_tasks_tell_datasets_apart() -> None:
     encoder = datasets()
     assert encoder.distances(NewDataset("text-classification", pd.Series(dtype=float))).tolist() == [0.0, 0.0, np.inf]
     assert encoder.usual_distance() == 0.0
+
+
+def test_a_missing_feature_is_neither_a_likeness_nor_a_difference() -> None:
+    encoder = datasets(size=[0.0, 3.0, 6.0], score=[1.0, np.nan, 2.0])
+    size, score = np.std([0, 3, 6]), np.std([1, 2])  # of the datasets that have it
+    target = NewDataset("text-classification", pd.Series({"size": 6.0, "score": 2.0}))
+    both, common = math.sqrt(((6 / size) ** 2 + (1 / score) ** 2) / 2), 3 / size
+    assert encoder.distances(target).tolist() == pytest.approx([both, common, np.inf])
+    nothing_known = encoder.distances(NewDataset("text-classification", pd.Series(dtype=float)))
+    assert nothing_known.tolist() == pytest.approx([math.sqrt(2), math.sqrt(2), np.inf])
+    assert encoder.distances(NewDataset("text-classification", pd.Series({"score": 1.0})))[:2].tolist() == pytest.approx([0, math.sqrt(2)])
+    assert encoder.usual_distance() == pytest.approx(common)
+
+
+def test_the_codes_of_a_missing_feature_and_of_one_at_the_mean_differ() -> None:
+    encoder = datasets(size=[0.0, 3.0, 6.0], score=[1.0, np.nan, 2.0])
+    codes = encoder.encode_recorded()
+    assert codes[:, :3].tolist() == [[pytest.approx(-np.sqrt(1.5)), -1.0, 0.0], [0.0, 0.0, 1.0], [pytest.approx(np.sqrt(1.5)), 1.0, 0.0]]
+    at_the_mean = encoder.encode(NewDataset("text-classification", pd.Series({"size": 3.0, "score": 1.5})))
+    assert at_the_mean.tolist() == [0.0, 0.0, 0.0, 0.0, 1.0]  # size, score, score is missing, image, text
+    assert encoder.encode(NewDataset("text-classification", pd.Series({"size": 3.0}))).tolist() == [0.0, 0.0, 1.0, 0.0, 1.0]
+    assert datasets(size=[0.0, 3.0, 6.0]).encode_recorded().shape == (3, 3)  # nothing is missing: no more columns

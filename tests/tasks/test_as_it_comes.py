@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import datetime
 import json
+import lzma
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -212,7 +214,10 @@ COLUMNS = {name: [row[name] for row in ROWS] for name in ("text", "label")}
     [
         ("A.CSV", CSV.encode()),
         ("A.csv.gz", packed("gzip")(CSV.encode())),
-        ("A.csv.bz2", None),
+        ("A.csv.bz2", bz2.compress(CSV.encode())),
+        ("A.csv.XZ", lzma.compress(CSV.encode())),
+        ("A.ndjson", "\n".join(map(json.dumps, ROWS)).encode()),
+        ("A.ndjson.xz", lzma.compress("\n".join(map(json.dumps, ROWS)).encode())),
         ("A.csv.zst", packed("zstd")(CSV.encode())),
         ("A.json", json.dumps(ROWS).encode()),
         ("A.json", json.dumps(COLUMNS).encode()),
@@ -224,11 +229,9 @@ COLUMNS = {name: [row[name] for row in ROWS] for name in ("text", "label")}
         ("A.csv", CSV.encode("utf-32")),
     ],
 )  # fmt: skip
-def test_endings_and_encodings_of_tables(tmp_path: Path, name: str, content: bytes | None) -> None:
-    import bz2
-
+def test_endings_and_encodings_of_tables(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / "plain.csv").write_text(CSV)
-    (tmp_path / name).write_bytes(bz2.compress(CSV.encode()) if content is None else content)
+    (tmp_path / name).write_bytes(content)
     found, expected = load(tmp_path / name), load(tmp_path / "plain.csv")
     assert (found.name, found.fingerprint) == ("A", expected.fingerprint)
 
@@ -245,7 +248,9 @@ def test_endings_and_encodings_of_tables(tmp_path: Path, name: str, content: byt
         ("a.csv", b"\xff\xfea\x00\x00\xd8", "begins as UTF-16 and is damaged at byte 4"),
         ("a.csv.gz", packed("gzip")(CSV.encode())[:-20], r"a\.csv\.gz cannot be unpacked \(gzip\)"),
         ("a.csv.zst", CSV.encode(), r"a\.csv\.zst cannot be unpacked \(zstd\)"),
-        ("a.parquet.gz", b"x", r"'\.gz'; allowed: .* files of text may be compressed \(\.gz, \.bz2, \.zst\)"),
+        ("a.csv.xz", CSV.encode(), r"a\.csv\.xz cannot be unpacked \(xz\)"),
+        ("a.csv.xz", lzma.compress(CSV.encode())[:-20], r"a\.csv\.xz cannot be unpacked \(xz\)"),
+        ("a.parquet.gz", b"x", r"'\.gz'; allowed: .* files of text may be compressed \(\.gz, \.bz2, \.zst, \.xz\)"),
         ("a.json", b'{"data": [1, 2], "n": 3}', "holds a JSON dict that is no table"),
         ("a.json", b"[1, 2]", "row 1 holds a JSON int"),
         ("a.json", b'[{"text": ', "is not valid JSON"),
@@ -345,6 +350,10 @@ def test_texts_of_several_labels_are_asked_about(tmp_path: Path, sign: str) -> N
     with pytest.raises(DataError, match=question):
         load(path)
     assert load(path, task="classification").classes == tuple(sorted(("a", "b", f"a{sign}b")))
+    path = labelled(tmp_path / "b.csv", ["a", f"a{sign} b"] * 20)  # as many labels after splitting as before, but one stands alone
+    with pytest.raises(DataError, match=rf"separated by '\{sign}' \(row 2"):
+        load(path)
+    assert load(path, task="multilabel").classes == ("a", "b")
 
 
 def test_half_a_surrogate_pair_in_a_label(tmp_path: Path) -> None:

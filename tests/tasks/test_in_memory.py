@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from autodistill.errors import UsageError
+from autodistill.errors import DataError, UsageError
 from autodistill.settings import SearchSettings
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import Dataset
@@ -111,3 +111,20 @@ def test_equal_rows_are_written_once() -> None:
 def test_what_is_no_dataset_is_told(rows: Any, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         SearchSettings(dataset=rows)
+
+
+@pytest.mark.parametrize(
+    ("labels", "kind"),
+    [
+        (pd.period_range("2020-01", periods=40, freq="M"), "period"),
+        (pd.interval_range(0, 40), "interval"),
+        (pd.cut(pd.Series(range(40)), 4), "interval"),
+        (pd.Categorical(pd.period_range("2020-01", periods=40, freq="M")), "period"),
+    ],
+)
+def test_labels_that_parquet_would_hold_as_other_numbers_are_refused(labels: Any, kind: str) -> None:
+    """A month would be its number since 1970. Where the column is not used, it is no matter."""
+    frame = pd.DataFrame({"text": [f"row {row}" for row in range(40)], "when": labels, "label": ["a", "b"] * 20})
+    assert load(frame).classes == ("a", "b")
+    with pytest.raises(DataError, match=rf"column 'label' has the type pandas\.{kind}, .*: frame\['label'\]\.astype\(str\)"):
+        load(frame.drop(columns="label").rename(columns={"when": "label"}))
