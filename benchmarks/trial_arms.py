@@ -23,7 +23,7 @@ from trial_world import HARD, KL, MI, OBJECTIVES, World
 from autodistill.losses.layer_map import layer_pairs
 from autodistill.losses.mutual_information import build_scorer, mi
 from autodistill.models import build_student
-from autodistill.models.base import Batch, Outputs, StudentModule, TextBatch, full_precision, pick_device, to_device
+from autodistill.models.base import Batch, Outputs, StudentModule, TextBatch, full_precision, mixed_precision, pick_device, to_device
 from autodistill.models.text import EncodedText
 from autodistill.recipe import Recipe
 from autodistill.teacher.load import load_teacher
@@ -74,8 +74,8 @@ class Others:
         return to_device(self.world.opened.train.batch(rows), self.device), self.labels[rows].to(self.device)
 
     def precision(self) -> Any:
-        """bfloat16 on a GPU, as ours."""
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda")
+        """As ours."""
+        return mixed_precision(self.student, self.device)
 
     def optimizer(self, *modules: nn.Module) -> torch.optim.Optimizer:
         """AdamW, fused, over all parameters alike."""
