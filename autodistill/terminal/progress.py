@@ -19,8 +19,8 @@ from autodistill.events import (
     TrialStarted,
 )
 from autodistill.limits import Limits
-from autodistill.ranking import count, rank, was_interrupted
-from autodistill.records import BASELINES, UNCOUNTED, Role, TrialRecord
+from autodistill.ranking import count, rank, searched, was_interrupted
+from autodistill.records import BASELINES, Role, TrialRecord
 from autodistill.report import texts
 
 
@@ -118,8 +118,8 @@ class Progress:
 
     @property
     def searched(self) -> int:
-        """How many of the requested trials have ended; baselines and infeasible proposals do not count among them."""
-        return sum(record.role not in UNCOUNTED and not was_interrupted(record) for record in self.shown)
+        """How many of the requested trials have ended."""
+        return searched(list(self.finished.values()))
 
     def seconds(self, stage: Stage) -> float:
         """How many seconds a stage took; 0 if it was not needed."""
