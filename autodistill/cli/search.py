@@ -18,7 +18,7 @@ from autodistill.cli import options
 from autodistill.cli.options import JSON_AT_THE_END
 from autodistill.cli.streams import text_output
 from autodistill.errors import ExhaustedError, RunError, StudyError
-from autodistill.events import Stage
+from autodistill.events import StageName
 from autodistill.option import KEPT, setting
 from autodistill.ranking import searched
 from autodistill.records import TrialRecord, read_records
@@ -35,7 +35,7 @@ from autodistill.terminal.live import open_view
 from autodistill.terminal.progress import Progress
 from autodistill.values import FLAG, one_of
 
-STAGES: tuple[Stage, ...] = ("teacher", "outputs", "trials")
+STAGES: tuple[StageName, ...] = ("teacher", "outputs", "trials")
 
 EPILOG = """examples:
   autodistill search --dataset movie-reviews --trials 8

@@ -287,7 +287,7 @@ def test_an_early_refusal_loads_no_heavy_library(tmp_path: Path) -> None:
     code = (
         "import sys\nfrom autodistill.cli.main import main\n"
         "assert main(['search', '--dataset', 'd', '--study', 'gone', '--resume']) == 2\n"
-        "print([name for name in ('torch', 'ray', 'optuna', 'transformers', 'timm') if name in sys.modules])"
+        "print([name for name in ('torch', 'ray', 'optuna', 'transformers', 'timm', 'pandas') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert done.stdout.strip() == "[]"
