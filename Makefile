@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint types fast chaos docs
+.PHONY: demo test lint types fast chaos gallery docs
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -31,6 +31,9 @@ fast: $(READY)
 
 chaos: $(READY)  # kills, damaged files and mutated inputs, drawn by the day; with CHAOS="--kills 5 --files 90 --inputs 500" a shorter one
 	$(BIN)/python tests/chaos/run.py $(CHAOS)
+
+gallery: $(READY)  # pages of the recorded studies and pictures of them, in build/gallery; needs Chromium, and minutes
+	$(BIN)/python dashboards/gallery.py
 
 docs: $(READY)  # the site, in build/site; the extra `docs` is installed for it
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[docs]'

@@ -9,7 +9,7 @@ from typing import Unpack
 
 from autodistill.environment import cores, gpu_free_bytes
 from autodistill.errors import AutodistillError, RecipeError, StudyError, UsageError
-from autodistill.events import Listen, SearchMessage
+from autodistill.events import Listen, SearchMessage, Stage
 from autodistill.export.frontier import measure_frontier
 from autodistill.facts import study_limits
 from autodistill.keywords import SearchKeywords
@@ -24,7 +24,6 @@ from autodistill.report.frontier import winners
 from autodistill.report.texts import percent, plural
 from autodistill.settings import SearchSettings
 from autodistill.space import Space
-from autodistill.stages import Stage
 from autodistill.study import Study
 from autodistill.study_folder import read_about, write_about
 from autodistill.study_report import write_report

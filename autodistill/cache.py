@@ -2,7 +2,8 @@
 
 A folder has a list of its files with their sizes and SHA-256, and a tensor file has a checksum in its header. A file or folder
 that is damaged is removed and made again, and a warning says so. Those of older versions lack these checksums, and are checked as far as
-their formats allow: the sizes in the headers of safetensors and npy files, the last bytes of parquet files, JSON that can be read.
+their formats allow: the sizes in the headers of safetensors and npy files, the last bytes of parquet files, JSON that can be read. A
+folder without a list, of an older version or because the list was lost, gets one once it has passed these checks.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import logging
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -75,12 +76,17 @@ def new_cached_folder(path: Path) -> Iterator[Path]:
     """A folder of the cache to fill, see `new_folder`; with a list of its files."""
     with new_folder(path, CACHE_ELSEWHERE) as aside:
         yield aside
-        files = {
-            file.relative_to(aside).as_posix(): [size := file.stat().st_size, file_fingerprint(file) if size <= CHECKED_BYTES else None]
-            for file in sorted(aside.rglob("*"))
-            if file.is_file() and file.name != MANIFEST
-        }
-        (aside / MANIFEST).write_text(json.dumps({"files": files}, indent=1), encoding="utf-8")
+        (aside / MANIFEST).write_text(_files_of(aside), encoding="utf-8")
+
+
+def _files_of(folder: Path) -> str:
+    """The text of a folder's list of files."""
+    files = {
+        file.relative_to(folder).as_posix(): [size := file.stat().st_size, file_fingerprint(file) if size <= CHECKED_BYTES else None]
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and not file.name.startswith(MANIFEST)
+    }
+    return json.dumps({"files": files}, indent=1)
 
 
 def discard_damaged(path: Path) -> None:
@@ -100,8 +106,15 @@ def discard_damaged(path: Path) -> None:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a file or folder of the cache exists and is not damaged."""
-    return path.exists() and damage(path) is None
+    """Whether a file or folder of the cache exists and is not damaged. A whole folder that has no list of its files gets one."""
+    if not path.exists() or damage(path) is not None:
+        return False
+    if path.is_dir() and not (path / MANIFEST).exists():
+        aside = path / f"{MANIFEST}.part-{uuid.uuid4().hex[:8]}"
+        with suppress(OSError):  # a cache that can be read alone is as good as before
+            aside.write_text(_files_of(path), encoding="utf-8")
+            aside.replace(path / MANIFEST)
+    return True
 
 
 def damage(path: Path) -> str | None:

@@ -11,7 +11,8 @@ AutodistillError
 │   └── ComponentError   an installed package whose components cannot be used
 └── RunError             the run itself failed: exit code 1
     ├── DiskError        a file cannot be written: the disk is full, or its folder is read-only
-    └── DivergedError    a loss or score that is not a finite number
+    ├── DivergedError    a loss or score that is not a finite number
+    └── ExhaustedError   a search whose proposals are all refused, so that resuming it would end in the same way
 
 A message names the value, what is allowed, and the way out.
 """
@@ -73,6 +74,10 @@ class DiskError(RunError):
 
 class DivergedError(RunError):
     """A loss or a score is not a finite number."""
+
+
+class ExhaustedError(RunError):
+    """A search's proposals are all refused: they repeat trials, break the limits, or do not validate. A resumed one would end alike."""
 
 
 def not_allowed(what: str, value: object, allowed: Iterable[object], way_out: str = "") -> str:

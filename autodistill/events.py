@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
@@ -9,7 +10,7 @@ from typing import Literal
 from autodistill.limits import Limits
 from autodistill.records import Point, Role, TrialRecord
 
-Stage = Literal[
+StageName = Literal[
     "data", "teacher", "outputs", "warm", "trials", "frontier", "students", "test", "folder", "onnx", "qat", "page", "judging"
 ]  # fmt: skip
 
@@ -18,7 +19,7 @@ Stage = Literal[
 class StageStarted:
     """A stage of the whole job begins."""
 
-    stage: Stage
+    stage: StageName
     text: str
 
 
@@ -26,7 +27,7 @@ class StageStarted:
 class StageProgress:
     """The progress of a stage: `done` of `total` steps."""
 
-    stage: Stage
+    stage: StageName
     done: int
     total: int
     text: str
@@ -36,7 +37,7 @@ class StageProgress:
 class StageFinished:
     """A stage has ended. text: its result."""
 
-    stage: Stage
+    stage: StageName
     seconds: float
     text: str
 
@@ -116,3 +117,23 @@ Event = (
     | SearchFinished
 )
 Listen = Callable[[Event], None]
+
+
+class Stage:
+    """Reports a stage's start and, if it succeeds, its end and duration."""
+
+    def __init__(self, tell: Listen, stage: StageName, text: str) -> None:
+        self.tell, self.stage, self.text = tell, stage, text
+
+    def __enter__(self) -> Stage:
+        self.began = time.monotonic()
+        self.tell(StageStarted(self.stage, self.text))
+        return self
+
+    def end(self, text: str) -> None:
+        """Report the result."""
+        self.text = text
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.tell(StageFinished(self.stage, time.monotonic() - self.began, self.text))

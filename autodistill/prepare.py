@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from autodistill.errors import DataError, ModelError, RecipeError, StudyError
-from autodistill.events import Listen, SearchMessage
+from autodistill.events import Listen, SearchMessage, Stage
 from autodistill.facts import DatasetFacts, TeacherRef
 from autodistill.limits import Limits
 from autodistill.models.base import StudentModule, precision
@@ -20,7 +20,7 @@ from autodistill.models.start import check_start, sizes_of, student_in
 from autodistill.recipe import Component, Recipe, Teacher
 from autodistill.settings import DatasetSettings, SpaceSettings
 from autodistill.space import Space
-from autodistill.stages import Stage, match_scores, read_teacher_scores, store_outputs, tell_of_rows, tell_of_teachers, train_teacher
+from autodistill.stages import match_scores, read_teacher_scores, store_outputs, tell_of_rows, tell_of_teachers, train_teacher
 from autodistill.start_fit import fit_start, folders_of
 from autodistill.storage import user_path
 from autodistill.tasks import load_dataset

@@ -17,7 +17,7 @@ import torch
 
 from autodistill.assistant import STUDENT_WEIGHTS
 from autodistill.errors import DataError, RecipeError, UsageError
-from autodistill.events import Listen, SearchMessage, StageProgress
+from autodistill.events import Listen, SearchMessage, Stage, StageProgress
 from autodistill.keywords import PretrainKeywords
 from autodistill.models import family_of
 from autodistill.models.reread import same_tokens
@@ -30,7 +30,7 @@ from autodistill.recipe import Recipe
 from autodistill.records import Point
 from autodistill.settings import DatasetSettings, PretrainSettings
 from autodistill.space import Space
-from autodistill.stages import Stage, store_outputs, train_teacher
+from autodistill.stages import store_outputs, train_teacher
 from autodistill.storage import cache_folder, check_writable, digest, disk_errors, lock, user_path, write_whole
 from autodistill.target import Vectors
 from autodistill.task_types import EMBEDDING, modality_of

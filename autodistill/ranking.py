@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from autodistill.limits import Limits
-from autodistill.records import FOLLOWING, TrialRecord
+from autodistill.records import FOLLOWING, UNCOUNTED, TrialRecord
 
 Preference = Literal["score", "latency", "size"]
 """What a user wants most of the recommended student."""
@@ -84,6 +84,11 @@ def count(records: list[TrialRecord]) -> dict[str, int]:
     """The number of trials by how they ended. `fail` excludes interrupted trials, which are run again."""
     counts = Counter("interrupted" if was_interrupted(record) else record.state for record in records)
     return {state: counts[state] for state in ("complete", "pruned", "fail", "infeasible", "interrupted")}
+
+
+def searched(records: list[TrialRecord]) -> int:
+    """How many of a search's requested trials have ended; baselines and infeasible proposals do not count among them."""
+    return sum(item.state != "infeasible" and item.role not in UNCOUNTED and not was_interrupted(item) for item in records)
 
 
 def was_interrupted(record: TrialRecord) -> bool:

@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 
 from autodistill.errors import AutodistillError
-from autodistill.events import Listen, SearchMessage
+from autodistill.events import Listen, SearchMessage, Stage
 from autodistill.features import dataset_features
 from autodistill.keywords import RecommendKeywords
 from autodistill.limits import Feasible
@@ -29,7 +29,6 @@ from autodistill.recommender.recommender import Recommendation, Recommender, com
 from autodistill.report.texts import objective, plural, student
 from autodistill.settings import RecommendSettings
 from autodistill.space import Space
-from autodistill.stages import Stage
 from autodistill.tasks.base import Dataset
 from autodistill.tasks.in_memory import DatasetLike
 from autodistill.terminal.python import job_shown

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import time
-
-from autodistill import events
 from autodistill.errors import DataError
-from autodistill.events import Listen, SearchMessage, StageFinished, StageProgress, StageStarted
+from autodistill.events import Listen, SearchMessage, Stage, StageProgress
 from autodistill.facts import TeacherRef
 from autodistill.recipe import Teacher
 from autodistill.tasks.base import Dataset
@@ -20,26 +17,6 @@ from autodistill.teacher.untaught import untaught_model
 from autodistill.teacher_verdict import teacher_warning
 from autodistill.teachers import Teachers, describe, short_name
 from autodistill.train.data import Opened, prepare_outputs
-
-
-class Stage:
-    """Reports a stage's start and, if it succeeds, its end and duration."""
-
-    def __init__(self, tell: Listen, stage: events.Stage, text: str) -> None:
-        self.tell, self.stage, self.text = tell, stage, text
-
-    def __enter__(self) -> Stage:
-        self.began = time.monotonic()
-        self.tell(StageStarted(self.stage, self.text))
-        return self
-
-    def end(self, text: str) -> None:
-        """Report the result."""
-        self.text = text
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self.tell(StageFinished(self.stage, time.monotonic() - self.began, self.text))
 
 
 def tell_of_rows(data: Dataset, tell: Listen) -> None:

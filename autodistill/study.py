@@ -7,8 +7,6 @@ import html
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from autodistill.errors import StudyError, not_allowed
 from autodistill.facts import TeacherRef, study_limits
 from autodistill.limits import Limits
@@ -22,6 +20,7 @@ from autodistill.teachers import Teachers
 
 if TYPE_CHECKING:
     import optuna
+    import pandas as pd
     import plotly.graph_objects as go
 
     from autodistill.report.frontier import Model
@@ -154,6 +153,8 @@ class Study:
 
     def leaderboard(self) -> pd.DataFrame:
         """The teachers, the best trials and all baselines, best first: the table that a search prints, with columns as in `Row`."""
+        import pandas as pd  # a second, which most commands need not wait
+
         from autodistill.report.leaderboard import Row, rows
 
         constant_score = self.about["dataset"].get("constant_score")
@@ -167,6 +168,8 @@ class Study:
 
         The latencies, for 1 row and for 32, were measured at the end of the search; they are missing where that was not done.
         """
+        import pandas as pd
+
         from autodistill.report.frontier import Model
 
         models = self.frontier_models

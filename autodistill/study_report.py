@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from autodistill.errors import StudyError
-from autodistill.events import Listen, StageFinished, StageProgress, StageStarted
+from autodistill.events import Listen, Stage, StageProgress
 from autodistill.ranking import rank, was_interrupted
-from autodistill.recommender.library import library
+from autodistill.recommender.library import RecordedStudy, library
 from autodistill.records import BASELINES
 from autodistill.report.importance import component_importance
 from autodistill.report.leaderboard import counted_score, finite, short_path
@@ -51,22 +50,23 @@ def write_report_of_all(path: Path, evaluate: bool = False, listen: Listen = lam
     """
     from autodistill.dashboards.page_all import render_all
 
-    began = time.monotonic()
-    listen(StageStarted("page", "reading the recorded studies"))
-    studies = library()
-    listen(StageProgress("page", 0, 1, f"drawing {len(studies)} studies"))
-    if evaluate:
-        listen(StageStarted("judging", "each group of datasets is held out in turn"))
-
-    def judging(done: int, total: int) -> None:
-        listen(StageProgress("judging", done, total, "groups of datasets held out, by each method"))
-
-    page = render_all(studies, judging if evaluate else None)
-    if evaluate:
-        listen(StageFinished("judging", time.monotonic() - began, "the recommender is judged"))
-    place = _write(path, page)
-    listen(StageFinished("page", time.monotonic() - began, f"{len(studies)} studies on one page"))
+    with Stage(listen, "page", "reading the recorded studies") as stage:
+        studies = library()
+        listen(StageProgress("page", 0, 1, f"drawing {len(studies)} studies"))
+        place = _write(path, _judged(studies, listen) if evaluate else render_all(studies))
+        stage.end(f"{len(studies)} studies on one page")
     return place
+
+
+def _judged(studies: Sequence[RecordedStudy], listen: Listen) -> str:
+    """The page across studies, with the recommender's judgement."""
+    from autodistill.dashboards.page_all import render_all
+
+    with Stage(listen, "judging", "each group of datasets is held out in turn") as stage:
+        what = "groups of datasets held out, by each method"
+        page = render_all(studies, lambda done, total: listen(StageProgress("judging", done, total, what)))
+        stage.end("the recommender is judged")
+    return page
 
 
 def _write(place: Path, page: str) -> Path:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
@@ -26,52 +27,65 @@ _TASKS = {
 }  # fmt: skip
 
 
-_LABELS = {
-    "top center": (0, 1), "bottom center": (0, -1), "middle right": (1, 0), "middle left": (-1, 0),
-    "top right": (1, 1), "top left": (-1, 1), "bottom right": (1, -1), "bottom left": (-1, -1),
-}  # fmt: skip
-"""The sides of its marker on which a label may lie."""
-_LETTER, _LINE, _MARKER = 6.5, 13.0, 14.0
+_SIDES = ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1), (0.5, 1), (-0.5, 1), (0.5, -1), (-0.5, -1))
+"""Where a label may lie beside its marker: right and up are positive."""
+_AWAY = (0.0, 14.0, 28.0, 42.0, 56.0)
+"""Pixels between a marker and its label, beside the one that touches it; a line joins those that are apart."""
+_LETTER, _LINE, _MARKER = 7.0, 13.0, 14.0
+_CROSSED = 10.0
+"""How much worse it is to cross a label or a marker with a line than to cover as many pixels of it."""
 _ROUNDS = 4
 """How often all labels are placed again, each beside the others as they lie."""
 _COLUMN = 16.5
 """The least pixels of a column, so that the slanted words above neighbouring ones do not meet."""
-_PHONE = (300, 330)
-"""The pixels of the map's axes on a phone, where labels overlap first."""
+_VIEWS = ((300, 376), (600, 376), (860, 376))
+"""The pixels of the map's axes on a phone, a tablet and a laptop."""
 
 
-def label_positions(places: np.ndarray, names: Sequence[str], ranges: Sequence[Sequence[float]]) -> list[str]:
-    """For each point, the side on which its label covers the least of the markers and of the other labels, and stays in the plot.
+def label_places(places: np.ndarray, names: Sequence[str], ranges: Sequence[Sequence[float]]) -> list[tuple[np.ndarray, bool]]:
+    """For each point, where its label covers the least of the markers and of the other labels, and stays in the plot, at every width.
 
     Args:
         places: (N, 2) in units of the axes.
         names: the labels.
         ranges: of the two axes.
+
+    Returns:
+        For each label: its centre beside the point's, in pixels to the right and up, and whether it is apart from its marker.
     """
     low, high = np.array(ranges, dtype=float).T
-    points = (places - low) / (high - low) * _PHONE
-    markers = [(point, np.full(2, _MARKER)) for point in points]  # centres and sizes
-    labels: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-    sides = [""] * len(names)
-    page = np.array(_PHONE, dtype=float)
+    views = [(np.array(view, dtype=float), (places - low) / (high - low) * view) for view in _VIEWS]
+    sizes = np.array([[_LETTER * len(name), _LINE] for name in names])
+    away = np.repeat(_AWAY, len(_SIDES))
+    sides = np.tile(np.array(_SIDES, dtype=float), (len(_AWAY), 1))
+    shifts = np.zeros_like(sizes)
+    chosen = np.zeros(len(names), dtype=int)
+    placed: list[int] = []
     for _ in range(_ROUNDS):
-        for number, (point, name) in enumerate(zip(points, names, strict=True)):
-            size = np.array([_LETTER * len(name), _LINE])
-            others = [*markers, *(box for place, box in labels.items() if place != number)]
-            costs = []
-            for side, way in _LABELS.items():
-                centre = point + np.array(way) * (size + _MARKER) / 2
-                outside = float(np.prod(size)) - _overlap(centre, size, page / 2, page)
-                costs.append((outside + sum(_overlap(centre, size, *other) for other in others), side, centre))
-            _, sides[number], centre = min(costs, key=lambda cost: cost[0])  # the first of equal ones
-            labels[number] = centre, size
-    return sides
+        for number, size in enumerate(sizes):
+            tried = sides * ((size + _MARKER) / 2 + away[:, None])
+            others = [other for other in placed if other != number]
+            markers = [other for other in range(len(names)) if other != number]
+            box_sizes = np.concatenate([sizes[others], np.full((len(markers), 2), _MARKER)])
+            costs = np.zeros(len(tried))
+            for page, points in views:  # the worst width counts
+                boxes = np.concatenate([points[others] + shifts[others], points[markers]])
+                centres = points[number] + tried
+                lines = points[number] + tried[:, None] * np.array([0.2, 0.35, 0.5, 0.65, 0.8])[:, None]  # from the marker to the label
+                crossed = _overlap(lines[:, :, None], np.full(2, 2.0), boxes, box_sizes).sum(axis=(1, 2))
+                covered = _overlap(centres[:, None], size, boxes, box_sizes).sum(axis=1)
+                outside = np.prod(size) - _overlap(centres, size, page / 2, page)
+                costs = np.maximum(costs, covered + outside + np.where(away > 0, _CROSSED * crossed, 0.0))
+            best = int(np.argmin(np.round(costs + away / 10, 6)))  # of those that cover nothing the nearest, the first of equal ones
+            shifts[number], chosen[number] = tried[best], best
+            placed = sorted({*placed, number})
+    return [(shift, bool(away[best])) for shift, best in zip(shifts, chosen, strict=True)]
 
 
-def _overlap(centre: np.ndarray, size: np.ndarray, other: np.ndarray, its_size: np.ndarray) -> float:
-    """The area of the overlap of two boxes, in square pixels."""
+def _overlap(centre: np.ndarray, size: np.ndarray, other: np.ndarray, its_size: np.ndarray) -> np.ndarray:
+    """The areas of the overlaps of boxes, in square pixels: (..., 2) each, in shapes that fit each other, to (...)."""
     sides = np.minimum((size + its_size) / 2 - np.abs(centre - other), np.minimum(size, its_size))
-    return float(np.prod(np.maximum(sides, 0.0)))
+    return np.prod(np.maximum(sides, 0.0), axis=-1)
 
 
 def dataset_map(studies: Sequence[RecordedStudy]) -> go.Figure:
@@ -82,7 +96,6 @@ def dataset_map(studies: Sequence[RecordedStudy]) -> go.Figure:
         return style.nothing(title, "Fewer than three datasets with features, so there is no map to draw.")
     ranges = [style.fit(list(places[:, axis]), 0.15) for axis in (0, 1)]
     names = [style.escape(study.name, 22) for study in studies]
-    positions = label_positions(places, names, ranges)
     known = {name for study in studies for name in study.features}
     figure = style.make(title, 500)
     for task in sorted({study.task for study in studies}):
@@ -91,15 +104,20 @@ def dataset_map(studies: Sequence[RecordedStudy]) -> go.Figure:
         figure.add_scatter(
             x=places[rows, 0],
             y=places[rows, 1],
-            mode="markers+text",
-            name=style.escape(task.replace("-", " "), 40),
+            mode="markers",
+            name=_task_name(task),
             text=[names[row] for row in rows],
-            textposition=[positions[row] for row in rows],
-            textfont={"size": 11, "color": style.INK},
             marker={"color": colour, "symbol": symbol, "size": 11},
             customdata=[_about(studies[row], known) for row in rows],
             hovertemplate="<b>%{text}</b><br>%{customdata}<extra></extra>",
         )
+    for study, name, place, (shift, apart) in zip(studies, names, places, label_places(places, names, ranges), strict=True):
+        where = {"ax": shift[0], "ay": -shift[1], "standoff": 6} if apart else {"xshift": shift[0], "yshift": shift[1]}
+        figure.add_annotation(
+            x=place[0], y=place[1], text=name, name=_task_name(study.task), showarrow=apart, arrowhead=0, arrowwidth=1,
+            arrowcolor=style.MUTED, font={"size": 11, "color": style.INK}, borderpad=0, **where,
+        )  # fmt: skip
+    figure.update_layout(meta={"alt": f"The datasets: {', '.join(names)}"})
     for axis, share, update in zip((0, 1), shares, (figure.update_xaxes, figure.update_yaxes), strict=True):
         update(title=f"principal component {axis + 1} ({share:.0%} of the variance)", range=ranges[axis])
     return figure
@@ -110,6 +128,11 @@ def _about(study: RecordedStudy, known: set[str]) -> str:
     missing = len(known.difference(study.features))
     rest = f"<br>{missing} of {len(known)} features are missing, and count as the mean" if missing else ""
     return f"{study.train_rows:,} rows, teacher {texts.score(study.teacher_score)}{rest}"
+
+
+def _task_name(task: str) -> str:
+    """A task on the page; the legend hides the labels that have the name of their trace."""
+    return style.escape(task.replace("-", " "), 40)
 
 
 def principal_components(studies: Sequence[RecordedStudy]) -> tuple[np.ndarray | None, tuple[float, float]]:
@@ -148,7 +171,7 @@ def winners(studies: Sequence[RecordedStudy]) -> go.Figure:
     parts = [key[0] for key in columns]
     places = np.cumsum([0.0] + [1.0 if parts[number] == parts[number - 1] else 1.5 for number in range(1, len(parts))])
     above, below = style.TOP + 112, 70
-    figure = style.make(title, above + below + 26 * len(names))
+    figure = style.make(title, above + below + 22 * len(names))
     cut = 8.0
     for part in dict.fromkeys(parts):
         own = [number for number, other in enumerate(parts) if other == part]
@@ -189,8 +212,20 @@ def winners(studies: Sequence[RecordedStudy]) -> go.Figure:
         tickvals=np.arange(len(names)), ticktext=[style.escape(name, 24) for name in names], showgrid=False, ticks="", linewidth=0,
         tickfont={"color": style.INK}, range=[-0.6, len(names) - 0.4],
     )  # fmt: skip
-    figure.update_layout(margin={"t": above, "b": below}, meta={"least_width": int(170 + _COLUMN * (places[-1] + 1.2))})
+    least_width = int(170 + _COLUMN * (places[-1] + 1.2))
+    meta = {"least_width": least_width, "paper": 7.5, "alt": _winners_in_words(gaps, columns)}
+    figure.update_layout(margin={"t": above, "b": below}, meta=meta)
     return figure
+
+
+def _winners_in_words(gaps: Mapping[str, Mapping[tuple[str, str], float]], columns: Sequence[tuple[str, str]]) -> str:
+    """For each component, the choice that wins most often, and how often: what the dots of the figure show at a glance."""
+    parts = []
+    for part in dict.fromkeys(path for path, _ in columns):
+        rows = [own for row in gaps.values() if (own := {choice: gap for (path, choice), gap in row.items() if path == part})]
+        choice, times = Counter(min(own, key=lambda name: own[name]) for own in rows).most_common(1)[0]
+        parts.append(f"{style.escape(name_of(part))} {style.escape(choice)} ({times} of {len(rows)})")
+    return f"The choices that win most often: {', '.join(parts)}"
 
 
 def _short(choice: str) -> str:

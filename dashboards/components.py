@@ -206,7 +206,8 @@ def parallel(records: Sequence[TrialRecord], limits: Limits = Limits()) -> go.Fi
     )
     figure.update_xaxes(tickfont={"size": 12, "color": style.INK}, tickangle=0)
     figure.update_yaxes(visible=False, range=[-0.08, 1.08])
-    figure.update_layout(legend={"y": -0.02, "yanchor": "top"}, margin_t=style.TOP + 24, meta={"least_width": _AXIS_WIDTH * len(axes)})
+    meta = {"least_width": _AXIS_WIDTH * len(axes), "paper": 8}
+    figure.update_layout(legend={"y": -0.02, "yanchor": "top"}, margin_t=style.TOP + 24, meta=meta)
     return figure
 
 

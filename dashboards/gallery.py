@@ -1,14 +1,15 @@
-"""Render the gallery from the recorded studies: HTML pages and pictures of them, in dashboards/gallery/.
+"""Render the gallery from the recorded studies: HTML pages and pictures of them, in build/gallery/, which git ignores.
 
-    python dashboards/gallery.py [--out dashboards/gallery] [NAME ...]
+    python dashboards/gallery.py [--out build/gallery] [NAME ...]     # or: make gallery
 
 The pictures need Chromium; without it, only the pages are written, with a message. NAME chooses studies; by default there is one study of
-each task. The page across all studies is always written.
+each task. The page across all studies is always written, with a judgement of the recommender, which takes minutes.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import shutil
 import sys
 from collections.abc import Sequence
@@ -16,18 +17,21 @@ from pathlib import Path
 
 from autodistill.dashboards.page import render_recorded
 from autodistill.dashboards.page_all import render_all
+from PIL import Image
 from plotly.offline import get_plotlyjs
 
 from autodistill.recommender.library import RecordedStudy, find, shipped
 
 _WIDTHS = {"": 1280, "-phone": 390}
+_COLOURS = 64
+"""Of a picture: enough for the palette and the grey edges of letters, and a third of the bytes."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the pages, then their pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", metavar="NAME", nargs="*")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "gallery")
+    parser.add_argument("--out", type=Path, default=Path("build") / "gallery")
     args = parser.parse_args(argv)
     studies = shipped()
     if not studies:
@@ -72,7 +76,9 @@ def pictures(pages: Sequence[Path]) -> int:
                 page = browser.new_page(viewport={"width": width, "height": 900})
                 page.goto(path.resolve().as_uri())
                 page.wait_for_function("() => [...document.querySelectorAll('.plot')].every((plot) => plot.querySelector('svg.main-svg'))")
-                page.screenshot(path=path.with_name(f"{path.stem}{suffix}.png"), full_page=True)
+                shot = Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")
+                small = shot.quantize(_COLOURS, dither=Image.Dither.NONE)
+                small.save(path.with_name(f"{path.stem}{suffix}.png"), optimize=True)
                 page.close()
         browser.close()
     return 0

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import json
+import re
 import sys
 import threading
 import time
@@ -19,7 +22,7 @@ from autodistill.report.leaderboard import verdict
 from autodistill.study_folder import default_storage, has_default_storage, read_about, study_names
 
 from . import draw_figure, style
-from .storage import ShownStudies
+from .storage import READ_ONLY, ShownStudies
 
 Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 """As WSGI has it (PEP 3333)."""
@@ -155,7 +158,7 @@ class Server:
 
         self.live, self.studies_dir = live, studies_dir
         try:
-            application = _known_hosts_only(_with_reports(wsgi(live.storage), live, page), host)
+            application = _known_hosts_only(_notes_only(_with_reports(wsgi(live.storage), live, page), live), host)
             self._server = make_server(host, port, application, server_class=_Threaded, handler_class=_Quiet)
         except OSError as cause:
             raise UsageError(f"{host}:{port} cannot be served ({cause.strerror or cause}); give another --port or --host") from None
@@ -213,6 +216,41 @@ def _with_reports(application: Application, live: Live, page: Page | None) -> Ap
         return [made[study_id][1]]
 
     return answered
+
+
+_NOTE = re.compile(r"/api/studies/(\d+)(?:/(\d+))?/note")
+
+
+def _notes_only(application: Application, live: Live) -> Application:
+    """Refuse requests that would change something, except those that write a note on a study or a trial. optuna-dashboard would answer
+    them with 500 and print a traceback.
+    """
+
+    def checked(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        def refused(status: str, reason: str) -> Iterable[bytes]:
+            start_response(status, [("Content-Type", "application/json")])
+            return [json.dumps({"reason": reason}).encode()]
+
+        method = environ["REQUEST_METHOD"]
+        if method in ("GET", "HEAD", "OPTIONS"):
+            return application(environ, start_response)
+        note = _NOTE.fullmatch(environ.get("PATH_INFO", ""))
+        if note is None or method != "PUT":
+            return refused("403 Forbidden", READ_ONLY)
+        study, trial = int(note[1]), note[2]
+        if study not in live.folders or (trial is not None and not live.storage.has_trial(study, int(trial))):
+            return refused("404 Not Found", f"there is no {environ['PATH_INFO'].removesuffix('/note')} here")
+        try:
+            body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            asked = json.loads(body)
+            whole = isinstance(asked["body"], str) and isinstance(asked["version"], int) and "json" in environ.get("CONTENT_TYPE", "")
+        except (ValueError, TypeError, KeyError):
+            whole = False
+        if not whole:
+            return refused("400 Bad Request", 'a note is JSON: {"body": text, "version": number}')
+        return application(environ | {"wsgi.input": io.BytesIO(body)}, start_response)
+
+    return checked
 
 
 _REPORTS, _OPTUNAS = "/report/", "/dashboard/studies/"

@@ -162,10 +162,11 @@ def draw(name: str, figure: go.Figure) -> Drawn:
 
 
 def describe_figure(figure: go.Figure) -> str:
-    """A figure in words, for those who do not see it: its title, its axes and the names of what is drawn."""
+    """A figure in words, for those who do not see it: its title, its axes, the names of what is drawn, and what it says of itself."""
     axes = [axis.title.text for axis in (*figure.select_xaxes(), *figure.select_yaxes()) if axis.title.text]
     named = [trace.name for trace in figure.data if trace.name and trace.showlegend is not False]
-    parts = [figure.layout.title.text or "", "; ".join(dict.fromkeys(axes)), ", ".join(dict.fromkeys(named))]
+    meta = figure.layout.meta if isinstance(figure.layout.meta, dict) else {}
+    parts = [figure.layout.title.text or "", "; ".join(dict.fromkeys(axes)), ", ".join(dict.fromkeys(named)), meta.get("alt", "")]
     return ". ".join(html.unescape(re.sub("<[^>]*>", " ", part)) for part in parts if part)
 
 

@@ -26,6 +26,8 @@ function legend(plot, traces) {
       button.setAttribute("aria-pressed", String(shown));
       const same = (other, place) => place === number || (trace.legendgroup && other.legendgroup === trace.legendgroup);
       Plotly.restyle(plot, { visible: shown }, traces.flatMap((other, place) => (same(other, place) ? [place] : [])));
+      const notes = (plot.layout.annotations || []).flatMap((note, place) => (note.name === trace.name ? [place] : []));
+      Plotly.relayout(plot, Object.fromEntries(notes.map((place) => [`annotations[${place}].visible`, shown])));
     });
     const item = document.createElement("li");
     item.append(button);
@@ -80,15 +82,21 @@ for (const plot of plots) {
   Plotly.newPlot(plot, figure.data, figure.layout, options);
 }
 
-// Paper is narrower than a screen: draw once more at its width, and go back afterwards.
+// Paper is narrower than a screen: draw once more at its width, and go back afterwards. meta.paper: the size of letters in a wide plot then.
 const paper = 680;
 const wide = (plot) => plot.parentElement.classList.contains("scroll");
+function letters(plot, size, notes) {
+  const smaller = plot.layout.meta && plot.layout.meta.paper;
+  const each = smaller ? plot.layout.annotations.map((note, place) => [`annotations[${place}].font.size`, notes(note)]) : [];
+  return { "xaxis.tickfont.size": size, ...Object.fromEntries(each) };
+}
 window.addEventListener("beforeprint", () => plots.forEach((plot) => {
-  plot.letters = plot.layout.xaxis.tickfont && plot.layout.xaxis.tickfont.size;
-  Plotly.relayout(plot, { width: paper, ...(wide(plot) && { "xaxis.tickfont.size": 7.5 }) });
+  plot.onScreen = { tick: plot.layout.xaxis.tickfont && plot.layout.xaxis.tickfont.size, notes: (plot.layout.annotations || []).map((note) => note.font && note.font.size) };
+  Plotly.relayout(plot, { width: paper, ...(wide(plot) && letters(plot, 7.5, () => plot.layout.meta.paper)) });
 }));
 window.addEventListener("afterprint", () => plots.forEach((plot) => {
-  Plotly.relayout(plot, { width: null, autosize: true, ...(wide(plot) && { "xaxis.tickfont.size": plot.letters }) });
+  const notes = [...plot.onScreen.notes];
+  Plotly.relayout(plot, { width: null, autosize: true, ...(wide(plot) && letters(plot, plot.onScreen.tick, () => notes.shift())) });
 }));
 
 // Tables that can be sorted: numbers first from the largest, texts from a to z; a second press turns the order round.

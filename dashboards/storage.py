@@ -24,8 +24,7 @@ from autodistill.optuna_storage.open import load_study, open_storage
 
 _MANY = 10_000
 """A trial's id here is its number times this, plus its study's id."""
-
-
+READ_ONLY = "the dashboard shows studies and does not change them; make one with `autodistill search`, or remove one by deleting its folder"
 _NOTE = "dashboard:note_"
 """The first letters of a study's note among its attributes, as optuna-dashboard stores it."""
 
@@ -119,6 +118,10 @@ class ShownStudies(InMemoryStorage):
     def get_best_trial(self, study_id: int) -> FrozenTrial:
         return BaseStorage.get_best_trial(self, study_id)
 
+    def has_trial(self, study_id: int, trial_id: int) -> bool:
+        """Whether a study has a trial of this id."""
+        return trial_id % _MANY == study_id and trial_id // _MANY < len(self.get_all_trials(study_id, deepcopy=False))
+
     # Writing: only notes are written into the study
 
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
@@ -126,9 +129,7 @@ class ShownStudies(InMemoryStorage):
         storage.set_study_system_attr(there, key, value)
 
     def _refuse(self) -> NoReturn:
-        raise StudyError(
-            "the dashboard shows studies and does not change them; make one with `autodistill search`, or remove one by deleting its folder"
-        )
+        raise StudyError(READ_ONLY)
 
     def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
         self._refuse()

@@ -74,7 +74,7 @@ def test_what_is_damaged_is_made_again_and_said_once(name: str, how: str, tmp_pa
 
 @pytest.mark.parametrize("how", ["cut", "emptied"])
 def test_the_caches_of_older_versions_are_used_and_checked_by_their_formats(how: str, tmp_path: Path) -> None:
-    """They have no list of files and no checksums."""
+    """They have no list of files and no checksums. Once one was used it has a list, so that damage in any file is noticed."""
     import pandas as pd
 
     folder = tmp_path / "old"
@@ -85,7 +85,6 @@ def test_the_caches_of_older_versions_are_used_and_checked_by_their_formats(how:
     (folder / "vocab.txt").write_text("a")
     pd.DataFrame({"text": ["a"]}).to_parquet(folder / "rows.parquet")
     assert damage(folder) is None
-    ensure(folder, lambda: pytest.fail("it is whole"))
     for file in ("pixels.npy", "model.safetensors", "facts.json", "rows.parquet"):
         content = (folder / file).read_bytes()
         DAMAGE[how](folder / file)
@@ -93,7 +92,14 @@ def test_the_caches_of_older_versions_are_used_and_checked_by_their_formats(how:
         assert reason is not None
         assert reason.startswith(file)
         (folder / file).write_bytes(content)
-    assert damage(folder) is None
+    for _ in range(2):
+        ensure(folder, lambda: pytest.fail("it is whole"))
+    (folder / "vocab.txt").write_text("a word")
+    assert damage(folder) == "vocab.txt has 6 bytes instead of 1"
+    (folder / MANIFEST).unlink()  # without it, this looks like an older version's folder
+    assert is_whole(folder)
+    DAMAGE[how](folder / "vocab.txt")
+    assert not is_whole(folder)
 
 
 def test_a_tensor_file_is_plain_safetensors_and_every_byte_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,9 +17,10 @@ from rich.text import Text
 from autodistill.cli import options
 from autodistill.cli.options import JSON_AT_THE_END
 from autodistill.cli.streams import text_output
-from autodistill.errors import RunError, StudyError
-from autodistill.events import Stage
+from autodistill.errors import ExhaustedError, RunError, StudyError
+from autodistill.events import StageName
 from autodistill.option import KEPT, setting
+from autodistill.ranking import searched
 from autodistill.records import TrialRecord, read_records
 from autodistill.report.choices import distill_command
 from autodistill.report.frontier import advice, note
@@ -34,7 +35,7 @@ from autodistill.terminal.live import open_view
 from autodistill.terminal.progress import Progress
 from autodistill.values import FLAG, one_of
 
-STAGES: tuple[Stage, ...] = ("teacher", "outputs", "trials")
+STAGES: tuple[StageName, ...] = ("teacher", "outputs", "trials")
 
 EPILOG = """examples:
   autodistill search --dataset movie-reviews --trials 8
@@ -95,14 +96,14 @@ def run(args: argparse.Namespace) -> int:
                 with contextlib.suppress(StudyError):  # the disk may be full
                     write_report(study)  # the report of a failed search shows its failures
         if study is not None and study.best is not None:
-            _show(asked, study, progress, out)
+            _show(asked, study, progress, out, way_on(asked, study, progress, failure))
     if study is not None and asked.as_json:
         seconds = {stage: progress.seconds(stage) for stage in STAGES} | {"total": progress.elapsed}
         print(json.dumps(summary(study, seconds), indent=2, allow_nan=False))
     if failure is not None:
         reasons = [] if study is None else failures(study.trial_records)
-        more = [] if study is None else [f"continue with: {go_on(asked)}"]
-        raise RunError("\n  ".join([str(failure), *reasons, *more])) from failure
+        more = None if study is None else way_on(asked, study, progress, failure)
+        raise RunError("\n  ".join([str(failure), *reasons, *([] if more is None else [f"continue with: {more}"])])) from failure
     return 0
 
 
@@ -125,6 +126,18 @@ def go_on(asked: SearchSettings, **changes: object) -> str:
     return asked.model_copy(update={"resume": True, **changes}).command_line(always=("study",))
 
 
+def way_on(asked: SearchCommand, study: Study, progress: Progress, failure: RunError | None) -> str | None:
+    """The command that continues a study, with more trials where all have ended. None where it would end as this search did."""
+    if isinstance(failure, ExhaustedError):
+        return None
+    early = progress.ended is not None and progress.ended.why == "time budget"
+    if study.best is None and early and asked.time_budget is not None:  # within the same time, again no trial would complete
+        return go_on(asked, time_budget=2 * asked.time_budget)
+    if not early and (failure is None or searched(study.trial_records) >= asked.trials):
+        return go_on(asked, trials=max(2 * asked.trials, 10))
+    return go_on(asked)
+
+
 def interrupted(asked: SearchSettings, progress: Progress) -> str:
     """The message after Ctrl-C."""
     if not _has_begun(asked, progress):
@@ -134,8 +147,8 @@ def interrupted(asked: SearchSettings, progress: Progress) -> str:
     return f"Stopped. The study is kept with its {ended} finished trials and can be resumed:\n  {go_on(asked)}"
 
 
-def _show(asked: SearchSettings, study: Study, progress: Progress, out: TextIO) -> None:
-    """The leaderboard, the verdict and the next commands."""
+def _show(asked: SearchSettings, study: Study, progress: Progress, out: TextIO, more: str | None) -> None:
+    """The leaderboard, the verdict and the next commands. more: the one that continues the study."""
     console = Console(file=out) if out.isatty() else Console(file=out, width=120)
     records = study.trial_records
     teacher = progress.stages.get("teacher")
@@ -159,10 +172,8 @@ def _show(asked: SearchSettings, study: Study, progress: Progress, out: TextIO) 
     if reading:
         console.print(Text(reading))
     console.print(Text(sentence(component_importance(records))))
-    more = go_on(asked, trials=max(2 * asked.trials, 10))
     if progress.ended is not None and progress.ended.why is not None:
         console.print(Text(f"The search ended early ({progress.ended.why}) with {progress.searched} of {asked.trials} trials."))
-        more = go_on(asked)
     elif progress.search is None:
         console.print(Text(f"Nothing was left to run: the study has its {asked.trials} trials."))
     where = [] if asked.studies_dir == "studies" else ["--studies-dir", asked.studies_dir]
@@ -179,5 +190,7 @@ def _show(asked: SearchSettings, study: Study, progress: Progress, out: TextIO) 
     ways |= {"train": f"{distill_command(place, study.name)}   (in full, with three seeds, tested once)"}
     if study.best_folder is not None:
         ways["predict"] = shlex.join(["autodistill", "predict", short_path(study.best_folder)]) + " …"
-    for name, value in {**ways, "go on": more, "look": dashboard}.items():
+    if more is not None:
+        ways["go on"] = more
+    for name, value in {**ways, "look": dashboard}.items():
         console.print(Text.assemble((f"{name:<8} ", "dim"), value), soft_wrap=True)

@@ -271,10 +271,10 @@ def check_out(path: Path) -> None:
         UsageError: its suffix or its folder is wrong, or it is a folder.
     """
     path = user_path(path, UsageError)
-    if path.suffix.lower() not in OUT:
-        raise UsageError(not_allowed("the type of --out", path.suffix or "none", OUT))
     if path.is_dir():
         raise UsageError(f"--out {path} is a folder; give a file in it, such as {path / 'answers.csv'}")
+    if path.suffix.lower() not in OUT:
+        raise UsageError(not_allowed("the type of --out", path.suffix or "none", OUT))
     if not path.absolute().parent.is_dir():
         raise UsageError(f"--out {path}: there is no folder {path.parent}; make it, or give another file")
 

@@ -14,7 +14,7 @@ import torch
 
 from autodistill.environment import cores
 from autodistill.errors import RecipeError, RunError, UsageError
-from autodistill.events import Listen, StageProgress
+from autodistill.events import Listen, Stage, StageProgress
 from autodistill.export import card
 from autodistill.export.folder import ABOUT, write_student
 from autodistill.export.measured import measure, verdict
@@ -29,7 +29,7 @@ from autodistill.prepare import open_taught, read_data, teach, with_scores
 from autodistill.recipe import Recipe, Teacher, without_teacher
 from autodistill.records import Point
 from autodistill.settings import DistillSettings
-from autodistill.stages import Stage, match_scores, read_teacher_scores
+from autodistill.stages import match_scores, read_teacher_scores
 from autodistill.storage import cache_folder, check_writable, digest, lock, new_folder, user_path
 from autodistill.tasks.base import Dataset
 from autodistill.tasks.in_memory import DatasetLike

@@ -21,7 +21,7 @@ from torch import nn
 
 from autodistill.assistant import STUDENT_WEIGHTS
 from autodistill.errors import DataError, ModelError, RunError, UsageError, explained, not_allowed
-from autodistill.events import Listen, StageProgress
+from autodistill.events import Listen, Stage, StageProgress
 from autodistill.export import qat as aware
 from autodistill.export.asking import Row
 from autodistill.export.card import write_facts
@@ -31,7 +31,6 @@ from autodistill.export.latency import paired_latency, spread
 from autodistill.export.student import ANOTHER_COPY, Student, load_student, onnx_run
 from autodistill.models import family_named
 from autodistill.recipe import Recipe
-from autodistill.stages import Stage
 from autodistill.storage import new_folder, user_path
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import Dataset, DatasetRef, label_columns

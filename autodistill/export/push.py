@@ -6,10 +6,9 @@ from pathlib import Path
 
 from autodistill.cache import file_damage
 from autodistill.errors import ModelError, RunError, UsageError
-from autodistill.events import Listen
+from autodistill.events import Listen, Stage
 from autodistill.export.folder import ABOUT
 from autodistill.export.student import ANOTHER_COPY
-from autodistill.stages import Stage
 from autodistill.storage import user_path
 
 CARD = "README.md"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autodistill.errors import DataError, not_allowed
+from autodistill.errors import DataError, UsageError, not_allowed
 from autodistill.storage import digest, user_path
 from autodistill.target import Vectors
 from autodistill.tasks.base import DatasetRef, Split
@@ -72,16 +72,24 @@ def keep_rows(rows: str | Path | Sequence[Any] | pd.DataFrame) -> str:
         rows: a path, a list of texts, a list of pairs of texts, or a DataFrame (or another table) with the columns of such a file.
 
     Raises:
-        UsageError: `rows` is none of these.
+        UsageError: `rows` is none of these, or a list of paths.
         RunError: the cache cannot be written.
     """
     if isinstance(rows, str | Path):
         return str(rows)
     rows = listed_values(rows)
+    if isinstance(rows, Sequence) and rows and all(isinstance(row, Path) or _names_a_file(row) for row in rows):
+        paths = tuple(map(str, rows))
+        raise UsageError(f"unlabelled is a list, which holds texts, and {paths[0]!r} is a file; give its path alone, or a tuple: {paths}")
     if isinstance(rows, Sequence) and all(isinstance(row, str) for row in rows):
         rows = [{"text": row} for row in rows]
     allowed = "a path, a list of texts or of pairs of texts, a DataFrame or another table with the columns that a file would have"
     return str(keep_tables({"rows": table_of(rows, "unlabelled", {2: ("text", "text_b")}, allowed)}, "unlabelled") / "rows.parquet")
+
+
+def _names_a_file(row: Any) -> bool:
+    """Whether a row is no text but the name of a file that could be read."""
+    return isinstance(row, str) and kind_of(Path(row)) in (*SUFFIXES, ".txt")
 
 
 Unlabelled = str | Path | Sequence[Any] | Any

@@ -18,8 +18,8 @@ from autodistill.events import (
     SearchFinished,
     SearchMessage,
     SearchStarted,
-    Stage,
     StageFinished,
+    StageName,
     StageProgress,
     StageStarted,
     TrialFinished,
@@ -32,7 +32,7 @@ from autodistill.terminal.progress import Progress, StageState, TrialState, best
 from autodistill.terminal.stages import QUIET, only_warnings
 
 STYLES = {"running": "cyan", "complete": "green", "pruned": "yellow", "failed": "red", "interrupted": "magenta"}
-STAGES: tuple[Stage, ...] = ("data", "teacher", "outputs", "warm")
+STAGES: tuple[StageName, ...] = ("data", "teacher", "outputs", "warm")
 """The stages that have a line; the trials have the table."""
 
 
@@ -89,7 +89,7 @@ class PlainView:
         self.dataset = dataset
         self.progress = progress
         self.detailed = verbose > 1
-        self._last_line: dict[Stage, float] = {}
+        self._last_line: dict[StageName, float] = {}
 
     def __enter__(self) -> Self:
         self.say(f"search on {self.dataset}: starting")
@@ -231,7 +231,7 @@ class LiveView:
             parts[0] = parts[0].removeprefix(f"{name}: ")
         return _line((name, "bold"), texts.clean("".join(f" · {part}" for part in parts)))
 
-    def _stage(self, name: Stage, state: StageState) -> RenderableType:
+    def _stage(self, name: StageName, state: StageState) -> RenderableType:
         took = texts.duration(round(self.progress.clock() - state.began) if state.seconds is None else state.seconds)
         if state.seconds is not None:
             return _line((f"{name:<8}", "bold"), ("done ", "green"), f"in {took}  ", texts.clean(state.text))

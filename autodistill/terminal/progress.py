@@ -10,8 +10,8 @@ from autodistill.events import (
     Event,
     SearchFinished,
     SearchStarted,
-    Stage,
     StageFinished,
+    StageName,
     StageProgress,
     StageStarted,
     TrialFinished,
@@ -19,8 +19,8 @@ from autodistill.events import (
     TrialStarted,
 )
 from autodistill.limits import Limits
-from autodistill.ranking import count, rank, was_interrupted
-from autodistill.records import BASELINES, UNCOUNTED, Role, TrialRecord
+from autodistill.ranking import count, rank, searched, was_interrupted
+from autodistill.records import BASELINES, Role, TrialRecord
 from autodistill.report import texts
 
 
@@ -56,7 +56,7 @@ class Progress:
 
     earlier: Callable[[str], list[TrialRecord]] = lambda folder: []
     clock: Callable[[], float] = time.monotonic
-    stages: dict[Stage, StageState] = field(default_factory=dict)
+    stages: dict[StageName, StageState] = field(default_factory=dict)
     running: dict[int, TrialState] = field(default_factory=dict)
     finished: dict[int, TrialRecord] = field(default_factory=dict)
     """By number, in the order in which they ended."""
@@ -118,10 +118,10 @@ class Progress:
 
     @property
     def searched(self) -> int:
-        """How many of the requested trials have ended; baselines and infeasible proposals do not count among them."""
-        return sum(record.role not in UNCOUNTED and not was_interrupted(record) for record in self.shown)
+        """How many of the requested trials have ended."""
+        return searched(list(self.finished.values()))
 
-    def seconds(self, stage: Stage) -> float:
+    def seconds(self, stage: StageName) -> float:
         """How many seconds a stage took; 0 if it was not needed."""
         state = self.stages.get(stage)
         if stage == "trials" and (state is None or state.seconds is None) and self.ended is not None:

@@ -18,11 +18,11 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from autodistill.errors import RecipeError, RunError, SpaceError
+from autodistill.errors import ExhaustedError, RecipeError, SpaceError
 from autodistill.events import Listen, TrialFinished, TrialReported
 from autodistill.limits import Feasibility, Feasible
 from autodistill.optuna_storage.open import SavedStorage
-from autodistill.ranking import COSTS, rank
+from autodistill.ranking import COSTS, rank, was_interrupted
 from autodistill.recipe import Recipe, without_teacher
 from autodistill.records import BASELINES, FOLLOWING, STOPPABLE, UNCOUNTED, Point, Role, TrialRecord, write_records
 from autodistill.report.measures import front
@@ -101,14 +101,23 @@ class Ledger:
     # Proposing
 
     def enqueue(self, role: Role, recipes: Iterable[Recipe], seed: int | None = None) -> None:
-        """Queue recipes, except those that the study has already in this role with this seed (by default the study's seed)."""
+        """Queue recipes, except those that the study has in this role with this seed, or that failed with it in any role.
+
+        seed: by default the study's.
+        """
         seed = self.settings.seed if seed is None else seed
         proposals = (proposal_of(trial) for trial in self.study.get_trials(deepcopy=False))
         present = {(proposal["role"], proposal["recipe_id"], proposal["seed"]) for proposal in proposals if proposal}
+        failed = self.failed()
         for recipe in recipes:
-            if (role, recipe.id, seed) not in present:
+            if (role, recipe.id, seed) not in present and (recipe.id, seed) not in failed:
                 self._enqueue(role, recipe, seed, {})
         self.save()
+
+    def failed(self) -> dict[tuple[str, int], TrialRecord]:
+        """The trials that failed by themselves, by recipe id and seed."""
+        records = [record for record in self.records.values() if record.state == "fail" and not was_interrupted(record)]
+        return {(record.recipe_id, record.seed): record for record in records}
 
     def follow_up(self) -> None:
         """Queue what follows from the trials so far: repeats, and once their winner is certain, what is compared with it."""
@@ -167,10 +176,10 @@ class Ledger:
         """The next trial to run. None if the proposal ended at once (infeasible, invalid, a repeat); then ask again.
 
         Raises:
-            RunError: too many proposals in a row could not be used; the message says why.
+            ExhaustedError: too many proposals in a row could not be used; the message says why.
         """
         if self.refused >= PATIENCE:
-            raise RunError(self._why_refused())
+            raise ExhaustedError(self._why_refused())
         trial = self.study.ask()
         queued = proposal_of(trial)
         role: Role = queued.get("role", "search")

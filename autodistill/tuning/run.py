@@ -127,6 +127,11 @@ def run_search(
         for role, recipe in baselines.items():
             ledger.enqueue(role, [recipe])
         enqueued = {recipe.id for recipe in baselines.values()}
+        failed = ledger.failed()
+        for recipe in own:
+            if (same := failed.get((recipe.id, settings.seed))) is not None:
+                cause = f"it failed in trial {same.trial}: {same.reason}"
+                emit(SearchMessage(f"the recipe {recipe.id} is not run again, because {cause}", "warning"))
         ledger.enqueue("given", [recipe for recipe in own if recipe.id not in enqueued])
         enqueued |= {recipe.id for recipe in own}
         first = [recipe for recipe in warm if recipe.id not in enqueued]
@@ -295,7 +300,10 @@ def _no_best(ledger: Ledger, why: str | None) -> str:
     if any(record.state == "complete" for record in records):
         return "trials completed, but none within --max-params and --max-latency; raise them, or give a space with smaller students"
     if failed:
-        return f"no trial completed: {len(failed)} failed, the first with {failed[0].reason!r}; see {ledger.folder / 'search.log'}"
+        return (
+            f"no trial completed: {len(failed)} failed, the first with {failed[0].reason!r}; see {ledger.folder / 'search.log'}. "
+            "What failed is not run again: remove the cause, and start another study with --study NAME"
+        )
     return f"no trial completed ({count(records)}); ask for more than {ledger.settings.trials} --trials"
 
 

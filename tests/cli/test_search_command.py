@@ -17,7 +17,7 @@ from made import a_search, ended, failed, make_study, record, search_started
 from autodistill.cli import main as command_line
 from autodistill.cli.options import read_options
 from autodistill.cli.search import SearchCommand, go_on
-from autodistill.errors import DataError, RunError
+from autodistill.errors import DataError, ExhaustedError, RunError
 from autodistill.records import TrialRecord
 from autodistill.space import Space
 from autodistill.study import Study
@@ -184,13 +184,38 @@ def test_no_complete_trial_exits_1_with_the_reasons(
         raise RunError("no trial completed")
 
     asked(broken)
-    assert main("--dataset", "d", "--json") == 1
+    assert main("--dataset", "d", "--trials", "2", "--json") == 1
     captured = capfd.readouterr()
     answer = json.loads(captured.out)
     assert answer["best"] is None
     assert answer["counts"] == {"complete": 0, "pruned": 0, "fail": 3}
     reasons = "autodistill: no trial completed\n  2 × DivergedError: the loss is nan\n  1 × ModelError: no such student\n"
-    assert captured.err.endswith(f"{reasons}  continue with: autodistill search --dataset d --study d --resume --json\n")
+    # All have ended, and what failed is not run again: only more trials can give another result.
+    assert captured.err.endswith(f"{reasons}  continue with: autodistill search --dataset d --trials 10 --study d --resume --json\n")
+
+
+def test_after_a_failure_nothing_is_advised_that_would_fail_again(
+    here: Path, asked: Callable[[Api], dict[str, Any]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    def broken(why: str | None, error: RunError) -> Api:
+        def search(listen: Any, studies_dir: str, study: str, **options: Any) -> Study:
+            make_study(here / studies_dir, [failed(0, role="no_kd"), failed(1, "interrupted: the search was stopped")], name=study)
+            listen(search_started(str(here / "studies" / study)))
+            listen(ended(3.0, why))
+            raise error
+
+        return search
+
+    asked(broken("time budget", RunError("no trial completed within the time budget of 60 s")))
+    assert main("--dataset", "d", "--trials", "2", "--time-budget", "60", "--study", "late") == 1
+    again = "\n  continue with: autodistill search --dataset d --trials 2 --time-budget"
+    assert capfd.readouterr().err.endswith(f"{again} 120 --study late --resume\n")
+    asked(broken(None, RunError("a process of Ray was killed")))
+    assert main("--dataset", "d", "--trials", "2", "--time-budget", "60", "--study", "killed") == 1
+    assert capfd.readouterr().err.endswith(f"{again} 60 --study killed --resume\n")
+    asked(broken(None, ExhaustedError("the space is exhausted")))
+    assert main("--dataset", "d", "--trials", "2", "--study", "small") == 1
+    assert "--resume" not in capfd.readouterr().err
 
 
 def test_a_failure_after_some_trials_shows_what_there_is(
@@ -198,13 +223,14 @@ def test_a_failure_after_some_trials_shows_what_there_is(
 ) -> None:
     def broken(**options: Any) -> Study:
         good()(**options)
-        raise RunError("200 proposals in a row could not be used")
+        raise ExhaustedError("200 proposals in a row could not be used")
 
     asked(broken)
     assert main("--dataset", "d", "--study", "s") == 1
     captured = capfd.readouterr()
     assert "0.0600 more than no KD" in captured.out
     assert "autodistill: 200 proposals in a row could not be used\n" in captured.err
+    assert "--resume" not in captured.out + captured.err
 
 
 def test_bad_data_exit_2_and_say_what(here: Path, asked: Callable[[Api], dict[str, Any]], capfd: pytest.CaptureFixture[str]) -> None:
@@ -261,7 +287,7 @@ def test_an_early_refusal_loads_no_heavy_library(tmp_path: Path) -> None:
     code = (
         "import sys\nfrom autodistill.cli.main import main\n"
         "assert main(['search', '--dataset', 'd', '--study', 'gone', '--resume']) == 2\n"
-        "print([name for name in ('torch', 'ray', 'optuna', 'transformers', 'timm') if name in sys.modules])"
+        "print([name for name in ('torch', 'ray', 'optuna', 'transformers', 'timm', 'pandas') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert done.stdout.strip() == "[]"

@@ -224,7 +224,7 @@ def test_it_prints_within_the_paper(seen: Seen, tmp_path: Path) -> None:
     assert seen.errors == []
 
 
-def test_the_page_across_studies_is_drawn_and_fits(seen: Seen, tmp_path: Path) -> None:
+def test_the_page_across_studies_is_drawn_and_fits_screens_and_paper(seen: Seen, tmp_path: Path) -> None:
     path = tmp_path / "all.html"
     tasks = [*TASKS, TASKS[0]]  # each has a mark of its own on the map
     path.write_text(page_all.render_all([replace(study, task=task) for study, task in zip(library(len(tasks), 12), tasks, strict=True)]))
@@ -237,3 +237,13 @@ def test_the_page_across_studies_is_drawn_and_fits(seen: Seen, tmp_path: Path) -
         assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
     assert [plot["marks"] > 0 and plot["text"] > 0 for plot in seen.plots] == [True, True]
     assert seen.page.locator("#map .legend svg :is(circle, rect, path)").count() == len(TASKS)
+    labels = seen.page.locator("#map .annotation-text")
+    assert labels.count() == len(tasks)
+    seen.page.click("#map .legend button >> nth=0")  # hides a task's datasets, with their labels
+    seen.wait(f"document.querySelectorAll('#map .annotation-text').length < {len(tasks)}")
+    seen.page.set_viewport_size({"width": 690, "height": 900})  # paper
+    seen.page.emulate_media(media="print")
+    seen.page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    seen.wait("[...document.querySelectorAll('.plot svg.main-svg')].every((svg) => svg.getBoundingClientRect().width <= 680)")
+    assert "\n".join(seen.colliding) == ""
+    assert seen.page.evaluate("document.documentElement.scrollWidth") <= 690

@@ -11,6 +11,7 @@ import pytest
 from autodistill.dashboards import FIGURES, across, style
 from autodistill.dashboards.components import name_of
 from autodistill.dashboards.costs import time
+from autodistill.dashboards.page import describe_figure
 from generated import SPREAD, generate, library
 from made import failed, make_study, point, record
 from sklearn.decomposition import PCA
@@ -18,6 +19,7 @@ from sklearn.preprocessing import StandardScaler
 
 from autodistill.errors import StudyError
 from autodistill.limits import Limits
+from autodistill.recommender.library import RecordedStudy
 from autodistill.records import TrialRecord
 
 RECORDS = generate(60)
@@ -174,17 +176,46 @@ def test_a_gap_is_what_the_best_with_a_choice_lies_behind_the_best() -> None:
     assert across.winners([]).layout.meta["empty"].startswith("No recorded study")
 
 
+def test_the_winners_are_said_in_words() -> None:
+    def study(name: str, scores: dict[str, float]) -> RecordedStudy:
+        recipes = {family: record(0).recipe | {"student": {"family": family}} for family in scores}
+        records = [record(trial, score=scores[family], recipe=recipes[family], recipe_id=family) for trial, family in enumerate(scores)]
+        return replace(library(1, 1)[0], name=name, records=records)
+
+    studies = [study("a", {"bert": 0.9, "cnn": 0.8}), study("b", {"bert": 0.7, "cnn": 0.8}), study("c", {"bert": 0.9, "cnn": 0.8})]
+    words = describe_figure(across.winners(studies))
+    assert words == "Which components win where. The choices that win most often: student bert (2 of 3)"
+
+
 def test_labels_of_neighbours_do_not_lie_on_each_other() -> None:
     ranges = [(0.0, 10.0), (0.0, 10.0)]
-    apart = np.array([[2.0, 2.0], [8.0, 8.0]])
-    assert across.label_positions(apart, ["one", "two"], ranges) == ["top center", "top center"]
+
+    def placed(points: list[list[float]], names: list[str]) -> list[list[int]]:
+        return [np.sign(shift).astype(int).tolist() for shift, _ in across.label_places(np.array(points), names, ranges)]
+
+    above, below = [0, 1], [0, -1]
+    assert placed([[2.0, 2.0], [8.0, 8.0]], ["one", "two"]) == [above, above]
     # Above the first marker is the second one's, so the first label goes below; above the second is free.
-    assert across.label_positions(np.array([[5.0, 5.0], [5.0, 5.5]]), ["one", "two"], ranges) == ["bottom center", "top center"]
+    assert placed([[5.0, 5.0], [5.0, 5.5]], ["one", "two"]) == [below, above]
     # Side by side, nearer than the labels are wide: the first is above, the second below.
-    assert across.label_positions(np.array([[5.0, 5.0], [5.8, 5.0]]), ["the first", "the second"], ranges) == [
-        "top center",
-        "bottom center",
-    ]
+    assert placed([[5.0, 5.0], [5.8, 5.0]], ["the first", "the second"]) == [above, below]
+
+
+def test_labels_of_a_crowd_move_away_and_cover_nothing_at_any_width() -> None:
+    rng = np.random.default_rng(0)
+    points, names = rng.normal([3.0, 5.0], 0.7, (14, 2)), [f"dataset-{number}" for number in range(14)]
+    found = across.label_places(points, names, [(0.0, 10.0), (0.0, 10.0)])
+    assert any(apart for _, apart in found)
+    sizes = [np.array([7.0 * len(name), 13.0]) for name in names]
+    for width, height in ((300, 376), (450, 376), (860, 376)):
+        pixels = points / 10 * (width, height)
+        centres = [point + shift for point, (shift, _) in zip(pixels, found, strict=True)]
+        boxes = [*zip(centres, sizes, strict=True), *((point, np.full(2, 10.0)) for point in pixels)]
+        covered = [
+            (one, two) for one in range(14) for two in range(one + 1, 28)
+            if (np.abs(boxes[one][0] - boxes[two][0]) < (boxes[one][1] + boxes[two][1]) / 2 - 2).all()
+        ]  # fmt: skip
+        assert covered == []
 
 
 def part(trial: int, keep: float, score: float) -> TrialRecord:

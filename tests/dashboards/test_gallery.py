@@ -38,4 +38,5 @@ def test_the_gallery_has_pages_and_their_pictures(tmp_path: Path, monkeypatch: p
     assert gallery.main(["--out", str(tmp_path), "set-1"]) == 0
     names = {f"{page}{suffix}" for page in ("all-studies", "set-1") for suffix in (".html", ".png", "-phone.png")}
     assert {item.name for item in tmp_path.iterdir()} == names | {"plotly.min.js"}
-    assert [Image.open(tmp_path / f"set-1{suffix}.png").width for suffix in ("", "-phone")] == [1280, 390]
+    drawn = [Image.open(tmp_path / f"set-1{suffix}.png") for suffix in ("", "-phone")]
+    assert [(picture.width, picture.mode) for picture in drawn] == [(1280, "P"), (390, "P")]

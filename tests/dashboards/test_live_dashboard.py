@@ -75,6 +75,34 @@ def test_another_hosts_name_is_refused(tmp_path: Path) -> None:
         assert status(server.url.replace("0.0.0.0", "127.0.0.1") + "api/studies", "farm.example") == 200
 
 
+def test_writes_other_than_notes_are_refused_without_a_traceback(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    note = json.dumps({"body": "keep this one", "version": 1})
+    refused: list[tuple[str, str, str, int]] = [
+        ("POST", "api/studies", "", 403),
+        ("DELETE", "api/studies/0", "", 403),
+        ("POST", "api/studies/0/rename", '{"study_name": "t"}', 403),
+        ("POST", "api/trials/0/tell", '{"state": "Fail"}', 403),
+        ("POST", "report/0", "", 403),
+        ("PUT", "api/studies/9/note", note, 404),
+        ("PUT", "api/studies/0/999/note", note, 404),
+        ("PUT", "api/studies/0/note", "", 400),
+        ("PUT", "api/studies/0/note", "[", 400),
+        ("PUT", "api/studies/0/note", '{"body": null, "version": 1}', 400),
+    ]
+    with serving(Live([a_study(tmp_path, RECORDS)])) as server:
+        for method, path, body, code in [*refused, ("PUT", "api/studies/0/note", note, 204), ("PUT", "api/studies/0/0/note", note, 204)]:
+            headers = {"Content-Type": "application/json"}
+            asked = urllib.request.Request(server.url + path, data=body.encode(), method=method, headers=headers)
+            try:
+                with urllib.request.urlopen(asked, timeout=30) as answer:
+                    got, reason = answer.status, "none needed"
+            except urllib.error.HTTPError as error:
+                got, reason = error.code, json.load(error)["reason"]
+            assert (got, bool(reason)) == (code, True), (method, path, body)
+        assert get(f"{server.url}api/studies/0")["note"]["body"] == "keep this one"
+    assert "Traceback" not in "".join(capfd.readouterr())
+
+
 def test_it_opens_on_the_studys_report_as_it_is_now(tmp_path: Path) -> None:
     study = a_study(tmp_path, RECORDS)
 

@@ -13,6 +13,7 @@ from autodistill.dashboards.page import render_recorded
 from generated import generated_study, library
 from made import failed, make_study, record
 
+from autodistill import study_report
 from autodistill.cli.main import main
 from autodistill.errors import StudyError
 from autodistill.records import TrialRecord
@@ -243,3 +244,24 @@ def test_the_page_shows_the_data_curve_of_a_study_that_has_one(tmp_path: Path) -
     page = _Parsed(render(study))
     assert page.sections == [*SECTIONS[:8], "rows", *SECTIONS[8:]]
     assert "0.8000 with 1,000, 0.8400 with 2,000, 0.8600 with 4,000" in page.text
+
+
+@pytest.mark.parametrize("evaluate", [False, True])
+def test_writing_the_page_across_studies_tells_its_stages(evaluate: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    studies, events = library(3, 3), []
+    monkeypatch.setattr(study_report, "library", lambda: studies)
+    monkeypatch.setattr(page_all, "recommender_table", lambda studies, judging: (judging(1, 2), ([], "left out here"))[1])
+    place = study_report.write_report_of_all(tmp_path / "all.html", evaluate, events.append)
+    assert ("left out here" in place.read_text(encoding="utf-8")) == evaluate
+    told = [(type(event).__name__, event.stage, event.text) for event in events]
+    judged = [
+        ("StageStarted", "judging", "each group of datasets is held out in turn"),
+        ("StageProgress", "judging", "groups of datasets held out, by each method"),
+        ("StageFinished", "judging", "the recommender is judged"),
+    ]
+    assert told == [
+        ("StageStarted", "page", "reading the recorded studies"),
+        ("StageProgress", "page", "drawing 3 studies"),
+        *(judged if evaluate else []),
+        ("StageFinished", "page", "3 studies on one page"),
+    ]

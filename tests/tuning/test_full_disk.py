@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from test_ledger import Bench
 from autodistill.errors import DiskError
 from autodistill.events import SearchFinished
 from autodistill.ranking import was_interrupted
+from autodistill.recipe import Recipe
 from autodistill.records import Point
 from autodistill.storage import STUDIES_ELSEWHERE, new_folder
 from autodistill.study import Study
@@ -70,11 +72,11 @@ def in_this_process(tuner_round: Round, settings: Any, runner: Any) -> None:
         raise tuner_round.error
 
 
-def search(folder: Path, runner: Any, **asked: Any) -> tuple[Study, list[Any]]:
+def search(folder: Path, runner: Any, own: Sequence[Recipe] = (), listen: Any = None, **asked: Any) -> tuple[Study, list[Any]]:
     space, events = make_space(folder), []
     study = run_module.run_search(
         make_settings(folder, **asked), space=space, dataset=FACTS, teachers=make_teachers(space), runner=runner, feasible=FakeFeasible(),
-        baselines=space.baselines(), listen=events.append,
+        baselines=space.baselines(), own=own, listen=listen or events.append,
     )  # fmt: skip
     return study, events
 

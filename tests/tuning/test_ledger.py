@@ -248,6 +248,31 @@ def test_failures_keep_their_reason(tmp_path):
     assert not bench.ledger.wants_more()
 
 
+def test_what_failed_is_not_run_again_in_any_role(tmp_path, monkeypatch):
+    bench = Bench(tmp_path, trials=2)
+    ran = []
+    while bench.ledger.wants_more():
+        run = bench.propose()
+        ran.append((run.recipe_id, run.assignment.seed))
+        if run.role == "defaults":  # the best one
+            bench.train(run)
+        else:
+            bench.ledger.fail(run.trial.number, "ValueError: no")
+    assert len(set(ran)) == 5
+    bench.ledger.write(force=True)
+    ledger = bench.again()
+    assert sorted(ledger.failed()) == sorted({*ran} - {ran[2]})
+    for record in list(ledger.records.values()):
+        ledger.enqueue("given", [Recipe.parse(record.recipe)])
+    ledger.follow_up()  # of the best one, the recipe without a teacher is the baseline that failed
+    waiting = [trial for trial in ledger.study.get_trials() if trial.state == TrialState.WAITING]
+    assert [trial.user_attrs["proposal"]["role"] for trial in waiting] == ["given"]  # what did not fail may be given
+    assert bench.propose().recipe_id == ran[2][0]
+    number, epochs = max(ledger.running), ledger.running[max(ledger.running)].epochs
+    ledger.complete(number, TrialResult(0.7, epochs, {}, 1, None), 1.0)
+    assert not ledger.wants_more()
+
+
 def test_a_recipe_without_its_teacher_fails_alone(tmp_path):
     bench = Bench(tmp_path, enqueue=False)
     other = Recipe.parse(bench.space.defaults().model_dump() | {"teacher": {"model": "another"}})

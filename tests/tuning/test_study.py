@@ -7,18 +7,25 @@ import socket
 import subprocess
 import sys
 import types
+from contextlib import nullcontext
 from pathlib import Path
 
 import optuna
 import pytest
 from fakes import FACTS, FakeFeasible, FakeRunner, make_settings, make_space, make_teachers
+from test_full_disk import in_this_process
+from test_full_disk import search as search_here
 from test_ledger import Bench
 
 from autodistill.environment import describe_environment
 from autodistill.errors import RecipeError, RunError, StudyError
+from autodistill.events import SearchMessage
+from autodistill.recipe import Recipe
 from autodistill.study import Study
 from autodistill.study_folder import lock_study, read_about, write_about
+from autodistill.train.assignment import Assignment, Report, TrialResult
 from autodistill.tuning import ray_backend
+from autodistill.tuning import run as run_module
 from autodistill.tuning.run import run_search
 
 
@@ -67,6 +74,37 @@ def test_a_search_that_breaks_before_its_first_trial_can_be_resumed(tmp_path, mo
     about = read_about(study.folder)
     assert len(about["sessions"]) == 2
     assert about["settings"]["trials"] == 20
+
+
+class AlwaysFails:
+    """A runner without success. ran: the recipes and seeds that it was given."""
+
+    def __init__(self) -> None:
+        self.ran: list[tuple[str, int]] = []
+
+    def __call__(self, assignment: Assignment, report: Report) -> TrialResult:
+        self.ran.append((assignment.recipe.id, assignment.seed))
+        raise ValueError("no such folder")
+
+
+def test_a_resumed_search_repeats_nothing_that_failed(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_module, "run_round", in_this_process)
+    monkeypatch.setattr(run_module, "ray_running", lambda settings: nullcontext(run_module.RunningRay(1, True)))
+    runner = AlwaysFails()
+    advice = "What failed is not run again: remove the cause, and start another study with --study NAME"
+    for _ in range(2):  # the second time nothing is left to run
+        with pytest.raises(RunError, match=rf"7 failed, the first with 'ValueError: no such folder'; .*{advice}"):
+            search_here(tmp_path, runner, trials=4, resume=bool(runner.ran))
+        assert len(set(runner.ran)) == len(runner.ran) == 7
+    failed = [Recipe.parse(record.recipe) for record in Study.open(tmp_path / "s").trial_records[-2:]]
+    events = []
+    with pytest.raises(RunError, match="11 failed"):
+        search_here(tmp_path, runner, trials=8, resume=True, own=failed, listen=events.append)
+    assert len(set(runner.ran)) == len(runner.ran) == 11
+    assert [event.text for event in events if isinstance(event, SearchMessage)] == [
+        f"the recipe {recipe.id} is not run again, because it failed in trial {trial}: ValueError: no such folder"
+        for recipe, trial in zip(failed, (5, 6), strict=True)
+    ]
 
 
 def test_a_search_has_its_study_for_itself(tmp_path, monkeypatch):
