@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from tiny_teacher import save_bert, save_rows
+from tiny_teacher import save_bert, save_rows, validation_metrics
 
 import autodistill
 from autodistill.api import _limits_before, check_own
@@ -17,7 +16,6 @@ from autodistill.cli.main import main
 from autodistill.errors import RecipeError, StudyError, UsageError
 from autodistill.events import StageFinished
 from autodistill.limits import Limits
-from autodistill.models.fitting import evaluate
 from autodistill.models.saved import load_saved_student
 from autodistill.recipe import Recipe
 from autodistill.settings import SearchSettings
@@ -101,7 +99,7 @@ def test_a_search_from_a_file_to_a_student(asked: dict[str, Any], one_ray: None,
     saved = load_saved_student(study.best_folder)
     teacher = study.about["teachers"][0]["folder"]
     opened = open_inputs(dataset, saved.recipe.teacher, teacher)
-    assert evaluate(saved.model, opened.validation, dataset, torch.device("cpu"))["accuracy"] == pytest.approx(best.score)
+    assert validation_metrics(saved.model, opened.validation, dataset)["accuracy"] == pytest.approx(best.score)
     again = run_trial(Assignment(study.recommended, dataset.ref, best.seed, best.max_epochs, teacher, device="cpu"), lambda point: None)
     assert again.score == pytest.approx(best.score)
 

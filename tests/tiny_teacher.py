@@ -19,7 +19,8 @@ from transformers import (
     DistilBertForSequenceClassification,
 )
 
-from autodistill.models.base import StudentModule
+from autodistill.models.base import Inputs, StudentModule
+from autodistill.models.fitting import all_logits
 from autodistill.recipe import Teacher
 from autodistill.tasks.base import Dataset, DatasetRef, Split
 from autodistill.teacher.finetune import FinetunedTeacher
@@ -219,3 +220,9 @@ def opened_again(kept: FinetunedTeacher, dataset: Dataset, teacher: Teacher) -> 
     with torch.no_grad():
         logits = model(inputs.batch(torch.arange(len(inputs)))).logits
     return model, float((logits.argmax(dim=1).numpy() == dataset.validation.labels).mean())
+
+
+def validation_metrics(model: StudentModule, inputs: Inputs, dataset: Dataset) -> dict[str, float]:
+    """A model's metrics on the validation split, in float32. inputs: its rows."""
+    logits = all_logits(model, inputs, dataset.num_outputs, torch.device("cpu"))
+    return dataset.target.evaluate(dataset.metric, logits.numpy(), dataset.validation.labels)

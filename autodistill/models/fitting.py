@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from autodistill.models.base import Inputs, StudentModule, mixed_precision, to_device
-from autodistill.tasks.base import Dataset
 
 EVALUATION_BATCH = 128
 
@@ -35,14 +34,8 @@ def evaluation_batches(lengths: Tensor | None, rows: int, batch_size: int) -> It
     yield from order.split(batch_size)
 
 
-def evaluate(model: StudentModule, inputs: Inputs, dataset: Dataset, device: torch.device) -> dict[str, float]:
-    """A model's metrics on the validation split. inputs: its rows."""
-    logits = validation_logits(model, inputs, dataset.num_outputs, device)
-    return dataset.target.evaluate(dataset.metric, logits.numpy(), dataset.validation.labels)
-
-
 def validation_logits(model: StudentModule, inputs: Inputs, num_outputs: int, device: torch.device, rows: Tensor | None = None) -> Tensor:
-    """The logits of a model in training for every row, or for `rows`, in the precision of its training."""
+    """The logits of a teacher in training for every row, or for `rows`, in the precision of its training."""
     with mixed_precision(model, device):
         return all_logits(model, inputs, num_outputs, device, rows)
 

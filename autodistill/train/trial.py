@@ -20,7 +20,7 @@ from autodistill.augment.mixup import Mix
 from autodistill.errors import DivergedError
 from autodistill.models import build_student, family_of
 from autodistill.models.base import Batch, Outputs, StudentModule, full_precision, mixed_precision, pick_device, to_device
-from autodistill.models.fitting import cpu_threads, validation_logits, warmup_and_decay
+from autodistill.models.fitting import all_logits, cpu_threads, warmup_and_decay
 from autodistill.models.form import TrialReads
 from autodistill.models.saved import save_student
 from autodistill.recipe import Recipe
@@ -75,7 +75,7 @@ def _run(assignment: Assignment, report: Report) -> TrialResult:
         turn = time.perf_counter()
         losses = trainer.train_epoch(epoch)
         trained = time.perf_counter()
-        logits = validation_logits(student, data.validation, data.num_outputs, device)
+        logits = all_logits(student, data.validation, data.num_outputs, device)  # in float32, as the student that is kept
         metrics = data.dataset.target.evaluate(data.metric, logits.numpy(), data.dataset.validation.labels)
         validation_loss = data.validation_loss(logits)
         now = time.perf_counter()

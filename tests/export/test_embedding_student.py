@@ -71,6 +71,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> EmbeddingWorld:
     return EmbeddingWorld(tmp_path_factory.mktemp("vectors"))
 
 
+@pytest.mark.usefixtures("float32")
 @pytest.mark.slow
 @pytest.mark.parametrize(("family", "vector_size"), [("static", None), ("static, hidden", 8), ("bert-mean", 8), ("encoder", None)])
 def test_sentence_transformers_gives_the_same_vectors(world: EmbeddingWorld, family: str, vector_size: int | None) -> None:

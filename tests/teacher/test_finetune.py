@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_teacher import image_dataset, save_bert, text_dataset
+from tiny_teacher import image_dataset, save_bert, text_dataset, validation_metrics
 
 from autodistill.errors import DivergedError, ModelError
-from autodistill.models.fitting import evaluate
 from autodistill.recipe import Teacher
 from autodistill.tasks.base import Dataset
 from autodistill.teacher.finetune import FinetunedTeacher, TeacherProgress, finetune_teacher
@@ -33,7 +32,7 @@ def source(tmp_path: Path) -> Path:
 
 def score_of(kept: FinetunedTeacher, dataset: Dataset, asked: Teacher) -> dict[str, float]:
     model, tokenizer = load_teacher(kept.folder)
-    return evaluate(model, encode(dataset, dataset.validation, tokenizer, asked), dataset, CPU)
+    return validation_metrics(model, encode(dataset, dataset.validation, tokenizer, asked), dataset)
 
 
 def test_it_learns_is_kept_and_is_found_again(source: Path) -> None:

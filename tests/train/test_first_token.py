@@ -46,6 +46,7 @@ def trained(world: World, recipe: Recipe, folder: Path) -> tuple[list[Point], di
     return points, load_file(folder / "student.safetensors")
 
 
+@pytest.mark.usefixtures("float32")
 @pytest.mark.parametrize("objective", NARROW + WHOLE, ids=str)
 def test_losses_and_weights_are_those_of_training_with_the_whole_layer(
     world: World, objective: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -10,13 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tiny_teacher import save_bert, text_dataset
+from tiny_teacher import save_bert, text_dataset, validation_metrics
 
 from autodistill.components import specs
 from autodistill.errors import DivergedError, ModelError, RecipeError
 from autodistill.families import fitting_families
 from autodistill.models.base import TextBatch
-from autodistill.models.fitting import evaluate
 from autodistill.models.saved import load_saved_student
 from autodistill.recipe import SLOTS, Recipe
 from autodistill.records import Point
@@ -153,7 +152,7 @@ def test_a_trimmed_student_trains_on_mixed_and_changed_rows(world: World, family
     result, _ = world.run(recipe, student_folder=str(tmp_path / "student"))
     saved = load_saved_student(tmp_path / "student")
     opened = open_inputs(world.dataset, recipe.teacher, world.folder)
-    assert evaluate(saved.model, opened.validation, world.dataset, torch.device("cpu")) == pytest.approx(result.metrics)  # type: ignore[arg-type]
+    assert validation_metrics(saved.model, opened.validation, world.dataset) == pytest.approx(result.metrics)  # type: ignore[arg-type]
 
 
 def test_a_trial_on_stored_outputs_never_loads_the_teacher(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,7 +207,7 @@ def test_the_best_epochs_weights_are_kept_and_come_back(world: World, tmp_path: 
     assert saved.recipe == recipe
     assert saved.tokenizer == folder
     opened = open_inputs(world.dataset, recipe.teacher, world.folder)
-    assert evaluate(saved.model, opened.validation, world.dataset, torch.device("cpu")) == pytest.approx(result.metrics)  # type: ignore[arg-type]
+    assert validation_metrics(saved.model, opened.validation, world.dataset) == pytest.approx(result.metrics)  # type: ignore[arg-type]
     assert sum(parameter.numel() for parameter in saved.model.parameters()) == result.params
     assert not any("teacher" in file.name for file in folder.iterdir())
     (folder / "saved.json").rename(folder / "student.json")  # as folders from before have it
