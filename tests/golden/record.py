@@ -16,6 +16,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 os.environ["OMP_NUM_THREADS"] = "1"  # as tests/conftest.py does; before torch is imported
+os.environ["AUTODISTILL_PRECISION"] = "float32"  # as test_golden.py does
 
 import golden_files
 import golden_runs

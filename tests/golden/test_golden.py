@@ -9,6 +9,8 @@ import golden_files
 import golden_runs
 import pytest
 
+pytestmark = pytest.mark.usefixtures("float32")  # a golden file holds on CPUs with bfloat16 and without
+
 HELP = golden_files.split_help(golden_files.read_text("help"))
 
 
