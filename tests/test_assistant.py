@@ -48,6 +48,7 @@ def as_teacher(study: Path, **fields: Any) -> Teacher:
     return Teacher(**{"model": str(study), "calibration": "temperature"} | assistant.fields | fields)
 
 
+@pytest.mark.usefixtures("float32")
 @pytest.mark.parametrize("student", [BERT, CNN, STATIC], ids=lambda student: student["family"])
 @pytest.mark.parametrize("regression", [False, True])
 def test_it_says_what_the_student_says(tmp_path: Path, student: dict[str, Any], regression: bool) -> None:

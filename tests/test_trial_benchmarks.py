@@ -30,6 +30,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 STUDENT = {"family": "bert", "layers": 2, "hidden_size": 16, "heads": 2}
 
 
+@pytest.mark.usefixtures("float32")
 def test_every_loop_starts_from_the_same_loss(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without dropout and without the MI term, whose critics are drawn anew, ours, torchdistill and TextBrewer agree."""
     pytest.importorskip("torchdistill")

@@ -46,6 +46,7 @@ def _live_view(original: EncodedText, reader: Reader, part: Any) -> EncodedText:
     return text_view(DATASET.train, original, reader, part, 1, 7)
 
 
+@pytest.mark.usefixtures("float32")
 @pytest.mark.parametrize("kind", TEXT_KINDS)
 def test_a_stored_view_equals_the_live_one(tmp_path: Path, kind: str) -> None:
     folder = save_bert(tmp_path / "bert")
