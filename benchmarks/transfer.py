@@ -5,8 +5,8 @@ python benchmarks/transfer.py [--sets sst2 trec …] [--teacher MODEL] [--seeds 
 Each dataset has few of its training labels, and the rest of its training rows (at most UNLABELLED of them) without theirs. Scored are the
 teacher, its frozen probe, a linear model without an encoder, and one student (the space's default) that is trained: without a teacher,
 distilled on the labelled rows, on seven augmented copies of these (texts), on all rows with the teacher's decisions as labels, distilled on
-all rows, and as the space's defaults say. With --trials there is also the best recipe of a search of so many trials. Each student is trained
-with every seed. All figures are on the test split, which chooses nothing.
+all rows, and as the space's defaults say. With --trials there is also the best recipe of a search of so many trials. Each student is
+trained with every seed. All figures are on the test split, which chooses nothing.
 
 FILE keeps every training (jsonl): a run that was stopped goes on, and the figures of all its datasets are shown together.
 """
@@ -61,7 +61,7 @@ UNLABELLED = 6000
 SEARCHED = "search"
 AUGMENTED = "augmented"
 COPIES = {"kind": "random", "strength": 0.3, "copies": 7}
-"""The augmentation of that arm: `plain_kd` on seven copies of each labelled text with 30% of its words deleted, moved or repeated, and on no other text."""
+"""Of that arm, which is `plain_kd` with it: seven copies of each labelled text with 30% of its words deleted, moved or repeated."""
 TRAINED = ("no_kd", "plain_kd", AUGMENTED, "pseudo_labels", "plain_kd_all", "defaults")
 ARMS = (*TRAINED, SEARCHED)
 Keep = Callable[[dict[str, Any]], None]
