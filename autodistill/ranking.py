@@ -91,6 +91,11 @@ def searched(records: list[TrialRecord]) -> int:
     return sum(item.state != "infeasible" and item.role not in UNCOUNTED and not was_interrupted(item) for item in records)
 
 
+def has_failed(record: TrialRecord) -> bool:
+    """Whether a trial failed by itself; one that was cut off did not."""
+    return record.state == "fail" and not was_interrupted(record)
+
+
 def was_interrupted(record: TrialRecord) -> bool:
     """Whether a trial was cut off without a fault of its own (and was put back into the queue)."""
     return record.state == "fail" and (record.reason or "").startswith(INTERRUPTED)

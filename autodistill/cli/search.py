@@ -95,14 +95,14 @@ def run(args: argparse.Namespace) -> int:
             if study is not None:
                 with contextlib.suppress(StudyError):  # the disk may be full
                     write_report(study)  # the report of a failed search shows its failures
+        more = None if study is None else way_on(asked, study, progress, failure)
         if study is not None and study.best is not None:
-            _show(asked, study, progress, out, way_on(asked, study, progress, failure))
+            _show(asked, study, progress, out, more)
     if study is not None and asked.as_json:
         seconds = {stage: progress.seconds(stage) for stage in STAGES} | {"total": progress.elapsed}
         print(json.dumps(summary(study, seconds), indent=2, allow_nan=False))
     if failure is not None:
         reasons = [] if study is None else failures(study.trial_records)
-        more = None if study is None else way_on(asked, study, progress, failure)
         raise RunError("\n  ".join([str(failure), *reasons, *([] if more is None else [f"continue with: {more}"])])) from failure
     return 0
 

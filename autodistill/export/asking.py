@@ -17,9 +17,9 @@ from autodistill.models.image import normalise
 from autodistill.storage import disk_errors, user_path
 from autodistill.target import Prediction
 from autodistill.tasks.columns import choose_inputs
-from autodistill.tasks.files import IMAGE_SUFFIXES, looks_like_path, read_texts
+from autodistill.tasks.files import IMAGE_SUFFIXES, holds_rows, looks_like_path, read_texts
 from autodistill.tasks.images import decode
-from autodistill.tasks.tables import SUFFIXES, read_table
+from autodistill.tasks.tables import read_table
 from autodistill.tasks.text_files import kind_of
 
 Arrays = dict[str, np.ndarray]
@@ -212,7 +212,7 @@ def _is_text(value: str) -> bool:
 
 
 def _is_file(name: str) -> bool:
-    return looks_like_path(name) and kind_of(Path(name)) in (*SUFFIXES, ".txt") and not name.endswith((" ", "…"))
+    return looks_like_path(name) and holds_rows(Path(name)) and not name.endswith((" ", "…"))
 
 
 class ImageReader(RowReader):

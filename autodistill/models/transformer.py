@@ -38,7 +38,7 @@ class Transformer(StudentModule):
 
     @property
     def large_matrices(self) -> bool:
-        """True."""
+        """Its projections and feed-forward layers are."""
         return True
 
     @property

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from autodistill.facts import TeacherRef
 from autodistill.limits import Limits
-from autodistill.ranking import rank, was_interrupted
+from autodistill.ranking import has_failed, rank, was_interrupted
 from autodistill.recipe import without_teacher
 from autodistill.records import BASELINES, TrialRecord
 from autodistill.report import texts
@@ -276,7 +276,7 @@ def data_reading(records: Sequence[TrialRecord], rows: int) -> str:
 
 def failures(records: Sequence[TrialRecord]) -> list[str]:
     """The reasons of failed trials, the most frequent first: "3 × ModelError: …"."""
-    reasons = Counter(_reason(record) for record in records if record.state == "fail" and not was_interrupted(record))
+    reasons = Counter(_reason(record) for record in records if has_failed(record))
     return [f"{number} × {reason}" for reason, number in reasons.most_common()]
 
 

@@ -12,7 +12,7 @@ from autodistill.cache import MANIFEST
 from autodistill.errors import DataError, listed
 from autodistill.tasks.source import Info, Source, read_info
 from autodistill.tasks.tables import SUFFIXES, Shards, Table, read_table
-from autodistill.tasks.text_files import kind_of, read_text, stem_of
+from autodistill.tasks.text_files import COMPRESSIONS, SAME, kind_of, read_text, stem_of
 
 SPLITS = {
     "train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
@@ -24,7 +24,12 @@ UNLABELLED = ("unlabelled", "unlabeled")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 SYSTEM = ("__macosx", "thumbs.db", "desktop.ini", "thumbnails", "@eadir")
 """Files that systems and viewers leave in folders, in lower case. Names that begin with a dot are ignored too."""
-_PATH = re.compile(r"\.(csv|tsv|jsonl|ndjson|json|parquet|txt|xlsx?|arrow|zip|gz|bz2|zst|xz)$")
+_PATH = re.compile(rf"({'|'.join(map(re.escape, (*SUFFIXES, *SAME, *COMPRESSIONS, '.txt', '.xls', '.xlsx', '.arrow', '.zip')))})$")
+
+
+def holds_rows(path: Path) -> bool:
+    """Whether a file of this name is a table or a txt file, which can be read."""
+    return kind_of(path) in (*SUFFIXES, ".txt")
 
 
 def looks_like_path(name: str) -> bool:
@@ -107,11 +112,8 @@ def _split_of(file: Path) -> str | None:
 
 def _unlabelled(path: Path) -> tuple[str, ...]:
     """The files and folders with rows without labels in a dataset's folder."""
-    kinds = (*SUFFIXES, ".txt")
     places = [item for folder in (path, path / "data") if folder.is_dir() for item in sorted(folder.iterdir())]
-    return tuple(
-        str(item.absolute()) for item in places if stem_of(item).lower() in UNLABELLED and (item.is_dir() or kind_of(item) in kinds)
-    )
+    return tuple(str(item.absolute()) for item in places if stem_of(item).lower() in UNLABELLED and (item.is_dir() or holds_rows(item)))
 
 
 def read_texts(path: Path) -> list[str]:

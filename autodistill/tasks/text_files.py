@@ -9,7 +9,7 @@ from autodistill.errors import DataError
 
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".xz": "xz"}
 """Suffixes of compressed files that we read, with pyarrow's names; it lacks xz, which Python reads itself."""
-_SAME = {".ndjson": ".jsonl"}
+SAME = {".ndjson": ".jsonl"}
 """Other suffixes of a kind."""
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),  # it begins with the mark of UTF-16
@@ -23,7 +23,7 @@ _LOOKED_AT = 4000  # bytes, of which more than a tenth are zero in UTF-16
 def kind_of(path: Path) -> str:
     """The suffix that says how a file is read, in lower case, without that of a compression: `.csv` for A.CSV.gz, `.jsonl` for A.ndjson."""
     suffix = Path(_unpacked_name(path)).suffix.lower()
-    return _SAME.get(suffix, suffix)
+    return SAME.get(suffix, suffix)
 
 
 def stem_of(path: Path) -> str:

@@ -15,7 +15,7 @@ from autodistill.storage import digest, user_path
 from autodistill.target import Vectors
 from autodistill.tasks.base import DatasetRef, Split
 from autodistill.tasks.columns import LABELS, Columns, choose_inputs
-from autodistill.tasks.files import IMAGE_SUFFIXES, Skipped, ends_like_image, images_in, is_systems, read_texts
+from autodistill.tasks.files import IMAGE_SUFFIXES, Skipped, ends_like_image, holds_rows, images_in, is_systems, read_texts
 from autodistill.tasks.images import change_notes, decoded
 from autodistill.tasks.in_memory import keep_tables, listed_values, table_of
 from autodistill.tasks.problems import Problems
@@ -78,7 +78,7 @@ def keep_rows(rows: str | Path | Sequence[Any] | pd.DataFrame) -> str:
     if isinstance(rows, str | Path):
         return str(rows)
     rows = listed_values(rows)
-    if isinstance(rows, Sequence) and rows and all(isinstance(row, Path) or _names_a_file(row) for row in rows):
+    if isinstance(rows, Sequence) and rows and all(map(_names_a_file, rows)):
         paths = tuple(map(str, rows))
         raise UsageError(f"unlabelled is a list, which holds texts, and {paths[0]!r} is a file; give its path alone, or a tuple: {paths}")
     if isinstance(rows, Sequence) and all(isinstance(row, str) for row in rows):
@@ -88,8 +88,8 @@ def keep_rows(rows: str | Path | Sequence[Any] | pd.DataFrame) -> str:
 
 
 def _names_a_file(row: Any) -> bool:
-    """Whether a row is no text but the name of a file that could be read."""
-    return isinstance(row, str) and kind_of(Path(row)) in (*SUFFIXES, ".txt")
+    """Whether a row is a path, or no text but the name of a file that could be read."""
+    return isinstance(row, Path) or (isinstance(row, str) and holds_rows(Path(row)))
 
 
 Unlabelled = str | Path | Sequence[Any] | Any

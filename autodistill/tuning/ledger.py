@@ -22,7 +22,7 @@ from autodistill.errors import ExhaustedError, RecipeError, SpaceError
 from autodistill.events import Listen, TrialFinished, TrialReported
 from autodistill.limits import Feasibility, Feasible
 from autodistill.optuna_storage.open import SavedStorage
-from autodistill.ranking import COSTS, rank, was_interrupted
+from autodistill.ranking import COSTS, has_failed, rank
 from autodistill.recipe import Recipe, without_teacher
 from autodistill.records import BASELINES, FOLLOWING, STOPPABLE, UNCOUNTED, Point, Role, TrialRecord, write_records
 from autodistill.report.measures import front
@@ -116,8 +116,7 @@ class Ledger:
 
     def failed(self) -> dict[tuple[str, int], TrialRecord]:
         """The trials that failed by themselves, by recipe id and seed."""
-        records = [record for record in self.records.values() if record.state == "fail" and not was_interrupted(record)]
-        return {(record.recipe_id, record.seed): record for record in records}
+        return {(record.recipe_id, record.seed): record for record in self.records.values() if has_failed(record)}
 
     def follow_up(self) -> None:
         """Queue what follows from the trials so far: repeats, and once their winner is certain, what is compared with it."""

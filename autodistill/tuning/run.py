@@ -24,7 +24,7 @@ from autodistill.events import Event, Listen, SearchFinished, SearchMessage, Sea
 from autodistill.facts import DatasetFacts, TeacherRef
 from autodistill.limits import Feasible, Limits
 from autodistill.optuna_storage.open import SavedStorage, close_storage, open_to_search
-from autodistill.ranking import count, preferred, was_interrupted
+from autodistill.ranking import count, has_failed, preferred
 from autodistill.recipe import Recipe, Teacher
 from autodistill.records import Role
 from autodistill.schema import COMMENT, RECIPE_FILE, as_text, recipe_schema
@@ -293,7 +293,7 @@ def _write_best(ledger: Ledger) -> None:
 
 def _no_best(ledger: Ledger, why: str | None) -> str:
     records = list(ledger.records.values())
-    failed = [record for record in records if record.state == "fail" and not was_interrupted(record)]
+    failed = [record for record in records if has_failed(record)]
     if why == "time budget":
         budget = ledger.settings.time_budget
         return f"no trial completed within the time budget of {budget:g} s; continue with --resume and a longer --time-budget"
