@@ -45,11 +45,11 @@ def title(student: Mapping[str, Any]) -> str:
 
 
 def short(student: Mapping[str, Any]) -> str:
-    """A student in a few characters: `bert 3×192`, `cnn 128`, `encoder all-MiniLM-L6-v2`, `timm:resnet10t`."""
+    """A student in a few characters: `bert 3×192`, `cnn 128`, `encoder all-MiniLM-L6-v2`, `timm:resnet10t`. A size of 0 is left out."""
     name = str(student.get("family", "?"))
     spec = family_spec(name)
     sizes = [student.get(field) for field in spec.options.get("size", ())] if spec else []
-    return f"{name} {'×'.join(PurePath(str(size)).name for size in sizes if size is not None)}".strip()
+    return f"{name} {'×'.join(PurePath(str(size)).name for size in sizes if size)}".strip()
 
 
 def fitting_families(objective: Spec, task: str) -> tuple[str, ...] | None:

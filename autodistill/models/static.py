@@ -130,7 +130,7 @@ def scaled(vectors: Tensor) -> Tensor:
     return F.normalize(vectors, dim=1) * vectors.shape[1] ** 0.5
 
 
-@component("student", kind="static", tasks=TEXT, title="static", size=("embedding_size",), teacher_width="embedding_size")
+@component("student", kind="static", tasks=TEXT, title="static", size=("embedding_size", "hidden_size"), teacher_width="embedding_size")
 class StaticFamily(TextFamily):
     """Vectors of word pieces, made by a transformer, with a learned gate each; their sum, scaled to one length; one or two linear layers.
 

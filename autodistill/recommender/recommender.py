@@ -353,10 +353,13 @@ def _swaps(data: dict, default: dict) -> dict[str, dict]:
     swapped = {}
     if data["student"] != default["student"]:
         # another student family needs another learning rate, so that is replaced with the student
-        training = data["training"]
+        training, name = data["training"], f"student {data['student']['family']}"
         if data["student"]["family"] != default["student"]["family"]:
             training = training | {"learning_rate": default["training"]["learning_rate"]}
-        swapped[f"student {data['student']['family']}"] = data | {"student": default["student"], "training": training}
+        else:
+            changed = [f"{field} {value}" for field, value in data["student"].items() if value != default["student"].get(field)]
+            name += f" ({', '.join(changed)})"
+        swapped[name] = data | {"student": default["student"], "training": training}
     mix, usual = data["objective"], default["objective"]
     for slot in _PARTS:
         if mix[slot] != usual[slot]:

@@ -120,6 +120,7 @@ def test_what_people_read_of_a_student_is_what_its_family_says() -> None:
         "cnn 128": {"family": "cnn", "channels": 128, "embedding_size": 32},
         "cnn": {"family": "cnn"},
         "static 64": {"family": "static", "embedding_size": 64, "hidden_size": 0},
+        "static 64×32": {"family": "static", "embedding_size": 64, "hidden_size": 32},
         "encoder all-MiniLM-L6-v2": {"family": "encoder", "model": "sentence-transformers/all-MiniLM-L6-v2", "layers": None},
         "encoder tiny×2": {"family": "encoder", "model": "/models/tiny", "layers": 2},
         "timm:resnet10t": {"family": "timm:resnet10t", "init": "random"},
@@ -128,7 +129,8 @@ def test_what_people_read_of_a_student_is_what_its_family_says() -> None:
         "?": {},
     }
     assert [families.short(student) for student in students.values()] == list(students)
-    titles = ["transformer", "BiLSTM", "CNN", "CNN", "static", *["pretrained encoder"] * 2, "resnet10t", "small", "gone", "student"]
+    titles = ["transformer", "BiLSTM", "CNN", "CNN", "static", "static"]
+    titles += [*["pretrained encoder"] * 2, "resnet10t", "small", "gone", "student"]
     assert [families.title(student) for student in students.values()] == titles
 
 
