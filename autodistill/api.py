@@ -18,10 +18,10 @@ from autodistill.models.start import check_sizes, check_start
 from autodistill.option import takes
 from autodistill.prepare import STUDENTS_TRIED, Prepared, largest_within, prepare
 from autodistill.recipe import Recipe
-from autodistill.recommending import warm_recipes
+from autodistill.recommending import WARM_SHARE, InTime, warm_recipes
 from autodistill.records import Role
 from autodistill.report.frontier import winners
-from autodistill.report.texts import percent, plural
+from autodistill.report.texts import duration, percent, plural
 from autodistill.settings import SearchSettings
 from autodistill.space import Space
 from autodistill.study import Study
@@ -207,7 +207,14 @@ def first_recipes(ready: Prepared, settings: SearchSettings, tell: Listen) -> li
     if settings.cold or settings.resume or settings.has_no_teacher:
         # a resumed search has its recommendations in its queue, and recorded recipes learn from teachers
         return []
-    return warm_recipes(ready.data, ready.space, ready.feasible, settings.trials, settings.seed, tell)
+    if settings.time_budget is None:
+        return warm_recipes(ready.data, ready.space, ready.feasible, settings.trials, settings.seed, tell)
+    in_time = InTime(ready.feasible, ready.opened, WARM_SHARE * settings.time_budget)
+    recipes = warm_recipes(ready.data, ready.space, in_time, settings.trials, settings.seed, tell)
+    if in_time.left_out:
+        longest = f"over {WARM_SHARE:.0%} of the time budget ({duration(in_time.longest)})"
+        tell(SearchMessage(f"not begun with: {plural(in_time.left_out, 'recommended recipe')} whose training would take {longest}"))
+    return recipes
 
 
 def spread_recipes(space: Space, feasible: Feasible, settings: SearchSettings) -> list[Recipe]:

@@ -6,8 +6,8 @@ import html
 import math
 import statistics
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Unpack
 
 import pandas as pd
@@ -17,13 +17,13 @@ from autodistill.errors import AutodistillError
 from autodistill.events import Listen, SearchMessage, Stage
 from autodistill.features import dataset_features
 from autodistill.keywords import RecommendKeywords
-from autodistill.limits import Feasible
+from autodistill.limits import Feasibility, Feasible
 from autodistill.models import build_student, untrained
 from autodistill.models.base import pick_device, to_device
 from autodistill.models.fitting import cpu_threads, make_optimizer, training_batches
 from autodistill.option import takes
 from autodistill.prepare import prepare
-from autodistill.recipe import Recipe
+from autodistill.recipe import Recipe, Teacher
 from autodistill.recommender.library import RecordedStudy, library
 from autodistill.recommender.recommender import Recommendation, Recommender, comparable, new_dataset
 from autodistill.report.texts import objective, plural, student
@@ -37,6 +37,10 @@ from autodistill.train.data import Opened, read_by_student
 TIMED_STEPS = 4
 WARM = 8
 """The most recommended recipes that a search begins with; they are never more than half of its trials."""
+WARM_SHARE = 0.25
+"""The largest share of a search's time budget that the training of a recipe that it begins with may take."""
+WARM_TIMED = 24
+"""The most recipes that are timed for it, so that a budget that is too short for all of them costs seconds."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +167,28 @@ def training_seconds(recipe: Recipe, opened: Opened, device: str = "auto") -> fl
                 torch.cuda.synchronize(place)
             times.append(time.perf_counter() - began)
     return statistics.fmean(times[1:]) * (recipe.training.steps or math.ceil(rows / size) * recipe.training.epochs)
+
+
+class InTime:
+    """Checks untrained students against the limits, and that their training would take at most `longest` seconds.
+
+    After WARM_TIMED students no other one is timed, and none is taken. left_out: how many kept the limits, but would take longer.
+    """
+
+    def __init__(self, feasible: Feasible, opened: Mapping[Teacher, Opened], longest: float) -> None:
+        self.feasible, self.opened, self.longest = feasible, opened, longest
+        self.timed = self.left_out = 0
+
+    def __call__(self, recipe: Recipe) -> Feasibility:
+        cost = self.feasible(recipe)
+        if not cost.feasible:
+            return cost
+        over = math.inf
+        if self.timed < WARM_TIMED:
+            self.timed += 1
+            over = training_seconds(recipe, self.opened[recipe.teacher]) / self.longest - 1
+            self.left_out += over > 0
+        return replace(cost, violations=cost.violations | {"training seconds": over})
 
 
 def warm_recipes(data: Dataset, space: Space, feasible: Feasible, trials: int, seed: int, tell: Listen) -> list[Recipe]:

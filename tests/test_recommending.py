@@ -78,6 +78,32 @@ def test_a_search_begins_with_recommended_points_of_its_space(monkeypatch: pytes
     assert len(recommending.warm_recipes(text_dataset(), SPACE, feasible, 5, 0, lambda event: None)) == 2
 
 
+def test_with_a_time_budget_no_recipe_is_begun_with_that_takes_most_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recommending, "library", lambda: [study(number, recipes=12) for number in range(3)])
+    timed: list[Recipe] = []
+
+    def seconds(recipe: Recipe, opened: object) -> float:
+        timed.append(recipe)
+        return 46.0 if recipe.student.name == slow else 45.0
+
+    monkeypatch.setattr(recommending, "training_seconds", seconds)
+    slow = "none"
+    opened = dict.fromkeys(SPACE.teachers())
+
+    def warm(longest: float) -> tuple[list[Recipe], int]:
+        in_time = recommending.InTime(feasible, opened, longest)  # type: ignore[arg-type]
+        return recommending.warm_recipes(text_dataset(), SPACE, in_time, 20, 0, lambda event: None), in_time.left_out
+
+    usual, left_out = warm(45.0)
+    assert (len(usual), left_out) == (recommending.WARM, 0)
+    slow = usual[0].student.name
+    assert slow not in {recipe.student.name for recipe in warm(45.0)[0]}
+    assert warm(45.0)[1] > 0
+    timed.clear()
+    assert warm(1.0) == ([], recommending.WARM_TIMED)
+    assert len(timed) == recommending.WARM_TIMED
+
+
 def test_a_search_that_cannot_be_advised_starts_cold_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     texts: list[str] = []
 
