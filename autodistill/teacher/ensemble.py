@@ -16,16 +16,17 @@ Reread = Callable[[Batch], Batch]
 
 
 class Ensemble(StudentModule):
-    """Several teachers as one. Logits (B, C) are `Target.averaged` over the members; the embedding, states and attention are the first's.
+    """Several teachers as one. Logits (B, C) are `Target.averaged` over the members, divided by a temperature; the embedding, states and
+    attention are the first's.
 
     Source: Lakshminarayanan et al. 2017, "Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles", section 2.4.
     """
 
-    def __init__(self, members: Sequence[StudentModule], target: Target, rereads: Sequence[Reread]) -> None:
+    def __init__(self, members: Sequence[StudentModule], target: Target, rereads: Sequence[Reread], temperature: float = 1.0) -> None:
         """rereads: one for each member after the first."""
         super().__init__()
         self.members = nn.ModuleList(members)
-        self.target, self.rereads = target, tuple(rereads)
+        self.target, self.rereads, self.temperature = target, tuple(rereads), temperature
 
     @property
     def first(self) -> StudentModule:
@@ -53,4 +54,4 @@ class Ensemble(StudentModule):
         """See `Model`."""
         outputs = self.first(batch, taps=taps)
         others = [member(reread(batch)).logits for member, reread in zip(self.members[1:], self.rereads, strict=True)]
-        return dataclasses.replace(outputs, logits=self.target.averaged([outputs.logits, *others]))
+        return dataclasses.replace(outputs, logits=self.target.averaged([outputs.logits, *others]) / self.temperature)

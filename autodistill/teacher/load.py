@@ -94,6 +94,12 @@ def save_ensemble(task: str, members: Sequence[tuple[Teacher, Path]], folder: Pa
     (folder / ENSEMBLE).write_text(json.dumps(about), encoding="utf-8")
 
 
+def keep_temperature(folder: Path, temperature: float) -> None:
+    """Record in an ensemble's folder the temperature that its joint logits are divided by."""
+    about = json.loads((folder / ENSEMBLE).read_text(encoding="utf-8"))
+    (folder / ENSEMBLE).write_text(json.dumps(about | {"temperature": temperature}), encoding="utf-8")
+
+
 def _link(source: str, place: str) -> None:
     try:
         os.link(source, place)
@@ -115,7 +121,7 @@ def load_teacher(folder: str | Path) -> tuple[StudentModule, Any]:
     placed = list(zip(map(Teacher.model_validate, about["members"]), _places(folder, len(about["members"])), strict=True))
     loaded = [_load_one(place) for _, place in placed]
     rereads = [modality.rereader(placed[0], other) for other in placed[1:]]
-    return Ensemble([model for model, _ in loaded], target, rereads).eval(), loaded[0][1]
+    return Ensemble([model for model, _ in loaded], target, rereads, about.get("temperature", 1.0)).eval(), loaded[0][1]
 
 
 def _places(folder: Path, number: int) -> list[Path]:
@@ -143,7 +149,8 @@ def teacher_fingerprint(folder: str | Path) -> str:
     if not (folder / ENSEMBLE).exists():
         return _fingerprint(folder)
     about = json.loads((folder / ENSEMBLE).read_text(encoding="utf-8"))
-    return digest("ensemble-1", about["task"], *(_fingerprint(place) for place in _places(folder, len(about["members"]))))
+    members = [_fingerprint(place) for place in _places(folder, len(about["members"]))]
+    return digest("ensemble-1", about["task"], *members, *([str(about["temperature"])] if "temperature" in about else []))
 
 
 def _fingerprint(folder: Path) -> str:

@@ -13,7 +13,7 @@ from autodistill.storage import cache_folder, digest
 from autodistill.tasks.base import Dataset
 from autodistill.teacher.embedding import embedding_teacher
 from autodistill.teacher.finetune import FACTS, FinetunedTeacher, Progress, facts_of, finetune_teacher, kept_or_made
-from autodistill.teacher.load import encode, load_teacher, member_teachers, save_ensemble
+from autodistill.teacher.load import encode, keep_temperature, load_teacher, member_teachers, save_ensemble
 
 
 def trained_teacher(
@@ -30,8 +30,8 @@ def trained_teacher(
     For targets without labels nothing is trained; see `embedding_teacher`.
 
     The first member with a model has the seed that is asked for, the next member with the same model the seed after it, and so on. So a
-    member is the same teacher as it would be alone. The ensemble's own outputs are scored on the validation split; its probe is the best
-    of its members' probes.
+    member is the same teacher as it would be alone. The ensemble's own outputs are scored on the validation split, and its own temperature
+    is fitted there: the mean of calibrated members is less sure than it is right. Its probe is the best of its members' probes.
 
     Raises:
         ModelError, DivergedError, RunError: see `finetune_teacher`.
@@ -47,7 +47,7 @@ def trained_teacher(
     if len(trained) == 1:
         return trained[0]
     folder = (
-        cache_folder() / "teachers" / digest("ensemble-1", dataset.fingerprint, dataset.metric, *(item.folder.name for item in trained))
+        cache_folder() / "teachers" / digest("ensemble-2", dataset.fingerprint, dataset.metric, *(item.folder.name for item in trained))
     )
 
     def join() -> dict[str, Any]:
@@ -68,9 +68,13 @@ def trained_teacher(
                 "pooling": trained[0].pooling,
                 "probe_score": max((item.probe_score for item in trained if item.probe_score is not None), default=None),
                 "linear_score": trained[0].linear_score,
-                "calibration_error": None if calibration is None else calibration.error_before,
                 "member_scores": [item.score for item in trained],
             }
+            if calibration is not None:
+                about["calibration_error_before"] = calibration.error_before
+            if calibration is not None and teacher.calibration == "temperature":
+                keep_temperature(aside, calibration.temperature)
+                about |= {"temperature": calibration.temperature, "calibration_error": calibration.error}
             (aside / FACTS).write_text(json.dumps(about, indent=1), encoding="utf-8")
         return about
 

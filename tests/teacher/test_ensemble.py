@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 from scipy.special import softmax
+from sklearn.metrics import log_loss
 from tiny_teacher import WORDS, image_dataset, save_bert, save_tokenizer, text_dataset
 from tokenizers import BertWordPieceTokenizer
 from transformers import BertTokenizerFast
@@ -102,12 +103,18 @@ def check(made: FinetunedTeacher, alone: list[FinetunedTeacher], dataset: Datase
             each.append(member(encode(dataset, dataset.validation, own, part).batch(rows), taps=frozenset({"states"})))
     if dataset.classes:
         wanted = np.log(np.mean([softmax(one.logits.double().numpy(), axis=1) for one in each], axis=0))
+        if parts[0].calibration == "temperature":
+            grid = np.geomspace(0.2, 20, 2000)
+            losses = [log_loss(dataset.validation.labels, softmax(wanted / degree, axis=1)) for degree in grid]
+            assert made.temperature == pytest.approx(grid[np.argmin(losses)], rel=5e-3)
+        wanted /= made.temperature
     else:
         wanted = np.mean([one.logits.numpy() for one in each], axis=0)
     np.testing.assert_allclose(outputs.logits.numpy(), wanted, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(outputs.embedding, each[0].embedding)
     torch.testing.assert_close(outputs.states, each[0].states)
     assert made.member_scores == tuple(item.score for item in alone)
+    assert (made.calibration_error is None) == (made.temperature == 1.0)
     assert made.metrics == dataset.target.evaluate(dataset.metric, outputs.logits.numpy(), dataset.validation.labels)
     assert count_parameters(model) == sum(count_parameters(load_teacher(item.folder)[0]) for item in alone)
 
