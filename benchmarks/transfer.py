@@ -87,17 +87,18 @@ class Bench:
         asked = {"dataset": self.name, "teacher": self.part.model, "arm": arm, "seed": seed, "metric": self.data.metric}
         return asked | {"test": score, "seconds": round(seconds, 1)} | more
 
-    def teach(self) -> None:
-        """Train the teacher, test it, and store its outputs for all rows."""
+    def teach(self, tested: bool = False) -> None:
+        """Train the teacher, test it unless it was tested already, and store its outputs for all rows."""
         began = time.perf_counter()
         teacher = train_teacher(self.data, self.part, 0, tell)
         seconds = time.perf_counter() - began
         self.folder = teacher.folder
         self.opened = open_inputs(self.data, self.part, teacher.folder)
         store_outputs(self.opened, self.part, space_taps(self.space), tell)
-        model, _ = load_teacher(teacher.folder)
-        params = sum(parameter.numel() for parameter in model.parameters())
-        self.keep(self.row("teacher", 0, self.tested(model), seconds, params=params))
+        if not tested:
+            model, _ = load_teacher(teacher.folder)
+            params = sum(parameter.numel() for parameter in model.parameters())
+            self.keep(self.row("teacher", 0, self.tested(model), seconds, params=params))
 
     def tested(self, model: StudentModule, recipe: Recipe | None = None) -> float:
         """The score of a teacher, or of a recipe's student, which may have a tokenizer of its own."""
@@ -162,7 +163,7 @@ def run(
         probe = train_teacher(bench.data, bench.part.model_copy(update={"max_steps": 0}), 0, tell)
         bench.opened = open_inputs(bench.data, bench.part, probe.folder)
         keep(bench.row("probe", 0, bench.tested(load_teacher(probe.folder)[0]), 0.0))
-    bench.teach()
+    bench.teach(("teacher", 0) in done)
     baselines = {str(role): recipe for role, recipe in bench.space.baselines().items()}
     if bench.data.modality.texts:
         baselines[AUGMENTED] = Recipe.parse(baselines["plain_kd"].model_dump() | {"augmentation": COPIES})
