@@ -151,7 +151,7 @@ def compare(study: RecordedStudy, studies: list[RecordedStudy], rows: list[dict[
         {
             "study": study.name,
             "order": name,
-            "spearman": float(spearmanr(order, score).statistic),
+            "spearman": float(spearmanr(order, score).statistic) if np.ptp(order) > 0 else 0.0,  # equal for all: it tells nothing
             "regret": float(score.max() - score[np.isclose(order, order.max())].mean()),
         }
         for name, order in orders.items()
