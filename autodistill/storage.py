@@ -89,8 +89,15 @@ def disk_error_of(cause: BaseException | None) -> DiskError | None:
 
 
 def _not_written(path: Path, cause: Exception, way_out: str) -> DiskError:
+    if isinstance(cause, IsADirectoryError):
+        return DiskError(f"{path} cannot be written: {folder_in_the_way(cause)}")
     reason = os.strerror(errno.ENOSPC) if is_disk_full(cause) else getattr(cause, "strerror", None) or cause
     return DiskError(f"{path} cannot be written: {reason}. Make room or {way_out}")
+
+
+def folder_in_the_way(cause: IsADirectoryError) -> str:
+    """What to do about a folder that stands where a file of ours belongs; another disk is no way out."""
+    return f"{cause.filename2 or cause.filename or 'a path'} is a folder, and a file belongs there; remove the folder"
 
 
 @contextmanager
