@@ -106,7 +106,9 @@ def test_every_example_is_listed() -> None:
 @pytest.mark.timeout(600)
 def test_a_csv_becomes_a_student(small: Path, one_ray: None, capsys: pytest.CaptureFixture[str]) -> None:
     run_script("own_csv.py", "reviews.csv")
-    assert re.search(r"test score [01]\.\d{4}", capsys.readouterr().out)
+    shown = capsys.readouterr()
+    assert re.search(r"test score [01]\.\d{4}", shown.out)
+    assert "trains its recipe in full" in shown.err
     assert (small / "reviews-student" / "model.safetensors").exists()
 
 
