@@ -139,7 +139,7 @@ class Study:
         Raises:
             RecipeError: there is none, because no trial is complete.
         """
-        return Recipe.load(self.folder / "recommended.yaml")
+        return Recipe.load(self.folder)
 
     @property
     def counts(self) -> dict[str, int]:
