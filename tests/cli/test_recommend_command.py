@@ -71,6 +71,7 @@ def test_every_option_reaches_the_recommender(asked: dict[str, Any]) -> None:
 def test_people_read_the_recipes_what_to_expect_and_why(asked: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     assert main("--dataset", "d") == 0
     printed = capsys.readouterr().out
+    assert "Order: try them from the top." in printed
     for text in (
         "Beware: the data are unlike",
         "95.0%",
