@@ -148,6 +148,7 @@ def test_notebooks(small: Path, one_ray: None) -> None:
     assert "<pre>" in recipe._repr_html_()
     advice, own, leaderboard, roles = run_notebook("warm_start.ipynb")
     assert advice._repr_html_().count("<tr") == len(advice.recipes) + 1 == 4
+    assert "Order: try them from the top." in advice._repr_html_()
     assert own.id == advice.recipes[0].recipe.id
     assert len(leaderboard) > 1
     assert "given" in roles.index
