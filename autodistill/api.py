@@ -21,6 +21,7 @@ from autodistill.recipe import Recipe
 from autodistill.recommending import WARM_SHARE, InTime, warm_recipes
 from autodistill.records import Role
 from autodistill.report.frontier import winners
+from autodistill.report.leaderboard import short_path
 from autodistill.report.texts import duration, percent, plural
 from autodistill.settings import SearchSettings
 from autodistill.space import Space
@@ -66,7 +67,12 @@ def search(dataset: DatasetLike, *, listen: Listen | None = None, verbose: int |
     for recipe in own:
         check_sizes(recipe.student)
     with search_shown(listen, verbose, asked.dataset) as hear:
-        return _search(asked, own, StageTimes(hear))
+        study = _search(asked, own, StageTimes(hear))
+        if listen is None:  # the command, which listens, shows more than this
+            folder = short_path(study.folder)
+            way_on = f"autodistill.distill({folder!r}, out=FOLDER) trains its recipe in full"
+            hear(SearchMessage(f"{study.verdict} The study is in {folder}; {way_on}"))
+        return study
 
 
 def _search(asked: SearchSettings, own: Sequence[Recipe], tell: StageTimes) -> Study:

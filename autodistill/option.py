@@ -222,8 +222,8 @@ def takes(model: type[Settings]) -> Callable[[Function], Function]:
         function.__signature__ = inspect.signature(function).replace(  # type: ignore[attr-defined]
             parameters=sorted([*own, *more], key=lambda item: item.kind)
         )
-        lines = "\n".join(f"        {option.name}: {option.about}." for option in options)
-        function.__doc__ = (function.__doc__ or "").replace("        {settings}", lines)
+        lines = "\n".join(f"    {option.name}: {option.about}." for option in options)
+        function.__doc__ = inspect.cleandoc(function.__doc__ or "").replace("    {settings}", lines)  # Python 3.13 takes the indent itself
         return function
 
     return decorate

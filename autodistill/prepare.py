@@ -145,10 +145,10 @@ def largest_within(space: Space, feasible: Feasibilities, seed: int) -> Componen
     params = min(cost.params for cost in costs.values() if cost.params is not None)
     latencies = [cost.latency_ms for cost in costs.values() if cost.latency_ms is not None]
     fastest = f", the fastest {min(latencies):.3g} ms" if latencies else ""
+    asked = ", ".join(f"{name} {value}" for name, value in dataclasses.asdict(feasible.limits).items() if value is not None)
     raise StudyError(
-        f"no student of the space {space.name!r} keeps the limits (max_params {feasible.limits.max_params}, max_latency_ms "
-        f"{feasible.limits.max_latency_ms}): the smallest of {STUDENTS_TRIED} has {params:,} parameters{fastest}; "
-        "raise them, or give another --space"
+        f"no student of the space {space.name!r} keeps the limits ({asked}): "
+        f"the smallest of {STUDENTS_TRIED} has {params:,} parameters{fastest}; raise them, or give another --space"
     )
 
 

@@ -25,7 +25,7 @@ from autodistill.option import takes
 from autodistill.prepare import prepare
 from autodistill.recipe import Recipe, Teacher
 from autodistill.recommender.library import RecordedStudy, library
-from autodistill.recommender.recommender import Recommendation, Recommender, comparable, new_dataset
+from autodistill.recommender.recommender import ORDER, Recommendation, Recommender, comparable, new_dataset
 from autodistill.report.texts import objective, plural, student
 from autodistill.settings import RecommendSettings
 from autodistill.space import Space
@@ -61,6 +61,11 @@ class Advice:
     warnings: list[str]
     learnt_from: str
 
+    @property
+    def notes(self) -> list[str]:
+        """Where the recipes come from, how they are ordered, and how their training was timed: a sentence or two each."""
+        return [f"Learnt from {self.learnt_from}.", f"Order: {ORDER}.", f"Training time: {self.timing}."]
+
     def table(self) -> pd.DataFrame:
         """The recipes as a table, best first: a row for each, with what to expect of it and why."""
         lines = [
@@ -82,7 +87,8 @@ class Advice:
     def _repr_html_(self) -> str:
         """The recommendation in a notebook: its table, the warnings, and what it was learned from."""
         notes = "".join(f"<p>Beware: {html.escape(warning)}.</p>" for warning in self.warnings)
-        return f"{notes}{self.table().to_html(na_rep='–', float_format='{:.4g}'.format)}<p>Learnt from {html.escape(self.learnt_from)}.</p>"
+        after = html.escape(" ".join(self.notes))
+        return f"{notes}{self.table().to_html(na_rep='–', float_format='{:.4g}'.format)}<p>{after}</p>"
 
 
 @takes(RecommendSettings)

@@ -96,6 +96,13 @@ class TrialRecord(BaseModel):
     seconds_by_stage: dict[str, float] = {}
     environment: dict[str, str] = {}
 
+    def __repr__(self) -> str:
+        """What tells trials apart; the recipe and the curve are pages long."""
+        names = ("study", "trial", "role", "state", "score", "retention", "params", "latency_ms", "recipe_id")
+        return f"TrialRecord({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
+
+    __str__ = __repr__
+
     @property
     def retention(self) -> float | None:
         """Score over the teacher's, None if either is missing or the teacher's is not positive."""

@@ -89,8 +89,16 @@ def disk_error_of(cause: BaseException | None) -> DiskError | None:
 
 
 def _not_written(path: Path, cause: Exception, way_out: str) -> DiskError:
-    reason = os.strerror(errno.ENOSPC) if is_disk_full(cause) else getattr(cause, "strerror", None) or cause
-    return DiskError(f"{path} cannot be written: {reason}. Make room or {way_out}")
+    if isinstance(cause, IsADirectoryError):
+        return DiskError(f"{path} cannot be written: {folder_in_the_way(cause)}")
+    if is_disk_full(cause):
+        return DiskError(f"{path} cannot be written: {os.strerror(errno.ENOSPC)}. Make room or {way_out}")
+    return DiskError(f"{path} cannot be written: {getattr(cause, 'strerror', None) or cause}; {way_out}")
+
+
+def folder_in_the_way(cause: IsADirectoryError) -> str:
+    """What to do about a folder that stands where a file of ours belongs; another disk is no way out."""
+    return f"{cause.filename2 or cause.filename or 'a path'} is a folder, and a file belongs there; remove the folder"
 
 
 @contextmanager

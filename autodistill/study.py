@@ -13,6 +13,7 @@ from autodistill.limits import Limits
 from autodistill.ranking import best_of, count, was_interrupted
 from autodistill.recipe import Recipe
 from autodistill.records import BASELINES, Role, TrialRecord, read_records, to_frame
+from autodistill.report.answer import answer
 from autodistill.settings import SearchSettings
 from autodistill.storage import user_path
 from autodistill.study_folder import default_storage, is_study, read_about, study_names
@@ -138,7 +139,7 @@ class Study:
         Raises:
             RecipeError: there is none, because no trial is complete.
         """
-        return Recipe.load(self.folder / "recommended.yaml")
+        return Recipe.load(self.folder)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -189,6 +190,14 @@ class Study:
 
         data = self.about["dataset"]
         return verdict(self.trial_records, self.limits, data.get("validation_rows"), data.get("constant_score"))
+
+    def __repr__(self) -> str:
+        """The study's name and folder, and its result in a sentence if its table can be read."""
+        try:
+            result = answer(self.trial_records, self.limits, self.settings.prefer)
+        except Exception as cause:  # a repr is shown where something else has failed already
+            result = f"its trials cannot be read ({type(cause).__name__})"
+        return f"<Study {self.name!r} in {self.folder}: {result}>"
 
     def _repr_html_(self) -> str:
         """The study in a notebook: its name, the verdict and the leaderboard."""

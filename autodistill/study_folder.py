@@ -22,7 +22,7 @@ import filelock
 import yaml
 
 from autodistill.errors import StudyError
-from autodistill.storage import STUDIES_ELSEWHERE, disk_errors, write_whole
+from autodistill.storage import STUDIES_ELSEWHERE, disk_errors, folder_in_the_way, write_whole
 
 SCHEMA = 2
 ENTRY_SCHEMA = 1
@@ -106,6 +106,8 @@ def lock_study(folder: Path) -> filelock.FileLock:
         lock.acquire()
     except filelock.Timeout:
         raise StudyError(f"a search is running on the study {folder}; wait for it, or start another with --study") from None
+    except IsADirectoryError as cause:
+        raise StudyError(f"the study {folder} cannot be locked: {folder_in_the_way(cause)}") from None
     except OSError as cause:
         reason = cause.strerror or cause
         raise StudyError(f"the study {folder} cannot be locked ({cause.filename or folder}: {reason}); {STUDIES_ELSEWHERE}") from None

@@ -37,7 +37,7 @@ def unlabelled(records: Sequence[TrialRecord], limits: Limits = Limits()) -> go.
     bare = [score for item in records if item.role == "no_kd" and (score := counted_score(item)) is not None]
     levels = ({f"no KD {texts.score(max(bare))}": max(bare)} if bare else {}) | teacher_levels(records)
     for name, score in levels.items():
-        style.level(figure, score, name)
+        style.level(figure, score, name, end="left" if name.startswith("no KD") else "right")  # apart where they are near
     figure.update_yaxes(
         title=style.validation_metric(records[0].metric),
         range=list(style.fit([*(score for _, score in points), *levels.values()], 0.1)),

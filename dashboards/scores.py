@@ -186,7 +186,7 @@ def curves(records: Sequence[TrialRecord], limits: Limits = Limits()) -> go.Figu
         name = f"best, trial {item.trial}" if item.trial == best else _role(item.role)
         _lines(figure, [item], name, colour, 1.0, 2.6 if item.trial == best else 1.8, "solid" if item.trial == best else "dash")
     for name, level in teacher_levels(records).items():
-        style.level(figure, level, name)
+        style.level(figure, level, name, end="left")  # where curves are low
     last = max(item.curve[-1].epoch for item in with_points)
     figure.update_xaxes(title="epoch", dtick=1 if last <= 12 else None, range=[0.85, last + 0.15])
     figure.update_yaxes(title=style.validation_metric(records[0].metric))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import plotly.graph_objects as go
 
@@ -87,12 +88,13 @@ def validation_metric(name: str) -> str:
     return escape(name, 24) + " (validation)"
 
 
-def level(figure: go.Figure, y: float, name: str, colour: str = MUTED, dash: str = "dot") -> None:
-    """A horizontal line across the figure with its name at the right end."""
+def level(figure: go.Figure, y: float, name: str, colour: str = MUTED, dash: str = "dot", end: Literal["left", "right"] = "right") -> None:
+    """A horizontal line across the figure with its name at one end."""
     figure.add_hline(y=y, line={"color": colour, "width": 1.2, "dash": dash})
     figure.add_annotation(
-        text=escape(name), x=1, xref="paper", xanchor="right", y=y, yanchor="bottom", showarrow=False, font={"size": 11, "color": colour}
-    )
+        text=escape(name), x=float(end == "right"), xref="paper", xanchor=end, y=y, yanchor="bottom", showarrow=False,
+        font={"size": 11, "color": colour},
+    )  # fmt: skip
 
 
 def limit(figure: go.Figure, x: float, until: float, name: str) -> None:

@@ -106,7 +106,9 @@ def test_every_example_is_listed() -> None:
 @pytest.mark.timeout(600)
 def test_a_csv_becomes_a_student(small: Path, one_ray: None, capsys: pytest.CaptureFixture[str]) -> None:
     run_script("own_csv.py", "reviews.csv")
-    assert re.search(r"test score [01]\.\d{4}", capsys.readouterr().out)
+    shown = capsys.readouterr()
+    assert re.search(r"test score [01]\.\d{4}", shown.out)
+    assert "trains its recipe in full" in shown.err
     assert (small / "reviews-student" / "model.safetensors").exists()
 
 
@@ -146,6 +148,7 @@ def test_notebooks(small: Path, one_ray: None) -> None:
     assert "<pre>" in recipe._repr_html_()
     advice, own, leaderboard, roles = run_notebook("warm_start.ipynb")
     assert advice._repr_html_().count("<tr") == len(advice.recipes) + 1 == 4
+    assert "Order: try them from the top." in advice._repr_html_()
     assert own.id == advice.recipes[0].recipe.id
     assert len(leaderboard) > 1
     assert "given" in roles.index

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import multiprocessing
+import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from autodistill.errors import DataError, ModelError
+from autodistill.errors import DataError, DiskError, ModelError
 from autodistill.fetch import PYPI, fetch_from_pypi, pip_settings
 
 CONTENT = b"a release" * 1000
@@ -160,6 +162,16 @@ def test_a_cache_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch, tmp_pat
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("AUTODISTILL_CACHE", str(tmp_path / "file"))
     with pytest.raises(DataError, match="cannot be kept in .*set AUTODISTILL_CACHE to a folder that can be written"):
+        fetch_from_pypi("thing", "1.0", "*.tar.gz", SHA)
+
+
+def test_a_full_disk_is_not_the_fault_of_an_index(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setenv("PIP_INDEX_URL", f"http://{index.address}/simple")
+    monkeypatch.setattr("unearth.PackageFinder.download", full)
+    with pytest.raises(DiskError, match=r"No space left on device\. Make room or give another cache folder with AUTODISTILL_CACHE$"):
         fetch_from_pypi("thing", "1.0", "*.tar.gz", SHA)
 
 

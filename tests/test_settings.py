@@ -223,7 +223,7 @@ def test_the_signature_shows_every_setting(function: Callable[..., Any], model: 
     for name, option in model.options().items():
         nothing = None if function is distill and name in ("dataset", "out") else inspect.Parameter.empty  # a study has a dataset
         assert parameters[name].default == (nothing if option.required else option.default)
-        assert f"\n        {name}: " in str(function.__doc__)
+        assert f"\n    {name}: " in str(function.__doc__)
 
 
 @pytest.mark.parametrize(

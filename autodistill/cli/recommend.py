@@ -133,8 +133,7 @@ def show(advice: Advice, written: list[Path], asked: RecommendSettings) -> None:
     console.print()
     console.print(listing(("", "recipe", "retention", "80% interval", "parameters", "latency", "training", "why"), lines))
     console.print()
-    notes = [f"Learnt from {advice.learnt_from}.", f"Training time: {advice.timing}."]
-    console.print("\n".join(notes), style="dim", markup=False, highlight=False)
+    console.print("\n".join(advice.notes), style="dim", markup=False, highlight=False)
     for path in written:
         console.print(f"recipe   {path}", markup=False, highlight=False, soft_wrap=True)
     search = SearchSettings(**asked.part(SearchSettings)).command_line()

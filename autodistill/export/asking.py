@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import reprlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -40,6 +41,11 @@ class RowReader(ABC):
     free_axes: ClassVar[tuple[int, ...]]
     """Axes of the model's inputs whose size differs from batch to batch."""
 
+    @property
+    @abstractmethod
+    def wanted(self) -> str:
+        """What is read, for people."""
+
     @abstractmethod
     def is_row(self, rows: object) -> bool:
         """Whether `rows` is a single row."""
@@ -56,11 +62,16 @@ class RowReader(ABC):
         """A list of rows from anything that scikit-learn would accept: a list, an array, a pandas.Series or a pandas.DataFrame.
 
         Raises:
-            DataError: see `from_table`.
+            DataError: see `from_table`; or these are no rows.
         """
         if hasattr(rows, "columns") and hasattr(rows, "iloc"):
             return self.from_table(rows)
-        return list(rows)
+        try:
+            if not isinstance(rows, str | bytes | Mapping):  # which have an order of another kind
+                return list(rows)
+        except TypeError:
+            pass
+        raise DataError(f"{reprlib.repr(rows)} is neither a row nor a list of rows; this student reads {self.wanted}")
 
     @abstractmethod
     def arrays(self, rows: Sequence[Row]) -> Arrays:
@@ -103,7 +114,8 @@ class TextReader(RowReader):
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
 
     @property
-    def _wanted(self) -> str:
+    def wanted(self) -> str:
+        """What is read."""
         return "pairs of texts" if self.texts > 1 else "texts"
 
     def is_row(self, rows: object) -> bool:
@@ -118,7 +130,7 @@ class TextReader(RowReader):
         if len(names) != self.texts:
             wanted = " and ".join(("text", "text_b")[: self.texts])
             raise DataError(
-                f"the table has the columns {', '.join(map(str, frame.columns))}, and this student reads {self._wanted}; "
+                f"the table has the columns {', '.join(map(str, frame.columns))}, and this student reads {self.wanted}; "
                 f"give those columns alone, or call them {wanted}"
             )
         return self._rows(*(frame[name].tolist() for name in names))
@@ -134,7 +146,7 @@ class TextReader(RowReader):
         for number, row in enumerate(rows):
             fits = isinstance(row, tuple) and len(row) == self.texts if self.texts > 1 else isinstance(row, str)
             if not fits:
-                raise DataError(f"row {number + 1} is {row!r}; this student reads {self._wanted}")
+                raise DataError(f"row {number + 1} is {row!r}; this student reads {self.wanted}")
             if not all(map(_is_text, row if isinstance(row, tuple) else (str(row),))):
                 raise DataError(f"row {number + 1} has bytes that are no text in UTF-8: {row!r}; convert it to UTF-8")
 
@@ -188,7 +200,7 @@ class TextReader(RowReader):
         names = choose_inputs(table, text_columns)
         if isinstance(names, str) or len(names) != self.texts:
             inputs = names if isinstance(names, str) else " + ".join(names)
-            raise DataError(f"{path}: the input is {inputs}, and this student reads {self._wanted}; name the columns with --text-column")
+            raise DataError(f"{path}: the input is {inputs}, and this student reads {self.wanted}; name the columns with --text-column")
         columns = [table.values(name) for name in names]
         for number, row in enumerate(zip(*columns, strict=True)):
             for name, value in zip(names, row, strict=True):
@@ -223,6 +235,11 @@ class ImageReader(RowReader):
 
     def __init__(self, size: int, mean: Sequence[float], std: Sequence[float]) -> None:
         self.size, self.mean, self.std = size, tuple(mean), tuple(std)
+
+    @property
+    def wanted(self) -> str:
+        """What is read."""
+        return "images"
 
     def is_row(self, rows: object) -> bool:
         """A path, the bytes of a file, or pixels (H, W, 3)."""

@@ -184,7 +184,17 @@ class Recipe(Part):
             ComponentError: an installed package has components that cannot be used.
         """
         path = user_path(path, RecipeError)
-        return _validate(cls, load_yaml(path / "recommended.yaml" if path.is_dir() else path, RecipeError))
+        if path.is_dir():
+            path = path / "recommended.yaml"
+            if not path.exists():
+                is_study = (path.parent / "study.json").exists()
+                why = (
+                    "no trial of this study has completed; continue it with --resume"
+                    if is_study
+                    else "it is no study's; give that, or a file"
+                )
+                raise RecipeError(f"the folder {path.parent} has no recipe (recommended.yaml): {why}")
+        return _validate(cls, load_yaml(path, RecipeError))
 
 
 def without_teacher(recipe: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,11 @@ SAMPLED = 1500
 """How many recipes are drawn from the space, beside the recorded ones."""
 APART = 0.12
 """Each recommended recipe differs from those before it in at least this share of its fields, if possible."""
+ORDER = (
+    "try them from the top. What did well on several datasets takes turns with the highest predictions, the space's defaults come first "
+    "unless another is clearly better, and near copies are left out, so the retention need not fall from line to line"
+)
+"""How recommendations are ordered, for people: see `Recommender._order`."""
 PROVEN = 3
 """A recipe that is recorded on this many datasets (or on all, if there are fewer) is proven. Recommendations come alternately from the
 proven recipes and from all. A recipe that a search proposed was recorded because it did well on its dataset, which is a bias that no method

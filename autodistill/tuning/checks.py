@@ -9,7 +9,7 @@ from autodistill.errors import StudyError
 from autodistill.facts import study_epochs
 from autodistill.optuna_storage.open import check_storage_url, close_storage, is_journal, open_storage, sqlite_file
 from autodistill.settings import SearchSettings
-from autodistill.storage import STUDIES_ELSEWHERE, check_writable
+from autodistill.storage import check_writable
 from autodistill.study_folder import lock_study, read_about
 from autodistill.tuning.ray_backend import check_resources
 from autodistill.tuning.resuming import check_held, refuse, storage_url
@@ -24,7 +24,8 @@ def check_search(settings: SearchSettings) -> None:
     settings.check()
     check_resources(settings)
     folder = settings.folder
-    check_writable(folder, lambda reason: StudyError(f"the study {folder} cannot be written: {reason}; {STUDIES_ELSEWHERE}"))
+    name_another = "name another folder for the studies with --studies-dir, or another study with --study"
+    check_writable(folder, lambda reason: StudyError(f"the study {folder} cannot be written: {reason}; {name_another}"))
     before = read_about(folder) if settings.resume else None
     if before is not None or (folder / ".lock").exists():
         lock_study(folder).release()

@@ -315,11 +315,11 @@ class Ledger:
         curve = [point.model_dump() for point in run.points]
         run.trial.set_user_attr("outcome", {"curve": curve, "environment": self.plan.environment, **outcome})
         self._tell(run.trial, state, value)
-        del self.running[number]
         self.tidy()
 
     def _tell(self, trial: optuna.Trial, state: TrialState, value: float | None = None) -> None:
         record = self._enter(self.study.tell(trial, value, state))
+        self.running.pop(trial.number, None)  # before it is saved: on a full disk, the sweep that follows must not end it again
         self.save()
         if record is not None:
             self.emit(TrialFinished(record))

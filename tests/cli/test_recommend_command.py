@@ -22,6 +22,8 @@ class Advice:
     warnings = ("the data are unlike anything recorded",)
     timing, learnt_from, seconds = "timed", "9 recipes on 3 datasets", (12.0, 90.0)
 
+    notes = ("Learnt from studies.", "Order: from the top.")
+
     def __init__(self, *intervals: tuple[float, float]) -> None:
         space = Space.load("text", "text-classification")
         recipes = [space.defaults(), space.baselines()["plain_kd"]]
@@ -80,6 +82,8 @@ def test_people_read_the_recipes_what_to_expect_and_why(asked: dict[str, Any], c
         "1m30s",
         "like sst2, cr",
         "student cnn +2.0%",
+        "Learnt from studies.",
+        "Order: from the top.",
     ):
         assert text in printed
     assert "something that a library prints" not in printed

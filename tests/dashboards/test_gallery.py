@@ -4,6 +4,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from autodistill.dashboards import gallery, page_all
 from generated import library
@@ -40,3 +41,6 @@ def test_the_gallery_has_pages_and_their_pictures(tmp_path: Path, monkeypatch: p
     assert {item.name for item in tmp_path.iterdir()} == names | {"plotly.min.js"}
     drawn = [Image.open(tmp_path / f"set-1{suffix}.png") for suffix in ("", "-phone")]
     assert [(picture.width, picture.mode) for picture in drawn] == [(1280, "P"), (390, "P")]
+    for picture in drawn:
+        colours = np.array([colour for _, colour in picture.convert("RGB").getcolors(256)])
+        assert np.abs(colours - (0xD5, 0x5E, 0x00)).max(1).min() < 20  # the best trial's, which few pixels have

@@ -47,6 +47,9 @@ def test_pairs_are_read_as_every_two_texts(folder: Path) -> None:
 
 
 def test_a_row_that_the_student_does_not_read_is_named(folder: Path) -> None:
+    for nothing in (5, None, b"a", {"text": "a"}):
+        with pytest.raises(DataError, match="is neither a row nor a list of rows; this student reads texts"):
+            TextReader(folder, 1).listed(nothing)
     with pytest.raises(DataError, match=r"row 2 is \('a', 'b'\); this student reads texts"):
         TextReader(folder, 1).arrays(["a film", ("a", "b")])
     with pytest.raises(DataError, match="row 1 is 'a film'; this student reads pairs of texts"):

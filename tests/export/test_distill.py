@@ -272,7 +272,7 @@ def test_a_recipe_of_another_task_is_refused(tmp_path: Path) -> None:
 def test_missing_recipes_and_folders_that_exist_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"there is no file .*nowhere\.yaml"):
         autodistill.distill(tmp_path / "nowhere.yaml", "d", tmp_path / "out")
-    with pytest.raises(RecipeError, match=r"there is no file .*recommended\.yaml"):
+    with pytest.raises(RecipeError, match=r"has no recipe \(recommended\.yaml\): it is no study's; give that, or a file"):
         autodistill.distill(tmp_path, "d", tmp_path / "out")
     precious = tmp_path / "precious"
     precious.mkdir()

@@ -179,6 +179,10 @@ def test_a_study_shows_itself_in_python_as_the_command_does(tmp_path: Path) -> N
     page = study._repr_html_()
     assert page.startswith("<h4>s</h4><p>The best trial (trial 1) has accuracy 0.8000")
     assert "<td>no KD (knows nothing)</td>" in page
+    assert repr(study).startswith(f"<Study 's' in {study.folder}: A transformer with 1.23M")
+    assert len(repr(study.best)) < 300 > len(str(study.best))
+    (study.folder / "trials.parquet").write_bytes(b"PAR1")
+    assert repr(study).endswith("its trials cannot be read (StudyError)>")
 
 
 def test_a_student_that_gives_one_answer_for_every_row_is_marked() -> None:

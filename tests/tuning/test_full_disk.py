@@ -113,6 +113,23 @@ def test_messages_of_a_full_disk(tmp_path: Path) -> None:
     assert [again.propose().recipe_id for _ in range(3)].count(bench.ledger.records[0].recipe_id) == 1  # it is run again
 
 
+def test_a_trial_whose_end_could_not_be_saved_is_not_ended_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(tmp_path)
+    recipe = bench.propose().recipe_id
+
+    def full() -> None:
+        raise OSError(28, os.strerror(28))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.ledger.storage, "save", full)
+        with pytest.raises(DiskError):
+            bench.ledger.interrupt(0, "a file could not be written")
+        assert not bench.ledger.running
+    bench.ledger.sweep("the search was stopped")
+    again = bench.again()
+    assert [again.propose().recipe_id for _ in range(3)].count(recipe) == 1
+
+
 def test_a_study_on_a_full_disk_loses_no_trial(small_disk: Path) -> None:
     bench = Bench(small_disk)
     bench.train(bench.propose())

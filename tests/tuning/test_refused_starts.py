@@ -10,10 +10,10 @@ from fakes import make_settings
 from test_ledger import Bench
 from test_study import Reached, ask
 
-from autodistill.errors import AutodistillError, StudyError, UsageError
+from autodistill.errors import AutodistillError, DiskError, StudyError, UsageError
 from autodistill.optuna_storage.open import open_to_search
 from autodistill.settings import SearchSettings, default_name
-from autodistill.study_folder import lock_study
+from autodistill.study_folder import lock_study, write_about
 from autodistill.tuning import ray_backend
 from autodistill.tuning.checks import check_search
 
@@ -58,13 +58,16 @@ def test_a_storage_is_opened_without_making_its_file_and_may_not_hold_the_study(
 
 def test_folders_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
-    assert "cannot be written: Not a directory; keep the studies on another disk" in refusal(tmp_path, studies_dir=str(tmp_path / "file"))
+    assert "cannot be written: Not a directory; name another folder" in refusal(tmp_path, studies_dir=str(tmp_path / "file"))
     assert "cannot be written: it is a file" in refusal(tmp_path, study="file")
     assert "File name too long" in refusal(tmp_path, studies_dir=str(tmp_path / ("n" * 300)))
     (tmp_path / "locked" / ".lock").mkdir(parents=True)
     assert "locked cannot be locked" in refusal(tmp_path, study="locked")
-    with pytest.raises(StudyError, match=r"cannot be locked \(.*\.lock: Is a directory\)"):
+    with pytest.raises(StudyError, match=r"cannot be locked: .*/locked/\.lock is a folder, and a file belongs there; remove the folder$"):
         lock_study(tmp_path / "locked")
+    (tmp_path / "journal" / "study.json").mkdir(parents=True)
+    with pytest.raises(DiskError, match=r"journal/study\.json is a folder, and a file belongs there; remove the folder$"):
+        write_about(tmp_path / "journal", {})
 
     def read_only(*_: object, **__: object) -> None:
         raise OSError(30, os.strerror(30))

@@ -62,7 +62,9 @@ def test_a_search_that_breaks_before_its_first_trial_can_be_resumed(tmp_path, mo
     assert study.best_folder is None
     assert study.counts == {"complete": 0, "pruned": 0, "fail": 0, "infeasible": 0, "interrupted": 0}
     assert len(study.records) == 0
-    with pytest.raises(RecipeError, match=r"no file .*recommended\.yaml"):
+    with pytest.raises(
+        RecipeError, match=r"has no recipe \(recommended\.yaml\): no trial of this study has completed; continue it with --resume"
+    ):
         _ = study.recommended
     queue = study.optuna_study().get_trials()
     assert [trial.user_attrs["proposal"]["role"] for trial in queue] == ["no_kd", "plain_kd", "defaults"]
