@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from autodistill import cache
-from autodistill.environment import describe_environment
 from autodistill.errors import RunError
 from autodistill.storage import STUDIES_ELSEWHERE, cache_folder, disk_errors, new_folder
 from autodistill.tasks.base import Dataset, DatasetRef
@@ -98,11 +97,7 @@ class Elsewhere:
     cache: str
 
     def __call__(self, assignment: Assignment, report: Report) -> TrialResult:
-        import ray
-
-        result = self.runner(assignment, report) if Path(self.mark).exists() else self._apart(assignment, report)
-        here = {"host": socket.gethostname(), "node": ray.get_runtime_context().get_node_id()}
-        return dataclasses.replace(result, environment=describe_environment() | here)
+        return self.runner(assignment, report) if Path(self.mark).exists() else self._apart(assignment, report)
 
     def _apart(self, assignment: Assignment, report: Report) -> TrialResult:
         """Run a trial on a machine that does not see the driver's files."""

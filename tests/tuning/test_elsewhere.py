@@ -183,6 +183,7 @@ def test_a_search_on_a_node_that_sees_none_of_its_files(hidden: tuple[str, Path]
     study = Study.open(driver / json.loads(done.stdout)["folder"])
     assert [record.state for record in study.trial_records] == ["complete"] * 4
     assert {record.environment["host"] for record in study.trial_records} == {socket.gethostname()}
+    assert len({record.environment["node"] for record in study.trial_records}) == 1
     assert "does not see the driver's files" in (study.folder / "search.log").read_text(encoding="utf-8")
     assert study.best_folder is not None
     assert load_saved_student(study.best_folder).recipe == study.recommended  # it came back
