@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from autodistill.fetched import discard, use
 from autodistill.storage import (
     CACHE_ELSEWHERE,
     CHECKED_BYTES,
@@ -100,13 +100,12 @@ def discard_damaged(path: Path) -> None:
         return
     logging.getLogger(__name__).warning("%s is damaged (%s); it is removed and made again", path, reason)
     with disk_errors(path):
-        aside = path.with_name(f"{path.name}.part-{uuid.uuid4().hex[:8]}")
-        path.rename(aside)
-        shutil.rmtree(aside) if aside.is_dir() else aside.unlink()
+        discard(path)
 
 
 def is_whole(path: Path) -> bool:
     """Whether a file or folder of the cache exists and is not damaged. A whole folder that has no list of its files gets one."""
+    use(path)
     if not path.exists() or damage(path) is not None:
         return False
     if path.is_dir() and not (path / MANIFEST).exists():

@@ -83,11 +83,12 @@ class Promise(BasePruner):
         lines = {rung: _line(complete, rung) for rung in self.rungs}
         last = [
             other.value
-            if other.state == TrialState.COMPLETE
-            else np.polyval(lines[other.last_step][0], other.intermediate_values[other.last_step])
+            if other.state == TrialState.COMPLETE and other.value is not None
+            else float(np.polyval(lines[reached][0], other.intermediate_values[reached]))
             for other in ended[-RECENT:]
+            if (reached := other.last_step) is not None
         ]
-        best = max(other.value for other in complete)
+        best = max(other.value for other in complete if other.value is not None)
         line, spread = lines[step]
         own = expected_improvement(float(np.polyval(line, trial.intermediate_values[step])), spread, best) / (self.epochs - step)
         return own < expected_improvement(float(np.mean(last)), float(np.std(last)), best) / self.epochs

@@ -145,6 +145,11 @@ def line_of(row: dict[str, Any], trained: dict[str, dict[int, Training]]) -> dic
     return line
 
 
+def _score(method: str, which: str) -> Callable[[dict[str, Any]], float]:
+    """What reads a method's score from a line."""
+    return lambda line: float(line[method][which])
+
+
 def gain(lines: Sequence[dict[str, Any]], ours: Callable[[dict[str, Any]], float], theirs: str) -> dict[str, Any] | None:
     """The mean over datasets of a difference in test scores, its 95% interval (Student's t; None for one dataset), and the share of
     datasets without a loss of half a point.
@@ -169,7 +174,7 @@ def report(kept: Kept) -> dict[str, Any]:
             judged = [line for line in own if method in line]
             if judged:
                 gains[f"{regime}, {method}"] = {
-                    f"{which} against {name}": gain(judged, lambda line, which=which, method=method: line[method][which], theirs)
+                    f"{which} against {name}": gain(judged, _score(method, which), theirs)
                     for which in ("first", "best")
                     for name, theirs in (("plain KD", "regular"), ("defaults", "defaults"), ("no KD", "no_kd"), ("search", SEARCHED))
                 }

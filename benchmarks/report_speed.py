@@ -70,7 +70,8 @@ def tell(study: Study, records: list[TrialRecord], number: int) -> float:
 def load(number: int) -> dict[str, float]:
     """Milliseconds per trial without a dashboard and with one open."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    alone, watched = [], []
+    alone: list[float] = []
+    watched: list[float] = []
     records = generate(number)
     for turn in range(ROUNDS):
         for name, times in (("alone", alone), ("watched", watched)):

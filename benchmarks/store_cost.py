@@ -84,10 +84,10 @@ def _written(world: World, taps: Taps, device: torch.device, threads: int) -> di
             teacher(to_device(opened.train.batch(rows), device), taps=wanted)
     synchronise(device)
     forward = time.perf_counter() - began
-    rows = len(opened.dataset.train)
+    count = len(opened.dataset.train)
     speed = {
-        "rows_per_second": round(rows / writing),
-        "teacher_alone": round(rows / forward),
+        "rows_per_second": round(count / writing),
+        "teacher_alone": round(count / forward),
         "over_teacher_alone": round(writing / forward, 3),
     }
     return {"stored": outputs, "speed": speed}

@@ -66,7 +66,7 @@ def run(name: str, seeds: int, rows: KeptRows) -> None:
     bench.teach()
     if ("teacher", None, 0) not in done:
         rows.keep(own[-1] | facts)
-    records = []
+    records: list[TrialRecord] = []
     for family in FAMILIES:
         recipes = recipes_of(bench, family)
         for arm, recipe in recipes.items():
@@ -101,7 +101,7 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     lines = []
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
         own = [row for row in rows if row["dataset"] == dataset]
-        latency = next((row["latency_ms"] for row in own if row["arm"] == "latency"), {})
+        latency: dict[str, Any] = next((row["latency_ms"] for row in own if row["arm"] == "latency"), {})
         teacher = next((row["test"] for row in own if row["arm"] == "teacher"), None)
         for model in ("tf-idf", "teacher", *FAMILIES):
             trained = [row for row in own if (row.get("family") or row["arm"]) == model and row["arm"] != WITHOUT]

@@ -127,7 +127,7 @@ class Bench:
             limit_train=self.ref.limit_train,
             unlabelled=list(self.ref.unlabelled),
             limit_unlabelled=self.ref.limit_unlabelled,
-            teacher=self.model,
+            teacher=self.model or [],
             trials=trials,
             cold=cold,
             study=name,

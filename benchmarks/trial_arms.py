@@ -119,9 +119,8 @@ class MutualInformation(nn.Module):
     def __init__(self, student: list[Tensor], teacher: list[Tensor]) -> None:
         super().__init__()
         self.pairs = [(one - 1, other - 1) for one, other in layer_pairs(MI["layer_map"], len(student), len(teacher), MI["layers"])]
-        settings = {"critic": "inner", "critic_width": 128, "baseline": "constant"}
         widths = [(student[one].shape[-1], teacher[other].shape[-1]) for one, other in self.pairs]
-        self.scorers = nn.ModuleList(build_scorer(*pair, **settings) for pair in widths)
+        self.scorers = nn.ModuleList(build_scorer(*pair, critic="inner", critic_width=128, baseline="constant") for pair in widths)
 
     def forward(self, student: list[Tensor], teacher: list[Tensor]) -> Tensor:
         """Layers' pooled states, (B, D) each → the mean."""
@@ -168,7 +167,7 @@ class TorchDistill(Others):
             return *self.batch(torch.tensor([row for row, _, _ in rows])), {}
 
         heads = [_head(model) for model in (self.student, teacher)]
-        kd = {
+        kd: dict[str, Any] = {
             "student_module_path": heads[0],
             "student_module_io": "output",
             "teacher_module_path": heads[1],

@@ -42,10 +42,10 @@ TEACHERS: dict[str, dict[str, Any]] = {"text": {"model": MINILM}, "image": {"mod
 DATASETS = {"text": ("sst2", "movie-reviews"), "image": ("cifar10", "digits")}
 """The first where one of AUTODISTILL_DATA's folders has it, else the second, which needs no mirror."""
 
-KL = {"kind": "kl", "weight": 0.8, "temperature": 2.0}
+KL: dict[str, Any] = {"kind": "kl", "weight": 0.8, "temperature": 2.0}
 HARD = 0.2
 AT = {"kind": "at", "weight": 1.0, "layer_map": "skip", "layers": 2}
-MI = {"kind": "mi", "weight": 0.03, "layer_map": "skip", "layers": 2}
+MI: dict[str, Any] = {"kind": "mi", "weight": 0.03, "layer_map": "skip", "layers": 2}
 OBJECTIVES: dict[str, dict[str, dict[str, Any]]] = {
     "text": {
         "plain": {},
@@ -136,6 +136,7 @@ class LiveData(TrialData):
         if view.teacher_outputs is None:
             return view
         stored = view.teacher_outputs
+        assert isinstance(stored, TeacherOutputs)
         nothing = StoragePlan((), self._taps.kinds, stored.plan.bytes, "")
         live = TeacherOutputs(stored.folder, stored.teacher, stored.inputs, stored.shape, nothing, stored.device, stored.entries)
         return TrainView(view.inputs, live, view.scaling)

@@ -79,8 +79,9 @@ def _kept(work: Path, assignment: Assignment) -> Trained | None:
         discard_damaged(path)  # the run holds the lock of all of them
     if not (folder.is_dir() and _result_file(folder).exists()):
         return None
-    result = TrialResult(**json.loads(_result_file(folder).read_text(encoding="utf-8")))
-    return Trained(assignment, result, folder, reused=True)
+    content = json.loads(_result_file(folder).read_text(encoding="utf-8"))
+    content.pop("environment", None)  # of an older version
+    return Trained(assignment, TrialResult(**content), folder, reused=True)
 
 
 def _train(assignment: Assignment, work: Path, report: Callable[[Point], None]) -> Trained:

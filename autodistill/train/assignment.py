@@ -32,9 +32,7 @@ class Assignment:
 
 @dataclass(frozen=True)
 class TrialResult:
-    """The result of a trial: the best point of its curve, and its cost. notes: for the study's log, on how it ran. environment: of the
-    machine that trained it, where that may be another one than the search's.
-    """
+    """The result of a trial: the best point of its curve, and its cost. notes: for the study's log, on how it ran."""
 
     score: float
     best_epoch: int
@@ -43,7 +41,6 @@ class TrialResult:
     flops: float | None
     seconds_by_stage: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    environment: dict[str, str] = field(default_factory=dict)
 
 
 Report = Callable[[Point], None]

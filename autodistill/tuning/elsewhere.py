@@ -2,7 +2,7 @@
 
 A desk (a Ray actor on the driver's machine) reads files of the driver's cache, and rows, for workers that do not see the driver's files.
 What a worker's machine has in its own cache is not sent again: each file is fetched by one worker under a lock, and checked like any file
-of the cache (autodistill/cache.py).
+of the cache (autodistill/cache.py). The longest unused is removed where fetched files take too much (autodistill/fetched.py).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from autodistill import cache
-from autodistill.environment import describe_environment
 from autodistill.errors import RunError
+from autodistill.fetched import enter
 from autodistill.storage import STUDIES_ELSEWHERE, cache_folder, disk_errors, new_folder
 from autodistill.tasks.base import Dataset, DatasetRef
 from autodistill.tasks.load import load_dataset, open_as
@@ -98,11 +98,7 @@ class Elsewhere:
     cache: str
 
     def __call__(self, assignment: Assignment, report: Report) -> TrialResult:
-        import ray
-
-        result = self.runner(assignment, report) if Path(self.mark).exists() else self._apart(assignment, report)
-        here = {"host": socket.gethostname(), "node": ray.get_runtime_context().get_node_id()}
-        return dataclasses.replace(result, environment=describe_environment() | here)
+        return self.runner(assignment, report) if Path(self.mark).exists() else self._apart(assignment, report)
 
     def _apart(self, assignment: Assignment, report: Report) -> TrialResult:
         """Run a trial on a machine that does not see the driver's files."""
@@ -142,6 +138,8 @@ class Elsewhere:
         sizes: dict[str, int] | None = _ask(self.desk.files, name)
         if sizes is None:
             return False
+        if not name.startswith("models/"):  # base models are few, and are opened without a look at their checksums
+            enter(path, sum(sizes.values()))
         aside = path.with_name(f"{path.name}.part-{uuid.uuid4().hex[:8]}")
         try:
             with disk_errors(path):

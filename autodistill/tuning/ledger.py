@@ -49,7 +49,7 @@ PATIENCE = 200
 
 @dataclass
 class Running:
-    """A trial between its proposal and its end. costs: of its untrained student."""
+    """A trial between its proposal and its end. costs: of its untrained student. environment: of its worker; empty until that has begun."""
 
     trial: optuna.Trial
     role: Role
@@ -58,6 +58,7 @@ class Running:
     costs: Feasibility
     assignment: Assignment
     points: list[Point] = field(default_factory=list)
+    environment: dict[str, str] = field(default_factory=dict)
 
     @property
     def epochs(self) -> int:
@@ -279,9 +280,7 @@ class Ledger:
         if not math.isfinite(result.score):
             self.fail(number, f"DivergedError: the score is {result.score}", seconds)
             return
-        costs: dict[str, Any] = {"params": result.params, "flops": result.flops, "seconds_by_stage": result.seconds_by_stage}
-        if result.environment:
-            costs["environment"] = result.environment
+        costs = {"params": result.params, "flops": result.flops, "seconds_by_stage": result.seconds_by_stage}
         self._end(number, TrialState.COMPLETE, seconds=seconds, value=result.score, metrics=result.metrics, **costs)
 
     def prune(self, number: int) -> None:
@@ -313,7 +312,7 @@ class Ledger:
     def _end(self, number: int, state: TrialState, *, value: float | None = None, **outcome: Any) -> None:
         run = self.running[number]
         curve = [point.model_dump() for point in run.points]
-        run.trial.set_user_attr("outcome", {"curve": curve, "environment": self.plan.environment, **outcome})
+        run.trial.set_user_attr("outcome", {"curve": curve, "environment": run.environment or self.plan.environment, **outcome})
         self._tell(run.trial, state, value)
         self.tidy()
 

@@ -78,7 +78,9 @@ class Round:
         if number not in self.ledger.running:
             return True
         message = json.loads(text)
-        if message["kind"] == "point":
+        if message["kind"] == "started":
+            self.ledger.running[number].environment = message["environment"]
+        elif message["kind"] == "point":
             if self.ledger.report(number, Point.model_validate(message["point"])):
                 self.ledger.prune(number)
                 return True

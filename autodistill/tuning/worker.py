@@ -1,8 +1,8 @@
 """What runs inside a Ray worker: one trial after another in the same warm process.
 
-Messages to the search are JSON texts: {"kind": "point" | "result" | "failure" | "disk", …}. A failure is a message too, not an exception,
-so that the worker keeps running and the next trial need not import torch again. "disk": a file cannot be written, which is no fault of the
-trial.
+Messages to the search are JSON texts: {"kind": "started" | "point" | "result" | "failure" | "disk", …}. "started": what runs the trial, so
+that its record says so however it ends. A failure is a message too, not an exception, so that the worker keeps running and the next trial
+need not import torch again. "disk": a file cannot be written, which is no fault of the trial.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ import gc
 import json
 import math
 import os
+import socket
 import sys
 import time
 import traceback
 from pathlib import Path
 from typing import Any
 
+from autodistill.environment import describe_environment, gpu_names
 from autodistill.errors import DivergedError
 from autodistill.records import Point
 from autodistill.storage import disk_error_of, is_disk_full
@@ -27,7 +29,7 @@ from autodistill.train.assignment import Runner
 
 
 def run_assignment(config: dict[str, Any], runner: Runner) -> None:
-    """Run one trial and report its epochs, then its result or its failure."""
+    """Run one trial and report its start and its epochs, then its result or its failure."""
     from ray import tune
 
     began = time.monotonic()
@@ -40,6 +42,7 @@ def run_assignment(config: dict[str, Any], runner: Runner) -> None:
             raise DivergedError(f"the score of epoch {point.epoch} is {point.score}")
         send("point", point=point.model_dump())
 
+    send("started", environment=describe_environment() | _whereabouts())
     if Path(config["cwd"]).is_dir():  # so that a relative path means the same here; another machine may not have the folder
         os.chdir(config["cwd"])
     if not gc.get_freeze_count():
@@ -58,6 +61,15 @@ def run_assignment(config: dict[str, Any], runner: Runner) -> None:
     send(**message)
     if poisoned:
         raise RuntimeError("the device is in an error state, so this process ends")
+
+
+def _whereabouts() -> dict[str, str]:
+    """The host, Ray's id of the node, and the device: `cpu`, or `cuda:` and the GPU as the node numbers or names it."""
+    import ray
+
+    context = ray.get_runtime_context()
+    assigned = context.get_accelerator_ids().get("GPU") or (os.environ.get("CUDA_VISIBLE_DEVICES") or "0").split(",")
+    return {"host": socket.gethostname(), "node": context.get_node_id(), "device": f"cuda:{assigned[0]}" if gpu_names() else "cpu"}
 
 
 def _one_line(cause: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -15,9 +16,9 @@ from pathlib import Path
 import pytest
 from tiny_teacher import save_bert, save_rows
 
-from autodistill import cache
+from autodistill import cache, fetched
 from autodistill.cache import ensure, new_cached_folder
-from autodistill.errors import DataError, RunError
+from autodistill.errors import DataError, RunError, UsageError
 from autodistill.models.saved import load_saved_student
 from autodistill.storage import cache_folder
 from autodistill.study import Study
@@ -97,6 +98,38 @@ def test_damaged_files_are_not_sent_nor_kept(desk: Desk, tmp_path: Path, monkeyp
     cache.fetch_from(Elsewhere(None, desk, "mark", str(tmp_path / "driver")).fetch)  # type: ignore[arg-type]
     ensure(cache_folder() / "b", lambda: write(cache_folder() / "b", weights="made here"))
     assert (cache_folder() / "b" / "weights").read_text(encoding="utf-8") == "made here"
+
+
+def test_the_longest_unused_of_what_was_fetched_makes_room(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in "abcd":
+        write(tmp_path / "driver" / "teachers" / name, weights=name * 1000)
+    there = Elsewhere(lambda assignment, report: None, desk, "mark", str(tmp_path / "driver"))  # type: ignore[arg-type,return-value]
+    cache.fetch_from(there.fetch)
+
+    def fetch(*names: str) -> set[str]:
+        for name in names:
+            there.teacher(str(tmp_path / "driver" / "teachers" / name))
+        return {path.name for path in (cache_folder() / "teachers").iterdir() if path.is_dir()}
+
+    write(cache_folder() / "teachers" / "own", weights="o" * 5000)
+    monkeypatch.setenv(fetched.LIMIT_VARIABLE, "lots")
+    with pytest.raises(UsageError, match="AUTODISTILL_FETCHED_BYTES is 'lots'; allowed: a number of bytes"):
+        fetch("a")
+    one = sum(path.stat().st_size for path in (tmp_path / "driver" / "teachers" / "a").iterdir())
+    monkeypatch.setenv(fetched.LIMIT_VARIABLE, str(2 * one))
+    assert fetch("a", "b", "c") == {"a", "b", "c", "own"}  # this process uses all three
+    fetched._HELD.clear()  # as if it had ended
+    for age, name in enumerate("bac"):
+        os.utime(cache_folder() / "teachers" / f"{name}.fetched", (age + 1, age + 1))
+    with (cache_folder() / "teachers" / "a.fetched").open("rb") as held:  # as another process holds it
+        fcntl.flock(held, fcntl.LOCK_SH)
+        assert fetch("d") == {"a", "d", "own"}  # b and c go; own was made here
+    assert (cache_folder() / "teachers" / "own" / "weights").stat().st_size == 5000
+    fetched._HELD.clear()
+    os.utime(cache_folder() / "teachers" / "d.fetched", (1, 1))
+    assert fetch("b") == {"a", "b", "own"}
+    assert (cache_folder() / "teachers" / "b" / "weights").read_text(encoding="utf-8") == "b" * 1000  # fetched again
+    assert not [path for path in (cache_folder() / "teachers").iterdir() if ".part-" in path.name]
 
 
 def test_a_desk_stays_in_its_folders(desk: Desk, tmp_path: Path) -> None:
@@ -183,6 +216,7 @@ def test_a_search_on_a_node_that_sees_none_of_its_files(hidden: tuple[str, Path]
     study = Study.open(driver / json.loads(done.stdout)["folder"])
     assert [record.state for record in study.trial_records] == ["complete"] * 4
     assert {record.environment["host"] for record in study.trial_records} == {socket.gethostname()}
+    assert len({record.environment["node"] for record in study.trial_records}) == 1
     assert "does not see the driver's files" in (study.folder / "search.log").read_text(encoding="utf-8")
     assert study.best_folder is not None
     assert load_saved_student(study.best_folder).recipe == study.recommended  # it came back

@@ -22,6 +22,7 @@ from autodistill.storage import STUDIES_ELSEWHERE, new_folder
 from autodistill.study import Study
 from autodistill.train.assignment import Assignment, Report, TrialResult
 from autodistill.tuning import run as run_module
+from autodistill.tuning import worker
 from autodistill.tuning.round import Round
 from autodistill.tuning.worker import run_assignment
 
@@ -65,6 +66,7 @@ def in_this_process(tuner_round: Round, settings: Any, runner: Any) -> None:
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(ray.tune, "report", hear)
+            patch.setattr(worker, "_whereabouts", dict)
             run_assignment(config, runner)
         if tuner_round.must_stop():
             break

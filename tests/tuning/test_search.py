@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import socket
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -30,7 +32,7 @@ from fakes import (
 from optuna.trial import TrialState
 from ray.tune.utils.object_cache import _ObjectCache
 
-from autodistill.environment import KEEP_MEMORY
+from autodistill.environment import KEEP_MEMORY, gpu_names
 from autodistill.errors import RunError, StudyError
 from autodistill.limits import Limits
 from autodistill.recipe import Recipe
@@ -142,6 +144,15 @@ def test_the_best_is_recommended_and_kept(mixed):
     assert about["teacher_score"] == opened.teacher_score == 0.9
     assert about["dataset"]["fingerprint"] == FACTS.fingerprint
     assert about["sessions"][0]["environment"]["optuna"] == optuna.__version__
+    places = {state: set() for state in ("complete", "pruned", "fail")}
+    for record in study.trial_records:
+        if record.state != "infeasible":
+            assert record.environment["optuna"] == optuna.__version__
+            places[record.state].add(tuple(record.environment[name] for name in ("host", "node", "device")))
+    assert places["complete"] == places["pruned"] == places["fail"]
+    ((host, node, device),) = places["fail"]
+    assert (host, device) == (socket.gethostname(), "cuda:0" if gpu_names() else "cpu")
+    assert re.fullmatch("[0-9a-f]{56}", node)
 
 
 def test_events_tell_the_same_story_and_a_broken_listener_does_no_harm(mixed):
