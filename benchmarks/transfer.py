@@ -125,7 +125,7 @@ class Bench:
         study = autodistill.search(
             self.name,
             limit_train=self.ref.limit_train,
-            unlabelled=list(self.ref.unlabelled),
+            unlabelled=self.ref.unlabelled,
             limit_unlabelled=self.ref.limit_unlabelled,
             teacher=self.model or [],
             trials=trials,

@@ -122,7 +122,7 @@ def measure_study(study: RecordedStudy, rows: int, done: set[str], keep: Callabl
     left = {name: recipe for name, recipe in recipes.items() if name not in done}
     if not left:
         return
-    more = {"unlabelled": ["rest"], "limit_unlabelled": study.about["dataset"]["unlabelled_rows"]} if study.unlabelled else {}
+    more = {"unlabelled": ("rest",), "limit_unlabelled": study.about["dataset"]["unlabelled_rows"]} if study.unlabelled else {}
     asked = RecommendSettings(dataset=study.dataset, limit_train=study.train_rows, **more)
     ready = prepare(asked, quiet, fine_tune=False)
     (part, opened), *_ = ready.opened.items()

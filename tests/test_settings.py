@@ -115,8 +115,10 @@ def test_a_list_is_rows_in_python_and_files_everywhere_else(tmp_path: Path, isol
     (place,) = rows.unlabelled
     assert list(pd.read_parquet(place)["text"]) == ["one text", "another"]
     for paths in (["a.txt"], ["a.txt", "b.CSV.gz"], [tmp_path / "a"]):  # texts are not called like this
-        with pytest.raises(UsageError, match=r"unlabelled is a list, which holds texts, and .* is a file; give its path alone, or a tuple"):
+        with pytest.raises(UsageError, match=r"unlabelled is a list, which holds texts, and .* is a file; give it alone, or a tuple"):
             SearchSettings.read({"dataset": "d", "unlabelled": paths})
+    with pytest.raises(UsageError, match=r"'rest' names the rest of the training rows; give it alone, or a tuple: \('rest',\)"):
+        SearchSettings(dataset="d", unlabelled=["rest"])
     files = SearchSettings(dataset="d", unlabelled=("a.txt", "b.txt"))
     assert files.unlabelled == ("a.txt", "b.txt")
     assert read(tmp_path, "dataset: d\nunlabelled: [a.txt, b.txt]\n") == files

@@ -72,24 +72,25 @@ def keep_rows(rows: str | Path | Sequence[Any] | pd.DataFrame) -> str:
         rows: a path, a list of texts, a list of pairs of texts, or a DataFrame (or another table) with the columns of such a file.
 
     Raises:
-        UsageError: `rows` is none of these, or a list of paths.
+        UsageError: `rows` is none of these, or a list of names.
         RunError: the cache cannot be written.
     """
     if isinstance(rows, str | Path):
         return str(rows)
     rows = listed_values(rows)
-    if isinstance(rows, Sequence) and rows and all(map(_names_a_file, rows)):
+    if isinstance(rows, Sequence) and rows and all(map(_names_rows, rows)):
         paths = tuple(map(str, rows))
-        raise UsageError(f"unlabelled is a list, which holds texts, and {paths[0]!r} is a file; give its path alone, or a tuple: {paths}")
+        what = "names the rest of the training rows" if paths[0] == REST else "is a file"
+        raise UsageError(f"unlabelled is a list, which holds texts, and {paths[0]!r} {what}; give it alone, or a tuple: {paths}")
     if isinstance(rows, Sequence) and all(isinstance(row, str) for row in rows):
         rows = [{"text": row} for row in rows]
     allowed = "a path, a list of texts or of pairs of texts, a DataFrame or another table with the columns that a file would have"
     return str(keep_tables({"rows": table_of(rows, "unlabelled", {2: ("text", "text_b")}, allowed)}, "unlabelled") / "rows.parquet")
 
 
-def _names_a_file(row: Any) -> bool:
-    """Whether a row is a path, or no text but the name of a file that could be read."""
-    return isinstance(row, Path) or (isinstance(row, str) and holds_rows(Path(row)))
+def _names_rows(row: Any) -> bool:
+    """Whether a row is a path, or no text but the name of a file that could be read, or `rest`."""
+    return isinstance(row, Path) or (isinstance(row, str) and (row == REST or holds_rows(Path(row))))
 
 
 Unlabelled = str | Path | Sequence[Any] | Any
