@@ -158,6 +158,6 @@ def test_limits_that_no_student_keeps_are_refused_before_the_teacher_is_trained(
     asked: dict[str, Any], isolated_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("autodistill.prepare.train_teacher", lambda *args: pytest.fail("the teacher is trained"))
-    with pytest.raises(StudyError, match=r"keeps the limits \(max_params 10, .* has [\d,]+ parameters; raise them"):
+    with pytest.raises(StudyError, match=r"keeps the limits \(max_params 10\): .* has [\d,]+ parameters; raise them"):
         autodistill.search(**asked | {"max_params": 10, "max_latency_ms": None})
     assert not list(Path(asked["studies_dir"]).glob("*"))
