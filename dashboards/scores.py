@@ -93,13 +93,19 @@ def _against(records: Sequence[TrialRecord], limits: Limits, cost: Cost, title: 
     return figure
 
 
+_REMARK_SHARE = 0.08
+"""Of the height: room below the lowest mark, for the remark on what is below the frame."""
+
+
 def _focus(figure: go.Figure, scores: list[float], shown: list[float]) -> int:
     """Fit the y axis to the scores that matter, or to all if they are not too far apart. Returns how many are below it."""
     low, high = style.fit(shown)
     if min(scores) > low - (high - low):
         low, high = style.fit([*scores, *shown])
-    figure.update_yaxes(range=[low, high])
-    return sum(score < low for score in scores)
+    below = sum(score < low for score in scores)
+    room = _REMARK_SHARE * (high - low) if below else 0.0
+    figure.update_yaxes(range=[low - room, high])
+    return sum(score < low - room for score in scores)
 
 
 def _front(figure: go.Figure, records: Sequence[TrialRecord], limits: Limits, cost: Cost) -> None:
