@@ -85,9 +85,9 @@ def test_ratios_are_taken_within_rounds(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.syspath_prepend(BENCHMARKS)
     import trial_cost
 
-    # a round's steps; the plain arm has taken one more than the other in each round
+    # by round, its steps; in some rounds the plain arm has taken more steps than the other, and it had one round more
     times = {
-        "stored": [[1.5, 0.5], [20.0], [200.0], [2.2], [4.0]],
-        "plain": [[0.5, 0.5, 9.0], [10.0], [100.0, 7.0], [1.0, 5.0], [1.0, 1.0]],
+        "stored": {0: [1.5, 0.5], 1: [20.0], 3: [200.0], 4: [2.2], 5: [4.0]},
+        "plain": {0: [0.5, 0.5, 9.0], 1: [10.0], 2: [50.0], 3: [100.0, 7.0], 4: [1.0, 5.0], 5: [1.0, 1.0]},
     }
     assert trial_cost._ratio(times, "stored", "plain") == {"median": 2.0, "lower_quartile": 2.0, "upper_quartile": 2.2}
