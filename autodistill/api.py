@@ -213,13 +213,11 @@ def first_recipes(ready: Prepared, settings: SearchSettings, tell: Listen) -> li
     if settings.cold or settings.resume or settings.has_no_teacher:
         # a resumed search has its recommendations in its queue, and recorded recipes learn from teachers
         return []
-    if settings.time_budget is None:
-        return warm_recipes(ready.data, ready.space, ready.feasible, settings.trials, settings.seed, tell)
-    in_time = InTime(ready.feasible, ready.opened, WARM_SHARE * settings.time_budget)
-    recipes = warm_recipes(ready.data, ready.space, in_time, settings.trials, settings.seed, tell)
-    if in_time.left_out:
+    in_time = None if settings.time_budget is None else InTime(ready.feasible, ready.opened, WARM_SHARE * settings.time_budget)
+    recipes = warm_recipes(ready.data, ready.space, in_time or ready.feasible, settings.trials, settings.seed, tell)
+    if in_time is not None and in_time.left_out:
         longest = f"over {WARM_SHARE:.0%} of the time budget ({duration(in_time.longest)})"
-        tell(SearchMessage(f"not begun with: {plural(in_time.left_out, 'recommended recipe')} whose training would take {longest}"))
+        tell(SearchMessage(f"not tried first: {plural(in_time.left_out, 'recommended recipe')}, because the training would take {longest}"))
     return recipes
 
 

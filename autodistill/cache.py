@@ -17,13 +17,14 @@ from pathlib import Path
 
 import numpy as np
 
-from autodistill.fetched import discard, use
+from autodistill.fetched import use
 from autodistill.storage import (
     CACHE_ELSEWHERE,
     CHECKED_BYTES,
     CHECKSUM,
     NO_CHECKSUM,
     cache_folder,
+    discard,
     disk_errors,
     file_fingerprint,
     lock,

@@ -7,14 +7,12 @@ that uses what was fetched holds a shared lock on it until it ends, and only wha
 from __future__ import annotations
 
 import os
-import shutil
-import uuid
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
 from autodistill.errors import UsageError
-from autodistill.storage import cache_folder, disk_errors
+from autodistill.storage import cache_folder, discard, disk_errors
 
 LIMIT = 20_000_000_000
 LIMIT_VARIABLE = "AUTODISTILL_FETCHED_BYTES"
@@ -89,11 +87,3 @@ def _remove(note: Path) -> bool:
         discard(Path(str(note).removesuffix(_SUFFIX)))
         note.unlink()
     return True
-
-
-def discard(path: Path) -> None:
-    """Remove a file or folder, if it exists. Nobody sees a part of it, not even if this process is killed."""
-    aside = path.with_name(f"{path.name}.part-{uuid.uuid4().hex[:8]}")
-    with suppress(FileNotFoundError):
-        path.rename(aside)
-        shutil.rmtree(aside) if aside.is_dir() else aside.unlink()

@@ -101,6 +101,19 @@ def folder_in_the_way(cause: IsADirectoryError) -> str:
     return f"{cause.filename2 or cause.filename or 'a path'} is a folder, and a file belongs there; remove the folder"
 
 
+def part_of(path: Path) -> Path:
+    """A new name beside a file or folder, for what is not whole: half-written, or half-removed."""
+    return path.with_name(f"{path.name}.part-{uuid.uuid4().hex[:8]}")
+
+
+def discard(path: Path) -> None:
+    """Remove a file or folder, if it exists. Nobody sees a part of it, not even if this process is killed."""
+    aside = part_of(path)
+    with suppress(FileNotFoundError):
+        path.rename(aside)
+        shutil.rmtree(aside) if aside.is_dir() else aside.unlink()
+
+
 @contextmanager
 def new_folder(path: Path, way_out: str) -> Iterator[Path]:
     """A folder to fill. It is renamed to `path` if the block succeeds, and removed if it fails.
@@ -113,7 +126,7 @@ def new_folder(path: Path, way_out: str) -> Iterator[Path]:
     with disk_errors(path, way_out):
         for left in path.parent.glob(f"{path.name}.part-*"):
             shutil.rmtree(left)
-        aside = path.with_name(f"{path.name}.part-{uuid.uuid4().hex[:8]}")
+        aside = part_of(path)
         aside.mkdir(parents=True)
     try:
         try:
@@ -154,7 +167,7 @@ def new_tensors(path: Path, shapes: Mapping[str, tuple[str, tuple[int, ...]]]) -
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)  # the format requires data aligned to 8 bytes
     start = 8 + len(text)
-    aside = path.with_name(f"{path.name}.part-{uuid.uuid4().hex[:8]}")
+    aside = part_of(path)
     try:
         with disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)

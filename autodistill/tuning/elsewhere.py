@@ -21,7 +21,7 @@ from typing import Any
 from autodistill import cache
 from autodistill.errors import RunError
 from autodistill.fetched import enter
-from autodistill.storage import STUDIES_ELSEWHERE, cache_folder, disk_errors, new_folder
+from autodistill.storage import STUDIES_ELSEWHERE, cache_folder, disk_errors, new_folder, part_of
 from autodistill.tasks.base import Dataset, DatasetRef
 from autodistill.tasks.load import load_dataset, open_as
 from autodistill.temporary import temporary_folder
@@ -140,7 +140,7 @@ class Elsewhere:
             return False
         if not name.startswith("models/"):  # base models are few, and are opened without a look at their checksums
             enter(path, sum(sizes.values()))
-        aside = path.with_name(f"{path.name}.part-{uuid.uuid4().hex[:8]}")
+        aside = part_of(path)
         try:
             with disk_errors(path):
                 for file, size in sizes.items():
