@@ -1,12 +1,12 @@
 """Record the studies that are shipped: each dataset in one or more regimes, with recipes that differ from the defaults in one thing,
 recipes that fill the space, and recipes that optimise.
 
-    AUTODISTILL_DATA=DIR python studies/record.py --work DIR [--regime few|labelled|embedding] [--passes 1|2|3] [DATASET ...]
+    AUTODISTILL_DATA=DIR python studies/record.py --work DIR [--regime few|all|labelled|embedding] [--passes 1|2|3] [DATASET ...]
 
 A regime says how many rows have labels, how many have none, and how long a training is. The entry of a dataset in the regime `few` is
-called DATASET-few; in the regime `embedding`, which uses no labels, DATASET-embedding. Recording may be stopped and started again at any
-time: searches resume, and an entry of studies/recorded is written after each. Before each search the time is printed that the searches so
-far let one expect.
+called DATASET-few, in `all` DATASET-all; in the regime `embedding`, which uses no labels, DATASET-embedding. Recording may be stopped and
+started again at any time: searches resume, and an entry of studies/recorded is written after each. Before each search the time is printed
+that the searches so far let one expect.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ EXPLORED, SEARCHED, SEEDS = 60, 12, 3
 IMAGES = ("digits", "cifar10")
 
 _NO_STATES = {"objective.intermediate.kind": "none"}
-_WIDE = {"student.hidden_size": 384, "training.learning_rate": 1e-4}
+_TEACHERS_LAYERS = {"student.hidden_size": 384}  # the default teacher's width, so that its layers are copied exactly
+_WIDE = _TEACHERS_LAYERS | {"training.learning_rate": 1e-4}
 USUAL: Mapping[str, tuple[Mapping[str, Any], ...]] = {
     "cnn": (
         {},
@@ -46,7 +47,7 @@ USUAL: Mapping[str, tuple[Mapping[str, Any], ...]] = {
         {"training.stages": "unlabelled-labelled"},
     ),
     "static": ({}, {"student.ngrams": 2}, {"training.learning_rate": 5e-3}),
-    "bert": ({},),
+    "bert": ({}, _TEACHERS_LAYERS),
     "bilstm": ({},),
 }
 """By family, what is changed in its defaults: few things at a time, so that the effect of each can be read from the table."""
@@ -85,6 +86,12 @@ FURTHER: Mapping[str, tuple[Mapping[str, Any], ...]] = {
     "bilstm": (_NO_STATES,),
 }
 """More of them, which are trained after all datasets have had those of USUAL."""
+WITHOUT_UNLABELLED: Mapping[str, tuple[Mapping[str, Any], ...]] = {
+    "cnn": ({}, {"student.channels": 256, "student.embedding_size": 192}, {"augmentation.kind": "random"}),
+    "static": ({}, {"student.ngrams": 2}),
+    "bert": ({}, _TEACHERS_LAYERS),
+}
+"""The same for datasets that have no unlabelled rows."""
 OF_VECTORS: Mapping[str, tuple[Mapping[str, Any], ...]] = {
     "static": (
         {"objective.relation.kind": "rkd"},
@@ -135,14 +142,19 @@ REGIMES = {
         changes=(USUAL, FURTHER),
         unlabelled=6000,
     ),
+    "all": Regime(
+        dict.fromkeys(("trec", "snips", "mpqa", "movie-reviews", "clinc150", "sst2", "tweet_emotion", "atis", "cr"), 6000),
+        suffix="-all",
+        changes=(WITHOUT_UNLABELLED,),
+    ),
     "embedding": Regime(
         dict.fromkeys(("stsb", "clinc150", "movie-reviews")), suffix="-embedding", task="embedding", changes=(OF_VECTORS,)
     ),
     "labelled": Regime(dict.fromkeys(_LABELLED, 1500), max_epochs={"text": 3, "image": 8}, max_params="6M"),
 }  # fmt: skip
-"""few: few labels with unlabelled rows of the same source, 1,000 steps. embedding: all training texts, without labels, 1,000 steps.
-labelled: 1,500 labels and no other rows, three epochs; image students start from random weights, and have learned next to nothing after
-three. The kinds of task are mixed, so that whatever has been recorded so far is of use."""
+"""few: few labels with unlabelled rows of the same source, 1,000 steps. all: up to 6,000 labelled rows and no others, 1,000 steps.
+embedding: all training texts, without labels, 1,000 steps. labelled: 1,500 labels and no other rows, three epochs; image students start
+from random weights, and have learned next to nothing after three. The kinds of task are mixed, so that whatever has been recorded so far is of use."""
 
 
 def variations(space: Space, changes: Mapping[str, tuple[Mapping[str, Any], ...]]) -> Iterator[Recipe]:
