@@ -32,7 +32,7 @@ _COUNTS = ("unlabelled_rows", "validation_rows", "constant_score")
 
 
 def restore(entry: RecordedStudy, work: Path) -> Study:
-    """The entry as a study in `work`, named as its dataset.
+    """The entry as a study in `work` that has its name, so that `studies/record.py` goes on with it.
 
     Raises:
         StudyError: there is already a study of that name.
@@ -45,7 +45,7 @@ def restore(entry: RecordedStudy, work: Path) -> Study:
     space = space.fixed("training.epochs", epochs).fixed("training.steps", steps)
     if not entry.about["dataset"].get("unlabelled_rows"):
         space = space.without_unlabelled()
-    place = {"dataset": entry.dataset, "study": entry.dataset, "studies_dir": str(work)}
+    place = {"dataset": entry.dataset, "study": entry.name, "studies_dir": str(work)}
     settings = SearchSettings.from_dict({**entry.about["settings"], **place})
     if settings.folder.exists():
         raise StudyError(f"{settings.folder} exists; a study is restored only into a new folder")

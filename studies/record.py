@@ -154,7 +154,8 @@ REGIMES = {
 }  # fmt: skip
 """few: few labels with unlabelled rows of the same source, 1,000 steps. all: up to 6,000 labelled rows and no others, 1,000 steps.
 embedding: all training texts, without labels, 1,000 steps. labelled: 1,500 labels and no other rows, three epochs; image students start
-from random weights, and have learned next to nothing after three. The kinds of task are mixed, so that whatever has been recorded so far is of use."""
+from random weights, and have learned next to nothing after three. The kinds of task are mixed, so that whatever has been recorded so far is
+of use."""
 
 
 def variations(space: Space, changes: Mapping[str, tuple[Mapping[str, Any], ...]]) -> Iterator[Recipe]:
