@@ -5,8 +5,9 @@ python benchmarks/transfer.py [--sets sst2 trec …] [--teacher MODEL] [--seeds 
 Each dataset has few of its training labels, and the rest of its training rows (at most UNLABELLED of them) without theirs. Scored are the
 teacher, its frozen probe, a linear model without an encoder, and one student (the space's default) that is trained: without a teacher,
 distilled on the labelled rows, on seven augmented copies of these (texts), on all rows with the teacher's decisions as labels, distilled on
-all rows, and as the space's defaults say. With --trials there is also the best recipe of a search of so many trials. Each student is
-trained with every seed. All figures are on the test split, which chooses nothing.
+all rows, and as the space's defaults say. For texts there is a larger student, too, without a teacher and as its family's defaults say:
+three layers of the default teacher or, under another teacher, all-MiniLM-L6-v2 as it comes. With --trials there is also the best recipe of
+a search of so many trials. Each student is trained with every seed. All figures are on the test split, which chooses nothing.
 
 FILE keeps every training (jsonl): a run that was stopped goes on, and the figures of all its datasets are shown together.
 """
@@ -33,6 +34,7 @@ from autodistill.errors import AutodistillError
 from autodistill.events import Event, StageFinished
 from autodistill.models.base import StudentModule
 from autodistill.models.fitting import all_logits
+from autodistill.models.pretrained import MINILM
 from autodistill.models.saved import load_saved_student
 from autodistill.recipe import Recipe
 from autodistill.space import Space
@@ -62,8 +64,11 @@ SEARCHED = "search"
 AUGMENTED = "augmented"
 COPIES = {"kind": "random", "strength": 0.3, "copies": 7}
 """Of that arm, which is `plain_kd` with it: seven copies of each labelled text with 30% of its words deleted, moved or repeated."""
-TRAINED = ("no_kd", "plain_kd", AUGMENTED, "pseudo_labels", "plain_kd_all", "defaults")
-ARMS = (*TRAINED, SEARCHED)
+LARGER_NO_KD, LARGER = "larger_no_kd", "larger"
+SMALL = ("no_kd", "plain_kd", AUGMENTED, "pseudo_labels", "plain_kd_all", "defaults")
+TRAINED = (*SMALL, LARGER_NO_KD, LARGER)
+ARMS = (*SMALL, SEARCHED)
+"""The arms that the best student is chosen from; a larger one stands beside them."""
 Keep = Callable[[dict[str, Any]], None]
 
 
@@ -138,6 +143,13 @@ class Bench:
         return study.recommended
 
 
+def larger(space: Space) -> Space:
+    """The space held to a larger student of texts: the default teacher's layers or, under another teacher, an encoder as it comes."""
+    if space.defaults().teacher.model == MINILM:
+        return space.fixed("student.family", "bert").fixed("student.hidden_size", 384)  # its own width
+    return space.fixed("student.family", "encoder")
+
+
 def linear_rival(data: Dataset) -> float:
     """The test score of the linear model that a search compares its teacher with."""
     model, test = linear_model(data), data.open_test()
@@ -167,6 +179,8 @@ def run(
     baselines = {str(role): recipe for role, recipe in bench.space.baselines().items()}
     if bench.data.modality.texts:
         baselines[AUGMENTED] = Recipe.parse(baselines["plain_kd"].model_dump() | {"augmentation": COPIES})
+        held = larger(bench.space).baselines()
+        baselines |= {LARGER_NO_KD: held["no_kd"], LARGER: held["defaults"]}
     recipes = {arm: recipe for arm, recipe in baselines.items() if arm in arms}
     for seed in range(seeds):
         for arm, recipe in recipes.items():
@@ -185,7 +199,7 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for dataset, teacher in dict.fromkeys((row["dataset"], row["teacher"]) for row in rows):
         own = [row for row in rows if (row["dataset"], row["teacher"]) == (dataset, teacher)]
         line: dict[str, Any] = {"dataset": dataset, "model": teacher, "metric": own[0]["metric"], "labelled": SETS[dataset]}
-        for arm in ("teacher", "probe", "tf-idf", *ARMS):
+        for arm in ("teacher", "probe", "tf-idf", *ARMS, LARGER_NO_KD, LARGER):
             by_seed = {row["seed"]: row["test"] for row in own if row["arm"] == arm}
             if by_seed:
                 values = list(by_seed.values())
@@ -196,6 +210,8 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             line["best"] = max(students)
             line["gain"] = line["best"] - line["no_kd"]["mean"]
             line["retention"] = line["best"] / line["teacher"]["mean"]
+            if LARGER in line:
+                line["larger_retention"] = line[LARGER]["mean"] / line["teacher"]["mean"]
         lines.append(line)
     return lines
 
@@ -203,7 +219,7 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 COLUMNS = {
     "teacher": "teacher", "probe": "its probe", "tf-idf": "linear model", "no_kd": "no KD", "plain_kd": "KD, labelled rows",
     AUGMENTED: "the same, augmented", "pseudo_labels": "pseudo-labels", "plain_kd_all": "KD, all rows", "defaults": "space's defaults",
-    SEARCHED: "search",
+    SEARCHED: "search", LARGER_NO_KD: "larger student, no KD", LARGER: "larger student, defaults",
 }  # fmt: skip
 PAGE = """# What distillation gives on few labels with unlabelled rows
 
@@ -212,15 +228,20 @@ of its training labels, and the rest of its training rows (at most 6,000) withou
 each way for 1,000 steps. All figures are on the test split, which chooses nothing; ± is the standard deviation over seeds, and a figure
 without it is of one seed. The arm "the same, augmented" has no text but the labelled rows, each in seven copies with 30% of its words
 deleted, moved or repeated, which the teacher reads. The linear model is ridge regression on TF-IDF (for images on histograms of oriented
-gradients). The last two columns are of the best student to their left, chosen after the fact.
+gradients). "Best" is the best of the small student's columns and the search's, chosen after the fact. The larger student is three of the
+teacher's six layers (17.2 M parameters, about half of the teacher's time for a row) or, under all-mpnet-base-v2, all-MiniLM-L6-v2 as it
+comes (22.7 M parameters, a fifth of the teacher's); it has the defaults of its family.
 
 [studies/transfer/findings.md](../studies/transfer/findings.md) says why some sets gain little.
 
-Over {sets} lines the best student is {gain:+.3f} above no KD, and has {retention:.1%} of its teacher's score, on average.
+Over {sets} lines the best small student is {gain:+.3f} above no KD, and has {retention:.1%} of its teacher's score, on average.
+Over {larger_sets} lines the larger student has {larger:.1%} of it.
 
 {table}
 """
-HEADS = ["dataset (labelled rows)", "teacher's model", *COLUMNS.values(), "best − no KD", "best / teacher"]
+HEADS = ["dataset (labelled rows)", "teacher's model", *COLUMNS.values(), "best − no KD", "best / teacher", "larger / teacher"]
+
+ENDS = {"gain": "{:+.3f}", "retention": "{:.1%}", "larger_retention": "{:.1%}"}
 
 
 def cells(line: dict[str, Any]) -> list[str]:
@@ -229,7 +250,7 @@ def cells(line: dict[str, Any]) -> list[str]:
     for arm in COLUMNS:
         cell = line.get(arm)
         texts.append("" if cell is None else f"{cell['mean']:.3f}" + ("" if cell["sd"] is None else f" ± {cell['sd']:.3f}"))
-    ends = [f"{line['gain']:+.3f}", f"{line['retention']:.1%}"] if "gain" in line else ["", ""]
+    ends = [shape.format(line[name]) if name in line else "" for name, shape in ENDS.items()]
     return [f"{line['dataset']} ({line['labelled']:,})", line["model"].rpartition("/")[2], *texts, *ends]
 
 
@@ -238,15 +259,18 @@ def show(lines: list[dict[str, Any]]) -> None:
     grid = Grid(*HEADS, title="test split, mean ± sd over seeds")
     for line in lines:
         grid.add_row(*cells(line))
-    Console(width=None if sys.stdout.isatty() else 230).print(grid)
+    Console(width=None if sys.stdout.isatty() else 280).print(grid)
 
 
 def page(lines: list[dict[str, Any]]) -> str:
     """The table as a page in Markdown."""
     whole = [line for line in lines if "gain" in line]
-    gain, retention = (statistics.fmean(line[name] for line in whole) for name in ("gain", "retention")) if whole else (0.0, 0.0)
+    of_larger = [line["larger_retention"] for line in lines if "larger_retention" in line]
+    means = {name: statistics.fmean(line[name] for line in whole) if whole else 0.0 for name in ("gain", "retention")}
+    larger_mean = statistics.fmean(of_larger) if of_larger else 0.0
     rows = [HEADS, ["---", "---", *["---:"] * (len(HEADS) - 2)], *map(cells, lines)]
-    return PAGE.format(sets=len(whole), gain=gain, retention=retention, table="\n".join(f"| {' | '.join(row)} |" for row in rows))
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return PAGE.format(sets=len(whole), **means, larger_sets=len(of_larger), larger=larger_mean, table=table)
 
 
 def main() -> int:

@@ -21,6 +21,8 @@ def test_the_kept_trainings_are_summed_up_and_shown(
         ("no_kd", 1, 0.74),
         ("plain_kd_all", 0, 0.80),
         ("plain_kd_all", 1, 0.84),
+        ("larger", 0, 0.87),
+        ("larger", 1, 0.89),
     ]
     asked = {"dataset": "trec", "teacher": "some/model", "metric": "accuracy", "seconds": 1.0}
     kept = tmp_path / "kept.jsonl"
@@ -32,6 +34,7 @@ def test_the_kept_trainings_are_summed_up_and_shown(
     assert line["no_kd"] == {"mean": pytest.approx(0.72), "sd": pytest.approx(0.04 / 2**0.5), "seeds": 2}
     assert line["gain"] == pytest.approx(0.10)
     assert line["retention"] == pytest.approx(0.82 / 0.90)
+    assert line["larger_retention"] == pytest.approx(0.88 / 0.90)
     written = tmp_path / "page.md"
     monkeypatch.setattr(sys, "argv", ["transfer.py", "--kept", str(kept), "--page", str(written)])
     assert transfer.main() == 0
@@ -40,5 +43,6 @@ def test_the_kept_trainings_are_summed_up_and_shown(
     assert "+0.100" in shown
     assert "91.1%" in shown
     page = written.read_text(encoding="utf-8")
-    assert "Over 1 lines the best student is +0.100 above no KD, and has 91.1% of its teacher's score" in page
+    assert "Over 1 lines the larger student has 97.8% of it." in page
+    assert "Over 1 lines the best small student is +0.100 above no KD, and has 91.1% of its teacher's score" in page
     assert "| trec (500) | model | 0.900 |  | 0.700 | 0.720 ± 0.028 |" in page
