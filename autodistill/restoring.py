@@ -43,6 +43,7 @@ def restore(entry: RecordedStudy, work: Path) -> Study:
     teacher, steps = recipe.teacher, recipe.training.steps
     space = Space.load(target_of(entry.task).space or modality_of(entry.task).name, entry.task).with_teacher(teacher)
     space = space.fixed("training.epochs", epochs).fixed("training.steps", steps)
+    space = space.for_its_teachers()
     if not entry.about["dataset"].get("unlabelled_rows"):
         space = space.without_unlabelled()
     place = {"dataset": entry.dataset, "study": entry.name, "studies_dir": str(work)}
