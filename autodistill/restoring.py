@@ -41,9 +41,10 @@ def restore(entry: RecordedStudy, work: Path) -> Study:
     assert epochs is not None, "every recorded study has a number of epochs"
     recipe = Recipe.parse(entry.records[0].recipe)
     teacher, steps = recipe.teacher, recipe.training.steps
-    space = Space.load(target_of(entry.task).space or modality_of(entry.task).name, entry.task).with_teacher(teacher)
-    space = space.fixed("training.epochs", epochs).fixed("training.steps", steps)
-    space = space.for_its_teachers()
+    space = Space.load(target_of(entry.task).space or modality_of(entry.task).name, entry.task)
+    if teacher not in space.teachers():
+        space = space.with_teacher(teacher)
+    space = space.fixed("training.epochs", epochs).fixed("training.steps", steps).for_its_teachers()
     if not entry.about["dataset"].get("unlabelled_rows"):
         space = space.without_unlabelled()
     place = {"dataset": entry.dataset, "study": entry.name, "studies_dir": str(work)}

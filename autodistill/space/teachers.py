@@ -88,9 +88,8 @@ class WithTeachers(Parameters):
 
     def _always(self, path: str, allowed: tuple[Scalar, ...]) -> bool:
         """Whether every teacher of the space meets a condition on its model or on its scores."""
-        return path in (f"{TEACHER}model", f"{TEACHER}scores") and all(
-            holds(value, allowed) for domain in self.parameters[path] for value in domain.values
-        )
+        values = [value for domain in self.parameters.get(path, ()) for value in domain.values]
+        return path in (f"{TEACHER}model", f"{TEACHER}scores") and bool(values) and all(holds(value, allowed) for value in values)
 
     def with_assistant(self, model: str, fields: Mapping[str, Any], has_attention: bool) -> Self:
         """A copy of the space in which a teacher's model is a finished student: used as it is, and without what it cannot provide.

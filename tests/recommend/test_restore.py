@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from autodistill.recommender.library import find, shipped
 from autodistill.records import read_records
 from autodistill.restoring import restore
 from autodistill.settings import DistillSettings
+from autodistill.space import Space
 from autodistill.study import Study
 from autodistill.teachers import Teachers
 from autodistill.tuning.translate import StudyPlan, record_of
@@ -71,3 +73,19 @@ def test_an_entry_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text(text.replace("schema: 1", "schema: 2", 1), encoding="utf-8")
     with pytest.raises(StudyError, match=r"study\.yaml was written by a newer autodistill"):
         Study.open(tmp_path)
+
+
+def test_a_search_goes_on_with_a_restored_study_of_a_regime(tmp_path: Path) -> None:
+    entry = find("trec-few", shipped())
+    study = restore(entry, tmp_path)
+    assert study.folder == tmp_path / "trec-few"
+    assert study.settings.dataset == "trec"
+    searched = Space.load("text", entry.task).for_its_teachers()  # as `prepare` makes it of a dataset with unlabelled rows
+    assert study.about["space"] == json.loads(json.dumps(searched.to_dict()))
+
+
+def test_a_condition_on_what_a_space_lacks_never_holds() -> None:
+    space = Space.load("text", "text-classification").with_teacher(Recipe.parse({"task": "text-classification"}).teacher)
+    assert "teacher.scores" not in space.parameters
+    families = space.for_its_teachers().parameters["student.family"]
+    assert [domain.when for domain in families] == [()]
