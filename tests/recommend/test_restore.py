@@ -85,7 +85,8 @@ def test_a_search_goes_on_with_a_restored_study_of_a_regime(tmp_path: Path) -> N
 
 
 def test_a_condition_on_what_a_space_lacks_never_holds() -> None:
-    space = Space.load("text", "text-classification").with_teacher(Recipe.parse({"task": "text-classification"}).teacher)
+    loaded = Space.load("text", "text-classification")
+    space = loaded.with_teacher(loaded.defaults().teacher)
     assert "teacher.scores" not in space.parameters
     families = space.for_its_teachers().parameters["student.family"]
     assert [domain.when for domain in families] == [()]
