@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import importlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -89,19 +90,18 @@ class TimmFamily(StudentFamily):
         model: Any = saved.model.model
         name, size = saved.recipe.student.variant, saved.facts["context"]["image_size"]
         mean, std = normalisation(saved.recipe.teacher.model.removeprefix("timm:"))
-        arguments, plain = _plain(name, len(names), size)
-        strided = _stem(plain) == _stem(model)
-        transform = {"input_size": [3, size, size], "interpolation": "bicubic", "crop_pct": 1.0, "crop_mode": "squash"}
+        arguments, stem = built_by(name, model, len(names), size)
+        strided = not any(stem.values())
         config = {
             "architecture": name.partition(".")[0] if strided else f"{name.partition('.')[0]}_stride1",
             "num_classes": len(names),
             "num_features": model.num_features,
             "label_names": list(names.values()),
             "model_args": arguments,
-            "pretrained_cfg": {**transform, "mean": list(mean), "std": list(std), "num_classes": len(names)},
+            "pretrained_cfg": transform_of(size, mean, std) | {"num_classes": len(names)},
         }
         if not strided:
-            config |= {"built_from": name.partition(".")[0], "without_max_pooling": _stem(plain)[1] != _stem(model)[1]}
+            config |= {"built_from": name.partition(".")[0], "without_max_pooling": stem["without_max_pooling"]}
             write_loader(folder, self.loader)
         write_json(folder / "config.json", config)
         write_weights(folder, model.state_dict())
@@ -130,15 +130,20 @@ class TimmFamily(StudentFamily):
         )
 
 
-def _plain(name: str, num_outputs: int, size: int) -> tuple[dict[str, Any], nn.Module]:
-    """The network as timm builds it, and the arguments for timm beside the number of classes."""
+def built_by(name: str, model: nn.Module, num_outputs: int, size: int) -> tuple[dict[str, Any], dict[str, bool]]:
+    """The arguments with which timm builds a network for images of this size, beside the number of classes; and what `keep_resolution`
+    changed in our model of it: `stride1`, `without_max_pooling`.
+    """
     from timm import create_model
 
     arguments: dict[str, Any] = {"img_size": size}
     try:
-        return arguments, create_model(name, num_classes=num_outputs, **arguments)
+        plain = create_model(name, num_classes=num_outputs, **arguments)
     except TypeError:  # convolutional networks take images of any size, but not this argument
-        return {}, create_model(name, num_classes=num_outputs)
+        arguments, plain = {}, create_model(name, num_classes=num_outputs)
+    strides, pooled = _stem(plain)
+    our_strides, ours_pooled = _stem(model)
+    return arguments, {"stride1": strides != our_strides, "without_max_pooling": pooled != ours_pooled}
 
 
 def _stem(model: nn.Module) -> tuple[tuple[int, ...], bool]:
@@ -156,38 +161,58 @@ def build_timm(name: str, num_outputs: int, image_size: int, pretrained: bool) -
         ModelError: timm has no such model, it has no stages to tap, or its weights cannot be fetched.
         RunError: the cache cannot be written.
     """
+    model = create_timm(name, image_size, pretrained, num_classes=num_outputs)
+    if not hasattr(model, "forward_intermediates") or not isinstance(model.get_classifier(), nn.Linear | nn.Conv2d):
+        raise ModelError(f"timm:{name} has no stages to tap or no single classifier; choose one such as resnet18")
+    keep_resolution(model, image_size)
+    # With channels last, small convolutions take two thirds of the time, also on CPUs. Batches have this layout (image.py).
+    return run_once(TimmModel(model).to(memory_format=torch.channels_last), name, image_size)
+
+
+def create_timm(name: str, image_size: int, pretrained: bool, **arguments: Any) -> Any:
+    """A model of timm, with its pretrained weights or random ones. arguments: for `timm.create_model`.
+
+    Raises:
+        ModelError: timm has no such model, it does not fit the images, or its weights cannot be fetched.
+        RunError: the cache cannot be written.
+    """
     from timm import create_model
 
     check_name(name)
-    keywords: dict[str, Any] = {"num_classes": num_outputs, "pretrained": pretrained}
+    arguments |= {"pretrained": pretrained}
     if pretrained and (file := pretrained_file(name)) is not None:
-        keywords["pretrained_cfg_overlay"] = {"file": str(file)}
+        arguments["pretrained_cfg_overlay"] = {"file": str(file)}
     elif pretrained:
         _check_weights(name)
-    model: Any
     with explained(lambda reason: ModelError(f"timm:{name} cannot be loaded ({reason}); its weights in the cache may be damaged")):
         try:
             try:
-                model = create_model(name, img_size=image_size, **keywords)  # transformers need img_size; convolutional networks refuse it
+                return create_model(name, img_size=image_size, **arguments)  # transformers need img_size; convolutional networks refuse it
             except TypeError:
-                model = create_model(name, **keywords)
+                return create_model(name, **arguments)
         except (AssertionError, ValueError, RuntimeError) as cause:
             raise _unfit(name, image_size, cause) from None
         except OSError as cause:
             raise _unreachable(name, cause) from None
-    if not hasattr(model, "forward_intermediates") or not isinstance(model.get_classifier(), nn.Linear | nn.Conv2d):
-        raise ModelError(f"timm:{name} has no stages to tap or no single classifier; choose one such as resnet18")
-    if image_size <= SMALL_IMAGE:
-        _keep_resolution(model, image_size)
-    # With channels last, small convolutions take two thirds of the time, also on CPUs. Batches have this layout (image.py).
-    built = TimmModel(model).to(memory_format=torch.channels_last).eval()
+
+
+Built = TypeVar("Built", bound=StudentModule)
+
+
+def run_once(model: Built, name: str, image_size: int) -> Built:
+    """The model, after it has read one image.
+
+    Raises:
+        ModelError: it cannot.
+    """
+    model.eval()
     try:
         with torch.no_grad():
-            pixels = torch.zeros(1, 3, image_size, image_size, device=next(built.parameters()).device)
-            built(ImageBatch(pixels), taps=frozenset({"states"}))
+            pixels = torch.zeros(1, 3, image_size, image_size, device=next(model.parameters()).device)
+            model(ImageBatch(pixels), taps=frozenset({"states"}))
     except (AssertionError, ValueError, RuntimeError) as cause:
         raise _unfit(name, image_size, cause) from None
-    return built.train()
+    return model.train()
 
 
 def check_name(name: str) -> None:
@@ -212,6 +237,12 @@ def normalisation(name: str) -> tuple[tuple[float, float, float], tuple[float, f
 
     config = get_pretrained_cfg(name)
     return (tuple(config.mean), tuple(config.std)) if config else (IMAGENET_MEAN, IMAGENET_STD)
+
+
+def transform_of(size: int, mean: Sequence[float], std: Sequence[float]) -> dict[str, Any]:
+    """How timm is told to make a student's pixels from an image: the whole of it, at the student's size."""
+    crop = {"input_size": [3, size, size], "interpolation": "bicubic", "crop_pct": 1.0, "crop_mode": "squash"}
+    return crop | {"mean": list(mean), "std": list(std)}
 
 
 def pretrained_file(name: str) -> Path | None:
@@ -276,7 +307,10 @@ def _unreachable(name: str, cause: Exception) -> ModelError:
     )
 
 
-def _keep_resolution(model: nn.Module, image_size: int) -> None:
+def keep_resolution(model: Any, image_size: int) -> None:
+    """For small images: the first convolution gets stride 1 and, for tiny ones, the stem's max-pooling goes. Larger ones change nothing."""
+    if image_size > SMALL_IMAGE:
+        return
     first = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
     if first.stride == (2, 2):
         first.stride = (1, 1)

@@ -168,6 +168,20 @@ def test_timm_opens_an_image_student(tmp_path: Path, size: int, strided: bool) -
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("size", [96, 28])
+def test_load_py_opens_a_cut_student(tmp_path: Path, size: int) -> None:
+    world = ImageWorld(tmp_path, size)
+    done = world.distill(world.recipe("cut:resnet10t", student={"stages": 3, "init": "random"}))
+    pictures = world.pictures(3)
+    code = "sys.path.insert(0, sys.argv[1])\nfrom load import load\nmodel, transform = load()\nimport torch\nfrom PIL import Image\n"
+    code += "logits = model(torch.stack([transform(Image.open(name).convert('RGB')) for name in sys.argv[2:]]))"
+    logits = said_elsewhere(code, str(done.folder), *map(str, pictures))
+    np.testing.assert_allclose(done.open().logits(pictures), logits, atol=1e-5)
+    written = json.loads((done.folder / "config.json").read_text(encoding="utf-8"))
+    assert (written["stages"], written["stride1"], written["without_max_pooling"]) == (3, size == 28, size == 28)
+
+
+@pytest.mark.slow
 def test_the_card_and_the_facts_say_what_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(tmp_path)
     opened: list[str] = []

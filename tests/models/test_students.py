@@ -142,6 +142,33 @@ def test_image_students(variant: str) -> None:
     torch.testing.assert_close(student(batch).logits, out.logits)
 
 
+@pytest.mark.parametrize(("variant", "stages"), [("tf_efficientnet_lite0", 4), ("resnet10t", 3), ("convnext_atto", 2)])
+def test_a_cut_student_is_the_first_stages_of_the_whole_network(variant: str, stages: int) -> None:
+    wanted = recipe({"family": f"cut:{variant}", "stages": stages, "init": "random"}, "image-classification")
+    torch.manual_seed(0)
+    student = build_student(wanted, IMAGE).eval()
+    assert count_params(wanted, IMAGE) == sum(parameter.numel() for parameter in student.parameters())
+    whole = build_student(recipe({"family": f"timm:{variant}"}, "image-classification"), IMAGE).eval()
+    missing = whole.model.load_state_dict(student.network.state_dict(), strict=False)  # type: ignore[union-attr, operator]
+    assert not missing.unexpected_keys  # the cut network has no weights that the whole one lacks
+    assert missing.missing_keys
+    batch = ImageBatch(torch.randn(2, 3, 32, 32))
+    out, expected = student(batch, taps=STATES), whole(batch, taps=STATES).states[:stages]
+    assert len(out.states) == stages
+    for state, other in zip(out.states, expected, strict=True):
+        torch.testing.assert_close(state, other)
+    torch.testing.assert_close(out.embedding, expected[-1].mean(dim=(2, 3)))
+    torch.testing.assert_close(student.head(out.embedding), out.logits)  # type: ignore[operator]
+    assert student(batch).states == []
+
+
+def test_a_cut_that_cannot_be_made_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"student.stages is 6, and resnet18 has 5; give at most that many"):
+        count_params(recipe({"family": "cut:resnet18", "stages": 6}, "image-classification"), IMAGE)
+    with pytest.raises(ModelError, match=r"timm has no model 'resnet10tt'. Near ones: resnet10t"):
+        count_params(recipe({"family": "cut:resnet10tt"}, "image-classification"), IMAGE)
+
+
 def test_small_images_keep_their_resolution_at_the_stem() -> None:
     def grids(size: int) -> list[int]:
         student = build_student(recipe({"family": "timm:resnet18"}, "image-classification"), replace(IMAGE, image_size=size)).eval()

@@ -1,0 +1,131 @@
+"""Students of images that are the first stages of a pretrained timm network, with a new head."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from autodistill.components import IMAGE, component
+from autodistill.errors import ModelError, RecipeError
+from autodistill.models.base import ImageBatch, Outputs, StudentContext, StudentModule
+from autodistill.models.family import SavedStudent, StudentFamily
+from autodistill.models.timm import built_by, create_timm, keep_resolution, normalisation, run_once, transform_of
+from autodistill.models.writing import write_json, write_loader, write_weights
+
+
+class Cut(StudentModule):
+    """The stages of a network, the mean over the positions of the last one's maps, and a linear layer.
+
+    states: the maps of each stage, (B, C, H, W). embedding: the mean, (B, C).
+    """
+
+    def __init__(self, network: Any, stages: int, num_outputs: int, width: int) -> None:
+        super().__init__()
+        self.network, self.stages = network, list(range(stages))
+        self.head = nn.Linear(width, num_outputs)
+
+    @property
+    def output_layer(self) -> nn.Module:
+        """The linear layer."""
+        return self.head
+
+    def forward(self, batch: ImageBatch, *, taps: frozenset[str] = frozenset()) -> Outputs:
+        """See `Model`."""
+        states = self.network.forward_intermediates(batch.pixels, indices=self.stages, intermediates_only=True)
+        embedding = states[-1].mean(dim=(2, 3))
+        return Outputs(self.head(embedding), embedding, states if "states" in taps else [])
+
+
+@component("student", kind="cut", tasks=IMAGE, size=("stages",))
+class CutFamily(StudentFamily):
+    """The first stages of a timm network, which is named after the colon: `cut:tf_efficientnet_lite0`.
+
+    stages: how many of its stages, as timm counts them (`feature_info`): each but the first halves the maps. init `pretrained`: the
+    network's own weights; `random`: none, as a control.
+
+    The last stages of a network hold most of its parameters, and the first ones what is of use for other images. For images of at most 64
+    pixels the first convolution has stride 1, as in the family `timm`, so the stages see what they were pretrained on at twice the size.
+
+    Source: Yosinski et al. 2014, "How transferable are features in deep neural networks?" (what the first layers learn is general);
+    for texts the same is done by Sun et al. 2019 and Sanh et al. 2019, whose students start from some of their teacher's layers.
+    """
+
+    library = "timm"
+    loader = "autodistill.models.loaders.cut"
+
+    def build(
+        self,
+        context: StudentContext,
+        variant: str,
+        *,
+        stages: Annotated[int, Field(ge=1)] = 4,
+        init: Literal["pretrained", "random"] = "pretrained",
+    ) -> Cut:
+        """A student: the first stages of the timm network named `variant`.
+
+        Raises:
+            ModelError: timm has no such network, it has no stages to cut, or its weights cannot be fetched.
+            RecipeError: it has fewer stages.
+        """
+        network = create_timm(variant, context.image_size, init == "pretrained" and not context.shapes_only)
+        width = cut_off(network, variant, stages)
+        keep_resolution(network, context.image_size)
+        student = Cut(network, stages, context.num_outputs, width)
+        return run_once(student.to(memory_format=torch.channels_last), variant, context.image_size)
+
+    def write(self, folder: Path, saved: SavedStudent, names: dict[int, str]) -> dict[str, Any]:
+        """With a load.py, which needs timm."""
+        student, part, size = saved.model, saved.recipe.student, saved.facts["context"]["image_size"]
+        assert isinstance(student, Cut)
+        mean, std = normalisation(saved.recipe.teacher.model.removeprefix("timm:"))
+        arguments, stem = built_by(part.variant, student.network, len(names), size)
+        name = part.variant.partition(".")[0]
+        config = {
+            "architecture": f"{name}_cut",  # unknown to timm, which would build the whole network
+            "built_from": name,
+            "stages": len(student.stages),
+            **stem,
+            "num_classes": len(names),
+            "num_features": student.head.in_features,
+            "label_names": list(names.values()),
+            "model_args": arguments,
+            "pretrained_cfg": transform_of(size, mean, std) | {"num_classes": len(names)},
+        }
+        write_json(folder / "config.json", config)
+        write_weights(folder, student.state_dict())
+        write_loader(folder, self.loader)
+        return {"format": "timm", "inputs": ["pixel_values"], "image_size": size, "mean": list(mean), "std": list(std)}
+
+    def open(self, folder: Path, about: dict[str, Any]) -> nn.Module:
+        """As load.py does."""
+        module: nn.Module = importlib.import_module(self.loader).load(folder)[0]
+        return module
+
+    def usage(self, about: dict[str, Any], pairs: bool) -> str:
+        """By load.py."""
+        return (
+            "from load import load  # load.py in this folder: the first stages of a timm network\n\n"
+            'model, transform = load(FOLDER)\nlogits = model(transform(image.convert("RGB")).unsqueeze(0))\n'
+        )
+
+
+def cut_off(network: Any, name: str, stages: int) -> int:
+    """Remove all that comes after the first stages of a timm network, in place; returns the channels of the last stage.
+
+    Raises:
+        ModelError: the network cannot be cut.
+        RecipeError: it has fewer stages.
+    """
+    try:
+        described = network.feature_info
+        network.prune_intermediate_layers(list(range(stages)), prune_norm=True, prune_head=True)
+        return int(described[stages - 1]["num_chs"])
+    except AttributeError:
+        raise ModelError(f"timm:{name} has no stages that can be cut off; choose one such as tf_efficientnet_lite0 or resnet18") from None
+    except (AssertionError, IndexError):
+        raise RecipeError(f"student.stages is {stages}, and {name} has {len(described)}; give at most that many") from None
