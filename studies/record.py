@@ -92,6 +92,12 @@ WITHOUT_UNLABELLED: Mapping[str, tuple[Mapping[str, Any], ...]] = {
     "bert": ({}, _TEACHERS_LAYERS),
 }
 """The same for datasets that have no unlabelled rows."""
+OF_IMAGES: Mapping[str, tuple[Mapping[str, Any], ...]] = {
+    "cut:tf_efficientnet_lite0": ({}, {"student.stages": 3}, _NO_STATES),
+    "timm:test_resnet": ({},),
+    "timm:mobilenetv3_small_050": ({},),
+}
+"""The same for images, with unlabelled rows or without."""
 OF_VECTORS: Mapping[str, tuple[Mapping[str, Any], ...]] = {
     "static": (
         {"objective.relation.kind": "rkd"},
@@ -137,13 +143,15 @@ REGIMES = {
         {
             "trec": 500, "clinc150": 1500, "sst2": 2000, "snips": 300, "mpqa": 500, "movie-reviews": 1000, "tweet_emotion": 600,
             "election-tweets": 600, "hate_offensive": 2000, "atis": 400, "cr": 400, "reuters-r52": 600, "movie-subjectivity": 400,
+            "cifar10": 2000, "mnist-5k": 500,
         },
         suffix="-few",
         changes=(USUAL, FURTHER),
         unlabelled=6000,
     ),
     "all": Regime(
-        dict.fromkeys(("trec", "snips", "mpqa", "movie-reviews", "clinc150", "sst2", "tweet_emotion", "atis", "cr"), 6000),
+        dict.fromkeys(("trec", "snips", "mpqa", "movie-reviews", "clinc150", "sst2", "tweet_emotion", "atis", "cr"), 6000)
+        | dict.fromkeys(("mnist-5k", *IMAGES), 6000),
         suffix="-all",
         changes=(WITHOUT_UNLABELLED,),
     ),
@@ -178,7 +186,8 @@ def recipes(dataset: str, regime: Regime) -> list[list[Recipe]]:
     if data.unlabelled is None:
         space = space.without_unlabelled()
     if regime.changes:
-        return [list(variations(space, changes)) for changes in regime.changes]
+        groups = regime.changes if data.modality.texts else (OF_IMAGES,)
+        return [list(variations(space, changes)) for changes in groups]
     usual = default_recipes(space.fixed("training.epochs", regime.max_epochs[data.modality.name]).defaults())
     return [[recipe for name, recipe in usual.items() if name != "plain KD"]]  # which is a baseline of every search
 
@@ -241,7 +250,8 @@ def main() -> int:
         parser.error(f"{unknown[0]!r} is not in the regime {args.regime}: {', '.join(regime.rows)}")
     datasets = args.datasets or list(regime.rows)
     plans = [commands(dataset, regime, args.work)[: args.passes] for dataset in datasets]
-    jobs = [(dataset, words) for turn in zip(*plans, strict=True) for dataset, words in zip(datasets, turn, strict=True)]
+    turns = itertools.zip_longest(*plans)  # one search of each dataset, then the next of each
+    jobs = [(dataset, words) for turn in turns for dataset, words in zip(datasets, turn, strict=True) if words]
     failed, began = set(), time.monotonic()
     for number, (dataset, words) in enumerate(jobs):
         if number:
