@@ -1,10 +1,10 @@
 """Trains recommended recipes: the first ones for a dataset of which the recommender has seen nothing.
 
-python benchmarks/recommended.py [--sets trec …] [--regime few|labelled] [--seeds 3] [--trials 24] --kept FILE [--json]
+python benchmarks/recommended.py [--sets trec …] [--regime few|labelled] [--top 3] [--seeds 3] [--trials 24] --kept FILE [--json]
 
 `benchmarks/recommender.py` ranks recorded recipes. A recommendation is the best of some 2,000 candidates, most of which were never
 trained, so a method that overestimates is exposed only here. For each dataset the studies of its group are left out, and each method of
---methods recommends TOP recipes. They are trained, and so are the regime's plain KD (with unlabelled rows: on all rows), the space's
+--methods recommends --top recipes. They are trained, and so are the regime's plain KD (with unlabelled rows: on all rows), the space's
 defaults, the student without a teacher, and, with --trials, the best recipe of a search that starts without recommendations. Every recipe
 is trained with every seed. Figures are on the test split; the best of a method's recipes is chosen on the validation split.
 
@@ -40,7 +40,6 @@ from autodistill.recommender.recommender import Recommender, comparable, new_dat
 from autodistill.tasks.base import DatasetRef
 from autodistill.tasks.catalog import dataset_group
 
-TOP = 3
 REGIMES: dict[str, Callable[[str], DatasetRef]] = {
     "few": lambda name: DatasetRef(name, SETS[name], unlabelled=("rest",), limit_unlabelled=UNLABELLED),
     "labelled": lambda name: DatasetRef(name, UNLABELLED),
@@ -87,7 +86,7 @@ def message(row: dict[str, Any]) -> str:
     return f"{row['dataset']}, {row['regime']}: {what}"
 
 
-def recommended(bench: Bench, methods: Sequence[str]) -> dict[str, list[Recipe]]:
+def recommended(bench: Bench, methods: Sequence[str], top: int) -> dict[str, list[Recipe]]:
     """The first recipes of each method, from the studies of other groups."""
     group = dataset_group(bench.name)
     studies = comparable([study for study in shipped() if study.group != group], bench.data.task)
@@ -95,18 +94,18 @@ def recommended(bench: Bench, methods: Sequence[str]) -> dict[str, list[Recipe]]
     lists = {}
     with threadpool_limits(1, user_api="openmp"):
         for method in methods:
-            chosen = Recommender(studies, method=method).choose(target, bench.space, top=TOP)
+            chosen = Recommender(studies, method=method).choose(target, bench.space, top=top)
             lists[method] = [recipe for recipe, _ in chosen]
     return lists
 
 
-def run(name: str, regime: str, methods: Sequence[str], seeds: int, trials: int, kept: Kept) -> None:
+def run(name: str, regime: str, methods: Sequence[str], top: int, seeds: int, trials: int, kept: Kept) -> None:
     """Train what is not kept yet."""
     rows: list[dict[str, Any]] = []
     bench = Bench(name, None, rows.append, REGIMES[regime](name))
     bench.teach()
     teacher = rows[-1]["test"]
-    recipes = recommended(bench, methods)
+    recipes = recommended(bench, methods, top)
     for role, recipe in bench.space.baselines().items():
         if role in REFERENCES:
             recipes[str(role)] = [recipe]
@@ -184,7 +183,7 @@ def report(kept: Kept) -> dict[str, Any]:
 def show(summary: dict[str, Any]) -> None:
     """The tables for people."""
     console = Console(width=None if sys.stdout.isatty() else 170)
-    heads = ("no KD", "plain KD", "defaults", SHIPPED, f"best of {TOP}", SEARCHED)
+    heads = ("no KD", "plain KD", "defaults", SHIPPED, "best of the first", SEARCHED)
     grid = Grid("dataset", "regime", "teacher", *heads, "first student", title="test split, means over seeds")
     for line in summary["sets"]:
         own = line.get(SHIPPED, {})
@@ -207,6 +206,7 @@ def main() -> int:
     parser.add_argument("--sets", nargs="*", default=[], choices=list(SETS), metavar="NAME", help="none: show what is kept")
     parser.add_argument("--regime", default="few", choices=list(REGIMES))
     parser.add_argument("--methods", nargs="*", default=[SHIPPED], choices=list(METHODS), metavar="NAME", help=f"default: {SHIPPED}")
+    parser.add_argument("--top", type=int, default=3, help="recipes of each method")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--trials", type=int, default=24, help="of the search; 0 for none")
     parser.add_argument("--kept", type=Path, required=True, metavar="FILE", help="jsonl: where trainings are kept, and found again")
@@ -215,7 +215,7 @@ def main() -> int:
     kept = Kept(args.kept, message)
     try:
         for name in args.sets:
-            run(name, args.regime, args.methods, args.seeds, args.trials, kept)
+            run(name, args.regime, args.methods, args.top, args.seeds, args.trials, kept)
     except AutodistillError as error:
         print(f"recommended: {error}", file=sys.stderr)
         return error.exit_code
