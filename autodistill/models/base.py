@@ -199,6 +199,7 @@ class StudentContext:
     of its special tokens, including [UNK] and padding. image_size: the height and width of the images. teacher: folder of the fine-tuned
     teacher, for students that start from its weights. source: folder with the configuration and tokenizer of the pretrained model that
     the student is, if it is one.
+    ends: the ids of the tokens before and after a text, if the teacher reads the two texts of a pair apart.
     kept_pieces, pieces: how many pieces a trimmed vocabulary has, and the file that lists them.
     shapes_only: build on torch's meta device, so no weights are read.
     """
@@ -208,6 +209,7 @@ class StudentContext:
     vocab_size: int = 0
     pad_id: int = 0
     special: tuple[int, ...] = ()
+    ends: tuple[int, int] | None = None
     max_length: int = 128
     image_size: int = 0
     kept_pieces: int = 0
@@ -217,7 +219,9 @@ class StudentContext:
     shapes_only: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "special", tuple(self.special))  # JSON gives a list, which cannot be hashed
+        for name in ("special", "ends"):  # JSON gives lists, which cannot be hashed
+            if isinstance(value := getattr(self, name), list):
+                object.__setattr__(self, name, tuple(value))
 
     @property
     def pairs(self) -> bool:

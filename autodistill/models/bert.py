@@ -39,8 +39,9 @@ class BertFamily(TransformersFamily):
     init `teacher`: the layers are evenly spaced layers of the teacher (of 6, three are 2, 4 and 6). All widths are projected on the
     singular directions of the teacher's word embeddings; if the widths are equal, the layers are copied exactly. pooling `model`: BERT's
     own head reads the first token; `mean`: one linear layer reads the mean of all tokens, like the usual teachers' head, and starts from
-    it. vocabulary `trimmed`: only pieces that occur in the training rows (vocabulary.py). Sources: Devlin et al. 2019 (the model);
-    Sun et al. 2019, "Patient Knowledge Distillation" (the layers).
+    it; `teacher`: as `mean`, but if the teacher reads the two texts of a pair apart, so does the student. vocabulary `trimmed`: only
+    pieces that occur in the training rows (vocabulary.py). Sources: Devlin et al. 2019 (the model); Sun et al. 2019, "Patient Knowledge
+    Distillation" (the layers); Reimers, Gurevych 2019, "Sentence-BERT" (pairs).
     """
 
     free_at_start = ("vocabulary", "pooling")
@@ -54,7 +55,7 @@ class BertFamily(TransformersFamily):
         heads: Annotated[int, Field(ge=1, le=64)] = 6,
         init: Literal["random", "teacher"] | FOLDER = "teacher",
         vocabulary: Literal["full", "trimmed"] = "full",
-        pooling: Literal["model", "mean"] = "model",
+        pooling: Literal["model", "mean", "teacher"] = "model",
     ) -> Transformer:
         """A student of the family.
 
@@ -87,8 +88,9 @@ class BertFamily(TransformersFamily):
         if context.num_outputs == 1:
             config.problem_type = "regression"
         model: Any
-        if pooling == "mean":
-            model = PooledClassifier(BertModel(config, add_pooling_layer=False), pooling, context.num_outputs)
+        if pooling != "model":
+            ends = context.ends if pooling == "teacher" else None
+            model = PooledClassifier(BertModel(config, add_pooling_layer=False), "mean", context.num_outputs, ends)
         else:
             model = BertForSequenceClassification(config)
         if vocabulary == "trimmed":
@@ -110,7 +112,7 @@ class BertFamily(TransformersFamily):
         return {own.get(name, name): value for name, value in inside.items() if "." in name and not name.startswith("pooler.")}
 
     def training_form(self, student: Transformer, reads: TrialReads) -> TrainingForm:
-        """Compute only what is read of the last layer. For pooling `mean` that is all tokens."""
+        """Compute only what is read of the last layer. If tokens are pooled, that is all of it."""
         form = super().training_form(student, reads)
         if reads.single_tokens or isinstance(student.model, PooledClassifier):
             return form
@@ -167,7 +169,7 @@ def _start_from(student: Any, teacher: TeacherWeights, words: Tensor) -> None:
         norm(layer.output.LayerNorm, teacher.layer(source, "output.LayerNorm.weight"), teacher.layer(source, "output.LayerNorm.bias"))
 
     if isinstance(student, PooledClassifier):
-        _start_pooled_head(student.head, teacher, basis)
+        _start_pooled_head(student, teacher, basis)
         return
     head = teacher.head()
     if head is not None and len(head[2]) == config.num_labels:
@@ -178,12 +180,14 @@ def _start_from(student: Any, teacher: TeacherWeights, words: Tensor) -> None:
             student.classifier.reset_parameters()
 
 
-def _start_pooled_head(head: nn.Linear, teacher: TeacherWeights, basis: Tensor) -> None:
-    """Start from the teacher's head if that also reads the mean of all tokens."""
-    layer = teacher.pooled_head("mean")
+def _start_pooled_head(student: PooledClassifier, teacher: TeacherWeights, basis: Tensor) -> None:
+    """Start from the teacher's head if that also reads means, of both texts or of each."""
+    head, layer = student.head, teacher.pooled_head("mean", apart=student.ends is not None)
     if layer is None or len(layer[1]) != head.out_features or head.out_features == 1:
         return  # a teacher of scores has outputs in the target's units, and students learn standardised targets
-    head.weight.copy_(layer[0] @ basis)
+    if student.ends is not None and len(basis) != basis.shape[1]:
+        return  # the products of two vectors in fewer dimensions are no projection of their products
+    head.weight.copy_((layer[0].view(head.out_features, -1, len(basis)) @ basis).flatten(1))
     head.bias.copy_(layer[1])
 
 

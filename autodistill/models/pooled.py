@@ -83,7 +83,10 @@ class PooledClassifier(nn.Module):
             extra = {name: torch.zeros_like(ids) for name in extra}  # each text is a first one
         read = self.encoder(input_ids=ids, attention_mask=mask, output_hidden_states=output_hidden_states, **extra)
         vectors = pool(read.last_hidden_state, mask, self.pooling)
-        logits = self.head(vectors if self.ends is None else compared(*vectors.chunk(2)))
+        if self.ends is not None:
+            pairs = input_ids.shape[0]
+            vectors = compared(vectors[:pairs], vectors[pairs:])
+        logits = self.head(vectors)
         logits = F.normalize(logits, dim=1) if self.unit_length else logits
         states = read.hidden_states
         if self.ends is not None and states is not None:

@@ -46,7 +46,8 @@ def texts_apart(ids: Tensor, mask: Tensor, ends: tuple[int, int], pad_id: int) -
     moved = ids.gather(1, (place + start).clamp(max=ids.shape[1] - 1))
     moved[:, 0] = ends[0]
     alone = torch.cat([mask & (place <= end), place < mask.sum(dim=1, keepdim=True) - start])
-    length = int(alone.sum(dim=1).max())
+    # Shorter rows are faster, but a graph that is exported cannot have a width that depends on the values of its inputs.
+    length = ids.shape[1] if torch.compiler.is_exporting() else int(alone.sum(dim=1).max())
     return torch.cat([ids, moved]).masked_fill(~alone, pad_id)[:, :length], alone[:, :length]
 
 

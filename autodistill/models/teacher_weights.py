@@ -133,10 +133,13 @@ class TeacherWeights:
                 return tensors[0], tensors[1], tensors[2], tensors[3]  # type: ignore[return-value]
         return None
 
-    def pooled_head(self, pooling: str) -> tuple[Tensor, Tensor] | None:
-        """Weight (C, D) and bias (C,) of the linear layer on the encoder with this pooling; None if the teacher has another head."""
+    def pooled_head(self, pooling: str, apart: bool = False) -> tuple[Tensor, Tensor] | None:
+        """Weight (C, D), apart (C, 4 D), and bias (C,) of the linear layer on the encoder with this pooling; None if the teacher has
+        another head. apart: whether it reads the two texts of a pair apart.
+        """
         pooled = read_head(self.folder)
-        return (pooled.weight, pooled.bias) if pooled is not None and pooled.ends is None and pooled.pooling == pooling else None
+        fits = pooled is not None and pooled.pooling == pooling and (pooled.ends is not None) == apart
+        return (pooled.weight, pooled.bias) if pooled is not None and fits else None
 
     def basis(self) -> tuple[Tensor, Tensor]:
         """The right singular vectors of the word embeddings, (width, width) by falling singular value, and the singular values.

@@ -9,7 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from autodistill.models.family import SavedStudent, TextFamily
-from autodistill.models.pooled import DENSE, VECTORS_USAGE, PooledClassifier, classifier, read_modules, write_modules
+from autodistill.models.pooled import (
+    DENSE,
+    HEAD_WEIGHTS,
+    VECTORS_USAGE,
+    PooledClassifier,
+    classifier,
+    read_head,
+    read_modules,
+    write_head,
+    write_modules,
+)
 from autodistill.models.sources import quiet
 from autodistill.models.transformer import Transformer
 from autodistill.models.vocabulary import TrimmedEmbedding
@@ -45,11 +55,14 @@ class TransformersFamily(TextFamily):
         is_pooled = isinstance(model, PooledClassifier)
         with quiet():
             (model.encoder if is_pooled else model).save_pretrained(folder)
-        if is_pooled:
+        is_apart = is_pooled and model.ends is not None
+        if is_apart:  # sentence-transformers has no module that compares two vectors
+            write_head(folder, model)
+        elif is_pooled:
             write_modules(folder, model, context["max_length"], target.are_vectors)
         self.write_tokenizer(folder, saved, [name for name in _TOKENIZER_OUTPUTS if name in inputs])
         about: dict[str, Any] = {"format": "transformers", "inputs": inputs, "max_length": context["max_length"]}
-        return about | ({"pooling": model.pooling} if is_pooled else {})
+        return about | ({"pooling": model.pooling} if is_pooled else {}) | ({"ends": list(model.ends)} if is_apart else {})
 
     def open(self, folder: Path, about: dict[str, Any]) -> nn.Module:
         """With transformers."""
@@ -58,7 +71,11 @@ class TransformersFamily(TextFamily):
         kind: Any = AutoModel if "pooling" in about else AutoModelForSequenceClassification
         with quiet():
             model = kind.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
-        return _Logits(classifier(model, read_modules(folder)) if "pooling" in about else model).eval()
+        if "pooling" in about:
+            head = read_head(folder) if "ends" in about else read_modules(folder)
+            assert head is not None
+            model = classifier(model, head)
+        return _Logits(model).eval()
 
     def usage(self, about: dict[str, Any], pairs: bool) -> str:
         """With transformers. If the head reads the mean of the tokens: with a separate linear layer, or with sentence-transformers.
@@ -68,6 +85,18 @@ class TransformersFamily(TextFamily):
         row = '"a text", "the other"' if pairs else '"a text"'
         if "width" in about:
             return VECTORS_USAGE
+        if "ends" in about:
+            return (
+                "import torch\nfrom safetensors.torch import load_file\nfrom transformers import AutoModel, AutoTokenizer\n\n"
+                "tokenizer, model = AutoTokenizer.from_pretrained(FOLDER), AutoModel.from_pretrained(FOLDER)\n"
+                f'head = load_file(FOLDER + "/{HEAD_WEIGHTS}")\n'
+                "one, other = (\n"
+                '    model(**tokenizer(text, truncation=True, return_tensors="pt")).last_hidden_state.mean(dim=1)\n'
+                '    for text in ("a text", "the other")\n'
+                ")\n"
+                "vector = torch.cat([one, other, (one - other).abs(), one * other], dim=1)\n"
+                'logits = vector @ head["weight"].T + head["bias"]  # the vector of each text can be kept\n'
+            )
         if "pooling" in about:
             pooled = "states.mean(dim=1)" if about["pooling"] == "mean" else "states[:, 0]"
             texts = '[("a text", "the other")]' if pairs else '["a text"]'

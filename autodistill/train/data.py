@@ -16,6 +16,7 @@ from autodistill.augment.views import Reader, view_count, view_key
 from autodistill.errors import RecipeError
 from autodistill.models import family_of
 from autodistill.models.base import Batch, Inputs, Outputs, StudentContext
+from autodistill.models.pooled import read_head
 from autodistill.models.reread import same_tokens
 from autodistill.models.sides import Side
 from autodistill.models.start import check_start
@@ -62,6 +63,7 @@ def open_inputs(dataset: Dataset, teacher: Teacher, folder: str | Path) -> Opene
         task=dataset.task,
         num_outputs=dataset.num_outputs,
         max_length=teacher.max_length,
+        ends=head.ends if (head := read_head(folder)) else None,
         teacher=folder,
         **modality.student_fields(train, tokenizer),
     )

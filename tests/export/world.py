@@ -18,6 +18,7 @@ from autodistill.recipe import Recipe
 STUDENTS: dict[str, dict[str, Any]] = {
     "bert": {"family": "bert", "layers": 2, "hidden_size": 16, "heads": 2},
     "bert-mean": {"family": "bert", "layers": 2, "hidden_size": 16, "heads": 2, "pooling": "mean"},
+    "bert-apart": {"family": "bert", "layers": 2, "hidden_size": 32, "heads": 4, "pooling": "teacher"},
     "cnn": {"family": "cnn", "embedding_size": 16, "channels": 8},
     "bilstm": {"family": "bilstm", "embedding_size": 16, "hidden_size": 8, "layers": 2},
     "static": {"family": "static", "embedding_size": 16, "hidden_size": 8, "ngrams": 3, "buckets": 64},
@@ -49,6 +50,8 @@ class World:
         part = STUDENTS.get(family, {"family": family}) | changes.pop("student", {})
         if family == "encoder":  # its tokenizer has other ids than the teacher's
             part |= {"model": str(save_encoder(self.folder / "encoder", "MPNet", WORDS[::-1]))}
+        if family == "bert-apart":
+            self.teacher |= {"pooling": "apart"}
         return Recipe.parse(
             {"task": self.task, "teacher": self.teacher, "student": part, "objective": objective, "training": training} | changes
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,9 @@ from tiny_teacher import WORDS, save_bert, save_distilbert, save_encoder, save_t
 
 from autodistill.errors import RecipeError
 from autodistill.models import build_student
-from autodistill.models.base import Outputs, StudentContext
+from autodistill.models.base import Outputs, StudentContext, TextBatch
 from autodistill.models.bert import _low_rank
+from autodistill.models.pooled import read_head
 from autodistill.models.teacher_weights import TeacherWeights, reduced_words
 from autodistill.models.text import load_tokenizer
 from autodistill.task_types import target_of
@@ -86,6 +88,28 @@ def test_a_pooled_student_of_equal_size_is_its_pooled_teacher(tmp_path: Path, ki
     torch.testing.assert_close(mine.embedding, its.embedding, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(mine.logits, its.logits, atol=1e-4, rtol=1e-4)
     assert mine.logits.mean() > 1
+
+
+def test_a_student_reads_pairs_apart_if_its_teacher_does(tmp_path: Path) -> None:
+    folder = pooled_teacher(tmp_path / "teacher", save_encoder(tmp_path / "source", "Bert"), "apart")
+    head = read_head(folder)
+    assert head is not None
+    assert head.ends is not None
+    part = {"family": "bert", "layers": 2, "hidden_size": 32, "heads": 4, "pooling": "teacher"}
+    wanted, about = recipe(part, "text-pair-classification"), replace(context(folder), task="text-pair-classification")
+    start, end = head.ends
+    ids = torch.tensor([[start, 7, 8, 9, end, 10, 11, end], [start, 7, end, 10, 11, 12, end, 0]])
+    batch = TextBatch(ids, ids > 0, torch.tensor([[0, 0, 0, 0, 0, 1, 1, 1], [0, 0, 0, 1, 1, 1, 1, 0]]))
+    teacher, student = load_teacher(folder)[0].eval(), build_student(wanted, replace(about, ends=head.ends)).eval()
+    with torch.no_grad():
+        mine, its = student(batch, taps=frozenset({"states"})), teacher(batch, taps=frozenset({"states"}))
+    for one, other in zip(mine.states, its.states, strict=True):
+        torch.testing.assert_close(one[batch.mask], other[batch.mask], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(mine.embedding, its.embedding, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(mine.logits, its.logits, atol=1e-4, rtol=1e-4)
+    assert mine.logits.mean() > 1
+    together = build_student(wanted, about)  # of a teacher that reads both texts as one
+    assert (together.output_layer.in_features, student.output_layer.in_features) == (32, 4 * 32)
 
 
 def test_another_head_than_the_teachers_starts_at_random(tmp_path: Path) -> None:
