@@ -131,7 +131,8 @@ def test_a_search_with_components_of_a_package(tmp_path: Path) -> None:
     gone = autodistill(tmp_path, "predict", str(out), "a good film")
     assert gone.returncode == 2
     assert (
-        "the student's family is 'bag'; allowed: bert, bilstm, cnn, cut, encoder, static, timm. Install the package that has it." in gone.stderr
+        "the student's family is 'bag'; allowed: bert, bilstm, cnn, cut, encoder, static, timm. Install the package that has it."
+        in gone.stderr
     )
 
 
