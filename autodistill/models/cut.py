@@ -14,7 +14,7 @@ from autodistill.components import IMAGE, component
 from autodistill.errors import ModelError, RecipeError
 from autodistill.models.base import ImageBatch, Outputs, StudentContext, StudentModule
 from autodistill.models.family import SavedStudent, StudentFamily
-from autodistill.models.timm import built_by, create_timm, keep_resolution, normalisation, run_once, transform_of
+from autodistill.models.timm import create_timm, described, keep_resolution, run_once
 from autodistill.models.writing import write_json, write_loader, write_weights
 
 
@@ -80,26 +80,19 @@ class CutFamily(StudentFamily):
 
     def write(self, folder: Path, saved: SavedStudent, names: dict[int, str]) -> dict[str, Any]:
         """With a load.py, which needs timm."""
-        student, part, size = saved.model, saved.recipe.student, saved.facts["context"]["image_size"]
+        student, name = saved.model, saved.recipe.student.variant.partition(".")[0]
         assert isinstance(student, Cut)
-        mean, std = normalisation(saved.recipe.teacher.model.removeprefix("timm:"))
-        arguments, stem = built_by(part.variant, student.network, len(names), size)
-        name = part.variant.partition(".")[0]
-        config = {
-            "architecture": f"{name}_cut",  # unknown to timm, which would build the whole network
+        config, stem, about = described(saved, student.network, student.head.in_features, names)
+        config |= {
+            "architecture": f"{name}_cut",
             "built_from": name,
             "stages": len(student.stages),
             **stem,
-            "num_classes": len(names),
-            "num_features": student.head.in_features,
-            "label_names": list(names.values()),
-            "model_args": arguments,
-            "pretrained_cfg": transform_of(size, mean, std) | {"num_classes": len(names)},
-        }
+        }  # no name that timm would build
         write_json(folder / "config.json", config)
         write_weights(folder, student.state_dict())
         write_loader(folder, self.loader)
-        return {"format": "timm", "inputs": ["pixel_values"], "image_size": size, "mean": list(mean), "std": list(std)}
+        return about
 
     def open(self, folder: Path, about: dict[str, Any]) -> nn.Module:
         """As load.py does."""
@@ -122,10 +115,10 @@ def cut_off(network: Any, name: str, stages: int) -> int:
         RecipeError: it has fewer stages.
     """
     try:
-        described = network.feature_info
+        known = network.feature_info
         network.prune_intermediate_layers(list(range(stages)), prune_norm=True, prune_head=True)
-        return int(described[stages - 1]["num_chs"])
+        return int(known[stages - 1]["num_chs"])
     except AttributeError:
         raise ModelError(f"timm:{name} has no stages that can be cut off; choose one such as tf_efficientnet_lite0 or resnet18") from None
     except (AssertionError, IndexError):
-        raise RecipeError(f"student.stages is {stages}, and {name} has {len(described)}; give at most that many") from None
+        raise RecipeError(f"student.stages is {stages}, and {name} has {len(known)}; give at most that many") from None

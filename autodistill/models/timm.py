@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -88,24 +87,15 @@ class TimmFamily(StudentFamily):
         """In timm's format; with a load.py if the stem differs from timm's."""
         assert isinstance(saved.model, TimmModel)
         model: Any = saved.model.model
-        name, size = saved.recipe.student.variant, saved.facts["context"]["image_size"]
-        mean, std = normalisation(saved.recipe.teacher.model.removeprefix("timm:"))
-        arguments, stem = built_by(name, model, len(names), size)
-        strided = not any(stem.values())
-        config = {
-            "architecture": name.partition(".")[0] if strided else f"{name.partition('.')[0]}_stride1",
-            "num_classes": len(names),
-            "num_features": model.num_features,
-            "label_names": list(names.values()),
-            "model_args": arguments,
-            "pretrained_cfg": transform_of(size, mean, std) | {"num_classes": len(names)},
-        }
+        config, stem, about = described(saved, model, model.num_features, names)
+        name, strided = saved.recipe.student.variant.partition(".")[0], not any(stem.values())
+        config |= {"architecture": name if strided else f"{name}_stride1"}
         if not strided:
-            config |= {"built_from": name.partition(".")[0], "without_max_pooling": stem["without_max_pooling"]}
+            config |= {"built_from": name, "without_max_pooling": stem["without_max_pooling"]}
             write_loader(folder, self.loader)
         write_json(folder / "config.json", config)
         write_weights(folder, model.state_dict())
-        return {"format": "timm", "inputs": ["pixel_values"], "image_size": size, "mean": list(mean), "std": list(std), "strided": strided}
+        return about | {"strided": strided}
 
     def open(self, folder: Path, about: dict[str, Any]) -> nn.Module:
         """With timm or, if there is a load.py, like it."""
@@ -130,7 +120,35 @@ class TimmFamily(StudentFamily):
         )
 
 
-def built_by(name: str, model: nn.Module, num_outputs: int, size: int) -> tuple[dict[str, Any], dict[str, bool]]:
+def described(
+    saved: SavedStudent, network: nn.Module, num_features: int, names: dict[int, str]
+) -> tuple[dict[str, Any], dict[str, bool], dict[str, Any]]:
+    """What is written of a student that is built from a timm network: its config.json but for the architecture, what `keep_resolution`
+    changed in the network, and its student.json.
+    """
+    size = saved.facts["context"]["image_size"]
+    mean, std = map(list, normalisation(saved.recipe.teacher.model.removeprefix("timm:")))
+    arguments, stem = _built_by(saved.recipe.student.variant, network, len(names), size)
+    # The transform reads the whole image, at the student's size.
+    transform = {
+        "input_size": [3, size, size],
+        "interpolation": "bicubic",
+        "crop_pct": 1.0,
+        "crop_mode": "squash",
+        "mean": mean,
+        "std": std,
+    }
+    config = {
+        "num_classes": len(names),
+        "num_features": num_features,
+        "label_names": list(names.values()),
+        "model_args": arguments,
+        "pretrained_cfg": {**transform, "mean": mean, "std": std, "num_classes": len(names)},
+    }
+    return config, stem, {"format": "timm", "inputs": ["pixel_values"], "image_size": size, "mean": mean, "std": std}
+
+
+def _built_by(name: str, model: nn.Module, num_outputs: int, size: int) -> tuple[dict[str, Any], dict[str, bool]]:
     """The arguments with which timm builds a network for images of this size, beside the number of classes; and what `keep_resolution`
     changed in our model of it: `stride1`, `without_max_pooling`.
     """
@@ -237,12 +255,6 @@ def normalisation(name: str) -> tuple[tuple[float, float, float], tuple[float, f
 
     config = get_pretrained_cfg(name)
     return (tuple(config.mean), tuple(config.std)) if config else (IMAGENET_MEAN, IMAGENET_STD)
-
-
-def transform_of(size: int, mean: Sequence[float], std: Sequence[float]) -> dict[str, Any]:
-    """How timm is told to make a student's pixels from an image: the whole of it, at the student's size."""
-    crop = {"input_size": [3, size, size], "interpolation": "bicubic", "crop_pct": 1.0, "crop_mode": "squash"}
-    return crop | {"mean": list(mean), "std": list(std)}
 
 
 def pretrained_file(name: str) -> Path | None:
