@@ -126,7 +126,7 @@ class Bench:
 
     def search(self, trials: int, folder: Path, *, cold: bool = False) -> Recipe:
         """The best recipe of a search. cold: without recommendations."""
-        name = f"{self.name}-{self.part.model.rpartition('/')[2]}"
+        name = f"{self.name}-{self.part.model.rpartition('/')[2].replace(':', '-')}"
         study = autodistill.search(
             self.name,
             limit_train=self.ref.limit_train,

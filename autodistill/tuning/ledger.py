@@ -292,13 +292,17 @@ class Ledger:
         """A trial has failed."""
         self._end(number, TrialState.FAIL, seconds=seconds, reason=reason)
 
-    def worker_died(self, number: int) -> None:
-        """A trial's worker process was killed. The first time, the trial is run again; the second time, it has failed."""
-        deaths = proposal_of(self.running[number].trial).get("deaths", 0) + 1
+    def worker_died(self, number: int, nodes_gone: int = 0) -> None:
+        """A trial's worker process is gone. The first time, the trial is run again; the second time, it has failed.
+
+        nodes_gone: how many nodes have left the cluster. If it has grown since the first time, that was no fault of the trial.
+        """
+        before = proposal_of(self.running[number].trial)
+        deaths = 1 + (before.get("deaths", 0) if nodes_gone <= before.get("nodes_gone", 0) else 0)
         if deaths > 1:
             self.fail(number, "WorkerDied: its worker process was killed twice (out of memory, or a crash in native code?)")
         else:
-            self.interrupt(number, "its worker process was killed", {"deaths": deaths})
+            self.interrupt(number, "its worker process was killed", {"deaths": deaths, "nodes_gone": nodes_gone})
 
     def interrupt(self, number: int, why: str, more: dict[str, Any] | None = None) -> None:
         """A trial was cut off: put it back into the queue."""
@@ -307,7 +311,7 @@ class Ledger:
         self._end(number, TrialState.FAIL, verdict=INTERRUPTED, reason=f"{INTERRUPTED}: {why}")
 
     def _again(self, proposal: dict[str, Any], number: int) -> dict[str, Any]:
-        return {"again_of": number, "deaths": proposal.get("deaths", 0)}
+        return {"again_of": number} | {name: proposal[name] for name in ("deaths", "nodes_gone") if name in proposal}
 
     def _end(self, number: int, state: TrialState, *, value: float | None = None, **outcome: Any) -> None:
         run = self.running[number]

@@ -147,6 +147,12 @@ class RunningRay:
 
         return dead_daemons()
 
+    def nodes_gone(self) -> int:
+        """How many nodes have left the cluster. Ray notices one about 20 s after the node's workers are lost."""
+        import ray
+
+        return sum(not node["Alive"] for node in ray.nodes())
+
 
 @contextlib.contextmanager
 def ray_running(settings: SearchSettings) -> Iterator[RunningRay]:

@@ -28,7 +28,8 @@ class Round:
     """One run of a Tuner, as its hooks see it.
 
     graceful: on a halt, let Tune clean up instead of leaving its loop. workers: how many trials run at once. numbers: our trials'
-    numbers by Tune's id. trials: Tune's trials by our number. notes: those of trials that are in the log.
+    numbers by Tune's id. trials: Tune's trials by our number. notes: those of trials that are in the log. nodes_gone: how many nodes
+    have left the cluster.
     """
 
     ledger: Ledger
@@ -37,6 +38,7 @@ class Round:
     halted: Callable[[], bool]
     graceful: bool
     workers: int
+    nodes_gone: Callable[[], int] = lambda: 0
     numbers: dict[str, int] = field(default_factory=dict)
     trials: dict[int, Any] = field(default_factory=dict)
     notes: set[str] = field(default_factory=set)
@@ -107,7 +109,7 @@ class Round:
             return
         self.log(f"trial {number} lost its worker\n{detail}")
         if cause is None:
-            self.ledger.worker_died(number)
+            self.ledger.worker_died(number, self.nodes_gone())
         else:
             self.ledger.interrupt(number, cause)
             self.error = RunError(f"the workers cannot run trials: {cause}; see {self.ledger.folder / 'search.log'}")

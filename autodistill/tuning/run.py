@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import json
 import os
 import shutil
@@ -197,7 +198,8 @@ def _rounds(ledger: Ledger, settings: SearchSettings, ray: RunningRay, runner: R
             raise Halt
         before = ledger.finished
         try:
-            run_round(Round(ledger, emit, lambda text: log(ledger.folder, text), must_stop, not ray.own, ray.workers), settings, runner)
+            note = functools.partial(log, ledger.folder)
+            run_round(Round(ledger, emit, note, must_stop, not ray.own, ray.workers, ray.nodes_gone), settings, runner)
         except RunError:
             raise
         except Halt:

@@ -4,7 +4,7 @@ The storage is the truth: a record is made only from a stored trial and from its
 Two attributes are set on a trial beside its parameters (only two, because each write is a transaction):
 
     proposal    role, recipe, recipe_id, seed; params and latency_ms of the untrained student; if the trial repeats an
-                interrupted one: again_of, deaths (how many of its workers died)
+                interrupted one: again_of; if its workers died: deaths (how many), nodes_gone (of the cluster, by then)
     outcome     reason; verdict if it was not run (infeasible, repeat, invalid) or not finished (interrupted);
                 curve, metrics, costs, environment
 

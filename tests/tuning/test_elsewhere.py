@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -41,6 +41,7 @@ parameters:
   student.embedding_size: {{value: 16}}
   student.init: {{value: teacher}}
   student.channels: {{choice: [8, 16]}}
+  training.learning_rate: {{float: [1.0e-3, 1.0e-2], log: true, default: 3.0e-3}}
   objective.prediction.kind: {{value: kl}}
   objective.intermediate.kind: {{value: mi}}
   training.epochs: {{value: 1}}
@@ -161,59 +162,141 @@ def free_port() -> int:
         return int(opened.getsockname()[1])
 
 
+class Cluster:
+    """A Ray head without processors, and nodes of one processor each with caches of their own, which see an empty folder as `driver`.
+
+    Each node has namespaces of its own for mounts and processes: killing it takes all its processes at once, as the end of a machine does.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.driver = folder, folder / "driver"
+        self.driver.mkdir()
+        mount = f'mount -t tmpfs -o size=1m tmpfs "{self.driver}" && exec "$@"'
+        self.apart = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", mount, "sh"]
+        if shutil.which("unshare") is None or subprocess.run([*self.apart, "true"], capture_output=True, check=False).returncode:
+            pytest.skip("no mount namespace can be made here")
+        self.port = free_port()
+        self.address = f"127.0.0.1:{self.port}"
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def ray(self, name: str, *options: str, apart: Sequence[str] = ()) -> None:
+        """Start Ray. On a busy machine its daemons may take longer than it waits for them; so up to three times."""
+        command = [*apart, str(Path(sys.executable).parent / "ray"), "start", "--block", "--disable-usage-stats", *options]
+        command += ["--object-store-memory", str(100 * 2**20)]
+        variables = OPEN | {"AUTODISTILL_CACHE": str(self.cache(name)), "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}
+        for _ in range(3):
+            log = self.folder / f"{name}-{time.monotonic_ns()}.log"
+            with log.open("w") as out:
+                process = subprocess.Popen(command, stdout=out, stderr=out, env=os.environ | variables, start_new_session=True)
+            self.processes[name] = process
+            wait_until(lambda process=process, log=log: process.poll() is not None or "runtime started" in log.read_text(), 90)
+            if process.poll() is None:
+                return
+        raise AssertionError(log.read_text(encoding="utf-8"))
+
+    def cache(self, name: str) -> Path:
+        return self.folder / f"cache-of-{name}"
+
+    def start_head(self) -> None:
+        self.ray("head", "--head", "--node-ip-address=127.0.0.1", f"--port={self.port}", "--num-cpus=0", "--include-dashboard=false")
+
+    def start(self, name: str) -> None:
+        self.ray(name, f"--address={self.address}", "--num-cpus=1", apart=self.apart)
+
+    def kill(self, name: str) -> None:
+        self.processes[name].kill()
+        self.processes.pop(name).wait(timeout=60)
+
+    def stop(self) -> None:
+        for name in list(self.processes)[::-1]:
+            if name != "head":
+                self.kill(name)
+        for process in self.processes.values():
+            process.terminate()
+            process.wait(timeout=60)
+
+    def search(self, words: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+        """A search on the cluster; what it prints is in the log."""
+        asked = ["search", "--cold", "--no-frontier", "--json", "--address", self.address, "--gpus-per-trial", "0", *words]
+        with log.open("w") as out, log.with_suffix(".err").open("w") as err:
+            return subprocess.Popen(
+                [sys.executable, "-m", "autodistill.cli.main", *asked],
+                cwd=self.driver,
+                env=os.environ | OPEN | {"AUTODISTILL_CACHE": str(self.driver / "cache")},
+                stdout=out,
+                stderr=err,
+            )
+
+
+def wait_until(true: Callable[[], bool], seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < until, "this took too long"
+        time.sleep(0.2)
+
+
 @pytest.fixture
-def hidden(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """A Ray cluster: a head without processors, and a node that sees an empty folder in place of tmp_path/driver. Its address."""
-    driver, node = tmp_path / "driver", tmp_path / "node"
-    driver.mkdir()
-    node.mkdir()
-    unshare = ["unshare", "--mount", "sh", "-c", f'mount -t tmpfs -o size=1m tmpfs "{driver}" && exec "$@"', "sh"]
-    if shutil.which("unshare") is None or subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("no mount namespace can be made here")
-    ray = [str(Path(sys.executable).parent / "ray"), "start", "--block", "--disable-usage-stats"]
-    port = free_port()
-    base = os.environ | OPEN | {"AUTODISTILL_CACHE": str(node / "cache"), "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}
-    small = ["--object-store-memory", str(100 * 2**20)]
-    head = [*ray, "--head", "--node-ip-address=127.0.0.1", f"--port={port}", "--num-cpus=0", "--include-dashboard=false", *small]
-    with (tmp_path / "ray.log").open("w") as log:
-        started = [subprocess.Popen(head, stdout=log, stderr=log, env=base, start_new_session=True)]
-        address = f"127.0.0.1:{port}"
-        try:
-            until = time.monotonic() + 60
-            while time.monotonic() < until:
-                with socket.socket() as opened:
-                    if opened.connect_ex(("127.0.0.1", port)) == 0:
-                        break
-                time.sleep(0.2)
-            worker = [*unshare, *ray, f"--address={address}", "--num-cpus=1", *small]
-            started.append(subprocess.Popen(worker, stdout=log, stderr=log, env=base, start_new_session=True))
-            yield address, driver
-        finally:
-            for process in started[::-1]:
-                process.terminate()
-            for process in started:
-                process.wait(timeout=60)
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    made = Cluster(tmp_path)
+    try:
+        made.start_head()
+        yield made
+    finally:
+        made.stop()
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_search_on_a_node_that_sees_none_of_its_files(hidden: tuple[str, Path], tmp_path: Path) -> None:
-    address, driver = hidden
+def test_two_nodes_that_share_nothing_are_killed_and_restarted(cluster: Cluster, tmp_path: Path) -> None:
+    driver = cluster.driver
+    rows = save_rows(driver / "rows.parquet")
+    space = SPACE.format(teacher=save_bert(driver / "bert")).replace("training.steps: {value: 4}", "training.steps: {value: 400}")
+    (driver / "small.yaml").write_text(space, encoding="utf-8")
+    for name in ("a", "b"):
+        cluster.start(name)
+    words = ["--dataset", rows, "--space", "small.yaml", "--study", "s", "--trials", "4", "--workers", "2"]
+    search = cluster.search(words, tmp_path / "out")
+    folder = driver / "studies" / "s"
+
+    def ended(trials: int) -> bool:
+        assert search.poll() is None, (tmp_path / "out.err").read_text(encoding="utf-8")
+        return (folder / "study.json").exists() and len(Study.open(folder).trial_records) >= trials
+
+    wait_until(lambda: ended(1), 240)
+    cluster.kill("a")
+    cluster.kill("b")
+    cluster.start("b")
+    cluster.start("a")
+    lost = len(Study.open(folder).trial_records)
+    wait_until(lambda: ended(lost + 2), 240)
+    cluster.kill("a")  # one alone, again: what ran there goes on elsewhere
+    cluster.start("a")
+    assert search.wait(timeout=300) == 0, (tmp_path / "out.err").read_text(encoding="utf-8")
+    study = Study.open(folder)
+    done = [record for record in study.trial_records if record.state == "complete"]
+    cut = [record for record in study.trial_records if record.state != "complete"]
+    assert {(record.state, record.reason) for record in cut} == {("fail", "interrupted: its worker process was killed")}
+    trained = [(record.recipe_id, record.seed) for record in done]
+    assert len(trained) == len(set(trained))  # nothing twice
+    assert {(record.recipe_id, record.seed) for record in cut} <= set(trained)  # nothing lost
+    assert len({record.environment["node"] for record in done}) >= 3  # a node that comes back is another one to Ray
+    for name in ("a", "b"):
+        assert list(cluster.cache(name).rglob("teachers/*/*.safetensors"))
+    assert study.best_folder is not None
+    assert load_saved_student(study.best_folder).recipe == study.recommended
+    assert not list(folder.glob(".*.here"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_search_on_a_node_that_sees_none_of_its_files(cluster: Cluster, tmp_path: Path) -> None:
+    driver = cluster.driver
     rows = save_rows(driver / "rows.parquet")
     (driver / "small.yaml").write_text(SPACE.format(teacher=save_bert(driver / "bert")), encoding="utf-8")
-    words = ["search", "--dataset", rows, "--space", "small.yaml", "--study", "s", "--trials", "1", "--cold", "--no-frontier", "--json"]
-    words += ["--address", address, "--workers", "1", "--gpus-per-trial", "0"]
-    done = subprocess.run(
-        [sys.executable, "-m", "autodistill.cli.main", *words],
-        cwd=driver,
-        env=os.environ | OPEN | {"AUTODISTILL_CACHE": str(driver / "cache")},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=500,
-    )
-    assert done.returncode == 0, done.stderr
-    study = Study.open(driver / json.loads(done.stdout)["folder"])
+    cluster.start("a")
+    words = ["--dataset", rows, "--space", "small.yaml", "--study", "s", "--trials", "1", "--workers", "1"]
+    assert cluster.search(words, tmp_path / "out").wait(timeout=500) == 0, (tmp_path / "out.err").read_text(encoding="utf-8")
+    study = Study.open(driver / json.loads((tmp_path / "out").read_text(encoding="utf-8"))["folder"])
     assert [record.state for record in study.trial_records] == ["complete"] * 4
     assert {record.environment["host"] for record in study.trial_records} == {socket.gethostname()}
     assert len({record.environment["node"] for record in study.trial_records}) == 1
@@ -221,5 +304,5 @@ def test_a_search_on_a_node_that_sees_none_of_its_files(hidden: tuple[str, Path]
     assert study.best_folder is not None
     assert load_saved_student(study.best_folder).recipe == study.recommended  # it came back
     assert not list(study.folder.glob(".*.here"))
-    sent = {path.relative_to(tmp_path / "node" / "cache").parts[0] for path in (tmp_path / "node" / "cache").rglob("*") if path.is_file()}
+    sent = {path.relative_to(cluster.cache("a")).parts[0] for path in cluster.cache("a").rglob("*") if path.is_file()}
     assert {"teachers", "outputs"} <= sent

@@ -342,6 +342,21 @@ def test_a_trial_that_kills_its_workers_fails_the_second_time(tmp_path):
     assert not bench.ledger.wants_more()
 
 
+def test_nodes_that_leave_are_no_fault_of_a_trial(tmp_path):
+    bench = Bench(tmp_path, trials=1, enqueue=False)
+    for nodes_gone in (0, 1, 2, 4):  # one that leaves is noticed only after its worker is lost
+        bench.ledger.worker_died(bench.propose().trial.number, nodes_gone)
+        bench.ledger = bench.again()  # also in a resumed search
+    bench.ledger.worker_died(bench.propose().trial.number, 4)
+    _, records = bench.look()
+    cut = ["interrupted: its worker process was killed"] * 4
+    assert [record.reason for record in records] == [
+        *cut,
+        "WorkerDied: its worker process was killed twice (out of memory, or a crash in native code?)",
+    ]
+    assert not bench.ledger.wants_more()
+
+
 def test_students_on_disk_are_bounded(tmp_path):
     bench = Bench(tmp_path, trials=8, keep=2)
     most = 0
