@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+import types
 from pathlib import Path
+from typing import Any
 
 import pytest
 from benchmark_scripts import opened
+
+from autodistill.settings import SearchSettings
+from autodistill.tasks.base import DatasetRef
 
 
 def test_the_kept_trainings_are_summed_up_and_shown(
@@ -21,6 +26,8 @@ def test_the_kept_trainings_are_summed_up_and_shown(
         ("no_kd", 1, 0.74),
         ("plain_kd_all", 0, 0.80),
         ("plain_kd_all", 1, 0.84),
+        ("search", 0, 0.855),
+        ("larger_no_kd", 0, 0.85),
         ("larger", 0, 0.87),
         ("larger", 1, 0.89),
     ]
@@ -43,6 +50,24 @@ def test_the_kept_trainings_are_summed_up_and_shown(
     assert "+0.100" in shown
     assert "91.1%" in shown
     page = written.read_text(encoding="utf-8")
-    assert "Over 1 lines the larger student has 97.8% of it." in page
-    assert "Over 1 lines the best small student is +0.100 above no KD, and has 91.1% of its teacher's score" in page
+    assert "the best small student is +0.100 (1 lines) above the same student without a teacher" in page
+    assert "has 91.1% (1 lines) of its teacher's score. The search's winner has 95.0% (1 lines) of it" in page
+    assert "the larger student 97.8% (1 lines), +0.030 (1 lines) above itself without a teacher." in page
     assert "| trec (500) | model | 0.900 |  | 0.700 | 0.720 ± 0.028 |" in page
+
+
+def test_a_search_of_any_teacher_has_a_name_that_is_allowed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    transfer = opened("transfer", monkeypatch)
+    asked: list[SearchSettings] = []
+
+    def search(dataset: str, *, listen: object, **settings: Any) -> types.SimpleNamespace:
+        asked.append(SearchSettings.read({"dataset": dataset, **settings}))
+        return types.SimpleNamespace(recommended="the winner")
+
+    monkeypatch.setattr(transfer.autodistill, "search", search)
+    bench = transfer.Bench.__new__(transfer.Bench)
+    bench.name, bench.model, bench.ref = "cifar10", None, DatasetRef("cifar10", 10)
+    for model in ("timm:tf_efficientnet_lite0", "sentence-transformers/all-MiniLM-L6-v2"):
+        bench.part = types.SimpleNamespace(model=model)
+        assert bench.search(12, tmp_path) == "the winner"
+    assert [settings.study for settings in asked] == ["cifar10-timm-tf_efficientnet_lite0", "cifar10-all-MiniLM-L6-v2"]
