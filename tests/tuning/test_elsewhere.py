@@ -262,13 +262,20 @@ def test_two_nodes_that_share_nothing_are_killed_and_restarted(cluster: Cluster,
         assert search.poll() is None, (tmp_path / "out.err").read_text(encoding="utf-8")
         return (folder / "study.json").exists() and len(Study.open(folder).trial_records) >= trials
 
+    def waiting() -> set[tuple[str, int]]:
+        """What was cut off, and has not been trained again yet."""
+        by_state: dict[str, set[tuple[str, int]]] = {"complete": set(), "fail": set()}
+        for record in Study.open(folder).trial_records:
+            by_state[record.state].add((record.recipe_id, record.seed))
+        return by_state["fail"] - by_state["complete"]
+
     wait_until(lambda: ended(1), 240)
     cluster.kill("a")
     cluster.kill("b")
     cluster.start("b")
     cluster.start("a")
     lost = len(Study.open(folder).trial_records)
-    wait_until(lambda: ended(lost + 2), 240)
+    wait_until(lambda: ended(lost + 2) and not waiting(), 240)
     cluster.kill("a")  # one alone, again: what ran there goes on elsewhere
     cluster.start("a")
     assert search.wait(timeout=300) == 0, (tmp_path / "out.err").read_text(encoding="utf-8")
