@@ -67,7 +67,6 @@ COPIES = {"kind": "random", "strength": 0.3, "copies": 7}
 LARGER_NO_KD, LARGER = "larger_no_kd", "larger"
 SMALL = ("no_kd", "plain_kd", AUGMENTED, "pseudo_labels", "plain_kd_all", "defaults")
 TRAINED = (*SMALL, LARGER_NO_KD, LARGER)
-ARMS = (*SMALL, SEARCHED)
 Keep = Callable[[dict[str, Any]], None]
 
 
@@ -198,7 +197,7 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for dataset, teacher in dict.fromkeys((row["dataset"], row["teacher"]) for row in rows):
         own = [row for row in rows if (row["dataset"], row["teacher"]) == (dataset, teacher)]
         line: dict[str, Any] = {"dataset": dataset, "model": teacher, "metric": own[0]["metric"], "labelled": SETS[dataset]}
-        for arm in ("teacher", "probe", "tf-idf", *ARMS, LARGER_NO_KD, LARGER):
+        for arm in COLUMNS:
             by_seed = {row["seed"]: row["test"] for row in own if row["arm"] == arm}
             if by_seed:
                 values = list(by_seed.values())
