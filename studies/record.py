@@ -151,7 +151,7 @@ REGIMES = {
     ),
     "all": Regime(
         dict.fromkeys(("trec", "snips", "mpqa", "movie-reviews", "clinc150", "sst2", "tweet_emotion", "atis", "cr"), 6000)
-        | dict.fromkeys(("mnist-5k", *IMAGES), 6000),
+        | dict.fromkeys(("tweet_irony", "cola", "tweet-ratings", "stsb", "hate_offensive", "mnist-5k", *IMAGES), 6000),
         suffix="-all",
         changes=(WITHOUT_UNLABELLED,),
     ),
