@@ -133,7 +133,8 @@ class Recommender:
     def candidates(self, space: Space, *, inside: bool, sampled: int = SAMPLED, seed: int = 0) -> list[Recipe]:
         """Recipes to choose from: the space's defaults, then recorded ones for its modality, with its teacher, and some drawn from it.
 
-        inside: leave out recorded recipes that are not points of the space. Recipes that do not fit the task are always left out.
+        inside: leave out recorded recipes that are not points of the space. Recipes that do not fit the task are always left out, and so
+        are those that learn from labels alone, which a search has as a baseline.
         """
         return self._candidates(self._recorded(space), space, inside, sampled, seed)
 
@@ -143,7 +144,8 @@ class Recommender:
         rng = random.Random(seed)
         for recipe in (space.sample(rng) for _ in range(sampled)):
             candidates.setdefault(recipe.id, recipe)
-        return list(candidates.values())
+        first, *others = candidates.values()
+        return [first, *(recipe for recipe in others if recipe.objective.terms)]
 
     def _recorded(self, space: Space) -> Counter[Recipe]:
         """The recorded recipes that fit the space's task, with how many of the studies `alike` have each. They get the space's budget, use

@@ -41,6 +41,16 @@ def test_what_is_recommended_is_good_where_nobody_has_searched(recommender: Reco
     assert recommendation.warnings == []
 
 
+def test_a_student_without_a_teacher_is_no_recommendation(recommender: Recommender) -> None:
+    """It is recorded with every study, and where it did well it would be among the first."""
+    alone = SPACE.baselines()["no_kd"]
+    assert alone in recommender._recorded(SPACE)
+    candidates = recommender.candidates(SPACE, inside=True)
+    assert candidates[0] == SPACE.defaults()
+    assert alone not in candidates
+    assert not [recipe for recipe in candidates if set(recipe.objective.slots.values()) == set(alone.objective.slots.values())]
+
+
 def test_the_recipes_are_no_copies_of_each_other(recommender: Recommender) -> None:
     recipes = recommender.recommend(dataset_facts(7), SPACE).recipes
     frame = recipe_frame(item.recipe.model_dump() for item in recipes)
