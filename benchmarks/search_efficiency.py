@@ -1,8 +1,9 @@
 """Measures how many trials, and how much training, a search needs to reach the best of 64 random recipes. It replays recorded studies and
 trains nothing.
 
-Each recorded study becomes an objective (autodistill/recommender/replay.py), and each seed draws 64 random recipes of its space. Their best
-score is the target. Then each way to search runs until a trial's score after its last epoch reaches it:
+Each recorded study with enough recipes (studies/recorded and studies/brief) becomes an objective (autodistill/recommender/replay.py), and
+each seed draws 64 random recipes of its space. Their best score is the target. Then each way to search runs until a trial's score after its
+last epoch reaches it:
 
 random      recipes drawn from the space, trained in full
 tpe         Optuna's TPE as `search` uses it, trained in full
@@ -26,6 +27,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import optuna
@@ -37,7 +39,7 @@ from rich.table import Table as Grid
 
 from autodistill.errors import AutodistillError, StudyError, UsageError
 from autodistill.recipe import Recipe
-from autodistill.recommender.library import RecordedStudy, find, shipped
+from autodistill.recommender.library import RecordedStudy, entries, find, shipped
 from autodistill.recommender.recommender import Recommender, comparable
 from autodistill.recommender.replay import Blackbox
 from autodistill.recommender.table import NewDataset, recipe_frame
@@ -48,6 +50,9 @@ from autodistill.tuning.sampler import Halving, chooser, enter_rung, make_sample
 
 WAYS = ("random", "tpe", "tpe_asha", "tpe_pasha", "tpe_promise", "warm", "warm_prior")
 PRUNERS = {"tpe_pasha": Pasha, "tpe_promise": Promise}
+BRIEF = Path(__file__).resolve().parents[1] / "studies" / "brief"
+ENOUGH = 40
+"""A study with fewer recipes than this is not replayed unless it is named."""
 RANDOM = 64
 LONGEST = 192
 WARM = 8
@@ -185,7 +190,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.add_argument("--seeds", type=int, default=20, help="of each dataset (default: 20)")
     parser.add_argument(
-        "--study", action="append", help="replay only this one of the shipped studies (default: all with labels); may be given again"
+        "--study", action="append", help="replay only this recorded study (default: all with labels and enough recipes); may be given again"
     )
     parser.add_argument("--way", action="append", choices=WAYS, help="search only in this way (default: all); may be given again")
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="processes at once (default: 2)")
@@ -194,10 +199,11 @@ def main() -> int:
     try:
         if args.seeds < 1:
             raise UsageError(f"--seeds is {args.seeds}; it should be 1 or more")
-        studies = shipped()
+        studies = [*shipped(), *entries(BRIEF)]
         if len({study.group for study in studies}) < 2:
-            raise StudyError("fewer than two groups of studies are shipped (studies/recorded), so none can be held out; record some")
-        chosen = [find(name, studies) for name in args.study] if args.study else comparable(studies, "text-classification")
+            raise StudyError("fewer than two groups of studies are recorded (studies/recorded), so none can be held out; record some")
+        large = [study for study in studies if len({record.recipe_id for record in study.records}) >= ENOUGH]
+        chosen = [find(name, studies) for name in args.study] if args.study else comparable(large, "text-classification")
         done = Parallel(n_jobs=args.jobs)(delayed(replay)(study, studies, args.seeds, args.way or WAYS) for study in chosen)
     except AutodistillError as error:
         print(f"search_efficiency: {error}", file=sys.stderr)

@@ -1,7 +1,7 @@
 """Record the studies that are shipped: each dataset in one or more regimes, with recipes that differ from the defaults in one thing,
 recipes that fill the space, and recipes that optimise.
 
-    AUTODISTILL_DATA=DIR python studies/record.py --work DIR [--regime few|all|labelled|embedding] [--passes 1|2|3] [DATASET ...]
+    AUTODISTILL_DATA=DIR python studies/record.py --work DIR [--regime few|all|embedding] [--passes 1|2|3] [DATASET ...]
 
 A regime says how many rows have labels, how many have none, and how long a training is. The entry of a dataset in the regime `few` is
 called DATASET-few, in `all` DATASET-all; in the regime `embedding`, which uses no labels, DATASET-embedding. Recording may be stopped and
@@ -18,13 +18,12 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from autodistill.errors import RecipeError
 from autodistill.recipe import Recipe
-from autodistill.recommender.defaults import default_recipes
 from autodistill.space import Space
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import DatasetRef
@@ -32,7 +31,6 @@ from autodistill.tasks.base import DatasetRef
 HERE = Path(__file__).resolve().parent
 LIBRARY = HERE / "recorded"
 EXPLORED, SEARCHED, SEEDS = 60, 12, 3
-IMAGES = ("digits", "cifar10")
 
 _NO_STATES = {"objective.intermediate.kind": "none"}
 _TEACHERS_LAYERS = {"student.hidden_size": 384}  # the default teacher's width, so that its layers are copied exactly
@@ -119,25 +117,18 @@ OF_VECTORS: Mapping[str, tuple[Mapping[str, Any], ...]] = {
 
 @dataclass(frozen=True)
 class Regime:
-    """rows: the labelled rows of each dataset; None for all. suffix: of its entries' names. task: what the dataset is read as, if not as
-    what it says it is. changes: what is changed in the defaults, in groups that are trained one after the other; none for the recipes that
-    people use without a search. unlabelled: at most so many of the other training rows are used without their labels. max_epochs: of the
-    trainings, by modality, if not the space's. max_params: of the students.
+    """rows: the labelled rows of each dataset; None for all. suffix: of its entries' names. changes: what is changed in the defaults, in
+    groups that are trained one after the other. task: what the dataset is read as, if not as what it says it is. unlabelled: at most so
+    many of the other training rows are used without their labels.
     """
 
     rows: Mapping[str, int | None]
-    suffix: str = ""
+    suffix: str
+    changes: tuple[Mapping[str, tuple[Mapping[str, Any], ...]], ...]
     task: str | None = None
-    changes: tuple[Mapping[str, tuple[Mapping[str, Any], ...]], ...] = ()
     unlabelled: int | None = None
-    max_epochs: Mapping[str, int] = field(default_factory=dict)
-    max_params: str | None = None
 
 
-_LABELLED = (
-    *("trec", "sst2", "stsb", "cr", "snips", "cola", "rte", "tweet_irony", "mpqa", "atis", "clinc150", "tweet_emotion", "hate_offensive"),
-    *IMAGES,
-)
 REGIMES = {
     "few": Regime(
         {
@@ -150,20 +141,22 @@ REGIMES = {
         unlabelled=6000,
     ),
     "all": Regime(
-        dict.fromkeys(("trec", "snips", "mpqa", "movie-reviews", "clinc150", "sst2", "tweet_emotion", "atis", "cr"), 6000)
-        | dict.fromkeys(("tweet_irony", "cola", "tweet-ratings", "stsb", "hate_offensive", "mnist-5k", *IMAGES), 6000),
+        dict.fromkeys(
+            (
+                "trec", "snips", "mpqa", "movie-reviews", "clinc150", "sst2", "tweet_emotion", "atis", "cr", "tweet_irony", "cola",
+                "tweet-ratings", "stsb", "hate_offensive", "mnist-5k", "digits", "cifar10",
+            ),
+            6000,
+        ),
         suffix="-all",
         changes=(WITHOUT_UNLABELLED,),
     ),
     "embedding": Regime(
         dict.fromkeys(("stsb", "clinc150", "movie-reviews")), suffix="-embedding", task="embedding", changes=(OF_VECTORS,)
     ),
-    "labelled": Regime(dict.fromkeys(_LABELLED, 1500), max_epochs={"text": 3, "image": 8}, max_params="6M"),
 }  # fmt: skip
 """few: few labels with unlabelled rows of the same source, 1,000 steps. all: up to 6,000 labelled rows and no others, 1,000 steps.
-embedding: all training texts, without labels, 1,000 steps. labelled: 1,500 labels and no other rows, three epochs; image students start
-from random weights, and have learned next to nothing after three. The kinds of task are mixed, so that whatever has been recorded so far is
-of use."""
+embedding: all training texts, without labels, 1,000 steps."""
 
 
 def variations(space: Space, changes: Mapping[str, tuple[Mapping[str, Any], ...]]) -> Iterator[Recipe]:
@@ -185,11 +178,8 @@ def recipes(dataset: str, regime: Regime) -> list[list[Recipe]]:
     space = Space.load(data.target.space or data.modality.name, data.task)
     if data.unlabelled is None:
         space = space.without_unlabelled()
-    if regime.changes:
-        groups = regime.changes if data.modality.texts else (OF_IMAGES,)
-        return [list(variations(space, changes)) for changes in groups]
-    usual = default_recipes(space.fixed("training.epochs", regime.max_epochs[data.modality.name]).defaults())
-    return [[recipe for name, recipe in usual.items() if name != "plain KD"]]  # which is a baseline of every search
+    groups = regime.changes if data.modality.texts else (OF_IMAGES,)
+    return [list(variations(space, changes)) for changes in groups]
 
 
 def recipe_options(dataset: str, regime: Regime, work: Path) -> list[list[str]]:
@@ -216,15 +206,10 @@ def commands(dataset: str, regime: Regime, work: Path) -> list[list[str]]:
         base += ["--task", regime.task]
     if regime.unlabelled:
         base += ["--unlabelled", "rest", "--limit-unlabelled", str(regime.unlabelled)]
-    if regime.max_params:
-        base += ["--max-params", regime.max_params]
-    if regime.max_epochs:
-        base += ["--max-epochs", str(regime.max_epochs["image" if dataset in IMAGES else "text"])]
     with_recipes = list(itertools.accumulate(recipe_options(dataset, regime, work), initial=base))[1:]  # each has those before it, too
-    spread = [[*words, "--explore", "--trials", "0"] for words in with_recipes] if regime.changes else []
     every = with_recipes[-1]
     return [
-        *spread,
+        *([*words, "--explore", "--trials", "0"] for words in with_recipes),
         [*every, "--explore", "--trials", str(EXPLORED)],
         [*every, "--trials", str(EXPLORED + SEARCHED), "--repeats", str(SEEDS), "--cold"],
     ]

@@ -71,7 +71,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(autodistill, "search", short_search, raising=False)
     monkeypatch.setattr(autodistill, "distill", short_distill, raising=False)
     monkeypatch.setattr(autodistill, "recommend", lambda *rows, **asked: recommend(*rows, **asked, teacher=teacher), raising=False)
-    features = next(item.features for item in library() if item.name == "sst2")
+    features = next(item.features for item in library() if item.name == "sst2-all")
     monkeypatch.setattr(recommending, "dataset_features", lambda data: features)  # measuring them needs the default encoder
     monkeypatch.chdir(tmp_path)
     return tmp_path

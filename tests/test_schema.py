@@ -52,7 +52,7 @@ def test_shipped_spaces_and_recorded_recipes_are_valid(of_recipes: dict[str, Any
 
 
 def test_every_component_can_be_named(of_recipes: dict[str, Any]) -> None:
-    start = data(ROOT / "studies" / "recorded" / "sst2" / "recommended.yaml")
+    start = data(ROOT / "studies" / "recorded" / "sst2-all" / "recommended.yaml")
     for slot in SLOTS:
         for kind in specs(f"objective.{slot}"):
             recipe = start | {"objective": {slot: {"kind": kind}}}

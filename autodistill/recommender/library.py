@@ -55,12 +55,12 @@ def own_library() -> Path:
 
 def shipped() -> list[RecordedStudy]:
     """The entries that come with the package, by name."""
-    return _all(resources.files("autodistill.recorded"))
+    return entries(resources.files("autodistill.recorded"))
 
 
 def own() -> list[RecordedStudy]:
     """The user's own entries, by name."""
-    return _all(own_library()) if own_library().is_dir() else []
+    return entries(own_library()) if own_library().is_dir() else []
 
 
 def library() -> list[RecordedStudy]:
@@ -129,7 +129,8 @@ def write(folder: Path, about: Mapping[str, Any], records: Iterable[TrialRecord]
     aside.replace(folder / "study.yaml")
 
 
-def _all(place: Path | Traversable) -> list[RecordedStudy]:
+def entries(place: Path | Traversable) -> list[RecordedStudy]:
+    """The entries in a folder, by name."""
     folders = (item for item in place.iterdir() if item.is_dir() and (item / "study.yaml").is_file())
     return [load(folder) for folder in sorted(folders, key=lambda item: item.name)]
 

@@ -66,7 +66,8 @@ def test_a_table_without_a_mapping_is_an_error(monkeypatch: pytest.MonkeyPatch, 
 @pytest.mark.slow
 def test_the_replayed_searches_of_the_shipped_studies(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     module = opened("search_efficiency", monkeypatch, "--json", "--seeds", "2", "--study", "set1", "--jobs", "1")
-    monkeypatch.setattr(module, "shipped", lambda: [study(number, recipes=30) for number in range(4)])
+    monkeypatch.setattr(module, "shipped", lambda: [study(number, recipes=30) for number in range(3)])
+    monkeypatch.setattr(module, "entries", lambda place: [study(3, recipes=30)])
     monkeypatch.setattr(module, "LONGEST", 40)
     assert module.main() == 0
     figures = json.loads(capsys.readouterr().out)
