@@ -23,6 +23,8 @@ WEIGHT_DECAY = 0.01
 CLIP = 1.0
 WATCHED = 1000
 """How many validation rows are scored during training; at its end all of them are."""
+LOOK = 40
+"""Steps between two evaluations, where they cost little."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,8 @@ class Training:
     def until_no_gain(self, start: Judged | None) -> tuple[Judged, int]:
         """Train until the score on the validation split no longer rises, and leave the best weights in the model.
 
-        start: the scores of the initial weights, to keep these if nothing better comes; None to never keep them.
+        start: the scores of the initial weights, to keep these if nothing better comes; None to never keep them. They do not count for
+            the patience: with many labels a probe is so good that the first hundreds of steps are a loss.
 
         Returns:
             The scores of the best weights on all validation rows, and the step after which they were reached (0: the start).
@@ -117,8 +120,7 @@ class Training:
         """
         watched = self._watched()
         first = _copy(self.model)
-        best = None if start is None else self.judged(start.logits[watched], watched)
-        weights, at = first, 0
+        best, weights, at = None, first, 0
         every = self._interval(len(watched))
         for look, judged in enumerate(self._looks(every, watched), 1):
             step = min(look * every, self.steps)
@@ -127,10 +129,8 @@ class Training:
             if step - at >= self.teacher.patience:
                 break
         self.model.load_state_dict(weights)
-        if start is not None and at == 0:
-            return start, 0
         final = self.judge()
-        if start is not None and final.score < start.score:  # the model was better only on the rows scored during training
+        if start is not None and (final.score, final.likelihood) <= (start.score, start.likelihood):
             self.model.load_state_dict(first)
             return start, 0
         return final, at
@@ -180,9 +180,9 @@ class Training:
         return rows.sort().values
 
     def _interval(self, watched: int) -> int:
-        """Steps between two evaluations: a quarter of the patience, or more if evaluations would take over a third of the time."""
+        """Steps between two evaluations: a quarter of the patience but at most `LOOK`, or more if they would take over a third of the time."""
         patience = self.teacher.patience
-        return min(patience, max(1, patience // 4, math.ceil(watched / self.teacher.batch_size)))
+        return min(patience, max(1, min(patience // 4, LOOK), math.ceil(watched / self.teacher.batch_size)))
 
     def _optimizer(self) -> torch.optim.Optimizer:
         """AdamW (Loshchilov, Hutter 2019), the head's last layer with its own learning rate if the recipe has one."""

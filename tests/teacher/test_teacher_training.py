@@ -117,6 +117,14 @@ def test_a_gain_over_the_start_is_kept(source: Path) -> None:
     assert (judged.score, step) == (0.8, 4)
 
 
+def test_the_start_does_not_count_for_the_patience(source: Path) -> None:
+    """A good probe is first lost and then passed: five looks, of which the first four are below it."""
+    run = scripted(source, (0.5, 0.6, 0.65, 0.7, 0.8, 0.7), patience=8, max_steps=12, batch_size=32)
+    judged, step = run.until_no_gain(start(run, 24))  # of 32: 0.75
+    assert (judged.score, step) == (0.8, 10)
+    assert run.taken == [2, 4, 6, 8, 10, 12]
+
+
 def test_whole_epochs_have_the_floor_too(source: Path) -> None:
     run = scripted(source, (0.5, 0.6), max_steps=None, epochs=2)
     judged, step = run.whole_epochs(start(run, 24))
