@@ -24,7 +24,7 @@ from autodistill.tuning.translate import StudyPlan, record_of
 
 
 def test_a_restored_study_holds_the_entrys_trials(tmp_path: Path) -> None:
-    entry = find("cr", shipped())
+    entry = find("cr-all", shipped())
     study = restore(entry, tmp_path)
     assert [record.model_dump() for record in study.trial_records] == [record.model_dump() for record in entry.records]
     (teacher,) = {Recipe.parse(record.recipe).teacher for record in entry.records}
@@ -44,14 +44,14 @@ RECORDED = Path(__file__).parents[2] / "studies" / "recorded"
 
 
 def test_an_entry_opens_like_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    entry = find("cr", shipped())
-    study = Study.find(str(RECORDED / "cr"), tmp_path)
-    assert (study.name, study.teacher_score) == ("cr", entry.teacher_score)
-    assert study.trial_records == read_records(RECORDED / "cr" / "trials.parquet")
-    assert main(["report", str(RECORDED / "cr"), "--out", str(tmp_path / "cr.html")]) == 0
+    entry = find("cr-all", shipped())
+    study = Study.find(str(RECORDED / "cr-all"), tmp_path)
+    assert (study.name, study.teacher_score) == ("cr-all", entry.teacher_score)
+    assert study.trial_records == read_records(RECORDED / "cr-all" / "trials.parquet")
+    assert main(["report", str(RECORDED / "cr-all"), "--out", str(tmp_path / "cr.html")]) == 0
     assert "<title>cr" in (tmp_path / "cr.html").read_text(encoding="utf-8")
-    asked = DistillSettings.read({"recipe": str(RECORDED / "cr"), "out": "student"})
-    assert (asked.dataset, asked.limit_train) == ("cr", 1500)
+    asked = DistillSettings.read({"recipe": str(RECORDED / "cr-all"), "out": "student"})
+    assert (asked.dataset, asked.limit_train) == ("cr", 6000)
     best = best_of(entry.records, study.limits)
     assert best is not None
     assert asked.load_recipe().id == Recipe.parse(best.recipe).id == study.recommended.id
@@ -65,7 +65,7 @@ def test_an_entrys_recommended_recipe_is_its_best(entry: str) -> None:
 
 
 def test_an_entry_of_a_newer_version_is_refused(tmp_path: Path) -> None:
-    text = (RECORDED / "cr" / "study.yaml").read_text(encoding="utf-8")
+    text = (RECORDED / "cr-all" / "study.yaml").read_text(encoding="utf-8")
     (tmp_path / "study.yaml").write_text(text.replace("schema: 1", "schema: 2", 1), encoding="utf-8")
     with pytest.raises(StudyError, match=r"study\.yaml was written by a newer autodistill"):
         Study.open(tmp_path)
