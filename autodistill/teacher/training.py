@@ -141,7 +141,7 @@ class Training:
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warmup_and_decay(self.steps, WARMUP))
         score, began = None, time.perf_counter()
         for step, batch in enumerate(self._batches(), 1):
-            self.model.train()
+            self._to_training()
             loss = self._loss(batch)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -158,6 +158,14 @@ class Training:
                 if self.progress:
                     self._tell(step, loss.item(), score, began)
                 yield judged
+
+    def _to_training(self) -> None:
+        """Training mode. The statistics of a pretrained network's batch normalisation stay: those of few small batches would spoil them."""
+        self.model.train()
+        if self.teacher.init == "pretrained":
+            for module in self.model.modules():
+                if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)):
+                    module.eval()
 
     def _batches(self) -> Iterator[Tensor]:
         generator = torch.Generator().manual_seed(self.seed)
@@ -180,7 +188,7 @@ class Training:
         return rows.sort().values
 
     def _interval(self, watched: int) -> int:
-        """Steps between two evaluations: a quarter of the patience but at most `LOOK`, or more if they would take over a third of the time."""
+        """Steps between evaluations: a quarter of the patience, at most `LOOK`, but more if they would take over a third of the time."""
         patience = self.teacher.patience
         return min(patience, max(1, min(patience // 4, LOOK), math.ceil(watched / self.teacher.batch_size)))
 

@@ -274,6 +274,21 @@ def test_images_are_probed_fine_tuned_and_calibrated() -> None:
     assert kept.calibration_error is not None
 
 
+@pytest.mark.parametrize(("init", "moves"), [("pretrained", False), ("scratch", True)])
+def test_the_statistics_of_a_pretrained_networks_batch_normalisation_stay(init: str, moves: bool) -> None:
+    fields: dict[str, Any] = {"model": "timm:resnet10t", "epochs": 1, "max_steps": 4, "patience": 4, "batch_size": 16}
+    built = training(image_dataset(), Teacher(init="scratch", **fields))
+    run = replace(built, teacher=Teacher(init=init, **fields))  # nothing is downloaded: the weights are random either way
+    before = {name: value.clone() for name, value in run.model.state_dict().items()}
+    for _ in run._looks(2, None):
+        pass
+    changed = {name for name, value in run.model.state_dict().items() if not torch.equal(value, before[name])}
+    statistics = {name for name in before if name.endswith(("running_mean", "running_var", "num_batches_tracked"))}
+    assert statistics
+    assert {name for name, _ in run.model.named_parameters()} <= changed
+    assert changed & statistics == (statistics if moves else set())
+
+
 def test_the_linear_model_reads_words(source: Path) -> None:
     dataset = text_dataset(300)  # one word tells
     predict = linear_model(dataset)
