@@ -51,6 +51,9 @@ class Teacher(Part, use_attribute_docstrings=True):
     image_size: Annotated[int, Field(ge=8, le=1024)] | None = None
     """Images with fewer pixels a side are enlarged to this size, only for the teacher; None leaves them as they are. It has no effect for
     texts."""
+    batch_norm: Literal["trained", "frozen"] = "trained"
+    """`frozen`: the layers of batch normalisation of a pretrained network keep their statistics in fine-tuning, which those of few small
+    batches would spoil; their weights are trained. It has no effect for networks from random weights and those without such layers."""
     scores: str | None = None
     """The fingerprint of a file of scores that replaces the teacher. Then no network is trained or run, and `model` only gives students
     their tokenizer and initial weights. Such a file has only logits, so no objective may read the teacher's states."""

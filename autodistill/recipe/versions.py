@@ -19,6 +19,7 @@ ADDED: dict[tuple[str, str], Any] = {
     ("teacher", "head_learning_rate"): None,
     ("teacher", "calibration"): "none",
     ("teacher", "image_size"): None,
+    ("teacher", "batch_norm"): "trained",
     ("teacher", "scores"): None,
     ("teacher", "members"): 1,
     ("teacher", "class_weights"): "none",

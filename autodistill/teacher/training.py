@@ -160,9 +160,9 @@ class Training:
                 yield judged
 
     def _to_training(self) -> None:
-        """Training mode. The statistics of a pretrained network's batch normalisation stay: those of few small batches would spoil them."""
+        """Training mode; batch normalisation stays in evaluation mode where the recipe says so."""
         self.model.train()
-        if self.teacher.init == "pretrained":
+        if self.teacher.batch_norm == "frozen" and self.teacher.init == "pretrained":
             for module in self.model.modules():
                 if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)):
                     module.eval()
