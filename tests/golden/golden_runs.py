@@ -16,7 +16,9 @@ from typing import Any
 from unittest.mock import patch
 
 TESTS = Path(__file__).resolve().parents[1]
-RECORDED = TESTS.parent / "studies" / "recorded"
+STUDIES = TESTS.parent / "studies"
+RECORDED = {path.parent.name: path.parent for folder in ("recorded", "brief") for path in (STUDIES / folder).glob("*/trials.parquet")}
+"""Every recorded study's folder."""
 SEED = 3
 
 STUDENTS: dict[str, dict[str, Any]] = {
@@ -82,7 +84,7 @@ BLOCKS = "p|h[1-6]|dl|dt|dd|div|li|ul|td|th|tr|table|section|header|footer|nav|a
 
 def recorded_studies() -> list[str]:
     """The names of the studies that are shipped."""
-    return sorted(path.parent.name for path in RECORDED.glob("*/trials.parquet"))
+    return sorted(RECORDED)
 
 
 def recipe_ids(study: str) -> tuple[list[str], dict[str, Any]]:
@@ -90,7 +92,7 @@ def recipe_ids(study: str) -> tuple[list[str], dict[str, Any]]:
     from autodistill.recipe import Recipe, migrate
     from autodistill.records import read_records
 
-    records = read_records(RECORDED / study / "trials.parquet")
+    records = read_records(RECORDED[study] / "trials.parquet")
     changed = {}
     for record in records:
         today = Recipe.parse(migrate(record.recipe)).id
@@ -275,7 +277,7 @@ def report_text(study: str) -> str:
 
     from autodistill.recommender.library import load
 
-    seen, mark, facts = visible(render_recorded(load(RECORDED / study))).partition("\ndataset fingerprint\n")
+    seen, mark, facts = visible(render_recorded(load(RECORDED[study]))).partition("\ndataset fingerprint\n")
     fingerprint, *machine = facts.splitlines()
     names = machine[:-1:2]  # name and value in turn, then the footer
     return "\n".join([f"{seen}{mark}{fingerprint}", *names, machine[-1], ""])
