@@ -18,7 +18,7 @@ from autodistill.schema import COMMENT, SPACE_FILE, recipe_schema, space_schema
 
 ROOT = Path(__file__).parent.parent
 SPACES = sorted((ROOT / "search_spaces").glob("*.yaml"))
-RECIPES = sorted((ROOT / "studies" / "recorded").glob("*/recommended.yaml"))
+RECIPES = sorted(path for folder in ("recorded", "brief") for path in (ROOT / "studies" / folder).glob("*/recommended.yaml"))
 
 
 def data(path: Path) -> Any:

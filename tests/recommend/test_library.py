@@ -15,6 +15,7 @@ from autodistill.recommender.library import RecordedStudy, find, load, write
 from autodistill.records import TrialRecord
 from autodistill.space import Space
 
+BRIEF = Path(__file__).parents[2] / "studies" / "brief"
 ABOUT = {
     "name": "blue",
     "group": "colours",
@@ -61,8 +62,8 @@ def test_ones_own_entries_stand_beside_the_shipped_ones(place: Path) -> None:
         find("blu")
 
 
-def test_shipped_entries_hold_recipes_that_validate() -> None:
-    for study in library.shipped():
+def test_recorded_entries_hold_recipes_that_validate() -> None:
+    for study in [*library.shipped(), *library.entries(BRIEF)]:
         regime = study.name.rpartition("-")[2]
         least = {"few": 15, "embedding": 15, "all": 5}.get(regime, 60)
         assert len({record.recipe_id for record in study.records}) >= least, study.name

@@ -41,6 +41,7 @@ def test_a_restored_study_holds_the_entrys_trials(tmp_path: Path) -> None:
 
 
 RECORDED = Path(__file__).parents[2] / "studies" / "recorded"
+BRIEF = RECORDED.with_name("brief")
 
 
 def test_an_entry_opens_like_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -57,9 +58,11 @@ def test_an_entry_opens_like_a_study(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert asked.load_recipe().id == Recipe.parse(best.recipe).id == study.recommended.id
 
 
-@pytest.mark.parametrize("entry", sorted(path.parent.name for path in RECORDED.glob("*/study.yaml")))
-def test_an_entrys_recommended_recipe_is_its_best(entry: str) -> None:
-    study = Study.open(RECORDED / entry)
+@pytest.mark.parametrize(
+    "entry", sorted(path.parent for place in (RECORDED, BRIEF) for path in place.glob("*/study.yaml")), ids=lambda path: path.name
+)
+def test_an_entrys_recommended_recipe_is_its_best(entry: Path) -> None:
+    study = Study.open(entry)
     assert study.best is not None
     assert study.recommended == Recipe.parse(study.best.recipe)
 

@@ -280,9 +280,8 @@ def test_images_are_probed_fine_tuned_and_calibrated() -> None:
 def test_the_statistics_of_a_pretrained_networks_batch_normalisation_stay(init: str, batch_norm: str, moves: bool) -> None:
     fields: dict[str, Any] = {"model": "timm:resnet10t", "epochs": 1, "max_steps": 4, "patience": 4, "batch_size": 16}
     built = training(image_dataset(), Teacher(init="scratch", **fields))
-    run = replace(
-        built, teacher=Teacher.model_validate({"init": init, "batch_norm": batch_norm, **fields})
-    )  # nothing is downloaded: the weights are random either way
+    asked_for = Teacher.model_validate({"init": init, "batch_norm": batch_norm, **fields})
+    run = replace(built, teacher=asked_for)  # nothing is downloaded: the weights are random either way
     before = {name: value.clone() for name, value in run.model.state_dict().items()}
     for _ in run._looks(2, None):
         pass
