@@ -6,8 +6,6 @@ They are in the mark of the family's class (`@component("student", …)`, models
     size                    the fields that give a student's size, for `cnn 128`
     teacher_width           the field that is at most the teacher's width, unless `init` is `random`
     attention               True if the queries, keys and values of its students can be tapped
-    usual                   if papers usually distil into this family: the fields of that usual student,
-    usual_learning_rate     and its learning rate
 
 The functions take plain data, as in records, because records may outlive a recipe's schema or the package of a family.
 """
@@ -15,21 +13,12 @@ The functions take plain data, as in records, because records may outlive a reci
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
 from autodistill.components import Spec, specs
 
 _ATTENTION = {"student_queries", "student_keys", "student_values"}
-
-
-@dataclass(frozen=True)
-class UsualStudent:
-    """The student that papers distil into. part: `student` of a recipe."""
-
-    part: dict[str, Any]
-    learning_rate: float
 
 
 def family_spec(name: str) -> Spec | None:
@@ -59,11 +48,3 @@ def fitting_families(objective: Spec, task: str) -> tuple[str, ...] | None:
     if not _ATTENTION & set(objective.inputs):
         return None
     return tuple(kind for kind, spec in specs("student", task).items() if spec.options.get("attention"))
-
-
-def usual_student(task: str) -> UsualStudent | None:
-    """The student that papers usually distil into for this task; None if no family declares one."""
-    for kind, spec in specs("student", task).items():
-        if "usual" in spec.options:
-            return UsualStudent({"family": kind, **spec.options["usual"]}, spec.options["usual_learning_rate"])
-    return None

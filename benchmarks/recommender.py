@@ -19,10 +19,10 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.table import Table as Grid
+from usual_recipes import default_recipes
 
 from autodistill.errors import AutodistillError, StudyError, UsageError
 from autodistill.recipe import Recipe
-from autodistill.recommender.defaults import default_recipes
 from autodistill.recommender.evaluate import DEPTHS, Evaluation, evaluate
 from autodistill.recommender.foreign import read_foreign
 from autodistill.recommender.library import RecordedStudy, shipped

@@ -30,8 +30,6 @@ from autodistill.task_types import target_of
     size=("layers", "hidden_size"),
     attention=True,
     teacher_width="hidden_size",
-    usual={"layers": 4, "hidden_size": 128, "heads": 4, "init": "teacher"},  # 4.7 M parameters with the default teacher's vocabulary
-    usual_learning_rate=3.0e-4,
 )
 class BertFamily(TransformersFamily):
     """A BERT with fewer and narrower layers. Its feed-forward layers are four times as wide as the hidden states.

@@ -145,13 +145,6 @@ def test_objectives_on_attention_fit_families_that_have_it() -> None:
     assert families.fitting_families(specs("objective.prediction")["kl"], "text-classification") is None
 
 
-def test_the_usual_student_is_a_student() -> None:
-    usual = families.usual_student("text-regression")
-    assert usual is not None
-    assert recipe(usual.part, "text-regression").student.name == "bert"
-    assert families.usual_student("image-classification") is None
-
-
 @pytest.mark.parametrize("student", [*TEXT_STUDENTS.values(), {"family": "timm:lcnet_050"}], ids=str)
 def test_a_family_knows_the_parts_of_its_students(student: dict[str, object]) -> None:
     is_image = student["family"] == "timm:lcnet_050"
