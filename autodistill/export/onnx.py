@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import io
 import json
-import logging
 import shutil
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +20,12 @@ from autodistill.assistant import STUDENT_WEIGHTS
 from autodistill.errors import DataError, ModelError, RunError, UsageError, explained, not_allowed
 from autodistill.events import Listen, Stage, StageProgress
 from autodistill.export import qat as aware
-from autodistill.export.asking import Row
+from autodistill.export.asking import Arrays, Row
 from autodistill.export.card import write_facts
 from autodistill.export.folder import ABOUT
 from autodistill.export.int8 import INT8_LOSS, KEPT, beside_float32, int8_advice, qat_result
 from autodistill.export.latency import paired_latency, spread
+from autodistill.export.quantise import quantise, quiet_packages
 from autodistill.export.student import ANOTHER_COPY, Student, load_student, onnx_run
 from autodistill.models import family_named
 from autodistill.recipe import Recipe
@@ -41,6 +39,8 @@ FILE = "model.onnx"
 TOLERANCE = 1e-4
 """How far the file's logits may be from torch's, as a share of the largest logit (or of 1, if that is larger)."""
 BATCHES = (1, 2, 17, 64)
+CALIBRATION_ROWS = 256
+"""Training rows that give the ranges of an int8 file's activations."""
 Precision = Literal["float32", "int8", "numpy"]
 """What an exported folder holds: an ONNX file of 32- or 8-bit weights, or 32-bit weights for numpy."""
 NUMPY_FILES = ("model.safetensors", "config.json", "load.py")
@@ -68,9 +68,10 @@ def export(
     """Write a student's folder as ONNX into FOLDER/onnx, and with int8 also into FOLDER/onnx-int8; or for numpy, into FOLDER/numpy.
 
     The inputs' batch and length are free. onnxruntime runs the file on the dataset's validation rows, at several lengths and batch
-    sizes, and the file is refused if its logits differ from torch's. int8: weights as 8-bit integers (onnxruntime's dynamic quantisation).
-    Their logits do differ, so the loss of score on the validation rows is measured. The int8 file is recommended if it is faster than the
-    float32 file on this machine and loses at most half a point (`INT8_LOSS`). Both numbers are reported.
+    sizes, and the file is refused if its logits differ from torch's. int8: weights and activations as 8-bit integers
+    (`autodistill.export.quantise`, calibrated on training rows). Their logits do differ, so the loss of score on the validation rows is
+    measured. The int8 file is recommended if it is faster than the float32 file on this machine and loses at most half a point
+    (`INT8_LOSS`). Both numbers are reported.
 
     qat: where 8-bit weights lose more than that, the student is first trained for a few steps with its weights and activations rounded
     (`autodistill.export.qat`). It learns its own float32 outputs on the training rows, and the unlabelled ones that it was distilled with.
@@ -123,7 +124,7 @@ def export(
                 if name == "float32":
                     write_onnx(student, data, aside / FILE)
                 else:
-                    _quantise(asides["float32"] / FILE, aside / FILE)
+                    quantise(asides["float32"] / FILE, aside / FILE, _calibration(student, data))
                 plain = (asides["float32"], exports[0].facts) if exports else None
                 facts = _checked(student, data, aside, name, plain) | {"folder": str(targets[name])}
                 stage.end(_summary(facts))
@@ -216,7 +217,7 @@ def write_onnx(student: Student, data: Dataset, path: Path, module: nn.Module | 
     free = torch.export.Dim.DYNAMIC
     shapes = tuple(dict.fromkeys(student.reader.free_axes, free) for _ in arrays)
     inputs = tuple(torch.from_numpy(value) for value in arrays.values())
-    with _quiet():
+    with quiet_packages():
         program = torch.onnx.export(
             module, inputs, dynamo=True, input_names=list(arrays), output_names=["logits"], dynamic_shapes=shapes, verbose=False
         )
@@ -224,14 +225,10 @@ def write_onnx(student: Student, data: Dataset, path: Path, module: nn.Module | 
         program.save(str(path), external_data=False)
 
 
-def _quantise(source: Path, path: Path) -> None:
-    import onnx
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    model = onnx.load(source)
-    del model.graph.value_info[:]  # shapes from before quantising: the quantiser transposes weights, and would find contradictions
-    with _quiet():
-        quantize_dynamic(model, path, weight_type=QuantType.QUInt8)  # onnxruntime has no convolution of signed weights
+def _calibration(student: Student, data: Dataset) -> list[Arrays]:
+    """The inputs of some training rows, drawn with a seed, each alone: without padding, as a row that is asked alone."""
+    places = np.random.default_rng(0).permutation(len(data.train))[:CALIBRATION_ROWS]
+    return [student.encode([row]) for row in data.modality.rows(data.train, np.sort(places))]
 
 
 def _trained_for_int8(
@@ -267,7 +264,7 @@ def _trained_for_int8(
             step_done=lambda step, loss: tell(StageProgress("qat", step, aware.STEPS, f"loss {loss:.4f}")),
         )
         write_onnx(student, data, aside / "float32.onnx", module)
-        _quantise(aside / "float32.onnx", aside / FILE)
+        quantise(aside / "float32.onnx", aside / FILE, _calibration(student, data))
         trained = _checked(student, data, aside, "int8", (folders["float32"], plain))
         scores = before | {"int8_after_qat": trained["validation"]["onnx"]}
         is_better = scores["int8_after_qat"] > scores["int8"]
@@ -364,16 +361,3 @@ def _groups(order: np.ndarray, size: int) -> Iterator[np.ndarray]:
     yield order[middle : middle + size]
     yield order[-size:]
     yield spread(order, size)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporter's progress and its internal warnings off the terminal."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

@@ -32,37 +32,49 @@ WARMUP = 0.1
 
 @dataclass(frozen=True)
 class Grid:
-    """The integers that numbers are rounded to, from `low` to `high`. symmetric: the zero point is 0."""
+    """The integers that numbers are rounded to, from `low` to `high`.
+
+    symmetric: the zero point is 0. axis: where each index of this axis has a scale of its own; None for one scale.
+    """
 
     low: int
     high: int
     symmetric: bool = False
+    axis: int | None = None
 
-    def of(self, values: Tensor) -> tuple[float, int]:
-        """The scale, a float32 number, and the zero point with which onnxruntime rounds a tensor of any shape.
+    def of(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """The scale, float32, and the zero point, float32 but whole, with which onnxruntime rounds a tensor of any shape.
 
-        Both ends of the tensor's range and 0 are on the grid: scale = (max − min) / (high − low), zero point = round(low − min / scale).
+        Both have as many axes as the tensor, with one entry on all but `axis`. Both ends of the range and 0 are on the grid:
+        scale = (max − min) / (high − low), zero point = round(low − min / scale).
         """
-        least, most = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+        axes = [place for place in range(values.dim()) if place != self.axis]
+        least = values.amin(axes, keepdim=True).double().clamp(max=0.0)
+        most = values.amax(axes, keepdim=True).double().clamp(min=0.0)
         if self.symmetric:
-            most = max(-least, most)
+            most = torch.maximum(-least, most)
             least = -most
         scale = (most - least) / (self.high - self.low)
-        if not math.isfinite(scale):
-            return math.nan, 0
-        if scale < torch.finfo(torch.float32).tiny:
-            return 1.0, 0
-        return float(np.float32(scale)), 0 if self.symmetric else round(self.low - least / scale)
+        is_tiny, is_finite = scale < torch.finfo(torch.float32).tiny, scale.isfinite()
+        zero = torch.zeros_like(scale) if self.symmetric else (self.low - least / scale).round()
+        return (
+            scale.masked_fill(is_tiny, 1.0).masked_fill(~is_finite, math.nan).float(),
+            zero.masked_fill(is_tiny | ~is_finite, 0.0).float(),
+        )
 
     def integers(self, values: Tensor) -> Tensor:
         """The tensor as whole numbers, float32, of the same shape."""
         scale, zero = self.of(values)
-        return (values / torch.tensor(scale)).round().add(zero).clamp(self.low, self.high)
+        return (values / scale).round().add(zero).clamp(self.low, self.high)
 
 
-WEIGHTS = Grid(0, 255)
-"""A tensor of weights in an int8 file; and activations, in onnxruntime's DynamicQuantizeLinear."""
+ACTIVATIONS = Grid(0, 255)
+"""What enters a layer; and the weights of an embedding."""
+CHANNELS = Grid(-127, 127, symmetric=True, axis=0)
+"""The weights of a convolution or linear layer in an int8 file: a scale for each output."""
 LSTM_WEIGHTS = Grid(-127, 127, symmetric=True)
+SAME = 0.002
+"""The share of a tensor's integers that may differ by rounding, where a batch normalisation was multiplied into the file's weights."""
 
 
 class _Rounded(torch.autograd.Function):
@@ -76,7 +88,7 @@ class _Rounded(torch.autograd.Function):
         return gradients[0], None  # no value is beyond the ends of the grid
 
 
-def rounded(values: Tensor, grid: Grid = WEIGHTS) -> Tensor:
+def rounded(values: Tensor, grid: Grid = ACTIVATIONS) -> Tensor:
     """A float32 tensor rounded to the grid of its own range, of the same shape. Its gradient is that of the identity (straight-through)."""
     result: Tensor = _Rounded.apply(values, grid)
     return result
@@ -85,42 +97,44 @@ def rounded(values: Tensor, grid: Grid = WEIGHTS) -> Tensor:
 def rounded_weights(module: nn.Module, path: Path) -> dict[str, Grid]:
     """The grids of those parameters of a module that an int8 file holds as integers, by name.
 
-    A parameter is compared with the tensors of the file by scale, zero point and integers. These may be in another order, transposed or as
-    those of gates of an LSTM: every tensor has one scale. path: a file that onnxruntime has quantised, of this module.
+    A parameter's integers are compared with those of the file's tensors by how often each distance from the zero point occurs. So a tensor
+    may be transposed, or hold the gates of an LSTM in another order; and a batch normalisation may have been multiplied into the channels
+    of a convolution, because a channel's integers do not depend on its factor, but for the sign.
+
+    Args:
+        path: a file that `quantise` wrote, of this module.
     """
     import onnx
     from onnx import numpy_helper
 
     held = {item.name: numpy_helper.to_array(item) for item in onnx.load(path).graph.initializer}
-    wanted = set()
+    wanted = []
     for name, values in held.items():
-        if name.endswith("_quantized"):
-            scale, zero = (held[name.removesuffix("quantized") + end] for end in ("scale", "zero_point"))
-            if scale.size == 1:
-                wanted.add(_signature(values, float(scale.item()), int(zero.item())))
+        if name.endswith("_quantized") and values.dtype.itemsize == 1:
+            zero = held[name.removesuffix("quantized") + "zero_point"]  # all 0 where a tensor has more than one
+            wanted.append(_distances(values, int(zero.flat[0])))
     grids = {}
     for name, parameter in module.named_parameters():
-        for grid in (WEIGHTS, LSTM_WEIGHTS):
-            if _signature(grid.integers(parameter.detach()).numpy(), *grid.of(parameter.detach())) in wanted:
+        values = parameter.detach()
+        for grid in (ACTIVATIONS, CHANNELS, LSTM_WEIGHTS):
+            mine = _distances(grid.integers(values).numpy(), int(grid.of(values)[1].flatten()[0]))
+            if any(mine.sum() == its.sum() and np.abs(mine - its).sum() <= 2 * SAME * mine.sum() for its in wanted):
                 grids[name] = grid
+                break
     return grids
 
 
-def _signature(integers: np.ndarray, scale: float, zero: int) -> tuple[Any, ...]:
-    """What identifies a tensor's integers in any order."""
-    values, counts = np.unique(integers.astype(np.int16), return_counts=True)
-    return scale, zero, values.tobytes(), counts.tobytes()
+def _distances(integers: np.ndarray, zero: int) -> np.ndarray:
+    """How often each distance from the zero point occurs, (256,) int64."""
+    return np.bincount(np.abs(integers.astype(np.int16) - zero).ravel(), minlength=256)
 
 
 @contextmanager
 def _rounded_inputs(module: nn.Module, names: Mapping[str, Grid]) -> Iterator[None]:
     """Round what is multiplied with the rounded weights of linear layers and convolutions, each tensor by its own range."""
     layers = [module.get_submodule(name.removesuffix(".weight")) for name in names if name.endswith(".weight")]
-    hooks = [
-        layer.register_forward_pre_hook(lambda layer, inputs: (rounded(inputs[0]), *inputs[1:]))
-        for layer in layers
-        if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d)
-    ]
+    layers = [layer for layer in layers if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d)]
+    hooks = [layer.register_forward_pre_hook(lambda layer, inputs: (rounded(inputs[0]), *inputs[1:])) for layer in layers]
     try:
         yield
     finally:
@@ -144,9 +158,10 @@ def fine_tune(
 
     The teacher is the student itself, as it was before: no other network and no label is needed, and what rounding changed is all that is
     to be learned. (Liu et al. 2023, "LLM-QAT: Data-Free Quantization Aware Training for Large Language Models", learn from the same model's
-    outputs.) The loss is the one of plain distillation for the task. Weights are rounded as the file holds them (`rounded`). So is what
-    enters linear layers and convolutions, by the range of each batch; what an LSTM rounds inside is not. The module stays in the mode that
-    it is in: dropout is off, and statistics of batches do not change. Parameters keep their float32 values, which the next export rounds.
+    outputs.) The loss is the one of plain distillation for the task. Weights are rounded as the file holds them (`rounded`). What enters
+    linear layers and convolutions is rounded too, by the range of each batch in place of the file's fixed one. What leaves them, and what
+    an LSTM rounds inside, is not. The module stays in the mode that it is in: dropout is off, and statistics of batches do not change.
+    Parameters keep their float32 values, which the next export rounds.
 
     Args:
         module: called with input tensors in order, returns logits (B, C).

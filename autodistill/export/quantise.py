@@ -1,0 +1,72 @@
+"""8-bit weights for an ONNX file, by onnxruntime."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from autodistill.export.asking import Arrays
+
+OPERATORS = ("Conv", "MatMul", "Gemm", "Gather", "Relu", "Clip")
+"""What works on 8-bit integers. Relu and Clip are among them because a convolution's outputs are then rounded within their bounds: without
+them a student of images lost ten points. Sums (Add) are not: those of a transformer's residual connections cost it more than a point."""
+LSTM = "LSTM"
+
+
+def quantise(source: Path, path: Path, batches: Iterable[Arrays]) -> None:
+    """Write an ONNX file with 8-bit weights and activations.
+
+    A convolution or linear layer has one scale for each output channel, an embedding one. Activations are rounded within fixed ranges, from
+    the smallest to the largest value that occurs in the batches; so a file needs no ranges at run time, which onnxruntime's dynamic
+    quantisation measures anew for each input. Only the weights of an LSTM are quantised dynamically: there is no other operator for it.
+
+    Source: Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference"; a scale for
+    each channel: Krishnamoorthi 2018, "Quantizing deep convolutional networks for efficient inference".
+
+    Args:
+        source: the float32 file.
+        batches: its inputs, by name.
+    """
+    import onnx
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
+
+    class Reader(CalibrationDataReader):
+        left = iter(batches)
+
+        def get_next(self) -> Any:
+            return next(self.left, None)
+
+    model = onnx.load(source)
+    del model.graph.value_info[:]  # shapes from before quantising: the quantiser transposes weights, and would find contradictions
+    with quiet_packages():
+        if any(node.op_type == LSTM for node in model.graph.node):
+            quantize_dynamic(model, path, op_types_to_quantize=[LSTM], weight_type=QuantType.QInt8)
+            model = onnx.load(path)
+        quantize_static(
+            model,
+            path,
+            Reader(),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=list(OPERATORS),
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+        )
+
+
+@contextlib.contextmanager
+def quiet_packages() -> Iterator[None]:
+    """Keep the progress and the internal warnings of torch's exporter and of onnxruntime's quantiser off the terminal."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
