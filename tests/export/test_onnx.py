@@ -96,9 +96,12 @@ def test_an_image_student_goes_to_onnx_with_its_own_stem(tmp_path: Path) -> None
     pytest.importorskip("onnxruntime")
     world = ImageWorld(tmp_path, 28)
     done = world.distill(world.recipe())
-    (plain,) = export(done.folder)
+    plain, small = export(done.folder, int8=True)
     pictures = world.pictures(5)
-    np.testing.assert_allclose(load_student(plain.folder).logits(pictures), done.open().logits(pictures), atol=1e-4)
+    torch_says = done.open().logits(pictures)
+    np.testing.assert_allclose(load_student(plain.folder).logits(pictures), torch_says, atol=1e-4)
+    assert np.abs(load_student(small.folder).logits(pictures) - torch_says).max() < 0.1 * np.ptp(torch_says)
+    assert small.facts["bytes"] < 0.5 * plain.facts["bytes"]
 
 
 @pytest.fixture
