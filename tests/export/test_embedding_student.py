@@ -105,6 +105,10 @@ def test_what_load_py_and_exported_files_say(world: EmbeddingWorld, family: str,
     for form in ("onnx", "numpy")[: 2 if family == "static" else 1]:
         (exported,) = export(distilled.folder, format=form)
         np.testing.assert_allclose(load_student(exported.folder).predict(ASKED), found, atol=1e-5)
+    small = export(distilled.folder, int8=True, overwrite=True)[1]
+    rounded = np.asarray(load_student(small.folder).predict(ASKED))
+    cosines = np.sum(rounded * found, axis=1) / np.linalg.norm(rounded, axis=1)  # those that were found have length 1
+    assert cosines.min() > 0.98
     assert main(["predict", str(distilled.folder), *ASKED, "--json"]) == 0
     answers = json.loads(capsys.readouterr().out)
     np.testing.assert_allclose([answer["vector"] for answer in answers], found, atol=1e-6)
