@@ -93,7 +93,7 @@ def export(
             or qat.
         ModelError: the packages are missing (`pip install 'autodistill-kd[onnx]'`).
         DataError: the rows cannot be read.
-        RunError: the logits differ, or the loss of the training is not finite.
+        RunError: the logits differ, onnxruntime cannot write 8-bit weights, or the loss of the training is not finite.
     """
     tell: Listen = listen or (lambda event: None)
     if format not in FORMATS:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from autodistill.errors import RunError, explained
 from autodistill.export.asking import Arrays
 
 OPERATORS = ("Conv", "MatMul", "Gemm", "Gather", "Relu", "Clip")
@@ -31,6 +32,9 @@ def quantise(source: Path, path: Path, batches: Iterable[Arrays]) -> None:
     Args:
         source: the float32 file.
         batches: its inputs, by name.
+
+    Raises:
+        RunError: onnxruntime cannot do it.
     """
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
@@ -43,7 +47,8 @@ def quantise(source: Path, path: Path, batches: Iterable[Arrays]) -> None:
 
     model = onnx.load(source)
     del model.graph.value_info[:]  # shapes from before quantising: the quantiser transposes weights, and would find contradictions
-    with quiet_packages():
+    failed = explained(lambda reason: RunError(f"onnxruntime cannot give this student 8-bit weights ({reason}); use the format onnx"))
+    with failed, quiet_packages():
         if any(node.op_type == LSTM for node in model.graph.node):
             quantize_dynamic(model, path, op_types_to_quantize=[LSTM], weight_type=QuantType.QInt8)
             model = onnx.load(path)

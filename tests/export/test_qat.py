@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from autodistill.errors import DivergedError, UsageError
+from autodistill.errors import DivergedError, RunError, UsageError
 from autodistill.export import onnx as exporting
 from autodistill.export import qat
 from autodistill.export.int8 import qat_result
@@ -145,6 +145,12 @@ def test_the_rounded_model_is_the_int8_file(model: nn.Module, tmp_path: Path) ->
     assert np.abs(float32 - file).max() > 4 * step
     alone = onnx_run(path)({"ids": IDS[:1].numpy()})
     np.testing.assert_array_equal(alone, file[:1])  # ranges are fixed, so other rows do not matter
+
+
+def test_what_onnxruntime_cannot_quantise_ends_with_a_sentence(model: nn.Module, tmp_path: Path) -> None:
+    write(model, tmp_path / "float32.onnx")
+    with pytest.raises(RunError, match=r"cannot give this student 8-bit weights \(.*\); use the format onnx"):
+        quantise(tmp_path / "float32.onnx", tmp_path / "model.onnx", [{"other": IDS.numpy()}])
 
 
 def test_a_convolution_with_its_batch_normalisation_in_the_file_is_found(model: nn.Module, tmp_path: Path) -> None:
