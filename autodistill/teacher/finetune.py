@@ -97,7 +97,7 @@ def finetune_teacher(
     fields = json.dumps(_fields(teacher), sort_keys=True)
     tried = _to_try(dataset, teacher)
     ways = [f"{len(tried)} ways"] if len(tried) > 1 else []
-    key = digest("teacher-1", dataset.fingerprint, dataset.metric, fields, str(seed), source_fingerprint(dataset, teacher), *ways)
+    key = digest("teacher-2", dataset.fingerprint, dataset.metric, fields, str(seed), source_fingerprint(dataset, teacher), *ways)
     folder = cache_folder() / "teachers" / key
 
     def train() -> dict[str, Any]:

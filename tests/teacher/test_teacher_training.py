@@ -15,6 +15,7 @@ from tiny_teacher import image_dataset, save_bert, save_encoder, text_dataset
 from autodistill.models.fitting import all_logits
 from autodistill.recipe import Recipe, Teacher
 from autodistill.tasks.base import Dataset
+from autodistill.teacher import probe as probing
 from autodistill.teacher.calibration import calibration_error
 from autodistill.teacher.finetune import FinetunedTeacher, ProbeProgress, TeacherProgress, finetune_teacher
 from autodistill.teacher.load import encode, load_teacher, untrained_teacher
@@ -164,6 +165,25 @@ def test_the_probe_is_the_head_that_training_starts_from(source: Path) -> None:
     model, source_model = load_teacher(kept.folder)[0], untrained_teacher(dataset, teacher)[0]
     for name, tensor in source_model.model.encoder.state_dict().items():  # type: ignore[union-attr]
         assert torch.equal(model.model.encoder.state_dict()[name], tensor)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("steps", "chosen"), [(40, 1), (0, 2)])
+def test_fine_tuning_starts_from_the_strongest_penalty_that_is_level_with_the_best(
+    source: Path, monkeypatch: pytest.MonkeyPatch, steps: int, chosen: int
+) -> None:
+    """Of three models, the k-th reads dimension k alone, which has the label's sign but for some rows: many, one, none."""
+    job = training(text_dataset(96), asked(source, max_steps=steps))
+    signs = {
+        name: torch.from_numpy(2.0 * rows.labels - 1)[:, None].repeat(1, 3) for name, rows in (("t", job.train), ("v", job.validation))
+    }
+    signs["v"][: len(job.validation) // 3, 0] *= -1
+    signs["v"][0, 1] *= -1
+    models = [(np.outer([-1.0, 1.0], np.eye(3)[place]), np.zeros(2)) for place in range(3)]
+    monkeypatch.setattr(type(job.dataset.target), "linear_models", lambda *_, **__: iter(models))
+    for level, expected in ((1.5 / len(job.validation), chosen), (0.5 / len(job.validation), 2)):
+        monkeypatch.setattr(probing, "LEVEL", level)
+        weight = fit_probe(job, signs["t"].float(), signs["v"].float(), "mean").weight
+        assert weight.abs().argmax(dim=1).tolist() == [expected] * 2
 
 
 def test_balanced_classes_of_a_teacher_weigh_its_loss_and_its_probe(source: Path) -> None:
