@@ -130,7 +130,7 @@ def fit_probe(training: Training, vectors: Tensor, validation: Tensor, pooling: 
         weight, bias = torch.from_numpy(unscaled).float(), torch.from_numpy(intercepts - unscaled @ mean).float()
         probes.append(Probe(weight, bias, pooling, training.judged(F.linear(validation, weight, bias))))
     best = _best(probes)
-    if training.steps == 0:
+    if training.steps == 0 or training.teacher.head_init != "probe":
         return best
     return next(probe for probe in probes if probe.judged.score >= best.judged.score - LEVEL)  # from the strongest penalty to the weakest
 

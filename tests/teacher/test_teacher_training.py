@@ -167,12 +167,12 @@ def test_the_probe_is_the_head_that_training_starts_from(source: Path) -> None:
         assert torch.equal(model.model.encoder.state_dict()[name], tensor)  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize(("steps", "chosen"), [(40, 1), (0, 2)])
+@pytest.mark.parametrize(("steps", "head_init", "chosen"), [(40, "probe", 1), (0, "probe", 2), (40, "random", 2)])
 def test_fine_tuning_starts_from_the_strongest_penalty_that_is_level_with_the_best(
-    source: Path, monkeypatch: pytest.MonkeyPatch, steps: int, chosen: int
+    source: Path, monkeypatch: pytest.MonkeyPatch, steps: int, head_init: str, chosen: int
 ) -> None:
     """Of three models, the k-th reads dimension k alone, which has the label's sign but for some rows: many, one, none."""
-    job = training(text_dataset(96), asked(source, max_steps=steps))
+    job = training(text_dataset(96), asked(source, max_steps=steps, head_init=head_init))
     signs = {
         name: torch.from_numpy(2.0 * rows.labels - 1)[:, None].repeat(1, 3) for name, rows in (("t", job.train), ("v", job.validation))
     }
