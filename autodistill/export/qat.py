@@ -116,9 +116,9 @@ def rounded_weights(module: nn.Module, path: Path) -> dict[str, Grid]:
     grids = {}
     for name, parameter in module.named_parameters():
         values = parameter.detach()
+        allowed = 2 * SAME * values.numel()  # an integer that differs is missing in one place and too many in another
         for grid in (ACTIVATIONS, CHANNELS, LSTM_WEIGHTS):
             mine = _distances(grid.integers(values).numpy(), int(grid.of(values)[1].flatten()[0]))
-            allowed = 2 * SAME * mine.sum()  # an integer that differs is missing in one place and too many in another
             if any(mine.sum() == its.sum() and np.abs(mine - its).sum() <= allowed for its in wanted):
                 grids[name] = grid
                 break
@@ -134,8 +134,11 @@ def _distances(integers: np.ndarray, zero: int) -> np.ndarray:
 def _rounded_inputs(module: nn.Module, names: Mapping[str, Grid]) -> Iterator[None]:
     """Round what is multiplied with the rounded weights of linear layers and convolutions, each tensor by its own range."""
     layers = [module.get_submodule(name.removesuffix(".weight")) for name in names if name.endswith(".weight")]
-    layers = [layer for layer in layers if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d)]
-    hooks = [layer.register_forward_pre_hook(lambda layer, inputs: (rounded(inputs[0]), *inputs[1:])) for layer in layers]
+    hooks = [
+        layer.register_forward_pre_hook(lambda layer, inputs: (rounded(inputs[0]), *inputs[1:]))
+        for layer in layers
+        if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d)
+    ]
     try:
         yield
     finally:
