@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,7 +62,7 @@ def best_probe(training: Training, poolings: Sequence[str]) -> Probe:
     vectors, validation = (
         frozen_vectors(training.model, rows.inputs, poolings, training.device, read) for rows in (training.train, training.validation)
     )
-    return _best(fit_probe(training, vectors[name], validation[name], name) for name in poolings)
+    return fit_probe(training, vectors, validation)
 
 
 def frozen_vectors(
@@ -101,39 +101,40 @@ def _pooled(model: StudentModule, batch: Batch, poolings: Sequence[str]) -> dict
     return {pooling: pool(states[0], batch.mask, pooling) for pooling in poolings}
 
 
-def fit_probe(training: Training, vectors: Tensor, validation: Tensor, pooling: str) -> Probe:
-    """Fit linear models with a few penalties, and keep the best on the validation rows; of equal ones, that with the higher likelihood.
+def fit_probe(training: Training, vectors: Mapping[str, Tensor], validation: Mapping[str, Tensor]) -> Probe:
+    """Fit linear models with a few penalties to each pooling's vectors, and choose one by its score on the validation rows.
 
-    If the teacher is fine-tuned from the probe, the one with the strongest penalty is kept of those that are within `LEVEL` of the best. A
-    weak penalty leaves no loss on the training rows, so nothing to learn, and large weights, which spoil the encoder with their gradients:
-    on clinc150 with 2,000 labels fine-tuning fell from .921 to .881 and never came back. (Breiman et al. 1984, "Classification and
-    Regression Trees", choose the simplest model that is level with the best in this way.)
+    The best one gives the pooling; of equal ones, that with the higher likelihood. If the teacher is fine-tuned from the probe, the one
+    with the strongest penalty is kept of that pooling's which are within `LEVEL` of the best. A weak penalty leaves no loss on the training
+    rows, so nothing to learn, and large weights, which spoil the encoder with their gradients: on clinc150 with 2,000 labels fine-tuning
+    fell from .921 to .881 and never came back. (Breiman et al. 1984, "Classification and Regression Trees", choose the simplest model that
+    is level with the best in this way.)
 
     The vectors are standardised, and this is folded into the weights; constant dimensions have weight 0. Source: Alain, Bengio 2016,
     "Understanding intermediate layers using linear classifier probes".
 
     Args:
         training: whose rows they are.
-        vectors: (N, D) of the training rows.
-        validation: (M, D) of the validation rows.
-        pooling: of the vectors.
+        vectors: by pooling, (N, D) of the training rows.
+        validation: by pooling, (M, D) of the validation rows.
     """
+    probes = [probe for pooling in vectors for probe in _fitted(training, vectors[pooling], validation[pooling], pooling)]
+    best = max(probes, key=lambda probe: (probe.judged.score, probe.judged.likelihood))
+    if training.steps == 0 or training.teacher.head_init != "probe":
+        return best
+    level = best.judged.score - LEVEL
+    return next(probe for probe in probes if probe.pooling == best.pooling and probe.judged.score >= level)
+
+
+def _fitted(training: Training, vectors: Tensor, validation: Tensor, pooling: str) -> Iterator[Probe]:
+    """The linear models of one pooling, from the strongest penalty to the weakest."""
     columns = vectors.double().numpy()
     mean, spread = columns.mean(axis=0), columns.std(axis=0)
     alive = spread > DEAD * spread.max()
     ready = (columns - mean)[:, alive] / spread[alive]
-    probes = []
     balanced = training.teacher.class_weights != "none"
     for coefficients, intercepts in training.dataset.target.linear_models(ready, training.train.learned.numpy(), balanced=balanced):
         unscaled = np.zeros((len(coefficients), len(mean)))
         unscaled[:, alive] = coefficients / spread[alive]
         weight, bias = torch.from_numpy(unscaled).float(), torch.from_numpy(intercepts - unscaled @ mean).float()
-        probes.append(Probe(weight, bias, pooling, training.judged(F.linear(validation, weight, bias))))
-    best = _best(probes)
-    if training.steps == 0 or training.teacher.head_init != "probe":
-        return best
-    return next(probe for probe in probes if probe.judged.score >= best.judged.score - LEVEL)  # from the strongest penalty to the weakest
-
-
-def _best(probes: Iterable[Probe]) -> Probe:
-    return max(probes, key=lambda probe: (probe.judged.score, probe.judged.likelihood))
+        yield Probe(weight, bias, pooling, training.judged(F.linear(validation, weight, bias)))

@@ -182,8 +182,25 @@ def test_fine_tuning_starts_from_the_strongest_penalty_that_is_level_with_the_be
     monkeypatch.setattr(type(job.dataset.target), "linear_models", lambda *_, **__: iter(models))
     for level, expected in ((1.5 / len(job.validation), chosen), (0.5 / len(job.validation), 2)):
         monkeypatch.setattr(probing, "LEVEL", level)
-        weight = fit_probe(job, signs["t"].float(), signs["v"].float(), "mean").weight
+        weight = fit_probe(job, {"mean": signs["t"].float()}, {"mean": signs["v"].float()}).weight
         assert weight.abs().argmax(dim=1).tolist() == [expected] * 2
+
+
+def test_the_pooling_is_that_of_the_best_probe_whatever_its_level_ones(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two models a pooling: the first, of dimension 0, has the stronger penalty. `mean` has the best one, `cls` the better first one."""
+    job = training(text_dataset(96), asked(source, max_steps=40))
+    labels = {"t": 2.0 * torch.from_numpy(job.train.labels)[:, None] - 1, "v": 2.0 * torch.from_numpy(job.validation.labels)[:, None] - 1}
+    train = {pooling: labels["t"].repeat(1, 2).float() for pooling in ("cls", "mean")}
+    held = {pooling: labels["v"].repeat(1, 2).float() for pooling in ("cls", "mean")}
+    for pooling, wrong in (("cls", (1, 1)), ("mean", (2, 0))):
+        for place, rows in enumerate(wrong):
+            held[pooling][:rows, place] *= -1
+    models = [(np.outer([-1.0, 1.0], np.eye(2)[place]), np.zeros(2)) for place in range(2)]
+    monkeypatch.setattr(type(job.dataset.target), "linear_models", lambda *_, **__: iter(models))
+    for level, dimension in ((2.5 / len(job.validation), 0), (0.5 / len(job.validation), 1)):
+        monkeypatch.setattr(probing, "LEVEL", level)
+        probe = fit_probe(job, train, held)
+        assert (probe.pooling, probe.weight.abs().argmax(dim=1).tolist()) == ("mean", [dimension] * 2)
 
 
 def test_balanced_classes_of_a_teacher_weigh_its_loss_and_its_probe(source: Path) -> None:
@@ -196,7 +213,7 @@ def test_balanced_classes_of_a_teacher_weigh_its_loss_and_its_probe(source: Path
     of_class = [plain._loss(rows[plain.train.labels == number]).item() for number in np.unique(plain.train.labels)]
     assert weighted._loss(rows).item() == pytest.approx(np.mean(of_class), rel=1e-5)
     vectors = torch.randn(len(rows), 8, generator=torch.Generator().manual_seed(0))
-    probes = [fit_probe(job, vectors, vectors[: len(job.validation)], "mean") for job in (plain, weighted)]
+    probes = [fit_probe(job, {"mean": vectors}, {"mean": vectors[: len(job.validation)]}) for job in (plain, weighted)]
     chances = [(probe.bias - probe.bias.mean()).softmax(0)[0] for probe in probes]
     assert chances[1] > chances[0]  # the rare class is not held to be rare
 
@@ -209,7 +226,7 @@ def test_dead_dimensions_of_an_encoder_get_no_weight(source: Path) -> None:
     alive = {name: torch.tensor(generator.normal(size=(rows, 12)), dtype=torch.float32) for name, rows in sizes.items()}
     noise = {name: torch.tensor(generator.normal(size=(rows, 2)) * [1e-33, 1e-9]).float() for name, rows in sizes.items()}
     mixed = {name: torch.cat([noise[name][:, :1], alive[name], noise[name][:, 1:]], dim=1) for name in sizes}
-    probe, expected = (fit_probe(job, vectors["train"], vectors["held"], "mean") for vectors in (mixed, alive))
+    probe, expected = (fit_probe(job, {"mean": vectors["train"]}, {"mean": vectors["held"]}) for vectors in (mixed, alive))
     assert torch.equal(probe.weight[:, [0, -1]], torch.zeros(len(probe.weight), 2))
     torch.testing.assert_close(probe.weight[:, 1:-1], expected.weight)
     torch.testing.assert_close(probe.bias, expected.bias)
