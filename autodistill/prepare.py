@@ -18,6 +18,7 @@ from autodistill.models.base import StudentModule, precision
 from autodistill.models.sources import config_width
 from autodistill.models.start import check_start, sizes_of, student_in
 from autodistill.recipe import Component, Recipe, Teacher
+from autodistill.rows_fit import fit_rows
 from autodistill.settings import DatasetSettings, SpaceSettings
 from autodistill.space import Space
 from autodistill.stages import match_scores, read_teacher_scores, store_outputs, tell_of_rows, tell_of_teachers, train_teacher
@@ -86,7 +87,7 @@ def prepare(settings: SpaceSettings, tell: Listen, *, fine_tune: bool = True, ea
     """
     precision(), store_budget()  # environment variables that are wrong end here
     data = read_data(settings, tell)
-    space = fit_starts(open_space(settings, data), data)
+    space = fit_starts(open_space(settings, data, tell), data)
     is_share = isinstance(settings.max_params, str) or isinstance(settings.max_latency_ms, str)
     teachers = measured = Teachers()
     if data.ref.teacher_scores is not None:  # the scores are stored as they are, and have no size
@@ -172,10 +173,13 @@ def read_data(settings: DatasetSettings, tell: Listen, *, with_test: bool = Fals
     return data
 
 
-def open_space(settings: SpaceSettings, data: Dataset) -> Space:
-    """The space for the dataset's task, with the user's settings."""
+def open_space(settings: SpaceSettings, data: Dataset, tell: Listen) -> Space:
+    """The space for the dataset's task and its rows, with the user's settings."""
     space = settings.open_space(data.target.space or data.modality.name, data.task)
-    return space.without_unlabelled() if data.unlabelled is None else space
+    space, note = fit_rows(space, len(data.train), data.unlabelled_rows)
+    if note:
+        tell(SearchMessage(note))
+    return space
 
 
 def fit_starts(space: Space, data: Dataset) -> Space:

@@ -156,8 +156,8 @@ def training_seconds(recipe: Recipe, opened: Opened, device: str = "auto") -> fl
     """
     place = pick_device(device)
     opened = read_by_student(opened, recipe)
-    rows, size = len(opened.dataset.train), recipe.training.batch_size
-    batches = training_batches(opened.validation.lengths, len(opened.validation), size, torch.Generator().manual_seed(0))
+    data, training = opened.dataset, recipe.training
+    batches = training_batches(opened.validation.lengths, len(opened.validation), training.batch_size, torch.Generator().manual_seed(0))
     with cpu_threads(1):
         model = build_student(untrained(recipe), opened.context).to(place).train()
         optimizer = make_optimizer([model], 1e-4, 0.0)
@@ -172,7 +172,7 @@ def training_seconds(recipe: Recipe, opened: Opened, device: str = "auto") -> fl
             if place.type == "cuda":
                 torch.cuda.synchronize(place)
             times.append(time.perf_counter() - began)
-    return statistics.fmean(times[1:]) * (recipe.training.steps or math.ceil(rows / size) * recipe.training.epochs)
+    return statistics.fmean(times[1:]) * training.epochs * training.steps_per_epoch(len(data.train), data.unlabelled_rows)
 
 
 class InTime:

@@ -40,11 +40,14 @@ def restore(entry: RecordedStudy, work: Path) -> Study:
     epochs, limits = study_epochs(entry.about), study_limits(entry.about)
     assert epochs is not None, "every recorded study has a number of epochs"
     recipe = Recipe.parse(entry.records[0].recipe)
-    teacher, steps = recipe.teacher, recipe.training.steps
+    teacher, training = recipe.teacher, recipe.training
     space = Space.load(target_of(entry.task).space or modality_of(entry.task).name, entry.task)
     if teacher not in space.teachers():
         space = space.with_teacher(teacher)
-    space = space.fixed("training.epochs", epochs).fixed("training.steps", steps).for_its_teachers()
+    for name, value in {"epochs": epochs, "steps": training.steps, "passes": training.passes, "max_steps": training.max_steps}.items():
+        if f"training.{name}" in space.parameters:
+            space = space.fixed(f"training.{name}", value)
+    space = space.for_its_teachers()
     if not entry.about["dataset"].get("unlabelled_rows"):
         space = space.without_unlabelled()
     place = {"dataset": entry.dataset, "study": entry.name, "studies_dir": str(work)}

@@ -342,5 +342,6 @@ def test_fewer_epochs_are_fewer_steps_too() -> None:
     usual, short = (item.defaults().training for item in (space, space.with_epochs(2)))
     assert (usual.epochs, usual.steps) == (8, 1000)
     assert (short.epochs, short.steps) == (2, 250)
-    by_epochs = space.fixed("training.steps", 0).with_epochs(3).defaults().training
+    unbound = space.fixed("training.max_steps", 0).fixed("training.passes", 0)
+    by_epochs = unbound.fixed("training.steps", 0).with_epochs(3).defaults().training
     assert (by_epochs.epochs, by_epochs.steps) == (3, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -22,6 +23,10 @@ class Training(Part, use_attribute_docstrings=True):
     steps: Annotated[int, Field(ge=0)] = 0
     """The number of optimizer steps, in `epochs` equal parts with an evaluation after each, so that trials cost the same on few and on many
     rows. 0: as many as `epochs` passes over the labelled rows take."""
+    passes: Annotated[float, Field(ge=0.0)] = 0.0
+    """More steps than `steps` where these are fewer than this many passes over the rows that are read, with labels or without."""
+    max_steps: Annotated[int, Field(ge=0)] = 0
+    """The most steps that `passes` may ask for. 0: no bound."""
     unlabelled_share: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """The share of unlabelled rows in each batch. On these the student learns only from the teacher. 0: they are not used."""
     unlabelled_choice: UnlabelledChoice = "all"
@@ -41,6 +46,24 @@ class Training(Part, use_attribute_docstrings=True):
     """Of `sgd` and `dot`."""
     dot_difference: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.075
     """Of `dot`, the paper's Δ: the momentum is smaller by it for the hard labels, and larger by it for the distillation terms."""
+
+    def steps_per_epoch(self, labelled: int, unlabelled: int = 0) -> int:
+        """The number of optimizer steps in each of the `epochs`. labelled, unlabelled: the dataset's training rows."""
+        if not self.steps:
+            return math.ceil(labelled / self.batch_size)
+        read = labelled + (self.unlabelled_keep * unlabelled if self.unlabelled_share else 0)
+        steps = max(self.steps, math.ceil(self.passes * read / self.batch_size))
+        return math.ceil(min(steps, self.max_steps or steps) / self.epochs)
+
+    @model_validator(mode="after")
+    def _steps_agree(self) -> Self:
+        if self.passes and not self.steps:
+            raise ValueError(f"passes is {self.passes:g}, but steps is 0, which means `epochs` passes; set steps, or passes to 0")
+        if self.max_steps and not self.passes:
+            raise ValueError(f"max_steps is {self.max_steps}, but passes is 0, so there is nothing to bound; set passes, or max_steps to 0")
+        if self.max_steps and self.max_steps < self.steps:
+            raise ValueError(f"max_steps is {self.max_steps} and steps {self.steps}; max_steps has to be at least steps")
+        return self
 
     @model_validator(mode="after")
     def _momenta_below_one(self) -> Self:

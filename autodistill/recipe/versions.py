@@ -31,6 +31,8 @@ ADDED: dict[tuple[str, str], Any] = {
     ("objective.intermediate", "layers"): None,
     ("objective.attention", "layers"): None,
     ("training", "steps"): 0,
+    ("training", "passes"): 0.0,
+    ("training", "max_steps"): 0,
     ("training", "unlabelled_share"): 0.0,
     ("training", "unlabelled_choice"): "all",
     ("training", "unlabelled_keep"): 1.0,

@@ -153,8 +153,9 @@ class Recommender:
         fields of students that were added after they were recorded.
         """
         defaults = space.defaults().model_dump()
-        budget = {name: defaults["training"][name] for name in ("epochs", "steps")}
+        budget = {name: defaults["training"][name] for name in ("epochs", "steps", "passes", "max_steps")}
         unlabelled = {name: value for name, value in defaults["training"].items() if name.startswith("unlabelled") or name == "stages"}
+        shares = [float(value) for domain in space.parameters.get("training.unlabelled_share", ()) for value in domain.values]
         teachers: dict[str, dict] = {}
         recorded: Counter[Recipe] = Counter()
         for study in self.alike(space.task, unlabelled["unlabelled_share"] > 0):
@@ -165,7 +166,9 @@ class Recommender:
                     teachers[model] = space.teacher_of(model).model_dump()
                 used_some = training.get("unlabelled_share", 0.0) > 0
                 if not unlabelled["unlabelled_share"] or (not used_some and record.recipe["objective"]["prediction"]["kind"] != "none"):
-                    training |= unlabelled  # a recipe that was recorded with unlabelled rows keeps its own use of them
+                    training |= unlabelled
+                elif used_some:  # it keeps its own use of unlabelled rows, as far as the space has so many of them in a batch
+                    training["unlabelled_share"] = min(training["unlabelled_share"], max(shares))
                 student = space.fixed_later("student", record.recipe["student"]) | record.recipe["student"]
                 objective = record.recipe["objective"] | {"class_weights": defaults["objective"]["class_weights"]}
                 parts = {"teacher": teachers[model], "student": student, "objective": objective, "training": training}

@@ -48,10 +48,14 @@ class Space(WithTeachers):
         return {name: value for name, value in fixed.items() if (part, name) in ADDED}
 
     def with_epochs(self, epochs: int) -> Space:
-        """A copy of the space with this many epochs of training. If it has a number of steps, that changes in proportion."""
+        """A copy of the space with this many epochs of training. If it has a number of steps, this and its bounds change in proportion."""
         before = self.defaults().training
-        space = self.fixed("training.epochs", epochs)
-        return space.fixed("training.steps", max(1, round(before.steps * epochs / before.epochs))) if before.steps else space
+        share, space = epochs / before.epochs, self.fixed("training.epochs", epochs)
+        if before.steps:
+            space = space.fixed("training.steps", max(1, round(before.steps * share)))
+        if before.passes:
+            space = space.fixed("training.passes", before.passes * share)
+        return space.fixed("training.max_steps", max(1, round(before.max_steps * share))) if before.max_steps else space
 
     def with_class_weights(self, weights: str) -> Space:
         """A copy of the space with these class weights for teachers and students.

@@ -15,6 +15,7 @@ from autodistill.recipe import Recipe
 from autodistill.recommender.encoding import RecipeEncoder
 from autodistill.recommender.recommender import APART, Recommender, new_dataset
 from autodistill.recommender.table import NewDataset, recipe_frame
+from autodistill.rows_fit import fit_rows
 from autodistill.space import Space
 
 SPACE = Space.load("text", "text-classification").without_unlabelled()
@@ -222,3 +223,21 @@ def test_few_studies_with_unlabelled_rows_recommend_what_they_have_proven() -> N
     assert len(Recommender([*others, *studies[:2]]).alike(space.task, True)) == 9  # two are too few: all of the modality
     chosen = [recipe.id for recipe, _ in recommender.choose(target, space, top=3)]
     assert set(chosen) == {recipe.id for recipe in proven}
+
+
+def test_recorded_recipes_get_the_length_and_at_most_the_share_of_unlabelled_rows_of_the_space() -> None:
+    usual = Space.load("text", "text-classification")
+    assert usual.defaults().training.unlabelled_share == 0.8
+    space, _ = fit_rows(usual, 6000, 2000)
+    recorded = usual.fixed("training.passes", 0.0).fixed("training.max_steps", 0).fixed("training.steps", 77)
+    rng = random.Random(5)
+    studies = [
+        dataclasses.replace(study(number), records=[trial("set", place, recorded.sample(rng), 0.8 + place / 100) for place in range(9)])
+        for number in range(20, 23)
+    ]
+    recipes = Recommender(studies).candidates(space, inside=False, sampled=0)
+    using = [recipe.training for recipe in recipes[1:] if recipe.training.unlabelled_share]
+    assert using
+    assert {training.unlabelled_share for training in using} == {0.25}
+    lengths = {(recipe.training.steps, recipe.training.passes, recipe.training.max_steps) for recipe in recipes}
+    assert lengths == {(1000, 4.0, 4000)}
