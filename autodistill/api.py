@@ -13,10 +13,11 @@ from autodistill.events import Listen, SearchMessage, Stage
 from autodistill.export.frontier import measure_frontier
 from autodistill.facts import study_limits
 from autodistill.keywords import SearchKeywords
+from autodistill.limit_fit import STUDENTS_TRIED
 from autodistill.limits import Feasible, Limits
 from autodistill.models.start import check_sizes, check_start
 from autodistill.option import takes
-from autodistill.prepare import STUDENTS_TRIED, Prepared, largest_within, prepare
+from autodistill.prepare import Prepared, prepare
 from autodistill.recipe import Recipe
 from autodistill.recommending import WARM_SHARE, InTime, warm_recipes
 from autodistill.records import Role
@@ -100,7 +101,7 @@ def plan_recipes(settings: SearchSettings, own: Sequence[Recipe], ready: Prepare
     Raises:
         UserError: a recipe does not fit this search, or no student keeps the limits.
     """
-    baselines = feasible_baselines(ready, settings.seed)
+    baselines = ready.space.baselines(student=ready.fit.defaults.student)
     own = [check_own(recipe, ready.space, ready.feasible, ready.limits, ready.data.unlabelled_rows) for recipe in own]
     for recipe in own:
         check_tokens(recipe, ready.opened[recipe.teacher].tokenizer)
@@ -176,17 +177,6 @@ def _limits_before(settings: SearchSettings) -> Limits | None:
     return study_limits(before) if asked.max_latency_ms == settings.max_latency_ms else None
 
 
-def feasible_baselines(ready: Prepared, seed: int) -> Mapping[Role, Recipe]:
-    """The baselines with the student of the space's defaults. If that is over a limit: with the largest student within the limits, among
-    many that the space proposes.
-
-    Raises:
-        StudyError: none of these students keeps the limits.
-    """
-    student = largest_within(ready.space, ready.feasible, seed)
-    return ready.space.baselines() if student is None else ready.space.baselines(student=student)
-
-
 def check_own(recipe: Recipe, space: Space, feasible: Feasible, limits: Limits, unlabelled_rows: int = 0) -> Recipe:
     """The user's recipe with the search's teacher of the same model, or with its default teacher if no teacher has that model.
 
@@ -214,7 +204,7 @@ def first_recipes(ready: Prepared, settings: SearchSettings, tell: Listen) -> li
         # a resumed search has its recommendations in its queue, and recorded recipes learn from teachers
         return []
     in_time = None if settings.time_budget is None else InTime(ready.feasible, ready.opened, WARM_SHARE * settings.time_budget)
-    recipes = warm_recipes(ready.data, ready.space, in_time or ready.feasible, settings.trials, settings.seed, tell)
+    recipes = warm_recipes(ready.data, ready.space, in_time or ready.feasible, settings.trials, settings.seed, tell, fit=ready.fit)
     if in_time is not None and in_time.left_out:
         longest = f"over {WARM_SHARE:.0%} of the time budget ({duration(in_time.longest)})"
         tell(SearchMessage(f"not tried first: {plural(in_time.left_out, 'recommended recipe')}, because the training would take {longest}"))

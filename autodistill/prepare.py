@@ -6,18 +6,18 @@ Each step can also be called alone; `prepare` runs them all.
 from __future__ import annotations
 
 import dataclasses
-import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from autodistill.errors import DataError, ModelError, RecipeError, StudyError
+from autodistill.errors import DataError, ModelError, RecipeError
 from autodistill.events import Listen, SearchMessage, Stage
 from autodistill.facts import DatasetFacts, TeacherRef
+from autodistill.limit_fit import LimitFit
 from autodistill.limits import Limits
 from autodistill.models.base import StudentModule, precision
 from autodistill.models.sources import config_width
 from autodistill.models.start import check_start, sizes_of, student_in
-from autodistill.recipe import Component, Recipe, Teacher
+from autodistill.recipe import Recipe, Teacher
 from autodistill.rows_fit import fit_rows
 from autodistill.settings import DatasetSettings, SpaceSettings
 from autodistill.space import Space
@@ -37,16 +37,13 @@ from autodistill.train.student_tokens import reads_other_tokens
 from autodistill.train.taps import space_taps
 from autodistill.width_fit import fit_widths
 
-STUDENTS_TRIED = 200
-"""How many recipes of the space are measured before it is said that none keeps the limits."""
-
 
 @dataclass(frozen=True)
 class Prepared:
     """The result of `prepare`.
 
     teachers: empty if none was fine-tuned. opened: the rows as each teacher reads them, with its outputs stored. feasible: checks an
-    untrained student against the limits.
+    untrained student against the limits. fit: gives recipes over them a smaller student.
     """
 
     data: Dataset
@@ -55,6 +52,7 @@ class Prepared:
     opened: dict[Teacher, Opened]
     limits: Limits
     feasible: Feasibilities
+    fit: LimitFit
 
     @property
     def facts(self) -> DatasetFacts:
@@ -113,7 +111,8 @@ def prepare(settings: SpaceSettings, tell: Listen, *, fine_tune: bool = True, ea
     limits = Limits.asked(settings.max_params, latency, measured.costs)
     if is_share:
         tell(SearchMessage(f"limits on the student: {limits.text()} ({measured.shares(settings.max_params, settings.max_latency_ms)})"))
-    return Prepared(data, space, teachers, opened, limits, Feasibilities(limits, opened))
+    feasible = Feasibilities(limits, opened)
+    return Prepared(data, space, teachers, opened, limits, feasible, LimitFit(space, feasible, settings.seed))
 
 
 def check_limits(settings: SpaceSettings, data: Dataset, space: Space) -> None:
@@ -126,36 +125,7 @@ def check_limits(settings: SpaceSettings, data: Dataset, space: Space) -> None:
     limits = Limits(None if isinstance(params, str) else params, None if isinstance(latency, str) else latency)
     if limits != Limits() and data.target.has_labels:
         opened = {part: open_inputs(data, part, data.modality.source(part)) for part in space.teachers()}
-        feasible = Feasibilities(limits, opened)
-        if not any(feasible(recipe).feasible for recipe in [space.defaults(), *_tried(space, settings.seed)]):
-            largest_within(space, feasible, settings.seed)  # says how large the smallest is
-
-
-def largest_within(space: Space, feasible: Feasibilities, seed: int) -> Component | None:
-    """The largest student within the limits, among many that the space proposes; None if the one of the space's defaults keeps them.
-
-    Raises:
-        StudyError: none of these students keeps the limits.
-    """
-    if feasible(space.defaults()).feasible:
-        return None
-    costs = {recipe.student: feasible(recipe) for recipe in _tried(space, seed)}
-    fitting = [student for student, cost in costs.items() if cost.feasible]
-    if fitting:
-        return max(fitting, key=lambda student: costs[student].params or 0)
-    params = min(cost.params for cost in costs.values() if cost.params is not None)
-    latencies = [cost.latency_ms for cost in costs.values() if cost.latency_ms is not None]
-    fastest = f", the fastest {min(latencies):.3g} ms" if latencies else ""
-    asked = ", ".join(f"{name} {value}" for name, value in dataclasses.asdict(feasible.limits).items() if value is not None)
-    raise StudyError(
-        f"no student of the space {space.name!r} keeps the limits ({asked}): "
-        f"the smallest of {STUDENTS_TRIED} has {params:,} parameters{fastest}; raise them, or give another --space"
-    )
-
-
-def _tried(space: Space, seed: int) -> list[Recipe]:
-    rng = random.Random(seed)
-    return [space.sample(rng) for _ in range(STUDENTS_TRIED)]
+        _ = LimitFit(space, Feasibilities(limits, opened), settings.seed).defaults
 
 
 def _measured(ref: TeacherRef, model: StudentModule, opened: Opened) -> TeacherRef:

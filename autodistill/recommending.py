@@ -17,6 +17,7 @@ from autodistill.errors import AutodistillError
 from autodistill.events import Listen, SearchMessage, Stage
 from autodistill.features import dataset_features
 from autodistill.keywords import RecommendKeywords
+from autodistill.limit_fit import LimitFit
 from autodistill.limits import Feasibility, Feasible
 from autodistill.models import build_student, untrained
 from autodistill.models.base import pick_device, to_device
@@ -129,6 +130,7 @@ def _recommend(asked: RecommendSettings, studies: Sequence[RecordedStudy], tell:
         space,
         top=asked.top,
         feasible=ready.feasible,
+        fit=ready.fit,
         rows=len(data.train),
         inside=asked.space is not None,
         seed=asked.seed,
@@ -197,8 +199,13 @@ class InTime:
         return replace(cost, violations=cost.violations | {"training seconds": over})
 
 
-def warm_recipes(data: Dataset, space: Space, feasible: Feasible, trials: int, seed: int, tell: Listen) -> list[Recipe]:
-    """The recipes that a search with this many trials begins with, reported in a line. None if no study of the task is recorded."""
+def warm_recipes(
+    data: Dataset, space: Space, feasible: Feasible, trials: int, seed: int, tell: Listen, fit: LimitFit | None = None
+) -> list[Recipe]:
+    """The recipes that a search with this many trials begins with, reported in a line. None if no study of the task is recorded.
+
+    fit: gives recipes over the limits a smaller student.
+    """
     count = min(WARM, trials // 2)
     if count < 1:
         return []
@@ -216,7 +223,7 @@ def warm_recipes(data: Dataset, space: Space, feasible: Feasible, trials: int, s
             target = new_dataset(space, dataset_features(data))
             recommender = Recommender(comparable(studies, data.task))
             warnings, _ = recommender.unlike(target, len(data.train), space.defaults().training.epochs)
-            recipes = recommender.first_recipes(target, space, count, feasible=feasible, seed=seed)
+            recipes = recommender.first_recipes(target, space, count, feasible=feasible, fit=fit, seed=seed)
         except AutodistillError as cause:  # the features need an encoder and the studies a teacher's score, but the search needs neither
             stage.end(f"the search starts without recommendations: {cause}")
             return []

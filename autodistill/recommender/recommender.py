@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from autodistill.errors import RecipeError, StudyError
+from autodistill.limit_fit import LimitFit
 from autodistill.limits import Feasibility, Feasible
 from autodistill.recipe import Recipe
 from autodistill.recommender.encoding import RecipeEncoder
@@ -136,10 +137,12 @@ class Recommender:
         inside: leave out recorded recipes that are not points of the space. Recipes that do not fit the task are always left out, and so
         are those that learn from labels alone, which a search has as a baseline.
         """
-        return self._candidates(self._recorded(space), space, inside, sampled, seed)
+        return self._candidates(self._recorded(space), space.defaults(), space, inside, sampled, seed)
 
-    def _candidates(self, recorded: Iterable[Recipe], space: Space, inside: bool, sampled: int, seed: int) -> list[Recipe]:
-        candidates = {space.defaults().id: space.defaults()}
+    def _candidates(
+        self, recorded: Iterable[Recipe], defaults: Recipe, space: Space, inside: bool, sampled: int, seed: int
+    ) -> list[Recipe]:
+        candidates = {defaults.id: defaults}
         candidates |= {recipe.id: recipe for recipe in recorded if not inside or space.contains(recipe)}
         rng = random.Random(seed)
         for recipe in (space.sample(rng) for _ in range(sampled)):
@@ -221,6 +224,7 @@ class Recommender:
         *,
         top: int = 5,
         feasible: Feasible | None = None,
+        fit: LimitFit | None = None,
         rows: int | None = None,
         inside: bool = True,
         seed: int = 0,
@@ -232,6 +236,7 @@ class Recommender:
             space: where recipes come from; the reasons compare with its defaults.
             top: how many recipes.
             feasible: measures untrained students; those over a limit are skipped.
+            fit: gives recorded recipes over the limits a smaller student.
             rows: the number of training rows; if given, a training much longer than any recorded one gets a warning.
             inside: recommend nothing outside the space.
             seed: of the recipes drawn.
@@ -241,7 +246,7 @@ class Recommender:
         """
         target = new_dataset(space, features)
         warnings, widening = self.unlike(target, rows, space.defaults().training.epochs)
-        chosen = self.choose(target, space, top=top, feasible=feasible, inside=inside, seed=seed)
+        chosen = self.choose(target, space, top=top, feasible=feasible, fit=fit, inside=inside, seed=seed)
         merit = self.predictor.method.merit(recipe_frame(recipe.model_dump() for recipe, _ in chosen), target)
         nearest = self.nearest(target)
         picked = []
@@ -253,20 +258,37 @@ class Recommender:
         return Recommendations(picked, warnings, f"{recorded}, {int((self.table.about['task'] == space.task).sum())} of them {space.task}")
 
     def choose(
-        self, target: NewDataset, space: Space, *, top: int, feasible: Feasible | None = None, inside: bool = True, seed: int = 0
+        self,
+        target: NewDataset,
+        space: Space,
+        *,
+        top: int,
+        feasible: Feasible | None = None,
+        fit: LimitFit | None = None,
+        inside: bool = True,
+        seed: int = 0,
     ) -> list[tuple[Recipe, Feasibility]]:
         """Only the recipes, best first, with the costs of their students; see `recommend`."""
-        recorded = self._recorded(space)
-        candidates = self._candidates(recorded, space, inside, SAMPLED, seed)
+        recorded, defaults = self._recorded(space), space.defaults() if fit is None else fit.defaults
+        if fit is not None:
+            recorded = _fitted(recorded, fit)
+        candidates = self._candidates(recorded, defaults, space, inside, SAMPLED, seed)
         frame = recipe_frame(recipe.model_dump() for recipe in candidates)
         return self._choose(candidates, frame, self._order(candidates, frame, target, recorded), top, feasible)
 
     def first_recipes(
-        self, target: NewDataset, space: Space, count: int, *, feasible: Feasible | None = None, seed: int = 0
+        self,
+        target: NewDataset,
+        space: Space,
+        count: int,
+        *,
+        feasible: Feasible | None = None,
+        fit: LimitFit | None = None,
+        seed: int = 0,
     ) -> list[Recipe]:
         """The recipes that a search begins with: the first `count` of `choose` that are not baselines, which a search runs anyway."""
-        baselines = {recipe.id for recipe in space.baselines().values()}
-        chosen = self.choose(target, space, top=count + len(baselines), feasible=feasible, seed=seed)
+        baselines = {recipe.id for recipe in space.baselines(student=None if fit is None else fit.defaults.student).values()}
+        chosen = self.choose(target, space, top=count + len(baselines), feasible=feasible, fit=fit, seed=seed)
         return [recipe for recipe, _ in chosen if recipe.id not in baselines][:count]
 
     def _choose(
@@ -383,3 +405,13 @@ def _swaps(data: dict, default: dict) -> dict[str, dict]:
         rate = data["training"]["learning_rate"]
         swapped[f"training (learning rate {rate:.2g})"] = data | {"training": default["training"]}
     return swapped
+
+
+def _fitted(recorded: Counter[Recipe], fit: LimitFit) -> Counter[Recipe]:
+    """The recorded recipes within the limits, those over them with a smaller student, with how many studies have each."""
+    fitted: Counter[Recipe] = Counter()
+    for recipe, studies in recorded.items():
+        within = fit(recipe)
+        if within is not None:
+            fitted[within] = max(fitted[within], studies)
+    return fitted

@@ -10,6 +10,7 @@ from benchmark_scripts import opened
 from recorded import dataset_facts, study, trial, true_retention
 
 from autodistill.errors import StudyError
+from autodistill.limit_fit import LimitFit
 from autodistill.limits import Feasibility, Limits
 from autodistill.recipe import Recipe
 from autodistill.recommender.encoding import RecipeEncoder
@@ -83,6 +84,36 @@ def test_limits_are_kept_and_told_where_nothing_keeps_them(recommender: Recommen
     assert {(item.recipe.student.name, item.params, item.latency_ms) for item in recipes} == {("bilstm", 1000, 1.5)}
     with pytest.raises(StudyError, match="none of .* recipes keeps the limits; the smallest student has 9,000 parameters"):
         recommender.recommend(dataset_facts(7), SPACE, feasible=lambda recipe: Limits(max_params=10).check(9000, None))
+
+
+def test_recorded_recipes_over_the_limits_are_recommended_with_smaller_students(recommender: Recommender) -> None:
+    """Every recipe with the full vocabulary is too large, as the space's defaults and all recorded ones are."""
+
+    class Trimmed:
+        limits = Limits(max_params=2000)
+
+        def __call__(self, recipe: Recipe) -> Feasibility:
+            return self.limits.check(1000 if recipe.student.own["vocabulary"] == "trimmed" else 9000, 1.5)
+
+    large = SPACE.fixed("student.vocabulary", "full")
+    rng = random.Random(0)
+    tried = [*(large.sample(rng) for _ in range(6)), SPACE.defaults()]
+    studies = [
+        dataclasses.replace(item, records=[trial(item.name, place, recipe, 0.8 + place / 100) for place, recipe in enumerate(tried)])
+        for item in recommender.studies
+    ]
+    fit, target = LimitFit(SPACE, Trimmed()), NewDataset(SPACE.task, pd.Series(dataset_facts(7)))
+    few = Recommender(studies)
+    chosen, unfitted = (
+        [recipe for recipe, _ in few.choose(target, SPACE, top=7, feasible=fit.feasible, fit=given)] for given in (fit, None)
+    )
+    assert {recipe.student.vocabulary for recipe in [*chosen, *unfitted]} == {"trimmed"}
+    data = tried[-2].model_dump()
+    budget = {name: getattr(SPACE.defaults().training, name) for name in ("epochs", "steps", "passes", "max_steps")}
+    best = Recipe.parse(data | {"student": data["student"] | {"vocabulary": "trimmed"}, "training": data["training"] | budget})
+    assert chosen[0] == fit.defaults
+    assert best in chosen
+    assert not {best, fit.defaults} & set(unfitted)
 
 
 def test_another_task_gets_valid_recipes_a_warning_and_wider_intervals(recommender: Recommender) -> None:

@@ -1,0 +1,84 @@
+"""Smaller students for recipes over the limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from autodistill.errors import StudyError
+from autodistill.limit_fit import LimitFit
+from autodistill.limits import Feasibility, Limits
+from autodistill.recipe import Recipe
+from autodistill.space import Space
+
+SHIPPED = Space.load("text", "text-classification")
+SPACE = SHIPPED.fixed("student.vocabulary", "full")
+PIECES = 1000
+
+
+@dataclass
+class Sized:
+    """A limit on a number that stands for a student's parameters: those of its vectors, and of what reads them."""
+
+    max_params: int
+    limits: Limits = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.limits = Limits(max_params=self.max_params)
+
+    def __call__(self, recipe: Recipe) -> Feasibility:
+        own = recipe.student.own
+        vectors = own.get("embedding_size", own.get("hidden_size"))
+        pieces = PIECES // 4 if own["vocabulary"] == "trimmed" else PIECES
+        return self.limits.check(vectors * pieces + own.get("channels", 0) * vectors + own.get("layers", 0), None)
+
+
+def recipe(family: str, **fields: object) -> Recipe:
+    defaults = SPACE.fixed("student.family", family).defaults()
+    return Recipe.parse(defaults.model_dump() | {"student": defaults.student.model_dump() | fields})
+
+
+def test_a_recipe_within_the_limits_stays() -> None:
+    fit = LimitFit(SPACE, Sized(200 * PIECES))
+    assert fit(SPACE.defaults()) == fit.defaults == SPACE.defaults()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_student_keeps_its_family_and_what_it_can_of_its_own_fields(seed: int) -> None:
+    fit = LimitFit(SPACE, Sized(110 * PIECES), seed)
+    own = recipe("cnn", embedding_size=192)
+    fitted = fit(own)
+    assert fitted == recipe("cnn", embedding_size=64)  # 128 is too large; the channels, the start and the rest of the recipe stay
+    assert fit.defaults == Recipe.parse(SPACE.defaults().model_dump() | {"student": fitted.student.model_dump()})
+
+
+def test_of_equally_near_students_the_largest_is_taken() -> None:
+    fit = LimitFit(SPACE, Sized(150 * PIECES))
+    fitted = fit(recipe("cnn", embedding_size=192, channels=64))
+    assert fitted == recipe("cnn", embedding_size=128, channels=64)
+
+
+def test_a_family_without_a_student_within_the_limits_gives_none_and_the_default_is_of_another() -> None:
+    fit = LimitFit(SPACE.fixed("student.embedding_size", 192).fixed("student.channels", 64), Sized(191 * PIECES))
+    assert fit(recipe("cnn", embedding_size=192)) is None
+    assert fit.defaults.student.name == "bert"
+    assert fit.defaults.student.hidden_size == 128
+    assert fit.defaults.objective == SPACE.defaults().objective
+
+
+def test_limits_that_no_student_keeps_are_refused_with_the_smallest() -> None:
+    with pytest.raises(
+        StudyError, match=r"no student of the space 'text' keeps the limits \(max_params 10\): the smallest of 200 has 64,0"
+    ):
+        _ = LimitFit(SPACE, Sized(10)).defaults
+
+
+def test_a_family_that_the_space_lacks_gives_none() -> None:
+    only_static = SPACE.fixed("student.family", "static")
+    assert LimitFit(only_static, Sized(110 * PIECES))(recipe("cnn", embedding_size=192)) is None
+
+
+def test_a_smaller_vocabulary_comes_before_narrower_vectors() -> None:
+    fitted = LimitFit(SHIPPED, Sized(110 * PIECES))(recipe("cnn", embedding_size=192))
+    assert fitted == recipe("cnn", embedding_size=192, vocabulary="trimmed")
