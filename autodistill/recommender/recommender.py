@@ -37,9 +37,12 @@ PROVEN = 3
 """A recipe that is recorded on this many datasets (or on all, if there are fewer) is proven. Recommendations come alternately from the
 proven recipes and from all. A recipe that a search proposed was recorded because it did well on its dataset, which is a bias that no method
 can see in the table; but such a recipe may still be the best."""
-FEW = 6
+FEW = 12
 """If fewer studies than this are like the dataset, all proven recipes come before the others: what learns from so few overestimates
-recipes that are unlike the recorded ones."""
+recipes that are unlike the recorded ones. In a search on movie-subjectivity six studies were like it, and of nine recipes that nobody had
+recorded eight lost to the space's defaults by more than a point."""
+BAD = -1.0
+"""The merit of a recipe that is as far below a dataset's median as the ninth decile is above it. Worse ones are not proven."""
 CLEARLY = 0.005
 """How much better, as a share of the score, a recipe must be than the space's defaults to come before them; less is noise."""
 UNLIKE_TASK = 2.0
@@ -182,7 +185,7 @@ class Recommender:
 
     def _order(self, candidates: Sequence[Recipe], frame: pd.DataFrame, target: NewDataset, recorded: Counter[Recipe]) -> np.ndarray:
         """The indices of the candidates in the order to try them: alternately the best proven recipe above the median, and the best of all;
-        if only a few studies are like the dataset, first the proven ones.
+        if only a few studies are like the dataset, first all proven ones that are not `BAD`.
 
         The first candidate, the space's defaults, comes before all of them unless recorded studies show that the recipe in its place is
         clearly better: a lower quantile, over datasets, of the predicted gain is above `CLEARLY`, and the studies agree with the target
@@ -191,7 +194,7 @@ class Recommender:
         order = self.predictor.method.order(frame, target)
         studies = len(self.alike(target.task, target.unlabelled))
         proven = np.array([recorded[recipe] >= min(PROVEN, studies) for recipe in candidates])
-        proven &= self.predictor.method.merit(frame, target) > 0
+        proven &= self.predictor.method.merit(frame, target) > (BAD if studies < FEW else 0)
         first = order[proven[order]]
         turns = first if studies < FEW else np.column_stack([first, order[: len(first)]]).ravel()
         places = list(dict.fromkeys([*turns.tolist(), *order.tolist()]))

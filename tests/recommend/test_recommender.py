@@ -254,6 +254,8 @@ def test_few_studies_with_unlabelled_rows_recommend_what_they_have_proven() -> N
     assert len(Recommender([*others, *studies[:2]]).alike(space.task, True)) == 9  # two are too few: all of the modality
     chosen = [recipe.id for recipe, _ in recommender.choose(target, space, top=3)]
     assert set(chosen) == {recipe.id for recipe in proven}
+    *_, fourth = recommender.choose(target, space, top=4)
+    assert fourth[0] == space.defaults()  # recorded on all three, with the lowest score
 
 
 def test_recorded_recipes_get_the_length_and_at_most_the_share_of_unlabelled_rows_of_the_space() -> None:
