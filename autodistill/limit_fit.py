@@ -8,9 +8,9 @@ import random
 from contextlib import suppress
 
 from autodistill.errors import RecipeError, StudyError
+from autodistill.limits import Feasible, Limits
 from autodistill.recipe import Component, Recipe, Teacher
 from autodistill.space import Space
-from autodistill.train.feasible import Feasibilities
 
 STUDENTS_TRIED = 200
 """How many recipes of the space, or of one family of it, are drawn for their students."""
@@ -23,11 +23,11 @@ its size. (trec, 500 labels, cnn: .916; .904 without the other pieces, 1.2 M par
 class LimitFit:
     """Gives a recipe over the limits another student of its family, which keeps them.
 
-    feasible: checks an untrained student against the limits. seed: of the students, which are drawn from the space.
+    feasible: checks an untrained student against the limits, which are for people. seed: of the students, which are drawn from the space.
     """
 
-    def __init__(self, space: Space, feasible: Feasibilities, seed: int = 0) -> None:
-        self.space, self.feasible, self.seed = space, feasible, seed
+    def __init__(self, space: Space, feasible: Feasible, limits: Limits, seed: int = 0) -> None:
+        self.space, self.feasible, self.limits, self.seed = space, feasible, limits, seed
         self._tried: dict[str | None, dict[Component, Recipe]] = {}
         self._ranked: dict[tuple[Teacher, Component], list[Component]] = {}
 
@@ -58,7 +58,7 @@ class LimitFit:
         params = min(cost.params for cost in costs.values() if cost.params is not None)
         latencies = [cost.latency_ms for cost in costs.values() if cost.latency_ms is not None]
         fastest = f", the fastest {min(latencies):.3g} ms" if latencies else ""
-        limits = dataclasses.asdict(self.feasible.limits)
+        limits = dataclasses.asdict(self.limits)
         asked = ", ".join(f"{name} {value}" for name, value in limits.items() if value is not None)
         raise StudyError(
             f"no student of the space {self.space.name!r} keeps the limits ({asked}): "

@@ -112,7 +112,7 @@ def prepare(settings: SpaceSettings, tell: Listen, *, fine_tune: bool = True, ea
     if is_share:
         tell(SearchMessage(f"limits on the student: {limits.text()} ({measured.shares(settings.max_params, settings.max_latency_ms)})"))
     feasible = Feasibilities(limits, opened)
-    return Prepared(data, space, teachers, opened, limits, feasible, LimitFit(space, feasible, settings.seed))
+    return Prepared(data, space, teachers, opened, limits, feasible, LimitFit(space, feasible, limits, settings.seed))
 
 
 def check_limits(settings: SpaceSettings, data: Dataset, space: Space) -> None:
@@ -125,7 +125,7 @@ def check_limits(settings: SpaceSettings, data: Dataset, space: Space) -> None:
     limits = Limits(None if isinstance(params, str) else params, None if isinstance(latency, str) else latency)
     if limits != Limits() and data.target.has_labels:
         opened = {part: open_inputs(data, part, data.modality.source(part)) for part in space.teachers()}
-        _ = LimitFit(space, Feasibilities(limits, opened), settings.seed).defaults
+        _ = LimitFit(space, Feasibilities(limits, opened), limits, settings.seed).defaults
 
 
 def _measured(ref: TeacherRef, model: StudentModule, opened: Opened) -> TeacherRef:

@@ -17,6 +17,10 @@ SPACE = SHIPPED.fixed("student.vocabulary", "full")
 PIECES = 1000
 
 
+def fit_of(space: Space, sized: Sized, seed: int = 0) -> LimitFit:
+    return LimitFit(space, sized, sized.limits, seed)
+
+
 @dataclass
 class Sized:
     """A limit on a number that stands for a student's parameters: those of its vectors, and of what reads them."""
@@ -40,13 +44,13 @@ def recipe(family: str, **fields: object) -> Recipe:
 
 
 def test_a_recipe_within_the_limits_stays() -> None:
-    fit = LimitFit(SPACE, Sized(200 * PIECES))
+    fit = fit_of(SPACE, Sized(200 * PIECES))
     assert fit(SPACE.defaults()) == fit.defaults == SPACE.defaults()
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_student_keeps_its_family_and_what_it_can_of_its_own_fields(seed: int) -> None:
-    fit = LimitFit(SPACE, Sized(110 * PIECES), seed)
+    fit = fit_of(SPACE, Sized(110 * PIECES), seed)
     own = recipe("cnn", embedding_size=192)
     fitted = fit(own)
     assert fitted == recipe("cnn", embedding_size=64)  # 128 is too large; the channels, the start and the rest of the recipe stay
@@ -54,13 +58,13 @@ def test_the_student_keeps_its_family_and_what_it_can_of_its_own_fields(seed: in
 
 
 def test_of_equally_near_students_the_largest_is_taken() -> None:
-    fit = LimitFit(SPACE, Sized(150 * PIECES))
+    fit = fit_of(SPACE, Sized(150 * PIECES))
     fitted = fit(recipe("cnn", embedding_size=192, channels=64))
     assert fitted == recipe("cnn", embedding_size=128, channels=64)
 
 
 def test_a_family_without_a_student_within_the_limits_gives_none_and_the_default_is_of_another() -> None:
-    fit = LimitFit(SPACE.fixed("student.embedding_size", 192).fixed("student.channels", 64), Sized(191 * PIECES))
+    fit = fit_of(SPACE.fixed("student.embedding_size", 192).fixed("student.channels", 64), Sized(191 * PIECES))
     assert fit(recipe("cnn", embedding_size=192)) is None
     assert fit.defaults.student.name == "bert"
     assert fit.defaults.student.hidden_size == 128
@@ -71,14 +75,14 @@ def test_limits_that_no_student_keeps_are_refused_with_the_smallest() -> None:
     with pytest.raises(
         StudyError, match=r"no student of the space 'text' keeps the limits \(max_params 10\): the smallest of 200 has 64,0"
     ):
-        _ = LimitFit(SPACE, Sized(10)).defaults
+        _ = fit_of(SPACE, Sized(10)).defaults
 
 
 def test_a_family_that_the_space_lacks_gives_none() -> None:
     only_static = SPACE.fixed("student.family", "static")
-    assert LimitFit(only_static, Sized(110 * PIECES))(recipe("cnn", embedding_size=192)) is None
+    assert fit_of(only_static, Sized(110 * PIECES))(recipe("cnn", embedding_size=192)) is None
 
 
 def test_a_smaller_vocabulary_comes_before_narrower_vectors() -> None:
-    fitted = LimitFit(SHIPPED, Sized(110 * PIECES))(recipe("cnn", embedding_size=192))
+    fitted = fit_of(SHIPPED, Sized(110 * PIECES))(recipe("cnn", embedding_size=192))
     assert fitted == recipe("cnn", embedding_size=192, vocabulary="trimmed")

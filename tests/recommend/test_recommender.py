@@ -102,7 +102,7 @@ def test_recorded_recipes_over_the_limits_are_recommended_with_smaller_students(
         dataclasses.replace(item, records=[trial(item.name, place, recipe, 0.8 + place / 100) for place, recipe in enumerate(tried)])
         for item in recommender.studies
     ]
-    fit, target = LimitFit(SPACE, Trimmed()), NewDataset(SPACE.task, pd.Series(dataset_facts(7)))
+    fit, target = LimitFit(SPACE, Trimmed(), Trimmed.limits), NewDataset(SPACE.task, pd.Series(dataset_facts(7)))
     few = Recommender(studies)
     chosen, unfitted = (
         [recipe for recipe, _ in few.choose(target, SPACE, top=7, feasible=fit.feasible, fit=given)] for given in (fit, None)
