@@ -15,6 +15,7 @@ from autodistill.optuna_storage.open import close_storage, open_storage
 from autodistill.recipe import Recipe
 from autodistill.recommender.library import RecordedStudy
 from autodistill.records import TrialRecord, write_records
+from autodistill.rows_fit import fit_rows
 from autodistill.settings import SearchSettings
 from autodistill.space import Space
 from autodistill.study import Study
@@ -44,12 +45,10 @@ def restore(entry: RecordedStudy, work: Path) -> Study:
     space = Space.load(target_of(entry.task).space or modality_of(entry.task).name, entry.task)
     if teacher not in space.teachers():
         space = space.with_teacher(teacher)
-    for name, value in {"epochs": epochs, "steps": training.steps, "passes": training.passes, "max_steps": training.max_steps}.items():
-        if f"training.{name}" in space.parameters:
-            space = space.fixed(f"training.{name}", value)
-    space = space.for_its_teachers()
-    if not entry.about["dataset"].get("unlabelled_rows"):
-        space = space.without_unlabelled()
+    bounds = {} if training.steps else {name: 0 for name in ("passes", "max_steps") if f"training.{name}" in space.parameters}
+    for name, value in {"epochs": epochs, "steps": training.steps, **bounds}.items():
+        space = space.fixed(f"training.{name}", value)
+    space, _ = fit_rows(space.for_its_teachers(), entry.train_rows, entry.about["dataset"].get("unlabelled_rows", 0))
     place = {"dataset": entry.dataset, "study": entry.name, "studies_dir": str(work)}
     settings = SearchSettings.from_dict({**entry.about["settings"], **place})
     if settings.folder.exists():
@@ -71,7 +70,9 @@ def restore(entry: RecordedStudy, work: Path) -> Study:
 
 def stored(record: TrialRecord, space: Space, limits: Limits) -> FrozenTrial:
     """The Optuna trial of a record: the inverse of `translate.record_of`."""
-    recipe = Recipe.parse(record.recipe)
+    training = record.recipe["training"]  # recorded before these fields, which change nothing on the rows of an entry
+    bounds = {name: value for name, value in space.fixed_later("training", training).items() if name in ("passes", "max_steps")}
+    recipe = Recipe.parse(record.recipe | {"training": bounds | training})
     inside = space.contains(recipe)  # a baseline or a user's recipe need not be in the space
     point = FixedTrial(space.encode(recipe) if inside else {})
     if inside:
