@@ -23,7 +23,8 @@ its size. (trec, 500 labels, cnn: .916; .904 without the other pieces, 1.2 M par
 class LimitFit:
     """Gives a recipe over the limits another student of its family, which keeps them.
 
-    feasible: checks an untrained student against the limits, which are for people. seed: of the students, which are drawn from the space.
+    feasible: checks an untrained student against the limits. limits: the same, for messages. seed: of the students, which are drawn from
+    the space.
     """
 
     def __init__(self, space: Space, feasible: Feasible, limits: Limits, seed: int = 0) -> None:
