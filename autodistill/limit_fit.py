@@ -34,8 +34,8 @@ class LimitFit:
 
     def tried(self, family: str | None = None) -> dict[Component, Recipe]:
         """Students of one family, or of all, each with a recipe of the space that has it."""
-        space = self.space if family is None else self.space.fixed("student.family", family)
         if family not in self._tried:
+            space = self.space if family is None else self.space.fixed("student.family", family)
             rng = random.Random(self.seed)
             self._tried[family] = {recipe.student: recipe for recipe in (space.sample(rng) for _ in range(STUDENTS_TRIED))}
         return self._tried[family]
@@ -70,7 +70,7 @@ class LimitFit:
         """The recipe, if it keeps the limits. Else the same one with the student of its family that keeps them and has most fields in
         common with its own, but for the vocabulary; of several, the one with the most parameters. None if there is none.
         """
-        if self.feasible(recipe).feasible:
+        if self.limits == Limits() or self.feasible(recipe).feasible:  # without limits nothing need be measured
             return recipe
         for student in self._instead_of(recipe):
             with suppress(RecipeError):  # an objective may name layers that a smaller student lacks

@@ -125,7 +125,7 @@ def check_limits(settings: SpaceSettings, data: Dataset, space: Space) -> None:
     limits = Limits(None if isinstance(params, str) else params, None if isinstance(latency, str) else latency)
     if limits != Limits() and data.target.has_labels:
         opened = {part: open_inputs(data, part, data.modality.source(part)) for part in space.teachers()}
-        _ = LimitFit(space, Feasibilities(limits, opened), limits, settings.seed).defaults
+        _ = LimitFit(space, Feasibilities(limits, opened), limits, settings.seed).defaults  # the error, if no student does
 
 
 def _measured(ref: TeacherRef, model: StudentModule, opened: Opened) -> TeacherRef:

@@ -86,3 +86,12 @@ def test_a_family_that_the_space_lacks_gives_none() -> None:
 def test_a_smaller_vocabulary_comes_before_narrower_vectors() -> None:
     fitted = fit_of(SHIPPED, Sized(110 * PIECES))(recipe("cnn", embedding_size=192))
     assert fitted == recipe("cnn", embedding_size=192, vocabulary="trimmed")
+
+
+def test_without_limits_nothing_is_measured() -> None:
+    def measured(recipe: Recipe) -> Feasibility:
+        raise AssertionError(recipe.id)
+
+    own = recipe("cnn", embedding_size=192)
+    fit = LimitFit(SPACE, measured, Limits())
+    assert (fit(own), fit.defaults) == (own, SPACE.defaults())

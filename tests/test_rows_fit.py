@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from autodistill.errors import RecipeError
 from autodistill.recipe import Recipe
 from autodistill.rows_fit import MORE, SHARE, fit_rows
-from autodistill.space import Space
+from autodistill.space import Domain, Space
 
 SHARES = {0.5, 0.8, 0.9}
 
@@ -65,6 +66,13 @@ def test_nothing_is_asked_of_unlabelled_rows_that_are_not_there(space: Space) ->
 def test_a_share_that_a_space_fixes_stays(space: Space) -> None:
     fixed = space.fixed(SHARE, 0.8)
     assert fit_rows(fixed, 6000, 100) == (fixed, None)
+
+
+def test_a_range_of_shares_stays(space: Space) -> None:
+    share = Domain("float", 0.5, low=0.1, high=0.9)
+    ranged = replace(space, parameters={**space.parameters, SHARE: (share,)})
+    assert fit_rows(ranged, 6000, 100) == (ranged, None)
+    assert [domain.largest for domain in (share, *space.fixed(SHARE, 0.8).parameters[SHARE], *space.parameters[SHARE])] == [0.9, 0.8, 0.9]
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ class Training(Part, use_attribute_docstrings=True):
     """The number of optimizer steps, in `epochs` equal parts with an evaluation after each, so that trials cost the same on few and on many
     rows. 0: as many as `epochs` passes over the labelled rows take."""
     passes: Annotated[float, Field(ge=0.0)] = 0.0
-    """More steps than `steps` where these are fewer than this many passes over the rows that are read, with labels or without."""
+    """At least this many passes over the rows that are read, with labels or without: on many rows there are more steps than `steps`."""
     max_steps: Annotated[int, Field(ge=0)] = 0
     """The most steps that `passes` may ask for. 0: no bound."""
     unlabelled_share: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0

@@ -161,7 +161,7 @@ class Recommender:
         defaults = space.defaults().model_dump()
         budget = {name: defaults["training"][name] for name in ("epochs", "steps", "passes", "max_steps")}
         unlabelled = {name: value for name, value in defaults["training"].items() if name.startswith("unlabelled") or name == "stages"}
-        shares = [float(value) for domain in space.parameters.get("training.unlabelled_share", ()) for value in domain.values]
+        shares = [domain.largest for domain in space.parameters.get("training.unlabelled_share", ())]
         teachers: dict[str, dict] = {}
         recorded: Counter[Recipe] = Counter()
         for study in self.alike(space.task, unlabelled["unlabelled_share"] > 0):

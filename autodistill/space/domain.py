@@ -35,6 +35,11 @@ class Domain:
         """The values of a choice, or the fixed value; for a range only its default."""
         return self.choices or (self.default,)
 
+    @property
+    def largest(self) -> Any:
+        """The largest value of a parameter whose values are numbers."""
+        return max(self.values) if self.kind in ("choice", "value") else self.high
+
     def applies(self, values: Mapping[str, Any]) -> bool:
         """Whether its conditions hold if the earlier parameters have these values."""
         return all(holds(values.get(path), allowed) for path, allowed in self.when)

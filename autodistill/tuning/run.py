@@ -331,7 +331,7 @@ def longest(space: Space) -> int:
     domains = space.parameters.get("training.epochs")
     if domains is None:
         return space.defaults().training.epochs
-    return int(max(max(domain.choices) if domain.choices else domain.high or domain.default for domain in domains))
+    return int(max(domain.largest for domain in domains))
 
 
 def _emitter(listen: Listen, folder: Path) -> Listen:
