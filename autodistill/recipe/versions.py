@@ -26,6 +26,7 @@ ADDED: dict[tuple[str, str], Any] = {
     ("teacher", "vector_size"): None,
     ("student", "vocabulary"): "full",
     ("student", "pooling"): "model",
+    ("student", "blocks"): 0,
     ("objective", "class_weights"): "none",
     ("objective", "self_distillation"): 0.0,
     ("objective.intermediate", "layers"): None,

@@ -55,6 +55,7 @@ def test_onnx_says_what_torch_says_at_every_length_and_batch_size(
     if trains:
         assert small.facts["qat"]["steps"] == 3
         assert small.facts["qat"]["weights"] == [
+            "blocks.0.convolution.weight",
             "classifier.weight",
             *(f"convolutions.{place}.weight" for place in range(3)),
             "embedding.weight",

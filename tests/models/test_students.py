@@ -22,11 +22,12 @@ TEXT_STUDENTS: dict[str, dict[str, Any]] = {
     "bert": {"family": "bert", "layers": 2, "hidden_size": 24, "heads": 3, "init": "random"},
     "cnn": {"family": "cnn", "embedding_size": 12, "channels": 8, "kernels": "2-3-4", "init": "random"},
     "cnn of one width": {"family": "cnn", "embedding_size": 12, "channels": 8, "kernels": "3", "init": "random"},
+    "deep cnn": {"family": "cnn", "embedding_size": 12, "channels": 8, "kernels": "2-3-4", "blocks": 2, "init": "random"},
     "bilstm": {"family": "bilstm", "embedding_size": 12, "hidden_size": 8, "layers": 2, "init": "random"},
     "static": {"family": "static", "embedding_size": 12, "hidden_size": 0, "init": "random"},
     "static with a hidden layer": {"family": "static", "embedding_size": 12, "hidden_size": 12, "init": "random"},
 }
-WIDTHS = {"bert": [24, 24, 24], "cnn": [12, 24], "cnn of one width": [12, 8], "bilstm": [12, 16, 16]}
+WIDTHS = {"bert": [24, 24, 24], "cnn": [12, 24], "cnn of one width": [12, 8], "deep cnn": [12, 24], "bilstm": [12, 16, 16]}
 WIDTHS |= {"static": [12, 12], "static with a hidden layer": [12, 12]}
 IMAGE_STUDENTS = ["resnet10t", "mobilenetv3_small_050", "lcnet_050", "tinynet_e", "vit_tiny_patch16_224", "convnext_atto"]
 
@@ -60,7 +61,7 @@ def test_shapes_of_text_students(name: str) -> None:
     torch.testing.assert_close(bare.logits, out.logits)
 
 
-@pytest.mark.parametrize("name", ["cnn", "cnn of one width", "bilstm"])
+@pytest.mark.parametrize("name", ["cnn", "cnn of one width", "deep cnn", "bilstm"])
 def test_of_a_pair_both_texts_are_pooled_and_compared(name: str) -> None:
     batch = pairs_batch()
     torch.manual_seed(0)
