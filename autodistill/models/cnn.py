@@ -17,12 +17,12 @@ from autodistill.models.vocabulary import word_embedding
 
 
 class ResidualConvolution(nn.Module):
-    """Adds to each word what a convolution of width 3 makes of it and its neighbours: x + GELU(conv(norm(x)))."""
+    """Adds to each word what a convolution makes of it and of two others, `apart` words before and after it: x + GELU(conv(norm(x)))."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, apart: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
-        self.convolution = nn.Conv1d(width, width, 3, padding=1)
+        self.convolution = nn.Conv1d(width, width, 3, padding=apart, dilation=apart)
 
     def forward(self, words: Tensor, mask: Tensor) -> Tensor:
         """The words (B, T, E), zeros on padding, and the mask (B, T, 1) → (B, T, E), zeros on padding."""
@@ -39,7 +39,7 @@ class Cnn(StudentModule):
         super().__init__()
         self.pairs = pairs
         self.embedding = embedding
-        self.blocks = nn.ModuleList(ResidualConvolution(embedding.embedding_dim) for _ in range(blocks))
+        self.blocks = nn.ModuleList(ResidualConvolution(embedding.embedding_dim, 2**place) for place in range(blocks))
         self.convolutions = nn.ModuleList(nn.Conv1d(embedding.embedding_dim, channels, size, padding=size // 2) for size in kernels)
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(channels * len(kernels) * (PAIR_PARTS if pairs else 1), num_outputs)
@@ -69,10 +69,11 @@ class Cnn(StudentModule):
 class CnnFamily(TorchTextFamily):
     """Convolutions of a few widths over word embeddings, the maximum of each feature over the text, and one linear layer.
 
-    channels: features of each kernel width. blocks: residual convolutions over the words, one after the other, before these. init
-    `teacher`: the embeddings are the teacher's, reduced to their first singular directions. vocabulary `trimmed`: only pieces that occur
-    in the training rows (vocabulary.py). The two texts of a pair are pooled separately, and then compared (pooling.py). Source: Kim 2014,
-    "Convolutional Neural Networks for Sentence Classification"; the residual convolutions are ordered as in pre-activation transformers.
+    channels: features of each kernel width. blocks: residual convolutions over the words, one after the other, before these; each reaches
+    twice as far as the one before. init `teacher`: the embeddings are the teacher's, reduced to their first singular directions.
+    vocabulary `trimmed`: only pieces that occur in the training rows (vocabulary.py). The two texts of a pair are pooled separately, and
+    then compared (pooling.py). Source: Kim 2014, "Convolutional Neural Networks for Sentence Classification"; the residual convolutions
+    are dilated as in van den Oord et al. 2016, "WaveNet", and ordered as in pre-activation transformers.
     """
 
     loader = "autodistill.models.loaders.cnn"
@@ -84,7 +85,7 @@ class CnnFamily(TorchTextFamily):
         embedding_size: Annotated[int, Field(ge=4, le=4096)] = 128,
         channels: Annotated[int, Field(ge=4, le=4096)] = 128,
         kernels: Literal["3", "2-3-4", "3-4-5"] = "2-3-4",
-        blocks: Annotated[int, Field(ge=0, le=16)] = 0,
+        blocks: Annotated[int, Field(ge=0, le=8)] = 0,
         dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.3,
         init: Literal["random", "teacher"] | FOLDER = "teacher",
         vocabulary: Literal["full", "trimmed"] = "full",

@@ -19,7 +19,7 @@ STUDENTS: dict[str, dict[str, Any]] = {
     "bert": {"family": "bert", "layers": 2, "hidden_size": 16, "heads": 2},
     "bert-mean": {"family": "bert", "layers": 2, "hidden_size": 16, "heads": 2, "pooling": "mean"},
     "bert-apart": {"family": "bert", "layers": 2, "hidden_size": 32, "heads": 4, "pooling": "teacher"},
-    "cnn": {"family": "cnn", "embedding_size": 16, "channels": 8, "blocks": 1},
+    "cnn": {"family": "cnn", "embedding_size": 16, "channels": 8, "blocks": 2},
     "bilstm": {"family": "bilstm", "embedding_size": 16, "hidden_size": 8, "layers": 2},
     "static": {"family": "static", "embedding_size": 16, "hidden_size": 8, "ngrams": 3, "buckets": 64},
     "encoder": {"family": "encoder", "layers": 1},

@@ -14,12 +14,12 @@ from tokenizers import Tokenizer
 
 
 class ResidualConvolution(torch.nn.Module):
-    """Adds to each word what a convolution makes of it and its neighbours."""
+    """Adds to each word what a convolution makes of it and of two others, `apart` words before and after it."""
 
-    def __init__(self, width):  # type: ignore[no-untyped-def]
+    def __init__(self, width, apart):  # type: ignore[no-untyped-def]
         super().__init__()
         self.norm = torch.nn.LayerNorm(width)
-        self.convolution = torch.nn.Conv1d(width, width, 3, padding=1)
+        self.convolution = torch.nn.Conv1d(width, width, 3, padding=apart, dilation=apart)
 
     def forward(self, words, mask):  # type: ignore[no-untyped-def]
         """(B, T, E) and (B, T, 1) → (B, T, E)."""
@@ -37,7 +37,7 @@ class Cnn(torch.nn.Module):
         self.pairs, self.unit_length = pairs, unit_length
         self.register_buffer("rows", torch.zeros(vocabulary, dtype=torch.int64))  # the index of the embedding for each token id
         self.embedding = torch.nn.Embedding(pieces, embedding_size)
-        self.blocks = torch.nn.ModuleList(ResidualConvolution(embedding_size) for _ in range(blocks))
+        self.blocks = torch.nn.ModuleList(ResidualConvolution(embedding_size, 2**place) for place in range(blocks))
         self.convolutions = torch.nn.ModuleList(torch.nn.Conv1d(embedding_size, channels, size, padding=size // 2) for size in kernels)
         self.classifier = torch.nn.Linear(channels * len(kernels) * (4 if pairs else 1), num_outputs)
 
