@@ -184,7 +184,8 @@ def test_fields_that_came_later_are_held_where_the_space_holds_them() -> None:
     space = Space.load("text", "text-classification")
     recorded = {"family": "bert", "layers": 2, "hidden_size": 384, "heads": 6, "init": "teacher"}
     assert space.fixed_later("student", recorded) == {"pooling": "mean"}  # heads are held too, and are as old as recipes
-    assert space.fixed_later("student", {"family": "cnn"}) == {}
+    assert space.fixed_later("student", {"family": "cnn"}) == {"blocks": 3}
+    assert space.fixed_later("student", {"family": "static"}) == {}
 
 
 def test_a_space_can_be_given_another_teacher(path: Path) -> None:
