@@ -77,6 +77,29 @@ def test_of_a_pair_both_texts_are_pooled_and_compared(name: str) -> None:
     assert count_params(recipe(TEXT_STUDENTS[name], "text-pair-regression"), PAIR) == sum(item.numel() for item in student.parameters())
 
 
+def test_the_residual_convolutions_of_a_cnn_add_what_pytorch_says_and_reach_twice_as_far_each_time() -> None:
+    torch.manual_seed(0)
+    fields = {"family": "cnn", "embedding_size": 12, "channels": 8, "kernels": "3", "init": "random"}
+    student = build_student(recipe(fields | {"blocks": 3}), TEXT).eval()
+    flat = build_student(recipe(fields), TEXT).eval()
+    flat.load_state_dict({name: item for name, item in student.state_dict().items() if not name.startswith("blocks")})
+    ids = torch.randint(5, 5 + len(WORDS), (1, 20))
+    batch = TextBatch(ids, torch.ones_like(ids, dtype=torch.bool), torch.zeros_like(ids))
+    words = flat.embedding(ids)
+    for block, apart in zip(student.blocks, (1, 2, 4), strict=True):
+        norm, convolution = block.norm, block.convolution
+        normed = torch.layer_norm(words, (12,), norm.weight, norm.bias)
+        padded = torch.nn.functional.pad(normed, (0, 0, apart, apart))
+        parts = [padded[:, place * apart : place * apart + 20] @ convolution.weight[:, :, place].T for place in range(3)]
+        words = words + torch.nn.functional.gelu(sum(parts, convolution.bias))
+    across = flat.convolutions[0](words.transpose(1, 2)).relu().transpose(1, 2)
+    torch.testing.assert_close(student(batch, taps=STATES).states[1], across)
+    other = ids.clone()
+    other[0, 10] = 5 + (ids[0, 10] - 5 + 1) % len(WORDS)
+    changed = student(TextBatch(other, batch.mask, batch.segments), taps=STATES).states[1] != student(batch, taps=STATES).states[1]
+    assert changed.any(dim=2)[0].nonzero()[:, 0].tolist() == list(range(10 - 8, 10 + 8 + 1))  # 1 + 2 + 4, and 1 of the last convolution
+
+
 def test_the_bilstm_reads_each_text_of_a_pair_as_if_it_were_alone() -> None:
     batch = pairs_batch()
     torch.manual_seed(0)
