@@ -143,7 +143,8 @@ PAGE = """# Families of students
 has), and the rest of its training rows (at most 6,000) without labels. Every family is distilled on all rows as the space proposes it by
 default, for 1,000 steps, {seeds}; `no KD` is the same student on the labelled rows without a teacher. `encoder` is the encoder of the
 teacher, cut to three of its six layers. Scores are on the test split. Latencies are on one CPU thread, from text to logits, tokenizer
-included. Seconds are of one core; a teacher's are 0 where it was in the cache.
+included. Seconds are of one core; a teacher's are 0 where it was in the cache. The cnn was measured before it had residual convolutions
+(`student.blocks`; [what these gain](../studies/transfer/findings.md)).
 
 {table}
 """
