@@ -186,6 +186,9 @@ def test_fields_that_came_later_are_held_where_the_space_holds_them() -> None:
     assert space.fixed_later("student", recorded) == {"pooling": "mean"}  # heads are held too, and are as old as recipes
     assert space.fixed_later("student", {"family": "cnn"}) == {"blocks": 3}
     assert space.fixed_later("student", {"family": "static"}) == {}
+    pairs = Space.load("text", "text-pair-regression").fixed("student.family", "cnn")
+    assert pairs.fixed_later("student", {"family": "cnn"}) == {}
+    assert pairs.defaults().student.model_dump()["blocks"] == 0
 
 
 def test_a_space_can_be_given_another_teacher(path: Path) -> None:
