@@ -124,9 +124,20 @@ def test_objectives_that_do_not_fit_the_task_are_refused_with_the_reason() -> No
 
 def test_images_have_no_cls_states() -> None:
     image = {"task": "image-classification", "student": {"family": "timm:resnet10t"}, "augmentation": {"kind": "none"}}
-    with pytest.raises(RecipeError, match=r"tokens is 'cls' \(its default\), which images do not have; set it to 'mean' or 'tokens'"):
+    with pytest.raises(
+        RecipeError, match=r"tokens is 'cls' \(its default\), which image-classification does not have; set it to 'mean' or 'tokens'"
+    ):
         Recipe.parse(_data(**image, objective={"intermediate": {"kind": "pkd"}}))
     assert Recipe.parse(_data(**image, objective={"intermediate": {"kind": "pkd", "tokens": "mean"}})).objective.terms
+
+
+def test_only_pairs_have_a_mean_of_each_text() -> None:
+    objective = {"intermediate": {"kind": "pkd", "tokens": "texts"}}
+    with pytest.raises(
+        RecipeError, match="tokens is 'texts', which text-classification does not have; set it to 'cls' or 'mean' or 'tokens'"
+    ):
+        Recipe.parse(_data(objective=objective))
+    assert Recipe.parse(_data(task="text-pair-classification", objective=objective)).objective.terms
 
 
 def test_a_student_with_nothing_to_learn_from_is_refused() -> None:

@@ -39,8 +39,6 @@ class Modality(ABC, Generic[Inputs, Batch]):
 
     name: ClassVar[str]
     """Also the name of its shipped search space."""
-    token_forms: ClassVar[tuple[str, ...]]
-    """The forms in which an objective can read a layer's states (`tokens` of a recipe): pooled ones, the usual first, then `tokens`."""
     mixings: ClassVar[tuple[str, ...]]
     """The ways in which rows can be mixed (`augmentation.mixing` of a recipe)."""
     poolings: ClassVar[tuple[str, ...]]
@@ -61,8 +59,13 @@ class Modality(ABC, Generic[Inputs, Batch]):
         return 0
 
     @property
+    @abstractmethod
+    def token_forms(self) -> tuple[str, ...]:
+        """The forms in which an objective can read a layer's states (`tokens` of a recipe): pooled ones, the usual first, then `tokens`."""
+
+    @property
     def pooled_forms(self) -> tuple[str, ...]:
-        """The forms of a layer's states with one vector for each row."""
+        """The forms of a layer's states with one vector for each row, or for each text of a pair."""
         return self.token_forms[:-1]
 
     @property

@@ -36,12 +36,15 @@ class Image(Modality["EncodedImages", "ImageBatch"]):
     """Square images. Models output feature maps (B, C, H, W), one for each stage."""
 
     name = "image"
-    token_forms = ("mean", "tokens")
     mixings = ("mixup", "cutmix")
     pipeline_tag = "image-classification"
     poolings = ()
     plain_name = "gradients and colours, linear"
     whole_form = "maps"
+
+    @property
+    def token_forms(self) -> tuple[str, ...]:
+        return ("mean", "tokens")
 
     def layers(self, entries: int) -> int:
         """Every entry is a stage."""

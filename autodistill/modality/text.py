@@ -36,7 +36,6 @@ class Text(Modality["EncodedText", "TextBatch"]):
     """Texts, or pairs of texts. Models output states (B, T, D): first those of the embeddings, then those of each layer."""
 
     name = "text"
-    token_forms = ("cls", "mean", "tokens")
     mixings = ("mixup",)
     pipeline_tag = "text-classification"
     poolings = ("mean", "cls")
@@ -44,6 +43,10 @@ class Text(Modality["EncodedText", "TextBatch"]):
     whole_form = "tokens"
 
     pair: bool = False
+
+    @property
+    def token_forms(self) -> tuple[str, ...]:
+        return ("cls", "mean", "texts", "tokens") if self.pair else ("cls", "mean", "tokens")
 
     @property
     def texts(self) -> int:
@@ -84,7 +87,7 @@ class Text(Modality["EncodedText", "TextBatch"]):
     def side(self, outputs: Outputs, batch: TextBatch) -> Side:
         from autodistill.models.sides import TextSide
 
-        return TextSide(outputs, batch.mask)
+        return TextSide(outputs, batch.mask, batch.segments)
 
     def read(self, tables: Mapping[str, Table], columns: Columns, parts: Mapping[str, Part], wanted: Sequence[str], name: str) -> Rows:
         from autodistill.tasks.rows import read_texts

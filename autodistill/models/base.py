@@ -49,6 +49,21 @@ class TextBatch(Batch):
         weights = (self.mask / self.mask.sum(dim=1, keepdim=True)).unsqueeze(-1)
         return (state * weights).sum(dim=1)
 
+    def text_means(self, state: Tensor) -> Tensor:
+        """Over the tokens of each text of a pair: (B, T, D) → (B, 2, D)."""
+        return text_means(state, self.mask, self.segments)
+
+
+def text_means(state: Tensor, mask: Tensor, segments: Tensor) -> Tensor:
+    """The mean over the tokens of each text of a pair, as in `TextBatch`: (B, T, D) → (B, 2, D); zeros for a text without tokens.
+
+    If the tokenizer does not mark the second text (segments all 0, as RoBERTa's), both texts count as the first.
+    """
+    second = segments == 1
+    tokens = torch.stack([mask & ~second, mask & second], dim=1)
+    weights = tokens / tokens.sum(dim=2, keepdim=True).clamp(min=1)
+    return weights.to(state.dtype) @ state
+
 
 @dataclass
 class ImageBatch(Batch):
@@ -144,6 +159,7 @@ class Outputs:
     states: text (B, T, D_l) for the embeddings (entry 0) and each layer; images (B, C_l, H_l, W_l) for each stage.
     sentences: text only, (B, D_l) per entry of `states`: the CLS state of a transformer, the pooled vector of a cnn or bilstm.
     means: (B, D_l) per entry of `states`, their mean over tokens or positions; only stored outputs have them, instead of `states`.
+    texts: (B, 2, D_l) per entry of `states`, their mean over each text of a pair; only stored outputs have them, instead of `states`.
     queries, keys, values: transformers only, (B, heads, T, D_head) for each layer.
 
     In stored teacher outputs, an entry that was not asked for is an empty tensor.
@@ -154,6 +170,7 @@ class Outputs:
     states: list[Tensor] = field(default_factory=list)
     sentences: list[Tensor] = field(default_factory=list)
     means: list[Tensor] = field(default_factory=list)
+    texts: list[Tensor] = field(default_factory=list)
     queries: list[Tensor] = field(default_factory=list)
     keys: list[Tensor] = field(default_factory=list)
     values: list[Tensor] = field(default_factory=list)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from autodistill.modality import Image, Text
-from autodistill.models.base import Outputs, each_tensor
+from autodistill.models.base import Outputs, each_tensor, text_means
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Side(ABC):
 
     @property
     def _entries(self) -> int:
-        return max(len(self.outputs.states), len(self.outputs.sentences), len(self.outputs.means))
+        return max(len(self.outputs.states), len(self.outputs.sentences), len(self.outputs.means), len(self.outputs.texts))
 
     @property
     @abstractmethod
@@ -43,7 +43,7 @@ class Side(ABC):
 
     @abstractmethod
     def state(self, layer: int, tokens: str) -> Tensor:
-        """A layer's states: (B, D) for a pooled form, (B, T, D) for `tokens`."""
+        """A layer's states: (B, D) for a pooled form, (B, 2, D) for `texts`, (B, T, D) for `tokens`."""
 
     @abstractmethod
     def state_beside(self, layer: int, tokens: str, other: Self, other_layer: int) -> Tensor:
@@ -64,22 +64,29 @@ class Side(ABC):
 
 @dataclass
 class TextSide(Side):
-    """A side for texts. mask: (B, T) bool, True on tokens. Both models read the same tokens."""
+    """A side for texts. mask, segments: of the batch that the model reads, see `TextBatch`. Only `texts` needs segments."""
 
     mask: Tensor
+    segments: Tensor | None = None
 
     def take(self, rows: Tensor) -> Self:
-        return replace(self, outputs=self._outputs_of(rows), mask=self.mask[rows])
+        segments = None if self.segments is None else self.segments[rows]
+        return replace(self, outputs=self._outputs_of(rows), mask=self.mask[rows], segments=segments)
 
     @property
     def layers(self) -> int:
         return Text().layers(self._entries)
 
     def state(self, layer: int, tokens: str) -> Tensor:
-        """cls, mean or tokens."""
+        """cls, mean, texts or tokens. texts: (B, 2, D), the mean over each text of a pair."""
         entry = Text().entry(layer)
         if tokens == "cls":
             return self.outputs.sentences[entry]
+        if tokens == "texts" and self.outputs.texts:
+            return self.outputs.texts[entry]
+        if tokens == "texts":
+            assert self.segments is not None, "the two texts of a pair are told apart by their segments"
+            return text_means(self.outputs.states[entry], self.mask, self.segments)
         if tokens == "mean" and self.outputs.means:
             return self.outputs.means[entry]
         states = self.outputs.states[entry]

@@ -15,7 +15,7 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Count = Annotated[int, Field(ge=1)]
 LayerMap = Literal["skip", "last", "first", "emd", "all"]
 Layers = Annotated[int, Field(ge=1)] | None
-Tokens = Literal["cls", "mean", "tokens"]
+Tokens = Literal["cls", "mean", "texts", "tokens"]
 Projection = Literal["linear", "mlp", "orthogonal", "none"]
 MixingKind = Literal["mixup", "cutmix"]
 UnlabelledChoice = Literal["all", "confident", "uncertain", "diverse", "random"]

@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, model_validator
 from autodistill.components import check, specs
 from autodistill.errors import RecipeError
 from autodistill.families import fitting_families
-from autodistill.recipe.fields import BY_EMBEDDINGS
+from autodistill.recipe.fields import BY_EMBEDDINGS, SHARED
 from autodistill.recipe.objective import Objective
 from autodistill.recipe.parts import Component, Part, TokenReading
 from autodistill.recipe.problems import explain
@@ -62,7 +62,11 @@ class Recipe(Part):
             raise ValueError(f"augmentation.mixing is 'cutmix', which cuts images; for {self.task} only 'mixup' is allowed")
         intermediate = self.objective.intermediate
         if isinstance(intermediate, TokenReading) and intermediate.tokens not in modality.token_forms:
-            raise ValueError("objective.intermediate.tokens is 'cls' (its default), which images do not have; set it to 'mean' or 'tokens'")
+            default = " (its default)" if intermediate.tokens == SHARED["objective.intermediate"]["tokens"][1] else ""
+            forms = " or ".join(map(repr, modality.token_forms))
+            raise ValueError(
+                f"objective.intermediate.tokens is {intermediate.tokens!r}{default}, which {self.task} does not have; set it to {forms}"
+            )
         training = self.training
         if self.objective.self_distillation > 0:
             self._learns_from_itself()

@@ -33,6 +33,7 @@ from autodistill.models.base import (
     Inputs,
     Outputs,
     StudentModule,
+    TextBatch,
     full_precision,
     mixed_precision,
     pick_device,
@@ -47,6 +48,8 @@ from autodistill.teacher.plan import StoragePlan, Taps, TeacherShape, arrays_of,
 ORIGINAL = "original"
 SHAPE = "teacher.json"
 """The file with the shapes of the outputs, from which the files of the store are laid out."""
+_POOLED = {"cls": "sentences", "mean": "means", "texts": "texts"}
+"""The kinds with a vector for each row, or for each text of a pair, and the list of `Outputs` that they fill."""
 _BY_TOKEN = ("tokens-", "attention-")
 """The prefixes of the kinds that are stored token by token, without padding."""
 
@@ -91,7 +94,7 @@ class TeacherOutputs:
         self.entries = entries
         self._rows: DeviceRows = inputs
         self._stored = {kind: load_file(folder / f"{kind}.safetensors") for kind in plan.stored}
-        for kind in {"cls", "mean"} & set(self._stored) if entries else ():
+        for kind in _POOLED.keys() & self._stored.keys() if entries else ():
             self._stored[kind] = {str(layer): self._stored[kind][str(layer)] for layer in entries}
         self._model: StudentModule | None = None
 
@@ -155,9 +158,8 @@ class TeacherOutputs:
         empty = torch.empty(0, device=out.logits.device)
         for kind, arrays in parts.items():
             name, _, number = kind.partition("-")
-            if name in ("cls", "mean"):
-                pooled = [arrays.get(str(layer), empty) for layer in range(len(self.shape.states))]
-                setattr(out, "sentences" if name == "cls" else "means", pooled)
+            if name in _POOLED:
+                setattr(out, _POOLED[name], [arrays.get(str(layer), empty) for layer in range(len(self.shape.states))])
             elif name in ("tokens", "maps"):
                 out.states = out.states or [empty] * len(self.shape.states)
                 out.states[int(number)] = arrays[name]
@@ -382,6 +384,9 @@ def _take(outputs: Outputs, kind: str, batch: Batch) -> dict[str, Tensor]:
         return {str(layer): state for layer, state in enumerate(outputs.sentences)}
     if name == "mean":
         return {str(layer): batch.mean(state) for layer, state in enumerate(outputs.states)}
+    if name == "texts":
+        assert isinstance(batch, TextBatch), "only rows of texts have them"
+        return {str(layer): batch.text_means(state) for layer, state in enumerate(outputs.states)}
     if name in ("tokens", "maps"):
         return {name: outputs.states[int(number)]}
     layer = int(number)

@@ -17,7 +17,7 @@ BUDGET_VARIABLE = "AUTODISTILL_STORE_BYTES"
 class Taps:
     """Which outputs are needed beside the logits and the embedding. Layers are indices into the lists of `Outputs`.
 
-    pooled: "cls" (text) and "mean"; they are stored for every entry of `states`. entries: those that are read.
+    pooled: "cls" (text), "mean" and "texts" (pairs); they are stored for every entry of `states`. entries: those that are read.
     tokens: entries of `states` that are needed token by token (text).
     attention: layers whose queries, keys and values are needed (text). maps: stages whose feature maps are needed (images).
     """
@@ -76,7 +76,8 @@ def arrays_of(kind: str, rows: int, tokens: int, shape: TeacherShape) -> Arrays:
     if name == "embedding":
         return {"embedding": ("float16", (rows, shape.embedding))}
     if name in shape.modality.pooled_forms:
-        return {str(layer): ("float16", (rows, state[0])) for layer, state in enumerate(shape.states)}
+        vectors = (shape.modality.texts,) if name == "texts" else ()
+        return {str(layer): ("float16", (rows, *vectors, state[0])) for layer, state in enumerate(shape.states)}
     layers = shape.attention if name == "attention" else shape.states
     layer = int(number) if number else -1
     if name not in (shape.modality.whole_form, "attention") or not 0 <= layer < len(layers):

@@ -38,6 +38,24 @@ def test_stored_means_stand_for_the_states() -> None:
     assert torch.equal(side.state(2, "mean"), maps.means[1])
 
 
+def test_the_texts_of_a_pair_have_a_mean_each() -> None:
+    mask = torch.tensor([[True] * 5, [True, True, True, False, False], [True, True, False, False, False]])
+    segments = torch.tensor([[0, 0, 0, 1, 1], [0, 1, 1, 0, 0], [0, 0, 0, 0, 0]])
+    outputs = Outputs(torch.randn(3, 2), torch.randn(3, 4), [torch.randn(3, 5, 4) for _ in range(2)])
+    side = Text(pair=True).side(outputs, TextBatch(torch.ones(3, 5, dtype=torch.int64), mask, segments))
+    read = outputs.states[1]
+    wanted = [
+        [read[0, :3].mean(0), read[0, 3:].mean(0)],
+        [read[1, 0], read[1, 1:3].mean(0)],
+        [read[2, :2].mean(0), torch.zeros(4)],  # a tokenizer that does not mark the second text
+    ]
+    found = side.state(1, "texts")
+    torch.testing.assert_close(found, torch.stack([torch.stack(row) for row in wanted]))
+    torch.testing.assert_close(side.take(torch.tensor([1])).state(1, "texts"), found[1:2])
+    outputs.texts = [torch.randn(3, 2, 4) for _ in range(2)]
+    assert torch.equal(side.state(1, "texts"), outputs.texts[1])  # stored
+
+
 def test_texts_are_compared_token_by_token() -> None:
     student, teacher = Text().side(_texts(), TEXTS), Text().side(_texts(), TEXTS)
     assert torch.equal(student.state_beside(1, "tokens", teacher, 2), student.state(1, "tokens"))

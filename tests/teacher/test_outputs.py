@@ -90,6 +90,21 @@ def test_stored_outputs_are_what_the_teacher_says(
         check_text(outputs.batch(rows), said_by(teacher, encoded, rows), encoded.batch(rows).mask)
 
 
+@pytest.mark.parametrize("budget_bytes", [None, 0])
+def test_the_texts_of_pairs_have_a_mean_each(teacher: Path, tmp_path: Path, budget_bytes: int | None) -> None:
+    dataset = text_dataset(40, pairs=True)
+    assert dataset.train.texts is not None
+    pairs = encode_split(dataset.train.texts, dataset.train.text_pairs, save_tokenizer(tmp_path / "tok"), 16)
+    outputs = stored(teacher, pairs, Taps(pooled=frozenset({"texts"})), dataset=dataset, budget_bytes=budget_bytes)
+    live, batch = said_by(teacher, pairs, ROWS), pairs.batch(ROWS)
+    found = outputs.batch(ROWS).texts
+    for row in range(len(ROWS)):
+        first, second = (batch.mask[row] & (batch.segments[row] == text) for text in (0, 1))
+        assert second.any()
+        for layer, state in enumerate(live.states):
+            close(found[layer][row], torch.stack([state[row, first].mean(dim=0), state[row, second].mean(dim=0)]))
+
+
 def test_the_batches_of_a_gpu_are_as_large_as_its_memory_allows() -> None:
     width, layers = 384, 6
     shape = TeacherShape(Text(), 2, width, ((width,),) * (layers + 1), ((12, 32),) * layers)

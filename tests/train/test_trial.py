@@ -105,6 +105,16 @@ def test_every_layer_map_and_form_of_states_trains(world: World, layer_map: str,
     assert 0 <= result.score <= 1
 
 
+@pytest.mark.parametrize("family", ["bert", "cnn", "static"])
+@pytest.mark.parametrize("part", [{"kind": "cosine"}, {"kind": "mse", "projection": "orthogonal"}, {"kind": "mi", "weight": 0.03}])
+def test_each_text_of_a_pair_is_compared(tmp_path: Path, family: str, part: dict[str, Any]) -> None:
+    world = World(tmp_path, "text-pair-regression")
+    objective = {"hard_label_weight": 0.5, "intermediate": part | {"tokens": "texts"}}
+    result, points = world.run(world.recipe(family, epochs=4, objective=objective))
+    assert points[-1].losses["intermediate"] < points[0].losses["intermediate"]
+    assert -1 <= result.score <= 1
+
+
 @pytest.mark.parametrize("layer_map", ["skip", "emd", "all"])
 def test_only_the_last_layers_of_a_map_may_learn(world: World, layer_map: str) -> None:
     part = {"kind": "mse", "layer_map": layer_map, "layers": 1}
