@@ -96,6 +96,21 @@ OF_IMAGES: Mapping[str, tuple[Mapping[str, Any], ...]] = {
     "timm:mobilenetv3_small_050": ({},),
 }
 """The same for images, with unlabelled rows or without."""
+_WEAK_STATES = {"objective.intermediate.kind": "mi", "objective.intermediate.weight": 0.03}
+OF_PAIRS: Mapping[str, tuple[Mapping[str, Any], ...]] = {
+    "bert": ({}, _WEAK_STATES, {"student.hidden_size": 192}),
+    "static": (
+        {},
+        _WEAK_STATES,
+        _NO_STATES,
+        {"student.embedding_size": 256, "student.hidden_size": 0},
+        {"student.embedding_size": 256, "student.hidden_size": 0, "training.learning_rate": 5e-3},
+        {"student.embedding_size": 256, "student.hidden_size": 0, "student.ngrams": 2},
+    ),
+    "cnn": ({}, _WEAK_STATES),
+    "bilstm": ({},),
+}
+"""The same for pairs of texts."""
 OF_VECTORS: Mapping[str, tuple[Mapping[str, Any], ...]] = {
     "static": (
         {"objective.relation.kind": "rkd"},
@@ -134,7 +149,7 @@ REGIMES = {
         {
             "trec": 500, "clinc150": 1500, "sst2": 2000, "snips": 300, "mpqa": 500, "movie-reviews": 1000, "tweet_emotion": 600,
             "election-tweets": 600, "hate_offensive": 2000, "atis": 400, "cr": 400, "reuters-r52": 600, "movie-subjectivity": 400,
-            "cifar10": 2000, "mnist-5k": 500,
+            "stsb": 1000, "cifar10": 2000, "mnist-5k": 500,
         },
         suffix="-few",
         changes=(USUAL, FURTHER),
@@ -180,7 +195,8 @@ def recipes(dataset: str, regime: Regime) -> list[list[Recipe]]:
         space = space.without_unlabelled()
     for path in {"training.passes", "training.max_steps"} & space.parameters.keys():
         space = space.fixed(path, 0)  # the same trainings on so few rows, under the ids that earlier ones have
-    groups = regime.changes if data.modality.texts else (OF_IMAGES,)
+    own = {0: (OF_IMAGES,), 1: regime.changes, 2: (OF_PAIRS,)}
+    groups = regime.changes if regime.task else own[data.modality.texts]
     return [list(variations(space, changes)) for changes in groups]
 
 
