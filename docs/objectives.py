@@ -39,8 +39,9 @@ ABOUT = {
     "layers are compared (`autodistill.losses.layer_map`); a term over several pairs of layers is their "
     "mean, where PKD and TinyBERT take the sum; `layers` limits the pairs to the student's last layers; "
     "`projection` maps the student's states to the teacher's width (`autodistill.losses.projection`); `tokens` "
-    "says whether the CLS state, the mean or every token is compared. [mi_bounds.html](mi_bounds.html) shows the effect of mi_alpha on "
-    "the bound's bias and variance, as measured by `benchmarks/mi_bounds.py`.",
+    "says whether the CLS state, the mean, the mean of each text of a pair (`texts`) or every token is compared. "
+    "[mi_bounds.html](mi_bounds.html) shows the effect of mi_alpha on the bound's bias and variance, as measured by "
+    "`benchmarks/mi_bounds.py`.",
     "contrastive": "Each row against other rows: `autodistill.losses.contrastive` and `wasserstein`.",
     "attention": "On attention maps, and queries, keys and values: `autodistill.losses.attention`.",
     "relation": "On the relations between the rows of a batch: `autodistill.losses.relation`.",

@@ -26,7 +26,7 @@ def mse(student_state: Tensor, teacher_state: Tensor, mask: Tensor | None = None
     Shapes: student_state, teacher_state (B, D) or (B, T, D); mask (B, T) bool or None → scalar.
     Formula: mean over kept positions n and dimensions d of (s_nd − t_nd)².
     Scale: at random initialisation gradient 0.14 × cross-entropy's (D = 384, unit variances; it is proportional to 1/√D and to the
-        teacher's standard deviation). Search the weight on a log scale around 1.
+        teacher's standard deviation). Search the weight on a log scale around 7.
     Source: Romero et al. 2015, "FitNets: Hints for Thin Deep Nets", eq. 3 (there times ½); Jiao et al. 2020, "TinyBERT:
         Distilling BERT for Natural Language Understanding", eq. 8.
     When: a plain first choice if the student is similar to its teacher.
@@ -41,7 +41,7 @@ def l1(student_state: Tensor, teacher_state: Tensor, mask: Tensor | None = None)
     Shapes: student_state, teacher_state (B, D) or (B, T, D); mask (B, T) bool or None → scalar.
     Formula: mean over kept positions n and dimensions d of |s_nd − t_nd|.
     Scale: at random initialisation gradient 0.05 × cross-entropy's (D = 384; it is proportional to 1/√D and does not depend on the
-        states' variance). Search the weight on a log scale around 1.
+        states' variance). Search the weight on a log scale around 20.
     Source: Kim, Park, Kwak 2018, "Paraphrasing Complex Network: Network Compression via Factor Transfer", its loss with
         p = 1, without its normalisation.
     When: some dimensions of the teacher's states have very large values, as in BERT.
@@ -56,7 +56,7 @@ def cosine(student_state: Tensor, teacher_state: Tensor, mask: Tensor | None = N
     Shapes: student_state, teacher_state (B, D) or (B, T, D); mask (B, T) bool or None → scalar.
     Formula: mean over kept positions n of 1 − ⟨s_n, t_n⟩ / (‖s_n‖ ‖t_n‖); a vector shorter than 1e-4 is not divided by its length.
     Scale: between 0 and 2; at random initialisation gradient 0.05 × cross-entropy's (D = 384; it is proportional to 1/‖s_n‖). Search the
-        weight on a log scale around 1.
+        weight on a log scale around 20.
     Source: Sanh et al. 2019, "DistilBERT, a distilled version of BERT: smaller, faster, cheaper and lighter", L_cos.
     When: text encoders, whose states differ in length for reasons that do not matter.
     """
@@ -72,7 +72,7 @@ def pkd(student_state: Tensor, teacher_state: Tensor, mask: Tensor | None = None
     Formula: mean over kept positions n of ‖ s_n/‖s_n‖ − t_n/‖t_n‖ ‖²  (= 2 · cosine); a vector shorter than 1e-4 is not divided by its
         length.
     Scale: between 0 and 4; at random initialisation gradient 0.1 × cross-entropy's (D = 384; it is proportional to 1/‖s_n‖). The equation
-        sums over dimensions; the authors' code takes the mean, which is D times smaller. Search the weight on a log scale around 1.
+        sums over dimensions; the authors' code takes the mean, which is D times smaller. Search the weight on a log scale around 10.
     Source: Sun et al. 2019, "Patient Knowledge Distillation for BERT Model Compression", section 3.2, L_PT (on CLS states: tokens cls).
         The paper's two maps, PKD-Skip and PKD-Last, leave out the last layer of each model; layer_map skip and last include it.
     When: several CLS states of a BERT teacher, with layer_map skip or last.
@@ -88,7 +88,7 @@ def cka(student_state: Tensor, teacher_state: Tensor, mask: Tensor | None = None
     Shapes: student_state (B, D_s) or (B, T, D_s), teacher_state (B, D_t) or (B, T, D_t); mask (B, T) bool or None → scalar.
     Formula: 1 − ‖Y'X‖²_F / (‖X'X‖_F ‖Y'Y‖_F), with the kept vectors as the rows of X and Y, minus the column means.
     Scale: between 0 and 1; at random initialisation gradient 0.06 × cross-entropy's (D = 192; it is proportional to 1/‖s_n‖). Search the
-        weight on a log scale around 1. With two vectors it is always 0, with one it is 1; neither has a gradient.
+        weight on a log scale around 15. With two vectors it is always 0, with one it is 1; neither has a gradient.
     Source: Kornblith, Norouzi, Lee, Hinton 2019, "Similarity of Neural Network Representations Revisited", section 3,
         CKA with a linear kernel.
     When: widths differ, batches are large (32 and more), and the student should learn, not a projection in its place.
@@ -141,7 +141,7 @@ def vid(
         (the authors' code starts with a variance of 5).
         μ is the projection of the recipe (in the paper a small network: projection mlp). The loss bounds −I(t; s) up to a constant.
     Scale: mse / (2σ²) at the start, σ² = initial_variance: at random initialisation gradient 0.07 × cross-entropy's (D = 384). As
-        variances shrink the value goes below 0 and the gradient grows. Search the weight on a log scale around 1.
+        variances shrink the value goes below 0 and the gradient grows. Search the weight on a log scale around 15.
     Source: Ahn, Hu, Damianou, Lawrence, Dai 2019, "Variational Information Distillation for Knowledge Transfer", section 2.1,
         the Gaussian log-likelihood with softplus variances.
     When: a small student cannot predict some of the teacher's dimensions. These get a large variance and stop mattering.
