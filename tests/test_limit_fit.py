@@ -71,6 +71,27 @@ def test_a_family_without_a_student_within_the_limits_gives_none_and_the_default
     assert fit.defaults.objective == SPACE.defaults().objective
 
 
+PAIRS = Space.load("text", "text-pair-regression")
+
+
+def test_a_student_made_of_its_teachers_layers_keeps_their_width() -> None:
+    assert PAIRS.defaults().student.own["hidden_size"] == 384
+    trimmed = fit_of(PAIRS, Sized(100 * PIECES)).defaults.student.own  # its pieces alone count a quarter
+    assert (trimmed["hidden_size"], trimmed["vocabulary"]) == (384, "trimmed")
+    smaller = fit_of(PAIRS, Sized(95 * PIECES))
+    assert smaller(PAIRS.defaults()) is None
+    assert smaller.defaults.student.name == "static"
+    assert smaller.defaults.student.own["vocabulary"] == "trimmed"
+    assert smaller.defaults.objective == PAIRS.defaults().objective
+
+
+def test_one_with_random_weights_need_not_keep_it() -> None:
+    own = Recipe.parse(PAIRS.fixed("student.init", "random").defaults().model_dump())
+    fitted = fit_of(PAIRS.fixed("student.init", "random"), Sized(95 * PIECES))(own)
+    assert fitted is not None
+    assert fitted.student.own["hidden_size"] < 384
+
+
 def test_limits_that_no_student_keeps_are_refused_with_the_smallest() -> None:
     with pytest.raises(
         StudyError, match=r"no student of the space 'text' keeps the limits \(max_params 10\): the smallest of 200 has 64,0"
