@@ -101,7 +101,7 @@ def plan_recipes(settings: SearchSettings, own: Sequence[Recipe], ready: Prepare
     Raises:
         UserError: a recipe does not fit this search, or no student keeps the limits.
     """
-    baselines = ready.space.baselines(student=ready.fit.defaults.student)
+    baselines = ready.space.baselines(ready.fit.defaults)
     own = [check_own(recipe, ready.space, ready.feasible, ready.limits, ready.data.unlabelled_rows) for recipe in own]
     for recipe in own:
         check_tokens(recipe, ready.opened[recipe.teacher].tokenizer)

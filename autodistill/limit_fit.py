@@ -44,8 +44,8 @@ class LimitFit:
 
     @functools.cached_property
     def defaults(self) -> Recipe:
-        """The space's defaults with a student within the limits. If none of its family is a substitute, it is that of the first family
-        whose own default has one, in the order in which the space names them; else the largest of all students that keep the limits.
+        """The space's defaults with a student within the limits. If none of its family is a substitute, those of the first family whose
+        own default has one, in the order in which the space names them; else those of the largest of all students that keep the limits.
 
         Raises:
             StudyError: no student that was tried keeps the limits.
@@ -58,16 +58,15 @@ class LimitFit:
         for family in self._families:
             if family not in drawn or family == defaults.student.name:
                 continue
-            other = self.space.fixed(FAMILY, family).defaults().student
-            with suppress(RecipeError):  # an objective may be for transformers alone
-                fitted = self(Recipe.parse(defaults.model_dump() | {"student": other.model_dump()}))
+            fitted = self(self.space.fixed(FAMILY, family).defaults())
             if fitted is not None:
                 return fitted
         costs = {student: self.feasible(recipe) for student, recipe in self.tried().items()}
         fitting = [student for student, cost in costs.items() if cost.feasible]
         if fitting:
             student = max(fitting, key=lambda student: costs[student].params or 0)
-            return Recipe.parse(defaults.model_dump() | {"student": student.model_dump()})
+            of_family = self.space.fixed(FAMILY, student.name).defaults() if student.name in self._families else defaults
+            return Recipe.parse(of_family.model_dump() | {"student": student.model_dump()})
         params = min(cost.params for cost in costs.values() if cost.params is not None)
         latencies = [cost.latency_ms for cost in costs.values() if cost.latency_ms is not None]
         fastest = f", the fastest {min(latencies):.3g} ms" if latencies else ""

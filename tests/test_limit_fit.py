@@ -68,7 +68,7 @@ def test_a_family_without_a_student_within_the_limits_gives_none_and_the_default
     assert fit(recipe("cnn", embedding_size=192)) is None
     assert fit.defaults.student.name == "bert"
     assert fit.defaults.student.hidden_size == 128
-    assert fit.defaults.objective == SPACE.defaults().objective
+    assert fit.defaults.objective == SPACE.fixed("student.family", "bert").defaults().objective
 
 
 PAIRS = Space.load("text", "text-pair-regression")
@@ -82,7 +82,10 @@ def test_a_student_made_of_its_teachers_layers_keeps_their_width() -> None:
     assert smaller(PAIRS.defaults()) is None
     assert smaller.defaults.student.name == "static"
     assert smaller.defaults.student.own["vocabulary"] == "trimmed"
-    assert smaller.defaults.objective == PAIRS.defaults().objective
+    of_family = PAIRS.fixed("student.family", "static").defaults()
+    assert smaller.defaults.objective == of_family.objective
+    assert smaller.defaults.training == of_family.training  # at the rate of its family, not at that of a transformer
+    assert smaller.defaults.training.learning_rate > PAIRS.defaults().training.learning_rate
 
 
 def test_one_with_random_weights_need_not_keep_it() -> None:

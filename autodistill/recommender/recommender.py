@@ -290,7 +290,7 @@ class Recommender:
         seed: int = 0,
     ) -> list[Recipe]:
         """The recipes that a search begins with: the first `count` of `choose` that are not baselines, which a search runs anyway."""
-        baselines = {recipe.id for recipe in space.baselines(student=None if fit is None else fit.defaults.student).values()}
+        baselines = {recipe.id for recipe in space.baselines(None if fit is None else fit.defaults).values()}
         chosen = self.choose(target, space, top=count + len(baselines), feasible=feasible, fit=fit, seed=seed)
         return [recipe for recipe, _ in chosen if recipe.id not in baselines][:count]
 

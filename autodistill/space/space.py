@@ -8,7 +8,7 @@ from typing import Any
 
 from autodistill.components import check
 from autodistill.errors import SpaceError, not_allowed
-from autodistill.recipe import ADDED, Component, Recipe, without_teacher
+from autodistill.recipe import ADDED, Recipe, without_teacher
 from autodistill.records import Role
 from autodistill.space.domain import Domain, Scalar
 from autodistill.space.file import read_parameters, space_file
@@ -73,16 +73,14 @@ class Space(WithTeachers):
         paths = ("training.unlabelled_share", "training.unlabelled_choice", "training.unlabelled_keep", "training.stages")
         return replace(self, parameters={path: domains for path, domains in self.parameters.items() if path not in paths})
 
-    def baselines(self, student: Component | None = None) -> dict[Role, Recipe]:
-        """What a search must beat. All have the same student (by default that of the defaults).
+    def baselines(self, defaults: Recipe | None = None) -> dict[Role, Recipe]:
+        """What a search must beat. All have the student and the training of the defaults, or of the recipe that is given in their place.
 
         Without a teacher (`with_self_teacher`): hard labels alone, and the defaults, which are self-distillation. Else:
         no teacher (without labels: the student as it starts); plain KD (Hinton 2015) on the labelled rows; if the space's recipes use
         unlabelled rows, the teacher's decisions as labels (Lee 2013) and plain KD, both on all rows; and the defaults.
         """
-        defaults = self.defaults()
-        if student is not None:
-            defaults = Recipe.parse(defaults.model_dump() | {"student": student.model_dump()})
+        defaults = defaults or self.defaults()
         data = defaults.model_dump() | {"augmentation": {"kind": "none"}}
         all_rows = data["training"] | {"unlabelled_choice": "all", "unlabelled_keep": 1.0, "stages": "mixed"}
         data["training"] = all_rows | {"unlabelled_share": 0.0}
