@@ -80,7 +80,9 @@ def test_a_search_goes_on_with_a_restored_study_of_a_regime(tmp_path: Path) -> N
     assert study.folder == tmp_path / "trec-few"
     assert study.settings.dataset == "trec"
     (teacher,) = {Recipe.parse(record.recipe).teacher for record in entry.records}
-    searched = Space.load("text", entry.task).with_teacher(teacher).for_its_teachers()  # as `prepare` makes it where rows have no labels
+    space = Space.load("text", entry.task)
+    assert teacher == space.defaults().teacher
+    searched = space.for_its_teachers()  # as `prepare` makes it where rows have no labels
     assert study.about["space"] == json.loads(json.dumps(searched.to_dict()))
     inside = [trial for trial in study.optuna_study().get_trials() if trial.params]  # the others are baselines, or of an earlier space
     assert inside
