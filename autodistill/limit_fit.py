@@ -11,9 +11,8 @@ from autodistill.errors import RecipeError, StudyError
 from autodistill.families import family_spec
 from autodistill.limits import Feasible, Limits
 from autodistill.recipe import Component, Recipe, Teacher
-from autodistill.space import Space
+from autodistill.space import FAMILY, Space
 
-FAMILY = "student.family"
 STUDENTS_TRIED = 200
 """How many recipes of the space, or of one family of it, are drawn for their students."""
 
@@ -37,7 +36,7 @@ class LimitFit:
     def tried(self, family: str | None = None) -> dict[Component, Recipe]:
         """Students of one family, or of all, each with a recipe of the space that has it."""
         if family not in self._tried:
-            space = self.space if family is None else self.space.fixed("student.family", family)
+            space = self.space if family is None else self.space.fixed(FAMILY, family)
             rng = random.Random(self.seed)
             self._tried[family] = {recipe.student: recipe for recipe in (space.sample(rng) for _ in range(STUDENTS_TRIED))}
         return self._tried[family]

@@ -8,9 +8,7 @@ from typing import Any
 
 from autodistill.components import specs
 from autodistill.errors import SpaceError
-from autodistill.space import Domain, Scalar, Space
-
-FAMILY, INIT = "student.family", "student.init"
+from autodistill.space import FAMILY, INIT, Domain, Scalar, Space
 
 
 def folders_of(space: Space) -> list[str]:

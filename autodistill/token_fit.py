@@ -8,10 +8,10 @@ from typing import Any
 
 from autodistill.components import specs
 from autodistill.recipe import SHARED, SLOTS, Teacher
-from autodistill.space import NONE, TEACHER, Domain, Scalar, Space
+from autodistill.space import FAMILY, NONE, TEACHER, Domain, Scalar, Space
 
-FAMILY, MODEL = "student.family", "student.model"
-"""Paths in a space. The second is a field of students that are a pretrained model, which may have a tokenizer of its own."""
+MODEL = "student.model"
+"""The path in a space of a field of students that are a pretrained model, which may have a tokenizer of its own."""
 TOKENS = "tokens"
 """The form of a layer's states with a vector for each token."""
 _ATTENTION = {"student_queries", "student_keys", "student_values"}

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from autodistill.components import specs
 from autodistill.errors import SpaceError
-from autodistill.space import TEACHER, Domain, Scalar, Space
+from autodistill.space import FAMILY, INIT, TEACHER, Domain, Scalar, Space
 
-FAMILY, INIT, RANDOM = "student.family", "student.init", "random"
+RANDOM = "random"
 
 
 def fit_widths(space: Space, widths: Mapping[str, int]) -> tuple[Space, list[str]]:

@@ -14,5 +14,7 @@ from autodistill.space.file import shipped_spaces as shipped_spaces
 from autodistill.space.file import space_tasks as space_tasks
 from autodistill.space.parameters import Choose as Choose
 from autodistill.space.space import Space as Space
+from autodistill.space.teachers import FAMILY as FAMILY
+from autodistill.space.teachers import INIT as INIT
 from autodistill.space.teachers import LEARNED as LEARNED
 from autodistill.space.teachers import TEACHER as TEACHER

@@ -17,6 +17,8 @@ from autodistill.task_types import target_of
 
 TEACHER = "teacher."
 """The prefix of the paths of a teacher's parameters."""
+FAMILY, INIT = "student.family", "student.init"
+"""The paths of a student's family, and of what its weights start from."""
 LEARNED = tuple(f"objective.{slot}" for slot in SLOTS)
 """The slots of a recipe whose objectives compare the student with its teacher."""
 
@@ -103,16 +105,16 @@ class WithTeachers(Parameters):
             fixed["objective.attention.kind"] = NONE
         added: dict[str, tuple[Domain, ...]] = {path: (Domain("value", value, when=when),) for path, value in fixed.items()}
         for path, left_out, instead in (
-            ("student.init", {"teacher", "input_embeddings"}, "random"),
+            (INIT, {"teacher", "input_embeddings"}, "random"),
             ("augmentation.kind", {"synonyms"}, NONE),
         ):
             affected = [domain for domain in self.parameters.get(path, ()) if left_out & set(domain.values)]
             added[path] = tuple(replace(domain, when=(*domain.when, *when)).without(left_out, instead) for domain in affected)
-        if "student.init" not in self.parameters:
+        if INIT not in self.parameters:
             starting = tuple(
-                family for domain in self.parameters.get("student.family", ()) for family in domain.values if _starts_from_teacher(family)
+                family for domain in self.parameters.get(FAMILY, ()) for family in domain.values if _starts_from_teacher(family)
             )
-            added["student.init"] = (Domain("value", "random", when=(*when, ("student.family", starting))),)
+            added[INIT] = (Domain("value", "random", when=(*when, (FAMILY, starting))),)
         parameters: dict[str, tuple[Domain, ...]] = {}
         for path, domains in self.parameters.items():
             parameters[path] = (*added.pop(path, ()), *domains)
