@@ -195,8 +195,7 @@ def recipes(dataset: str, regime: Regime) -> list[list[Recipe]]:
         space = space.without_unlabelled()
     for path in {"training.passes", "training.max_steps"} & space.parameters.keys():
         space = space.fixed(path, 0)  # the same trainings on so few rows, under the ids that earlier ones have
-    own = {0: (OF_IMAGES,), 1: regime.changes, 2: (OF_PAIRS,)}
-    groups = regime.changes if regime.task else own[data.modality.texts]
+    groups = {0: (OF_IMAGES,), 1: regime.changes, 2: (OF_PAIRS,)}[data.modality.texts]
     return [list(variations(space, changes)) for changes in groups]
 
 

@@ -49,21 +49,6 @@ class TextBatch(Batch):
         weights = (self.mask / self.mask.sum(dim=1, keepdim=True)).unsqueeze(-1)
         return (state * weights).sum(dim=1)
 
-    def text_means(self, state: Tensor) -> Tensor:
-        """Over the tokens of each text of a pair: (B, T, D) → (B, 2, D)."""
-        return text_means(state, self.mask, self.segments)
-
-
-def text_means(state: Tensor, mask: Tensor, segments: Tensor) -> Tensor:
-    """The mean over the tokens of each text of a pair, as in `TextBatch`: (B, T, D) → (B, 2, D); zeros for a text without tokens.
-
-    If the tokenizer does not mark the second text (segments all 0, as RoBERTa's), both texts count as the first.
-    """
-    second = segments == 1
-    tokens = torch.stack([mask & ~second, mask & second], dim=1)
-    weights = tokens / tokens.sum(dim=2, keepdim=True).clamp(min=1)
-    return weights.to(state.dtype) @ state
-
 
 @dataclass
 class ImageBatch(Batch):

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from autodistill.modality import Image, Text
-from autodistill.models.base import Outputs, each_tensor, text_means
+from autodistill.models.base import Outputs, each_tensor
 
 
 @dataclass
@@ -143,3 +143,12 @@ def masked_mean(states: Tensor, mask: Tensor) -> Tensor:
     """The mean over a text's tokens: (B, T, D) and (B, T) → (B, D)."""
     weights = mask.unsqueeze(-1).to(states.dtype)
     return (states * weights).sum(dim=1) / weights.sum(dim=1).clamp_min(1.0)
+
+
+def text_means(states: Tensor, mask: Tensor, segments: Tensor) -> Tensor:
+    """The mean over the tokens of each text of a pair, see `TextBatch`: (B, T, D) → (B, 2, D); zeros for a text without tokens.
+
+    If the tokenizer does not mark the second text (segments all 0, as RoBERTa's), both texts count as the first.
+    """
+    second = segments == 1
+    return torch.stack([masked_mean(states, mask & ~second), masked_mean(states, mask & second)], dim=1)

@@ -20,7 +20,7 @@ from autodistill.models.form import TrainingForm, TrialReads
 from autodistill.models.piece_vectors import encoder_pieces
 from autodistill.models.pooled import NORMALIZE, VECTORS_USAGE, listed_modules, write_dense
 from autodistill.models.pooling import PAIR_PARTS, compared
-from autodistill.models.sides import masked_mean
+from autodistill.models.sides import masked_mean, text_means
 from autodistill.models.teacher_weights import reduced_words, teacher_folder
 from autodistill.models.used_rows import UsedRows
 from autodistill.models.vectors import keep_cosines
@@ -119,10 +119,8 @@ class Static(StudentModule):
         """The mean of the tokens' vectors: (B, E), or (B, 4 E) for pairs."""
         if not self.pairs:
             return masked_mean(vectors, batch.mask)
-        second = batch.mask & (batch.segments == 1)
-        return compared(
-            masked_mean(vectors * ~second.unsqueeze(-1), batch.mask & ~second), masked_mean(vectors * second.unsqueeze(-1), second)
-        )
+        one, other = text_means(vectors, batch.mask, batch.segments).unbind(dim=1)
+        return compared(one, other)
 
 
 def scaled(vectors: Tensor) -> Tensor:

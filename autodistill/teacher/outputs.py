@@ -40,6 +40,7 @@ from autodistill.models.base import (
     to_device,
 )
 from autodistill.models.fitting import cpu_threads
+from autodistill.models.sides import text_means
 from autodistill.storage import cache_folder, digest, disk_errors, lock, new_tensors
 from autodistill.tasks.base import Dataset
 from autodistill.teacher.load import load_teacher, teacher_fingerprint
@@ -386,7 +387,7 @@ def _take(outputs: Outputs, kind: str, batch: Batch) -> dict[str, Tensor]:
         return {str(layer): batch.mean(state) for layer, state in enumerate(outputs.states)}
     if name == "texts":
         assert isinstance(batch, TextBatch), "only rows of texts have them"
-        return {str(layer): batch.text_means(state) for layer, state in enumerate(outputs.states)}
+        return {str(layer): text_means(state, batch.mask, batch.segments) for layer, state in enumerate(outputs.states)}
     if name in ("tokens", "maps"):
         return {name: outputs.states[int(number)]}
     layer = int(number)
