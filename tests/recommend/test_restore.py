@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from autodistill.errors import StudyError
 from autodistill.facts import DatasetFacts, TeacherRef
 from autodistill.ranking import best_of
 from autodistill.recipe import Recipe
-from autodistill.recommender.library import find, shipped
+from autodistill.recommender.library import RecordedStudy, find, shipped
 from autodistill.records import read_records
 from autodistill.restoring import restore
 from autodistill.settings import DistillSettings
@@ -76,14 +77,30 @@ def test_an_entry_of_a_newer_version_is_refused(tmp_path: Path) -> None:
 
 def test_a_search_goes_on_with_a_restored_study_of_a_regime(tmp_path: Path) -> None:
     entry = find("trec-few", shipped())
-    study = restore(entry, tmp_path)
-    assert study.folder == tmp_path / "trec-few"
-    assert study.settings.dataset == "trec"
-    (teacher,) = {Recipe.parse(record.recipe).teacher for record in entry.records}
     space = Space.load("text", entry.task)
+    (teacher,) = {Recipe.parse(record.recipe).teacher for record in entry.records}
     assert teacher == space.defaults().teacher
-    searched = space.for_its_teachers()  # as `prepare` makes it where rows have no labels
-    assert study.about["space"] == json.loads(json.dumps(searched.to_dict()))
+    check_restored(entry, tmp_path, space)
+
+
+def test_a_restored_study_keeps_the_teacher_of_an_earlier_space(tmp_path: Path) -> None:
+    entry = find("trec-few", shipped())
+    changed = [
+        record.model_copy(update={"recipe": record.recipe | {"teacher": record.recipe["teacher"] | {"patience": 150}}})
+        for record in entry.records
+    ]
+    (teacher,) = {Recipe.parse(record.recipe).teacher for record in changed}
+    space = Space.load("text", entry.task)
+    assert teacher not in space.teachers()
+    check_restored(replace(entry, records=changed), tmp_path, space.with_teacher(teacher))
+
+
+def check_restored(entry: RecordedStudy, place: Path, space: Space) -> None:
+    """It has this space, as `prepare` makes it where rows have no labels, and its trials have the values of their recipes."""
+    study = restore(entry, place)
+    assert study.folder == place / "trec-few"
+    assert study.settings.dataset == "trec"
+    assert study.about["space"] == json.loads(json.dumps(space.for_its_teachers().to_dict()))
     inside = [trial for trial in study.optuna_study().get_trials() if trial.params]  # the others are baselines, or of an earlier space
     assert inside
     for trial in inside:
