@@ -149,7 +149,7 @@ REGIMES = {
         {
             "trec": 500, "clinc150": 1500, "sst2": 2000, "snips": 300, "mpqa": 500, "movie-reviews": 1000, "tweet_emotion": 600,
             "election-tweets": 600, "hate_offensive": 2000, "atis": 400, "cr": 400, "reuters-r52": 600, "movie-subjectivity": 400,
-            "stsb": 1000, "cifar10": 2000, "mnist-5k": 500,
+            "stsb": 1000, "cifar10": 2000, "mnist-5k": 500, "digits": 100,
         },
         suffix="-few",
         changes=(USUAL, FURTHER),

@@ -202,6 +202,7 @@ class StudentContext:
     teacher, for students that start from its weights. source: folder with the configuration and tokenizer of the pretrained model that
     the student is, if it is one.
     ends: the ids of the tokens before and after a text, if the teacher reads the two texts of a pair apart.
+    target_mean, target_scale: of the scale on which it learns targets (Scaling).
     kept_pieces, pieces: how many pieces a trimmed vocabulary has, and the file that lists them.
     shapes_only: build on torch's meta device, so no weights are read.
     """
@@ -212,6 +213,8 @@ class StudentContext:
     pad_id: int = 0
     special: tuple[int, ...] = ()
     ends: tuple[int, int] | None = None
+    target_mean: float = 0.0
+    target_scale: float = 1.0
     max_length: int = 128
     image_size: int = 0
     kept_pieces: int = 0

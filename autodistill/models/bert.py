@@ -96,7 +96,7 @@ class BertFamily(TransformersFamily):
         student = Transformer(model)
         if weights is not None:
             with torch.no_grad():
-                _start_from(student.model, weights, weights.words(context.vocab_size)[taken_pieces(context, vocabulary)])
+                _start_from(student.model, weights, weights.words(context.vocab_size)[taken_pieces(context, vocabulary)], context)
         return student
 
     def for_vectors(self, part: Component) -> Component:
@@ -122,7 +122,7 @@ def _inside(name: str) -> str:
     return name.split(".", 2)[-1]
 
 
-def _start_from(student: Any, teacher: TeacherWeights, words: Tensor) -> None:
+def _start_from(student: Any, teacher: TeacherWeights, words: Tensor, context: StudentContext) -> None:
     config = student.config
     width = config.hidden_size
     vectors, values = teacher.basis()
@@ -167,26 +167,26 @@ def _start_from(student: Any, teacher: TeacherWeights, words: Tensor) -> None:
         norm(layer.output.LayerNorm, teacher.layer(source, "output.LayerNorm.weight"), teacher.layer(source, "output.LayerNorm.bias"))
 
     if isinstance(student, PooledClassifier):
-        _start_pooled_head(student, teacher, basis)
+        _start_pooled_head(student, teacher, basis, context)
         return
     head = teacher.head()
     if head is not None and len(head[2]) == config.num_labels:
         pooler, pooler_bias, classifier, classifier_bias = head
         _copy_neurons(student.bert.pooler.dense, pooler @ basis, pooler_bias, student.classifier.weight, classifier)
-        student.classifier.bias.copy_(classifier_bias)
-        if config.num_labels == 1:  # the teacher's outputs are in the target's units, and students learn standardised targets
-            student.classifier.reset_parameters()
+        student.classifier.weight.div_(context.target_scale)
+        student.classifier.bias.copy_((classifier_bias - context.target_mean) / context.target_scale)
 
 
-def _start_pooled_head(student: PooledClassifier, teacher: TeacherWeights, basis: Tensor) -> None:
+def _start_pooled_head(student: PooledClassifier, teacher: TeacherWeights, basis: Tensor, context: StudentContext) -> None:
     """Start from the teacher's head if that also reads means, of both texts or of each."""
     head, layer = student.head, teacher.pooled_head("mean", apart=student.ends is not None)
-    if layer is None or len(layer[1]) != head.out_features or head.out_features == 1:
-        return  # a teacher of scores has outputs in the target's units, and students learn standardised targets
+    if layer is None or len(layer[1]) != head.out_features:
+        return
     if student.ends is not None and len(basis) != basis.shape[1]:
         return  # the products of two vectors in fewer dimensions are no projection of their products
-    head.weight.copy_((layer[0].view(head.out_features, -1, len(basis)) @ basis).flatten(1))
-    head.bias.copy_(layer[1])
+    weight, bias = layer
+    head.weight.copy_((weight.view(head.out_features, -1, len(basis)) @ basis).flatten(1) / context.target_scale)
+    head.bias.copy_((bias - context.target_mean) / context.target_scale)
 
 
 def _copy_neurons(inner: nn.Linear, weight: Tensor, bias: Tensor, outer: Tensor, outer_weight: Tensor) -> None:

@@ -59,15 +59,18 @@ def open_inputs(dataset: Dataset, teacher: Teacher, folder: str | Path) -> Opene
     train, validation = (modality.encode(split, teacher, tokenizer) for split in (dataset.all_training_rows, dataset.validation))
     if not dataset.target.has_labels:
         dataset = taught(dataset, teacher, folder, tokenizer, validation)
+    scaling = dataset.target.scaling(dataset.train.labels)
     context = StudentContext(
         task=dataset.task,
         num_outputs=dataset.num_outputs,
         max_length=teacher.max_length,
         ends=head.ends if (head := read_head(folder)) else None,
+        target_mean=scaling.mean,
+        target_scale=scaling.scale,
         teacher=folder,
         **modality.student_fields(train, tokenizer),
     )
-    return Opened(dataset, tokenizer, train, validation, context, folder, dataset.target.scaling(dataset.train.labels))
+    return Opened(dataset, tokenizer, train, validation, context, folder, scaling)
 
 
 def read_by_student(opened: Opened, recipe: Recipe) -> Opened:

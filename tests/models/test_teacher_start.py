@@ -90,6 +90,13 @@ def test_a_pooled_student_of_equal_size_is_its_pooled_teacher(tmp_path: Path, ki
     assert mine.logits.mean() > 1
 
 
+def apart_batch(ends: tuple[int, int]) -> TextBatch:
+    """Two pairs of texts; ends: the tokens before and after a text."""
+    start, end = ends
+    ids = torch.tensor([[start, 7, 8, 9, end, 10, 11, end], [start, 7, end, 10, 11, 12, end, 0]])
+    return TextBatch(ids, ids > 0, torch.tensor([[0, 0, 0, 0, 0, 1, 1, 1], [0, 0, 0, 1, 1, 1, 1, 0]]))
+
+
 def test_a_student_reads_pairs_apart_if_its_teacher_does(tmp_path: Path) -> None:
     folder = pooled_teacher(tmp_path / "teacher", save_encoder(tmp_path / "source", "Bert"), "apart")
     head = read_head(folder)
@@ -97,9 +104,7 @@ def test_a_student_reads_pairs_apart_if_its_teacher_does(tmp_path: Path) -> None
     assert head.ends is not None
     part = {"family": "bert", "layers": 2, "hidden_size": 32, "heads": 4, "pooling": "teacher"}
     wanted, about = recipe(part, "text-pair-classification"), replace(context(folder), task="text-pair-classification")
-    start, end = head.ends
-    ids = torch.tensor([[start, 7, 8, 9, end, 10, 11, end], [start, 7, end, 10, 11, 12, end, 0]])
-    batch = TextBatch(ids, ids > 0, torch.tensor([[0, 0, 0, 0, 0, 1, 1, 1], [0, 0, 0, 1, 1, 1, 1, 0]]))
+    batch = apart_batch(head.ends)
     teacher, student = load_teacher(folder)[0].eval(), build_student(wanted, replace(about, ends=head.ends)).eval()
     with torch.no_grad():
         mine, its = student(batch, taps=frozenset({"states"})), teacher(batch, taps=frozenset({"states"}))
@@ -114,28 +119,29 @@ def test_a_student_reads_pairs_apart_if_its_teacher_does(tmp_path: Path) -> None
 
 def test_another_head_than_the_teachers_starts_at_random(tmp_path: Path) -> None:
     source = save_encoder(tmp_path / "source", "Bert")
-    for number, (pooling, num_outputs) in enumerate((("cls", 2), ("mean", 1))):
-        folder = pooled_teacher(tmp_path / f"teacher {number}", source, pooling, num_outputs)
-        part = {"family": "bert", "layers": 2, "hidden_size": 32, "heads": 4, "pooling": "mean"}
-        student = build_student(
-            recipe(part, "text-regression" if num_outputs == 1 else "text-classification"), context(folder, num_outputs)
-        )
-        assert student.output_layer.bias.abs().max() < 1
+    folder = pooled_teacher(tmp_path / "teacher", source, "cls")
+    part = {"family": "bert", "layers": 2, "hidden_size": 32, "heads": 4, "pooling": "mean"}
+    assert build_student(recipe(part), context(folder)).output_layer.bias.abs().max() < 1
 
 
-def test_a_regression_keeps_the_head_to_itself(tmp_path: Path) -> None:
-    """The teacher answers in the target's units (here far from 0), the student learns standardised targets."""
-    folder = save_bert(tmp_path / "teacher", layers=1, num_outputs=1)
-    tensors = load_file(folder / "model.safetensors")
-    tensors["classifier.bias"] += 500
-    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+@pytest.mark.parametrize("pooling", ["model", "mean", "teacher"])
+def test_of_scores_it_starts_as_its_teacher_on_the_scale_that_students_learn(tmp_path: Path, pooling: str) -> None:
+    """The teacher's outputs are in the target's units, the student's are (score − mean) / scale."""
+    task = "text-pair-regression" if pooling == "teacher" else "text-regression"
+    if pooling == "model":
+        folder = save_bert(tmp_path / "teacher", layers=2, num_outputs=1)
+    else:
+        folder = pooled_teacher(tmp_path / "teacher", save_encoder(tmp_path / "source", "Bert"), {"teacher": "apart"}.get(pooling, pooling), 1)
+    head = read_head(folder)
+    about = replace(context(folder, 1), task=task, target_mean=2.5, target_scale=0.25, ends=head.ends if head else None)
+    part = {"family": "bert", "layers": 2, "hidden_size": 32, "heads": 4, "pooling": pooling}
     torch.manual_seed(0)
-    wanted = recipe({"family": "bert", "layers": 1, "hidden_size": 32, "heads": 4}, "text-regression")
-    student = build_student(wanted, context(folder, num_outputs=1)).eval()
+    student, teacher = build_student(recipe(part, task), about).eval(), load_teacher(folder)[0].eval()
+    batch = ragged_batch() if head is None or head.ends is None else apart_batch(head.ends)
     with torch.no_grad():
-        mine, its = student(ragged_batch()), load_teacher(folder)[0](ragged_batch())
-    torch.testing.assert_close(mine.embedding, its.embedding, atol=1e-5, rtol=1e-4)
-    assert mine.logits.abs().max() < 10
+        mine, its = student(batch).logits, teacher(batch).logits
+    assert its.std() > 0
+    torch.testing.assert_close(2.5 + 0.25 * mine, its, atol=1e-4, rtol=1e-4)
 
 
 def test_a_distilbert_teacher_too(tmp_path: Path) -> None:
