@@ -1,10 +1,11 @@
 """Record the studies that are shipped: each dataset in one or more regimes, with recipes that differ from the defaults in one thing,
 recipes that fill the space, and recipes that optimise.
 
-    AUTODISTILL_DATA=DIR python studies/record.py --work DIR [--regime few|all|embedding] [--passes 1|2|3] [DATASET ...]
+    AUTODISTILL_DATA=DIR python studies/record.py --work DIR [--regime few|few-mpnet|all|embedding] [--passes 1|2|3] [DATASET ...]
 
 A regime says how many rows have labels, how many have none, and how long a training is. The entry of a dataset in the regime `few` is
-called DATASET-few, in `all` DATASET-all; in the regime `embedding`, which uses no labels, DATASET-embedding. Recording may be stopped and
+called DATASET-few, with a larger teacher DATASET-few-mpnet, in `all` DATASET-all; in the regime `embedding`, which uses no labels,
+DATASET-embedding. Recording may be stopped and
 started again at any time: searches resume, and an entry of studies/recorded is written after each. Before each search the time is printed
 that the searches so far let one expect.
 """
@@ -90,6 +91,13 @@ WITHOUT_UNLABELLED: Mapping[str, tuple[Mapping[str, Any], ...]] = {
     "bert": ({}, _TEACHERS_LAYERS),
 }
 """The same for datasets that have no unlabelled rows."""
+UNDER_LARGER: Mapping[str, tuple[Mapping[str, Any], ...]] = {
+    "encoder": ({}, {"student.layers": 3}),
+    "cnn": ({}, _NO_STATES, {"student.channels": 256, "student.embedding_size": 192}),
+    "static": ({},),
+    "bert": (_TEACHERS_LAYERS,),
+}
+"""The same for a teacher that is larger than the pretrained encoder that a student can be."""
 OF_IMAGES: Mapping[str, tuple[Mapping[str, Any], ...]] = {
     "cut:tf_efficientnet_lite0": ({}, {"student.stages": 3}, _NO_STATES),
     "timm:test_resnet": ({},),
@@ -134,7 +142,7 @@ OF_VECTORS: Mapping[str, tuple[Mapping[str, Any], ...]] = {
 class Regime:
     """rows: the labelled rows of each dataset; None for all. suffix: of its entries' names. changes: what is changed in the defaults, in
     groups that are trained one after the other. task: what the dataset is read as, if not as what it says it is. unlabelled: at most so
-    many of the other training rows are used without their labels.
+    many of the other training rows are used without their labels. teacher: if it is not the space's.
     """
 
     rows: Mapping[str, int | None]
@@ -142,6 +150,7 @@ class Regime:
     changes: tuple[Mapping[str, tuple[Mapping[str, Any], ...]], ...]
     task: str | None = None
     unlabelled: int | None = None
+    teacher: str | None = None
 
 
 REGIMES = {
@@ -154,6 +163,13 @@ REGIMES = {
         suffix="-few",
         changes=(USUAL, FURTHER),
         unlabelled=6000,
+    ),
+    "few-mpnet": Regime(
+        {"sst2": 2000, "trec": 500, "mpqa": 500, "clinc150": 1500, "movie-reviews": 1000},
+        suffix="-few-mpnet",
+        changes=(UNDER_LARGER,),
+        unlabelled=6000,
+        teacher="sentence-transformers/all-mpnet-base-v2",
     ),
     "all": Regime(
         dict.fromkeys(
@@ -170,7 +186,8 @@ REGIMES = {
         dict.fromkeys(("stsb", "clinc150", "movie-reviews")), suffix="-embedding", task="embedding", changes=(OF_VECTORS,)
     ),
 }  # fmt: skip
-"""few: few labels with unlabelled rows of the same source, 1,000 steps. all: up to 6,000 labelled rows and no others, 1,000 steps.
+"""few: few labels with unlabelled rows of the same source, 1,000 steps. few-mpnet: the same with a teacher of 109.5 M
+parameters. all: up to 6,000 labelled rows and no others, 1,000 steps.
 embedding: all training texts, without labels, 1,000 steps."""
 
 
@@ -193,6 +210,8 @@ def recipes(dataset: str, regime: Regime) -> list[list[Recipe]]:
     space = Space.load(data.target.space or data.modality.name, data.task)
     if data.unlabelled is None:
         space = space.without_unlabelled()
+    if regime.teacher is not None:
+        space = space.fixed("teacher.model", regime.teacher)
     for path in {"training.passes", "training.max_steps"} & space.parameters.keys():
         space = space.fixed(path, 0)  # the same trainings on so few rows, under the ids that earlier ones have
     groups = {0: (OF_IMAGES,), 1: regime.changes, 2: (OF_PAIRS,)}[data.modality.texts]
@@ -219,6 +238,8 @@ def commands(dataset: str, regime: Regime, work: Path) -> list[list[str]]:
     base = ["search", "--dataset", dataset, "--no-frontier", "--studies-dir", str(work), "--study", f"{dataset}{regime.suffix}"]
     if regime.rows[dataset] is not None:
         base += ["--limit-train", str(regime.rows[dataset])]
+    if regime.teacher:
+        base += ["--teacher", regime.teacher]
     if regime.task:
         base += ["--task", regime.task]
     if regime.unlabelled:

@@ -170,7 +170,8 @@ def read_head(folder: Path) -> PooledHead | None:
         return None
     weights, about = load_file(folder / HEAD_WEIGHTS), json.loads((folder / HEAD_FILE).read_text(encoding="utf-8"))
     ends = tuple(about["ends"]) if "ends" in about else None
-    return PooledHead(weights["weight"], weights["bias"], about["pooling"], ends, about.get("unit_length", False))
+    pooling = "mean" if about["pooling"] == APART else about["pooling"]  # earlier teachers that read texts apart were written so
+    return PooledHead(weights["weight"], weights["bias"], pooling, ends, about.get("unit_length", False))
 
 
 def classifier(encoder: Any, head: PooledHead) -> PooledClassifier:

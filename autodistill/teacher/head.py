@@ -33,6 +33,6 @@ def pooling_of(model: StudentModule) -> str:
 
 
 def set_pooling(model: StudentModule, pooling: str) -> None:
-    """Use this pooling from now on. A model that pools in its own way is not changed."""
-    if isinstance(model.model, PooledClassifier):
+    """Use this pooling from now on, as `pooling_of` names it. A model that pools in its own way, or each text alone, is not changed."""
+    if isinstance(model.model, PooledClassifier) and pooling != APART:
         model.model.pooling = pooling

@@ -15,6 +15,7 @@ import transformers
 from tiny_teacher import ENCODERS, as_sentence_transformer, opened_again, pooled_teacher, save_encoder, text_dataset
 
 from autodistill.errors import ModelError, RecipeError
+from autodistill.models.pooled import HEAD_FILE, read_head
 from autodistill.models.pooling import texts_apart, texts_together
 from autodistill.models.teacher_weights import TeacherWeights
 from autodistill.recipe import Recipe
@@ -78,15 +79,26 @@ def test_each_text_is_read_as_if_it_were_alone(tmp_path: Path, family: str) -> N
         torch.testing.assert_close(outputs.states[-1][row, pair - len(second) + 1 : pair], second[1:], atol=1e-4, rtol=1e-4)
 
 
-def test_it_is_kept_and_opened_again_and_gives_a_bert_student_no_head(tmp_path: Path) -> None:
-    teacher = asked(save_encoder(tmp_path / "bert", "Bert"), calibration="temperature")
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_it_is_kept_and_opened_again_with_its_head(tmp_path: Path, pooling: str) -> None:
+    """A student that also reads texts apart starts from this head, one that reads both as one does not."""
+    teacher = asked(as_sentence_transformer(save_encoder(tmp_path / "bert", "Bert"), pooling), calibration="temperature")
     kept = finetune_teacher(PAIRS, teacher, 0, device="cpu")
     model, accuracy = opened_again(kept, PAIRS, teacher)
     assert accuracy == pytest.approx(kept.score)
     assert kept.pooling == pooling_of(model) == "apart"
     assert kept.probe_score is not None
     assert kept.score >= kept.probe_score
-    assert TeacherWeights(kept.folder).pooled_head("mean") is None
+    assert TeacherWeights(kept.folder).pooled_head(pooling) is None
+    head = TeacherWeights(kept.folder).pooled_head(pooling, apart=True)
+    assert head is not None
+    assert torch.equal(head[0], model.output_layer.weight)
+    facts = json.loads((kept.folder / HEAD_FILE).read_text(encoding="utf-8"))
+    assert facts["pooling"] == pooling
+    (kept.folder / HEAD_FILE).write_text(json.dumps(facts | {"pooling": "apart"}), encoding="utf-8")  # as teachers were written once
+    earlier = read_head(kept.folder)
+    assert earlier is not None
+    assert earlier.pooling == "mean"  # which is what they computed
 
 
 @pytest.mark.parametrize("alike", [True, False])
