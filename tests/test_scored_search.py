@@ -94,6 +94,25 @@ def test_rows_without_scores_are_learned_by_their_labels_alone(folder: Path) -> 
     assert mixed.tolist() == [True, False]
 
 
+def test_unlabelled_rows_without_scores_are_left_out(folder: Path) -> None:
+    train = load_dataset(DatasetRef(str(folder / "data.parquet"))).train.texts or []
+    path = write_scores(folder, [*train[:10], "a lovely actor", "a sad actor"], np.linspace(0.1, 0.9, 12))
+    more = folder / "more.txt"
+    more.write_text("\n".join([*(f"nobody scored film {number}" for number in range(50)), "A sad  actor"]))
+    ref = DatasetRef(str(folder / "data.parquet"), teacher_scores=path, unlabelled=(str(more),))
+    data = load_dataset(ref)
+    assert data.unlabelled is not None
+    assert data.unlabelled.texts == ["A sad  actor", "a lovely actor"]
+    assert "unlabelled: 2 of 63 rows; left out: 10 that are in train, 1 duplicate, 50 without scores" in data.notes
+    few = load_dataset(dataclasses.replace(ref, limit_unlabelled=1)).unlabelled
+    assert few is not None
+    assert set(few.texts or []) < {"A sad  actor", "a lovely actor"}
+    more.write_text("nobody scored this")
+    write_scores(folder, train[:10], np.full(10, 0.9))
+    with pytest.raises(DataError, match=r"no unlabelled row can be used \(unlabelled: 0 of 11 rows.*1 without scores\)"):
+        load_dataset(ref)
+
+
 def test_a_file_of_labelled_texts_alone_gives_no_unlabelled_rows(folder: Path) -> None:
     train = load_dataset(DatasetRef(str(folder / "data.parquet"))).train.texts or []
     data, _ = opened(folder, train[:10], np.full(10, 0.9))

@@ -216,6 +216,8 @@ def unlabelled_texts(
 ) -> UnlabelledRows:
     """The texts, or pairs of texts, that a student may learn from: each once, none of them empty or among the labelled rows.
 
+    If the teacher is a file of scores, only those with scores: nothing says what is in the others.
+
     Args:
         places: files, folders of files, and `rest`.
         tables, columns, parts: of the labelled rows, including the test split.
@@ -244,7 +246,7 @@ def unlabelled_texts(
         words = _WORD.findall(texts[0].casefold())
         if not blank and len(words) >= _FEWEST_WORDS and known_words.isdisjoint(words):
             foreign.append(texts[0])
-    kept, note = _kept(keys, keys_by_split, "rows")
+    kept, note = _kept(keys, keys_by_split, "rows", _scored(ref, len(columns.texts), output_names))
     warnings = []
     if foreign and len(foreign) / len(keys) >= FOREIGN_SHARE:
         warnings.append(
@@ -255,6 +257,14 @@ def unlabelled_texts(
     rows = Split(np.empty(0), texts=[firsts[row] for row in kept], text_pairs=[seconds[row] for row in kept] if seconds else None)
     fingerprint = digest("unlabelled-1", "\x00".join((rows.texts or []) + (rows.text_pairs or [])))
     return UnlabelledRows(rows, len(kept), fingerprint, (*notes, note, *more), tuple(warnings))
+
+
+def _scored(ref: DatasetRef, per_row: int, output_names: Sequence[str]) -> set[Row] | None:
+    """The rows in the file of a teacher's scores; None if there is no such file."""
+    if ref.teacher_scores is None:
+        return None
+    firsts, seconds, _ = _read([ref.teacher_scores], ref.text_columns, per_row, output_names, apart=False)
+    return {row_key(*row) for row in zip(*[firsts, seconds][:per_row], strict=True)}
 
 
 def unlabelled_images(
@@ -308,9 +318,14 @@ def _places(places: Sequence[str], parts: Mapping[str, Part]) -> tuple[list[str]
     return files, parts.get(REST) if REST in places else None
 
 
-def _kept(keys: Sequence[Row | None], keys_by_split: Mapping[str, set[Row]], what: str) -> tuple[np.ndarray, str]:
-    """The rows that are kept, ascending; and a note that counts the others. keys: None for a row with nothing to read."""
-    counts = {"without text": 0} | {f"that are in {split}": 0 for split in keys_by_split} | {"duplicate": 0}
+def _kept(
+    keys: Sequence[Row | None], keys_by_split: Mapping[str, set[Row]], what: str, scored: set[Row] | None = None
+) -> tuple[np.ndarray, str]:
+    """The rows that are kept, ascending; and a note that counts the others.
+
+    keys: None for a row with nothing to read. scored: the only rows that may be kept; None for all.
+    """
+    counts = {"without text": 0} | {f"that are in {split}": 0 for split in keys_by_split} | {"duplicate": 0, "without scores": 0}
     seen: set[Row] = set()
     kept = []
     for number, key in enumerate(keys):
@@ -324,7 +339,10 @@ def _kept(keys: Sequence[Row | None], keys_by_split: Mapping[str, set[Row]], wha
             counts["duplicate"] += 1
         else:
             seen.add(key)
-            kept.append(number)
+            if scored is None or key in scored:
+                kept.append(number)
+            else:
+                counts["without scores"] += 1
     removed = ", ".join(f"{count:,} {reason}" for reason, count in counts.items() if count)
     return np.array(kept, dtype=np.int64), f"unlabelled: {len(kept):,} of {len(keys):,} {what}" + (
         f"; left out: {removed}" if removed else ""

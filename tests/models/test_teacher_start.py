@@ -131,7 +131,8 @@ def test_of_scores_it_starts_as_its_teacher_on_the_scale_that_students_learn(tmp
     if pooling == "model":
         folder = save_bert(tmp_path / "teacher", layers=2, num_outputs=1)
     else:
-        folder = pooled_teacher(tmp_path / "teacher", save_encoder(tmp_path / "source", "Bert"), {"teacher": "apart"}.get(pooling, pooling), 1)
+        source = save_encoder(tmp_path / "source", "Bert")
+        folder = pooled_teacher(tmp_path / "teacher", source, "apart" if pooling == "teacher" else pooling, 1)
     head = read_head(folder)
     about = replace(context(folder, 1), task=task, target_mean=2.5, target_scale=0.25, ends=head.ends if head else None)
     part = {"family": "bert", "layers": 2, "hidden_size": 32, "heads": 4, "pooling": pooling}
