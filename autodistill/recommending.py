@@ -125,7 +125,7 @@ def _recommend(asked: RecommendSettings, studies: Sequence[RecordedStudy], tell:
     """The recommendation itself, from its settings."""
     ready = prepare(asked, tell, fine_tune=False)
     data, space, opened = ready.data, ready.space, ready.opened
-    recommendation = Recommender(comparable(studies, data.task)).recommend(
+    recommendation = Recommender(comparable(studies, data.task, _models(space))).recommend(
         dataset_features(data),
         space,
         top=asked.top,
@@ -199,6 +199,11 @@ class InTime:
         return replace(cost, violations=cost.violations | {"training seconds": over})
 
 
+def _models(space: Space) -> set[str]:
+    """The models of the space's teachers; none if the teacher is a file of scores."""
+    return {teacher.model for teacher in space.teachers() if teacher.scores is None}
+
+
 def warm_recipes(
     data: Dataset, space: Space, feasible: Feasible, trials: int, seed: int, tell: Listen, fit: LimitFit | None = None
 ) -> list[Recipe]:
@@ -221,16 +226,15 @@ def warm_recipes(
     with Stage(tell, "warm", f"measuring the dataset, to start where {len(recorded)} recorded studies point") as stage:
         try:
             target = new_dataset(space, dataset_features(data))
-            recommender = Recommender(comparable(studies, data.task))
+            recommender = Recommender(comparable(studies, data.task, _models(space)))
             warnings, _ = recommender.unlike(target, len(data.train), space.defaults().training.epochs)
             recipes = recommender.first_recipes(target, space, count, feasible=feasible, fit=fit, seed=seed)
         except AutodistillError as cause:  # the features need an encoder and the studies a teacher's score, but the search needs neither
             stage.end(f"the search starts without recommendations: {cause}")
             return []
         like = ", ".join(recommender.nearest(target))
-        stage.end(
-            f"{plural(len(recipes), 'recipe')} recommended by {len(recorded)} studies of {data.task} (most like: {like}); --cold for none"
-        )
+        learnt = sum(study.task == data.task for study in recommender.studies)
+        stage.end(f"{plural(len(recipes), 'recipe')} recommended by {learnt} studies of {data.task} (most like: {like}); --cold for none")
     for warning in warnings:
         tell(SearchMessage(warning, "warning"))
     return recipes

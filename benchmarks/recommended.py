@@ -89,7 +89,7 @@ def message(row: dict[str, Any]) -> str:
 def recommended(bench: Bench, methods: Sequence[str], top: int) -> dict[str, list[Recipe]]:
     """The first recipes of each method, from the studies of other groups."""
     group = dataset_group(bench.name)
-    studies = comparable([study for study in shipped() if study.group != group], bench.data.task)
+    studies = comparable([study for study in shipped() if study.group != group], bench.data.task, {bench.part.model})
     target = new_dataset(bench.space, dataset_features(bench.data))
     lists = {}
     with threadpool_limits(1, user_api="openmp"):

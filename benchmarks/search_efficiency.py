@@ -84,7 +84,8 @@ class Replay:
                 self.space = self.space.fixed(f"teacher.{name}", value)
         self.space = self.space.fixed("training.epochs", recorded["training"]["epochs"])
         self.rungs = rungs(self.blackbox.epochs)
-        self.recommender = Recommender(comparable([other for other in others if other.group != study.group], study.task))
+        of_others = [other for other in others if other.group != study.group]
+        self.recommender = Recommender(comparable(of_others, study.task, study.teachers))
         self.target = NewDataset(study.task, pd.Series(study.features, dtype=float), study.unlabelled)
 
     def search(self, way: str, seed: int, goal: float, first: list[Recipe]) -> Reached:

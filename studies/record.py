@@ -215,7 +215,8 @@ def recipes(dataset: str, regime: Regime) -> list[list[Recipe]]:
     for path in {"training.passes", "training.max_steps"} & space.parameters.keys():
         space = space.fixed(path, 0)  # the same trainings on so few rows, under the ids that earlier ones have
     groups = {0: (OF_IMAGES,), 1: regime.changes, 2: (OF_PAIRS,)}[data.modality.texts]
-    return [list(variations(space, changes)) for changes in groups]
+    searched = space.defaults()  # a baseline of the search, which is the same training
+    return [[recipe for recipe in variations(space, changes) if recipe != searched] for changes in groups]
 
 
 def recipe_options(dataset: str, regime: Regime, work: Path) -> list[list[str]]:

@@ -47,6 +47,11 @@ class RecordedStudy:
         """Whether its recipes used unlabelled rows."""
         return any(record.recipe["training"].get("unlabelled_share", 0.0) > 0 for record in self.records)
 
+    @property
+    def teachers(self) -> frozenset[str]:
+        """The models of its recipes' teachers."""
+        return frozenset(record.recipe["teacher"]["model"] for record in self.records)
+
 
 def own_library() -> Path:
     """The folder of the user's own entries: AUTODISTILL_LIBRARY, by default ~/.autodistill/studies."""

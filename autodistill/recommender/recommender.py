@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import random
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -95,10 +95,13 @@ def new_dataset(space: Space, features: Mapping[str, float]) -> NewDataset:
     return NewDataset(space.task, pd.Series(features, dtype=float), space.defaults().training.unlabelled_share > 0)
 
 
-def comparable(studies: Sequence[RecordedStudy], task: str) -> list[RecordedStudy]:
+def comparable(studies: Sequence[RecordedStudy], task: str, teachers: Collection[str] = ()) -> list[RecordedStudy]:
     """The studies that a recommender for a task learns from: those of datasets with labels or, for a task without, those without.
 
-    The others have another loss mix and other features, and would only add noise.
+    The others have another loss mix and other features, and would only add noise. Of these, if at least `PROVEN` studies of the modality
+    had one of the teachers, only such ones: three layers of one teacher are a good student of it, three of another a bad one.
+
+    teachers: models; none if the teacher is a file of scores.
 
     Raises:
         StudyError: there are studies, but none of these.
@@ -106,7 +109,8 @@ def comparable(studies: Sequence[RecordedStudy], task: str) -> list[RecordedStud
     kept = [study for study in studies if has_labels(study.task) == has_labels(task)]
     if studies and not kept:
         raise _nothing_of(task, [study.task for study in studies])
-    return kept
+    ours = [study for study in kept if kin(study.task) == kin(task) and study.teachers & set(teachers)]
+    return ours if len(ours) >= PROVEN else kept
 
 
 def _nothing_of(task: str, recorded: Iterable[str]) -> StudyError:

@@ -14,7 +14,8 @@ from autodistill.limit_fit import LimitFit
 from autodistill.limits import Feasibility, Limits
 from autodistill.recipe import Recipe
 from autodistill.recommender.encoding import RecipeEncoder
-from autodistill.recommender.recommender import APART, Recommender, new_dataset
+from autodistill.recommender.library import RecordedStudy
+from autodistill.recommender.recommender import APART, Recommender, comparable, new_dataset
 from autodistill.recommender.table import NewDataset, recipe_frame
 from autodistill.rows_fit import fit_rows
 from autodistill.space import Space
@@ -233,6 +234,26 @@ def test_studies_without_unlabelled_rows_say_nothing_of_a_dataset_with_some(reco
     assert recommendation.recipes[0].recipe == space.defaults()
     assert recommendation.warnings == ["no recorded study of text-classification had unlabelled rows, so the space's defaults come first"]
     assert recommender.recommend(dataset_facts(3), SPACE).warnings == []
+
+
+def test_studies_of_the_same_teacher_count_alone_if_they_are_enough() -> None:
+    def taught(number: int, model: str, task: str = "text-classification") -> RecordedStudy:
+        made = study(number)
+        records = [item.model_copy(update={"recipe": item.recipe | {"teacher": {"model": model}}}) for item in made.records]
+        return dataclasses.replace(made, task=task, records=records)
+
+    small, pair = [taught(number, "small") for number in range(3)], taught(3, "large", "text-pair-classification")
+    large, images = (
+        [taught(number, "large") for number in range(2)],
+        [taught(number, "large", "image-classification") for number in range(3)],
+    )
+    everything = [*small, *large, pair, *images]
+    assert comparable(everything, "text-classification", {"small"}) == small
+    assert comparable(everything, "text-classification", {"large"}) == [*large, pair]
+    assert comparable(everything, "text-classification", {"large", "small"}) == [*small, *large, pair]
+    for teachers in ((), {"unknown"}):
+        assert comparable(everything, "text-classification", teachers) == everything
+    assert comparable([*small, *large, *images], "text-classification", {"large"}) == [*small, *large, *images]  # two are too few
 
 
 def test_few_studies_with_unlabelled_rows_recommend_what_they_have_proven() -> None:
