@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autodistill.limits import Limits
+
+if TYPE_CHECKING:
+    from autodistill.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class TeacherRef:
     probe_score, linear_score: of its frozen encoder with a linear probe, and of a linear model without an encoder, on the same rows.
     temperature: what its logits were divided by to calibrate its probabilities. calibration_error, calibration_error_before: the
     expected calibration error with and without it. None for values that were not measured. member_scores: of an ensemble's members.
+    untaught: the folder of its model before it was fine-tuned, in the same form; empty if no student starts from it.
     """
 
     folder: str
@@ -47,6 +51,14 @@ class TeacherRef:
     calibration_error: float | None = None
     calibration_error_before: float | None = None
     member_scores: tuple[float, ...] = ()
+    untaught: str = ""
+
+    def folder_for(self, recipe: Recipe) -> str:
+        """The folder that a recipe's student is trained with: of the teacher or, if its objective has none, of the model as it was before.
+
+        A student without a teacher that started from fine-tuned weights would know what the teacher has learned.
+        """
+        return self.folder if recipe.objective.terms or not self.untaught else self.untaught
 
     @property
     def is_compared(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from autodistill.assistant import find_assistant
 from autodistill.errors import DataError
 from autodistill.events import Listen, SearchMessage, Stage, StageProgress
 from autodistill.facts import TeacherRef
@@ -57,11 +58,17 @@ def train_teacher(data: Dataset, part: Teacher, seed: int, tell: Listen) -> Teac
             calibration_error=trained.calibration_error,
             calibration_error_before=trained.calibration_error_before,
             member_scores=trained.member_scores,
+            untaught=str(untaught_model(data, part, trained.folder)) if _gives_a_start(data, part) else "",
         )
         stage.end(describe(f"{part.title} {'found in the cache' if trained.reused else done}", data.metric, ref))
     if warning := teacher_warning(data.metric, ref, name=short_name(part.title)):
         tell(SearchMessage(warning, "warning"))
     return ref
+
+
+def _gives_a_start(data: Dataset, part: Teacher) -> bool:
+    """Whether students may start from the weights that a teacher was fine-tuned from."""
+    return data.modality.texts > 0 and data.target.has_labels and find_assistant(part.model) is None
 
 
 def _training_words(part: Teacher) -> tuple[str, str]:

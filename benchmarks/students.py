@@ -78,7 +78,7 @@ def run(name: str, seeds: int, rows: KeptRows) -> None:
     if ("latency", None, 0) in done:
         return
     assert bench.opened is not None
-    teachers = Teachers({bench.part: TeacherRef(str(bench.folder), None, linear_score=0.0)})
+    teachers = Teachers({bench.part: TeacherRef(str(bench.teacher.folder), None, linear_score=0.0)})
     with tempfile.TemporaryDirectory() as nothing:
         kept = measure_frontier(bench.data, {bench.part: bench.opened}, teachers, records, Path(nothing))
     students = {family: kept["students"][record.recipe_id] for family, record in zip(FAMILIES, records, strict=True)}

@@ -99,7 +99,7 @@ class Bench:
         began = time.perf_counter()
         teacher = train_teacher(self.data, self.part, 0, tell)
         seconds = time.perf_counter() - began
-        self.folder = teacher.folder
+        self.teacher = teacher
         self.opened = open_inputs(self.data, self.part, teacher.folder)
         store_outputs(self.opened, self.part, space_taps(self.space), tell)
         if not tested:
@@ -120,7 +120,9 @@ class Bench:
         began = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder) / "student"
-            assignment = Assignment(recipe, self.ref, seed, recipe.training.epochs, self.folder, torch.get_num_threads(), "cpu", str(place))
+            assignment = Assignment(
+                recipe, self.ref, seed, recipe.training.epochs, self.teacher.folder_for(recipe), torch.get_num_threads(), "cpu", str(place)
+            )
             result = run_trial(assignment, lambda point: None)
             score = self.tested(load_saved_student(place).model, recipe)
         seconds = time.perf_counter() - began

@@ -7,17 +7,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_teacher import save_bert, text_dataset
+from tiny_teacher import save_bert, save_encoder, text_dataset
 
 from autodistill.errors import RecipeError, SpaceError, UsageError
 from autodistill.events import Event, SearchMessage
 from autodistill.limits import Limits
 from autodistill.models import build_student
+from autodistill.models.pooled import read_head
+from autodistill.models.teacher_weights import TeacherWeights
 from autodistill.prepare import without_teachers
-from autodistill.recipe import Recipe
+from autodistill.recipe import Recipe, Teacher, without_teacher
 from autodistill.report.leaderboard import rows
 from autodistill.settings import RecommendSettings, SearchSettings
 from autodistill.space import Space
+from autodistill.stages import train_teacher
 from autodistill.train.data import TrialData, open_inputs
 from autodistill.train.trial import Trainer
 
@@ -102,3 +105,44 @@ def test_a_student_learns_without_a_network_that_was_trained(tmp_path: Path, mon
     losses = [trainer.train_epoch(epoch) for epoch in (1, 2)]
     assert losses[1]["hard_label"] < losses[0]["hard_label"]
     assert list(losses[0]) == ["hard_label"]
+
+
+@pytest.mark.parametrize("pooling", ["mean", "apart", "score"])
+def test_the_control_starts_from_the_model_before_its_fine_tuning(tmp_path: Path, pooling: str) -> None:
+    """A student without a teacher that started from the fine-tuned weights, or from the teacher's head, would know what it has learned."""
+    data = text_dataset(60, regression=pooling == "score", pairs=pooling == "apart")
+    source = save_encoder(tmp_path / "bert", "Bert")
+    part = Teacher(
+        model=str(source), pooling="apart" if pooling == "apart" else "mean", head_init="random", epochs=3, learning_rate=1e-2, max_length=32
+    )
+    ref = train_teacher(data, part, 0, lambda event: None)
+    student = {"family": "bert", "layers": 2, "hidden_size": 32, "heads": 4, "pooling": "teacher"}
+    distilled = Recipe.parse(
+        {
+            "task": data.task,
+            "teacher": part.model_dump(),
+            "student": student,
+            "objective": {"prediction": data.target.plain_objective["prediction"]},
+        }
+    )
+    built = {}
+    for name, recipe in (("distilled", distilled), ("no KD", Recipe.parse(without_teacher(distilled.model_dump())))):
+        torch.manual_seed(0)
+        built[name] = build_student(recipe, TrialData(open_inputs(data, part, ref.folder_for(recipe)), recipe, device="cpu").context)
+    tensors = {name: student.state_dict() for name, student in built.items()}
+    as_it_came, tuned = TeacherWeights(source), TeacherWeights(Path(ref.folder))
+    name = "attention.self.query.weight"
+    own = f"model.encoder.encoder.layer.0.{name}"
+    assert torch.equal(tensors["no KD"][own], as_it_came.layer(0, name))
+    assert torch.equal(tensors["distilled"][own], tuned.layer(0, name))
+    assert not torch.equal(as_it_came.layer(0, name), tuned.layer(0, name))
+    width = 4 * 32 if pooling == "apart" else 32  # both read pairs as the teacher does
+    heads = {name: student.output_layer for name, student in built.items()}
+    assert {head.in_features for head in heads.values()} == {width}
+    random = 1 / width**0.5  # what torch's linear layers start with at most
+    assert heads["no KD"].weight.abs().max() <= random + 1e-6
+    assert heads["no KD"].bias.abs().max() <= random + 1e-6
+    taught = read_head(Path(ref.folder))
+    assert taught is not None
+    scale = data.target.scaling(data.train.labels).scale
+    torch.testing.assert_close(heads["distilled"].weight * scale, taught.weight)

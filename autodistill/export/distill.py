@@ -135,7 +135,7 @@ def _distill(asked: DistillSettings, command: str | None, tell: Listen) -> Disti
     plain = Recipe.parse(without_teacher(recipe.model_dump())) if asked.control and is_distilled else None
     threads = torch.get_num_threads() if workers == 1 else max(1, cores() // workers)
     assignments = [
-        Assignment(each, data.ref, asked.seed + turn, each.training.epochs, teacher.folder, threads)
+        Assignment(each, data.ref, asked.seed + turn, each.training.epochs, teacher.folder_for(each), threads)
         for each in (recipe, plain)
         if each is not None
         for turn in range(seeds)

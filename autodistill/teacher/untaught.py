@@ -1,4 +1,4 @@
-"""No teacher: a folder with the files that students take their tokenizer and initial weights from."""
+"""A teacher's model as it comes, in a folder like a teacher's: students that learn from no teacher start from it."""
 
 from __future__ import annotations
 
@@ -7,28 +7,37 @@ from pathlib import Path
 import torch
 
 from autodistill.cache import ensure, new_cached_folder
+from autodistill.models.pooled import APART, read_head
 from autodistill.recipe import Teacher
 from autodistill.storage import cache_folder, digest
 from autodistill.tasks.base import Dataset
 from autodistill.teacher.load import save_teacher, source_fingerprint, untrained_teacher
 
 
-def untaught_model(dataset: Dataset, teacher: Teacher) -> Path:
-    """The model of a teacher whose `init` is `self`, in the form of a teacher's folder. It is not trained or run.
+def untaught_model(dataset: Dataset, teacher: Teacher, trained: Path | None = None) -> Path:
+    """The model of a teacher, of an ensemble the first member's, before any training. Its head is random, on the scale of the targets.
+
+    trained: the folder of the teacher after its training, whose pooling it has; None if there is none.
 
     Raises:
         ModelError: the model cannot be fetched.
         RunError: the cache cannot be written.
     """
-    key = digest("self-1", dataset.fingerprint, source_fingerprint(dataset, teacher), teacher.pooling, str(teacher.image_size))
+    part = teacher.model_copy(update={"members": 1})
+    if trained is not None:
+        head = read_head(trained)
+        pooling = "model" if head is None else head.pooling if head.ends is None else APART
+        part = part.model_copy(update={"pooling": pooling})
+    key = digest("untaught-1", dataset.fingerprint, source_fingerprint(dataset, part), part.init, part.pooling, str(part.image_size))
     folder = cache_folder() / "teachers" / key
 
     def write() -> None:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)  # its head, which nobody reads
-            model, tokenizer = untrained_teacher(dataset, teacher)
+            torch.manual_seed(0)
+            model, tokenizer = untrained_teacher(dataset, part)
+        dataset.target.scaling(dataset.train.labels).fold_into(model.output_layer)
         with new_cached_folder(folder) as aside:
-            save_teacher(model, tokenizer, dataset, teacher, aside)
+            save_teacher(model, tokenizer, dataset, part, aside)
 
     ensure(folder, write)
     return folder

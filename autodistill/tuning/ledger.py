@@ -207,7 +207,7 @@ class Ledger:
             dataset=self.settings.ref,
             seed=proposal["seed"],
             max_epochs=self.plan.max_epochs,
-            teacher=None if teacher is None else teacher.folder,
+            teacher=None if teacher is None else teacher.folder_for(recipe),
             threads=self.settings.cpus_per_trial,
             student_folder=str(self._student(trial.number)),
         )
