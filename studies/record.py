@@ -94,10 +94,10 @@ WITHOUT_UNLABELLED: Mapping[str, tuple[Mapping[str, Any], ...]] = {
 UNDER_LARGER: Mapping[str, tuple[Mapping[str, Any], ...]] = {
     "encoder": ({}, {"student.layers": 3}),
     "cnn": ({}, _NO_STATES, {"student.channels": 256, "student.embedding_size": 192}),
-    "static": ({},),
     "bert": (_TEACHERS_LAYERS,),
 }
-"""The same for a teacher that is larger than the pretrained encoder that a student can be."""
+"""The same for a teacher that is larger than the pretrained encoder that a student can be. (A static student would start with all pieces
+that such a teacher reads alone, which takes minutes.)"""
 OF_IMAGES: Mapping[str, tuple[Mapping[str, Any], ...]] = {
     "cut:tf_efficientnet_lite0": ({}, {"student.stages": 3}, _NO_STATES),
     "timm:test_resnet": ({},),
