@@ -71,6 +71,10 @@ class TeacherRef:
         return None if not self.member_scores or self.score is None else self.score - max(self.member_scores)
 
 
+FOLDERS = ("folder", "untaught")
+"""The fields of a TeacherRef that are places on the machine of a search, and of no use elsewhere."""
+
+
 def study_limits(about: Mapping[str, Any]) -> Limits:
     """The limits of a study, in numbers, from its description. In older descriptions they are among the settings."""
     names = [field.name for field in dataclasses.fields(Limits)]

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from autodistill.errors import DataError, StudyError
-from autodistill.facts import study_epochs
+from autodistill.facts import FOLDERS, study_epochs
 from autodistill.features import dataset_features
 from autodistill.option import QUESTION
 from autodistill.ranking import best_of, was_interrupted
@@ -58,7 +58,7 @@ def add_study(folder: str | Path, *, name: str | None = None, group: str | None 
         "name": entry,
         "group": group or dataset_group(facts["name"]),
         "dataset": {**facts, "classes": list(data.classes or []), "validation_rows": len(data.validation)},
-        "teachers": [{key: value for key, value in teacher.items() if key != "folder"} for teacher in study.about["teachers"]],
+        "teachers": [{key: value for key, value in teacher.items() if key not in FOLDERS} for teacher in study.about["teachers"]],
         "teacher_score": study.teacher_score,
         "settings": {
             name: asked[name] for name, option in settings.options().items() if option.group in QUESTION and name not in _PERSONAL

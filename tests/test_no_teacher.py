@@ -113,7 +113,12 @@ def test_the_control_starts_from_the_model_before_its_fine_tuning(tmp_path: Path
     data = text_dataset(60, regression=pooling == "score", pairs=pooling == "apart")
     source = save_encoder(tmp_path / "bert", "Bert")
     part = Teacher(
-        model=str(source), pooling="apart" if pooling == "apart" else "mean", head_init="random", epochs=3, learning_rate=1e-2, max_length=32
+        model=str(source),
+        pooling="apart" if pooling == "apart" else "mean",
+        head_init="random",
+        epochs=3,
+        learning_rate=1e-2,
+        max_length=32,
     )
     ref = train_teacher(data, part, 0, lambda event: None)
     student = {"family": "bert", "layers": 2, "hidden_size": 32, "heads": 4, "pooling": "teacher"}

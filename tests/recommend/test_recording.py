@@ -37,7 +37,7 @@ def a_study(tmp_path: Path, records: list, unlabelled: tuple[str, ...] = ()) -> 
         "train_rows": len(data.train),
     }
     settings = {**study.about["settings"], "dataset": str(path), "unlabelled": list(unlabelled)}
-    teachers = [{"model": "big", "score": 0.9, "folder": "/home/ana/cache"}]
+    teachers = [{"model": "big", "score": 0.9, "folder": "/home/ana/cache", "untaught": "/home/ana/cache/2"}]
     write_about(study.folder, study.about | {"dataset": facts, "settings": settings, "teachers": teachers, "sessions": []})
     return Study.open(study.folder)
 
