@@ -29,6 +29,7 @@ from autodistill.recommender.library import RecordedStudy, shipped
 from autodistill.recommender.methods import SHIPPED
 from autodistill.recommender.recommender import comparable
 from autodistill.recommender.table import Table, from_studies, recipe_frame
+from autodistill.space import Space
 
 
 def from_library(studies: Sequence[RecordedStudy]) -> tuple[Table, dict[str, pd.DataFrame]]:
@@ -130,6 +131,12 @@ def number(value: float | None, digits: int = 4) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
+def _usual_teachers() -> set[str]:
+    """The default teachers of the shipped spaces: who has another one gets recommendations from other studies."""
+    spaces = {"text": "text-classification", "image": "image-classification", "embedding": "text-embedding"}
+    return {Space.load(name, task).defaults().teacher.model for name, task in spaces.items()}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
@@ -145,7 +152,8 @@ def main() -> int:
         notes: list[str] = []
         again: float | None = None
         if args.table is None:
-            studies = comparable(shipped(), "text-embedding" if args.embedding else "text-classification")
+            studies = [study for study in shipped() if study.teachers <= _usual_teachers()]
+            studies = comparable(studies, "text-embedding" if args.embedding else "text-classification")
             table, by_dataset = from_library(studies)
             again = own_best_again(studies)
             evaluation = evaluate(table, by_dataset.__getitem__, jobs=args.jobs)
