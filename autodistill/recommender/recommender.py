@@ -21,7 +21,7 @@ from autodistill.recommender.intervals import Predictor
 from autodistill.recommender.library import RecordedStudy, library
 from autodistill.recommender.methods import METHODS, SHIPPED, Cautious, Committee
 from autodistill.recommender.table import NewDataset, Table, from_studies, recipe_frame
-from autodistill.space import Space
+from autodistill.space import NONE, Space
 from autodistill.task_types import has_labels, kin
 
 SAMPLED = 1500
@@ -158,9 +158,11 @@ class Recommender:
         return [first, *(recipe for recipe in others if recipe.objective.terms)]
 
     def _recorded(self, space: Space) -> Counter[Recipe]:
-        """The recorded recipes that fit the space's task, with how many of the studies `alike` have each. They get the space's budget, use
-        of unlabelled rows, class weights and teacher (if it has several, the one with the recorded model, else the default), and the
-        fields of students that were added after they were recorded.
+        """The recorded recipes that fit the space's task, with how many of the studies `alike` have each.
+
+        They get the space's budget, use of unlabelled rows, class weights and teacher (if it has several, the one with the recorded model,
+        else the default), and the fields of students that were added after they were recorded. Under a file of scores they lose their
+        objectives on states.
         """
         defaults = space.defaults().model_dump()
         budget = {name: defaults["training"][name] for name in ("epochs", "steps", "passes", "max_steps")}
@@ -181,6 +183,8 @@ class Recommender:
                     training["unlabelled_share"] = min(training["unlabelled_share"], max(shares))
                 student = space.fixed_later("student", record.recipe["student"]) | record.recipe["student"]
                 objective = record.recipe["objective"] | {"class_weights": defaults["objective"]["class_weights"]}
+                if defaults["teacher"]["scores"] is not None:  # it has no states, so the space lacks what reads them
+                    objective |= {slot: {"kind": NONE} for slot in _PARTS if not _has_kind(space, slot, objective[slot]["kind"])}
                 parts = {"teacher": teachers[model], "student": student, "objective": objective, "training": training}
                 with suppress(RecipeError):  # a kind that does not fit this task
                     own.add(Recipe.parse(record.recipe | {"task": space.task, **parts}))
@@ -376,6 +380,11 @@ class Recommender:
         values = self.predictor.scale.values(self.predictor.method.merit(frame, target), target)
         gains = [(name, retention - float(value)) for name, value in zip(swapped, values, strict=True)]
         return tuple(sorted((item for item in gains if abs(item[1]) >= 0.001), key=lambda item: -abs(item[1]))[:3])
+
+
+def _has_kind(space: Space, slot: str, kind: str) -> bool:
+    """Whether the space may have this kind of objective in a slot."""
+    return any(kind in domain.values for domain in space.parameters.get(f"objective.{slot}.kind", ()))
 
 
 def _epochs(study: RecordedStudy) -> int:

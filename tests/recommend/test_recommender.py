@@ -256,6 +256,19 @@ def test_studies_of_the_same_teacher_count_alone_if_they_are_enough() -> None:
     assert comparable([*small, *large, *images], "text-classification", {"large"}) == [*small, *large, *images]  # two are too few
 
 
+def test_under_a_file_of_scores_recorded_recipes_lose_their_objectives_on_states() -> None:
+    defaults = SPACE.fixed("student.family", "cnn").defaults()
+    assert defaults.objective.intermediate.name == "mi"
+    made = study(0)
+    recorded = dataclasses.replace(made, records=[trial("set0", 0, defaults, 0.9)])
+    space = SPACE.with_teacher_scores("abc")
+    first, *_ = Recommender([recorded], method="portfolio")._recorded(space)
+    assert first.teacher.scores == "abc"
+    assert first.objective.intermediate.name == "none"
+    assert first.objective.prediction == defaults.objective.prediction
+    assert space.contains(first)
+
+
 def test_few_studies_with_unlabelled_rows_recommend_what_they_have_proven() -> None:
     space = Space.load("text", "text-classification")
     target = new_dataset(space, dataset_facts(7))
