@@ -217,11 +217,15 @@ class Recommender:
         return next((member for member in members if isinstance(member, Cautious)), None) or Cautious(self.table)
 
     def alike(self, task: str, unlabelled: bool) -> list[RecordedStudy]:
-        """The studies whose recipes are candidates: those of the modality. If at least `PROVEN` are of the task type and agree in having
-        unlabelled rows or none, only these: what did well without unlabelled rows is no evidence where there are some.
+        """The studies whose recipes are candidates. If at least `PROVEN` are of the task type and agree in having unlabelled rows or none,
+        only these: what did well without unlabelled rows is no evidence where there are some. Else all of the task type; if there are
+        none, those of the modality.
         """
-        same = [study for study in self.studies if study.task == task and study.unlabelled == unlabelled]
-        return same if len(same) >= PROVEN else [study for study in self.studies if kin(study.task) == kin(task)]
+        of_the_task = [study for study in self.studies if study.task == task]
+        same = [study for study in of_the_task if study.unlabelled == unlabelled]
+        if len(same) >= PROVEN:
+            return same
+        return of_the_task or [study for study in self.studies if kin(study.task) == kin(task)]
 
     def of_the_kind(self, target: NewDataset) -> bool:
         """Whether there is a recorded study of the target's task type that agrees with it in having unlabelled rows or none."""
