@@ -144,8 +144,9 @@ has), and the rest of its training rows (at most 6,000) without labels. Every fa
 default, for 1,000 steps, {seeds}; `no KD` is the same student on the labelled rows without a teacher. `encoder` is the encoder of the
 teacher, cut to three of its six layers. Scores are on the test split. Latencies are on one CPU thread, from text to logits, tokenizer
 included. Seconds are of one core; a teacher's are 0 where it was in the cache. The cnn was measured before it had residual convolutions
-(`student.blocks`; [what these gain](../studies/transfer/findings.md)). The teacher of rte is hardly better than chance
-([why](teachers.md)), so there is nothing to distil, and what its students have of it says nothing.
+(`student.blocks`; [what these gain](../studies/transfer/findings.md)), and students without a teacher when they still started from the
+teacher's weights ([transfer.md](transfer.md)). The teacher of rte is hardly better than chance ([why](teachers.md)), so there is nothing to
+distil, and what its students have of it says nothing.
 
 {table}
 """
