@@ -111,7 +111,7 @@ def test_pairs_are_taken_two_by_two_and_a_searchs_student_is_opened_too(tmp_path
     # What a search keeps has the scale of its targets beside the weights: it answers in the data's units too.
     from autodistill.tasks.base import DatasetRef
 
-    (teacher,) = (item for item in (tmp_path / "cache" / "teachers").iterdir() if item.is_dir())
+    (teacher,) = (facts.parent for facts in (tmp_path / "cache" / "teachers").glob("*/teacher.json"))  # not the model before its training
     best = tmp_path / "best"
     recipe = world.recipe("bilstm", epochs=3)
     run_trial(Assignment(recipe, DatasetRef(world.data), 0, 3, str(teacher), student_folder=str(best)), lambda point: None)
