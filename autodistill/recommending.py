@@ -219,22 +219,22 @@ def warm_recipes(
     except AutodistillError as cause:
         tell(SearchMessage(f"the search starts without recommendations: {cause}", "warning"))
         return []
-    recorded = [study.name for study in studies if study.task == data.task]
-    if not recorded:
+    if all(study.task != data.task for study in studies):
         tell(SearchMessage(f"no study of {data.task} is recorded, so the search starts without recommendations"))
         return []
-    with Stage(tell, "warm", f"measuring the dataset, to start where {len(recorded)} recorded studies point") as stage:
+    studies = comparable(studies, data.task, _models(space))
+    recorded = sum(study.task == data.task for study in studies)
+    with Stage(tell, "warm", f"measuring the dataset, to start where {recorded} recorded studies point") as stage:
         try:
             target = new_dataset(space, dataset_features(data))
-            recommender = Recommender(comparable(studies, data.task, _models(space)))
+            recommender = Recommender(studies)
             warnings, _ = recommender.unlike(target, len(data.train), space.defaults().training.epochs)
             recipes = recommender.first_recipes(target, space, count, feasible=feasible, fit=fit, seed=seed)
         except AutodistillError as cause:  # the features need an encoder and the studies a teacher's score, but the search needs neither
             stage.end(f"the search starts without recommendations: {cause}")
             return []
         like = ", ".join(recommender.nearest(target))
-        learnt = sum(study.task == data.task for study in recommender.studies)
-        stage.end(f"{plural(len(recipes), 'recipe')} recommended by {learnt} studies of {data.task} (most like: {like}); --cold for none")
+        stage.end(f"{plural(len(recipes), 'recipe')} recommended by {recorded} studies of {data.task} (most like: {like}); --cold for none")
     for warning in warnings:
         tell(SearchMessage(warning, "warning"))
     return recipes

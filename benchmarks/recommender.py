@@ -152,8 +152,10 @@ def main() -> int:
         notes: list[str] = []
         again: float | None = None
         if args.table is None:
-            studies = [study for study in shipped() if study.teachers <= _usual_teachers()]
-            studies = comparable(studies, "text-embedding" if args.embedding else "text-classification")
+            usual = _usual_teachers()
+            studies = comparable(
+                [study for study in shipped() if study.teachers <= usual], "text-embedding" if args.embedding else "text-classification"
+            )
             table, by_dataset = from_library(studies)
             again = own_best_again(studies)
             evaluation = evaluate(table, by_dataset.__getitem__, jobs=args.jobs)

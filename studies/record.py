@@ -5,9 +5,8 @@ recipes that fill the space, and recipes that optimise.
 
 A regime says how many rows have labels, how many have none, and how long a training is. The entry of a dataset in the regime `few` is
 called DATASET-few, with a larger teacher DATASET-few-mpnet, in `all` DATASET-all; in the regime `embedding`, which uses no labels,
-DATASET-embedding. Recording may be stopped and
-started again at any time: searches resume, and an entry of studies/recorded is written after each. Before each search the time is printed
-that the searches so far let one expect.
+DATASET-embedding. Recording may be stopped and started again at any time: searches resume, and an entry of studies/recorded is written
+after each. Before each search the time is printed that the searches so far let one expect.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from autodistill.errors import RecipeError
+from autodistill.models.pretrained import MPNET
 from autodistill.recipe import Recipe
 from autodistill.space import Space
 from autodistill.tasks import load_dataset
@@ -169,7 +169,7 @@ REGIMES = {
         suffix="-few-mpnet",
         changes=(UNDER_LARGER,),
         unlabelled=6000,
-        teacher="sentence-transformers/all-mpnet-base-v2",
+        teacher=MPNET,
     ),
     "all": Regime(
         dict.fromkeys(

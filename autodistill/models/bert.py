@@ -173,8 +173,8 @@ def _start_from(student: Any, teacher: TeacherWeights, words: Tensor, context: S
     if head is not None and len(head[2]) == config.num_labels:
         pooler, pooler_bias, classifier, classifier_bias = head
         _copy_neurons(student.bert.pooler.dense, pooler @ basis, pooler_bias, student.classifier.weight, classifier)
-        student.classifier.weight.div_(context.target_scale)
-        student.classifier.bias.copy_((classifier_bias - context.target_mean) / context.target_scale)
+        student.classifier.bias.copy_(classifier_bias)
+        _to_learned_scale(student.classifier, context)
 
 
 def _start_pooled_head(student: PooledClassifier, teacher: TeacherWeights, basis: Tensor, context: StudentContext) -> None:
@@ -184,9 +184,15 @@ def _start_pooled_head(student: PooledClassifier, teacher: TeacherWeights, basis
         return
     if student.ends is not None and len(basis) != basis.shape[1]:
         return  # the products of two vectors in fewer dimensions are no projection of their products
-    weight, bias = layer
-    head.weight.copy_((weight.view(head.out_features, -1, len(basis)) @ basis).flatten(1) / context.target_scale)
-    head.bias.copy_((bias - context.target_mean) / context.target_scale)
+    head.weight.copy_((layer[0].view(head.out_features, -1, len(basis)) @ basis).flatten(1))
+    head.bias.copy_(layer[1])
+    _to_learned_scale(head, context)
+
+
+def _to_learned_scale(head: nn.Linear, context: StudentContext) -> None:
+    """A teacher's outputs are in the target's units, its student learns (value − mean) / scale: the inverse of `Scaling.fold_into`."""
+    head.weight.div_(context.target_scale)
+    head.bias.sub_(context.target_mean).div_(context.target_scale)
 
 
 def _copy_neurons(inner: nn.Linear, weight: Tensor, bias: Tensor, outer: Tensor, outer_weight: Tensor) -> None:

@@ -15,7 +15,7 @@ import pandas as pd
 from autodistill.errors import RecipeError, StudyError
 from autodistill.limit_fit import LimitFit
 from autodistill.limits import Feasibility, Feasible
-from autodistill.recipe import Recipe
+from autodistill.recipe import SLOTS, Recipe
 from autodistill.recommender.encoding import RecipeEncoder
 from autodistill.recommender.intervals import Predictor
 from autodistill.recommender.library import RecordedStudy, library
@@ -53,7 +53,6 @@ MORE_TRAINING = 3.0
 """A training that reads more than this many times the rows of the longest recorded training gets a warning."""
 UNLIKE_TRAINING = 1.5
 """The factor for such a training, and if no study agrees with the dataset in having unlabelled rows or none."""
-_PARTS = ("prediction", "intermediate", "contrastive", "attention", "relation")
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,8 @@ def comparable(studies: Sequence[RecordedStudy], task: str, teachers: Collection
     """The studies that a recommender for a task learns from: those of datasets with labels or, for a task without, those without.
 
     The others have another loss mix and other features, and would only add noise. Of these, if at least `PROVEN` studies of the modality
-    had one of the teachers, only such ones: three layers of one teacher are a good student of it, three of another a bad one.
+    had one of the teachers, one of the task among them, only such ones: three layers of one teacher are a good student of it, three of
+    another a bad one.
 
     teachers: models; none if the teacher is a file of scores.
 
@@ -110,7 +110,7 @@ def comparable(studies: Sequence[RecordedStudy], task: str, teachers: Collection
     if studies and not kept:
         raise _nothing_of(task, [study.task for study in studies])
     ours = [study for study in kept if kin(study.task) == kin(task) and study.teachers & set(teachers)]
-    return ours if len(ours) >= PROVEN else kept
+    return ours if len(ours) >= PROVEN and any(study.task == task for study in ours) else kept
 
 
 def _nothing_of(task: str, recorded: Iterable[str]) -> StudyError:
@@ -184,7 +184,7 @@ class Recommender:
                 student = space.fixed_later("student", record.recipe["student"]) | record.recipe["student"]
                 objective = record.recipe["objective"] | {"class_weights": defaults["objective"]["class_weights"]}
                 if defaults["teacher"]["scores"] is not None:  # it has no states, so the space lacks what reads them
-                    objective |= {slot: {"kind": NONE} for slot in _PARTS if not _has_kind(space, slot, objective[slot]["kind"])}
+                    objective |= {slot: {"kind": NONE} for slot in SLOTS if not _has_kind(space, slot, objective[slot]["kind"])}
                 parts = {"teacher": teachers[model], "student": student, "objective": objective, "training": training}
                 with suppress(RecipeError):  # a kind that does not fit this task
                     own.add(Recipe.parse(record.recipe | {"task": space.task, **parts}))
@@ -413,7 +413,7 @@ def _swaps(data: dict, default: dict) -> dict[str, dict]:
             name += f" ({', '.join(changed)})"
         swapped[name] = data | {"student": default["student"], "training": training}
     mix, usual = data["objective"], default["objective"]
-    for slot in _PARTS:
+    for slot in SLOTS:
         if mix[slot] != usual[slot]:
             swapped[f"{slot} {mix[slot]['kind']}"] = data | {"objective": mix | {slot: usual[slot]}}
     if mix["hard_label_weight"] != usual["hard_label_weight"]:
