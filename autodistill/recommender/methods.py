@@ -6,7 +6,9 @@ one unit (`Units`): 0 is a dataset's median recipe, 1 its recipe at the ninth de
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from statistics import NormalDist
 from typing import Protocol
 
 import numpy as np
@@ -167,14 +169,45 @@ class Cautious(ByMerit, Portfolio):
         return lower
 
     def gains(self, recipes: pd.DataFrame, reference: pd.DataFrame, target: NewDataset) -> np.ndarray:
-        """(N,) for each recipe: its predicted score minus that of the reference (one recipe), as a share of the dataset's median score; of
-        this the quantile `CAUTION` over datasets.
+        """(N,) for each recipe: its predicted score minus that of the reference (one recipe) on a new dataset, as a share of the score; of
+        this the quantile `CAUTION`, see `lower_gain`.
         """
         kept = fitting(self.table, target)
-        unit = self.units.spreads[kept] / np.where(self.units.levels[kept] == 0, 1.0, np.abs(self.units.levels[kept]))
-        apart = (self.merits(recipes, target) - self.merits(reference, target)) * unit
-        lower: np.ndarray = np.quantile(apart, CAUTION, axis=1)
-        return lower
+        level = np.where(self.units.levels[kept] == 0, 1.0, np.abs(self.units.levels[kept]))
+        apart = (self.merits(recipes, target) - self.merits(reference, target)) * self.units.spreads[kept] / level
+        noise = _noise(level, self.table.about["validation_rows"].to_numpy(float)[kept])
+        return np.array([lower_gain(row, noise) for row in apart])
+
+
+def _noise(level: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """(D,) the variance of the difference of two scores near `level`, as a share of it, on so many validation rows each; 0 if unknown.
+
+    As if both were shares of correct rows, and of different ones. That the rows are the same makes it smaller, that each recipe is
+    trained with one seed larger.
+    """
+    share = level.clip(0.0, 1.0)
+    return np.where(rows > 0, 2 * share * (1 - share) / rows / level**2, 0.0)
+
+
+def lower_gain(gains: np.ndarray, noise: np.ndarray) -> float:
+    """The quantile `CAUTION` of the true gain on a new dataset, from measured gains on recorded ones.
+
+    The true gains are taken as normal, each measured with its own noise, so a loss on few validation rows counts little, and one that no
+    noise explains counts much: a quantile of the measured gains would do neither.
+
+    gains, noise: (D,) measured gains, and the variance of what they are wrong by.
+
+    Source: DerSimonian and Laird 1986 (the variance between studies), Higgins, Thompson and Spiegelhalter 2009 (the prediction for a new
+    one, with a normal distribution in place of Student's).
+    """
+    noise = np.maximum(noise, 1e-12)
+    weights = 1 / noise
+    mean = np.average(gains, weights=weights)
+    excess = weights @ (gains - mean) ** 2 - (len(gains) - 1)
+    between = max(0.0, excess / (weights.sum() - weights @ weights / weights.sum())) if len(gains) > 1 else 0.0
+    weights = 1 / (noise + between)
+    mean = float(np.average(gains, weights=weights))
+    return mean + NormalDist().inv_cdf(CAUTION) * math.sqrt(between + 1 / weights.sum())
 
 
 def _keys(recipes: pd.DataFrame) -> list[tuple[object, ...]]:

@@ -196,7 +196,7 @@ class Recommender:
         if only a few studies are like the dataset, first all proven ones that are not `BAD`.
 
         The first candidate, the space's defaults, comes before all of them unless recorded studies show that the recipe in its place is
-        clearly better: a lower quantile, over datasets, of the predicted gain is above `CLEARLY`, and the studies agree with the target
+        clearly better: a lower quantile of the predicted gain on a new dataset is above `CLEARLY`, and the studies agree with the target
         in having unlabelled rows or none.
         """
         order = self.predictor.method.order(frame, target)

@@ -16,7 +16,7 @@ from autodistill.task_types import has_labels, kin
 if TYPE_CHECKING:
     from autodistill.recommender.library import RecordedStudy
 
-KEYS = ("dataset", "group", "task", "score", "teacher_score", "unlabelled")
+KEYS = ("dataset", "group", "task", "score", "teacher_score", "unlabelled", "validation_rows")
 """The columns of a long frame that are not recipe fields."""
 _NOT_FIELDS = ("version", "task", "teacher.epochs", *(f"{part}.{name}" for part, name in ADDED if part == "teacher"))
 """A teacher's training is not a recipe field here: its effect is in the teacher's score, and a new dataset has its own teacher."""
@@ -29,7 +29,7 @@ class Table:
     recipes: a column for each recipe field, text or float; missing if a recipe has no such field.
     datasets: (N,) the dataset of each row. scores: (N,) higher is better.
     about: a row for each dataset, by name: group (near-duplicates share a group), task, teacher_score (missing if unknown), unlabelled
-    (whether it had unlabelled rows).
+    (whether it had unlabelled rows), validation_rows (that scores are of; missing if unknown).
     features: a row for each dataset of `about`, in the same order; float, missing if unknown; may have no columns.
     """
 
@@ -105,8 +105,8 @@ def make_table(rows: pd.DataFrame, fields: Sequence[str], features: pd.DataFrame
     """Build a table; runs of equal recipes on the same dataset are averaged.
 
     Args:
-        rows: columns dataset, score, if known group (default: the dataset), task, teacher_score and unlabelled (default: none has
-            any); and the recipe fields.
+        rows: columns dataset, score, if known group (default: the dataset), task, teacher_score, unlabelled (default: none has any) and
+            validation_rows; and the recipe fields.
         fields: the columns that are recipe fields.
         features: numbers by dataset (index), or None.
 
@@ -122,10 +122,17 @@ def make_table(rows: pd.DataFrame, fields: Sequence[str], features: pd.DataFrame
     if not np.isfinite(scores).all():
         raise DataError(f"the table has a score that is not a finite number: {frame['score'][~np.isfinite(scores)].iloc[0]!r}")
     frame["score"] = scores.astype(float)
-    for name, default in (("group", frame["dataset"]), ("task", "unknown"), ("teacher_score", np.nan), ("unlabelled", False)):
+    facts_of_a_dataset = {
+        "group": frame["dataset"],
+        "task": "unknown",
+        "teacher_score": np.nan,
+        "unlabelled": False,
+        "validation_rows": np.nan,
+    }
+    for name, default in facts_of_a_dataset.items():
         if name not in frame:
             frame[name] = default
-    about = frame.groupby("dataset", sort=True)[["group", "task", "teacher_score", "unlabelled"]]
+    about = frame.groupby("dataset", sort=True)[list(facts_of_a_dataset)]
     several = about.nunique(dropna=False)
     for name in several.columns:
         if (several[name] > 1).any():
@@ -183,7 +190,7 @@ def from_studies(studies: Sequence[RecordedStudy]) -> Table:
         if not complete:
             continue
         key = {"dataset": study.name, "group": study.group, "task": study.task, "teacher_score": study.teacher_score}
-        key["unlabelled"] = study.unlabelled
+        key |= {"unlabelled": study.unlabelled, "validation_rows": study.about.get("dataset", {}).get("validation_rows", np.nan)}
         for record in study.records:
             diverged = record.state == "fail" and (record.reason or "").startswith("DivergedError")
             if (record.state == "complete" and record.score is not None) or diverged:

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 
 import numpy as np
 import pandas as pd
 import pytest
 from tables import depends, made, shared
 
-from autodistill.recommender.methods import METHODS, Cautious, Portfolio, Units, fitting
+from autodistill.recommender.methods import METHODS, Cautious, Portfolio, Units, fitting, lower_gain
 from autodistill.recommender.table import NewDataset, Table, make_table
 
 
@@ -128,8 +129,49 @@ def test_a_cautious_portfolio_prefers_what_is_good_everywhere_to_what_is_best_on
     assert list(scores)[cautious.order(recipes, target)[0]] == "steady"
     steady = recipes.iloc[[1]]
     unit = np.array([(0.86 - 0.3) / 0.3] * 4 + [(0.6 - 0.2) / 0.2] * 2)  # the ninth decile's distance from the median, over the median
-    assert cautious.gains(recipes, steady, target)[0] == pytest.approx(np.quantile((merits[0] - merits[1]) * unit, 0.25))
-    assert cautious.gains(recipes, steady, target)[0] < 0 == cautious.gains(recipes, steady, target)[1]
+    expected = lower_gain((merits[0] - merits[1]) * unit, np.zeros(6))
+    assert cautious.gains(recipes, steady, target)[0] == pytest.approx(expected)
+    assert cautious.gains(recipes, steady, target)[0] < 0 == pytest.approx(cautious.gains(recipes, steady, target)[1], abs=1e-6)
+
+
+QUARTILE = -0.67449
+"""The lower quartile of a standard normal distribution."""
+
+
+def test_the_careful_gain_is_that_of_a_random_effects_model() -> None:
+    """Thirteen trials of a vaccine (Colditz et al. 1994), for which the R package metafor gives, with DerSimonian and Laird's estimator,
+    a mean of -.7141 with standard error .1787, and a variance between studies of .3088.
+    """
+    gains = [-0.8893, -1.5854, -1.3481, -1.4416, -0.2175, -0.7861, -1.6209, 0.0120, -0.4694, -1.3713, -0.3394, 0.4459, -0.0173]
+    noise = [0.3256, 0.1946, 0.4154, 0.0200, 0.0512, 0.0069, 0.2230, 0.0040, 0.0564, 0.0730, 0.0124, 0.5325, 0.0714]
+    expected = -0.7141 + QUARTILE * math.sqrt(0.3088 + 0.1787**2)
+    assert lower_gain(np.array(gains), np.array(noise)) == pytest.approx(expected, abs=5e-4)
+
+
+def test_noise_that_explains_a_loss_is_not_held_against_a_recipe() -> None:
+    steady = np.full(7, 0.02)
+    once, level = np.append(steady, -0.03), np.full(8, 1e-4)
+    assert lower_gain(steady, level[1:]) == pytest.approx(0.02 + QUARTILE * math.sqrt(1e-4 / 7), abs=1e-4)
+    few_rows, many_rows = level.copy(), level.copy()
+    few_rows[-1], many_rows[-1] = 2e-3, 1e-5
+    assert lower_gain(once, few_rows) > 0.01
+    assert lower_gain(once, many_rows) < 0
+    assert lower_gain(np.append(steady, -0.5), level) < -0.1  # a collapse that a quantile of the measured gains would not see
+    assert lower_gain(np.array([0.01]), np.array([0.0])) == pytest.approx(0.01, abs=1e-5)
+
+
+@pytest.mark.parametrize(("rows", "first_is_better"), [(20, False), (20_000, True)])
+def test_a_gain_counts_if_there_are_enough_validation_rows_to_see_it(rows: int, first_is_better: bool) -> None:
+    scores = {"better": [0.83, 0.82, 0.84], "usual": [0.80, 0.81, 0.80], "poor": [0.5] * 3}
+    frame = pd.DataFrame(
+        {"dataset": f"d{number}", "task": "text-classification", "kind": kind, "score": score, "validation_rows": rows}
+        for kind, values in scores.items()
+        for number, score in enumerate(values)
+    )
+    table = make_table(frame, ["kind"])
+    recipes = pd.DataFrame({"kind": ["better", "usual"]})
+    gain = Cautious(table).gains(recipes[:1], recipes[1:], table.target("d0"))[0]
+    assert (gain > 0.005) == first_is_better
 
 
 def test_a_portfolio_reads_the_datasets_that_agree_in_whether_there_are_unlabelled_rows() -> None:
