@@ -25,8 +25,9 @@ from autodistill.models.fitting import cpu_threads, make_optimizer, training_bat
 from autodistill.option import takes
 from autodistill.prepare import prepare
 from autodistill.recipe import Recipe, Teacher
+from autodistill.recommender.candidates import comparable
 from autodistill.recommender.library import RecordedStudy, library
-from autodistill.recommender.recommender import ORDER, Recommendation, Recommender, comparable, new_dataset
+from autodistill.recommender.recommender import ORDER, Recommendation, Recommender, new_dataset
 from autodistill.report.texts import objective, plural, student
 from autodistill.settings import RecommendSettings
 from autodistill.space import Space

@@ -34,9 +34,10 @@ from transfer import SETS, UNLABELLED, Bench
 from autodistill.errors import AutodistillError
 from autodistill.features import dataset_features
 from autodistill.recipe import Recipe
+from autodistill.recommender.candidates import comparable
 from autodistill.recommender.library import shipped
 from autodistill.recommender.methods import METHODS, SHIPPED
-from autodistill.recommender.recommender import Recommender, comparable, new_dataset
+from autodistill.recommender.recommender import Recommender, new_dataset
 from autodistill.tasks.base import DatasetRef
 from autodistill.tasks.catalog import dataset_group
 

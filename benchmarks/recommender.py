@@ -23,11 +23,11 @@ from usual_recipes import default_recipes
 
 from autodistill.errors import AutodistillError, StudyError, UsageError
 from autodistill.recipe import Recipe
+from autodistill.recommender.candidates import comparable
 from autodistill.recommender.evaluate import DEPTHS, Evaluation, evaluate
 from autodistill.recommender.foreign import read_foreign
 from autodistill.recommender.library import RecordedStudy, shipped
 from autodistill.recommender.methods import SHIPPED
-from autodistill.recommender.recommender import comparable
 from autodistill.recommender.table import Table, from_studies, recipe_frame
 from autodistill.space import Space
 

@@ -39,8 +39,9 @@ from rich.table import Table as Grid
 
 from autodistill.errors import AutodistillError, StudyError, UsageError
 from autodistill.recipe import Recipe
+from autodistill.recommender.candidates import comparable
 from autodistill.recommender.library import RecordedStudy, entries, find, shipped
-from autodistill.recommender.recommender import Recommender, comparable
+from autodistill.recommender.recommender import Recommender
 from autodistill.recommender.replay import Blackbox
 from autodistill.recommender.table import NewDataset, recipe_frame
 from autodistill.records import Point

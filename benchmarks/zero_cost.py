@@ -43,10 +43,10 @@ from autodistill.models import build_student
 from autodistill.models.base import StudentModule
 from autodistill.prepare import prepare
 from autodistill.recipe import Recipe
+from autodistill.recommender.candidates import comparable
 from autodistill.recommender.intervals import Predictor
 from autodistill.recommender.library import RecordedStudy, shipped
 from autodistill.recommender.methods import METHODS, SHIPPED
-from autodistill.recommender.recommender import comparable
 from autodistill.recommender.table import NewDataset, from_studies, recipe_frame
 from autodistill.settings import RecommendSettings
 from autodistill.teacher.load import untrained_teacher

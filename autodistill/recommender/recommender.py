@@ -5,24 +5,25 @@ from __future__ import annotations
 import functools
 import random
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from autodistill.errors import RecipeError, StudyError
+from autodistill.errors import StudyError
 from autodistill.limit_fit import LimitFit
 from autodistill.limits import Feasibility, Feasible
-from autodistill.recipe import SLOTS, Recipe
+from autodistill.recipe import Recipe
+from autodistill.recommender.candidates import PROVEN, alike, nothing_of, recorded_recipes, within
 from autodistill.recommender.encoding import RecipeEncoder
 from autodistill.recommender.intervals import Predictor
 from autodistill.recommender.library import RecordedStudy, library
 from autodistill.recommender.methods import METHODS, SHIPPED, Cautious, Committee
+from autodistill.recommender.reasons import drivers
 from autodistill.recommender.table import NewDataset, Table, from_studies, recipe_frame
-from autodistill.space import NONE, Space
-from autodistill.task_types import has_labels, kin
+from autodistill.space import Space
+from autodistill.task_types import kin
 
 SAMPLED = 1500
 """How many recipes are drawn from the space, beside the recorded ones."""
@@ -33,10 +34,6 @@ ORDER = (
     "unless another is clearly better, and near copies are left out, so the retention need not fall from line to line"
 )
 """How recommendations are ordered, for people: see `Recommender._order`."""
-PROVEN = 3
-"""A recipe that is recorded on this many datasets (or on all, if there are fewer) is proven. Recommendations come alternately from the
-proven recipes and from all. A recipe that a search proposed was recorded because it did well on its dataset, which is a bias that no method
-can see in the table; but such a recipe may still be the best."""
 FEW = 12
 """If fewer studies than this are like the dataset, all proven recipes come before the others: what learns from so few overestimates
 recipes that are unlike the recorded ones. In two searches on movie-subjectivity, with six such studies, ten recipes that nobody had
@@ -94,32 +91,6 @@ def new_dataset(space: Space, features: Mapping[str, float]) -> NewDataset:
     return NewDataset(space.task, pd.Series(features, dtype=float), space.defaults().training.unlabelled_share > 0)
 
 
-def comparable(studies: Sequence[RecordedStudy], task: str, teachers: Collection[str] = ()) -> list[RecordedStudy]:
-    """The studies that a recommender for a task learns from: those of datasets with labels or, for a task without, those without.
-
-    The others have another loss mix and other features, and would only add noise. Of these, if at least `PROVEN` studies of the modality
-    had one of the teachers, one of the task among them, only such ones: three layers of one teacher are a good student of it, three of
-    another a bad one.
-
-    teachers: models; none if the teacher is a file of scores.
-
-    Raises:
-        StudyError: there are studies, but none of these.
-    """
-    kept = [study for study in studies if has_labels(study.task) == has_labels(task)]
-    if studies and not kept:
-        raise _nothing_of(task, [study.task for study in studies])
-    ours = [study for study in kept if kin(study.task) == kin(task) and study.teachers & set(teachers)]
-    return ours if len(ours) >= PROVEN and any(study.task == task for study in ours) else kept
-
-
-def _nothing_of(task: str, recorded: Iterable[str]) -> StudyError:
-    return StudyError(
-        f"no recorded study is of {kin(task)} data, so there is nothing to learn from for {task} "
-        f"(recorded: {', '.join(sorted(set(recorded)))}); search first, and add the study with `autodistill studies add FOLDER`"
-    )
-
-
 class Recommender:
     """Fitted once on recorded studies; recommends for any number of datasets."""
 
@@ -144,7 +115,7 @@ class Recommender:
         inside: leave out recorded recipes that are not points of the space. Recipes that do not fit the task are always left out, and so
         are those that learn from labels alone, which a search has as a baseline.
         """
-        return self._candidates(self._recorded(space), space.defaults(), space, inside, sampled, seed)
+        return self._candidates(recorded_recipes(self.studies, space), space.defaults(), space, inside, sampled, seed)
 
     def _candidates(
         self, recorded: Iterable[Recipe], defaults: Recipe, space: Space, inside: bool, sampled: int, seed: int
@@ -157,40 +128,6 @@ class Recommender:
         first, *others = candidates.values()
         return [first, *(recipe for recipe in others if recipe.objective.terms)]
 
-    def _recorded(self, space: Space) -> Counter[Recipe]:
-        """The recorded recipes that fit the space's task, with how many of the studies `alike` have each.
-
-        They get the space's budget, use of unlabelled rows, class weights and teacher (if it has several, the one with the recorded model,
-        else the default), and the fields of students that were added after they were recorded. Under a file of scores they lose their
-        objectives on states.
-        """
-        defaults = space.defaults().model_dump()
-        budget = {name: defaults["training"][name] for name in ("epochs", "steps", "passes", "max_steps")}
-        unlabelled = {name: value for name, value in defaults["training"].items() if name.startswith("unlabelled") or name == "stages"}
-        shares = [domain.largest for domain in space.parameters.get("training.unlabelled_share", ())]
-        teachers: dict[str, dict] = {}
-        recorded: Counter[Recipe] = Counter()
-        for study in self.alike(space.task, unlabelled["unlabelled_share"] > 0):
-            own = set()
-            for record in study.records:
-                training, model = record.recipe["training"] | budget, record.recipe["teacher"]["model"]
-                if model not in teachers:
-                    teachers[model] = space.teacher_of(model).model_dump()
-                used_some = training.get("unlabelled_share", 0.0) > 0
-                if not unlabelled["unlabelled_share"] or (not used_some and record.recipe["objective"]["prediction"]["kind"] != "none"):
-                    training |= unlabelled
-                elif used_some:  # it keeps its own use of unlabelled rows, as far as the space has so many of them in a batch
-                    training["unlabelled_share"] = min(training["unlabelled_share"], max(shares))
-                student = space.fixed_later("student", record.recipe["student"]) | record.recipe["student"]
-                objective = record.recipe["objective"] | {"class_weights": defaults["objective"]["class_weights"]}
-                if defaults["teacher"]["scores"] is not None:  # it has no states, so the space lacks what reads them
-                    objective |= {slot: {"kind": NONE} for slot in SLOTS if not _has_kind(space, slot, objective[slot]["kind"])}
-                parts = {"teacher": teachers[model], "student": student, "objective": objective, "training": training}
-                with suppress(RecipeError):  # a kind that does not fit this task
-                    own.add(Recipe.parse(record.recipe | {"task": space.task, **parts}))
-            recorded.update(sorted(own, key=lambda recipe: recipe.id))
-        return recorded
-
     def _order(self, candidates: Sequence[Recipe], frame: pd.DataFrame, target: NewDataset, recorded: Counter[Recipe]) -> np.ndarray:
         """The indices of the candidates in the order to try them: alternately the best proven recipe above the median, and the best of all;
         if only a few studies are like the dataset, first all proven ones that are not `BAD`.
@@ -200,7 +137,7 @@ class Recommender:
         in having unlabelled rows or none.
         """
         order = self.predictor.method.order(frame, target)
-        studies = len(self.alike(target.task, target.unlabelled))
+        studies = len(alike(self.studies, target.task, target.unlabelled))
         proven = np.array([recorded[recipe] >= min(PROVEN, studies) for recipe in candidates])
         proven &= self.predictor.method.merit(frame, target) > (BAD if studies < FEW else 0)
         first = order[proven[order]]
@@ -215,17 +152,6 @@ class Recommender:
         method = self.predictor.method
         members = method.members if isinstance(method, Committee) else [method]
         return next((member for member in members if isinstance(member, Cautious)), None) or Cautious(self.table)
-
-    def alike(self, task: str, unlabelled: bool) -> list[RecordedStudy]:
-        """The studies whose recipes are candidates. If at least `PROVEN` are of the task type and agree in having unlabelled rows or none,
-        only these: what did well without unlabelled rows is no evidence where there are some. Else all of the task type; if there are
-        none, those of the modality.
-        """
-        of_the_task = [study for study in self.studies if study.task == task]
-        same = [study for study in of_the_task if study.unlabelled == unlabelled]
-        if len(same) >= PROVEN:
-            return same
-        return of_the_task or [study for study in self.studies if kin(study.task) == kin(task)]
 
     def of_the_kind(self, target: NewDataset) -> bool:
         """Whether there is a recorded study of the target's task type that agrees with it in having unlabelled rows or none."""
@@ -267,8 +193,8 @@ class Recommender:
         picked = []
         for (recipe, cost), value, low, high in zip(chosen, *self.predictor.intervals(merit, target), strict=True):
             interval = float(value + widening * (low - value)), float(value + widening * (high - value))
-            drivers = self._drivers(recipe, space, target, float(value))
-            picked.append(Recommendation(recipe, float(value), interval, nearest, drivers, cost.params, cost.latency_ms))
+            parts = drivers(self.predictor, recipe, space, target, float(value))
+            picked.append(Recommendation(recipe, float(value), interval, nearest, parts, cost.params, cost.latency_ms))
         recorded = f"{len(self.table):,} recipes on {len(self.table.names)} datasets"
         return Recommendations(picked, warnings, f"{recorded}, {int((self.table.about['task'] == space.task).sum())} of them {space.task}")
 
@@ -284,9 +210,9 @@ class Recommender:
         seed: int = 0,
     ) -> list[tuple[Recipe, Feasibility]]:
         """Only the recipes, best first, with the costs of their students; see `recommend`."""
-        recorded, defaults = self._recorded(space), space.defaults() if fit is None else fit.defaults
+        recorded, defaults = recorded_recipes(self.studies, space), space.defaults() if fit is None else fit.defaults
         if fit is not None:
-            recorded = _fitted(recorded, fit)
+            recorded = within(recorded, fit)
         candidates = self._candidates(recorded, defaults, space, inside, SAMPLED, seed)
         frame = recipe_frame(recipe.model_dump() for recipe in candidates)
         return self._choose(candidates, frame, self._order(candidates, frame, target, recorded), top, feasible)
@@ -339,7 +265,7 @@ class Recommender:
         datasets = self.predictor.scale.datasets
         tasks = sorted(set(datasets.recorded_tasks))
         if target.kin not in {kin(task) for task in tasks}:
-            raise _nothing_of(target.task, tasks)
+            raise nothing_of(target.task, tasks)
         warnings, factor = [], 1.0
         if target.task not in tasks:
             warnings.append(f"no study of {target.task} is recorded (only {', '.join(tasks)}): what works there may not work here")
@@ -369,27 +295,6 @@ class Recommender:
         apart = self.predictor.scale.datasets.distances(target)
         return tuple(self.table.names[place] for place in np.argsort(apart, kind="stable")[:number])
 
-    def _drivers(self, recipe: Recipe, space: Space, target: NewDataset, retention: float) -> tuple[tuple[str, float], ...]:
-        """What each part adds to the predicted retention: the prediction minus that for the recipe with the default's part."""
-        swapped: dict[str, Recipe] = {}
-        data, default = recipe.model_dump(), space.defaults().model_dump()
-        for name, part in _swaps(data, default).items():
-            try:
-                swapped[name] = Recipe.parse(part)
-            except RecipeError:  # the default's part does not fit the rest, such as attention and a CNN
-                continue
-        if not swapped:
-            return ()
-        frame = recipe_frame(item.model_dump() for item in swapped.values())
-        values = self.predictor.scale.values(self.predictor.method.merit(frame, target), target)
-        gains = [(name, retention - float(value)) for name, value in zip(swapped, values, strict=True)]
-        return tuple(sorted((item for item in gains if abs(item[1]) >= 0.001), key=lambda item: -abs(item[1]))[:3])
-
-
-def _has_kind(space: Space, slot: str, kind: str) -> bool:
-    """Whether the space may have this kind of objective in a slot."""
-    return any(kind in domain.values for domain in space.parameters.get(f"objective.{slot}.kind", ()))
-
 
 def _epochs(study: RecordedStudy) -> int:
     return max((min(record.max_epochs, record.recipe["training"]["epochs"]) for record in study.records), default=0)
@@ -398,40 +303,3 @@ def _epochs(study: RecordedStudy) -> int:
 def _passes(study: RecordedStudy) -> int:
     """How many rows the study's longest training read, over all epochs."""
     return _epochs(study) * study.train_rows
-
-
-def _swaps(data: dict, default: dict) -> dict[str, dict]:
-    """For each part that differs from the default, the recipe with that part replaced by the default's."""
-    swapped = {}
-    if data["student"] != default["student"]:
-        # another student family needs another learning rate, so that is replaced with the student
-        training, name = data["training"], f"student {data['student']['family']}"
-        if data["student"]["family"] != default["student"]["family"]:
-            training = training | {"learning_rate": default["training"]["learning_rate"]}
-        else:
-            changed = [f"{field} {value}" for field, value in data["student"].items() if value != default["student"].get(field)]
-            name += f" ({', '.join(changed)})"
-        swapped[name] = data | {"student": default["student"], "training": training}
-    mix, usual = data["objective"], default["objective"]
-    for slot in SLOTS:
-        if mix[slot] != usual[slot]:
-            swapped[f"{slot} {mix[slot]['kind']}"] = data | {"objective": mix | {slot: usual[slot]}}
-    if mix["hard_label_weight"] != usual["hard_label_weight"]:
-        weight = {"hard_label_weight": usual["hard_label_weight"]}
-        swapped[f"hard labels {mix['hard_label_weight']:.2g}"] = data | {"objective": mix | weight}
-    if data["augmentation"] != default["augmentation"]:
-        swapped[f"augmentation {data['augmentation']['kind']}"] = data | {"augmentation": default["augmentation"]}
-    if data["student"]["family"] == default["student"]["family"] and data["training"] != default["training"]:
-        rate = data["training"]["learning_rate"]
-        swapped[f"training (learning rate {rate:.2g})"] = data | {"training": default["training"]}
-    return swapped
-
-
-def _fitted(recorded: Counter[Recipe], fit: LimitFit) -> Counter[Recipe]:
-    """The recorded recipes within the limits, those over them with a smaller student, with how many studies have each."""
-    fitted: Counter[Recipe] = Counter()
-    for recipe, studies in recorded.items():
-        within = fit(recipe)
-        if within is not None:
-            fitted[within] = max(fitted[within], studies)
-    return fitted

@@ -16,8 +16,10 @@ from autodistill.task_types import has_labels, kin
 if TYPE_CHECKING:
     from autodistill.recommender.library import RecordedStudy
 
-KEYS = ("dataset", "group", "task", "score", "teacher_score", "unlabelled", "validation_rows")
-"""The columns of a long frame that are not recipe fields."""
+_UNKNOWN: Mapping[str, Any] = {"task": "unknown", "teacher_score": np.nan, "unlabelled": False, "validation_rows": np.nan}
+"""The columns of a long frame that say something of a dataset, with what they hold where it is not known."""
+KEYS = ("dataset", "group", "score", *_UNKNOWN)
+"""The columns that are not recipe fields."""
 _NOT_FIELDS = ("version", "task", "teacher.epochs", *(f"{part}.{name}" for part, name in ADDED if part == "teacher"))
 """A teacher's training is not a recipe field here: its effect is in the teacher's score, and a new dataset has its own teacher."""
 
@@ -122,17 +124,11 @@ def make_table(rows: pd.DataFrame, fields: Sequence[str], features: pd.DataFrame
     if not np.isfinite(scores).all():
         raise DataError(f"the table has a score that is not a finite number: {frame['score'][~np.isfinite(scores)].iloc[0]!r}")
     frame["score"] = scores.astype(float)
-    facts_of_a_dataset = {
-        "group": frame["dataset"],
-        "task": "unknown",
-        "teacher_score": np.nan,
-        "unlabelled": False,
-        "validation_rows": np.nan,
-    }
-    for name, default in facts_of_a_dataset.items():
+    known: dict[str, Any] = {"group": frame["dataset"], **_UNKNOWN}
+    for name, value in known.items():
         if name not in frame:
-            frame[name] = default
-    about = frame.groupby("dataset", sort=True)[list(facts_of_a_dataset)]
+            frame[name] = value
+    about = frame.groupby("dataset", sort=True)[list(known)]
     several = about.nunique(dropna=False)
     for name in several.columns:
         if (several[name] > 1).any():

@@ -17,10 +17,11 @@ from tiny_teacher import as_sentence_transformer, save_encoder, texts
 from autodistill import recommending, recording
 from autodistill.errors import StudyError
 from autodistill.features import FEATURES, OF_LABELS, dataset_features
+from autodistill.recommender.candidates import comparable
 from autodistill.recommender.evaluate import evaluate
 from autodistill.recommender.library import load
 from autodistill.recommender.methods import METHODS
-from autodistill.recommender.recommender import Recommender, comparable, new_dataset
+from autodistill.recommender.recommender import Recommender, new_dataset
 from autodistill.recommender.table import from_studies, recipe_frame
 from autodistill.space import Space
 from autodistill.study_folder import write_about

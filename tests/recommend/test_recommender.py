@@ -13,9 +13,11 @@ from autodistill.errors import StudyError
 from autodistill.limit_fit import LimitFit
 from autodistill.limits import Feasibility, Limits
 from autodistill.recipe import Recipe
+from autodistill.recommender.candidates import alike, comparable, recorded_recipes
 from autodistill.recommender.encoding import RecipeEncoder
 from autodistill.recommender.library import RecordedStudy
-from autodistill.recommender.recommender import APART, Recommender, comparable, new_dataset
+from autodistill.recommender.reasons import drivers
+from autodistill.recommender.recommender import APART, Recommender, new_dataset
 from autodistill.recommender.table import NewDataset, recipe_frame
 from autodistill.rows_fit import fit_rows
 from autodistill.space import Space
@@ -47,7 +49,7 @@ def test_what_is_recommended_is_good_where_nobody_has_searched(recommender: Reco
 def test_a_student_without_a_teacher_is_no_recommendation(recommender: Recommender) -> None:
     """It is recorded with every study, and where it did well it would be among the first."""
     alone = SPACE.baselines()["no_kd"]
-    assert alone in recommender._recorded(SPACE)
+    assert alone in recorded_recipes(recommender.studies, SPACE)
     candidates = recommender.candidates(SPACE, inside=True)
     assert candidates[0] == SPACE.defaults()
     assert alone not in candidates
@@ -71,9 +73,9 @@ def test_drivers_are_the_swaps_to_the_defaults_part(recommender: Recommender) ->
     random_start = Recipe.parse(data | {"student": data["student"] | {"init": "random"}})
     both = recipe_frame(item.model_dump() for item in (random_start, SPACE.defaults()))
     values = recommender.predictor.scale.values(recommender.predictor.method.merit(both, target), target)
-    drivers = dict(recommender._drivers(random_start, SPACE, target, float(values[0])))
-    assert drivers["student cnn (init random)"] == pytest.approx(values[0] - values[1])
-    assert drivers["student cnn (init random)"] < -0.01  # the truth is -0.04
+    named = dict(drivers(recommender.predictor, random_start, SPACE, target, float(values[0])))
+    assert named["student cnn (init random)"] == pytest.approx(values[0] - values[1])
+    assert named["student cnn (init random)"] < -0.01  # the truth is -0.04
 
 
 def test_limits_are_kept_and_told_where_nothing_keeps_them(recommender: Recommender) -> None:
@@ -201,7 +203,7 @@ def test_recorded_recipes_keep_their_teacher_where_the_space_has_it() -> None:
     changed = [item.model_copy(update={"recipe": item.recipe | {"teacher": {"model": "unknown"}}}) for item in other.records]
     recommender = Recommender([study(0), dataclasses.replace(other, records=changed), study(2)], method="forest")
     space = SPACE.with_teacher_models(["first", own])
-    recorded = recommender._recorded(space)
+    recorded = recorded_recipes(recommender.studies, space)
     assert {recipe.teacher for recipe in recorded} == set(space.teachers())
     assert sum(recipe.teacher.model == "first" for recipe in recorded) == len({Recipe.parse(item.recipe).id for item in changed})
     assert {recipe.teacher.model for recipe in recommender.candidates(space, inside=True)} == {"first", own}
@@ -263,7 +265,7 @@ def test_under_a_file_of_scores_recorded_recipes_lose_their_objectives_on_states
     made = study(0)
     recorded = dataclasses.replace(made, records=[trial("set0", 0, defaults, 0.9)])
     space = SPACE.with_teacher_scores("abc")
-    first, *_ = Recommender([recorded], method="portfolio")._recorded(space)
+    first, *_ = recorded_recipes([recorded], space)
     assert first.teacher.scores == "abc"
     assert first.objective.intermediate.name == "none"
     assert first.objective.prediction == defaults.objective.prediction
@@ -284,9 +286,9 @@ def test_few_studies_with_unlabelled_rows_recommend_what_they_have_proven() -> N
         records = [trial(name, place, recipe, score) for place, (recipe, score) in enumerate(zip(tried, scores, strict=True))]
         studies.append(dataclasses.replace(study(number), name=name, records=records))
     recommender = Recommender([*others, *studies])
-    assert recommender.alike(space.task, True) == studies
-    assert recommender.alike(space.task, False) == others
-    assert len(Recommender([*others, *studies[:2]]).alike(space.task, True)) == 9  # two are too few: all of the modality
+    assert alike([*others, *studies], space.task, True) == studies
+    assert alike([*others, *studies], space.task, False) == others
+    assert len(alike([*others, *studies[:2]], space.task, True)) == 9  # two are too few: all of the modality
     chosen = [recipe.id for recipe, _ in recommender.choose(target, space, top=3)]
     assert set(chosen) == {recipe.id for recipe in proven}
     *_, fourth = recommender.choose(target, space, top=4)
