@@ -12,15 +12,17 @@ from dataclasses import dataclass
 from autodistill.errors import DataError, ModelError, RecipeError
 from autodistill.events import Listen, SearchMessage, Stage
 from autodistill.facts import DatasetFacts, TeacherRef
+from autodistill.image_fit import fit_images
 from autodistill.limit_fit import LimitFit
 from autodistill.limits import Limits
+from autodistill.models import family_of
 from autodistill.models.base import StudentModule, precision
 from autodistill.models.sources import config_width
 from autodistill.models.start import check_start, sizes_of, student_in
 from autodistill.recipe import Recipe, Teacher
 from autodistill.rows_fit import fit_rows
 from autodistill.settings import DatasetSettings, SpaceSettings
-from autodistill.space import Space
+from autodistill.space import FAMILY, Space
 from autodistill.stages import match_scores, read_teacher_scores, store_outputs, tell_of_rows, tell_of_teachers, train_teacher
 from autodistill.start_fit import fit_start, folders_of
 from autodistill.storage import user_path
@@ -30,7 +32,7 @@ from autodistill.tasks.scores import TeacherScores
 from autodistill.teacher.load import load_teacher, untrained_ensemble
 from autodistill.teacher.plan import Taps, store_budget
 from autodistill.teachers import Teachers
-from autodistill.token_fit import comparing_tokens, pretrained_students, without_single_tokens, without_student
+from autodistill.token_fit import comparing_tokens, pretrained_students, without_single_tokens, without_student, without_value
 from autodistill.train.data import Opened, open_inputs
 from autodistill.train.feasible import Feasibilities, model_cost
 from autodistill.train.student_tokens import reads_other_tokens
@@ -85,7 +87,7 @@ def prepare(settings: SpaceSettings, tell: Listen, *, fine_tune: bool = True, ea
     """
     precision(), store_budget()  # environment variables that are wrong end here
     data = read_data(settings, tell)
-    space = fit_starts(open_space(settings, data, tell), data)
+    space = fit_networks(fit_starts(open_space(settings, data, tell), data), tell)
     is_share = isinstance(settings.max_params, str) or isinstance(settings.max_latency_ms, str)
     teachers = measured = Teachers()
     if data.ref.teacher_scores is not None:  # the scores are stored as they are, and have no size
@@ -149,7 +151,7 @@ def open_space(settings: SpaceSettings, data: Dataset, tell: Listen) -> Space:
     space, note = fit_rows(space, len(data.train), data.unlabelled_rows)
     if note:
         tell(SearchMessage(note))
-    return space
+    return space if data.image_size is None else fit_images(space, data.image_size)
 
 
 def fit_starts(space: Space, data: Dataset) -> Space:
@@ -190,6 +192,25 @@ def fit_tokens(space: Space, data: Dataset, tell: Listen) -> Space:
             space = without_single_tokens(space, part["model"], teacher.model)
             who = f"for the student {part['model']} with the teacher {teacher.model}"
             tell(SearchMessage(f"left out {who}, because their tokenizers differ and these objectives compare single tokens: {left_out}"))
+    return space
+
+
+def fit_networks(space: Space, tell: Listen) -> Space:
+    """The space without families of students whose pretrained weights are not available, if there are others.
+
+    Raises:
+        ModelError: those of the only family are not.
+    """
+    for name in dict.fromkeys(str(name) for domain in space.parameters[FAMILY] for name in domain.values):
+        part = space.fixed(FAMILY, name).defaults().student
+        try:
+            family_of(part).pretrained_weights(part)
+        except ModelError as cause:
+            others = without_value(space, FAMILY, name)
+            if others is None:
+                raise
+            space = others
+            tell(SearchMessage(f"left out: {cause}", "warning"))
     return space
 
 

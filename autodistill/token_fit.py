@@ -41,16 +41,16 @@ def _values(domains: tuple[Domain, ...], values: Mapping[str, Any]) -> tuple[Sca
 
 def without_student(space: Space, family: str, model: str) -> Space | None:
     """A copy of the space without students of this model; None if there are no others."""
-    path, left_out = (MODEL, model) if _others(space, MODEL, model) else (FAMILY, family)
-    if not _others(space, path, left_out):
+    return without_value(space, MODEL, model) or without_value(space, FAMILY, family)
+
+
+def without_value(space: Space, path: str, value: str) -> Space | None:
+    """A copy of the space in which a parameter cannot have this value; None if it can have no other."""
+    domains = space.parameters[path]
+    if all(other == value for domain in domains for other in domain.values):
         return None
-    domains = (domain.without({left_out}, domain.default) for domain in space.parameters[path] if domain.values != (left_out,))
-    return replace(space, parameters={**space.parameters, path: tuple(domains)})
-
-
-def _others(space: Space, path: str, value: str) -> bool:
-    """Whether a parameter can also have another value."""
-    return any(other != value for domain in space.parameters[path] for other in domain.values)
+    kept = (domain.without({value}, domain.default) for domain in domains if domain.values != (value,))
+    return replace(space, parameters={**space.parameters, path: tuple(kept)})
 
 
 def comparing_tokens(space: Space) -> list[str]:

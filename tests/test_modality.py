@@ -68,5 +68,5 @@ def test_images_are_encoded_as_their_teacher_wants_them_and_need_no_tokenizer() 
     teacher = Teacher(model="timm:vit_tiny_patch16_224")  # of mean and deviation 0.5, not ImageNet's
     encoded = Image().encode(Split(LABELS, images=IMAGES.images), teacher, None)
     assert encoded.mean == encoded.std == (0.5, 0.5, 0.5)
-    assert Image().student_fields(encoded, None) == {"image_size": 8}
+    assert Image().student_fields(encoded, None) == {"image_size": 8, "normalisation": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))}
     assert str(Image().source(teacher)) == "."

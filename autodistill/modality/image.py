@@ -126,8 +126,8 @@ class Image(Modality["EncodedImages", "ImageBatch"]):
         return renormalise(*(normalisation(timm_name(teacher)) for teacher, _ in (ours, theirs)))
 
     def student_fields(self, train: EncodedImages, tokenizer: Any) -> dict[str, Any]:
-        """The side of the images in pixels."""
-        return {"image_size": train.image_size}
+        """The side of the images in pixels, and how they are normalised."""
+        return {"image_size": train.image_size, "normalisation": (train.mean, train.std)}
 
     def rows(self, split: Split, places: np.ndarray) -> list[Any]:
         """Pixels, (H, W, 3) uint8 each."""

@@ -193,14 +193,18 @@ class StudentModule(nn.Module):
         return super().__call__(batch, taps=taps)
 
 
+Normalisation = tuple[tuple[float, float, float], tuple[float, float, float]]
+"""The mean and the standard deviation of an image's RGB channels, of pixels from 0 to 1: a model reads (pixel − mean) / std."""
+
+
 @dataclass(frozen=True)
 class StudentContext:
     """What a student is built for.
 
     num_outputs: width of the logits. vocab_size, pad_id, max_length: of the tokenizer that the student reads texts with. special: the ids
-    of its special tokens, including [UNK] and padding. image_size: the height and width of the images. teacher: folder of the fine-tuned
-    teacher, for students that start from its weights. source: folder with the configuration and tokenizer of the pretrained model that
-    the student is, if it is one.
+    of its special tokens, including [UNK] and padding. image_size, normalisation: of the images that it is given. teacher: folder of the
+    fine-tuned teacher, for students that start from its weights. source: folder with the configuration and tokenizer of the pretrained
+    model that the student is, if it is one.
     ends: the ids of the tokens before and after a text, if the teacher reads the two texts of a pair apart.
     target_mean, target_scale: of the scale on which it learns targets (Scaling).
     kept_pieces, pieces: how many pieces a trimmed vocabulary has, and the file that lists them.
@@ -217,6 +221,7 @@ class StudentContext:
     target_scale: float = 1.0
     max_length: int = 128
     image_size: int = 0
+    normalisation: Normalisation | None = None
     kept_pieces: int = 0
     teacher: Path | None = None
     source: Path | None = None
@@ -227,6 +232,9 @@ class StudentContext:
         for name in ("special", "ends"):  # JSON gives lists, which cannot be hashed
             if isinstance(value := getattr(self, name), list):
                 object.__setattr__(self, name, tuple(value))
+        if isinstance(self.normalisation, list):
+            mean, std = self.normalisation
+            object.__setattr__(self, "normalisation", (tuple(mean), tuple(std)))
 
     @property
     def pairs(self) -> bool:

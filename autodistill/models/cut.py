@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from autodistill.components import IMAGE, component
 from autodistill.errors import ModelError, RecipeError
-from autodistill.models.base import ImageBatch, Outputs, StudentContext, StudentModule
+from autodistill.models.base import ImageBatch, Normalisation, Outputs, StudentContext, StudentModule
 from autodistill.models.family import SavedStudent, StudentFamily
-from autodistill.models.timm import create_timm, described, keep_resolution, run_once
+from autodistill.models.timm import create_timm, described, keep_resolution, normalisation, require_weights, run_once
 from autodistill.models.writing import write_json, write_loader, write_weights
+from autodistill.recipe.parts import Component
 
 
 class Cut(StudentModule):
@@ -24,10 +26,25 @@ class Cut(StudentModule):
     states: the maps of each stage, (B, C, H, W). embedding: the mean, (B, C).
     """
 
-    def __init__(self, network: Any, stages: int, num_outputs: int, width: int) -> None:
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, network: Any, stages: int, num_outputs: int, width: int, image_size: int, given: Normalisation, own: Normalisation):
+        """image_size: smaller images are enlarged to it. given: how images are normalised. own: how the network expects them."""
         super().__init__()
-        self.network, self.stages = network, list(range(stages))
+        self.network, self.stages, self.image_size = network, list(range(stages)), image_size
         self.head = nn.Linear(width, num_outputs)
+        self.same = given == own
+        mean, std, own_mean, own_std = (torch.tensor(channels).view(1, 3, 1, 1) for channels in (*given, *own))
+        self.register_buffer("scale", std / own_std, persistent=False)
+        self.register_buffer("shift", (mean - own_mean) / own_std, persistent=False)
+
+    def read(self, pixels: Tensor) -> Tensor:
+        """The images as the network reads them."""
+        pixels = pixels if self.same else pixels * self.scale + self.shift
+        if pixels.shape[-1] >= self.image_size:
+            return pixels
+        return F.interpolate(pixels, (self.image_size, self.image_size), mode="bilinear", align_corners=False)
 
     @property
     def output_layer(self) -> nn.Module:
@@ -36,7 +53,7 @@ class Cut(StudentModule):
 
     def forward(self, batch: ImageBatch, *, taps: frozenset[str] = frozenset()) -> Outputs:
         """See `Model`."""
-        states = self.network.forward_intermediates(batch.pixels, indices=self.stages, intermediates_only=True)
+        states = self.network.forward_intermediates(self.read(batch.pixels), indices=self.stages, intermediates_only=True)
         embedding = states[-1].mean(dim=(2, 3))
         return Outputs(self.head(embedding), embedding, states if "states" in taps else [])
 
@@ -46,10 +63,12 @@ class CutFamily(StudentFamily):
     """The first stages of a timm network, which is named after the colon: `cut:tf_efficientnet_lite0`.
 
     stages: how many of its stages, as timm counts them (`feature_info`): each but the first halves the maps. init `pretrained`: the
-    network's own weights; `random`: none, as a control.
+    network's own weights; `random`: none, as a control. image_size: images with fewer pixels a side are enlarged to this size; 0 leaves
+    them as they are.
 
-    The last stages of a network hold most of its parameters, and the first ones what is of use for other images. For images of at most 64
-    pixels the first convolution has stride 1, as in the family `timm`, so the stages see what they were pretrained on at twice the size.
+    The last stages of a network hold most of its parameters, and the first ones what is of use for other images. Up to 64 pixels the
+    first convolution has stride 1, as in the family `timm`, so the stages see what they were pretrained on at twice the size. The network
+    reads pixels with the normalisation of its own pretraining, whatever that of the teacher.
 
     Source: Yosinski et al. 2014, "How transferable are features in deep neural networks?" (what the first layers learn is general);
     for texts the same is done by Sun et al. 2019 and Sanh et al. 2019, whose students start from some of their teacher's layers.
@@ -65,6 +84,7 @@ class CutFamily(StudentFamily):
         *,
         stages: Annotated[int, Field(ge=1)] = 4,
         init: Literal["pretrained", "random"] = "pretrained",
+        image_size: Annotated[int, Field(ge=0, le=1024)] = 0,
     ) -> Cut:
         """A student: the first stages of the timm network named `variant`.
 
@@ -72,21 +92,29 @@ class CutFamily(StudentFamily):
             ModelError: timm has no such network, it has no stages to cut, or its weights cannot be fetched.
             RecipeError: it has fewer stages.
         """
-        network = create_timm(variant, context.image_size, init == "pretrained" and not context.shapes_only)
+        size = max(image_size, context.image_size)
+        network = create_timm(variant, size, init == "pretrained" and not context.shapes_only)
         width = cut_off(network, variant, stages)
-        keep_resolution(network, context.image_size)
-        student = Cut(network, stages, context.num_outputs, width)
+        keep_resolution(network, size)
+        own = normalisation(variant)
+        student = Cut(network, stages, context.num_outputs, width, image_size, context.normalisation or own, own)
         return run_once(student.to(memory_format=torch.channels_last), variant, context.image_size)
+
+    def pretrained_weights(self, part: Component) -> Path | None:
+        """With `init: pretrained`, those of the variant."""
+        return require_weights(part.variant) if part.own["init"] == "pretrained" else None
 
     def write(self, folder: Path, saved: SavedStudent, names: dict[int, str]) -> dict[str, Any]:
         """With a load.py, which needs timm."""
         student, name = saved.model, saved.recipe.student.variant.partition(".")[0]
         assert isinstance(student, Cut)
-        config, stem, about = described(saved, student.network, student.head.in_features, names)
+        reads = normalisation(saved.recipe.student.variant) if saved.facts["context"].get("normalisation") else None
+        config, stem, about = described(saved, student.network, student.head.in_features, names, reads)
         config |= {
             "architecture": f"{name}_cut",
             "built_from": name,
             "stages": len(student.stages),
+            "image_size": student.image_size,
             **stem,
         }  # no name that timm would build
         write_json(folder / "config.json", config)

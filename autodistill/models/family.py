@@ -87,6 +87,15 @@ class StudentFamily(ABC):
         model = self.pretrained_model(part)
         return None if model is None else source_folder(model, weights=False, role="student")
 
+    def pretrained_weights(self, part: Component) -> Path | None:
+        """The file of the pretrained weights that the recipe's student starts from, which is fetched if it must be; None if it has none, or
+        if its library finds them. (Those of a `pretrained_model` are another matter: `source`.)
+
+        Raises:
+            ModelError: they cannot be had.
+        """
+        return None
+
     def untrained(self, part: Component) -> Component:
         """The recipe's student with the cheapest initialisation, for a student that is only measured or gets saved weights."""
         return part.model_copy(update={"init": "random"}) if "init" in part.own_names else part

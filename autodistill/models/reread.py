@@ -9,11 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autodistill.models.base import ImageBatch, TextBatch
+from autodistill.models.base import ImageBatch, Normalisation, TextBatch
 from autodistill.models.text import EncodedText
-
-Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
-"""Mean and standard deviation of the RGB channels, from 0 to 1."""
 
 
 def same_tokens(tokenizer: Any, other: Any) -> bool:

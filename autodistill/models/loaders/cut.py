@@ -21,7 +21,7 @@ class Student(torch.nn.Module):
     def __init__(self, config):  # type: ignore[no-untyped-def]
         super().__init__()
         self.network = timm.create_model(config["built_from"], num_classes=config["num_classes"], **config["model_args"])
-        self.stages = list(range(config["stages"]))
+        self.stages, self.image_size = list(range(config["stages"])), config.get("image_size", 0)
         self.network.prune_intermediate_layers(self.stages, prune_norm=True, prune_head=True)
         if config["stride1"]:
             next(module for module in self.network.modules() if isinstance(module, torch.nn.Conv2d)).stride = (1, 1)
@@ -31,6 +31,9 @@ class Student(torch.nn.Module):
 
     def forward(self, pixels):  # type: ignore[no-untyped-def]
         """The logits."""
+        if pixels.shape[-1] < self.image_size:
+            size = (self.image_size, self.image_size)
+            pixels = torch.nn.functional.interpolate(pixels, size, mode="bilinear", align_corners=False)
         maps = self.network.forward_intermediates(pixels, indices=self.stages, intermediates_only=True)
         return self.head(maps[-1].mean(dim=(2, 3)))
 
