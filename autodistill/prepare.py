@@ -151,7 +151,7 @@ def open_space(settings: SpaceSettings, data: Dataset, tell: Listen) -> Space:
     space, note = fit_rows(space, len(data.train), data.unlabelled_rows)
     if note:
         tell(SearchMessage(note))
-    return space if data.image_size is None else fit_images(space, data.image_size)
+    return fit_images(space, data.image_size)
 
 
 def fit_starts(space: Space, data: Dataset) -> Space:
