@@ -336,3 +336,16 @@ def test_distill_takes_the_rows_of_the_study_that_its_recipe_lies_in(tmp_path: P
     assert (other.dataset, other.limit_train, other.unlabelled) == ("imdb", None, ())  # another dataset has rows of its own
     with pytest.raises(UsageError, match="--dataset is missing; give --dataset"):
         DistillSettings(recipe=tmp_path / "elsewhere" / "recipe.yaml", out="o")
+
+
+def test_distill_can_train_longer_than_the_recipe_says() -> None:
+    recipe = Space.load("image", "image-classification").defaults()  # on many rows it asks for more steps
+    assert recipe.training.steps_per_epoch(50_000) * recipe.training.epochs == 4000
+    asked = DistillSettings(recipe=recipe, dataset="d", out="o")
+    assert asked.load_recipe() == recipe
+    longer = asked.model_copy(update={"steps": 9600}).load_recipe()
+    assert longer.training.steps_per_epoch(50_000) * longer.training.epochs == 9600
+    assert longer.model_dump() | {"training": None} == recipe.model_dump() | {"training": None}
+    assert longer.id != recipe.id
+    with pytest.raises(UsageError, match="steps is 0"):
+        DistillSettings(recipe=recipe, dataset="d", out="o", steps=0)

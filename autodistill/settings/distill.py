@@ -33,6 +33,9 @@ class DistillSettings(DatasetSettings):
     trial: Annotated[int | None, whole(0)] = setting(
         None, "the recipe of this trial of the study whose folder is RECIPE (default: the recommended one)", "N", WHAT
     )
+    steps: Annotated[int | None, whole(1)] = setting(
+        None, "train for N steps instead of as many as the recipe says; for images four times as many pay", "N", WHAT
+    )
     out: Annotated[str, text("the folder that the student is to be written into")] = setting(..., "the folder to write", "DIR", KEPT)
     seeds: Annotated[int, whole(1)] = setting(3, "number of students to train, one for each seed", "N")
     seed: Annotated[int, whole(0)] = setting(0, "the first seed; also that of the splits and the teacher", "S")
@@ -68,12 +71,19 @@ class DistillSettings(DatasetSettings):
         return {**rows, **{name: value for name, value in values.items() if value is not None}}
 
     def load_recipe(self) -> Recipe:
-        """The recipe.
+        """The recipe, with the number of steps that is asked for.
 
         Raises:
             RecipeError: it cannot be read.
             StudyError: the study has no such trial.
         """
+        recipe = self._given_recipe()
+        if self.steps is None:
+            return recipe
+        training = recipe.training.model_dump() | {"steps": self.steps, "passes": 0.0, "max_steps": 0}
+        return Recipe.parse(recipe.model_dump() | {"training": training})
+
+    def _given_recipe(self) -> Recipe:
         if self.trial is not None:
             return self._trial_recipe(self.trial)
         return self.recipe if isinstance(self.recipe, Recipe) else Recipe.load(self.recipe)

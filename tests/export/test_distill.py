@@ -320,6 +320,23 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
         assert one["validation"] == pytest.approx(other["validation"])
 
 
+def test_a_training_may_be_longer_than_the_recipe_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    planned: list[int] = []
+    as_ever = trial.warmup_and_decay
+
+    def watched(steps: int, warmup: float) -> Any:
+        planned.append(steps)
+        return as_ever(steps, warmup)
+
+    monkeypatch.setattr(trial, "warmup_and_decay", watched)
+    world = World(tmp_path)
+    recipe = world.recipe("cnn", epochs=2)
+    done = world.distill(recipe, steps=14, control=True)
+    kept = Recipe.load(done.folder / "recipe.yaml").training
+    assert (kept.steps, kept.epochs) == (14, 2)
+    assert planned == [14, 14]  # the student without a teacher trains as long
+
+
 def test_a_recipe_of_another_task_is_refused(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.task = "text-regression"
