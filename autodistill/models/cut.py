@@ -58,7 +58,7 @@ class Cut(StudentModule):
         return Outputs(self.head(embedding), embedding, states if "states" in taps else [])
 
 
-@component("student", kind="cut", tasks=IMAGE, size=("stages",))
+@component("student", kind="cut", tasks=IMAGE, size=("stages", "image_size"))
 class CutFamily(StudentFamily):
     """The first stages of a timm network, which is named after the colon: `cut:tf_efficientnet_lite0`.
 
