@@ -22,7 +22,7 @@ from autodistill.models.start import check_start, sizes_of, student_in
 from autodistill.recipe import Recipe, Teacher
 from autodistill.rows_fit import fit_rows
 from autodistill.settings import DatasetSettings, SpaceSettings
-from autodistill.space import FAMILY, Space
+from autodistill.space import FAMILY, INIT, Space
 from autodistill.stages import match_scores, read_teacher_scores, store_outputs, tell_of_rows, tell_of_teachers, train_teacher
 from autodistill.start_fit import fit_start, folders_of
 from autodistill.storage import user_path
@@ -87,7 +87,9 @@ def prepare(settings: SpaceSettings, tell: Listen, *, fine_tune: bool = True, ea
     """
     precision(), store_budget()  # environment variables that are wrong end here
     data = read_data(settings, tell)
-    space = fit_networks(fit_starts(open_space(settings, data, tell), data), tell)
+    space = fit_starts(open_space(settings, data, tell), data)
+    if fine_tune and not data.modality.texts:
+        space = fit_networks(space.for_its_teachers(), tell)
     is_share = isinstance(settings.max_params, str) or isinstance(settings.max_latency_ms, str)
     teachers = measured = Teachers()
     if data.ref.teacher_scores is not None:  # the scores are stored as they are, and have no size
@@ -196,13 +198,18 @@ def fit_tokens(space: Space, data: Dataset, tell: Listen) -> Space:
 
 
 def fit_networks(space: Space, tell: Listen) -> Space:
-    """The space without families of students whose pretrained weights are not available, if there are others.
+    """The space without families of students that always start from pretrained weights of their own which cannot be had, if there are
+    others. (For texts `fit_tokens` does this.)
 
     Raises:
-        ModelError: those of the only family are not.
+        ModelError: those of the only family cannot.
     """
     for name in dict.fromkeys(str(name) for domain in space.parameters[FAMILY] for name in domain.values):
-        part = space.fixed(FAMILY, name).defaults().student
+        inits = {init for domain in space.parameters.get(INIT, ()) if domain.applies({FAMILY: name}) for init in domain.values}
+        if len(inits) > 1:
+            continue  # it can also start from something else
+        student = {"family": name, "init": inits.pop()} if inits else {"family": name}
+        part = Recipe.parse({"task": space.task, "teacher": {"model": space.teachers()[0].model}, "student": student}).student
         try:
             family_of(part).pretrained_weights(part)
         except ModelError as cause:

@@ -33,3 +33,27 @@ def test_students_whose_pretrained_weights_do_not_exist_are_left_out_with_a_warn
     assert told == [SearchMessage(f"left out: {reason}", "warning")]
     with pytest.raises(ModelError, match="lcnet_035 has no pretrained weights"):
         fit_networks(space.fixed(FAMILY, families[0]), told.append)
+
+
+def test_families_of_other_teachers_and_other_starts_are_not_looked_at() -> None:
+    space = Space.load("image", "image-classification")
+
+    def with_families(*domains: Domain, **more: tuple[Domain, ...]) -> Space:
+        others = {f"student.{name}": more[name] for name in more}
+        return replace(space, parameters={**space.parameters, FAMILY: domains, **others})
+
+    told: list[Event] = []
+    of_another = Domain("value", "cut:lcnet_035", when=(("teacher.model", ("timm:another",)),))
+    kept = with_families(of_another, Domain("value", "timm:lcnet_050")).for_its_teachers()
+    assert fit_networks(kept, told.append) is kept
+    random = with_families(Domain("value", "cut:lcnet_035"), init=(Domain("value", "random"),))
+    assert fit_networks(random, told.append) is random
+    either = with_families(Domain("value", "cut:lcnet_035"), init=(Domain("choice", "random", choices=("random", "pretrained")),))
+    assert fit_networks(either, told.append) is either
+    assert told == []
+
+
+def test_a_range_of_sizes_stays() -> None:
+    space = Space.load("image", "image-classification")
+    sizes = replace(space, parameters={**space.parameters, SIZE: (Domain("int", 64, low=32, high=128),)})
+    assert fit_images(sizes, 64) is sizes

@@ -15,6 +15,7 @@ from autodistill.components import IMAGE, component
 from autodistill.errors import ModelError, RecipeError
 from autodistill.models.base import ImageBatch, Normalisation, Outputs, StudentContext, StudentModule
 from autodistill.models.family import SavedStudent, StudentFamily
+from autodistill.models.reread import renormalisation
 from autodistill.models.timm import create_timm, described, keep_resolution, normalisation, require_weights, run_once
 from autodistill.models.writing import write_json, write_loader, write_weights
 from autodistill.recipe.parts import Component
@@ -35,9 +36,9 @@ class Cut(StudentModule):
         self.network, self.stages, self.image_size = network, list(range(stages)), image_size
         self.head = nn.Linear(width, num_outputs)
         self.same = given == own
-        mean, std, own_mean, own_std = (torch.tensor(channels).view(1, 3, 1, 1) for channels in (*given, *own))
-        self.register_buffer("scale", std / own_std, persistent=False)
-        self.register_buffer("shift", (mean - own_mean) / own_std, persistent=False)
+        scale, shift = renormalisation(given, own)
+        self.register_buffer("scale", scale, persistent=False)
+        self.register_buffer("shift", shift, persistent=False)
 
     def read(self, pixels: Tensor) -> Tensor:
         """The images as the network reads them."""
@@ -109,7 +110,7 @@ class CutFamily(StudentFamily):
         student, name = saved.model, saved.recipe.student.variant.partition(".")[0]
         assert isinstance(student, Cut)
         reads = normalisation(saved.recipe.student.variant) if saved.facts["context"].get("normalisation") else None
-        config, stem, about = described(saved, student.network, student.head.in_features, names, reads)
+        config, stem, about = described(saved, student.network, student.head.in_features, names, reads, student.image_size)
         config |= {
             "architecture": f"{name}_cut",
             "built_from": name,

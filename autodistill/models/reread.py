@@ -83,10 +83,16 @@ def renormalise(ours: Normalisation, theirs: Normalisation) -> Callable[[ImageBa
     """From images that are normalised in one way to images that are normalised in another."""
     if ours == theirs:
         return lambda batch: batch
-    mean, std, other_mean, other_std = (torch.tensor(values).view(1, 3, 1, 1) for values in (*ours, *theirs))
+    scale, shift = renormalisation(ours, theirs)
 
     def reread(batch: ImageBatch) -> ImageBatch:
         device = batch.pixels.device
-        return ImageBatch((batch.pixels * (std / other_std).to(device)) + ((mean - other_mean) / other_std).to(device))
+        return ImageBatch(batch.pixels * scale.to(device) + shift.to(device))
 
     return reread
+
+
+def renormalisation(ours: Normalisation, theirs: Normalisation) -> tuple[Tensor, Tensor]:
+    """The scale and the shift, (1, 3, 1, 1) each, that make pixels in one normalisation pixels in another."""
+    mean, std, other_mean, other_std = (torch.tensor(values).view(1, 3, 1, 1) for values in (*ours, *theirs))
+    return std / other_std, (mean - other_mean) / other_std

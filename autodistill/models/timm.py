@@ -126,14 +126,15 @@ class TimmFamily(StudentFamily):
 
 
 def described(
-    saved: SavedStudent, network: nn.Module, num_features: int, names: dict[int, str], reads: Normalisation | None = None
+    saved: SavedStudent, network: nn.Module, num_features: int, names: dict[int, str], reads: Normalisation | None = None, read_at: int = 0
 ) -> tuple[dict[str, Any], dict[str, bool], dict[str, Any]]:
     """What is written of a student that is built from a timm network: its config.json but for the architecture, what `keep_resolution`
-    changed in the network, and its student.json. reads: the normalisation that it expects; by default its teacher's.
+    changed in the network, and its student.json. reads: the normalisation that it expects; by default its teacher's. read_at: smaller
+    images are enlarged to this size.
     """
     size = saved.facts["context"]["image_size"]
     mean, std = map(list, reads or normalisation(saved.recipe.teacher.model.removeprefix("timm:")))
-    arguments, stem = _built_by(saved.recipe.student.variant, network, len(names), size)
+    arguments, stem = _built_by(saved.recipe.student.variant, network, len(names), max(size, read_at))
     # The transform reads the whole image, at the student's size.
     transform = {
         "input_size": [3, size, size],
@@ -296,9 +297,11 @@ def require_weights(name: str) -> Path | None:
     """Check that the pretrained weights of a timm model can be had; returns their file if timm does not find it itself.
 
     Raises:
-        ModelError: they cannot be fetched. The hub is asked once; a download would retry for much longer before it fails.
+        ModelError: there is no such model, or they cannot be fetched. The hub is asked once; a download would retry for much longer
+            before it fails.
         RunError: the cache cannot be written.
     """
+    check_name(name)
     if (file := pretrained_file(name)) is None:
         _check_weights(name)
     return file

@@ -69,6 +69,7 @@ def recorded_recipes(studies: Sequence[RecordedStudy], space: Space) -> Counter[
     budget = {name: defaults["training"][name] for name in ("epochs", "steps", "passes", "max_steps")}
     unlabelled = {name: value for name, value in defaults["training"].items() if name.startswith("unlabelled") or name == "stages"}
     shares = [domain.largest for domain in space.parameters.get("training.unlabelled_share", ())]
+    sizes = {size for domain in space.parameters.get("student.image_size", ()) for size in domain.values}
     teachers: dict[str, dict] = {}
     recorded: Counter[Recipe] = Counter()
     for study in alike(studies, space.task, unlabelled["unlabelled_share"] > 0):
@@ -83,6 +84,8 @@ def recorded_recipes(studies: Sequence[RecordedStudy], space: Space) -> Counter[
             elif used_some:  # it keeps its own use of unlabelled rows, as far as the space has so many of them in a batch
                 training["unlabelled_share"] = min(training["unlabelled_share"], max(shares))
             student = space.fixed_later("student", record.recipe["student"]) | record.recipe["student"]
+            if student.get("image_size", 0) not in {0, *sizes}:  # the new dataset's images are as large
+                student["image_size"] = 0
             objective = record.recipe["objective"] | {"class_weights": defaults["objective"]["class_weights"]}
             if defaults["teacher"]["scores"] is not None:  # it has no states, so the space lacks what reads them
                 objective |= {slot: {"kind": NONE} for slot in SLOTS if not _has_kind(space, slot, objective[slot]["kind"])}

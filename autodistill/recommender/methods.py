@@ -180,13 +180,16 @@ class Cautious(ByMerit, Portfolio):
 
 
 def _noise(level: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """(D,) the variance of the difference of two scores near `level`, as a share of it, on so many validation rows each; 0 if unknown.
+    """(D,) the variance of the difference of two scores near `level`, as a share of it, on so many validation rows each (NaN if unknown).
 
     As if both were shares of correct rows, and of different ones. That the rows are the same makes it smaller, that each recipe is
-    trained with one seed larger.
+    trained with one seed larger. One row more of each kind is counted, so that a perfect score is noisy, too. Where rows are unknown
+    the noise is the median of the others; 0 if all are.
     """
-    share = level.clip(0.0, 1.0)
-    return np.where(rows > 0, 2 * share * (1 - share) / rows / level**2, 0.0)
+    share = (level.clip(0.0, 1.0) * rows + 1) / (rows + 2)
+    noise = 2 * share * (1 - share) / rows / level**2
+    known = np.isfinite(noise)
+    return np.where(known, noise, np.median(noise[known]) if known.any() else 0.0)
 
 
 def lower_gain(gains: np.ndarray, noise: np.ndarray) -> float:

@@ -208,18 +208,18 @@ def test_load_py_opens_a_cut_student(tmp_path: Path, size: int, enlarged: int) -
     assert written["pretrained_cfg"]["mean"] == list(normalisation("resnet10t")[0])
 
 
-@pytest.mark.parametrize("enlarged", [0, 72])
-def test_a_written_cut_student_answers_as_it_did_in_training(tmp_path: Path, enlarged: int) -> None:
-    """In training it reads pixels as its teacher expects them (here -1 to 1), as a written student as its own network does."""
-    half = (0.5, 0.5, 0.5)
-    context = StudentContext("image-classification", 3, image_size=28, normalisation=(half, half))
-    student = {"family": "cut:resnet10t", "stages": 2, "init": "random", "image_size": enlarged}
+@pytest.mark.parametrize(("network", "enlarged"), [("resnet10t", 0), ("resnet10t", 72), ("vit_tiny_patch16_224", 64)])
+def test_a_written_cut_student_answers_as_it_did_in_training(tmp_path: Path, network: str, enlarged: int) -> None:
+    """In training it is given pixels as its teacher expects them; a written student reads them as its own network does."""
+    half, other = (0.5, 0.5, 0.5), (0.4, 0.5, 0.6)
+    context = StudentContext("image-classification", 3, image_size=28, normalisation=(other, half))
+    student = {"family": f"cut:{network}", "stages": 2, "init": "random", "image_size": enlarged}
     recipe = Recipe.parse({"task": context.task, "teacher": {"model": "timm:tf_efficientnet_lite0"}, "student": student})
     torch.manual_seed(0)
     trained = build_student(recipe, context).eval()
     save_student(tmp_path / "best", trained.state_dict(), recipe, context, {"metric": "accuracy", "classes": ["a", "b", "c"]})
     pictures = np.random.default_rng(0).integers(0, 256, (4, 28, 28, 3), dtype=np.uint8)
-    batch = normalise(pictures, half, half)
+    batch = normalise(pictures, other, half)
     expected = trained(batch).logits.detach().numpy()
     np.testing.assert_allclose(load_saved_student(tmp_path / "best").model(batch).logits.detach().numpy(), expected)
     np.testing.assert_allclose(load_student(tmp_path / "best").logits(list(pictures)), expected, atol=1e-5)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from tables import depends, made, shared
 
-from autodistill.recommender.methods import METHODS, Cautious, Portfolio, Units, fitting, lower_gain
+from autodistill.recommender.methods import METHODS, Cautious, Portfolio, Units, _noise, fitting, lower_gain
 from autodistill.recommender.table import NewDataset, Table, make_table
 
 
@@ -158,6 +158,17 @@ def test_noise_that_explains_a_loss_is_not_held_against_a_recipe() -> None:
     assert lower_gain(once, many_rows) < 0
     assert lower_gain(np.append(steady, -0.5), level) < -0.1  # a collapse that a quantile of the measured gains would not see
     assert lower_gain(np.array([0.01]), np.array([0.0])) == pytest.approx(0.01, abs=1e-5)
+
+
+def test_a_perfect_score_is_noisy_too_and_unknown_rows_have_the_noise_of_the_others() -> None:
+    """One set where nothing is left to gain, or one whose validation rows nobody wrote down, does not decide for all."""
+    perfect, half = _noise(np.array([1.0, 0.5]), np.array([180.0, 180.0]))
+    assert perfect == pytest.approx(2 * (181 / 182) * (1 / 182) / 180)
+    assert half == pytest.approx(2 * 0.25 / 180 / 0.25)
+    assert _noise(np.array([0.5, 0.5, 0.5]), np.array([100.0, np.nan, 100.0])).tolist() == pytest.approx([0.02] * 3)
+    assert _noise(np.array([0.5]), np.array([np.nan])).tolist() == [0.0]
+    level, rows = np.array([1.0, 0.85, 0.85, 0.85, 0.85]), np.array([180, 2000, 2000, 2000, 2000.0])
+    assert lower_gain(np.array([0.0, 0.03, 0.03, 0.03, 0.03]), _noise(level, rows)) > 0.005
 
 
 @pytest.mark.parametrize(("rows", "first_is_better"), [(20, False), (20_000, True)])
