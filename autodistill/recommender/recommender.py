@@ -40,8 +40,9 @@ recipes that are unlike the recorded ones. In two searches on movie-subjectivity
 recorded came early: eight were stopped, and the others ended .3 and 1.4 points below the space's defaults."""
 BAD = -1.0
 """The merit of a recipe that is as far below a dataset's median as the ninth decile is above it. Worse ones are not proven."""
-CLEARLY = 0.005
-"""How much better, as a share of the score, a recipe must be than the space's defaults to come before them; less is noise."""
+CLEARLY = 0.002
+"""How much better, as a share of the score, a recipe must be than the space's defaults to come before them: with three quarters of
+probability, all noise counted. Less is not worth another recipe."""
 UNLIKE_TASK = 2.0
 """The factor on the interval if no study of the task type is recorded."""
 UNLIKE_MOST = 3.0
