@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -18,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from autodistill.errors import RecipeError, StudyError, not_allowed
+from autodistill.errors import StudyError, not_allowed
 from autodistill.recipe import Recipe, migrate
 from autodistill.records import TrialRecord, read_records, write_records
 from autodistill.study_folder import ENTRY_SCHEMA
@@ -142,8 +141,5 @@ def entries(place: Path | Traversable) -> list[RecordedStudy]:
 
 
 def _current(record: TrialRecord) -> TrialRecord:
-    """With the recipe of this version, which has all fields. If a package that it needs is missing, it has those that were recorded."""
     recipe = migrate(record.recipe)
-    with suppress(RecipeError):
-        recipe = Recipe.parse(recipe).model_dump()
     return record.model_copy(update={"recipe": recipe, "recipe_version": recipe["version"]})

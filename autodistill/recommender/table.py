@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from autodistill.errors import DataError
-from autodistill.recipe import ADDED
+from autodistill.errors import DataError, RecipeError
+from autodistill.recipe import ADDED, Recipe
 from autodistill.task_types import has_labels, kin
 
 if TYPE_CHECKING:
@@ -171,6 +172,15 @@ def recipe_frame(recipes: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame({name: _column(frame[name]) for name in frame.columns}, index=frame.index)
 
 
+def _complete(recipe: dict[str, Any]) -> dict[str, Any]:
+    """A recorded recipe with the fields that came later, which all candidates have; else none would be the recorded one. If a package that
+    it needs is missing, it stays as it is.
+    """
+    with suppress(RecipeError):
+        return Recipe.parse(recipe).model_dump()
+    return recipe
+
+
 def from_studies(studies: Sequence[RecordedStudy]) -> Table:
     """The table of recorded studies: their complete trials, with each study as a dataset.
 
@@ -190,7 +200,7 @@ def from_studies(studies: Sequence[RecordedStudy]) -> Table:
         for record in study.records:
             diverged = record.state == "fail" and (record.reason or "").startswith("DivergedError")
             if (record.state == "complete" and record.score is not None) or diverged:
-                rows.append(key | {"score": min(complete) if diverged else record.score} | flatten(record.recipe))
+                rows.append(key | {"score": min(complete) if diverged else record.score} | flatten(_complete(record.recipe)))
     if not rows:
         raise DataError("the recorded studies have no complete trial to learn from")
     frame = pd.DataFrame(rows)

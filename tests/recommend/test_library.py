@@ -99,18 +99,6 @@ def test_recorded_recipes_are_migrated_step_by_step() -> None:
             migrate({"version": version}, steps, newest=3)
 
 
-def test_recorded_recipes_get_the_fields_that_came_later(place: Path) -> None:
-    """Else they would not be found among candidates, which have them."""
-    cnn = next(record for record in made_records(40) if record.recipe["student"]["family"] == "cnn")
-    older = {name: value for name, value in cnn.recipe["student"].items() if name != "blocks"}
-    unknown = cnn.recipe | {"student": {"family": "of-a-package-that-is-gone", "width": 3}}
-    records = [cnn.model_copy(update={"recipe": recipe}) for recipe in (cnn.recipe | {"student": older}, unknown)]
-    write(place / "older", ABOUT | {"name": "older"}, records)
-    first, second = (record.recipe for record in load(place / "older").records)
-    assert first["student"] == older | {"blocks": 0}
-    assert second == unknown
-
-
 def test_the_command_lists_and_shows(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["studies", "--json"]) == 0
     listed = {item["name"]: item for item in json.loads(capsys.readouterr().out)}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ from recorded import study
 
 from autodistill.errors import DataError
 from autodistill.recommender.table import flatten, from_studies, make_table
+from autodistill.space import Space
 
 
 def rows(**changes: list) -> pd.DataFrame:
@@ -65,3 +67,16 @@ def test_studies_give_complete_trials_and_the_worst_score_to_diverged_ones() -> 
     assert table.scores[-1] == worst
     assert table.features.loc["set0", "probe_score"] == entry.features["probe_score"]
     assert "objective.prediction.temperature" in table.recipes
+
+
+def test_recorded_recipes_get_the_fields_that_came_later() -> None:
+    """Else none would be found among candidates, which have them."""
+    recipe = Space.load("text", "text-classification").without_unlabelled().fixed("student.family", "cnn").defaults()
+    older = recipe.model_dump()
+    assert older["student"].pop("blocks") == 3
+    gone = recipe.model_dump() | {"student": {"family": "of-a-package-that-is-gone", "blocks": 2}}
+    entry = study(0, recipes=2)
+    records = [entry.records[0].model_copy(update={"recipe": data, "score": 0.5}) for data in (older, gone)]
+    table = from_studies([replace(entry, records=records)])
+    assert table.recipes["student.blocks"].tolist() == [0.0, 2.0]
+    assert records[0].recipe == older  # what is recommended from it gets the space's value
