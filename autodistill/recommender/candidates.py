@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 
 from autodistill.errors import RecipeError, StudyError
+from autodistill.image_fit import SIZE
 from autodistill.limit_fit import LimitFit
 from autodistill.recipe import SLOTS, Recipe
 from autodistill.recommender.library import RecordedStudy
@@ -69,7 +70,7 @@ def recorded_recipes(studies: Sequence[RecordedStudy], space: Space) -> Counter[
     budget = {name: defaults["training"][name] for name in ("epochs", "steps", "passes", "max_steps")}
     unlabelled = {name: value for name, value in defaults["training"].items() if name.startswith("unlabelled") or name == "stages"}
     shares = [domain.largest for domain in space.parameters.get("training.unlabelled_share", ())]
-    sizes = {size for domain in space.parameters.get("student.image_size", ()) for size in domain.values}
+    sizes = {size for domain in space.parameters.get(SIZE, ()) for size in domain.values}
     teachers: dict[str, dict] = {}
     recorded: Counter[Recipe] = Counter()
     for study in alike(studies, space.task, unlabelled["unlabelled_share"] > 0):

@@ -10,6 +10,7 @@ from autodistill.recommender.candidates import comparable
 from autodistill.recommender.library import find, shipped
 from autodistill.recommender.recommender import Recommender, new_dataset
 from autodistill.space import Space
+from autodistill.task_types import modality_of, target_of
 
 HALF_OF_THE_TEACHER = {"family": "bert", "layers": 3, "hidden_size": 384}
 WITH_A_HIDDEN_LAYER = {"family": "static", "embedding_size": 256, "hidden_size": 256}
@@ -28,8 +29,7 @@ WITH_A_HIDDEN_LAYER = {"family": "static", "embedding_size": 256, "hidden_size":
 )
 def test_the_first_recommendation_for_data_like_those_of_an_entry(name: str, first: dict[str, Any]) -> None:
     entry = find(name, shipped())
-    target = {"text": "text", "image": "image"}[entry.task.partition("-")[0]]
-    space = Space.load("embedding" if entry.task == "text-embedding" else target, entry.task)
+    space = Space.load(target_of(entry.task).space or modality_of(entry.task).name, entry.task)
     space = space.fixed("teacher.model", next(iter(entry.teachers)))
     if not entry.unlabelled:
         space = space.without_unlabelled()
