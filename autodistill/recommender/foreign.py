@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from autodistill.errors import DataError, not_allowed
-from autodistill.recommender.table import Table, make_table
+from autodistill.recommender.table import KEYS, Table, make_table
 from autodistill.yamlfile import YamlFile, load_yaml
 
 VERSION = 1
@@ -154,7 +154,7 @@ def _by_dataset(file: YamlFile, key: str, datasets: pd.Series) -> pd.Series:
 
 def _field(column: str) -> str:
     """The name of a recipe field, which must not be that of one of the table's own columns."""
-    return f"recipe.{column}" if column in ("dataset", "group", "task", "score", "teacher_score") else column
+    return f"recipe.{column}" if column in KEYS else column
 
 
 def _features(frame: pd.DataFrame, datasets: pd.Series, names: list[str], file: YamlFile) -> pd.DataFrame | None:

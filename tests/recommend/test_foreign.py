@@ -7,6 +7,7 @@ import pytest
 
 from autodistill.errors import DataError
 from autodistill.recommender.foreign import read_foreign
+from autodistill.recommender.table import KEYS
 
 RUNS = pd.DataFrame(
     {
@@ -80,6 +81,13 @@ def test_values_by_dataset_and_lower_is_better(tmp_path: Path) -> None:
 def test_a_bad_mapping_is_told(tmp_path: Path, mapping: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         read(tmp_path, mapping)
+
+
+@pytest.mark.parametrize("name", [name for name in KEYS if name not in ("dataset", "score")])
+def test_a_recipe_field_may_have_the_name_of_a_column_of_ours(tmp_path: Path, name: str) -> None:
+    runs = RUNS.rename(columns={"task": "data"}).rename(columns={"lr": name})
+    table = read(tmp_path, f"dataset: data\nscore: acc\nrecipe: [loss, {name}]\n", runs).table
+    assert list(table.recipes.columns) == ["loss", f"recipe.{name}"]
 
 
 def test_names_of_runs_are_no_recipe_fields(tmp_path: Path) -> None:
