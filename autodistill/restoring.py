@@ -40,14 +40,16 @@ def restore(entry: RecordedStudy, work: Path) -> Study:
     """
     epochs, limits = study_epochs(entry.about), study_limits(entry.about)
     assert epochs is not None, "every recorded study has a number of epochs"
-    recipe = Recipe.parse(entry.records[0].recipe)
-    teacher, training = recipe.teacher, recipe.training
+    recipes = [Recipe.parse(record.recipe) for record in entry.records]
+    teacher, steps = recipes[0].teacher, recipes[0].training.steps
     space = Space.load(target_of(entry.task).space or modality_of(entry.task).name, entry.task)
     if teacher not in space.teachers():
         space = space.with_teacher(teacher)
-    bounds = {} if training.steps else {name: 0 for name in ("passes", "max_steps") if f"training.{name}" in space.parameters}
-    for name, value in {"epochs": epochs, "steps": training.steps, **bounds}.items():
-        space = space.fixed(f"training.{name}", value)
+    space = space.fixed("training.epochs", epochs)
+    if any(space.length_for(recipe.model_dump())["steps"] != recipe.training.steps for recipe in recipes):  # of an earlier space
+        bounds = {} if steps else {name: 0 for name in ("passes", "max_steps") if f"training.{name}" in space.parameters}
+        for name, value in {"steps": steps, **bounds}.items():
+            space = space.fixed(f"training.{name}", value)
     space, _ = fit_rows(space.for_its_teachers(), entry.train_rows, entry.about["dataset"].get("unlabelled_rows", 0))
     place = {"dataset": entry.dataset, "study": entry.name, "studies_dir": str(work)}
     settings = SearchSettings.from_dict({**entry.about["settings"], **place})
@@ -56,7 +58,7 @@ def restore(entry: RecordedStudy, work: Path) -> Study:
     counts = {name: entry.about["dataset"][name] for name in _COUNTS if name in entry.about["dataset"]}
     facts = DatasetFacts(entry.dataset, entry.fingerprint, entry.task, entry.metric, entry.train_rows, **counts)
     teachers = Teachers.of_study(entry.about)
-    parts = dict.fromkeys(Recipe.parse(record.recipe).teacher for record in entry.records)
+    parts = dict.fromkeys(recipe.teacher for recipe in recipes)
     plan = StudyPlan(settings, facts, Teachers({part: teachers.get(part, teachers.best) for part in parts}), {}, limits, epochs)
     settings.folder.mkdir(parents=True)
     storage = open_storage(default_storage(settings.folder))

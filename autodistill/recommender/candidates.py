@@ -62,12 +62,11 @@ def alike(studies: Sequence[RecordedStudy], task: str, unlabelled: bool) -> list
 def recorded_recipes(studies: Sequence[RecordedStudy], space: Space) -> Counter[Recipe]:
     """The recorded recipes of the studies `alike` that fit the space's task, with how many of these studies have each.
 
-    They get the space's budget, use of unlabelled rows, class weights and teacher (if it has several, the one with the recorded model,
-    else the default), and the fields of students that were added after they were recorded. Under a file of scores they lose their
-    objectives on states.
+    They get the space's length of training (their own steps, if the space has them), use of unlabelled rows, class weights and teacher (if
+    it has several, the one with the recorded model, else the default), and the fields of students that were added after they were recorded.
+    Under a file of scores they lose their objectives on states.
     """
     defaults = space.defaults().model_dump()
-    budget = {name: defaults["training"][name] for name in ("epochs", "steps", "passes", "max_steps")}
     unlabelled = {name: value for name, value in defaults["training"].items() if name.startswith("unlabelled") or name == "stages"}
     shares = [domain.largest for domain in space.parameters.get("training.unlabelled_share", ())]
     sizes = {size for domain in space.parameters.get(SIZE, ()) for size in domain.values}
@@ -76,9 +75,10 @@ def recorded_recipes(studies: Sequence[RecordedStudy], space: Space) -> Counter[
     for study in alike(studies, space.task, unlabelled["unlabelled_share"] > 0):
         own = set()
         for record in study.records:
-            training, model = record.recipe["training"] | budget, record.recipe["teacher"]["model"]
+            model = record.recipe["teacher"]["model"]
             if model not in teachers:
                 teachers[model] = space.teacher_of(model).model_dump()
+            training = record.recipe["training"] | space.length_for(record.recipe | {"teacher": teachers[model]})
             used_some = training.get("unlabelled_share", 0.0) > 0
             if not unlabelled["unlabelled_share"] or (not used_some and record.recipe["objective"]["prediction"]["kind"] != "none"):
                 training |= unlabelled

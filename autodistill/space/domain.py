@@ -75,6 +75,17 @@ class Domain:
             return Domain("value", default, when=self.when)
         return replace(self, choices=tuple(choices), default=default)
 
+    def scaled(self, share: float, whole: bool) -> Domain:
+        """The domain of numbers with each multiplied by `share`. whole: they are rounded, to at least 1; 0 stays 0."""
+
+        def changed(value: Any) -> Any:
+            return max(1, round(value * share)) if whole and value else value * share
+
+        choices = tuple(dict.fromkeys(map(changed, self.choices)))
+        if len(choices) == 1:
+            return Domain("value", choices[0], when=self.when)
+        return replace(self, default=changed(self.default), choices=choices, low=changed(self.low), high=changed(self.high), step=1)
+
     def describe(self) -> str:
         """The domain as a text for people."""
         if self.kind == "value":

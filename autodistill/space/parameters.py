@@ -91,7 +91,7 @@ class Parameters:
         values: dict[str, Any] = {}
         encoded: dict[str, Scalar] = {}
         for path, name, domain in self.active(values):
-            values[path] = value = _at(data, path)
+            values[path] = value = at(data, path)
             answer = SOME if SOME in domain.choices and value != NONE else value
             if not domain.contains(answer):
                 raise SpaceError(f"recipe {recipe.id}: {path} is {value!r}; in the space {self.name!r} it is {domain.describe()}")
@@ -100,9 +100,9 @@ class Parameters:
         made = self.decode(values)
         if made.id != recipe.id:
             other = made.model_dump()
-            paths = [path for path in _leaves(data) if _at(data, path) != _at(other, path)]
+            paths = [path for path in _leaves(data) if at(data, path) != at(other, path)]
             first = paths[0] if paths else "a key"
-            raise SpaceError(f"recipe {recipe.id}: {first} is {_at(data, first)!r}; in the space {self.name!r} it is {_at(other, first)!r}")
+            raise SpaceError(f"recipe {recipe.id}: {first} is {at(data, first)!r}; in the space {self.name!r} it is {at(other, first)!r}")
         return encoded
 
     def contains(self, recipe: Recipe) -> bool:
@@ -143,7 +143,8 @@ def _plain(domain: Domain) -> dict[str, Any]:
     return values | {domain.kind: [domain.low, domain.high], "log": domain.log, "step": domain.step}
 
 
-def _at(data: Any, path: str) -> Any:
+def at(data: Any, path: str) -> Any:
+    """The value at a key path of plain data; None if there is none."""
     for step in path.split("."):
         if not isinstance(data, Mapping) or step not in data:
             return None

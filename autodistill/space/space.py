@@ -8,12 +8,16 @@ from typing import Any
 
 from autodistill.components import check
 from autodistill.errors import SpaceError, not_allowed
-from autodistill.recipe import ADDED, Recipe, without_teacher
+from autodistill.recipe import ADDED, Recipe, Training, without_teacher
 from autodistill.records import Role
 from autodistill.space.domain import Domain, Scalar
 from autodistill.space.file import read_parameters, space_file
+from autodistill.space.parameters import at
 from autodistill.space.teachers import TEACHER, WithTeachers
 from autodistill.task_types import TASKS, target_of
+
+LENGTH = ("epochs", "steps", "passes", "max_steps")
+"""The fields of a training that say how long it is."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +51,30 @@ class Space(WithTeachers):
         fixed = {path.removeprefix(f"{part}."): domain.default for path, _, domain in active if domain.kind == "value"}
         return {name: value for name, value in fixed.items() if (part, name) in ADDED}
 
+    def length_for(self, recipe: Mapping[str, Any]) -> dict[str, Any]:
+        """How long a recipe from elsewhere is trained here: fields of its `training`. It keeps its values where the space has them for such
+        a recipe; else it gets the space's defaults.
+
+        recipe: its plain data.
+        """
+        values = {path: at(recipe, path) for path in self.parameters}
+        length = {name: getattr(Training(), name) for name in LENGTH}
+        for path, _, domain in self.active(values):
+            part, _, name = path.partition(".")
+            if part == "training" and name in length:
+                length[name] = values[path] = values[path] if domain.contains(values[path]) else domain.default
+        return length
+
     def with_epochs(self, epochs: int) -> Space:
         """A copy of the space with this many epochs of training. If it has a number of steps, this and its bounds change in proportion."""
-        before = self.defaults().training
-        share, space = epochs / before.epochs, self.fixed("training.epochs", epochs)
-        if before.steps:
-            space = space.fixed("training.steps", max(1, round(before.steps * share)))
-        if before.passes:
-            space = space.fixed("training.passes", before.passes * share)
-        return space.fixed("training.max_steps", max(1, round(before.max_steps * share))) if before.max_steps else space
+        share, space = epochs / self.defaults().training.epochs, self.fixed("training.epochs", epochs)
+        wholes = {"training.steps": True, "training.passes": False, "training.max_steps": True}
+        scaled = {
+            path: tuple(domain.scaled(share, whole) for domain in self.parameters[path])
+            for path, whole in wholes.items()
+            if path in self.parameters
+        }
+        return replace(space, parameters={**space.parameters, **scaled})
 
     def with_class_weights(self, weights: str) -> Space:
         """A copy of the space with these class weights for teachers and students.

@@ -310,4 +310,7 @@ def test_recorded_recipes_get_the_length_and_at_most_the_share_of_unlabelled_row
     assert using
     assert {training.unlabelled_share for training in using} == {0.25}
     lengths = {(recipe.training.steps, recipe.training.passes, recipe.training.max_steps) for recipe in recipes}
-    assert lengths == {(1000, 4.0, 4000)}
+    assert lengths == {(1000, 4.0, 4000), (500, 1.0, 4000)}
+    copied = {"family": "bert", "hidden_size": 384, "init": "teacher"}.items()
+    for recipe in recipes:
+        assert (recipe.training.steps == 500) == (copied <= recipe.student.model_dump().items())
