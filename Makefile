@@ -17,7 +17,7 @@ demo: $(READY)
 	$(BIN)/autodistill search --dataset movie-reviews --limit-train 1000 --unlabelled rest --trials 4 --time-budget 6m --study demo --studies-dir demo
 
 test: $(READY) lint types
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder  # compile our modules once, not in each process
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder  # three, because many tests wait; our modules are compiled once, not in each process
 
 lint: $(READY)
 	$(BIN)/ruff check .
