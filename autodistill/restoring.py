@@ -73,7 +73,7 @@ def restore(entry: RecordedStudy, work: Path) -> Study:
 def stored(record: TrialRecord, space: Space, limits: Limits) -> FrozenTrial:
     """The Optuna trial of a record: the inverse of `translate.record_of`."""
     training = record.recipe["training"]  # recorded before these fields, which change nothing on the rows of an entry
-    bounds = {name: value for name, value in space.fixed_later("training", training).items() if name in ("passes", "max_steps")}
+    bounds = {name: value for name, value in space.length_for(record.recipe).items() if name in ("passes", "max_steps")}
     recipe = Recipe.parse(record.recipe | {"training": bounds | training})
     inside = space.contains(recipe)  # a baseline or a user's recipe need not be in the space
     point = FixedTrial(space.encode(recipe) if inside else {})

@@ -149,8 +149,8 @@ class Bench:
 
 def larger(space: Space) -> Space:
     """The space held to a larger student of texts: the default teacher's layers or, under another teacher, an encoder as it comes."""
-    if space.defaults().teacher.model == MINILM:
-        return space.fixed("student.family", "bert").fixed("student.hidden_size", 384)  # its own width
+    if space.defaults().teacher.model == MINILM:  # its own width, and as many steps as the small student has
+        return space.fixed("student.family", "bert").fixed("student.hidden_size", 384).fixed("training.steps", 1000)
     return space.fixed("student.family", "encoder")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from autodistill.errors import RecipeError
 from autodistill.recipe import SLOTS, Recipe
 from autodistill.recommender.intervals import Predictor
@@ -19,6 +21,7 @@ def drivers(predictor: Predictor, recipe: Recipe, space: Space, target: NewDatas
     swapped: dict[str, Recipe] = {}
     data, default = recipe.model_dump(), space.defaults().model_dump()
     for name, part in _swaps(data, default).items():
+        part["training"] = part["training"] | space.length_for(part)  # another student may be trained for longer
         try:
             swapped[name] = Recipe.parse(part)
         except RecipeError:  # the default's part does not fit the rest, such as attention and a CNN
@@ -52,7 +55,13 @@ def _swaps(data: dict, default: dict) -> dict[str, dict]:
         swapped[f"hard labels {mix['hard_label_weight']:.2g}"] = data | {"objective": mix | weight}
     if data["augmentation"] != default["augmentation"]:
         swapped[f"augmentation {data['augmentation']['kind']}"] = data | {"augmentation": default["augmentation"]}
-    if data["student"]["family"] == default["student"]["family"] and data["training"] != default["training"]:
-        rate = data["training"]["learning_rate"]
-        swapped[f"training (learning rate {rate:.2g})"] = data | {"training": default["training"]}
+    learning = {name: value for name, value in data["training"].items() if value != default["training"][name]}
+    if data["student"]["family"] == default["student"]["family"] and learning:
+        fields = [f"{name.replace('_', ' ')} {_short(value)}" for name, value in learning.items()]
+        swapped[f"training ({', '.join(fields)})"] = data | {"training": default["training"]}
     return swapped
+
+
+def _short(value: Any) -> str:
+    """A field's value for people."""
+    return f"{value:.2g}" if isinstance(value, float) else str(value)

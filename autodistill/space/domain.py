@@ -76,15 +76,23 @@ class Domain:
         return replace(self, choices=tuple(choices), default=default)
 
     def scaled(self, share: float, whole: bool) -> Domain:
-        """The domain of numbers with each multiplied by `share`. whole: they are rounded, to at least 1; 0 stays 0."""
+        """The domain of numbers with each multiplied by `share`. whole: they are rounded, to at least 1; 0 stays 0, and none none."""
 
         def changed(value: Any) -> Any:
-            return max(1, round(value * share)) if whole and value else value * share
+            if not value:
+                return value
+            return max(1, round(value * share)) if whole else value * share
 
         choices = tuple(dict.fromkeys(map(changed, self.choices)))
         if len(choices) == 1:
             return Domain("value", choices[0], when=self.when)
-        return replace(self, default=changed(self.default), choices=choices, low=changed(self.low), high=changed(self.high), step=1)
+        scaled = replace(self, default=changed(self.default), choices=choices, low=changed(self.low), high=changed(self.high))
+        if self.kind != "int":
+            return scaled
+        if not whole:
+            return replace(scaled, kind="float", step=1)
+        step = max(1, round(self.step * share))
+        return scaled if step == 1 else replace(scaled, default=scaled.low + step * round((scaled.default - scaled.low) / step), step=step)
 
     def describe(self) -> str:
         """The domain as a text for people."""

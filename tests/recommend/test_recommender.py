@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -76,6 +78,26 @@ def test_drivers_are_the_swaps_to_the_defaults_part(recommender: Recommender) ->
     named = dict(drivers(recommender.predictor, random_start, SPACE, target, float(values[0])))
     assert named["student cnn (init random)"] == pytest.approx(values[0] - values[1])
     assert named["student cnn (init random)"] < -0.01  # the truth is -0.04
+
+
+def test_a_swapped_student_is_trained_for_as_long_as_the_space_says() -> None:
+    space = Space.load("text", "text-classification")
+    half = space.fixed("student.family", "bert").fixed("student.hidden_size", 384).fixed("training.steps", 250).defaults()
+    frames: list[pd.DataFrame] = []
+
+    def merit(frame: pd.DataFrame, target: NewDataset) -> np.ndarray:
+        frames.append(frame)
+        return np.zeros(len(frame))
+
+    stub: Any = SimpleNamespace(method=SimpleNamespace(merit=merit), scale=SimpleNamespace(values=lambda merits, target: merits))
+    target = NewDataset(space.task, pd.Series(dataset_facts(7)))
+    named = [name for name, _ in drivers(stub, half, space, target, 0.5)]
+    [frame] = frames
+    steps = dict(zip(named, frame["training.steps"], strict=True))
+    assert steps.pop("student bert") == 1000  # those of the cnn that is in its place
+    assert set(steps.values()) == {250}
+    of_its_width = space.fixed("student.family", "bert").fixed("student.hidden_size", 384)
+    assert dict(drivers(stub, half, of_its_width, target, 0.5)) == {"training (steps 250)": 0.5}
 
 
 def test_limits_are_kept_and_told_where_nothing_keeps_them(recommender: Recommender) -> None:

@@ -32,6 +32,8 @@ def test_a_restored_study_holds_the_entrys_trials(tmp_path: Path) -> None:
     teachers = Teachers({teacher: TeacherRef("", entry.teacher_score)})
     plan = StudyPlan(study.settings, DatasetFacts(**study.about["dataset"]), teachers, {}, study.limits, study.about["max_epochs"])
     trials = study.optuna_study().get_trials()
+    points = {record.recipe["student"].get("hidden_size") for trial, record in zip(trials, entry.records, strict=True) if trial.params}
+    assert 384 in points  # half of the teacher has other bounds of its length than the rest
     for trial, record in zip(trials, entry.records, strict=True):
         again = record_of(trial, plan)
         assert again is not None
