@@ -20,7 +20,7 @@ from autodistill.keywords import RecommendKeywords
 from autodistill.limit_fit import LimitFit
 from autodistill.limits import Feasibility, Feasible
 from autodistill.models import build_student, untrained
-from autodistill.models.base import pick_device, to_device
+from autodistill.models.base import mixed_precision, pick_device, to_device
 from autodistill.models.fitting import cpu_threads, make_optimizer, training_batches
 from autodistill.option import takes
 from autodistill.prepare import prepare
@@ -168,7 +168,8 @@ def training_seconds(recipe: Recipe, opened: Opened, device: str = "auto") -> fl
         for turn in range(TIMED_STEPS + 1):
             batch = to_device(opened.validation.batch(batches[turn % len(batches)]), place)
             began = time.perf_counter()
-            loss = model(batch).logits.float().square().mean()
+            with mixed_precision(model, place):  # as in a training; on some processors it is twice as fast
+                loss = model(batch).logits.float().square().mean()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from tiny_teacher import save_bert, text_dataset
 
 import autodistill
@@ -14,7 +15,8 @@ from autodistill import recommending
 from autodistill.errors import ModelError
 from autodistill.events import SearchMessage, StageFinished
 from autodistill.limits import Feasibility, Limits
-from autodistill.models import count_params
+from autodistill.models import base, build_student, count_params
+from autodistill.models.base import StudentContext, StudentModule
 from autodistill.models.sources import source_folder
 from autodistill.recipe import Recipe
 from autodistill.space import Space
@@ -102,6 +104,25 @@ def test_with_a_time_budget_no_recipe_is_begun_with_that_takes_most_of_it(monkey
     timed.clear()
     assert warm(1.0) == ([], recommending.WARM_TIMED)
     assert len(timed) == recommending.WARM_TIMED
+
+
+@pytest.mark.parametrize("precision", ["auto", "float32"])
+def test_a_student_is_timed_at_the_precision_of_its_training(precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTODISTILL_PRECISION", precision)
+    monkeypatch.setattr(base, "cpu_has_bfloat16", lambda: True)
+    mixed: list[bool] = []
+
+    def built(recipe: Recipe, context: StudentContext) -> StudentModule:
+        student = build_student(recipe, context)
+        student.register_forward_pre_hook(lambda module, inputs: mixed.append(torch.is_autocast_enabled("cpu")))
+        return student
+
+    monkeypatch.setattr(recommending, "build_student", built)
+    space = SPACE.fixed("teacher.model", str(save_bert(tmp_path / "bert", positions=128))).fixed("student.family", "bert")
+    recipe = space.fixed("student.hidden_size", 128).defaults()
+    opened = open_inputs(text_dataset(), recipe.teacher, source_folder(recipe.teacher.model))
+    assert recommending.training_seconds(recipe, opened, "cpu") > 0
+    assert mixed == [precision == "auto"] * (recommending.TIMED_STEPS + 1)
 
 
 def test_a_search_that_cannot_be_advised_starts_cold_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
