@@ -14,7 +14,7 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)
 	rm -rf demo
-	$(BIN)/autodistill search --dataset movie-reviews --limit-train 1000 --unlabelled rest --trials 4 --time-budget 6m --study demo --studies-dir demo
+	$(BIN)/autodistill search --dataset movie-reviews --limit-train 1000 --unlabelled rest --trials 4 --time-budget 8m --study demo --studies-dir demo
 
 test: $(READY) lint types
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder  # three, because many tests wait; our modules are compiled once, not in each process
