@@ -16,8 +16,8 @@ from autodistill.space.parameters import at
 from autodistill.space.teachers import TEACHER, WithTeachers
 from autodistill.task_types import TASKS, target_of
 
-LENGTH = ("epochs", "steps", "passes", "max_steps")
-"""The fields of a training that say how long it is."""
+LENGTH = {"epochs": True, "steps": True, "passes": False, "max_steps": True}
+"""The fields of a training that say how long it is, and whether they are whole numbers."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,10 @@ class Space(WithTeachers):
     def with_epochs(self, epochs: int) -> Space:
         """A copy of the space with this many epochs of training. If it has a number of steps, this and its bounds change in proportion."""
         share, space = epochs / self.defaults().training.epochs, self.fixed("training.epochs", epochs)
-        wholes = {"training.steps": True, "training.passes": False, "training.max_steps": True}
         scaled = {
             path: tuple(domain.scaled(share, whole) for domain in self.parameters[path])
-            for path, whole in wholes.items()
-            if path in self.parameters
+            for name, whole in LENGTH.items()
+            if name != "epochs" and (path := f"training.{name}") in self.parameters
         }
         return replace(space, parameters={**space.parameters, **scaled})
 
