@@ -47,6 +47,8 @@ class SpaceKeywords(DatasetKeywords, total=False):
     """the most parameters of a student, or a share of the teacher's."""
     max_latency_ms: float | str | None
     """the longest time of a student for one row on this machine, or a share of the teacher's."""
+    max_length: int | None
+    """read at most N tokens of each text (default: the space's, 128)."""
     class_weights: str | None
     """the weights of the classes in the loss on hard labels, for teachers and students: balanced means by inverse frequency, for
     classes of very different sizes (default: the space's)."""

@@ -23,7 +23,15 @@ from autodistill.recipe import Recipe, Teacher
 from autodistill.rows_fit import fit_rows
 from autodistill.settings import DatasetSettings, SpaceSettings
 from autodistill.space import FAMILY, INIT, Space
-from autodistill.stages import match_scores, read_teacher_scores, store_outputs, tell_of_rows, tell_of_teachers, train_teacher
+from autodistill.stages import (
+    match_scores,
+    read_teacher_scores,
+    store_outputs,
+    tell_of_cut_texts,
+    tell_of_rows,
+    tell_of_teachers,
+    train_teacher,
+)
 from autodistill.start_fit import fit_start, folders_of
 from autodistill.storage import user_path
 from autodistill.tasks import load_dataset
@@ -88,6 +96,8 @@ def prepare(settings: SpaceSettings, tell: Listen, *, fine_tune: bool = True, ea
     precision(), store_budget()  # environment variables that are wrong end here
     data = read_data(settings, tell)
     space = fit_starts(open_space(settings, data, tell), data)
+    for part in {(teacher.model, teacher.max_length): teacher for teacher in space.teachers()}.values():
+        tell_of_cut_texts(data, part, tell)
     if fine_tune and not data.modality.texts:
         space = fit_networks(space.for_its_teachers(), tell)
     is_share = isinstance(settings.max_params, str) or isinstance(settings.max_latency_ms, str)

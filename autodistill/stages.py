@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from autodistill.assistant import find_assistant
 from autodistill.errors import DataError
 from autodistill.events import Listen, SearchMessage, Stage, StageProgress
@@ -26,6 +28,31 @@ def tell_of_rows(data: Dataset, tell: Listen) -> None:
         tell(SearchMessage(note))
     for warning in data.warnings:
         tell(SearchMessage(warning, "warning"))
+
+
+def tell_of_cut_texts(data: Dataset, part: Teacher, tell: Listen) -> None:
+    """Report how much of the training texts is not read, if many are cut.
+
+    Raises:
+        ModelError: the teacher's tokenizer cannot be fetched.
+    """
+    if data.modality.texts:
+        counts = data.modality.token_counts(data.train, data.modality.open_tokenizer(data.modality.source(part)))
+        if note := cut_note(counts, part.max_length):
+            tell(SearchMessage(note))
+
+
+def cut_note(counts: Sequence[int], tokens: int) -> str | None:
+    """A text for people if more than a tenth of the texts are cut; else None.
+
+    counts: how many tokens the texts, or a sample of them, have before they are cut. tokens: how many are read.
+    """
+    cut = sum(count > tokens for count in counts)
+    if cut <= len(counts) / 10:
+        return None
+    read = sum(min(count, tokens) for count in counts) / sum(counts)
+    longer = f"{cut / len(counts):.0%} of the texts have more than {tokens} tokens"
+    return f"{longer}, and their rest is not read (teacher.max_length); {read:.0%} of all tokens are read"
 
 
 def train_teacher(data: Dataset, part: Teacher, seed: int, tell: Listen) -> TeacherRef:

@@ -13,10 +13,11 @@ from tiny_teacher import save_bert, save_rows, text_dataset
 
 import autodistill
 from autodistill.assistant import find_assistant
-from autodistill.errors import StudyError
+from autodistill.errors import StudyError, UsageError
 from autodistill.models import build_student
 from autodistill.models.saved import load_saved_student, save_student
 from autodistill.recipe import Recipe, Teacher
+from autodistill.settings import SearchSettings
 from autodistill.space import Space
 from autodistill.study_folder import SCHEMA, write_about
 from autodistill.tasks.base import Dataset
@@ -46,6 +47,15 @@ def as_teacher(study: Path, **fields: Any) -> Teacher:
     assistant = find_assistant(str(study))
     assert assistant is not None
     return Teacher(**{"model": str(study), "calibration": "temperature"} | assistant.fields | fields)
+
+
+def test_it_reads_as_many_tokens_as_it_learned_with(tmp_path: Path) -> None:
+    study = save_study(tmp_path / "study", text_dataset(48), CNN)
+    asked = {"dataset": "tiny", "teacher": str(study)}
+    allowed = SearchSettings.read(asked | {"max_length": 32}).open_space("text", "text-classification")
+    assert {teacher.max_length for teacher in allowed.teachers()} == {32}
+    with pytest.raises(UsageError, match="max_length is 64, but .* is a finished student that reads 32 tokens; leave it out"):
+        SearchSettings.read(asked | {"max_length": 64}).open_space("text", "text-classification")
 
 
 @pytest.mark.usefixtures("float32")

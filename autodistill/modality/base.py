@@ -171,6 +171,10 @@ class Modality(ABC, Generic[Inputs, Batch]):
             RunError: the cache cannot be written.
         """
 
+    def token_counts(self, split: Split, tokenizer: Any) -> list[int]:
+        """How many tokens a sample of the rows have before they are cut; empty if rows have none."""
+        return []
+
     @abstractmethod
     def read_rows(self, rows: Sequence[Any], teacher: Teacher, tokenizer: Any) -> Batch:
         """Rows as `rows` gives them, as one batch that a teacher reads; nothing is kept of them in the cache."""

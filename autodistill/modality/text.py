@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from autodistill.tasks.tables import Table
     from autodistill.tasks.unlabelled import UnlabelledRows
     from autodistill.teacher.plan import Taps
+
+
+SAMPLE = 2000
+"""How many rows are read to learn how long texts are."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +152,12 @@ class Text(Modality["EncodedText", "TextBatch"]):
 
         assert split.texts is not None
         return encode_split(split.texts, split.text_pairs, tokenizer, teacher.max_length)
+
+    def token_counts(self, split: Split, tokenizer: Any) -> list[int]:
+        """Of at most `SAMPLE` rows, which are spread evenly."""
+        from autodistill.models.text import count_tokens
+
+        return count_tokens(self.rows(split, np.arange(0, len(split), math.ceil(len(split) / SAMPLE))), tokenizer)
 
     def read_rows(self, rows: Sequence[Any], teacher: Teacher, tokenizer: Any) -> TextBatch:
         from autodistill.models.text import read_texts

@@ -142,6 +142,15 @@ def read_texts(texts: Sequence[str], text_pairs: Sequence[str] | None, tokenizer
     return EncodedText(ids, segments, offsets, _pad_id(tokenizer), "").batch(torch.arange(len(encoded)))
 
 
+def count_tokens(rows: Sequence[Any], tokenizer: Any) -> list[int]:
+    """How many tokens each row has if nothing is cut, special tokens included. rows: texts, or tuples of two."""
+    # A copy of the tokenizer, because it counts no more tokens than it truncates to, and warns of texts that the model cannot read whole.
+    backend = type(tokenizer.backend_tokenizer).from_str(tokenizer.backend_tokenizer.to_str())
+    backend.no_truncation()
+    backend.no_padding()
+    return [len(encoding.ids) for encoding in backend.encode_batch(list(rows))]
+
+
 def _pad_id(tokenizer: Any) -> int:
     return 0 if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
 

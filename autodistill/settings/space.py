@@ -12,7 +12,7 @@ from autodistill.option import WHAT, setting
 from autodistill.recipe import SELF, ClassWeights
 from autodistill.settings.dataset import DatasetSettings
 from autodistill.space import Space, shipped_spaces, space_tasks
-from autodistill.values import COUNT_OR_SHARE, MILLISECONDS_OR_SHARE, TEXT, many, one_of
+from autodistill.values import COUNT_OR_SHARE, MILLISECONDS_OR_SHARE, TEXT, many, one_of, whole
 from autodistill.yamlfile import load_yaml
 
 RANDOM = "random"
@@ -39,6 +39,12 @@ class SpaceSettings(DatasetSettings):
         None, "the longest time of a student for one row on this machine, or a share of the teacher's", "2ms|1/9.4", WHAT, "--max-latency"
     )
 
+    max_length: Annotated[int | None, whole(8)] = setting(
+        None,
+        "read at most N tokens of each text (default: the space's, 128)",
+        "N",
+        WHAT,
+    )
     class_weights: Annotated[str | None, one_of(*get_args(ClassWeights))] = setting(
         None,
         "the weights of the classes in the loss on hard labels, for teachers and students: balanced means by inverse frequency, for "
@@ -57,12 +63,14 @@ class SpaceSettings(DatasetSettings):
 
         Raises:
             SpaceError: there is no such space, it does not validate, it is not for the task, it lacks a parameter that should be fixed,
-                or class weights are set and the task has no classes.
+                class weights are set and the task has no classes, or the most tokens of a text and its rows are images.
             StudyError: a teacher is a study without a best student, or a study of images.
         """
         space = Space.load(self.space or shipped, task)
         if self.class_weights is not None:
             space = space.with_class_weights(self.class_weights)
+        if self.max_length is not None:
+            space = space.with_max_length(self.max_length)
         if self.teacher == (RANDOM,):
             return space.with_random_teacher()
         if self.has_no_teacher:  # `prepare` leaves out what needs one, and says what
@@ -71,6 +79,12 @@ class SpaceSettings(DatasetSettings):
         for model in dict.fromkeys(teacher.model for teacher in space.teachers()):
             assistant = find_assistant(model)
             space = space if assistant is None else space.with_assistant(model, assistant.fields, assistant.has_attention)
+        for teacher in space.teachers() if self.max_length is not None else ():
+            if teacher.max_length != self.max_length:
+                raise UsageError(
+                    f"max_length is {self.max_length}, but the teacher {teacher.model} is a finished student that reads "
+                    f"{teacher.max_length} tokens; leave it out"
+                )
         return space
 
     def check(self) -> None:

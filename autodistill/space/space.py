@@ -14,7 +14,7 @@ from autodistill.space.domain import Domain, Scalar
 from autodistill.space.file import read_parameters, space_file
 from autodistill.space.parameters import at
 from autodistill.space.teachers import TEACHER, WithTeachers
-from autodistill.task_types import TASKS, target_of
+from autodistill.task_types import TASKS, modality_of, target_of
 
 LENGTH = {"epochs": True, "steps": True, "passes": False, "max_steps": True}
 """The fields of a training that say how long it is, and whether they are whole numbers."""
@@ -85,6 +85,16 @@ class Space(WithTeachers):
             raise SpaceError(f"class_weights is {weights!r}, but {self.task} has no classes; leave it out")
         paths = (f"{TEACHER}class_weights", "objective.class_weights")
         return replace(self, parameters={**self.parameters, **{path: (Domain("value", weights),) for path in paths}})
+
+    def with_max_length(self, tokens: int) -> Space:
+        """A copy of the space whose teachers and students read at most this many tokens of a text.
+
+        Raises:
+            SpaceError: its rows are images.
+        """
+        if not modality_of(self.task).texts:
+            raise SpaceError(f"max_length is {tokens}, but {self.task} has no texts; leave it out")
+        return replace(self, parameters={**self.parameters, f"{TEACHER}max_length": (Domain("value", tokens),)})
 
     def without_unlabelled(self) -> Space:
         """A copy of the space for a dataset without unlabelled rows."""

@@ -1,0 +1,76 @@
+"""How much is read of long texts: the setting, and what is said where many are cut."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_teacher import image_dataset, save_bert, text_dataset
+
+from autodistill.errors import SpaceError, UsageError
+from autodistill.events import Event, SearchMessage
+from autodistill.models.text import count_tokens, encode_split, load_tokenizer
+from autodistill.recipe import Teacher
+from autodistill.settings import SearchSettings
+from autodistill.stages import cut_note, tell_of_cut_texts
+
+
+@pytest.mark.parametrize(
+    ("counts", "note"),
+    [
+        ([*[100] * 90, *[200] * 10], None),
+        ([*[128] * 100], None),
+        ([], None),
+        # 75 and 25 of them with 128 tokens of 100 and 256: 75 × 100 + 25 × 128 of 75 × 100 + 25 × 256
+        (
+            [*[100] * 75, *[256] * 25],
+            "25% of the texts have more than 128 tokens, and their rest is not read (teacher.max_length); 77% of all tokens are read",
+        ),
+    ],
+)
+def test_people_are_told_if_more_than_a_tenth_of_the_texts_are_cut(counts: list[int], note: str | None) -> None:
+    assert cut_note(counts, 128) == note
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+def test_tokens_are_counted_as_the_teacher_reads_them(tmp_path: Path, pairs: bool) -> None:
+    source, data = save_bert(tmp_path / "bert"), text_dataset(40, pairs=pairs)
+    tokenizer = load_tokenizer(source)
+    rows = data.modality.rows(data.train, np.arange(len(data.train)))
+    assert data.train.texts is not None
+    whole = encode_split(data.train.texts, data.train.text_pairs, tokenizer, max_length=64).lengths.tolist()
+    assert max(whole) > 8
+    encode_split(data.train.texts, data.train.text_pairs, tokenizer, max_length=8)  # leaves a tokenizer that cuts at 8
+    assert count_tokens(rows, tokenizer) == data.modality.token_counts(data.train, tokenizer) == whole
+
+
+def test_a_sample_of_many_rows_is_counted(tmp_path: Path) -> None:
+    data, tokenizer = text_dataset(5000), load_tokenizer(save_bert(tmp_path / "bert"))
+    every = count_tokens(data.modality.rows(data.train, np.arange(5000)), tokenizer)
+    assert data.modality.token_counts(data.train, tokenizer) == every[::3]
+
+
+def test_cut_texts_are_reported_before_a_teacher_is_trained(tmp_path: Path) -> None:
+    teacher, data = Teacher(model=str(save_bert(tmp_path / "bert")), max_length=32), text_dataset(8)
+    heard: list[Event] = []
+    tell_of_cut_texts(data, teacher, heard.append)
+    tell_of_cut_texts(image_dataset(8), teacher, heard.append)
+    assert not heard
+    assert data.train.texts is not None
+    long = replace(data, train=replace(data.train, texts=[" ".join([text] * 40) for text in data.train.texts]))
+    tell_of_cut_texts(long, teacher, heard.append)
+    [message] = heard
+    assert isinstance(message, SearchMessage)
+    assert message.text.startswith("100% of the texts have more than 32 tokens")
+
+
+def test_the_setting_replaces_the_length_of_a_space() -> None:
+    asked = SearchSettings.read({"dataset": "any", "max_length": "64"})
+    for space, task in (("text", "text-classification"), ("embedding", "text-embedding")):
+        assert {teacher.max_length for teacher in asked.open_space(space, task).teachers()} == {64}
+    with pytest.raises(SpaceError, match="max_length is 64, but image-classification has no texts; leave it out"):
+        asked.open_space("image", "image-classification")
+    with pytest.raises(UsageError, match="max_length"):
+        SearchSettings.read({"dataset": "any", "max_length": "7"})
