@@ -76,7 +76,7 @@ def test_every_option_reaches_the_search(here: Path, asked: Callable[[Api], dict
         "--dataset d.csv --space own.yaml --teacher bert-tiny --trials 8 --time-budget 30m --max-epochs 3 --max-params 5M "
         "--max-latency 2ms --limit-train 4k --workers 2 --cpus-per-trial 3 --gpus-per-trial 0.25 --address auto --study s "
         "--studies-dir out --seed 7 --explore --repeats 3 --cold --storage sqlite:///x.db --text-column a --text-column b --label-column y "
-        "--recipe mine.yaml --recipe mine.yaml --keep 5 --task classification --metric macro_f1 --class-weights balanced "
+        "--recipe mine.yaml --recipe mine.yaml --keep 5 --task classification --metric macro_f1 --max-length 64 --class-weights balanced "
         "--prefer size --no-frontier"
     )
     assert main(*words.split()) == 0
@@ -88,7 +88,7 @@ def test_every_option_reaches_the_search(here: Path, asked: Callable[[Api], dict
         "recipes": ("mine.yaml", "mine.yaml"), "storage": "sqlite:///x.db",
         "text_columns": ("a", "b"), "label_column": ("y",), "label_separator": None, "keep": 5,
         "unlabelled": (), "limit_unlabelled": None, "teacher_scores": None, "data_curve": False,
-        "task": "classification", "metric": "macro_f1", "class_weights": "balanced", "prefer": "size", "frontier": False,
+        "task": "classification", "metric": "macro_f1", "max_length": 64, "class_weights": "balanced", "prefer": "size", "frontier": False,
     }  # fmt: skip
 
 
