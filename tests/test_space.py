@@ -183,11 +183,11 @@ def test_a_teachers_settings_can_depend_on_its_model(path: Path) -> None:
 def test_fields_that_came_later_are_held_where_the_space_holds_them() -> None:
     space = Space.load("text", "text-classification")
     recorded = {"family": "bert", "layers": 2, "hidden_size": 384, "heads": 6, "init": "teacher"}
-    assert space.fixed_later("student", recorded) == {"pooling": "mean"}  # heads are held too, and are as old as recipes
-    assert space.fixed_later("student", {"family": "cnn"}) == {"blocks": 3}
-    assert space.fixed_later("student", {"family": "static"}) == {}
+    assert space.fixed_later(recorded) == {"pooling": "mean"}  # heads are held too, and are as old as recipes
+    assert space.fixed_later({"family": "cnn"}) == {"blocks": 3}
+    assert space.fixed_later({"family": "static"}) == {}
     pairs = Space.load("text", "text-pair-regression").fixed("student.family", "cnn")
-    assert pairs.fixed_later("student", {"family": "cnn"}) == {}
+    assert pairs.fixed_later({"family": "cnn"}) == {}
     assert pairs.defaults().student.model_dump()["blocks"] == 0
 
 

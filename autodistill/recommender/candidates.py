@@ -84,7 +84,7 @@ def recorded_recipes(studies: Sequence[RecordedStudy], space: Space) -> Counter[
                 training |= unlabelled
             elif used_some:  # it keeps its own use of unlabelled rows, as far as the space has so many of them in a batch
                 training["unlabelled_share"] = min(training["unlabelled_share"], max(shares))
-            student = space.fixed_later("student", record.recipe["student"]) | record.recipe["student"]
+            student = space.fixed_later(record.recipe["student"]) | record.recipe["student"]
             if student.get("image_size", 0) not in {0, *sizes}:  # the new dataset's images are as large
                 student["image_size"] = 0
             objective = record.recipe["objective"] | {"class_weights": defaults["objective"]["class_weights"]}

@@ -41,13 +41,14 @@ class Space(WithTeachers):
         space.defaults()  # a space whose defaults are no recipe is an error here, not in the middle of a search
         return space
 
-    def fixed_later(self, part: str, values: Mapping[str, Any]) -> dict[str, Scalar]:
-        """Fields of a recipe's part that were added later (`recipe.ADDED`), if the space fixes them at one value for such a part.
+    def fixed_later(self, student: Mapping[str, Any]) -> dict[str, Scalar]:
+        """Fields of a student that were added later (`recipe.ADDED`), if the space fixes them at one value for it.
 
-        part: `student`, … values: the fields of the part that a recipe has.
+        student: the fields that its recipe has.
         """
+        part = "student"
         own = replace(self, parameters={path: domains for path, domains in self.parameters.items() if path.startswith(f"{part}.")})
-        active = own.active({f"{part}.{name}": value for name, value in values.items()})
+        active = own.active({f"{part}.{name}": value for name, value in student.items()})
         fixed = {path.removeprefix(f"{part}."): domain.default for path, _, domain in active if domain.kind == "value"}
         return {name: value for name, value in fixed.items() if (part, name) in ADDED}
 
