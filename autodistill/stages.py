@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from autodistill.assistant import find_assistant
 from autodistill.errors import DataError
@@ -30,16 +31,10 @@ def tell_of_rows(data: Dataset, tell: Listen) -> None:
         tell(SearchMessage(warning, "warning"))
 
 
-def tell_of_cut_texts(data: Dataset, part: Teacher, tell: Listen) -> None:
-    """Report how much of the training texts is not read, if many are cut.
-
-    Raises:
-        ModelError: the teacher's tokenizer cannot be fetched.
-    """
-    if data.modality.texts:
-        counts = data.modality.token_counts(data.train, data.modality.open_tokenizer(data.modality.source(part)))
-        if note := cut_note(counts, part.max_length):
-            tell(SearchMessage(note))
+def tell_of_cut_texts(data: Dataset, part: Teacher, tokenizer: Any, tell: Listen) -> None:
+    """Report how much of the training texts is not read, if many are cut. tokenizer: the teacher's; None for images."""
+    if note := cut_note(data.modality.token_counts(data.train, tokenizer), part.max_length):
+        tell(SearchMessage(note))
 
 
 def cut_note(counts: Sequence[int], tokens: int) -> str | None:

@@ -23,7 +23,7 @@ from autodistill.stages import cut_note, tell_of_cut_texts
         ([*[100] * 90, *[200] * 10], None),
         ([*[128] * 100], None),
         ([], None),
-        # 75 and 25 of them with 128 tokens of 100 and 256: 75 × 100 + 25 × 128 of 75 × 100 + 25 × 256
+        # read are 75 × 100 + 25 × 128 of 75 × 100 + 25 × 256 tokens
         (
             [*[100] * 75, *[256] * 25],
             "25% of the texts have more than 128 tokens, and their rest is not read (teacher.max_length); 77% of all tokens are read",
@@ -55,12 +55,13 @@ def test_a_sample_of_many_rows_is_counted(tmp_path: Path) -> None:
 def test_cut_texts_are_reported_before_a_teacher_is_trained(tmp_path: Path) -> None:
     teacher, data = Teacher(model=str(save_bert(tmp_path / "bert")), max_length=32), text_dataset(8)
     heard: list[Event] = []
-    tell_of_cut_texts(data, teacher, heard.append)
-    tell_of_cut_texts(image_dataset(8), teacher, heard.append)
+    tokenizer = load_tokenizer(teacher.model)
+    tell_of_cut_texts(data, teacher, tokenizer, heard.append)
+    tell_of_cut_texts(image_dataset(8), teacher, None, heard.append)
     assert not heard
     assert data.train.texts is not None
     long = replace(data, train=replace(data.train, texts=[" ".join([text] * 40) for text in data.train.texts]))
-    tell_of_cut_texts(long, teacher, heard.append)
+    tell_of_cut_texts(long, teacher, tokenizer, heard.append)
     [message] = heard
     assert isinstance(message, SearchMessage)
     assert message.text.startswith("100% of the texts have more than 32 tokens")

@@ -128,7 +128,7 @@ def _distill(asked: DistillSettings, command: str | None, tell: Listen) -> Disti
     tokenizer = data.modality.open_tokenizer(data.modality.source(recipe.teacher))
     check_tokens(recipe, tokenizer)
     check_start(recipe.student, tokenizer, recipe.teacher.model)
-    tell_of_cut_texts(data, recipe.teacher, tell)
+    tell_of_cut_texts(data, recipe.teacher, tokenizer, tell)
     teacher, opened = _taught(data, recipe, scores, asked.seed, tell)
     data = opened.dataset
     workers, seeds = asked.workers, asked.seeds

@@ -10,18 +10,12 @@ import torch
 from torch import Tensor
 
 from autodistill.models.base import ImageBatch, Normalisation, TextBatch
-from autodistill.models.text import EncodedText
+from autodistill.models.text import EncodedText, uncut
 
 
 def same_tokens(tokenizer: Any, other: Any) -> bool:
     """Whether two fast tokenizers give every text the same ids."""
-    texts = []
-    for each in (tokenizer, other):
-        backend = type(each.backend_tokenizer).from_str(each.backend_tokenizer.to_str())
-        backend.no_truncation()
-        backend.no_padding()
-        texts.append(backend.to_str())
-    return texts[0] == texts[1]
+    return bool(uncut(tokenizer).to_str() == uncut(other).to_str())
 
 
 def reread_texts(tokenizer: Any, other: Any, *, pair: bool, max_length: int) -> Callable[[TextBatch], TextBatch]:

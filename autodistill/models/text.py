@@ -119,14 +119,10 @@ def encode_split(texts: Sequence[str], text_pairs: Sequence[str] | None, tokeniz
     """
     if text_pairs is not None and len(text_pairs) != len(texts):
         raise DataError(f"{len(texts)} texts have {len(text_pairs)} pairs; every text needs one")
-    # Every call changes the state of truncation and padding, which is not part of the tokenizer's identity.
-    backend = type(tokenizer.backend_tokenizer).from_str(tokenizer.backend_tokenizer.to_str())
-    backend.no_truncation()
-    backend.no_padding()
     joined = "\x00".join(texts), "" if text_pairs is None else "\x00".join(text_pairs)
     lengths = np.array([len(text) for text in texts], dtype=np.int64).tobytes()
     settings = f"{tokenizer.pad_token_id} {max_length} {text_pairs is None}"
-    fingerprint = digest("encoded-1", backend.to_str(), settings, lengths, *joined)
+    fingerprint = digest("encoded-1", uncut(tokenizer).to_str(), settings, lengths, *joined)
     path = cache_folder() / "encoded" / fingerprint / "tokens.safetensors"
     ensure(path, lambda: _write(path, texts, text_pairs, tokenizer, max_length))
     arrays = load_file(path)
@@ -144,11 +140,18 @@ def read_texts(texts: Sequence[str], text_pairs: Sequence[str] | None, tokenizer
 
 def count_tokens(rows: Sequence[Any], tokenizer: Any) -> list[int]:
     """How many tokens each row has if nothing is cut, special tokens included. rows: texts, or tuples of two."""
-    # A copy of the tokenizer, because it counts no more tokens than it truncates to, and warns of texts that the model cannot read whole.
+    return [len(encoding.ids) for encoding in uncut(tokenizer).encode_batch(list(rows))]
+
+
+def uncut(tokenizer: Any) -> Any:
+    """A copy of a fast tokenizer's backend (of the library tokenizers) that neither truncates nor pads.
+
+    Every call of the tokenizer changes whether and where it does; that is not part of what it is.
+    """
     backend = type(tokenizer.backend_tokenizer).from_str(tokenizer.backend_tokenizer.to_str())
     backend.no_truncation()
     backend.no_padding()
-    return [len(encoding.ids) for encoding in backend.encode_batch(list(rows))]
+    return backend
 
 
 def _pad_id(tokenizer: Any) -> int:

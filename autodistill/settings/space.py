@@ -39,12 +39,7 @@ class SpaceSettings(DatasetSettings):
         None, "the longest time of a student for one row on this machine, or a share of the teacher's", "2ms|1/9.4", WHAT, "--max-latency"
     )
 
-    max_length: Annotated[int | None, whole(8)] = setting(
-        None,
-        "read at most N tokens of each text (default: the space's, 128)",
-        "N",
-        WHAT,
-    )
+    max_length: Annotated[int | None, whole(8)] = setting(None, "read at most N tokens of each text (default: the space's, 128)", "N", WHAT)
     class_weights: Annotated[str | None, one_of(*get_args(ClassWeights))] = setting(
         None,
         "the weights of the classes in the loss on hard labels, for teachers and students: balanced means by inverse frequency, for "
@@ -64,6 +59,7 @@ class SpaceSettings(DatasetSettings):
         Raises:
             SpaceError: there is no such space, it does not validate, it is not for the task, it lacks a parameter that should be fixed,
                 class weights are set and the task has no classes, or the most tokens of a text and its rows are images.
+            UsageError: a teacher is a finished student that reads another number of tokens.
             StudyError: a teacher is a study without a best student, or a study of images.
         """
         space = Space.load(self.space or shipped, task)
@@ -78,13 +74,14 @@ class SpaceSettings(DatasetSettings):
         space = space.with_teacher_models(self.teacher) if self.teacher else space
         for model in dict.fromkeys(teacher.model for teacher in space.teachers()):
             assistant = find_assistant(model)
-            space = space if assistant is None else space.with_assistant(model, assistant.fields, assistant.has_attention)
-        for teacher in space.teachers() if self.max_length is not None else ():
-            if teacher.max_length != self.max_length:
+            if assistant is None:
+                continue
+            read = assistant.fields["max_length"]
+            if self.max_length not in (None, read):
                 raise UsageError(
-                    f"max_length is {self.max_length}, but the teacher {teacher.model} is a finished student that reads "
-                    f"{teacher.max_length} tokens; leave it out"
+                    f"max_length is {self.max_length}, but the teacher {model} is a finished student that reads {read} tokens; leave it out"
                 )
+            space = space.with_assistant(model, assistant.fields, assistant.has_attention)
         return space
 
     def check(self) -> None:
