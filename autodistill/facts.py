@@ -18,7 +18,8 @@ class DatasetFacts:
     """The facts about its dataset that a search needs.
 
     constant_score: the metric on the validation split of a constant prediction (such as the most frequent class). It and validation_rows
-    are None in older studies.
+    are None in older studies. agreement_rows: how many unlabelled rows students are compared on beside the validation split, by what their
+    teacher says of them; 0 for none, also in studies that began before this was done.
     """
 
     name: str
@@ -29,6 +30,7 @@ class DatasetFacts:
     unlabelled_rows: int = 0
     validation_rows: int | None = None
     constant_score: float | None = None
+    agreement_rows: int = 0
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from autodistill.stages import (
     match_scores,
     read_teacher_scores,
     store_outputs,
+    tell_of_agreement,
     tell_of_cut_texts,
     tell_of_rows,
     tell_of_teachers,
@@ -41,6 +42,7 @@ from autodistill.teacher.load import load_teacher, untrained_ensemble
 from autodistill.teacher.plan import Taps, store_budget
 from autodistill.teachers import Teachers
 from autodistill.token_fit import comparing_tokens, pretrained_students, without_single_tokens, without_student, without_value
+from autodistill.train.agreement import agreement_count
 from autodistill.train.data import Opened, open_inputs
 from autodistill.train.feasible import Feasibilities, model_cost
 from autodistill.train.student_tokens import reads_other_tokens
@@ -77,6 +79,7 @@ class Prepared:
             data.unlabelled_rows,
             len(data.validation),
             data.constant_score,
+            agreement_count(data) if self.teachers.judge else 0,
         )
 
 
@@ -121,6 +124,8 @@ def prepare(settings: SpaceSettings, tell: Listen, *, fine_tune: bool = True, ea
         if is_share:
             blank = TeacherRef("", None)
             measured = Teachers({part: _measured(blank, untrained_ensemble(data, part), inputs) for part, inputs in opened.items()})
+    if fine_tune:
+        tell_of_agreement(data, teachers, tell)
     latency = settings.max_latency_ms if earlier is None or earlier.max_latency_ms is None else earlier.max_latency_ms
     limits = Limits.asked(settings.max_params, latency, measured.costs)
     if is_share:

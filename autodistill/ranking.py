@@ -1,4 +1,7 @@
-"""Which trials of a study count, and which is the best: pure functions of its records."""
+"""Which trials of a study count, and which is the best: pure functions of its records.
+
+Trials are ordered by `TrialRecord.rank_score`, which is called their score here.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,7 @@ def preferred(records: list[TrialRecord], limits: Limits, prefer: Preference) ->
 
 
 def _mean(record: TrialRecord, means: dict[str, tuple[float, int]]) -> float:
-    mean = means.get(record.recipe_id, (record.score or 0.0, 1))[0]
+    mean = means.get(record.recipe_id, (record.rank_score or 0.0, 1))[0]
     return mean if math.isfinite(mean) else -math.inf
 
 
@@ -57,7 +60,7 @@ def rank(records: list[TrialRecord], limits: Limits) -> list[TrialRecord]:
     means = mean_scores(complete)
 
     def order(item: TrialRecord) -> tuple[float, float, int]:
-        return -(item.score or 0.0), item.params if item.params is not None else math.inf, item.trial
+        return -(item.rank_score or 0.0), item.params if item.params is not None else math.inf, item.trial
 
     ranked = sorted((item for item in complete if item.role not in FOLLOWING), key=order)
     best = max(
@@ -72,11 +75,11 @@ def rank(records: list[TrialRecord], limits: Limits) -> list[TrialRecord]:
 
 
 def mean_scores(records: Sequence[TrialRecord]) -> dict[str, tuple[float, int]]:
-    """Of the complete trials, by recipe id: the mean score over seeds, and how many seeds."""
+    """Of the complete trials, by recipe id: the mean over seeds of what they are ordered by, and how many seeds."""
     by_recipe: dict[str, dict[int, float]] = {}
     for item in records:
-        if item.state == "complete" and item.score is not None:
-            by_recipe.setdefault(item.recipe_id, {})[item.seed] = item.score
+        if item.state == "complete" and item.rank_score is not None:
+            by_recipe.setdefault(item.recipe_id, {})[item.seed] = item.rank_score
     return {recipe: (sum(scores.values()) / len(scores), len(scores)) for recipe, scores in by_recipe.items()}
 
 

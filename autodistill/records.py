@@ -57,13 +57,22 @@ class Point(BaseModel):
     """Seconds since the trial began, evaluation included."""
     losses: dict[str, float] = {}
     """Mean of each weighted term over the epoch."""
+    agreement: float | None = None
+    """The metric on rows without labels, against the teacher's decisions (train/agreement.py); None if nothing is compared there."""
+    standing: float | None = None
+    """The mean of score and agreement, each weighted by its number of rows; None without an agreement."""
+
+    @property
+    def rank_score(self) -> float:
+        """What students are ordered by: the standing or, without one, the score."""
+        return self.score if self.standing is None else self.standing
 
 
 class TrialRecord(BaseModel):
     """One trial. Times are in seconds, latency in milliseconds, `started` in Unix seconds.
 
-    score is the best of the curve (whose epoch's weights are kept); None if there is none. retention is
-    score / teacher_score. `recipe` is plain data of recipe_version, so that records outlive the schema.
+    score, agreement and standing (see `Point`) are of the best epoch of the curve, whose weights are kept; None if there is none.
+    retention is score / teacher_score. `recipe` is plain data of recipe_version, so that records outlive the schema.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -95,6 +104,8 @@ class TrialRecord(BaseModel):
     seconds: float | None = None
     seconds_by_stage: dict[str, float] = {}
     environment: dict[str, str] = {}
+    agreement: float | None = None
+    standing: float | None = None
 
     def __repr__(self) -> str:
         """What tells trials apart; the recipe and the curve are pages long."""
@@ -102,6 +113,11 @@ class TrialRecord(BaseModel):
         return f"TrialRecord({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
 
     __str__ = __repr__
+
+    @property
+    def rank_score(self) -> float | None:
+        """What trials are ordered by: the standing or, without one, the score."""
+        return self.score if self.standing is None else self.standing
 
     @property
     def retention(self) -> float | None:

@@ -88,11 +88,11 @@ def stored(record: TrialRecord, space: Space, limits: Limits) -> FrozenTrial:
     proposal = {name: getattr(record, name) for name in ("role", "recipe_id", "seed", "recipe", "params", "latency_ms")}
     trial = create_trial(
         state=STATES[record.state],
-        value=record.score if record.state == "complete" else None,
+        value=record.rank_score if record.state == "complete" else None,
         params=point.params,
         distributions=point.distributions,
         constraints=limits.check(record.params, record.latency_ms).violations,
-        intermediate_values={item.epoch: item.score for item in record.curve},
+        intermediate_values={item.epoch: item.rank_score for item in record.curve},
         user_attrs={"proposal": proposal, "outcome": outcome},
     )
     if record.started is not None:

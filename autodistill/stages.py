@@ -20,6 +20,7 @@ from autodistill.teacher.scored import scored_teacher
 from autodistill.teacher.untaught import untaught_model
 from autodistill.teacher_verdict import teacher_warning
 from autodistill.teachers import Teachers, describe, short_name
+from autodistill.train.agreement import agreement_count
 from autodistill.train.data import Opened, prepare_outputs
 
 
@@ -106,6 +107,23 @@ def tell_of_teachers(teachers: Teachers, metric: str, tell: Listen) -> None:
     """Report how several teachers compare. For a single one its stage has reported everything."""
     if len(teachers) > 1:
         tell(SearchMessage(f"{len(teachers)} teachers to choose from: {'; '.join(teachers.descriptions(metric))}"))
+
+
+def tell_of_agreement(data: Dataset, teachers: Teachers, tell: Listen) -> None:
+    """Report that few rows have labels to compare students on, and what is done about it."""
+    held_out = agreement_count(data)
+    if not held_out:
+        return
+    few = f"{len(data.validation):,} validation rows can hardly tell students apart"
+    if teachers.judge is None:
+        tell(SearchMessage(f"{few}; more labelled rows would", "warning"))
+    else:
+        tell(
+            SearchMessage(
+                f"{few}, so they are also compared by what the teacher says of {held_out:,} of the {data.unlabelled_rows:,} unlabelled "
+                "rows, which none of them learns from"
+            )
+        )
 
 
 def read_teacher_scores(data: Dataset, path: str, tell: Listen) -> TeacherScores:

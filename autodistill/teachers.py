@@ -67,6 +67,15 @@ class Teachers(Mapping[Teacher, TeacherRef]):
         return max(self.values(), key=_standing, default=TeacherRef("", None))
 
     @property
+    def judge(self) -> str | None:
+        """The folder of the teacher by whose decisions students are compared where few rows have labels (train/agreement.py).
+
+        It is the only teacher, if it has learned something. None with several: each would find its own students the best.
+        """
+        folders = [ref.folder for part, ref in self.items() if not part.is_self and part.init != "random"]
+        return folders[0] or None if len(self) == len(folders) == 1 else None
+
+    @property
     def costs(self) -> list[tuple[int, float]]:
         """Parameters and milliseconds for one row, for each teacher for which both were measured."""
         return [(ref.params, ref.latency_ms) for ref in self.values() if ref.params is not None and ref.latency_ms is not None]

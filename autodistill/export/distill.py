@@ -29,7 +29,7 @@ from autodistill.prepare import open_taught, read_data, teach, with_scores
 from autodistill.recipe import Recipe, Teacher, without_teacher
 from autodistill.records import Point
 from autodistill.settings import DistillSettings
-from autodistill.stages import match_scores, read_teacher_scores, tell_of_cut_texts
+from autodistill.stages import match_scores, read_teacher_scores, tell_of_agreement, tell_of_cut_texts
 from autodistill.storage import cache_folder, check_writable, digest, lock, new_folder, user_path
 from autodistill.tasks.base import Dataset
 from autodistill.tasks.in_memory import DatasetLike
@@ -131,12 +131,14 @@ def _distill(asked: DistillSettings, command: str | None, tell: Listen) -> Disti
     tell_of_cut_texts(data, recipe.teacher, tokenizer, tell)
     teacher, opened = _taught(data, recipe, scores, asked.seed, tell)
     data = opened.dataset
+    tell_of_agreement(data, Teachers({recipe.teacher: teacher}), tell)
     workers, seeds = asked.workers, asked.seeds
     is_distilled = bool(recipe.objective.terms) or recipe.objective.self_distillation > 0
     plain = Recipe.parse(without_teacher(recipe.model_dump())) if asked.control and is_distilled else None
     threads = torch.get_num_threads() if workers == 1 else max(1, cores() // workers)
+    judge = Teachers({recipe.teacher: teacher}).judge
     assignments = [
-        Assignment(each, data.ref, asked.seed + turn, each.training.epochs, teacher.folder_for(each), threads)
+        Assignment(each, data.ref, asked.seed + turn, each.training.epochs, teacher.folder_for(each), threads, judge=judge)
         for each in (recipe, plain)
         if each is not None
         for turn in range(seeds)
@@ -145,7 +147,7 @@ def _distill(asked: DistillSettings, command: str | None, tell: Listen) -> Disti
     with lock(work):
         trained = _train(assignments, work, workers, data, tell)
         distilled, controls = trained[:seeds], trained[seeds:]
-        best = max(distilled, key=lambda item: item.result.score)  # the first of equal scores
+        best = max(distilled, key=lambda item: item.result.rank_score)  # the first of equal ones
         with Stage(tell, "test", "opening the test split, this once") as stage:
             facts = measure(data, data.open_test(), opened, distilled, controls, best, teacher, scores)
             stage.end(verdict(facts))

@@ -56,10 +56,11 @@ def component_importance(records: Sequence[TrialRecord], seed: int = 0) -> Impor
 
     Pruned trials are left out, because their scores are those of fewer epochs. seed: of the forest.
     """
-    used = [record for record in records if record.state == "complete" and record.score is not None and math.isfinite(record.score)]
+    complete = [record for record in records if record.state == "complete"]
+    used = [record for record in complete if record.rank_score is not None and math.isfinite(record.rank_score)]
     if len(used) < FEWEST:
         return Importance(trials=len(used), reason=f"{len(used)} complete trials are too few; at least {FEWEST} are needed")
-    scores = np.array([record.score for record in used], dtype=float)
+    scores = np.array([record.rank_score for record in used], dtype=float)
     if np.ptp(scores) == 0:
         return Importance(trials=len(used), reason="all trials have the same score")
     table, components = encode([record.recipe for record in used])

@@ -28,7 +28,10 @@ SHOWN = 5
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the leaderboard: a teacher (trial None), or a complete trial."""
+    """A line of the leaderboard: a teacher (trial None), or a complete trial.
+
+    agreement: with the teacher, where trials are ordered by it too.
+    """
 
     name: str
     trial: int | None
@@ -40,6 +43,7 @@ class Row:
     student: str
     objective: str
     is_best: bool = False
+    agreement: float | None = None
 
 
 def rows(
@@ -59,7 +63,8 @@ def rows(
     baselines = [record for record in records if record.role in BASELINES and not was_interrupted(record)]
     baselines += [record for record in records if record.role == "twin" and counted_score(record) is not None][:1]
     scored = sorted(
-        [*trials, *(item for item in baselines if counted_score(item) is not None)], key=lambda item: (-(item.score or 0.0), item.trial)
+        [*trials, *(item for item in baselines if counted_score(item) is not None)],
+        key=lambda item: (-(item.rank_score or 0.0), item.trial),
     )
     listed = scored + [item for item in baselines if counted_score(item) is None]
     names = teachers.names
@@ -88,7 +93,8 @@ def _row(record: TrialRecord, is_best: bool, limits: Limits, teachers: Teachers,
         objective += f", of {texts.clean(teachers.name_of(record.recipe))}"
     costs = record.params, record.latency_ms, record.seconds
     value = counted_score(record)
-    return Row(name, record.trial, value, record.retention if value is not None else None, *costs, student, objective, is_best)
+    retention = record.retention if value is not None else None
+    return Row(name, record.trial, value, retention, *costs, student, objective, is_best, record.agreement)
 
 
 def above_best(leaderboard: Sequence[Row], records: Sequence[TrialRecord], limits: Limits) -> str:
@@ -111,20 +117,31 @@ def _why_not(record: TrialRecord, best: TrialRecord, limits: Limits) -> str:
         return "over a limit of the search"
     if record.role == "twin":
         return "the best recipe without its teacher, trained to compare with and not to choose"
-    if record.score == best.score:
+    if record.rank_score == best.rank_score:
         return "the same score with a larger student"
     return "a higher score with fewer seeds, but the best has the highest mean over several seeds"
 
 
 def table(leaderboard: Sequence[Row], metric: str, width: int) -> Table:
     """The leaderboard for a terminal of this width. A narrow one shows only the most important columns."""
-    columns = [Column("#"), Column("what", text=True), Column(metric), Column("retention", rank=1), Column("params", rank=2)]
+    compared = any(row.agreement is not None for row in leaderboard)
+    columns = [Column("#"), Column("what", text=True), Column(metric)]
+    columns += [Column("agreement")] if compared else []
+    columns += [Column("retention", rank=1), Column("params", rank=2)]
     columns += [Column("latency", rank=3), Column("training", rank=4), Column("student", text=True, rank=5)]
     columns += [Column("objective", text=True, rank=6)]
 
     def line(row: Row) -> tuple[list[str], str]:
-        cells = ["" if row.trial is None else str(row.trial), row.name, texts.score(row.score), texts.percent(row.retention)]
-        cells += [texts.params(row.params), texts.latency(row.latency_ms), texts.duration(row.seconds), row.student, row.objective]
+        cells = ["" if row.trial is None else str(row.trial), row.name, texts.score(row.score)]
+        cells += [texts.score(row.agreement)] if compared else []
+        cells += [
+            texts.percent(row.retention),
+            texts.params(row.params),
+            texts.latency(row.latency_ms),
+            texts.duration(row.seconds),
+            row.student,
+            row.objective,
+        ]
         return cells, "bold green" if row.is_best else "cyan" if row.trial is None else ""
 
     return fitted(columns, map(line, leaderboard), width)
@@ -135,7 +152,24 @@ def verdict(records: Sequence[TrialRecord], limits: Limits, validation_rows: int
 
     validation_rows: the number of rows behind the scores, if known. constant_score: of a constant prediction.
     """
-    return f"{_gain(records, limits, validation_rows, constant_score)} {unlabelled_worth(records)}".rstrip()
+    parts = [
+        _gain(records, limits, validation_rows, constant_score),
+        how_ordered(records, limits, validation_rows),
+        unlabelled_worth(records),
+    ]
+    return " ".join(part for part in parts if part)
+
+
+def how_ordered(records: Sequence[TrialRecord], limits: Limits, validation_rows: int | None) -> str:
+    """What trials are ordered by beside their score, in a sentence; empty if by nothing. validation_rows: as for `verdict`."""
+    best = next(iter(rank(list(records), limits)), None)
+    if best is None or best.agreement is None:
+        return ""
+    few = "Few validation rows" if validation_rows is None else texts.plural(validation_rows, "validation row")
+    return (
+        f"{few} can hardly tell trials apart, so they are ordered also by their agreement with the teacher on rows without labels that "
+        f"none of them learned from: {best.agreement:.4f} for the best."
+    )
 
 
 @dataclass(frozen=True)

@@ -80,8 +80,8 @@ def finetune_teacher(
     With head_init `probe` the head starts as a linear model of the frozen encoder. Fine-tuning uses AdamW with linear warm-up over a tenth
     of the steps, then linear decay; batches of texts of similar length; random crops and flips for images. The weights that are best on the
     validation split are kept: the best epoch or (with max_steps) the best of the evaluations after every few steps, which include the
-    probe. With 0 steps or epochs nothing is fine-tuned. On few rows there are as many epochs as make up teacher.min_steps; on many rows
-    there are at most max_steps.
+    probe, or the last ones if these are not clearly worse (`Training.until_no_gain`). With 0 steps or epochs nothing is fine-tuned. On few
+    rows there are as many epochs as make up teacher.min_steps; on many rows there are at most max_steps.
     Regression: one output in the target's own units (the model learns standardised targets, and the scale is folded into the head).
     With teacher.init `random` nothing is trained: the random weights are scored and kept.
 
@@ -97,7 +97,7 @@ def finetune_teacher(
     fields = json.dumps(_fields(teacher), sort_keys=True)
     tried = _to_try(dataset, teacher)
     ways = [f"{len(tried)} ways"] if len(tried) > 1 else []
-    key = digest("teacher-2", dataset.fingerprint, dataset.metric, fields, str(seed), source_fingerprint(dataset, teacher), *ways)
+    key = digest("teacher-3", dataset.fingerprint, dataset.metric, fields, str(seed), source_fingerprint(dataset, teacher), *ways)
     folder = cache_folder() / "teachers" / key
 
     def train() -> dict[str, Any]:

@@ -144,7 +144,8 @@ class PlainView:
         if record.state == "fail":
             parts[0] += f" {failure(record)}"
         else:
-            parts[0] += f" {state_word(record)}: {texts.score(record.score)} after {texts.plural(len(record.curve), 'epoch')}"
+            agreement = "" if record.agreement is None else f" (agreement {texts.score(record.agreement)})"
+            parts[0] += f" {state_word(record)}: {texts.score(record.score)}{agreement} after {texts.plural(len(record.curve), 'epoch')}"
             parts.append(f"{texts.student(record.recipe)}, {texts.objective(record.recipe)}")
         if record.seconds is not None:
             parts.append(texts.duration(record.seconds))

@@ -27,7 +27,7 @@ class Batches:
     def __init__(self, data: TrialData, epochs: int, generator: torch.Generator) -> None:
         self.data, self.generator = data, generator
         self.training = data.recipe.training
-        self.per_epoch = self.training.steps_per_epoch(data.rows, data.all_rows - data.rows)
+        self.per_epoch = self.training.steps_per_epoch(data.rows, len(data.unlabelled))
         self.first_stage = math.ceil(FIRST_STAGE * epochs * self.per_epoch) if self.training.stages != "mixed" else 0
         self._streams: dict[bool, Iterator[Tensor]] = {}
 

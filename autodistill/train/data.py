@@ -28,6 +28,7 @@ from autodistill.teacher.embedding import taught
 from autodistill.teacher.outputs import OutputsProgress, TeacherOutputs, ensure_outputs
 from autodistill.teacher.plan import Taps
 from autodistill.teacher.scored import ScoredOutputs, has_scores
+from autodistill.train.agreement import Agreement, agreement_count
 from autodistill.train.assignment import Assignment
 from autodistill.train.choice import chosen_rows
 from autodistill.train.objective import SplitFacts
@@ -114,14 +115,18 @@ def _opened(ref: DatasetRef, teacher: Teacher, folder: str) -> Opened:
 class TrialData:
     """The rows of one trial. A view is made, and the teacher's outputs for it are stored, when an epoch first asks for it.
 
-    opened: the rows as the teacher reads them. read: the rows as the student reads them.
+    opened: the rows as the teacher reads them. read: the rows as the student reads them. unlabelled: (U,) int64, the numbers of the
+    unlabelled rows that a student may learn from. judge: the folder of the teacher by whose decisions students are compared, None if they
+    are not.
 
     Raises:
         RecipeError: the student has another tokenizer than the teacher, and an objective compares them token by token.
         ModelError: the student's model is not available.
     """
 
-    def __init__(self, opened: Opened, recipe: Recipe, *, device: str = "auto", threads: int | None = None) -> None:
+    def __init__(
+        self, opened: Opened, recipe: Recipe, *, device: str = "auto", threads: int | None = None, judge: str | Path | None = None
+    ) -> None:
         self.opened, self.recipe, self.device, self.threads = opened, recipe, device, threads
         check_tokens(recipe, opened.tokenizer)
         check_start(recipe.student, opened.tokenizer, recipe.teacher.model)
@@ -139,6 +144,21 @@ class TrialData:
         self.outputs_seconds = 0.0
         self._views: dict[int, TrainView] = {}
         self._taps = Taps()
+        self.agreement = None if judge is None else self._agreement(Path(judge))
+        held_out = torch.arange(0) if self.agreement is None else self.agreement.rows
+        every = torch.arange(self.rows, self.all_rows)
+        self.unlabelled = every[~torch.isin(every, held_out)]
+
+    def _agreement(self, judge: Path) -> Agreement | None:
+        """What students are compared by beside the validation split, as a teacher decides; None if that split is enough."""
+        if not agreement_count(self.dataset):
+            return None
+        inputs = self.opened.train
+        if has_scores(judge):
+            scores = ScoredOutputs(judge, inputs, self.dataset.modality)
+            return Agreement.of(self.dataset, scores.logits, scores.is_scored)
+        outputs = ensure_outputs(self.dataset, "train", inputs, judge, device=self.device, threads=self.threads)
+        return Agreement.of(self.dataset, outputs.column("logits"), None)
 
     def side(self, outputs: Outputs, batch: Batch) -> Side:
         """A model's outputs on a batch, as objectives read them. Outputs that are vectors are themselves the embedding."""
@@ -192,7 +212,8 @@ class TrialData:
         lengths = train.lengths
         if lengths is None or self.recipe.augmentation.name != "none":
             return None
-        read = self.all_rows if self.recipe.training.unlabelled_share > 0 else self.rows
+        with_others = self.recipe.training.unlabelled_share > 0 or self.agreement is not None
+        read = self.all_rows if with_others else self.rows
         return train.ids[: int(lengths[:read].sum())], self.validation.ids
 
     def unlabelled_rows(self, view: TrainView) -> Tensor:
@@ -210,7 +231,7 @@ class TrialData:
                 "give some with --unlabelled, or set it to 0"
             )
         assert view.teacher_outputs is not None, "a recipe that uses unlabelled rows has objectives"
-        rows = torch.arange(self.rows, self.all_rows)
+        rows = self.unlabelled
         scored = self.scored(rows)
         if scored is not None:
             rows = rows[scored]
@@ -297,7 +318,7 @@ def open_data(assignment: Assignment) -> TrialData:
     if assignment.teacher is None:
         raise RecipeError("the assignment has no fine-tuned teacher's folder; train_teacher makes one")
     opened = _opened(assignment.dataset, assignment.recipe.teacher, assignment.teacher)
-    return TrialData(opened, assignment.recipe, device=assignment.device, threads=assignment.threads)
+    return TrialData(opened, assignment.recipe, device=assignment.device, threads=assignment.threads, judge=assignment.judge)
 
 
 def prepare_outputs(opened: Opened, taps: Taps, progress: Callable[[OutputsProgress], None]) -> str:

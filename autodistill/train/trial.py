@@ -78,6 +78,7 @@ def _run(assignment: Assignment, report: Report) -> TrialResult:
         logits = all_logits(student, data.validation, data.num_outputs, device)  # in float32, as the student that is kept
         metrics = data.dataset.target.evaluate(data.metric, logits.numpy(), data.dataset.validation.labels)
         validation_loss = data.validation_loss(logits)
+        compared = _compared(student, data, metrics[data.metric], device)
         now = time.perf_counter()
         seconds["training"] += trained - turn
         seconds["evaluation"] += now - trained
@@ -88,8 +89,9 @@ def _run(assignment: Assignment, report: Report) -> TrialResult:
             validation_loss=validation_loss,
             seconds=now - began,
             losses=losses,
+            **compared,
         )
-        if best is None or point.score > best.point.score:
+        if best is None or point.rank_score > best.point.rank_score:
             best = Best(point, metrics, trainer.form.copy_weights(), logits)
         if file is not None:
             write_checkpoint(file, trainer, epoch, best)
@@ -106,7 +108,17 @@ def _run(assignment: Assignment, report: Report) -> TrialResult:
         facts |= {} if tuned.thresholds is None else {"thresholds": tuned.thresholds}
         save_student(Path(assignment.student_folder), best.weights, recipe, data.context, facts)
     flops = count_flops(student, to_device(data.validation.batch(data.typical_row), device))
-    return TrialResult(point.score, point.epoch, best.metrics, count_parameters(student), flops, seconds, trainer.notes)
+    costs = count_parameters(student), flops, seconds, trainer.notes
+    return TrialResult(point.score, point.epoch, best.metrics, *costs, agreement=point.agreement, standing=point.standing)
+
+
+def _compared(student: StudentModule, data: TrialData, score: float, device: torch.device) -> dict[str, float]:
+    """The agreement and the standing of an epoch's `Point`; nothing where students are compared by the validation split alone."""
+    if data.agreement is None:
+        return {}
+    logits = all_logits(student, data.read.train, data.num_outputs, device, data.agreement.rows)
+    agreement = data.agreement.measure(logits.numpy())
+    return {"agreement": agreement, "standing": data.agreement.standing(score, agreement)}
 
 
 def _not_recorded(recipe: Recipe) -> str | None:

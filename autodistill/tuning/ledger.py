@@ -210,6 +210,7 @@ class Ledger:
             teacher=None if teacher is None else teacher.folder_for(recipe),
             threads=self.settings.cpus_per_trial,
             student_folder=str(self._student(trial.number)),
+            judge=self.plan.teachers.judge if self.plan.dataset.agreement_rows else None,
         )
         costs, failure = Feasibility(), None
         try:
@@ -266,7 +267,7 @@ class Ledger:
     def report(self, number: int, point: Point) -> bool:
         """Record an epoch. True if the trial should stop early (then call `prune`)."""
         run = self.running[number]
-        run.trial.report(point.score, point.epoch)
+        run.trial.report(point.rank_score, point.epoch)
         run.points.append(point)
         self.emit(TrialReported(number, point, sum(epoch <= point.epoch for epoch in self._rungs)))
         # Trials of other roles do not enter the rungs: three good baselines there would stop nearly all trials of a short search.
@@ -281,7 +282,7 @@ class Ledger:
             self.fail(number, f"DivergedError: the score is {result.score}", seconds)
             return
         costs = {"params": result.params, "flops": result.flops, "seconds_by_stage": result.seconds_by_stage}
-        self._end(number, TrialState.COMPLETE, seconds=seconds, value=result.score, metrics=result.metrics, **costs)
+        self._end(number, TrialState.COMPLETE, seconds=seconds, value=result.rank_score, metrics=result.metrics, **costs)
 
     def prune(self, number: int) -> None:
         """A trial has been stopped early."""

@@ -113,6 +113,8 @@ def run_search(
                 settings.check_existence()
             refuse_differences(before, about)
             about["sessions"] = before["sessions"] + about["sessions"]
+            about["dataset"]["agreement_rows"] = compared_on = before["dataset"].get("agreement_rows", 0)
+            plan = dataclasses.replace(plan, dataset=dataclasses.replace(dataset, agreement_rows=compared_on))  # as its trials so far
         url = storage_url(settings, before)
         about["settings"]["storage"] = None if url == study_folder.default_storage(folder) else without_password(url)
         storage = open_to_search(url, settings.study)

@@ -198,7 +198,7 @@ def rungs(max_epochs: int) -> tuple[int, ...]:
 
 def enter_rung(trial: optuna.Trial, point: Point) -> None:
     """Let a trial take part in a rung. Its place there is an attribute of the trial, so it survives a kill."""
-    standing = [point.score, None if point.validation_loss is None else -point.validation_loss]
+    standing = [point.rank_score, None if point.validation_loss is None else -point.validation_loss]
     trial.set_user_attr(_rung(point.epoch), [value if value is not None and math.isfinite(value) else None for value in standing])
 
 

@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from autodistill.facts import DatasetFacts
 from autodistill.limits import Limits
 from autodistill.recipe import Teacher
-from autodistill.records import UNCOUNTED, State, TrialRecord
+from autodistill.records import UNCOUNTED, Point, State, TrialRecord
 from autodistill.settings import SearchSettings
 from autodistill.teachers import Teachers
 
@@ -85,6 +85,9 @@ def record_of(trial: FrozenTrial, plan: StudyPlan) -> TrialRecord | None:
         return None
     proposal, outcome = proposal_of(trial), outcome_of(trial)
     curve = outcome.get("curve", [])
+    best = max(
+        (Point.model_validate(point) for point in curve), key=lambda point: point.rank_score, default=None
+    )  # the first of equal ones
     recipe = proposal["recipe"]
     teacher = plan.teachers.get(Teacher.model_validate(recipe["teacher"]))
     return TrialRecord(
@@ -103,7 +106,7 @@ def record_of(trial: FrozenTrial, plan: StudyPlan) -> TrialRecord | None:
         train_rows=plan.dataset.train_rows,
         seed=proposal["seed"],
         max_epochs=plan.max_epochs,
-        score=trial.value if state == "complete" else max((point["score"] for point in curve), default=None),
+        score=trial.value if state == "complete" and (best is None or best.standing is None) else None if best is None else best.score,
         metrics=outcome.get("metrics", {}),
         curve=curve,
         teacher_score=None if teacher is None else teacher.score,
@@ -114,4 +117,6 @@ def record_of(trial: FrozenTrial, plan: StudyPlan) -> TrialRecord | None:
         seconds=outcome.get("seconds"),
         seconds_by_stage=outcome.get("seconds_by_stage", {}),
         environment=outcome.get("environment", {}),
+        agreement=None if best is None else best.agreement,
+        standing=None if best is None else best.standing,
     )

@@ -61,12 +61,16 @@ def test_a_baseline_over_the_limit_is_shown_but_is_not_the_best() -> None:
     assert [(row.name, row.is_best) for row in shown] == [("teacher", False), ("no KD (over the limit)", False), ("search", True)]
 
 
+def printed(shown: list[Row], width: int) -> str:
+    console = Console(file=io.StringIO(), force_terminal=True, width=width, color_system=None)
+    console.print(table(shown, "accuracy", width))
+    return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
+
+
 @pytest.mark.parametrize("width", [40, 60, 80, 88, 100, 110, 120, 150, 200])
 def test_the_leaderboard_fits_its_terminal(width: int) -> None:
-    console = Console(file=io.StringIO(), force_terminal=True, width=width, color_system=None)
     awkward = {"student": {**BERT, "family": "[red]größe"}, "objective": {}, "teacher": {"model": "[bold]t"}}
-    console.print(table(rows([*a_study(), record(20, score=0.95, recipe=awkward)], NONE, taught(0.9), 61.0), "accuracy", width))
-    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    lines = printed(rows([*a_study(), record(20, score=0.95, recipe=awkward)], NONE, taught(0.9), 61.0), width).splitlines()
     assert len(lines) == 1 + 1 + 5 + 3
     assert all(len(line) <= width for line in lines)
     heads = ["#", "what", "accuracy", "retention", "params", "latency", "training", "student", "objective"]
@@ -330,3 +334,40 @@ def test_rows_above_the_best_are_explained(others: list[TrialRecord], why: str) 
     limits = Limits(max_params=5_000_000)
     sentence = above_best(rows(records, limits, Teachers({}), None), records, limits)
     assert sentence == (f"Rows above the best trial (1) are not chosen. {why}" if why else "")
+
+
+def compared(trial: int, score: float, agreement: float, **changes: Any) -> TrialRecord:
+    """A trial of a study with 100 validation rows whose students are also compared on 900 rows without labels."""
+    standing = 0.1 * score + 0.9 * agreement
+    return record(trial, score=score, agreement=agreement, standing=standing, **changes)
+
+
+def test_where_few_rows_have_labels_trials_are_ordered_by_score_and_agreement() -> None:
+    records = [compared(0, 0.80, 0.70, role="no_kd"), compared(1, 0.92, 0.85), compared(2, 0.90, 0.95), compared(3, 0.91, 0.90)]
+    assert [item.trial for item in rank(records, NONE)] == [2, 3, 1, 0]
+    shown = rows(records, NONE, taught(0.93), None)
+    assert [row.trial for row in shown] == [None, 2, 3, 1, 0]
+    assert [row.agreement for row in shown] == [None, 0.95, 0.90, 0.85, 0.70]
+    assert shown[1].is_best
+    assert above_best(shown, records, NONE) == ""
+    text = printed(shown, 120)
+    assert "agreement" in text
+    assert "0.9500" in text
+    said = verdict(records, NONE, 100)
+    assert "accuracy 0.9000, 0.1000 more than" in said  # the gain is that of labelled rows
+    assert (
+        "100 validation rows can hardly tell trials apart, so they are ordered also by their agreement with the teacher on rows without "
+        "labels that none of them learned from: 0.9500 for the best."
+    ) in said
+
+
+def test_seeds_of_a_recipe_are_averaged_over_both() -> None:
+    first, lucky = compared(1, 0.90, 0.80), compared(2, 0.90, 0.81)
+    again = compared(3, 0.90, 0.84, role="repeat", recipe_id=first.recipe_id, seed=1)
+    assert rank([first, lucky, again], NONE)[0] is first  # .82 on average
+
+
+def test_no_agreement_is_shown_where_none_was_measured() -> None:
+    shown = rows(a_study(), NONE, taught(0.9), None)
+    assert "agreement" not in printed(shown, 120)
+    assert "agreement" not in verdict(a_study(), NONE, 100)

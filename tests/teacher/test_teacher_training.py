@@ -103,13 +103,62 @@ def test_it_ends_at_the_most_steps(source: Path) -> None:
 
 
 def test_what_it_starts_with_is_the_floor(source: Path) -> None:
-    run = scripted(source, (0.5, 0.6, 0.7), patience=8, max_steps=6, batch_size=32)
+    run = scripted(source, (0.5, 0.5, 0.5), patience=8, max_steps=6, batch_size=32)  # as a model that always says the first class
     before = run.model.output_layer.bias.tolist()
     floor = start(run, 24)  # of 32: 0.75
     judged, step = run.until_no_gain(floor)
     assert judged is floor
     assert (judged.score, step) == (0.75, 0)
     assert run.model.output_layer.bias.tolist() == before
+
+
+def saying(run: Training, right: set[int]) -> Judged:
+    """What a model says that is right about these validation rows, and about no others."""
+    labels = torch.from_numpy(run.validation.labels)
+    is_right = torch.tensor([row in right for row in range(len(labels))])
+    return run.judged(torch.nn.functional.one_hot(torch.where(is_right, labels, 1 - labels), 2).float())
+
+
+@pytest.mark.parametrize(("gained", "lost"), [(1, 1), (4, 2), (7, 2), (6, 1), (7, 5), (12, 5), (14, 12), (2, 3)])
+def test_a_score_is_clearly_better_if_it_gains_more_than_the_standard_error(source: Path, gained: int, lost: int) -> None:
+    """The closed form of the standard error of paired differences, of which `gained` are 1, `lost` are −1 and the others 0."""
+    made = training(text_dataset(128), asked(source))
+    rows = len(made.validation)
+    assert rows == 64
+    one, other = saying(made, set(range(gained)) | {60}), saying(made, set(range(gained, gained + lost)) | {60})
+    difference = (gained - lost) / rows
+    error = np.sqrt(((gained + lost) / rows - difference**2) / rows)
+    assert abs(difference - error) > 0.1 * error, "the bootstrap would be too inexact to tell"
+    assert made._is_clearly_better(one, other) == (difference > error)
+
+
+class Answering(Scripted):
+    """A scripted training whose looks are right about the rows that are written here."""
+
+    answers: tuple[set[int], ...] = ()
+
+    def _looks(self, every: int, rows: torch.Tensor | None) -> Any:
+        self.scores = tuple(saying(self, right).score for right in self.answers)
+        for right, _ in zip(self.answers, super()._looks(every, rows), strict=False):
+            yield saying(self, right)
+
+
+@pytest.mark.parametrize(
+    ("answers", "kept"),
+    [
+        ((set(range(20)), set(range(10, 31))), 4),  # one row more is right at the end
+        ((set(range(21)), set(range(10, 30))), 4),  # one row fewer, of 22 that differ: by chance
+        ((set(range(30)), set(range(20))), 2),  # ten rows fewer, and none is gained: the earlier weights are better
+    ],
+)
+def test_the_last_weights_are_kept_unless_earlier_ones_are_clearly_better(source: Path, answers: Any, kept: int) -> None:
+    made = training(text_dataset(64), asked(source, patience=8, max_steps=4, batch_size=32))
+    run = Answering(made.dataset, made.teacher, made.model, made.train, made.validation, 0, CPU)
+    run.answers = answers
+    judged, step = run.until_no_gain(None)
+    assert step == kept
+    assert run.model.output_layer.bias.tolist() == [kept, kept]
+    assert judged.score == len(answers[kept // 2 - 1]) / 32
 
 
 def test_a_gain_over_the_start_is_kept(source: Path) -> None:

@@ -137,9 +137,9 @@ def look(folder: Path) -> tuple[list[FrozenTrial], list[TrialRecord]]:
         assert record.role == trial.user_attrs["proposal"]["role"]
         assert record.reason == trial.user_attrs["outcome"].get("reason")
         if record.curve or not was_interrupted(record):  # of a killed process, the storage has the scores alone
-            assert {point.epoch: point.score for point in record.curve} == trial.intermediate_values
+            assert {point.epoch: point.rank_score for point in record.curve} == trial.intermediate_values
         if record.state == "complete":
-            assert record.score == trial.value
+            assert record.rank_score == trial.value
         Recipe.parse(record.recipe)
     return trials, [records[number] for number in sorted(records)]
 

@@ -273,6 +273,42 @@ def test_what_failed_is_not_run_again_in_any_role(tmp_path, monkeypatch):
     assert not ledger.wants_more()
 
 
+def test_where_few_rows_have_labels_score_and_agreement_decide_together(tmp_path):
+    """The storage's values, the rungs and the best trial go by the standing; the records keep the score."""
+    bench = Bench(tmp_path, enqueue=False, trials=6)
+    bench.plan = dataclasses.replace(bench.plan, dataset=dataclasses.replace(FACTS, agreement_rows=900))
+    bench.again()
+    (folder,) = {ref.folder for ref in bench.plan.teachers.values()}
+    score, ended = 0.9, {}
+    for place in range(6):  # of equal scores, with falling agreements: all but the first are stopped at the first rung
+        run = bench.propose()
+        assert run.assignment.judge == folder
+        agreement, student = 0.8 - 0.1 * place, Path(run.assignment.student_folder)
+        student.mkdir(parents=True)
+        for epoch in range(1, run.epochs + 1):
+            point = Point(epoch=epoch, score=score, train_loss=1.0, seconds=1.0, agreement=agreement, standing=(score + agreement) / 2)
+            if bench.ledger.report(run.trial.number, point):
+                bench.ledger.prune(run.trial.number)
+                break
+        else:
+            costs = {"accuracy": score}, count(run.recipe), 2.0
+            result = TrialResult(score, 1, *costs, agreement=agreement, standing=(score + agreement) / 2)
+            bench.ledger.complete(run.trial.number, result, 9.5)
+        ended[run.trial.number] = agreement
+    stored, records = bench.look()
+    assert [(trial.number, trial.value) for trial in stored if trial.state == TrialState.COMPLETE] == [(0, pytest.approx(0.85))]
+    assert [item.trial for item in records] == sorted(ended)
+    assert [(item.score, item.agreement) for item in records] == [(score, ended[item.trial]) for item in records]
+    assert [item.standing for item in records] == [(score + ended[item.trial]) / 2 for item in records]
+    assert [item.state for item in records] == ["complete", *["pruned"] * 5]
+
+
+def test_a_study_that_began_without_it_compares_by_scores_alone(tmp_path):
+    bench = Bench(tmp_path)
+    assert bench.plan.dataset.agreement_rows == 0
+    assert bench.propose().assignment.judge is None
+
+
 def test_a_recipe_without_its_teacher_fails_alone(tmp_path):
     bench = Bench(tmp_path, enqueue=False)
     other = Recipe.parse(bench.space.defaults().model_dump() | {"teacher": {"model": "another"}})
