@@ -108,6 +108,7 @@ def summary(study: Study, seconds: Mapping[str, float]) -> dict[str, Any]:
         if best is None
         else {
             "score": best.score,
+            "agreement": best.agreement,
             "recipe": best.recipe,
             "params": best.params,
             "latency_ms": best.latency_ms,

@@ -131,7 +131,10 @@ def _scores(facts: dict[str, Any], recipe: Recipe) -> str:
     sentences.append(_ratio(facts, target_of(about["task"]).without_teacher))
     if others:
         sentences.append(f"On all test rows: {', '.join(others)}.")
-    sentences.append("The seed was chosen by the validation split; the test split was opened once, after all training.")
+    chosen = "the validation split"
+    if facts["seeds"][0].get("agreement") is not None:
+        chosen += " and by the students' agreement with the teacher on rows without labels that they had not learned from"
+    sentences.append(f"The seed was chosen by {chosen}; the test split was opened once, after all training.")
     return "\n".join(lines) + "\n\n" + " ".join(sentences)
 
 

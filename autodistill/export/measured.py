@@ -88,6 +88,7 @@ def measure(
             {
                 "seed": item.assignment.seed,
                 "validation": item.result.score,
+                "agreement": item.result.agreement,
                 "test": everywhere[item.assignment][data.metric],
                 "test_metrics": everywhere[item.assignment],
                 "best_epoch": item.result.best_epoch,

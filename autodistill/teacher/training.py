@@ -27,6 +27,8 @@ LOOK = 40
 """Steps between two evaluations, where they cost little."""
 RESAMPLED = 100
 """How often the validation rows are drawn again to see how much a difference of two scores owes to chance."""
+CLEARLY = 2.0
+"""How many standard errors a score has to exceed another by, to be clearly better. With one, a single row would decide."""
 
 
 @dataclass(frozen=True)
@@ -111,12 +113,11 @@ class Training:
     def until_no_gain(self, start: Judged | None) -> tuple[Judged, int]:
         """Train until the score on the validation split no longer rises, and leave the best weights in the model.
 
-        If all steps were taken, the last weights are kept unless earlier ones are better by more than a standard error: the best of
-        many looks at few rows is the luckiest one. With 400 to 600 labels the last weights have .01 more on test rows, on average over
-        five teachers (studies/transfer/findings.md, "Few validation rows").
+        If all steps were taken, the last weights are kept unless earlier ones are clearly better: the best of many looks at few rows is
+        the luckiest one (studies/transfer/findings.md, "Few validation rows").
 
-        start: the scores of the initial weights, to keep these if they are better by more than a standard error; None to never keep
-            them. They do not count for the patience: with many labels a probe is so good that the first hundreds of steps are a loss.
+        start: the scores of the initial weights, to keep these if they are clearly better; None to never keep them. They do not count for
+            the patience: with many labels a probe is so good that the first hundreds of steps are a loss.
 
         Returns:
             The scores of the kept weights on all validation rows, and the step after which they were reached (0: the start).
@@ -145,7 +146,7 @@ class Training:
         return final, at
 
     def _is_clearly_better(self, one: Judged, other: Judged, rows: Tensor | None = None) -> bool:
-        """Whether one score on the validation rows, or on some of them, exceeds another by more than the standard error of the difference.
+        """Whether one score on the validation rows, or on some of them, exceeds another by `CLEARLY` standard errors of the difference.
 
         The standard error is that of the bootstrap (Efron 1979): the deviation of the difference over rows that are drawn again.
         """
@@ -159,7 +160,7 @@ class Training:
             return self.dataset.target.evaluate(metric, judged.logits.numpy()[drawn], labels[drawn])[metric]
 
         draws = (rng.integers(0, len(labels), len(labels)) for _ in range(RESAMPLED))
-        return gain > float(np.std([score(one, drawn) - score(other, drawn) for drawn in draws]))
+        return gain > CLEARLY * float(np.std([score(one, drawn) - score(other, drawn) for drawn in draws]))
 
     def _looks(self, every: int, rows: Tensor | None) -> Iterator[Judged]:
         """Take the steps, and score the model on the validation rows after each `every` steps and after the last."""

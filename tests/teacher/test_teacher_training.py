@@ -105,10 +105,10 @@ def test_it_ends_at_the_most_steps(source: Path) -> None:
 def test_what_it_starts_with_is_the_floor(source: Path) -> None:
     run = scripted(source, (0.5, 0.5, 0.5), patience=8, max_steps=6, batch_size=32)  # as a model that always says the first class
     before = run.model.output_layer.bias.tolist()
-    floor = start(run, 24)  # of 32: 0.75
+    floor = start(run, 30)  # of 32: 0.9375
     judged, step = run.until_no_gain(floor)
     assert judged is floor
-    assert (judged.score, step) == (0.75, 0)
+    assert (judged.score, step) == (0.9375, 0)
     assert run.model.output_layer.bias.tolist() == before
 
 
@@ -119,8 +119,8 @@ def saying(run: Training, right: set[int]) -> Judged:
     return run.judged(torch.nn.functional.one_hot(torch.where(is_right, labels, 1 - labels), 2).float())
 
 
-@pytest.mark.parametrize(("gained", "lost"), [(1, 1), (4, 2), (7, 2), (6, 1), (7, 5), (12, 5), (14, 12), (2, 3)])
-def test_a_score_is_clearly_better_if_it_gains_more_than_the_standard_error(source: Path, gained: int, lost: int) -> None:
+@pytest.mark.parametrize(("gained", "lost"), [(1, 0), (1, 1), (4, 2), (7, 2), (9, 1), (14, 2), (14, 12), (2, 3)])
+def test_a_score_is_clearly_better_if_it_gains_more_than_two_standard_errors(source: Path, gained: int, lost: int) -> None:
     """The closed form of the standard error of paired differences, of which `gained` are 1, `lost` are −1 and the others 0."""
     made = training(text_dataset(128), asked(source))
     rows = len(made.validation)
@@ -128,8 +128,8 @@ def test_a_score_is_clearly_better_if_it_gains_more_than_the_standard_error(sour
     one, other = saying(made, set(range(gained)) | {60}), saying(made, set(range(gained, gained + lost)) | {60})
     difference = (gained - lost) / rows
     error = np.sqrt(((gained + lost) / rows - difference**2) / rows)
-    assert abs(difference - error) > 0.1 * error, "the bootstrap would be too inexact to tell"
-    assert made._is_clearly_better(one, other) == (difference > error)
+    assert abs(difference - 2 * error) > 0.25 * error, "the bootstrap would be too inexact to tell"
+    assert made._is_clearly_better(one, other) == (difference > 2 * error)
 
 
 class Answering(Scripted):
@@ -299,7 +299,8 @@ def test_fine_tuning_gains_on_the_probe_and_is_told_of(source: Path) -> None:
     assert finetune_teacher(dataset, asked(source, max_steps=120, patience=60), 0, device="cpu") == replace(kept, reused=True)
 
 
-def test_logits_are_divided_by_the_temperature(source: Path) -> None:
+def test_logits_are_divided_by_the_temperature(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTODISTILL_PRECISION", "float32")  # in which the written teacher is asked below
     dataset = text_dataset(96)
     plain, calibrated = (
         finetune_teacher(dataset, asked(source, max_steps=8, calibration=kind), 0, device="cpu") for kind in ("none", "temperature")
