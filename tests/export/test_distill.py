@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pickle
 import statistics
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from huggingface_hub import ModelCard
+from tiny_teacher import text_dataset
 from world import LABELS, ImageWorld, World, said_elsewhere
 
 import autodistill
@@ -30,7 +32,7 @@ from autodistill.recipe import Recipe
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import Dataset, DatasetRef, Split
 from autodistill.train import trial
-from autodistill.train.assignment import Assignment
+from autodistill.train.assignment import Assignment, Report, TrialResult
 from autodistill.train.trial import run_trial
 
 TEXTS = ["good film", "a sad sad plot ##s", "awful", "unheard-of words and the lovely end " * 5]
@@ -259,6 +261,26 @@ def test_the_card_and_the_facts_say_what_was_measured(tmp_path: Path, monkeypatc
     for words in (f"{again:.4f}", "autodistill distill r.yaml", LABELS[1], f"{facts['student']['params']:,}", "Distillation ratio"):
         assert words in card.text
     assert Recipe.load(done.folder / "recipe.yaml") == recipe
+
+
+@pytest.mark.slow
+def test_where_few_rows_have_labels_the_seed_is_chosen_by_the_agreement_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(tmp_path)
+    more = tmp_path / "more.txt"
+    more.write_text("\n".join(f"{text} film {row}" for row, text in enumerate(text_dataset(400, seed=9).train.texts or [])))
+    agreements = {0: 0.2, 1: 0.9, 2: 0.5}
+
+    def run(assignment: Assignment, report: Report) -> TrialResult:
+        agreement = agreements[assignment.seed]
+        assert assignment.judge == assignment.teacher
+        return dataclasses.replace(run_trial(assignment, report), score=0.8, agreement=agreement, standing=(0.8 + agreement) / 2)
+
+    monkeypatch.setattr(seeding, "run_trial", run)
+    done = world.distill(world.recipe("cnn", epochs=1), seeds=3, unlabelled=str(more))
+    assert done.facts["student"]["seed"] == 1
+    assert [run["agreement"] for run in done.facts["seeds"]] == [0.2, 0.9, 0.5]
+    card = (done.folder / "README.md").read_text(encoding="utf-8")
+    assert "chosen by the validation split and by the students' agreement with the teacher on rows without labels" in card
 
 
 def watch_test_split(monkeypatch: pytest.MonkeyPatch, opened: list[str]) -> None:

@@ -9,6 +9,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -46,13 +47,15 @@ from autodistill.tuning.tune_hooks import Messages
 pytestmark = pytest.mark.slow
 
 
-def search(folder: Path, *, sizes=(GOOD,), listen=lambda event: None, runner=None, limits=None, space=None, warm=(), **asked) -> Study:
+def search(
+    folder: Path, *, sizes=(GOOD,), listen=lambda event: None, runner=None, limits=None, space=None, warm=(), facts=FACTS, **asked
+) -> Study:
     space = space or make_space(folder, sizes)
     limits = limits or Limits()
     return run_search(
         make_settings(folder, max_params=limits.max_params, **asked),
         space=space,
-        dataset=FACTS,
+        dataset=facts,
         teachers=make_teachers(space),
         runner=runner or FakeRunner(),
         feasible=FakeFeasible(limits),
@@ -188,7 +191,9 @@ def test_an_existing_study_is_refused_or_resumed(mixed, tmp_path):
     before = (folder / "s" / "trials.parquet").read_bytes()
     events = []
     make_space(folder, (GOOD, NAN, ERROR, NO_MEMORY))
-    resumed = search(folder, **asked, resume=True, listen=events.append)
+    compared = replace(FACTS, agreement_rows=900)  # as a later version would compare students of these rows
+    resumed = search(folder, **asked, facts=compared, resume=True, listen=events.append)
+    assert resumed.about["dataset"]["agreement_rows"] == 0
     assert [type(event).__name__ for event in events] == ["SearchFinished"]  # nothing to do: Ray is not even asked
     assert resumed.counts == study.counts
     assert len(before) == len((folder / "s" / "trials.parquet").read_bytes())
