@@ -166,19 +166,22 @@ def how_ordered(records: Sequence[TrialRecord], limits: Limits, validation_rows:
     if best is None or best.agreement is None:
         return ""
     few = "Few validation rows" if validation_rows is None else texts.plural(validation_rows, "validation row")
+    bare = bare_student(records, best)
+    beside = "" if bare.agreement is None or texts.is_undistilled(best.recipe) else f", {bare.agreement:.4f} for {bare.name}"
     return (
         f"{few} can hardly tell trials apart, so they are ordered also by their agreement with the teacher on rows without labels that "
-        f"none of them learned from: {best.agreement:.4f} for the best."
+        f"none of them learned from: {best.agreement:.4f} for the best{beside}."
     )
 
 
 @dataclass(frozen=True)
 class Bare:
-    """A student without a teacher. name: for people. scores: by seed, may be empty. why: the reason if it is."""
+    """A student without a teacher. name: for people. scores: by seed, may be empty. why: the reason if it is. agreement: see `Row`."""
 
     name: str
     scores: tuple[float, ...] = ()
     why: str = ""
+    agreement: float | None = None
 
 
 def bare_student(records: Sequence[TrialRecord], distilled: TrialRecord) -> Bare:
@@ -189,12 +192,12 @@ def bare_student(records: Sequence[TrialRecord], distilled: TrialRecord) -> Bare
     own = next((item for item in bare if without_teacher(item.record.recipe) == twin), None)
     if own is not None and own.record.recipe_id != distilled.recipe_id:
         how = "untrained" if texts.objective(own.record.recipe) == texts.UNTRAINED else "without a teacher"
-        return Bare(f"the same student {how}", own.scores)
+        return Bare(f"the same student {how}", own.scores, agreement=own.record.agreement)
     baseline = next((record for record in records if record.role == "no_kd" and not was_interrupted(record)), None)
     if baseline is None:
         return Bare("no KD", why="has not been run")
     scores = next((item.scores for item in runs if item.record.recipe_id == baseline.recipe_id), ())
-    return Bare("no KD", scores, "" if scores else f"has no score ({_reason(baseline)})")
+    return Bare("no KD", scores, "" if scores else f"has no score ({_reason(baseline)})", baseline.agreement)
 
 
 def _gain(records: Sequence[TrialRecord], limits: Limits, validation_rows: int | None, constant_score: float | None) -> str:
@@ -214,10 +217,12 @@ def _gain(records: Sequence[TrialRecord], limits: Limits, validation_rows: int |
     if is_constant(bare_score, constant_score):
         nothing = f" Without a teacher the student has learned nothing (one answer for all rows: {constant_score:.4f}); train longer."
     if value == bare_score:
-        return f"{start}, exactly as much as {bare.name}: distillation gained nothing here.{nothing}"
+        seen = "distillation gained nothing here" if distilled.agreement is None else "on so few rows no gain is seen"
+        return f"{start}, exactly as much as {bare.name}: {seen}.{nothing}"
     if value < bare_score:
         lost = f"{bare_score - value:.4f} less than {bare.name} ({bare_score:.4f})"
-        return f"{start}, {lost}: on the validation split distillation gained nothing here.{nothing}"
+        seen = "distillation gained nothing here" if distilled.agreement is None else "with so few rows no gain is seen"
+        return f"{start}, {lost}: on the validation split {seen}.{nothing}"
     interval = gain_interval(metric, scores, bare.scores, validation_rows)
     between = "" if interval is None else f"; 95% interval of the gain {interval[0]:.4f} to {interval[1]:.4f}"
     gain = f"{start}, {value - bare_score:.4f} more than {bare.name} ({bare_score:.4f}{between})"

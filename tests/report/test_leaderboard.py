@@ -254,7 +254,7 @@ def test_the_summary_has_the_keys_that_scripts_read(tmp_path: Path) -> None:
         "recommended": str(tmp_path / "s" / "recommended.yaml"),
         "seconds": {"teacher": 61.234, "outputs": 9.5, "trials": 200.0, "total": 271.0},
     }
-    assert set(best) == {"score", "recipe", "params", "latency_ms", "retention"}
+    assert set(best) == {"score", "agreement", "recipe", "params", "latency_ms", "retention"}
     assert (best["params"], best["latency_ms"], best["recipe"]["student"]) == (1_234_567, 1.25, BERT)
     nothing = {"shares": {}, "interactions": 0.0, "explained": 0.0}
     assert importance == nothing | {"trials": 12, "reason": "all trials have the same recipe"}
@@ -357,8 +357,19 @@ def test_where_few_rows_have_labels_trials_are_ordered_by_score_and_agreement() 
     assert "accuracy 0.9000, 0.1000 more than" in said  # the gain is that of labelled rows
     assert (
         "100 validation rows can hardly tell trials apart, so they are ordered also by their agreement with the teacher on rows without "
-        "labels that none of them learned from: 0.9500 for the best."
+        "labels that none of them learned from: 0.9500 for the best, 0.7000 for no KD."
     ) in said
+
+
+@pytest.mark.parametrize(
+    ("score", "said"), [(0.9, "exactly as much as no KD: on so few"), (0.8, "0.1000 less than no KD (0.9000): on the")]
+)
+def test_few_rows_that_show_no_gain_do_not_prove_that_there_is_none(score: float, said: str) -> None:
+    records = [compared(0, 0.90, 0.70, role="no_kd"), compared(1, score, 0.95)]
+    shown = verdict(records, NONE, 15)
+    assert said in shown
+    assert "no gain is seen" in shown
+    assert "gained nothing" not in shown
 
 
 def test_seeds_of_a_recipe_are_averaged_over_both() -> None:
