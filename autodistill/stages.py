@@ -23,6 +23,9 @@ from autodistill.teachers import Teachers, describe, short_name
 from autodistill.train.agreement import agreement_count
 from autodistill.train.data import Opened, prepare_outputs
 
+FEW = 100
+"""With fewer validation rows than this, and nothing else to compare students by, a warning says so."""
+
 
 def tell_of_rows(data: Dataset, tell: Listen) -> None:
     """Report decisions about the rows, and points that users should check."""
@@ -111,19 +114,17 @@ def tell_of_teachers(teachers: Teachers, metric: str, tell: Listen) -> None:
 
 def tell_of_agreement(data: Dataset, teachers: Teachers, tell: Listen) -> None:
     """Report that few rows have labels to compare students on, and what is done about it."""
-    held_out = agreement_count(data)
-    if not held_out:
-        return
-    few = f"{len(data.validation):,} validation rows can hardly tell students apart"
-    if teachers.judge is None:
-        tell(SearchMessage(f"{few}; more labelled rows would", "warning"))
-    else:
+    held_out, few = agreement_count(data), f"{len(data.validation):,} validation rows can hardly tell students apart"
+    if held_out and teachers.judge is not None:
         tell(
             SearchMessage(
                 f"{few}, so they are also compared by what the teacher says of {held_out:,} of the {data.unlabelled_rows:,} unlabelled "
                 "rows, which none of them learns from"
             )
         )
+    elif len(data.validation) < FEW and data.target.has_labels:
+        way_out = "more labelled rows would" if data.unlabelled_rows else "more labelled rows would, or rows without labels (--unlabelled)"
+        tell(SearchMessage(f"{few}; {way_out}", "warning"))
 
 
 def read_teacher_scores(data: Dataset, path: str, tell: Listen) -> TeacherScores:

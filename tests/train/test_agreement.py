@@ -13,12 +13,15 @@ import torch
 from test_trial import World
 from tiny_teacher import text_dataset
 
+from autodistill.facts import TeacherRef
 from autodistill.models.fitting import all_logits
 from autodistill.models.saved import load_saved_student
-from autodistill.recipe import Recipe
+from autodistill.recipe import Recipe, Teacher
+from autodistill.stages import tell_of_agreement
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import Dataset, Split
 from autodistill.teacher.load import encode, load_teacher
+from autodistill.teachers import Teachers
 from autodistill.train import agreement
 from autodistill.train.agreement import Agreement, agreement_count, agreement_rows
 from autodistill.train.assignment import Assignment
@@ -88,6 +91,41 @@ def test_the_seed_of_the_splits_draws_them(world: World) -> None:
     other = dataclasses.replace(world.dataset, ref=dataclasses.replace(world.ref, seed=1))
     assert agreement_rows(world.dataset).tolist() == agreement_rows(world.dataset).tolist()
     assert agreement_rows(world.dataset).tolist() != agreement_rows(other).tolist()
+
+
+def teachers(*parts: dict[str, Any]) -> Teachers:
+    return Teachers({Teacher(**{"model": "big"} | part): TeacherRef(f"/teachers/{place}", 0.9) for place, part in enumerate(parts)})
+
+
+def test_the_only_trained_teacher_is_the_judge() -> None:
+    assert teachers({}).judge == "/teachers/0"
+    assert teachers({}, {"max_length": 64}).judge is None
+    assert teachers({"init": "random"}).judge is None
+    assert teachers({"init": "self"}).judge is None
+    assert Teachers().judge is None
+
+
+@pytest.mark.parametrize(
+    ("validation", "unlabelled", "trained", "said"),
+    [
+        (
+            15,
+            10_000,
+            1,
+            "15 validation rows can hardly tell students apart, so they are also compared by what the teacher says of 985 of the ",
+        ),
+        (15, 10_000, 2, "15 validation rows can hardly tell students apart; more labelled rows would"),
+        (15, 0, 1, "15 validation rows can hardly tell students apart; more labelled rows would, or rows without labels (--unlabelled)"),
+        (500, 0, 1, None),
+        (2_000, 10_000, 1, None),
+    ],
+)
+def test_people_are_told_that_few_rows_have_labels(validation: int, unlabelled: int, trained: int, said: str | None) -> None:
+    heard: list[Any] = []
+    data = rows_of(text_dataset(96), validation, unlabelled)
+    tell_of_agreement(data, teachers(*[{"max_length": 32 + number} for number in range(trained)]), heard.append)
+    assert [event.text.startswith(said) for event in heard] == ([] if said is None else [True])
+    assert [event.level for event in heard] == ([] if said is None else ["warning" if "; more" in said else "info"])
 
 
 def data_of(world: World, one: Recipe, judge: str | None) -> TrialData:
