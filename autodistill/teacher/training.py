@@ -28,7 +28,9 @@ LOOK = 40
 RESAMPLED = 100
 """How often the validation rows are drawn again to see how much a difference of two scores owes to chance."""
 CLEARLY = 2.0
-"""How many standard errors a score has to exceed another by, to be clearly better. With one, a single row would decide."""
+"""How many standard errors an earlier look has to be better by than the last one. With one, a single row would decide."""
+FLOOR = 1.0
+"""How many standard errors the start has to be better by than what was trained: fine-tuning gains some points on most sets."""
 
 
 @dataclass(frozen=True)
@@ -113,11 +115,11 @@ class Training:
     def until_no_gain(self, start: Judged | None) -> tuple[Judged, int]:
         """Train until the score on the validation split no longer rises, and leave the best weights in the model.
 
-        If all steps were taken, the last weights are kept unless earlier ones are clearly better: the best of many looks at few rows is
-        the luckiest one (studies/transfer/findings.md, "Few validation rows").
+        If all steps were taken, the last weights are kept unless earlier ones are better by `CLEARLY` standard errors: the best of many
+        looks at few rows is the luckiest one (studies/transfer/findings.md, "Few validation rows").
 
-        start: the scores of the initial weights, to keep these if they are clearly better; None to never keep them. They do not count for
-            the patience: with many labels a probe is so good that the first hundreds of steps are a loss.
+        start: the scores of the initial weights, to keep these if they are better by `FLOOR` standard errors; None to never keep them. They
+            do not count for the patience: with many labels a probe is so good that the first hundreds of steps are a loss.
 
         Returns:
             The scores of the kept weights on all validation rows, and the step after which they were reached (0: the start).
@@ -136,17 +138,17 @@ class Training:
             if step - at >= self.teacher.patience:
                 break
         assert best is not None, "a fine-tuning has at least one step"
-        if step == self.steps and not self._is_clearly_better(best, judged, watched):
+        if step == self.steps and not self._is_better(best, judged, CLEARLY, watched):
             weights, at = _copy(self.model), step
         self.model.load_state_dict(weights)
         final = self.judge()
-        if start is not None and self._is_clearly_better(start, final):
+        if start is not None and self._is_better(start, final, FLOOR):
             self.model.load_state_dict(first)
             return start, 0
         return final, at
 
-    def _is_clearly_better(self, one: Judged, other: Judged, rows: Tensor | None = None) -> bool:
-        """Whether one score on the validation rows, or on some of them, exceeds another by `CLEARLY` standard errors of the difference.
+    def _is_better(self, one: Judged, other: Judged, errors: float, rows: Tensor | None = None) -> bool:
+        """Whether one score on the validation rows, or on some of them, exceeds another by so many standard errors of the difference.
 
         The standard error is that of the bootstrap (Efron 1979): the deviation of the difference over rows that are drawn again.
         """
@@ -160,7 +162,7 @@ class Training:
             return self.dataset.target.evaluate(metric, judged.logits.numpy()[drawn], labels[drawn])[metric]
 
         draws = (rng.integers(0, len(labels), len(labels)) for _ in range(RESAMPLED))
-        return gain > CLEARLY * float(np.std([score(one, drawn) - score(other, drawn) for drawn in draws]))
+        return gain > errors * float(np.std([score(one, drawn) - score(other, drawn) for drawn in draws]))
 
     def _looks(self, every: int, rows: Tensor | None) -> Iterator[Judged]:
         """Take the steps, and score the model on the validation rows after each `every` steps and after the last."""

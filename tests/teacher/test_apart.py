@@ -88,7 +88,7 @@ def test_it_is_kept_and_opened_again_with_its_head(tmp_path: Path, pooling: str)
     assert accuracy == pytest.approx(kept.score)
     assert kept.pooling == pooling_of(model) == "apart"
     assert kept.probe_score is not None
-    assert kept.score >= kept.probe_score
+    assert kept.score >= kept.probe_score - 1 / len(PAIRS.validation) ** 0.5  # which no standard error of a difference exceeds
     assert TeacherWeights(kept.folder).pooled_head(pooling) is None
     head = TeacherWeights(kept.folder).pooled_head(pooling, apart=True)
     assert head is not None

@@ -129,7 +129,7 @@ def test_a_score_is_clearly_better_if_it_gains_more_than_two_standard_errors(sou
     difference = (gained - lost) / rows
     error = np.sqrt(((gained + lost) / rows - difference**2) / rows)
     assert abs(difference - 2 * error) > 0.25 * error, "the bootstrap would be too inexact to tell"
-    assert made._is_clearly_better(one, other) == (difference > 2 * error)
+    assert made._is_better(one, other, 2.0) == (difference > 2 * error)
 
 
 class Answering(Scripted):
