@@ -108,6 +108,7 @@ class Elsewhere:
             local = dataclasses.replace(
                 assignment,
                 teacher=None if assignment.teacher is None else str(self.teacher(assignment.teacher)),
+                judge=None if assignment.judge is None else str(self.teacher(assignment.judge)),
                 student_folder=None if assignment.student_folder is None else str(student),
             )
             result = self.runner(local, report)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from tiny_teacher import save_bert, save_rows
+from tiny_teacher import save_bert, save_rows, texts
 
 from autodistill import cache, fetched
 from autodistill.cache import ensure, new_cached_folder
@@ -300,11 +300,14 @@ def test_a_search_on_a_node_that_sees_none_of_its_files(cluster: Cluster, tmp_pa
     driver = cluster.driver
     rows = save_rows(driver / "rows.parquet")
     (driver / "small.yaml").write_text(SPACE.format(teacher=save_bert(driver / "bert")), encoding="utf-8")
+    more = driver / "more.txt"
+    more.write_text("\n".join(f"{text} {row}" for row, text in enumerate(texts(400, seed=7)[0])), encoding="utf-8")
     cluster.start("a")
-    words = ["--dataset", rows, "--space", "small.yaml", "--study", "s", "--trials", "1", "--workers", "1"]
+    words = ["--dataset", rows, "--unlabelled", str(more), "--space", "small.yaml", "--study", "s", "--trials", "1", "--workers", "1"]
     assert cluster.search(words, tmp_path / "out").wait(timeout=500) == 0, (tmp_path / "out.err").read_text(encoding="utf-8")
     study = Study.open(driver / json.loads((tmp_path / "out").read_text(encoding="utf-8"))["folder"])
     assert [record.state for record in study.trial_records] == ["complete"] * 4
+    assert all(record.agreement is not None for record in study.trial_records)  # the teacher is at hand for those that do not learn from it
     assert {record.environment["host"] for record in study.trial_records} == {socket.gethostname()}
     assert len({record.environment["node"] for record in study.trial_records}) == 1
     assert "does not see the driver's files" in (study.folder / "search.log").read_text(encoding="utf-8")
