@@ -31,7 +31,7 @@ from autodistill.settings import SearchSettings
 from autodistill.teachers import Teachers, describe, short_name
 
 from . import FIGURES, costs, draw_figure, style
-from .trials import trial_cells, trial_heads
+from .trials import trial_heads, trial_table
 
 if TYPE_CHECKING:
     from autodistill.recommender.library import RecordedStudy
@@ -109,10 +109,11 @@ def render_subject(study: Subject) -> str:
         models=[(model, cells(model)) for model in frontier(records, limits, prefer, study.about)],
         frontier_notes=[sentence for sentence in (advice(records, limits, prefer), note(study.about)) if sentence],
         rows=[_cells(row) for row in leaderboard],
+        compared=any(row.agreement is not None for row in leaderboard),
         above_best=above_best(leaderboard, records, limits),
         choices=[_choice(choice, study) for choice in choices(records, limits)],
         trial_heads=trial_heads(records),
-        trials=[trial_cells(record) for record in records],
+        trials=trial_table(records),
         metric=texts.clean(records[0].metric) if records else "score",
         figures={name: draw(name, figure) for name, figure in figures.items()},
         limits=limits.text() if limits != Limits() else "",
@@ -173,8 +174,9 @@ def describe_figure(figure: go.Figure) -> str:
 def _cells(row: Row) -> dict[str, Any]:
     return {
         "trial": "" if row.trial is None else str(row.trial), "name": row.name, "score": texts.score(row.score),
-        "retention": texts.percent(row.retention), "params": texts.params(row.params), "latency": texts.latency(row.latency_ms),
-        "seconds": texts.duration(row.seconds), "student": row.student if row.trial is not None else short_name(row.student),
+        "agreement": texts.score(row.agreement), "retention": texts.percent(row.retention), "params": texts.params(row.params),
+        "latency": texts.latency(row.latency_ms), "seconds": texts.duration(row.seconds),
+        "student": row.student if row.trial is not None else short_name(row.student),
         "objective": row.objective, "best": row.is_best, "teacher": row.trial is None,
     }  # fmt: skip
 

@@ -17,13 +17,24 @@ LAST = -1.0
 def trial_heads(records: Sequence[TrialRecord]) -> list[tuple[str, bool]]:
     """The table's headings, and whether a column holds texts."""
     metric = texts.clean(records[0].metric) if records else "score"
-    numbers = (metric, "retention", "parameters", "latency", "epochs", "training")
+    numbers = (metric, *_agreement(records), "retention", "parameters", "latency", "epochs", "training")
     words = ("student", "learns from", "augmentation")
     return [("trial", False), ("what", True), ("ended", True), *((name, False) for name in numbers), *((name, True) for name in words)]
 
 
-def trial_cells(record: TrialRecord) -> list[tuple[str, float | None]]:
-    """A trial's cells: the text, and the number by which it is sorted (None: by its text)."""
+def _agreement(records: Sequence[TrialRecord]) -> tuple[str, ...]:
+    """The heading of the agreements, where trials have some."""
+    return ("agreement",) if any(record.agreement is not None for record in records) else ()
+
+
+def trial_table(records: Sequence[TrialRecord]) -> list[list[tuple[str, float | None]]]:
+    """The cells of each trial, below `trial_heads`."""
+    compared = bool(_agreement(records))
+    return [_cells(record, compared) for record in records]
+
+
+def _cells(record: TrialRecord, compared: bool) -> list[tuple[str, float | None]]:
+    """A trial's cells: the text, and the number by which it is sorted (None: by its text). compared: whether there are agreements."""
     ended = "interrupted" if was_interrupted(record) else STATES[record.state]
     augmentation = record.recipe.get("augmentation", {}).get("kind", "none")
     return [
@@ -31,6 +42,7 @@ def trial_cells(record: TrialRecord) -> list[tuple[str, float | None]]:
         (texts.ROLES[record.role], None),
         (ended, None),
         (texts.score(record.score), _number(record.score)),
+        *([(texts.score(record.agreement), _number(record.agreement))] if compared else []),
         (texts.percent(record.retention), _number(record.retention)),
         (texts.params(record.params), _number(record.params)),
         (texts.latency(record.latency_ms), _number(record.latency_ms)),

@@ -92,6 +92,28 @@ def test_the_page_has_every_section_the_leaderboard_and_the_recipe(tmp_path: Pat
     assert "autodistill search --dataset d" in page.text  # what has its default is left out
 
 
+def test_agreements_stand_beside_scores_where_there_are_some(tmp_path: Path) -> None:
+    compared = [
+        record(0, "no_kd", 0.90, agreement=0.7, standing=0.72),
+        record(1, score=0.90, agreement=0.85, standing=0.855),
+        record(2, score=0.88, agreement=0.95, standing=0.943),
+        record(3, state="pruned", score=0.5),
+    ]
+    page = _Parsed(without_plotly(render(make_study(tmp_path, compared))))
+    heads = [row for row in page.rows if "agreement" in row]
+    assert [row[2:5] for row in heads] == [["accuracy", "agreement", "retention"]]
+    board = page.rows[page.rows.index(heads[0]) + 1 :][:4]
+    assert [(row[0], row[2], row[3]) for row in board] == [
+        ("", "0.9000", "–"), ("2", "0.8800", "0.9500"), ("1", "0.9000", "0.8500"), ("0", "0.9000", "0.7000"),
+    ]  # fmt: skip
+    assert next(row for row in page.rows if row[:1] == ["3"])[3:5] == ["0.5000", "–"]  # of all trials
+    assert [row[3:5] for row in page.rows if row[2:3] == ["complete"]] == [["0.9000", "0.7000"], ["0.9000", "0.8500"], ["0.8800", "0.9500"]]
+    assert "trials are ordered by both" in page.text
+    plain = _Parsed(without_plotly(render(make_study(tmp_path / "plain", RECORDS))))
+    assert not [row for row in plain.rows if "agreement" in row]
+    assert "trials are ordered by both" not in plain.text
+
+
 def test_limits_as_shares_of_the_teachers_costs_are_said_and_asked_again(tmp_path: Path) -> None:
     study = make_study(tmp_path, RECORDS, max_params="1/7.5", max_latency_ms="1/9.4")
     study.about["limits"] = {"max_params": 3_026_666, "max_latency_ms": 0.8}

@@ -350,6 +350,7 @@ def test_where_few_rows_have_labels_trials_are_ordered_by_score_and_agreement() 
     assert [row.agreement for row in shown] == [None, 0.95, 0.90, 0.85, 0.70]
     assert shown[1].is_best
     assert above_best(shown, records, NONE) == ""
+    assert all(len(line) <= width for width in (40, 60, 80, 120) for line in printed(shown, width).splitlines())
     text = printed(shown, 120)
     assert "agreement" in text
     assert "0.9500" in text
