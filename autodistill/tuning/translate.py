@@ -85,9 +85,11 @@ def record_of(trial: FrozenTrial, plan: StudyPlan) -> TrialRecord | None:
         return None
     proposal, outcome = proposal_of(trial), outcome_of(trial)
     curve = outcome.get("curve", [])
-    best = max(
-        (Point.model_validate(point) for point in curve), key=lambda point: point.rank_score, default=None
-    )  # the first of equal ones
+    points = [Point.model_validate(point) for point in curve]
+    best = max(points, key=lambda point: point.rank_score, default=None)  # the first of equal ones, as a trial keeps it
+    score = None if best is None else best.score
+    if state == "complete" and (best is None or best.standing is None):
+        score = trial.value
     recipe = proposal["recipe"]
     teacher = plan.teachers.get(Teacher.model_validate(recipe["teacher"]))
     return TrialRecord(
@@ -106,7 +108,7 @@ def record_of(trial: FrozenTrial, plan: StudyPlan) -> TrialRecord | None:
         train_rows=plan.dataset.train_rows,
         seed=proposal["seed"],
         max_epochs=plan.max_epochs,
-        score=trial.value if state == "complete" and (best is None or best.standing is None) else None if best is None else best.score,
+        score=score,
         metrics=outcome.get("metrics", {}),
         curve=curve,
         teacher_score=None if teacher is None else teacher.score,
