@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from rich.console import Console
 from rich.table import Table as Grid
 from scipy.special import log_softmax
@@ -29,11 +28,9 @@ from transfer import SETS, Bench
 
 from autodistill.errors import AutodistillError
 from autodistill.models.base import StudentModule
-from autodistill.models.fitting import all_logits
 from autodistill.recipe import Recipe
 from autodistill.space import Space
 from autodistill.train.agreement import ENOUGH
-from autodistill.train.data import read_by_student
 
 FAMILIES = ("bert", "bilstm", "static")
 DRAWN = 3
@@ -50,12 +47,9 @@ class Asked(Bench):
 
     def tested(self, model: StudentModule, recipe: Recipe | None = None) -> float:
         """As of `Bench`."""
-        assert self.opened is not None
-        read = self.opened if recipe is None else read_by_student(self.opened, recipe)
-        inputs = (self.data.modality.encode(split, self.part, read.tokenizer) for split in (self.data.validation, self.test))
-        said = [all_logits(model, rows, self.data.num_outputs, torch.device("cpu")).numpy() for rows in inputs]
-        self.answers = np.concatenate(said)
-        return self.data.target.evaluate(self.data.metric, said[-1], self.test.labels)[self.data.metric]
+        on_validation, on_test = (self.asked(model, split, recipe) for split in (self.data.validation, self.test))
+        self.answers = np.concatenate([on_validation, on_test])
+        return self.data.target.evaluate(self.data.metric, on_test, self.test.labels)[self.data.metric]
 
 
 def recipes_of(space: Space) -> dict[str, Recipe]:

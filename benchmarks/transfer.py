@@ -24,6 +24,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from kept_rows import KeptRows
 from rich.console import Console
@@ -40,7 +41,7 @@ from autodistill.recipe import Recipe
 from autodistill.space import Space
 from autodistill.stages import store_outputs, train_teacher
 from autodistill.tasks import load_dataset
-from autodistill.tasks.base import Dataset, DatasetRef
+from autodistill.tasks.base import Dataset, DatasetRef, Split
 from autodistill.teacher.load import load_teacher
 from autodistill.teacher.rivals import linear_model
 from autodistill.train.assignment import Assignment
@@ -108,12 +109,16 @@ class Bench:
             self.keep(self.row("teacher", 0, self.tested(model), seconds, params=params))
 
     def tested(self, model: StudentModule, recipe: Recipe | None = None) -> float:
-        """The score of a teacher, or of a recipe's student, which may have a tokenizer of its own."""
+        """The test score of a teacher, or of a recipe's student."""
+        logits = self.asked(model, self.test, recipe)
+        return self.data.target.evaluate(self.data.metric, logits, self.test.labels)[self.data.metric]
+
+    def asked(self, model: StudentModule, rows: Split, recipe: Recipe | None = None) -> np.ndarray:
+        """The logits (N, C) of a teacher for some rows, or of a recipe's student, which may have a tokenizer of its own."""
         assert self.opened is not None
         read = self.opened if recipe is None else read_by_student(self.opened, recipe)
-        inputs = self.data.modality.encode(self.test, self.part, read.tokenizer)
-        logits = all_logits(model, inputs, self.data.num_outputs, torch.device("cpu"))
-        return self.data.target.evaluate(self.data.metric, logits.numpy(), self.test.labels)[self.data.metric]
+        inputs = self.data.modality.encode(rows, self.part, read.tokenizer)
+        return all_logits(model, inputs, self.data.num_outputs, torch.device("cpu")).numpy()
 
     def train(self, arm: str, recipe: Recipe, seed: int) -> None:
         """Train a recipe's student with a seed, and test it."""

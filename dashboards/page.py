@@ -26,7 +26,7 @@ from autodistill.report import measures, texts
 from autodistill.report.answer import answer
 from autodistill.report.choices import Choice, choices, distill_command, export_command
 from autodistill.report.frontier import advice, cells, frontier, note
-from autodistill.report.leaderboard import Row, above_best, data_reading, failures, rows, verdict
+from autodistill.report.leaderboard import Row, above_best, data_reading, failures, have_agreements, rows, verdict
 from autodistill.settings import SearchSettings
 from autodistill.teachers import Teachers, describe, short_name
 
@@ -109,7 +109,7 @@ def render_subject(study: Subject) -> str:
         models=[(model, cells(model)) for model in frontier(records, limits, prefer, study.about)],
         frontier_notes=[sentence for sentence in (advice(records, limits, prefer), note(study.about)) if sentence],
         rows=[_cells(row) for row in leaderboard],
-        compared=any(row.agreement is not None for row in leaderboard),
+        compared=have_agreements(leaderboard),
         above_best=above_best(leaderboard, records, limits),
         choices=[_choice(choice, study) for choice in choices(records, limits)],
         trial_heads=trial_heads(records),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from autodistill.ranking import was_interrupted
 from autodistill.records import TrialRecord
 from autodistill.report import texts
+from autodistill.report.leaderboard import have_agreements
 
 STATES = {"complete": "complete", "pruned": "stopped early", "fail": "failed", "infeasible": "over a limit"}
 """How a trial ended, for people."""
@@ -17,19 +18,14 @@ LAST = -1.0
 def trial_heads(records: Sequence[TrialRecord]) -> list[tuple[str, bool]]:
     """The table's headings, and whether a column holds texts."""
     metric = texts.clean(records[0].metric) if records else "score"
-    numbers = (metric, *_agreement(records), "retention", "parameters", "latency", "epochs", "training")
+    numbers = (metric, *(["agreement"] if have_agreements(records) else []), "retention", "parameters", "latency", "epochs", "training")
     words = ("student", "learns from", "augmentation")
     return [("trial", False), ("what", True), ("ended", True), *((name, False) for name in numbers), *((name, True) for name in words)]
 
 
-def _agreement(records: Sequence[TrialRecord]) -> tuple[str, ...]:
-    """The heading of the agreements, where trials have some."""
-    return ("agreement",) if any(record.agreement is not None for record in records) else ()
-
-
 def trial_table(records: Sequence[TrialRecord]) -> list[list[tuple[str, float | None]]]:
     """The cells of each trial, below `trial_heads`."""
-    compared = bool(_agreement(records))
+    compared = have_agreements(records)
     return [_cells(record, compared) for record in records]
 
 

@@ -131,14 +131,14 @@ def _distill(asked: DistillSettings, command: str | None, tell: Listen) -> Disti
     tell_of_cut_texts(data, recipe.teacher, tokenizer, tell)
     teacher, opened = _taught(data, recipe, scores, asked.seed, tell)
     data = opened.dataset
-    tell_of_agreement(data, Teachers({recipe.teacher: teacher}), tell)
+    teachers = Teachers({recipe.teacher: teacher})
+    tell_of_agreement(data, teachers, tell)
     workers, seeds = asked.workers, asked.seeds
     is_distilled = bool(recipe.objective.terms) or recipe.objective.self_distillation > 0
     plain = Recipe.parse(without_teacher(recipe.model_dump())) if asked.control and is_distilled else None
     threads = torch.get_num_threads() if workers == 1 else max(1, cores() // workers)
-    judge = Teachers({recipe.teacher: teacher}).judge
     assignments = [
-        Assignment(each, data.ref, asked.seed + turn, each.training.epochs, teacher.folder_for(each), threads, judge=judge)
+        Assignment(each, data.ref, asked.seed + turn, each.training.epochs, teacher.folder_for(each), threads, judge=teachers.judge)
         for each in (recipe, plain)
         if each is not None
         for turn in range(seeds)

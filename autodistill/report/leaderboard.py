@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,9 +122,14 @@ def _why_not(record: TrialRecord, best: TrialRecord, limits: Limits) -> str:
     return "a higher score with fewer seeds, but the best has the highest mean over several seeds"
 
 
+def have_agreements(items: Iterable[Row | TrialRecord]) -> bool:
+    """Whether some of these trials were compared by their agreement with the teacher, so that a table shows it."""
+    return any(item.agreement is not None for item in items)
+
+
 def table(leaderboard: Sequence[Row], metric: str, width: int) -> Table:
     """The leaderboard for a terminal of this width. A narrow one shows only the most important columns."""
-    compared = any(row.agreement is not None for row in leaderboard)
+    compared = have_agreements(leaderboard)
     columns = [Column("#"), Column("what", text=True), Column(metric)]
     columns += [Column("agreement")] if compared else []
     columns += [Column("retention", rank=1), Column("params", rank=2)]
@@ -134,14 +139,8 @@ def table(leaderboard: Sequence[Row], metric: str, width: int) -> Table:
     def line(row: Row) -> tuple[list[str], str]:
         cells = ["" if row.trial is None else str(row.trial), row.name, texts.score(row.score)]
         cells += [texts.score(row.agreement)] if compared else []
-        cells += [
-            texts.percent(row.retention),
-            texts.params(row.params),
-            texts.latency(row.latency_ms),
-            texts.duration(row.seconds),
-            row.student,
-            row.objective,
-        ]
+        cells += [texts.percent(row.retention), texts.params(row.params), texts.latency(row.latency_ms), texts.duration(row.seconds)]
+        cells += [row.student, row.objective]
         return cells, "bold green" if row.is_best else "cyan" if row.trial is None else ""
 
     return fitted(columns, map(line, leaderboard), width)
@@ -152,12 +151,8 @@ def verdict(records: Sequence[TrialRecord], limits: Limits, validation_rows: int
 
     validation_rows: the number of rows behind the scores, if known. constant_score: of a constant prediction.
     """
-    parts = [
-        _gain(records, limits, validation_rows, constant_score),
-        how_ordered(records, limits, validation_rows),
-        unlabelled_worth(records),
-    ]
-    return " ".join(part for part in parts if part)
+    gain, order = _gain(records, limits, validation_rows, constant_score), how_ordered(records, limits, validation_rows)
+    return " ".join(part for part in (gain, order, unlabelled_worth(records)) if part)
 
 
 def how_ordered(records: Sequence[TrialRecord], limits: Limits, validation_rows: int | None) -> str:

@@ -25,7 +25,7 @@ from autodistill.target import Scaling
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import Dataset, DatasetRef
 from autodistill.teacher.embedding import taught
-from autodistill.teacher.outputs import OutputsProgress, TeacherOutputs, ensure_outputs
+from autodistill.teacher.outputs import ORIGINAL, OutputsProgress, TeacherOutputs, ensure_outputs
 from autodistill.teacher.plan import Taps
 from autodistill.teacher.scored import ScoredOutputs, has_scores
 from autodistill.train.agreement import Agreement, agreement_count
@@ -153,12 +153,14 @@ class TrialData:
         """What students are compared by beside the validation split, as a teacher decides; None if that split is enough."""
         if not agreement_count(self.dataset):
             return None
-        inputs = self.opened.train
-        if has_scores(judge):
-            scores = ScoredOutputs(judge, inputs, self.dataset.modality)
-            return Agreement.of(self.dataset, scores.logits, scores.is_scored)
-        outputs = ensure_outputs(self.dataset, "train", inputs, judge, device=self.device, threads=self.threads)
-        return Agreement.of(self.dataset, outputs.column("logits"), None)
+        outputs = self._outputs_of(judge, self.opened.train, ORIGINAL, Taps())
+        return Agreement.of(self.dataset, outputs.column("logits"), outputs.is_scored if isinstance(outputs, ScoredOutputs) else None)
+
+    def _outputs_of(self, teacher: Path, inputs: Inputs, view: str, taps: Taps) -> TeacherOutputs | ScoredOutputs:
+        """A teacher's outputs for a view of the training rows: from its file of scores, or stored. teacher: its folder."""
+        if has_scores(teacher):
+            return ScoredOutputs(teacher, inputs, self.dataset.modality)
+        return ensure_outputs(self.dataset, "train", inputs, teacher, view=view, taps=taps, device=self.device, threads=self.threads)
 
     def side(self, outputs: Outputs, batch: Batch) -> Side:
         """A model's outputs on a batch, as objectives read them. Outputs that are vectors are themselves the embedding."""
@@ -192,18 +194,7 @@ class TrialData:
             own = self.read.train if same else modality.reread_view(rows, inputs, reader, self.read.tokenizer, augmentation, copy, seed)
         if not self.recipe.objective.terms:
             return TrainView(own, None, opened.scaling)
-        if has_scores(opened.folder):
-            return TrainView(own, ScoredOutputs(opened.folder, inputs, modality), opened.scaling)
-        teacher_outputs = ensure_outputs(
-            self.dataset,
-            "train",
-            inputs,
-            opened.folder,
-            view=view_key(augmentation, copy, seed),
-            taps=self._taps,
-            device=self.device,
-            threads=self.threads,
-        )
+        teacher_outputs = self._outputs_of(opened.folder, inputs, view_key(augmentation, copy, seed), self._taps)
         return TrainView(own, teacher_outputs, opened.scaling)
 
     def token_ids(self) -> tuple[Tensor, ...] | None:

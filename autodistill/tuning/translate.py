@@ -84,9 +84,8 @@ def record_of(trial: FrozenTrial, plan: StudyPlan) -> TrialRecord | None:
     if state is None:
         return None
     proposal, outcome = proposal_of(trial), outcome_of(trial)
-    curve = outcome.get("curve", [])
-    points = [Point.model_validate(point) for point in curve]
-    best = max(points, key=lambda point: point.rank_score, default=None)  # the first of equal ones, as a trial keeps it
+    curve = [Point.model_validate(point) for point in outcome.get("curve", [])]
+    best = max(curve, key=lambda point: point.rank_score, default=None)  # the first of equal ones, as a trial keeps it
     score = None if best is None else best.score
     if state == "complete" and (best is None or best.standing is None):
         score = trial.value
