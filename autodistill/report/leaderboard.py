@@ -24,6 +24,8 @@ from autodistill.teachers import Teachers
 
 SHOWN = 5
 """How many trials are listed beside the baselines and the teacher."""
+LEVEL = 0.005
+"""A student that lacks less than this is called level with its teacher."""
 
 
 @dataclass(frozen=True)
@@ -224,7 +226,9 @@ def _gain(records: Sequence[TrialRecord], limits: Limits, validation_rows: int |
     where = "the validation split" if validation_rows is None else f"{validation_rows:,} validation rows"
     gain += f"{_beside_teacher(value, bare_score, distilled.teacher_score)}, on {where}, {_seeds(scores, bare.scores)}.{nothing}"
     if texts.objective(distilled.recipe) == texts.UNDISTILLED:
-        gain += " Its recipe learns from hard labels alone, so the gain does not come from distillation."
+        return f"{gain} Its recipe learns from hard labels alone, so the gain does not come from distillation."
+    if distilled.teacher_score is not None and value > distilled.teacher_score - LEVEL:
+        gain += " The student knows about as much as its teacher, so a stronger teacher (--teacher) promises more than further trials."
     return gain
 
 

@@ -93,6 +93,9 @@ def test_the_leaderboard_fits_its_terminal(width: int) -> None:
         ]  # a family that is not installed has no size to show
 
 
+STRONGER = "The student knows about as much as its teacher, so a stronger teacher (--teacher) promises more than further trials."
+
+
 @pytest.mark.parametrize(
     ("scores", "expected"),
     [
@@ -104,12 +107,12 @@ def test_the_leaderboard_fits_its_terminal(width: int) -> None:
         (
             {"no_kd": 0.80, "search": 0.93},
             "The best trial (trial 1) has accuracy 0.9300, 0.1300 more than no KD (0.8000) and 0.0300 more than its teacher (0.9000), "
-            "on the validation split, with one seed.",
+            "on the validation split, with one seed. " + STRONGER,
         ),
         (
             {"no_kd": 0.80, "search": 0.90},
             "The best trial (trial 1) has accuracy 0.9000, 0.1000 more than no KD (0.8000) and level with its teacher (0.9000), "
-            "on the validation split, with one seed.",
+            "on the validation split, with one seed. " + STRONGER,
         ),
         (
             {"no_kd": 0.80, "search": 0.75},
@@ -138,6 +141,11 @@ def test_the_leaderboard_fits_its_terminal(width: int) -> None:
 def test_the_verdict_says_what_distillation_gained(scores: dict[str, float], expected: str) -> None:
     records = [record(number, role, score) for number, (role, score) in enumerate(scores.items())]
     assert verdict(records, NONE) == expected
+
+
+@pytest.mark.parametrize(("score", "level"), [(0.894, False), (0.896, True), (0.92, True)])
+def test_a_student_that_is_level_with_its_teacher_needs_a_stronger_one(score: float, level: bool) -> None:
+    assert (STRONGER in verdict([record(0, "no_kd", 0.80), record(1, score=score)], NONE)) == level
 
 
 def recipe_of(kind: str, channels: int = 64) -> dict[str, Any]:
@@ -209,7 +217,7 @@ def test_negative_correlations_are_compared_without_a_share_of_the_gap() -> None
     assert (
         text
         == "The best trial (trial 1) has spearman -0.1000, 0.1000 more than no KD (-0.2000) and 0.2000 more than its teacher (-0.3000), "
-        "on the validation split, with one seed."
+        "on the validation split, with one seed. " + STRONGER
     )
     shown = rows([spearman(0, "no_kd", -0.2), spearman(1, "search", -0.1)], NONE, taught(-0.3), None)
     assert [row.retention for row in shown] == [None, None, None]
