@@ -28,9 +28,9 @@ from autodistill.stages import (
     read_teacher_scores,
     store_outputs,
     tell_of_agreement,
-    tell_of_cut_texts,
     tell_of_rows,
     tell_of_teachers,
+    tell_of_tokens,
     train_teacher,
 )
 from autodistill.start_fit import fit_start, folders_of
@@ -100,7 +100,7 @@ def prepare(settings: SpaceSettings, tell: Listen, *, fine_tune: bool = True, ea
     data = read_data(settings, tell)
     space = fit_starts(open_space(settings, data, tell), data)
     for part in {(teacher.model, teacher.max_length): teacher for teacher in space.teachers()}.values():
-        tell_of_cut_texts(data, part, data.modality.open_tokenizer(data.modality.source(part)), tell)
+        tell_of_tokens(data, part, data.modality.open_tokenizer(data.modality.source(part)), tell)
     if fine_tune and not data.modality.texts:
         space = fit_networks(space.for_its_teachers(), tell)
     is_share = isinstance(settings.max_params, str) or isinstance(settings.max_latency_ms, str)

@@ -29,7 +29,7 @@ from autodistill.prepare import open_taught, read_data, teach, with_scores
 from autodistill.recipe import Recipe, Teacher, without_teacher
 from autodistill.records import Point
 from autodistill.settings import DistillSettings
-from autodistill.stages import match_scores, read_teacher_scores, tell_of_agreement, tell_of_cut_texts
+from autodistill.stages import match_scores, read_teacher_scores, tell_of_agreement, tell_of_tokens
 from autodistill.storage import cache_folder, check_writable, digest, lock, new_folder, user_path
 from autodistill.tasks.base import Dataset
 from autodistill.tasks.in_memory import DatasetLike
@@ -128,7 +128,7 @@ def _distill(asked: DistillSettings, command: str | None, tell: Listen) -> Disti
     tokenizer = data.modality.open_tokenizer(data.modality.source(recipe.teacher))
     check_tokens(recipe, tokenizer)
     check_start(recipe.student, tokenizer, recipe.teacher.model)
-    tell_of_cut_texts(data, recipe.teacher, tokenizer, tell)
+    tell_of_tokens(data, recipe.teacher, tokenizer, tell)
     teacher, opened = _taught(data, recipe, scores, asked.seed, tell)
     data = opened.dataset
     teachers = Teachers({recipe.teacher: teacher})

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from autodistill.features.seen import Seen
     from autodistill.models.base import Outputs, StudentModule
     from autodistill.models.sides import Side
+    from autodistill.models.text import TokenSample
     from autodistill.recipe import Component, Teacher
     from autodistill.tasks.base import Dataset, DatasetRef, Split
     from autodistill.tasks.columns import Columns
@@ -171,9 +172,9 @@ class Modality(ABC, Generic[Inputs, Batch]):
             RunError: the cache cannot be written.
         """
 
-    def token_counts(self, split: Split, tokenizer: Any) -> list[int]:
-        """How many tokens a sample of the rows have before they are cut; empty if rows have none."""
-        return []
+    def token_sample(self, split: Split, tokenizer: Any) -> TokenSample | None:
+        """How a tokenizer reads a sample of the rows; None if rows have no tokens."""
+        return None
 
     @abstractmethod
     def read_rows(self, rows: Sequence[Any], teacher: Teacher, tokenizer: Any) -> Batch:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from autodistill.features.seen import Seen
     from autodistill.models.base import Outputs, StudentModule, TextBatch
     from autodistill.models.sides import Side
-    from autodistill.models.text import EncodedText
+    from autodistill.models.text import EncodedText, TokenSample
     from autodistill.recipe import Component, Teacher
     from autodistill.tasks.base import Dataset, DatasetRef, Split
     from autodistill.tasks.columns import Columns
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 SAMPLE = 2000
-"""How many rows are read to learn how long texts are."""
+"""How many rows are read to learn how long texts are, and whether a tokenizer knows them."""
 
 
 @dataclass(frozen=True)
@@ -153,11 +153,11 @@ class Text(Modality["EncodedText", "TextBatch"]):
         assert split.texts is not None
         return encode_split(split.texts, split.text_pairs, tokenizer, teacher.max_length)
 
-    def token_counts(self, split: Split, tokenizer: Any) -> list[int]:
+    def token_sample(self, split: Split, tokenizer: Any) -> TokenSample:
         """Of at most `SAMPLE` rows, which are spread evenly."""
-        from autodistill.models.text import count_tokens
+        from autodistill.models.text import sample_tokens
 
-        return count_tokens(self.rows(split, np.arange(0, len(split), math.ceil(len(split) / SAMPLE))), tokenizer)
+        return sample_tokens(self.rows(split, np.arange(0, len(split), math.ceil(len(split) / SAMPLE))), tokenizer)
 
     def read_rows(self, rows: Sequence[Any], teacher: Teacher, tokenizer: Any) -> TextBatch:
         from autodistill.models.text import read_texts

@@ -138,9 +138,33 @@ def read_texts(texts: Sequence[str], text_pairs: Sequence[str] | None, tokenizer
     return EncodedText(ids, segments, offsets, _pad_id(tokenizer), "").batch(torch.arange(len(encoded)))
 
 
-def count_tokens(rows: Sequence[Any], tokenizer: Any) -> list[int]:
-    """How many tokens each row has if nothing is cut, special tokens included. rows: texts, or tuples of two."""
-    return [len(encoding.ids) for encoding in uncut(tokenizer).encode_batch(list(rows))]
+@dataclass(frozen=True)
+class TokenSample:
+    """How a tokenizer reads some rows before they are cut.
+
+    counts: the tokens of each row, special ones included. pieces, unknown: how many tokens that are not special all rows have, and how many
+    of these stand for something unknown. words, letters: what is between spaces, and its characters.
+    """
+
+    counts: list[int]
+    pieces: int
+    unknown: int
+    words: int
+    letters: int
+
+
+def sample_tokens(rows: Sequence[Any], tokenizer: Any) -> TokenSample:
+    """How a tokenizer reads rows. rows: texts, or tuples of two."""
+    read = uncut(tokenizer).encode_batch(list(rows))
+    words = [word for row in rows for text in ((row,) if isinstance(row, str) else row) for word in text.split()]
+    unknown = -1 if tokenizer.unk_token_id is None else tokenizer.unk_token_id
+    return TokenSample(
+        counts=[len(one.ids) for one in read],
+        pieces=sum(len(one.ids) - sum(one.special_tokens_mask) for one in read),
+        unknown=sum(one.ids.count(unknown) for one in read),
+        words=len(words),
+        letters=sum(map(len, words)),
+    )
 
 
 def uncut(tokenizer: Any) -> Any:
