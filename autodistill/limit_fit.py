@@ -17,8 +17,9 @@ STUDENTS_TRIED = 200
 """How many recipes of the space, or of one family of it, are drawn for their students."""
 
 VOCABULARY = "vocabulary"
-"""The field that may change first: with the pieces of the training rows alone a student loses less than with narrower vectors, and more of
-its size. (trec, 500 labels, cnn: .916; .904 without the other pieces, 1.2 M parameters; .888 with half of the width, 2.0 M.)"""
+"""The field that may change first: with the pieces of the training rows alone a student loses nothing, and more of its size than with
+narrower vectors. (Nine sets with few labels, cnn: +.001 on the test splits for a third of the parameters or less; with half of the width, for
+half of them, −.016 on four.)"""
 
 
 class LimitFit:
