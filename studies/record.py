@@ -100,7 +100,13 @@ UNDER_LARGER: Mapping[str, tuple[Mapping[str, Any], ...]] = {
 """The same for a teacher that is larger than the pretrained encoder that a student can be. (A static student would start with all pieces
 that such a teacher reads alone, which takes minutes.)"""
 OF_IMAGES: Mapping[str, tuple[Mapping[str, Any], ...]] = {
-    "cut:tf_efficientnet_lite0": ({}, {"student.stages": 3}, _NO_STATES, {"student.image_size": 96}),
+    "cut:tf_efficientnet_lite0": (
+        {},
+        {"student.stages": 3},
+        _NO_STATES,
+        {"student.image_size": 96},
+        {"student.image_size": 96, "student.stages": 5},
+    ),
     "timm:test_resnet": ({},),
     "timm:mobilenetv3_small_050": ({},),
 }
