@@ -228,7 +228,8 @@ def _gain(records: Sequence[TrialRecord], limits: Limits, validation_rows: int |
     if texts.objective(distilled.recipe) == texts.UNDISTILLED:
         return f"{gain} Its recipe learns from hard labels alone, so the gain does not come from distillation."
     if distilled.teacher_score is not None and value > distilled.teacher_score - LEVEL:
-        gain += " The student knows about as much as its teacher, so a stronger teacher (--teacher) promises more than further trials."
+        option = "--teacher-scores" if distilled.recipe.get("teacher", {}).get("scores") else "--teacher"
+        gain += f" The student knows about as much as its teacher, so a stronger teacher ({option}) promises more than further trials."
     return gain
 
 

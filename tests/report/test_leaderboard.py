@@ -148,6 +148,12 @@ def test_a_student_that_is_level_with_its_teacher_needs_a_stronger_one(score: fl
     assert (STRONGER in verdict([record(0, "no_kd", 0.80), record(1, score=score)], NONE)) == level
 
 
+def test_a_stronger_teacher_of_scores_is_another_file() -> None:
+    by_scores = {"student": BERT, "objective": {"prediction": {"kind": "kl"}}, "teacher": {"model": "big", "scores": "1a2b"}}
+    text = verdict([record(0, "no_kd", 0.80), record(1, score=0.9, recipe=by_scores)], NONE)
+    assert text.endswith(STRONGER.replace("--teacher", "--teacher-scores"))
+
+
 def recipe_of(kind: str, channels: int = 64) -> dict[str, Any]:
     objective = {"hard_label_weight": 1.0, "prediction": {"kind": kind}}
     return {
