@@ -29,7 +29,8 @@ FEW = 100
 UNKNOWN = 0.05
 """A larger share of unknown tokens means that a tokenizer does not know the texts' script. (Tweets with emojis have .007, Chinese .8.)"""
 PIECES = 3.5
-"""With more tokens a word, a tokenizer spells. (all-MiniLM-L6-v2: English tweets 1.9, German 2.2, Finnish 3.3, Arabic 4.9, Russian 6.5.)"""
+"""With more tokens a word, a tokenizer spells the words letter by letter. (all-MiniLM-L6-v2: English tweets 1.9, German 2.2, Finnish 3.3,
+Arabic 4.9, Russian 6.5.)"""
 LETTERS = 15
 """With more letters a word, these are no words: addresses, sequences, languages without spaces."""
 
