@@ -19,7 +19,7 @@ from autodistill.models.start import check_sizes, check_start
 from autodistill.option import takes
 from autodistill.prepare import Prepared, prepare
 from autodistill.recipe import Recipe
-from autodistill.recommending import WARM_SHARE, InTime, warm_recipes
+from autodistill.recommending import WARM_SHARE, InTime, Warm, warm_recipes
 from autodistill.records import Role
 from autodistill.report.frontier import winners
 from autodistill.report.leaderboard import short_path
@@ -88,11 +88,15 @@ def _search(asked: SearchSettings, own: Sequence[Recipe], tell: StageTimes) -> S
 
 @dataclass(frozen=True)
 class PlannedRecipes:
-    """The recipes of a search that are known before its sampler proposes any. own: the user's. warm: tried first, counted as trials."""
+    """The recipes of a search that are known before its sampler proposes any.
+
+    own: the user's. warm, families: tried first and counted as trials, see `first_recipes`.
+    """
 
     baselines: Mapping[Role, Recipe]
     own: Sequence[Recipe]
     warm: Sequence[Recipe]
+    families: Sequence[Recipe] = ()
 
 
 def plan_recipes(settings: SearchSettings, own: Sequence[Recipe], ready: Prepared, tell: Listen) -> PlannedRecipes:
@@ -106,7 +110,7 @@ def plan_recipes(settings: SearchSettings, own: Sequence[Recipe], ready: Prepare
     for recipe in own:
         check_tokens(recipe, ready.opened[recipe.teacher].tokenizer)
         check_start(recipe.student, ready.opened[recipe.teacher].tokenizer, recipe.teacher.model)
-    return PlannedRecipes(baselines, own, first_recipes(ready, settings, tell))
+    return PlannedRecipes(baselines, own, *first_recipes(ready, settings, tell))
 
 
 def run_trials(settings: SearchSettings, ready: Prepared, planned: PlannedRecipes, tell: StageTimes) -> Study:
@@ -129,6 +133,7 @@ def run_trials(settings: SearchSettings, ready: Prepared, planned: PlannedRecipe
                 limits=ready.limits,
                 own=planned.own,
                 warm=planned.warm,
+                families=planned.families,
                 listen=tell,
                 gpu_share=gpu_share_of(ready, settings, tell),
             )
@@ -196,19 +201,26 @@ def check_own(recipe: Recipe, space: Space, feasible: Feasible, limits: Limits, 
     return recipe
 
 
-def first_recipes(ready: Prepared, settings: SearchSettings, tell: Listen) -> list[Recipe]:
-    """The recipes that the search tries before those of its sampler: recommended ones or, with `explore`, the recipes of all trials."""
+def first_recipes(ready: Prepared, settings: SearchSettings, tell: Listen) -> tuple[list[Recipe], list[Recipe]]:
+    """The recipes that the search tries before those of its sampler.
+
+    Returns:
+        recommended ones or, with `explore`, the recipes of all trials; and the defaults of each family of students of which the recorded
+        studies say nothing: in a cold search of each.
+    """
     if settings.explore:
-        return spread_recipes(ready.space, ready.feasible, settings)
-    if settings.cold or settings.resume or settings.has_no_teacher:
-        # a resumed search has its recommendations in its queue, and recorded recipes learn from teachers
-        return []
+        return spread_recipes(ready.space, ready.feasible, settings), []
+    if settings.resume:  # it has them in its queue
+        return [], []
     in_time = None if settings.time_budget is None else InTime(ready.feasible, ready.opened, WARM_SHARE * settings.time_budget)
-    recipes = warm_recipes(ready.data, ready.space, in_time or ready.feasible, settings.trials, settings.seed, tell, fit=ready.fit)
+    warm = Warm()
+    if not settings.cold and not settings.has_no_teacher:  # recorded recipes learn from teachers
+        warm = warm_recipes(ready.data, ready.space, in_time or ready.feasible, settings.trials, settings.seed, tell, fit=ready.fit)
+    unknown = [recipe for recipe in ready.fit.of_families(warm.families) if in_time is None or in_time(recipe).feasible]
     if in_time is not None and in_time.left_out:
         longest = f"over {WARM_SHARE:.0%} of the time budget ({duration(in_time.longest)})"
-        tell(SearchMessage(f"not tried first: {plural(in_time.left_out, 'recommended recipe')}, because the training would take {longest}"))
-    return recipes
+        tell(SearchMessage(f"not tried first: {plural(in_time.left_out, 'recipe')}, because the training would take {longest}"))
+    return list(warm.recipes), unknown
 
 
 def spread_recipes(space: Space, feasible: Feasible, settings: SearchSettings) -> list[Recipe]:

@@ -61,6 +61,11 @@ class Assistant:
         """Whether objectives can read its attention."""
         return bool(specs("student")[self.recipe.student.name.partition(":")[0]].options.get("attention"))
 
+    @property
+    def size(self) -> int:
+        """About how many parameters it has, by its file of weights, which are float32."""
+        return (self.folder / STUDENT_WEIGHTS).stat().st_size // 4
+
     def check(self, teacher: Teacher, rows_fingerprint: str, name: str) -> None:
         """Check that it can teach on a dataset. name: of the dataset.
 

@@ -5,6 +5,7 @@ They are in the mark of the family's class (`@component("student", …)`, models
     title                   the name for people ("CNN"); in a family with variants, each variant is its own title
     size                    the fields that give a student's size, for `cnn 128`
     teacher_width           the field that is at most the teacher's width, unless `init` is `random`
+    teacher_layers          the field that is at most half of the layers of the teacher, which its students are made of
     attention               True if the queries, keys and values of its students can be tapped
 
 The functions take plain data, as in records, because records may outlive a recipe's schema or the package of a family.

@@ -77,7 +77,7 @@ class SearchKeywords(SpaceKeywords, total=False):
     frontier: bool
     """at the end, measure how long the best student of each family takes, beside the teacher and the linear model (default: True)."""
     cold: bool
-    """do not start with the recipes that recorded studies recommend."""
+    """start with each family's defaults, not with what recorded studies recommend."""
     explore: bool
     """spread the trials evenly over the space, and stop none early."""
     workers: int | None

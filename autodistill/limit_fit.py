@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import random
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 
 from autodistill.errors import RecipeError, StudyError
@@ -54,13 +55,8 @@ class LimitFit:
         fitted = self(defaults)
         if fitted is not None:
             return fitted
-        drawn = {student.name for student in self.tried()}  # a family may be there for other teachers alone
-        for family in self._families:
-            if family not in drawn or family == defaults.student.name:
-                continue
-            fitted = self(self.space.fixed(FAMILY, family).defaults())
-            if fitted is not None:
-                return fitted
+        for of_another in self.of_families():
+            return of_another
         costs = {student: self.feasible(recipe) for student, recipe in self.tried().items()}
         fitting = [student for student, cost in costs.items() if cost.feasible]
         if fitting:
@@ -76,6 +72,18 @@ class LimitFit:
             f"no student of the space {self.space.name!r} keeps the limits ({asked}): "
             f"the smallest of {STUDENTS_TRIED} has {params:,} parameters{fastest}; raise them, or give another --space"
         )
+
+    def of_families(self, known: Collection[str] = ()) -> Iterator[Recipe]:
+        """The defaults of each family but the default and the `known` ones, in the order in which the space names them, with a student
+        within the limits. Families of which none is a substitute are left out.
+        """
+        families = [family for family in self._families if family not in {*known, self.space.defaults().student.name}]
+        drawn = {student.name for student in self.tried()} if families else set()  # a family may be there for other teachers alone
+        for family in families:
+            if family in drawn:
+                fitted = self(self.space.fixed(FAMILY, family).defaults())
+                if fitted is not None:
+                    yield fitted
 
     @functools.cached_property
     def _families(self) -> list[str]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from autodistill.assistant import find_assistant
 from autodistill.errors import DataError, ModelError, RecipeError
 from autodistill.events import Listen, SearchMessage, Stage
 from autodistill.facts import DatasetFacts, TeacherRef
@@ -17,13 +19,15 @@ from autodistill.limit_fit import LimitFit
 from autodistill.limits import Limits
 from autodistill.models import family_of
 from autodistill.models.base import StudentModule, precision
-from autodistill.models.sources import config_width
+from autodistill.models.pretrained import pretrained_entry
+from autodistill.models.sources import config_layers, config_size, config_width
 from autodistill.models.start import check_start, sizes_of, student_in
 from autodistill.recipe import Recipe, Teacher
 from autodistill.rows_fit import fit_rows
 from autodistill.settings import DatasetSettings, SpaceSettings
 from autodistill.space import FAMILY, INIT, Space
 from autodistill.stages import (
+    foreign_student,
     match_scores,
     read_teacher_scores,
     store_outputs,
@@ -40,6 +44,7 @@ from autodistill.tasks.base import Dataset
 from autodistill.tasks.scores import TeacherScores
 from autodistill.teacher.load import load_teacher, untrained_ensemble
 from autodistill.teacher.plan import Taps, store_budget
+from autodistill.teacher_fit import fit_depths, without_larger
 from autodistill.teachers import Teachers
 from autodistill.token_fit import comparing_tokens, pretrained_students, without_single_tokens, without_student, without_value
 from autodistill.train.agreement import agreement_count
@@ -164,11 +169,19 @@ def read_data(settings: DatasetSettings, tell: Listen, *, with_test: bool = Fals
 
 def open_space(settings: SpaceSettings, data: Dataset, tell: Listen) -> Space:
     """The space for the dataset's task and its rows, with the user's settings."""
+    if data.modality.texts:  # a space and recorded studies know these models by their whole names
+        settings = settings.model_copy(update={"teacher": tuple(map(_whole_name, settings.teacher))})
     space = settings.open_space(data.target.space or data.modality.name, data.task)
     space, note = fit_rows(space, len(data.train), data.unlabelled_rows)
     if note:
         tell(SearchMessage(note))
     return fit_images(space, data.image_size)
+
+
+def _whole_name(model: str) -> str:
+    """The hub id of a model that is named by its short name; else the name as it is."""
+    entry = None if user_path(model, ModelError).is_dir() else pretrained_entry("text", model)
+    return model if entry is None else entry.model
 
 
 def fit_starts(space: Space, data: Dataset) -> Space:
@@ -188,7 +201,7 @@ def fit_starts(space: Space, data: Dataset) -> Space:
 
 def fit_tokens(space: Space, data: Dataset, tell: Listen) -> Space:
     """The space, adapted to its pretrained students. If a student's tokenizer differs from the teacher's, no objective compares single
-    tokens. Students whose model is not available are left out, if there are others.
+    tokens. Students whose model is not available, or was made for another language, are left out, if there are others.
 
     Raises:
         ModelError: the model of the only students, or of a teacher, is not available.
@@ -204,12 +217,25 @@ def fit_tokens(space: Space, data: Dataset, tell: Listen) -> Space:
                 raise
             space, differ = others, False
             tell(SearchMessage(f"left out: {cause}", "warning"))
+        if differ and (why := _why_foreign(data, recipe, tokenizer)) is not None:
+            others = without_student(space, part["family"], part["model"])
+            if others is not None:
+                space, differ = others, False
+                tell(SearchMessage(f"left out: the student {part['model']}, which was hardly made for texts like these: {why}"))
         if differ:
             left_out = ", ".join(comparing_tokens(space))
             space = without_single_tokens(space, part["model"], teacher.model)
             who = f"for the student {part['model']} with the teacher {teacher.model}"
             tell(SearchMessage(f"left out {who}, because their tokenizers differ and these objectives compare single tokens: {left_out}"))
     return space
+
+
+def _why_foreign(data: Dataset, recipe: Recipe, teacher_tokenizer: Any) -> str | None:
+    """Why a recipe's pretrained student was hardly made for the texts; None if it may have been."""
+    source = family_of(recipe.student).source(recipe.student)
+    assert source is not None
+    own, other = (data.modality.token_sample(data.train, one) for one in (data.modality.open_tokenizer(source), teacher_tokenizer))
+    return None if own is None or other is None else foreign_student(own, other)
 
 
 def fit_networks(space: Space, tell: Listen) -> Space:
@@ -237,20 +263,27 @@ def fit_networks(space: Space, tell: Listen) -> Space:
 
 
 def fit_to_teachers(space: Space, data: Dataset, tell: Listen) -> Space:
-    """The space for its teachers, without students that would be wider than the teacher that they start from.
+    """The space for its teachers, without students that would be wider than the teacher that they start from, or that have more than half
+    of the layers of the one that they are made of.
 
     Raises:
         ModelError: a teacher's model is not available.
-        SpaceError: all students that start from a teacher are wider than it.
+        SpaceError: all students that start from a teacher are wider than it, or all are made of too many of its layers.
     """
     space = space.for_its_teachers()
     if not data.modality.texts:
         return space
-    widths = {teacher.model: config_width(data.modality.source(teacher)) for teacher in space.teachers()}
+    sources = {teacher.model: data.modality.source(teacher) for teacher in space.teachers()}
+    widths = {model: config_width(folder) for model, folder in sources.items()}
+    assistants = {model: find_assistant(model) for model in sources}
+    space = fit_depths(space, {model: None if assistants[model] else config_layers(folder) for model, folder in sources.items()})
     space, notes = fit_widths(space, {model: width for model, width in widths.items() if width is not None})
-    for note in notes:
+    known = {part["model"]: pretrained_entry("text", part["model"]) for part, _ in pretrained_students(space)}
+    sizes = {model: own.size if (own := assistants[model]) else config_size(folder) for model, folder in sources.items()}
+    space, more = without_larger(space, sizes, {model: entry.parameters for model, entry in known.items() if entry is not None})
+    for note in (*notes, *more):
         tell(SearchMessage(note))
-    return space
+    return space.for_its_teachers()
 
 
 def teach(data: Dataset, parts: Iterable[Teacher], seed: int, tell: Listen) -> Teachers:

@@ -26,6 +26,7 @@ from autodistill.option import takes
 from autodistill.prepare import prepare
 from autodistill.recipe import Recipe, Teacher
 from autodistill.recommender.candidates import comparable
+from autodistill.recommender.carried import carried_over
 from autodistill.recommender.library import RecordedStudy, library
 from autodistill.recommender.recommender import ORDER, Recommendation, Recommender, new_dataset
 from autodistill.report.texts import objective, plural, student
@@ -126,7 +127,7 @@ def _recommend(asked: RecommendSettings, studies: Sequence[RecordedStudy], tell:
     """The recommendation itself, from its settings."""
     ready = prepare(asked, tell, fine_tune=False)
     data, space, opened = ready.data, ready.space, ready.opened
-    recommendation = Recommender(comparable(studies, data.task, _models(space))).recommend(
+    recommendation = Recommender(carried_over(comparable(studies, data.task, _models(space)), space)).recommend(
         dataset_features(data),
         space,
         top=asked.top,
@@ -206,25 +207,33 @@ def _models(space: Space) -> set[str]:
     return {teacher.model for teacher in space.teachers() if teacher.scores is None}
 
 
+@dataclass(frozen=True)
+class Warm:
+    """The recipes that a search begins with. families: those of the students in the recorded studies that they come from."""
+
+    recipes: Sequence[Recipe] = ()
+    families: frozenset[str] = frozenset()
+
+
 def warm_recipes(
     data: Dataset, space: Space, feasible: Feasible, trials: int, seed: int, tell: Listen, fit: LimitFit | None = None
-) -> list[Recipe]:
+) -> Warm:
     """The recipes that a search with this many trials begins with, reported in a line. None if no study of the task is recorded.
 
     fit: gives recipes over the limits a smaller student.
     """
     count = min(WARM, trials // 2)
     if count < 1:
-        return []
+        return Warm()
     try:
         studies = library()
     except AutodistillError as cause:
         tell(SearchMessage(f"the search starts without recommendations: {cause}", "warning"))
-        return []
+        return Warm()
     if all(study.task != data.task for study in studies):
         tell(SearchMessage(f"no study of {data.task} is recorded, so the search starts without recommendations"))
-        return []
-    studies = comparable(studies, data.task, _models(space))
+        return Warm()
+    studies = carried_over(comparable(studies, data.task, _models(space)), space)
     recorded = sum(study.task == data.task for study in studies)
     with Stage(tell, "warm", f"measuring the dataset, to start where {recorded} recorded studies point") as stage:
         try:
@@ -234,9 +243,9 @@ def warm_recipes(
             recipes = recommender.first_recipes(target, space, count, feasible=feasible, fit=fit, seed=seed)
         except AutodistillError as cause:  # the features need an encoder and the studies a teacher's score, but the search needs neither
             stage.end(f"the search starts without recommendations: {cause}")
-            return []
+            return Warm()
         like = ", ".join(recommender.nearest(target))
         stage.end(f"{plural(len(recipes), 'recipe')} recommended by {recorded} studies of {data.task} (most like: {like}); --cold for none")
     for warning in warnings:
         tell(SearchMessage(warning, "warning"))
-    return recipes
+    return Warm(recipes, frozenset(str(record.recipe["student"]["family"]) for study in studies for record in study.records))

@@ -31,6 +31,9 @@ UNKNOWN = 0.05
 PIECES = 3.5
 """With more tokens a word, a tokenizer spells the words letter by letter. (all-MiniLM-L6-v2: English tweets 1.9, German 2.2, Finnish 3.3,
 Arabic 4.9, Russian 6.5.)"""
+OTHER_LANGUAGE = 1.4
+"""If a tokenizer makes this many times the tokens of another one, it was made for another language. (German: all-MiniLM-L6-v2's 2.2 a word,
+a German model's some 1.4. English tweets: 1.9, a model of tweets some 1.3, which loses a pretrained student of theirs.)"""
 LETTERS = 15
 """With more letters a word, these are no words: addresses, sequences, languages without spaces."""
 
@@ -59,17 +62,33 @@ def tell_of_tokens(data: Dataset, part: Teacher, tokenizer: Any, tell: Listen) -
 
 def foreign_warning(sample: TokenSample, model: str) -> str | None:
     """A warning if the texts are in a script that the model's tokenizer does not know, or spells letter by letter; else None."""
-    signs = []
-    if sample.unknown > UNKNOWN * sample.pieces:
-        signs.append(f"{sample.unknown / sample.pieces:.0%} of their tokens are unknown to it")
-    if sample.pieces > PIECES * sample.words and sample.letters < LETTERS * sample.words:
-        signs.append(f"a word has {sample.pieces / sample.words:.1f} tokens on average")
+    signs = _foreign_signs(sample)
     if not signs:
         return None
     return (
         f"{model} was hardly made for texts like these: {' and '.join(signs)}. Give a teacher of their language with --teacher, "
         "for example a multilingual encoder"
     )
+
+
+def foreign_student(sample: TokenSample, of_teacher: TokenSample) -> str | None:
+    """Why a pretrained student was hardly made for the texts, by how its tokenizer reads them and how its teacher's does; None if it may
+    have been.
+    """
+    signs = _foreign_signs(sample)
+    more = sample.pieces / max(of_teacher.pieces, 1)
+    if more > OTHER_LANGUAGE:
+        signs.append(f"it reads {more:.1f} times as many tokens as the teacher")
+    return " and ".join(signs) or None
+
+
+def _foreign_signs(sample: TokenSample) -> list[str]:
+    signs = []
+    if sample.unknown > UNKNOWN * sample.pieces:
+        signs.append(f"{sample.unknown / sample.pieces:.0%} of their tokens are unknown to it")
+    if sample.pieces > PIECES * sample.words and sample.letters < LETTERS * sample.words:
+        signs.append(f"a word has {sample.pieces / sample.words:.1f} tokens on average")
+    return signs
 
 
 def cut_note(counts: Sequence[int], tokens: int) -> str | None:

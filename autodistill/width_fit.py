@@ -51,8 +51,8 @@ def _fitted(
     family = str(only[0][1][0])
     if not any(family in map(str, domain.values) for domain in space.parameters.get(FAMILY, ())):
         return space, []
-    sizes = [domain for domain in space.parameters[path] if _is_for(domain, family)]
-    starts = [domain for domain in space.parameters.get(INIT, ()) if _is_for(domain, family)]
+    sizes = [domain for domain in space.parameters[path] if domain.allows(FAMILY, family)]
+    starts = [domain for domain in space.parameters.get(INIT, ()) if domain.allows(FAMILY, family)]
     if starts and all(domain.values == (RANDOM,) for domain in starts):
         return space, []
     ranges = [domain for domain in sizes if domain.kind == "int" and domain.high > width]
@@ -85,11 +85,6 @@ def _narrowed(domain: Domain, width: int, when: tuple[tuple[str, tuple[Scalar, .
             f"students start from their teacher; add a value of at most {width}, or let {INIT} be {RANDOM}"
         )
     return domain.without(too_wide, domain.default)
-
-
-def _is_for(domain: Domain, family: str) -> bool:
-    """Whether a domain can apply to a family."""
-    return all(family in allowed for path, allowed in domain.when if path == FAMILY)
 
 
 def _above(value: Scalar, width: int) -> bool:

@@ -34,6 +34,7 @@ LIBRARY = HERE / "recorded"
 EXPLORED, SEARCHED, SEEDS = 60, 12, 3
 
 _NO_STATES = {"objective.intermediate.kind": "none"}
+_NARROW = {"student.hidden_size": 192}
 _TEACHERS_LAYERS = {"student.hidden_size": 384}  # the default teacher's width, so that its layers are copied exactly
 _WIDE = _TEACHERS_LAYERS | {"training.learning_rate": 1e-4}
 _BY_STEPS = tuple(_TEACHERS_LAYERS | {"training.steps": steps} for steps in (250, 500, 1000))
@@ -47,7 +48,7 @@ USUAL: Mapping[str, tuple[Mapping[str, Any], ...]] = {
         {"training.stages": "unlabelled-labelled"},
     ),
     "static": ({}, {"student.ngrams": 2}, {"training.learning_rate": 5e-3}),
-    "bert": ({}, *_BY_STEPS),
+    "bert": (_NARROW, *_BY_STEPS),
     "bilstm": ({},),
 }
 """By family, what is changed in its defaults: few things at a time, so that the effect of each can be read from the table."""
@@ -89,13 +90,14 @@ FURTHER: Mapping[str, tuple[Mapping[str, Any], ...]] = {
 WITHOUT_UNLABELLED: Mapping[str, tuple[Mapping[str, Any], ...]] = {
     "cnn": ({}, {"student.channels": 256, "student.embedding_size": 192}, {"augmentation.kind": "random"}),
     "static": ({}, {"student.ngrams": 2}),
-    "bert": ({}, *_BY_STEPS),
+    "bert": (_NARROW, *_BY_STEPS),
 }
 """The same for datasets that have no unlabelled rows."""
 UNDER_LARGER: Mapping[str, tuple[Mapping[str, Any], ...]] = {
     "encoder": ({}, {"student.layers": 3}),
     "cnn": ({}, _NO_STATES, {"student.channels": 256, "student.embedding_size": 192}),
     "bert": (_TEACHERS_LAYERS,),
+    "shallow": ({}, {"student.layers": 3}),
 }
 """The same for a teacher that is larger than the pretrained encoder that a student can be. (A static student would start with all pieces
 that such a teacher reads alone, which takes minutes.)"""

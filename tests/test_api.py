@@ -73,6 +73,8 @@ def test_a_search_from_a_file_to_a_student(asked: dict[str, Any], one_ray: None,
     )
 
     records = study.records
+    first = min((record for record in study.trial_records if record.role == "search"), key=lambda record: record.trial)
+    assert first.recipe == space.fixed("student.family", "bert").defaults().model_dump()  # a cold search tries each family first
     assert list(records["role"][:4]) == ["no_kd", "plain_kd", "defaults", "given"]
     own_recipe = Recipe.parse(study.trial_records[3].recipe)
     assert (own_recipe.teacher, own_recipe.objective.prediction.kind) == (space.defaults().teacher, "mse")  # its teacher is the search's

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from tiny_teacher import save_bert, save_rows, text_dataset
 
 import autodistill
-from autodistill.assistant import find_assistant
+from autodistill.assistant import STUDENT_WEIGHTS, find_assistant
 from autodistill.errors import StudyError, UsageError
 from autodistill.models import build_student
 from autodistill.models.saved import load_saved_student, save_student
@@ -105,6 +106,9 @@ def test_the_space_leaves_out_what_it_cannot_give(tmp_path: Path) -> None:
     assistant = find_assistant(study)
     assert assistant is not None
     assert not assistant.has_attention
+    assert assistant.size == pytest.approx(
+        sum(tensor.numel() for tensor in load_file(assistant.folder / STUDENT_WEIGHTS).values()), rel=0.2
+    )
     both = Space.load("text", "text-classification").with_teacher_models(["another", study])
     space = both.with_assistant(study, assistant.fields, assistant.has_attention)
     rng = random.Random(0)
@@ -113,7 +117,8 @@ def test_the_space_leaves_out_what_it_cannot_give(tmp_path: Path) -> None:
     others = [recipe for recipe in recipes if recipe.teacher.model != study]
     assert min(len(taught), len(others)) > 100
     for recipe in taught:
-        assert recipe.student.init == "random"
+        assert recipe.student.init == ("pretrained" if recipe.student.name == "encoder" else "random")
+        assert recipe.student.name != "shallow"
         assert not recipe.objective.attention.active
         assert recipe.augmentation.name != "synonyms"
         assert {name: getattr(recipe.teacher, name) for name in assistant.fields} == assistant.fields

@@ -131,7 +131,7 @@ def test_a_search_with_components_of_a_package(tmp_path: Path) -> None:
     gone = autodistill(tmp_path, "predict", str(out), "a good film")
     assert gone.returncode == 2
     assert (
-        "the student's family is 'bag'; allowed: bert, bilstm, cnn, cut, encoder, static, timm. Install the package that has it."
+        "the student's family is 'bag'; allowed: bert, bilstm, cnn, cut, encoder, shallow, static, timm. Install the package that has it."
         in gone.stderr
     )
 

@@ -48,6 +48,15 @@ def test_a_recipe_within_the_limits_stays() -> None:
     assert fit(SPACE.defaults()) == fit.defaults == SPACE.defaults()
 
 
+def test_each_family_has_its_defaults_within_the_limits() -> None:
+    others = {family: SPACE.fixed("student.family", family).defaults() for family in ("bilstm", "bert", "static")}
+    assert list(fit_of(SPACE, Sized(1000 * PIECES)).of_families()) == list(others.values())
+    assert list(fit_of(SPACE, Sized(1000 * PIECES)).of_families({"bert", "cnn"})) == [others["bilstm"], others["static"]]
+    fit = fit_of(SPACE, Sized(110 * PIECES))
+    assert list(fit.of_families()) == [fit(others["bilstm"]), fit(others["static"])]  # half of the teacher has no narrower substitute
+    assert {recipe.student.own["embedding_size"] for recipe in fit.of_families()} == {64}
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_the_student_keeps_its_family_and_what_it_can_of_its_own_fields(seed: int) -> None:
     fit = fit_of(SPACE, Sized(110 * PIECES), seed)

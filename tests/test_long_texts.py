@@ -14,7 +14,7 @@ from autodistill.events import Event, SearchMessage
 from autodistill.models.text import TokenSample, encode_split, load_tokenizer, sample_tokens
 from autodistill.recipe import Teacher
 from autodistill.settings import SearchSettings
-from autodistill.stages import cut_note, foreign_warning, tell_of_tokens
+from autodistill.stages import cut_note, foreign_student, foreign_warning, tell_of_tokens
 
 
 @pytest.mark.parametrize(
@@ -75,6 +75,24 @@ def test_a_sample_of_many_rows_is_counted(tmp_path: Path) -> None:
 def test_texts_that_a_teacher_cannot_read_are_warned_of(pieces: int, unknown: int, words: int, letters: int, warning: str | None) -> None:
     said = foreign_warning(TokenSample([], pieces, unknown, words, letters), "m")
     assert said is None if warning is None else said is not None and warning in said
+
+
+@pytest.mark.parametrize(
+    ("pieces", "unknown", "of_teacher", "why"),
+    [
+        (115, 0, 120, None),
+        (160, 0, 130, None),  # a student for all texts under a teacher of some subject
+        (220, 0, 140, "it reads 1.6 times as many tokens as the teacher"),  # German
+        (160, 120, 150, "75% of their tokens are unknown to it"),  # Chinese
+        (650, 0, 150, "a word has 6.5 tokens on average and it reads 4.3 times as many tokens as the teacher"),
+        (0, 0, 0, None),
+    ],
+)
+def test_a_student_of_another_language_than_its_teachers_is_known_by_its_tokens(
+    pieces: int, unknown: int, of_teacher: int, why: str | None
+) -> None:
+    own, other = (TokenSample([], number, lacking, 100, 600) for number, lacking in ((pieces, unknown), (of_teacher, 0)))
+    assert foreign_student(own, other) == why
 
 
 def test_a_script_that_the_tokenizer_lacks_is_unknown(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from autodistill.recipe import Recipe
 from autodistill.space import Space
 from autodistill.teacher.load import untrained_teacher
 from autodistill.train.cost import count_parameters
-from autodistill.train.data import open_inputs
+from autodistill.train.data import open_inputs, read_by_student
 
 sys.path.insert(0, str(Path(__file__).parent / "recommend"))
 from recorded import dataset_facts, study
@@ -55,7 +55,7 @@ def test_recommending_for_a_file_measures_the_students(tmp_path: Path) -> None:
         assert item.params is not None
         assert item.params <= 60_000
         if item.recipe.student.own.get("vocabulary", "full") == "full":
-            assert item.params == count_params(item.recipe, opened.context)
+            assert item.params == count_params(item.recipe, read_by_student(opened, item.recipe).context)
         assert item.latency_ms is not None
         assert item.latency_ms > 0
         assert seconds > 0
@@ -72,12 +72,12 @@ def test_a_search_begins_with_recommended_points_of_its_space(monkeypatch: pytes
     warm = recommending.warm_recipes(
         text_dataset(), SPACE, feasible, 20, 0, lambda event: finished.append(event) if isinstance(event, StageFinished) else None
     )
-    assert len({recipe.id for recipe in warm}) == recommending.WARM
-    assert all(SPACE.contains(recipe) for recipe in warm)
-    assert not {recipe.id for recipe in warm} & {recipe.id for recipe in SPACE.baselines().values()}  # they are run anyhow
+    assert len({recipe.id for recipe in warm.recipes}) == recommending.WARM
+    assert all(SPACE.contains(recipe) for recipe in warm.recipes)
+    assert not {recipe.id for recipe in warm.recipes} & {recipe.id for recipe in SPACE.baselines().values()}  # they are run anyhow
     assert finished[0].text.startswith("8 recipes recommended by 3 studies of text-classification (most like: set")
     assert "--cold" in finished[0].text
-    assert len(recommending.warm_recipes(text_dataset(), SPACE, feasible, 5, 0, lambda event: None)) == 2
+    assert len(recommending.warm_recipes(text_dataset(), SPACE, feasible, 5, 0, lambda event: None).recipes) == 2
 
 
 def test_with_a_time_budget_no_recipe_is_begun_with_that_takes_most_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +94,7 @@ def test_with_a_time_budget_no_recipe_is_begun_with_that_takes_most_of_it(monkey
 
     def warm(longest: float) -> tuple[list[Recipe], int]:
         in_time = recommending.InTime(feasible, opened, longest)  # type: ignore[arg-type]
-        return recommending.warm_recipes(text_dataset(), SPACE, in_time, 20, 0, lambda event: None), in_time.left_out
+        return list(recommending.warm_recipes(text_dataset(), SPACE, in_time, 20, 0, lambda event: None).recipes), in_time.left_out
 
     usual, left_out = warm(45.0)
     assert (len(usual), left_out) == (recommending.WARM, 0)
@@ -134,12 +134,12 @@ def test_a_search_that_cannot_be_advised_starts_cold_and_says_so(monkeypatch: py
 
     monkeypatch.setattr(recommending, "library", lambda: [study(0, recipes=12)])
     space = Space.load("text", "text-regression")
-    assert recommending.warm_recipes(text_dataset(regression=True), space, feasible, 20, 0, listen) == []
+    assert recommending.warm_recipes(text_dataset(regression=True), space, feasible, 20, 0, listen) == recommending.Warm()
     assert texts == ["no study of text-regression is recorded, so the search starts without recommendations"]
 
     def fail(data: object) -> dict[str, float]:
         raise ModelError("the encoder cannot be fetched")
 
     monkeypatch.setattr(recommending, "dataset_features", fail)
-    assert recommending.warm_recipes(text_dataset(), SPACE, feasible, 20, 0, listen) == []
+    assert recommending.warm_recipes(text_dataset(), SPACE, feasible, 20, 0, listen) == recommending.Warm()
     assert texts[-1] == "the search starts without recommendations: the encoder cannot be fetched"

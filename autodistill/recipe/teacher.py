@@ -41,7 +41,8 @@ class Teacher(Part, use_attribute_docstrings=True):
     patience: Count = 100
     """How many steps training continues without a gain on the validation split; it has no effect if `max_steps` is None."""
     batch_size: Count = 32
-    learning_rate: Positive = 5e-5
+    learning_rate: Positive | Literal["auto"] = 5e-5
+    """`auto`: by the width of an encoder of texts, 1e-4 up to 384, 3e-5 at 768 (teacher/training.py); for images 1e-4."""
     head_learning_rate: Positive | None = None
     """The learning rate of the head's last layer; None for that of the encoder."""
     calibration: Literal["none", "temperature"] = "none"

@@ -54,7 +54,7 @@ class SearchSettings(SpaceSettings):
         "at the end, measure how long the best student of each family takes, beside the teacher and the linear model (default: True)",
         off="do not measure at the end how long the best student of each family takes",
     )
-    cold: Annotated[bool, FLAG] = setting(False, "do not start with the recipes that recorded studies recommend")
+    cold: Annotated[bool, FLAG] = setting(False, "start with each family's defaults, not with what recorded studies recommend")
     explore: Annotated[bool, FLAG] = setting(False, "spread the trials evenly over the space, and stop none early")
     workers: Annotated[int | None, whole(1)] = setting(None, "number of trials at a time (default: as many as fit)", "N", WHERE)
     cpus_per_trial: Annotated[int, whole(1)] = setting(1, "CPU cores of a trial", "C", WHERE)

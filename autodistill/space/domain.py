@@ -44,6 +44,10 @@ class Domain:
         """Whether its conditions hold if the earlier parameters have these values."""
         return all(holds(values.get(path), allowed) for path, allowed in self.when)
 
+    def allows(self, path: str, value: Scalar) -> bool:
+        """Whether its conditions on an earlier parameter, if it has any, can hold with this value."""
+        return all(holds(value, allowed) for other, allowed in self.when if other == path)
+
     def contains(self, value: Any) -> bool:
         """Whether a value is in the domain."""
         if self.kind == "value":

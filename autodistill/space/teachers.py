@@ -96,8 +96,9 @@ class WithTeachers(Parameters):
     def with_assistant(self, model: str, fields: Mapping[str, Any], has_attention: bool) -> Self:
         """A copy of the space in which a teacher's model is a finished student: used as it is, and without what it cannot provide.
 
-        With this teacher, students start from random weights, nothing reads the attention of a student that has none, and no augmentation
-        looks for synonyms among its words, because they are not stored in transformers' format. fields: of its `teacher` part.
+        With this teacher, students start from random weights, none is made of its layers, nothing reads the attention of a student that has
+        none, and no augmentation looks for synonyms among its words, because they are not stored in transformers' format. fields: of its
+        `teacher` part.
         """
         when = ((f"{TEACHER}model", (model,)),)
         fixed = {f"{TEACHER}{name}": value for name, value in fields.items()}
@@ -110,6 +111,9 @@ class WithTeachers(Parameters):
         ):
             affected = [domain for domain in self.parameters.get(path, ()) if left_out & set(domain.values)]
             added[path] = tuple(replace(domain, when=(*domain.when, *when)).without(left_out, instead) for domain in affected)
+        of_layers = {kind for kind, spec in specs("student").items() if "teacher_layers" in spec.options}
+        families = [domain for domain in self.parameters.get(FAMILY, ()) if 0 < len(of_layers & set(domain.values)) < len(domain.values)]
+        added[FAMILY] = tuple(replace(domain, when=(*domain.when, *when)).without(of_layers, str(domain.default)) for domain in families)
         if INIT not in self.parameters:
             starting = tuple(
                 family for domain in self.parameters.get(FAMILY, ()) for family in domain.values if _starts_from_teacher(family)

@@ -84,7 +84,8 @@ def read_by_student(opened: Opened, recipe: Recipe) -> Opened:
         ModelError: the student's model is not available.
         DataError, RunError: see `Modality.encode`.
     """
-    source = family_of(recipe.student).source(recipe.student)
+    family = family_of(recipe.student)
+    source = opened.folder if family.is_of_teacher else family.source(recipe.student)
     if source is None:
         return opened
     if source not in opened.own_readings:

@@ -64,6 +64,7 @@ def run_search(
     limits: Limits | None = None,
     own: Sequence[Recipe] = (),
     warm: Iterable[Recipe] = (),
+    families: Iterable[Recipe] = (),
     listen: Listen = lambda event: None,
     gpu_share: float | None = None,
 ) -> Study:
@@ -80,6 +81,7 @@ def run_search(
         baselines: by role; run first, never stopped early, never counted in `settings.trials`.
         own: the user's recipes; run next, under the same rules as the baselines.
         warm: recipes to try before the sampler's, counted in `settings.trials`; with `settings.explore` these are the space-filling ones.
+        families: recipes to try after these, counted in `settings.trials`: one of each family of students that nothing is known of.
         listen: called with each event; an exception that it raises is written to search.log.
         gpu_share: GPUs of a trial where the settings do not say; None for one, if there is a GPU.
 
@@ -137,8 +139,11 @@ def run_search(
                 emit(SearchMessage(f"the recipe {recipe.id} is not run again, because {cause}", "warning"))
         ledger.enqueue("given", [recipe for recipe in own if recipe.id not in enqueued])
         enqueued |= {recipe.id for recipe in own}
-        first = [recipe for recipe in warm if recipe.id not in enqueued]
-        ledger.enqueue("explore" if settings.explore else "recommended", first[: settings.trials])
+        first = [recipe for recipe in warm if recipe.id not in enqueued][: settings.trials]
+        ledger.enqueue("explore" if settings.explore else "recommended", first)
+        enqueued |= {recipe.id for recipe in first}
+        others = [recipe for recipe in families if recipe.id not in enqueued]
+        ledger.enqueue("search", others[: settings.trials - len(first)])
         shared = settings if settings.gpus_per_trial is not None else settings.model_copy(update={"gpus_per_trial": gpu_share})
         why = _run(ledger, shared, runner, emit, began, len(baselines))
         study = Study(folder, about, url)

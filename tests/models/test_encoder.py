@@ -279,6 +279,25 @@ def test_a_student_that_cannot_be_had_is_left_out_with_a_warning_where_there_are
         fitted(alone.replace("[cnn, encoder]", "[encoder]"))
 
 
+def test_a_student_made_for_another_language_is_left_out_where_there_are_others(world: World, tmp_path: Path) -> None:
+    foreign = save_encoder(tmp_path / "foreign", "Bert", ["der", "die"])
+    told: list[Event] = []
+
+    def fitted(change: tuple[str, str] = ("", "")) -> Space:
+        text = SPACE.format(teacher=world.teacher["model"], same=world.same, other=foreign)
+        (tmp_path / "own.yaml").write_text(text.replace(*change))
+        return fit_tokens(Space.load(str(tmp_path / "own.yaml"), "text-classification"), world.dataset, told.append)
+
+    assert [domain.values for domain in fitted().parameters["student.model"]] == [(str(world.same),)]
+    assert told == [
+        SearchMessage(
+            f"left out: the student {foreign}, which was hardly made for texts like these: 100% of their tokens are unknown to it"
+        )
+    ]
+    only = fitted((f"[{world.same}, {foreign}]", f"[{foreign}]"))
+    assert [domain.values for domain in only.parameters["student.family"]] == [("cnn",)]
+
+
 def test_the_shipped_space_proposes_an_encoder_where_its_teacher_is_larger_or_unknown() -> None:
     space, rng = Space.load("text", "text-classification"), random.Random(0)
 
@@ -287,8 +306,9 @@ def test_the_shipped_space_proposes_an_encoder_where_its_teacher_is_larger_or_un
         return domain.choices
 
     assert families(space) == ("cnn", "bilstm", "bert", "static")
-    for other in (space.with_teacher_models(["sentence-transformers/all-mpnet-base-v2"]), space.with_teacher_scores("0123")):
-        assert families(other) == (*families(space), "encoder")
+    larger, scored = space.with_teacher_models(["sentence-transformers/all-mpnet-base-v2"]), space.with_teacher_scores("0123")
+    for other, more in ((larger, ("shallow", "encoder")), (scored, ("encoder",))):  # scores have no layers
+        assert families(other) == (*families(space), *more)
         assert other.defaults().student == space.defaults().student
         found = [recipe for recipe in (other.for_its_teachers().sample(rng) for _ in range(60)) if recipe.student.name == "encoder"]
         assert {recipe.student.own["layers"] for recipe in found} == {3, 6}

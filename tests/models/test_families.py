@@ -37,7 +37,7 @@ FOLDERS = ("autodistill/teacher/", "autodistill/cli/", "autodistill/settings/")
 """Image teachers are timm models too, as the help for --teacher says."""
 
 
-PLAIN_WORDS = {"cut", "encoder"}
+PLAIN_WORDS = {"cut", "encoder", "shallow"}
 """Families whose name is a plain word: only a text that is nothing else names them."""
 
 
@@ -82,7 +82,7 @@ def elsewhere() -> Counter[str]:
 
 
 def test_no_other_file_names_a_family() -> None:
-    assert set(OWN) == {"bert", "bilstm", "cnn", "cut", "encoder", "static", "timm"}
+    assert set(OWN) == {"bert", "bilstm", "cnn", "cut", "encoder", "shallow", "static", "timm"}
     others = {name: count for name, count in elsewhere().items() if name not in OTHERS and not name.startswith(FOLDERS)}
     assert others == {}
 
@@ -141,7 +141,7 @@ def test_objectives_on_attention_fit_families_that_have_it() -> None:
     for task in TASKS:
         for kind, spec in attention.items():
             fitting = families.fitting_families(spec, task)
-            assert fitting == (None if kind == "at" else () if task.startswith("image") else ("bert", "encoder")), (kind, task)
+            assert fitting == (None if kind == "at" else () if task.startswith("image") else ("bert", "encoder", "shallow")), (kind, task)
     assert families.fitting_families(specs("objective.prediction")["kl"], "text-classification") is None
 
 

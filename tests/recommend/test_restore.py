@@ -117,4 +117,4 @@ def test_a_condition_on_what_a_space_lacks_never_holds() -> None:
     space = loaded.with_teacher(loaded.defaults().teacher)
     assert "teacher.scores" not in space.parameters
     families = space.for_its_teachers().parameters["student.family"]
-    assert [domain.when for domain in families] == [()]
+    assert [domain.when for domain in families] == [(("teacher.model", (loaded.defaults().teacher.model,)),)]

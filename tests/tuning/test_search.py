@@ -48,7 +48,17 @@ pytestmark = pytest.mark.slow
 
 
 def search(
-    folder: Path, *, sizes=(GOOD,), listen=lambda event: None, runner=None, limits=None, space=None, warm=(), facts=FACTS, **asked
+    folder: Path,
+    *,
+    sizes=(GOOD,),
+    listen=lambda event: None,
+    runner=None,
+    limits=None,
+    space=None,
+    warm=(),
+    families=(),
+    facts=FACTS,
+    **asked,
 ) -> Study:
     space = space or make_space(folder, sizes)
     limits = limits or Limits()
@@ -61,6 +71,7 @@ def search(
         feasible=FakeFeasible(limits),
         baselines=space.baselines(),
         warm=warm,
+        families=families,
         listen=listen,
     )
 
@@ -91,6 +102,19 @@ def mixed(ray_up, tmp_path_factory) -> tuple[Study, list[object]]:
     warm.append(Recipe.parse({**space.defaults().model_dump(), "objective": good}))
     study = search(folder, space=space, warm=warm, listen=listen, trials=14, limits=Limits(max_params=200_000), keep=2)
     return study, events
+
+
+def test_recommended_recipes_and_one_of_each_family_come_before_the_samplers(ray_up, tmp_path):
+    space = make_space(tmp_path, (GOOD,))
+    data = space.defaults().model_dump()
+    own = [Recipe.parse({**data, "objective": {**data["objective"], "hard_label_weight": weight}}) for weight in (0.3, 0.4, 0.5)]
+    study = search(tmp_path, space=space, warm=own[:1], families=[space.defaults(), *own], trials=4, workers=1)
+    tried = [(record.role, record.recipe_id) for record in sorted(study.trial_records, key=lambda record: record.trial)][3:]
+    assert tried[:3] == [("recommended", own[0].id), ("search", own[1].id), ("search", own[2].id)]
+    assert len(tried) >= 4
+    assert tried[3][0] == "search"
+    short = search(tmp_path / "short", space=space, warm=own[:1], families=own, trials=2, workers=1)
+    assert sum(record.role in ("recommended", "search") for record in short.trial_records) == 2
 
 
 def test_every_end_is_recorded_in_both_places(mixed):
