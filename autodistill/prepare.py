@@ -276,10 +276,14 @@ def fit_to_teachers(space: Space, data: Dataset, tell: Listen) -> Space:
     sources = {teacher.model: data.modality.source(teacher) for teacher in space.teachers()}
     widths = {model: config_width(folder) for model, folder in sources.items()}
     assistants = {model: find_assistant(model) for model in sources}
-    space = fit_depths(space, {model: None if assistants[model] else config_layers(folder) for model, folder in sources.items()})
+    scored = {teacher.model for teacher in space.teachers() if teacher.scores is not None}  # of these the model only gives a tokenizer
+    networks = {model: folder for model, folder in sources.items() if model not in scored}
+    space = fit_depths(
+        space, {model: None if model in scored or assistants[model] else config_layers(folder) for model, folder in sources.items()}
+    )
     space, notes = fit_widths(space, {model: width for model, width in widths.items() if width is not None})
     known = {part["model"]: pretrained_entry("text", part["model"]) for part, _ in pretrained_students(space)}
-    sizes = {model: own.size if (own := assistants[model]) else config_size(folder) for model, folder in sources.items()}
+    sizes = {model: own.size if (own := assistants[model]) else config_size(folder) for model, folder in networks.items()}
     space, more = without_larger(space, sizes, {model: entry.parameters for model, entry in known.items() if entry is not None})
     for note in (*notes, *more):
         tell(SearchMessage(note))

@@ -32,8 +32,8 @@ PIECES = 3.5
 """With more tokens a word, a tokenizer spells the words letter by letter. (all-MiniLM-L6-v2: English tweets 1.9, German 2.2, Finnish 3.3,
 Arabic 4.9, Russian 6.5.)"""
 OTHER_LANGUAGE = 1.4
-"""If a tokenizer makes this many times the tokens of another one, it was made for another language. (German: all-MiniLM-L6-v2's 2.2 a word,
-a German model's some 1.4. English tweets: 1.9, a model of tweets some 1.3, which loses a pretrained student of theirs.)"""
+"""If a tokenizer makes this many times the tokens of another one, it was made for another language, or for other words. (Of German
+all-MiniLM-L6-v2 makes 2.2 a word; a tokenizer for the language has whole words. Not measured: no other models can be had here.)"""
 LETTERS = 15
 """With more letters a word, these are no words: addresses, sequences, languages without spaces."""
 

@@ -48,7 +48,7 @@ def without_larger(space: Space, sizes: Mapping[str, int | None], students: Mapp
 
     Args:
         space: the space.
-        sizes: of the teachers, in parameters, by model; None for one that is not known.
+        sizes: of the teachers, in parameters, by model; missing or None where it is not known.
         students: of pretrained encoders that students can be, by model (`student.model`).
 
     Returns:

@@ -10,7 +10,7 @@ from tiny_teacher import save_bert, text_dataset
 from transformers import AutoModel
 
 from autodistill.errors import SpaceError
-from autodistill.events import Event
+from autodistill.events import Event, SearchMessage
 from autodistill.models.sources import config_layers, config_size
 from autodistill.prepare import fit_to_teachers, open_space
 from autodistill.settings import SearchSettings
@@ -107,3 +107,13 @@ def test_a_search_with_a_small_teacher_has_shallow_students_and_no_larger_encode
     fitted = fit_to_teachers(Space.load("text", TASK).with_teacher_models([teacher]), text_dataset(24), told.append)
     assert families(fitted, teacher) == ("cnn", "bilstm", "bert", "static", "shallow")
     assert layers(fitted, teacher) == (2,)
+
+
+def test_a_file_of_scores_has_no_size_so_its_students_may_be_any_encoder(tmp_path: Path) -> None:
+    """The space's teacher then only names a tokenizer, which may be a small model's."""
+    told: list[Event] = []
+    teacher = str(save_bert(tmp_path / "bert", layers=4))
+    scored = Space.load("text", TASK).with_teacher_models([teacher]).with_teacher_scores("0123")
+    fitted = fit_to_teachers(scored, text_dataset(24), told.append)
+    assert [domain.values for domain in fitted.parameters["student.family"]] == [("cnn", "bilstm", "bert", "static", "encoder")]
+    assert not any("left out" in event.text for event in told if isinstance(event, SearchMessage))
