@@ -55,7 +55,8 @@ class LimitFit:
         fitted = self(defaults)
         if fitted is not None:
             return fitted
-        for of_another in self.of_families():
+        of_another = next(self.of_families(), None)
+        if of_another is not None:
             return of_another
         costs = {student: self.feasible(recipe) for student, recipe in self.tried().items()}
         fitting = [student for student, cost in costs.items() if cost.feasible]

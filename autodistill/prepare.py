@@ -274,16 +274,14 @@ def fit_to_teachers(space: Space, data: Dataset, tell: Listen) -> Space:
     if not data.modality.texts:
         return space
     sources = {teacher.model: data.modality.source(teacher) for teacher in space.teachers()}
-    widths = {model: config_width(folder) for model, folder in sources.items()}
-    assistants = {model: find_assistant(model) for model in sources}
     scored = {teacher.model for teacher in space.teachers() if teacher.scores is not None}  # of these the model only gives a tokenizer
-    networks = {model: folder for model, folder in sources.items() if model not in scored}
-    space = fit_depths(
-        space, {model: None if model in scored or assistants[model] else config_layers(folder) for model, folder in sources.items()}
-    )
+    assistants = {model: own for model in sources if model not in scored and (own := find_assistant(model)) is not None}
+    networks = {model: folder for model, folder in sources.items() if model not in scored and model not in assistants}
+    space = fit_depths(space, dict.fromkeys(sources) | {model: config_layers(folder) for model, folder in networks.items()})
+    widths = {model: config_width(folder) for model, folder in sources.items()}
     space, notes = fit_widths(space, {model: width for model, width in widths.items() if width is not None})
     known = {part["model"]: pretrained_entry("text", part["model"]) for part, _ in pretrained_students(space)}
-    sizes = {model: own.size if (own := assistants[model]) else config_size(folder) for model, folder in networks.items()}
+    sizes = {model: config_size(folder) for model, folder in networks.items()} | {model: own.size for model, own in assistants.items()}
     space, more = without_larger(space, sizes, {model: entry.parameters for model, entry in known.items() if entry is not None})
     for note in (*notes, *more):
         tell(SearchMessage(note))

@@ -29,7 +29,7 @@ def fit_depths(space: Space, depths: Mapping[str, int | None]) -> Space:
         for model, depth in depths.items():
             most = 0 if depth is None else depth // 2
             own = [domain for domain in space.parameters[path] if domain.allows(FAMILY, family)]
-            small = [fitted for domain in own if (fitted := _at_most(domain, most)) is not None]
+            small = [fitted for domain in own if (fitted := domain.at_most(most)) is not None]
             if small:
                 space = _with_first(space, path, small, {FAMILY: family, f"{TEACHER}model": model})
                 continue
@@ -70,16 +70,7 @@ def without_larger(space: Space, sizes: Mapping[str, int | None], students: Mapp
     return space, notes
 
 
-def _at_most(domain: Domain, most: int) -> Domain | None:
-    """A domain of whole numbers without those above `most`; None if nothing is left."""
-    if domain.kind == "int":
-        return None if domain.low > most else replace(domain, high=min(domain.high, most), default=min(domain.default, most))
-    too_large = {value for value in domain.values if int(value) > most}
-    return None if too_large >= set(domain.values) else domain.without(too_large, domain.default)
-
-
 def _with_first(space: Space, path: str, domains: list[Domain], when: Mapping[str, Scalar]) -> Space:
     """The space with more domains of a path, under conditions, which are looked at before the others."""
     held = tuple((other, (value,)) for other, value in when.items())
-    added = tuple(replace(domain, when=(*domain.when, *held)) for domain in domains)
-    return replace(space, parameters={**space.parameters, path: (*added, *space.parameters[path])})
+    return space.with_first(path, [replace(domain, when=(*domain.when, *held)) for domain in domains])

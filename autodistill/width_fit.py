@@ -66,31 +66,22 @@ def _fitted(
         needing = {value for domain in starts for value in domain.values if value != RANDOM}
         when = (*only, (path, tuple(wide)))
         added = tuple(replace(domain, when=(*domain.when, *when)).without(needing, RANDOM) for domain in starts)
-        return _with_first(space, INIT, added), wide
+        return space.with_first(INIT, added), wide
     when = only
     if starts and not init_is_later:
         when = (*only, (INIT, tuple({value: None for domain in starts for value in domain.values if value != RANDOM})))
-    return _with_first(space, path, tuple(_narrowed(domain, width, when, space, path, model) for domain in sizes)), wide
+    return space.with_first(path, [_narrowed(domain, width, when, space, path, model) for domain in sizes]), wide
 
 
 def _narrowed(domain: Domain, width: int, when: tuple[tuple[str, tuple[Scalar, ...]], ...], space: Space, path: str, model: str) -> Domain:
-    too_wide = {value for value in domain.values if _above(value, width)}
-    domain = replace(domain, when=(*domain.when, *when))
-    if domain.kind == "int" and domain.low <= width:
-        high = width - (width - int(domain.low)) % domain.step
-        return replace(domain, high=min(domain.high, high), default=min(domain.default, high))
-    if domain.kind == "int" or too_wide >= set(domain.values):
+    fitted = domain.at_most(width)
+    if fitted is None:
         raise SpaceError(
             f"{path} of the space {space.name!r} ({domain.describe()}) is wider than the teacher {model}, whose width is {width}, and "
             f"students start from their teacher; add a value of at most {width}, or let {INIT} be {RANDOM}"
         )
-    return domain.without(too_wide, domain.default)
+    return replace(fitted, when=(*domain.when, *when))
 
 
 def _above(value: Scalar, width: int) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value > width
-
-
-def _with_first(space: Space, path: str, domains: tuple[Domain, ...]) -> Space:
-    """The space with more domains of a path, which are looked at before the others."""
-    return replace(space, parameters={**space.parameters, path: (*domains, *space.parameters[path])})

@@ -16,7 +16,7 @@ from autodistill.models.form import TrainingForm, TrialReads
 from autodistill.models.pooled import PooledClassifier, to_learned_scale
 from autodistill.models.teacher_weights import TeacherWeights, check_width, teacher_folder
 from autodistill.models.transformer import Transformer
-from autodistill.models.transformers_family import TransformersFamily
+from autodistill.models.transformers_family import TransformersFamily, evenly_spaced
 from autodistill.models.vocabulary import padding_row, taken_pieces, trimmed_embedding, vocabulary_size
 from autodistill.recipe.parts import Component
 from autodistill.task_types import target_of
@@ -151,9 +151,7 @@ def _start_from(student: Any, teacher: TeacherWeights, words: Tensor, context: S
     if norm_weight is not None and norm_bias is not None:
         norm(embeddings.LayerNorm, norm_weight, norm_bias)
 
-    count = config.num_hidden_layers
-    for index, layer in enumerate(bert.encoder.layer):
-        source = -(-(index + 1) * teacher.layers // count) - 1  # divide the teacher's layers evenly and take the last of each part
+    for source, layer in zip(evenly_spaced(teacher.layers, config.num_hidden_layers), bert.encoder.layer, strict=True):
         _copy_attention(layer.attention, teacher, source, basis, config.num_attention_heads)
         norm(
             layer.attention.output.LayerNorm,

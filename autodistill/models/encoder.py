@@ -13,7 +13,7 @@ from autodistill.models.base import StudentContext
 from autodistill.models.pooled import PooledClassifier, check_encoder, pooling_of_files
 from autodistill.models.sources import quiet, source_folder
 from autodistill.models.transformer import Transformer
-from autodistill.models.transformers_family import TransformersFamily
+from autodistill.models.transformers_family import TransformersFamily, shorten
 from autodistill.models.vectors import keep_cosines
 from autodistill.recipe.parts import Component
 from autodistill.task_types import target_of
@@ -78,6 +78,4 @@ def _cut(config: Any, layers: int, model: str) -> None:
         raise RecipeError(
             f"student.layers is {layers}, and {model!r} has {config.num_hidden_layers}; give at most that many, or none for all"
         )
-    config.num_hidden_layers = layers
-    if getattr(config, "layer_types", None) is not None:  # ModernBERT lists which layers attend to all tokens and which only to neighbours
-        config.layer_types = config.layer_types[:layers]
+    shorten(config, range(layers))

@@ -56,9 +56,6 @@ class StudentFamily(ABC):
     free_at_start: ClassVar[tuple[str, ...]] = ("dropout", "vocabulary")
     """The recipe fields in which a student may differ from the saved student that it starts from (models/start.py)."""
 
-    is_of_teacher: ClassVar[bool] = False
-    """Whether its students are their teacher's own network: then its configuration is kept with theirs (`StudentContext.source`)."""
-
     # building and training
 
     @abstractmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -14,7 +14,7 @@ from autodistill.models.base import StudentContext
 from autodistill.models.pooled import PooledClassifier, head_form, pooling_of_files, read_head, to_learned_scale
 from autodistill.models.sources import quiet
 from autodistill.models.transformer import Transformer
-from autodistill.models.transformers_family import TransformersFamily
+from autodistill.models.transformers_family import TransformersFamily, evenly_spaced, shorten
 from autodistill.models.vectors import keep_cosines
 from autodistill.models.vocabulary import taken_pieces, trimmed_embedding, vocabulary_size
 from autodistill.task_types import target_of
@@ -33,8 +33,6 @@ class ShallowFamily(TransformersFamily):
     Sources: Sun et al. 2019, "Patient Knowledge Distillation" (which layers); Sanh et al. 2019, "DistilBERT" (a student that starts from
     every second layer); Sajjad et al. 2023, "On the Effect of Dropping Layers of Pre-trained Transformer Models".
     """
-
-    is_of_teacher: ClassVar[bool] = True
 
     def build(
         self,
@@ -66,7 +64,7 @@ class ShallowFamily(TransformersFamily):
                     encoder = AutoModel.from_pretrained(folder, config=config, local_files_only=True, dtype=torch.float32)
                     own = encoder.get_submodule(path)
                     encoder.set_submodule(path, nn.ModuleList([own[index] for index in kept]))
-                _shorten(config, kept)
+                shorten(config, kept)
                 if not starts:
                     encoder = AutoModel.from_config(config, dtype=torch.float32)
         if vocabulary == "trimmed":
@@ -99,7 +97,7 @@ def kept_layers(total: int, layers: int, with_first: bool = False) -> list[int]:
         raise RecipeError(f"student.layers is {layers}, and the teacher has {total}; give at most that many")
     if with_first:
         return [round(index * (total - 1) / max(layers - 1, 1)) for index in range(layers)]
-    return [-(-(index + 1) * total // layers) - 1 for index in range(layers)]
+    return evenly_spaced(total, layers)
 
 
 def _layers_of(encoder: Any) -> tuple[str, nn.ModuleList]:
@@ -118,10 +116,3 @@ def _layers_of(encoder: Any) -> tuple[str, nn.ModuleList]:
 def _first_differs(layers: nn.ModuleList) -> bool:
     """Whether the first layer is built unlike the last: ModernBERT's has no norm of its own, as the embeddings have one."""
     return layers[0].state_dict().keys() != layers[len(layers) - 1].state_dict().keys()
-
-
-def _shorten(config: Any, kept: list[int]) -> None:
-    """Keep only these layers in a configuration."""
-    config.num_hidden_layers = len(kept)
-    if getattr(config, "layer_types", None) is not None:  # ModernBERT lists which layers attend to all tokens and which only to neighbours
-        config.layer_types = [config.layer_types[index] for index in kept]

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from autodistill.errors import ModelError
 from autodistill.models.pretrained import folder_from_wheels, is_read, kept_folder, pretrained_entry
@@ -76,22 +76,15 @@ def weight_files(folder: Path) -> list[Path]:
 
 def config_width(folder: Path) -> int | None:
     """The width of a model's word embeddings, or of its states if that is less; None if its config.json has neither."""
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        return min((int(config[name]) for name in ("embedding_size", "hidden_size", "dim", "d_model") if config.get(name)), default=None)
-    except (OSError, ValueError, TypeError, AttributeError):
-        return None
+    return min(_numbers(_config(folder), "embedding_size", "hidden_size", "dim", "d_model"), default=None)
 
 
 def config_layers(folder: Path) -> int | None:
     """The number of a model's layers; None if its config.json has none, or says that they all have the same weights (ALBERT)."""
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        if config.get("is_encoder_decoder") or config.get("num_hidden_groups"):
-            return None
-        return next((int(config[name]) for name in ("num_hidden_layers", "n_layers", "num_layers") if config.get(name)), None)
-    except (OSError, ValueError, TypeError, AttributeError):
+    config = _config(folder)
+    if config.get("is_encoder_decoder") or config.get("num_hidden_groups"):
         return None
+    return next(iter(_numbers(config, "num_hidden_layers", "n_layers", "num_layers")), None)
 
 
 def config_size(folder: Path) -> int | None:
@@ -99,12 +92,22 @@ def config_size(folder: Path) -> int | None:
 
     Word embeddings, and 12 D² for each layer of width D (Kaplan et al. 2020, table 1).
     """
-    width, layers = config_width(folder), config_layers(folder)
-    try:
-        words = int(json.loads((folder / "config.json").read_text(encoding="utf-8")).get("vocab_size", 0))
-    except (OSError, ValueError, TypeError, AttributeError):
-        return None
+    width, layers, words = config_width(folder), config_layers(folder), sum(_numbers(_config(folder), "vocab_size"))
     return None if width is None or layers is None else words * width + 12 * layers * width**2
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """A model's config.json; empty if it cannot be read."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return config if isinstance(config, dict) else {}
+
+
+def _numbers(config: dict[str, Any], *names: str) -> list[int]:
+    """The numbers but 0 that a configuration has under these names, in this order."""
+    return [int(value) for name in names if isinstance(value := config.get(name), int | float) and value]
 
 
 def copy_small_files(source: Path, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -160,3 +161,15 @@ class _SharedRows(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         """(…) int64 → (…, width)."""
         return nn.functional.embedding(self.rows[ids], self.weight)
+
+
+def evenly_spaced(total: int, count: int) -> list[int]:
+    """The numbers, from 0, of `count` layers of `total`: these are divided evenly, and the last of each part is taken."""
+    return [-(-(index + 1) * total // count) - 1 for index in range(count)]
+
+
+def shorten(config: Any, kept: Sequence[int]) -> None:
+    """Keep only these layers in a configuration. transformers then reads as many layers, from the first on."""
+    config.num_hidden_layers = len(kept)
+    if getattr(config, "layer_types", None) is not None:  # ModernBERT lists which layers attend to all tokens and which only to neighbours
+        config.layer_types = [config.layer_types[index] for index in kept]

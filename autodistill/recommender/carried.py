@@ -43,9 +43,9 @@ def carried_over(studies: Sequence[RecordedStudy], space: Space) -> list[Recorde
 
 def _half(space: Space) -> dict[str, Any] | None:
     """The defaults of the space's students that are made of their teacher's layers, whatever its width; None if it has none."""
+    families = {family for domain in space.for_its_teachers().parameters.get(FAMILY, ()) for family in domain.values}
     for family, spec in specs("student", space.task).items():
-        domains = [domain for domain in space.for_its_teachers().parameters.get(FAMILY, ()) if family in domain.values]
-        if "teacher_layers" in spec.options and domains:
+        if "teacher_layers" in spec.options and family in families:
             try:
                 return space.fixed(FAMILY, family).defaults().model_dump()
             except SpaceError:  # the teacher has too few layers

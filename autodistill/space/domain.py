@@ -79,6 +79,14 @@ class Domain:
             return Domain("value", default, when=self.when)
         return replace(self, choices=tuple(choices), default=default)
 
+    def at_most(self, most: int) -> Domain | None:
+        """The domain without numbers above `most`; None if nothing is left."""
+        if self.kind == "int":
+            high = most - (most - int(self.low)) % self.step
+            return None if self.low > most else replace(self, high=min(self.high, high), default=min(self.default, high))
+        too_large = {value for value in self.values if isinstance(value, int | float) and not isinstance(value, bool) and value > most}
+        return None if too_large >= set(self.values) else self.without(too_large, self.default)
+
     def scaled(self, share: float, whole: bool) -> Domain:
         """The domain of numbers with each multiplied by `share`. whole: they are rounded, to at least 1; 0 stays 0, and none none."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -119,6 +119,10 @@ class Parameters:
             raise SpaceError(not_allowed("the parameter", path, self.parameters, f"They are those of the space {self.name!r}."))
         domains = tuple(Domain("value", value, when=domain.when) for domain in self.parameters[path])
         return replace(self, parameters={**self.parameters, path: domains})
+
+    def with_first(self, path: str, domains: Sequence[Domain]) -> Self:
+        """A copy of the space with more domains of a parameter that it has, which are looked at before the others."""
+        return replace(self, parameters={**self.parameters, path: (*domains, *self.parameters[path])})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data: equal spaces have equal ones."""

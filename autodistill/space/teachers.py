@@ -105,15 +105,14 @@ class WithTeachers(Parameters):
         if not has_attention:
             fixed["objective.attention.kind"] = NONE
         added: dict[str, tuple[Domain, ...]] = {path: (Domain("value", value, when=when),) for path, value in fixed.items()}
+        of_layers = [kind for kind, spec in specs("student").items() if "teacher_layers" in spec.options]
         for path, left_out, instead in (
+            (FAMILY, set(of_layers), of_layers[0]),
             (INIT, {"teacher", "input_embeddings"}, "random"),
             ("augmentation.kind", {"synonyms"}, NONE),
         ):
             affected = [domain for domain in self.parameters.get(path, ()) if left_out & set(domain.values)]
             added[path] = tuple(replace(domain, when=(*domain.when, *when)).without(left_out, instead) for domain in affected)
-        of_layers = {kind for kind, spec in specs("student").items() if "teacher_layers" in spec.options}
-        families = [domain for domain in self.parameters.get(FAMILY, ()) if 0 < len(of_layers & set(domain.values)) < len(domain.values)]
-        added[FAMILY] = tuple(replace(domain, when=(*domain.when, *when)).without(of_layers, str(domain.default)) for domain in families)
         if INIT not in self.parameters:
             starting = tuple(
                 family for domain in self.parameters.get(FAMILY, ()) for family in domain.values if _starts_from_teacher(family)

@@ -84,8 +84,8 @@ def read_by_student(opened: Opened, recipe: Recipe) -> Opened:
         ModelError: the student's model is not available.
         DataError, RunError: see `Modality.encode`.
     """
-    family = family_of(recipe.student)
-    source = opened.folder if family.is_of_teacher else family.source(recipe.student)
+    is_of_teacher = "teacher_layers" in recipe.student.spec.options  # then the teacher's configuration is kept with the student
+    source = opened.folder if is_of_teacher else family_of(recipe.student).source(recipe.student)
     if source is None:
         return opened
     if source not in opened.own_readings:
