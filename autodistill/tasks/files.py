@@ -238,9 +238,9 @@ class ImageFolder(Table):
     """Images in a folder for each class; a row's place is its file."""
 
     def __init__(self, path: Path, files: list[Path]) -> None:
-        labels = [file.relative_to(path).parts[0] for file in files]
-        super().__init__(str(path), {"image": [str(file) for file in files], "label": labels}, folder=path)
-        self._files = files
+        self._inside = [file.relative_to(path) for file in files]
+        labels = [file.parts[0] for file in self._inside]
+        super().__init__(str(path), {"image": [str(file) for file in self._inside], "label": labels}, folder=path)
 
     def place(self, row: int) -> str:
-        return str(self._files[row].relative_to(self.name))
+        return str(self._inside[row])

@@ -8,7 +8,7 @@ import io
 import json
 import warnings
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,10 +97,19 @@ def _open(value: Any, folder: Path | None) -> Any:
     raise ValueError("no image" if value is None or value == "" else f"a {type(value).__name__}, not encoded bytes or a path")
 
 
+@contextlib.contextmanager
+def _opened(value: Any, folder: Path | None) -> Iterator[Any]:
+    """`_open` without PIL's warnings about broken metadata and large images: only the pixels matter."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with _open(value, folder) as image:
+            yield image
+
+
 def _size(values: list[Any], folder: Path | None) -> int:
     sides = []
     for position in np.unique(np.linspace(0, len(values) - 1, min(len(values), _SAMPLE)).astype(int)):
-        with contextlib.suppress(Exception), _open(values[position], folder) as image:  # bad ones are reported when decoded
+        with contextlib.suppress(Exception), _opened(values[position], folder) as image:  # bad ones are reported when decoded
             sides.append(max(image.size))
     median = float(np.median(sides)) if sides else 0.0
     return next((size for size in SIZES if size >= median), SIZES[-1])
@@ -146,8 +155,7 @@ def decode(values: list[Any], folder: Path | None, size: int) -> tuple[Images, l
     changed = Counter[str]()
     for row, value in enumerate(values):
         try:
-            with warnings.catch_warnings(), _open(value, folder) as image:
-                warnings.simplefilter("ignore")  # PIL warns about broken metadata, but only the pixels matter
+            with _opened(value, folder) as image:
                 image = _as_rgb(image, changed)
                 if image.size != (size, size):
                     image = image.resize((size, size), Image.Resampling.BICUBIC)

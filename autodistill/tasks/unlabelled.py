@@ -368,9 +368,9 @@ def _image_table(path: Path, notes: list[str]) -> tuple[Table, str]:
             raise DataError(f"{path} holds texts, and this task reads images")
         return table, columns
     skipped = Skipped()
-    files = [path] if path.is_file() else sorted(images_in(path, skipped))
+    folder, files = (path.parent, [path]) if path.is_file() else (path, sorted(images_in(path, skipped)))
     notes += [f"unlabelled: {note}" for note in skipped.notes(path)]
     images = [file for file in files if ends_like_image(file) and not file.name.startswith("_")]
     if not images:
         raise DataError(not_allowed(f"unlabelled images {path}: the kinds of files", "none of them", IMAGE_SUFFIXES))
-    return Table(str(path), {"image": [str(file) for file in images]}, folder=path), "image"
+    return Table(str(path), {"image": [str(file.relative_to(folder)) for file in images]}, folder=folder), "image"

@@ -237,6 +237,19 @@ def test_an_image_folder(tmp_path: Path) -> None:
     assert (len(dataset.train), len(dataset.validation), len(dataset.open_test())) == (48, 6, 6)
 
 
+def test_a_place_may_be_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for split, count in {"train": 20, "val": 6, "test": 10}.items():
+        save_folders(tmp_path / "pets" / split, pictures(count, (32, 32)))
+    for row, image in enumerate(pictures(3, (32, 16))):
+        (tmp_path / "more" / "deep").mkdir(parents=True, exist_ok=True)
+        image.save(tmp_path / "more" / "deep" / f"{row}.png")
+    monkeypatch.chdir(tmp_path)
+    for place in ("pets", "pets/", "./pets", str(tmp_path / "pets")):
+        dataset = load(Path(place), unlabelled=("more", "more/deep/0.png"))
+        assert (len(dataset.train), len(dataset.validation), len(dataset.open_test())) == (20, 6, 10)
+        assert len(dataset.unlabelled) == 3
+
+
 def test_an_image_folder_with_splits(tmp_path: Path) -> None:
     for split, count in {"train": 20, "val": 6, "test": 10}.items():
         save_folders(tmp_path / split, pictures(count, (32, 32)))
