@@ -258,9 +258,9 @@ class ImageReader(RowReader):
             pixels = np.stack([np.asarray(row) for row in rows])
         else:
             values: list[Any] = [str(row) if isinstance(row, Path) else row for row in rows]
-            images, bad = decode(values, None, self.size)
-            if bad:
-                raise DataError("; ".join(f"{values[row]!r} is no image that can be read: {why}" for row, why in bad[:5]))
+            images = decode(values, None, self.size)
+            if images.bad:
+                raise DataError("; ".join(f"{values[row]!r} is no image that can be read: {why}" for row, why in images.bad[:5]))
             pixels = images.pixels
         return {"pixel_values": normalise(pixels, self.mean, self.std).pixels.contiguous().numpy()}
 

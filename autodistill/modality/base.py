@@ -122,7 +122,7 @@ class Modality(ABC, Generic[Inputs, Batch]):
     @abstractmethod
     def read_unlabelled(
         self, places: Sequence[str], tables: Mapping[str, Table], columns: Columns, parts: Mapping[str, Part], ref: DatasetRef,
-        image_size: int | None, name: str, output_names: Sequence[str],
+        image_size: int | None, output_names: Sequence[str],
     ) -> UnlabelledRows:  # fmt: skip
         """The rows without labels. places: files, folders, and `rest`; outputs: the names of a model's outputs; the others are those of the
         labelled rows.

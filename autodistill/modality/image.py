@@ -75,13 +75,13 @@ class Image(Modality["EncodedImages", "ImageBatch"]):
 
     def read_unlabelled(
         self, places: Sequence[str], tables: Mapping[str, Table], columns: Columns, parts: Mapping[str, Part], ref: DatasetRef,
-        image_size: int | None, name: str, output_names: Sequence[str],
+        image_size: int | None, output_names: Sequence[str],
     ) -> UnlabelledRows:  # fmt: skip
         from autodistill.tasks.unlabelled import unlabelled_images
 
         assert columns.image is not None
         assert image_size is not None
-        return unlabelled_images(places, tables, columns.image, parts, ref, image_size, name)
+        return unlabelled_images(places, tables, columns.image, parts, ref, image_size)
 
     def source(self, teacher: Teacher) -> Path:
         """An empty path: images are read without files of the teacher."""

@@ -101,7 +101,7 @@ class Text(Modality["EncodedText", "TextBatch"]):
 
     def read_unlabelled(
         self, places: Sequence[str], tables: Mapping[str, Table], columns: Columns, parts: Mapping[str, Part], ref: DatasetRef,
-        image_size: int | None, name: str, output_names: Sequence[str],
+        image_size: int | None, output_names: Sequence[str],
     ) -> UnlabelledRows:  # fmt: skip
         from autodistill.tasks.unlabelled import unlabelled_texts
 

@@ -218,7 +218,8 @@ def _class_folders(path: Path, skipped: Skipped) -> Table | None:
     by_folder = {folder: list(images_in(folder, skipped)) for folder in _folders(path)}
     skipped.empty += [folder for folder, images in by_folder.items() if not images]
     files = sorted(file for images in by_folder.values() for file in images)
-    return ImageFolder(path, files) if files else None
+    labels = [file.relative_to(path).parts[0] for file in files]
+    return ImageFiles(path, files, label=labels) if files else None
 
 
 def images_in(folder: Path, skipped: Skipped) -> Iterator[Path]:
@@ -234,13 +235,13 @@ def images_in(folder: Path, skipped: Skipped) -> Iterator[Path]:
             skipped.unread.append(item)
 
 
-class ImageFolder(Table):
-    """Images in a folder for each class; a row's place is its file."""
+class ImageFiles(Table):
+    """Images in a folder; a row's place is its file. columns: further ones, of a value for each file."""
 
-    def __init__(self, path: Path, files: list[Path]) -> None:
-        self._inside = [file.relative_to(path) for file in files]
-        labels = [file.parts[0] for file in self._inside]
-        super().__init__(str(path), {"image": [str(file) for file in self._inside], "label": labels}, folder=path)
+    def __init__(self, path: Path, files: Sequence[Path], **columns: list[str]) -> None:
+        images = [str(file.relative_to(path)) for file in files]
+        super().__init__(str(path), {"image": images, **columns}, folder=path)
+        self._images = images
 
     def place(self, row: int) -> str:
-        return str(self._inside[row])
+        return self._images[row]

@@ -25,6 +25,7 @@ SIZES = (32, 64, 128, 224)
 _SAMPLE = 1000
 _VERSION = "3"  # of the way in which pixels are made; a change makes old caches unreadable
 _ROW_DIGEST = 16
+_BAD = "bad.json"
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,15 @@ class Images:
     """pixels: (N, H, W, 3) uint8, memory-mapped. digests: (N,) 16 bytes that identify each row's pixels.
 
     changed: for each of `CHANGES`, how many images were changed in this way, beside resizing.
+    bad: the positions of images that cannot be decoded, each with the reason. Their pixels are 0.
+    lasting: whether these are bad by their content. A file that may not be opened can be good another time.
     """
 
     pixels: np.ndarray
     digests: np.ndarray
     changed: dict[str, int]
+    bad: list[tuple[int, str]]
+    lasting: bool = True
 
 
 CHANGES = {
@@ -54,34 +59,43 @@ def change_notes(images: Iterable[Images], what: str = "images") -> list[str]:
     return [f"{what}: {counts[change]:,} {text}" for change, text in CHANGES.items() if counts[change]]
 
 
-def decoded(table: Table, column: str, rows: np.ndarray, size: int | None, problems: Problems) -> Images | None:
+def decoded(table: Table, column: str, rows: np.ndarray, size: int | None, keep_bad: bool = False) -> Images:
     """The images at some rows, from the cache or decoded into it.
 
     size: side of the square, None to choose it by these rows. Images of another shape are resized (bicubic), not cropped.
-    The result is None if some cannot be decoded; `problems` then names them.
+    keep_bad: also cache rows of which some cannot be decoded, until another version of Pillow may read them.
     """
+    import PIL
+
     values = None if table.lazy else table.take(column, rows)
     stamp = table.stamp if values is None else file_stamp([(table.folder or Path()) / str(value) for value in values])
-    folder = cache_folder() / "images" / digest(_VERSION, stamp, column, rows.astype(np.int64).tobytes(), str(size))
+    reader = (PIL.__version__,) if keep_bad else ()
+    folder = cache_folder() / "images" / digest(_VERSION, stamp, column, rows.astype(np.int64).tobytes(), str(size), *reader)
     if not is_whole(folder):
         values = table.take(column, rows) if values is None else values
-        images, bad = decode(values, table.folder, size or _size(values, table.folder))
-        if bad:
-            positions = [position for position, _ in bad]
-            reasons = "; ".join(dict.fromkeys(reason for _, reason in bad[:3]))
-            problems.rows(table, column, [int(rows[position]) for position in positions], f"whose image cannot be decoded ({reasons})",
-                          "Replace or remove them")  # fmt: skip
-            return None
+        images = decode(values, table.folder, size or _size(values, table.folder))
+        if images.bad and not (keep_bad and images.lasting):
+            return images
         ensure(folder, lambda: _write(folder, images))
     pixels = np.load(folder / "pixels.npy", mmap_mode="r")
-    return Images(pixels, np.load(folder / "digests.npy"), json.loads((folder / "changed.json").read_text(encoding="utf-8")))
+    changed = json.loads((folder / "changed.json").read_text(encoding="utf-8"))
+    bad = json.loads((folder / _BAD).read_text(encoding="utf-8")) if keep_bad else []
+    return Images(pixels, np.load(folder / "digests.npy"), changed, [(row, reason) for row, reason in bad])
 
 
 def _write(folder: Path, images: Images) -> None:
     with new_cached_folder(folder) as aside:
         (aside / "changed.json").write_text(json.dumps(images.changed), encoding="utf-8")
+        (aside / _BAD).write_text(json.dumps(images.bad), encoding="utf-8")
         np.save(aside / "digests.npy", images.digests)
         np.save(aside / "pixels.npy", images.pixels)
+
+
+def add_bad_images(images: Images, table: Table, column: str, rows: np.ndarray, problems: Problems) -> None:
+    """Add the images at some rows of a table that cannot be decoded to the problems."""
+    reasons = "; ".join(dict.fromkeys(reason for _, reason in images.bad[:3]))
+    what = f"whose image cannot be decoded ({reasons})"
+    problems.rows(table, column, [int(rows[position]) for position, _ in images.bad], what, "Replace or remove them")
 
 
 def _open(value: Any, folder: Path | None) -> Any:
@@ -145,14 +159,15 @@ def _as_rgb(image: Any, changed: Counter[str]) -> Any:
     return image.convert("RGB")
 
 
-def decode(values: list[Any], folder: Path | None, size: int) -> tuple[Images, list[tuple[int, str]]]:
-    """Decode images (encoded bytes, or paths in a folder) to squares of one size. Also returns the positions of bad ones, with reasons."""
+def decode(values: list[Any], folder: Path | None, size: int) -> Images:
+    """Decode images (encoded bytes, or paths in a folder) to squares of one size."""
     from PIL import Image
 
     pixels = np.empty((len(values), size, size, 3), dtype=np.uint8)
     digests = np.empty(len(values), dtype=f"V{_ROW_DIGEST}")
     bad: list[tuple[int, str]] = []
     changed = Counter[str]()
+    lasting = True
     for row, value in enumerate(values):
         try:
             with _opened(value, folder) as image:
@@ -162,6 +177,7 @@ def decode(values: list[Any], folder: Path | None, size: int) -> tuple[Images, l
                 pixels[row] = np.asarray(image)
         except Exception as cause:  # PIL's readers raise nearly any exception on damaged bytes
             bad.append((row, "not an image" if "BytesIO" in str(cause) else str(cause) or type(cause).__name__))
-            continue
+            lasting &= not isinstance(cause, MemoryError) and getattr(cause, "errno", None) is None
+            pixels[row] = 0
         digests[row] = np.void(hashlib.blake2b(pixels[row].tobytes(), digest_size=_ROW_DIGEST).digest())
-    return Images(pixels, digests, dict(changed)), bad
+    return Images(pixels, digests, dict(changed), bad, lasting)

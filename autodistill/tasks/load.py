@@ -82,9 +82,7 @@ def load_dataset(ref: DatasetRef, *, with_test: bool = False) -> Dataset:
     notes += [*read.notes, *_rows_of_train(read.keys), *target.notes(splits["train"].labels, splits["validation"].labels, metric)]
     own_labels = (splits[split].labels.tobytes() for split in ("train", "validation"))
     places = (*source.unlabelled, *ref.unlabelled, *([ref.teacher_scores] if ref.teacher_scores else []))
-    more = (
-        modality.read_unlabelled(places, tables, columns, parts, ref, read.image_size, info.name, target.output_names) if places else None
-    )
+    more = modality.read_unlabelled(places, tables, columns, parts, ref, read.image_size, target.output_names) if places else None
     if more is not None and not more.count:
         if source.unlabelled or ref.unlabelled:
             raise DataError(f"no unlabelled row can be used ({more.notes[-1]}); give other ones")

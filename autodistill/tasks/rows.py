@@ -10,7 +10,7 @@ import numpy as np
 
 from autodistill.tasks.base import Split
 from autodistill.tasks.columns import Columns
-from autodistill.tasks.images import Images, change_notes, decoded
+from autodistill.tasks.images import Images, add_bad_images, change_notes, decoded
 from autodistill.tasks.problems import Problems
 from autodistill.tasks.splits import Part
 from autodistill.tasks.tables import Table
@@ -54,10 +54,9 @@ def read_images(tables: Mapping[str, Table], columns: Columns, parts: Mapping[st
     by_split: dict[str, Images] = {}
     size: int | None = None
     for split, part in parts.items():
-        read = decoded(tables[part.table], columns.image, part.rows, size, problems)
-        if read is not None:
-            by_split[split] = read
-            size = size or read.pixels.shape[1]
+        by_split[split] = decoded(tables[part.table], columns.image, part.rows, size)
+        add_bad_images(by_split[split], tables[part.table], columns.image, part.rows, problems)
+        size = size or by_split[split].pixels.shape[1]
     problems.check(name)
     splits = {split: Split(_NO_LABELS, images=by_split[split].pixels) for split in parts}
     contents = [by_split[split].digests.tobytes() for split in _FINGERPRINTED]

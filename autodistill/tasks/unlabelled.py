@@ -15,10 +15,9 @@ from autodistill.storage import digest, user_path
 from autodistill.target import Vectors
 from autodistill.tasks.base import DatasetRef, Split
 from autodistill.tasks.columns import LABELS, Columns, choose_inputs
-from autodistill.tasks.files import IMAGE_SUFFIXES, Skipped, ends_like_image, holds_rows, images_in, is_systems, read_texts
+from autodistill.tasks.files import IMAGE_SUFFIXES, ImageFiles, Skipped, ends_like_image, holds_rows, images_in, is_systems, read_texts
 from autodistill.tasks.images import change_notes, decoded
 from autodistill.tasks.in_memory import keep_tables, listed_values, table_of
-from autodistill.tasks.problems import Problems
 from autodistill.tasks.splits import REST, Part
 from autodistill.tasks.tables import SUFFIXES, Table, read_table
 from autodistill.tasks.text_files import kind_of
@@ -29,6 +28,8 @@ if TYPE_CHECKING:
 FOREIGN_SHARE = 0.1
 """From this share on, a warning tells of rows that have no word in common with the labelled rows."""
 _FEWEST_WORDS = 3
+_LABELLED = ("test", "validation", "train")
+_SHOWN = 3
 _STREAM = 4
 """The random stream by which a limited number of rows is drawn (splits.py has the others)."""
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|\w+")
@@ -232,7 +233,7 @@ def unlabelled_texts(
     for column, values in zip(columns.texts, (firsts, seconds), strict=False):
         values += [] if rest is None else tables[rest.table].take(column, rest.rows)
     keys_by_split: dict[str, set[Row]] = {}
-    for split in ("test", "validation", "train"):
+    for split in _LABELLED:
         part = parts[split]
         keys_by_split[split] = {
             row_key(*row) for row in zip(*(tables[part.table].take(name, part.rows) for name in columns.texts), strict=True)
@@ -268,19 +269,19 @@ def _scored(ref: DatasetRef, per_row: int, output_names: Sequence[str]) -> set[R
 
 
 def unlabelled_images(
-    places: Sequence[str], tables: Mapping[str, Table], column: str, parts: Mapping[str, Part], ref: DatasetRef, size: int, name: str
+    places: Sequence[str], tables: Mapping[str, Table], column: str, parts: Mapping[str, Part], ref: DatasetRef, size: int
 ) -> UnlabelledRows:
-    """The images that a student may learn from: each once, none of them among the labelled images.
+    """The images that a student may learn from: each once, none of them among the labelled images. Those that cannot be decoded are
+    left out.
 
     Args:
         places: folders (without classes), single images, tables with a column of images, and `rest`.
         tables, column, parts: of the labelled rows, including the test split.
         ref: the user's request.
         size: side of the square that images of this dataset have.
-        name: the dataset's, for errors.
 
     Raises:
-        DataError: an image cannot be read.
+        DataError: no image can be decoded.
     """
     files, rest = _places(places, parts)
     notes: list[str] = []
@@ -288,20 +289,21 @@ def unlabelled_images(
     wanted = [(table, name_of, np.arange(table.rows)) for table, name_of in sources]
     if rest is not None:
         wanted.append((tables[rest.table], column, rest.rows))
-    problems = Problems()
-    labelled = [(tables[parts[split].table], column, parts[split].rows) for split in ("test", "validation", "train")]
-    read = [decoded(table, name_of, rows, size, problems) for table, name_of, rows in labelled + wanted]
-    problems.check(name)
-    images = [item for item in read if item is not None]
-    keys_by_split: dict[str, set[Row]] = {
-        split: set(item.digests.tolist()) for split, item in zip(("test", "validation", "train"), images, strict=False)
-    }
-    unlabelled = images[len(labelled) :]
-    digests = np.concatenate([item.digests for item in unlabelled])
-    kept, note = _kept(digests.tolist(), keys_by_split, "images")
+    labelled = [decoded(tables[parts[split].table], column, parts[split].rows, size) for split in _LABELLED]
+    keys_by_split: dict[str, set[Row]] = {split: set(item.digests.tolist()) for split, item in zip(_LABELLED, labelled, strict=True)}
+    unlabelled = [decoded(table, name_of, rows, size, keep_bad=True) for table, name_of, rows in wanted]
+    keys: list[Row | None] = []
+    bad = []
+    for (table, _, rows), item in zip(wanted, unlabelled, strict=True):
+        reasons = dict(item.bad)
+        keys += [None if row in reasons else key for row, key in enumerate(item.digests.tolist())]
+        bad += [f"{table.place(int(rows[row]))}: {reason}" for row, reason in reasons.items()]
+    if keys and len(bad) == len(keys):
+        raise DataError(f"unlabelled: none of the {len(keys):,} images can be decoded ({bad[0]})")
+    kept, note = _kept(keys, keys_by_split, "images", unreadable=f"that cannot be decoded ({'; '.join(bad[:_SHOWN])})")
     kept, more = _limited(kept, ref)
     pixels = np.concatenate([item.pixels for item in unlabelled])[kept] if len(unlabelled) > 1 else unlabelled[0].pixels[kept]
-    fingerprint = digest("unlabelled-1", digests[kept].tobytes())
+    fingerprint = digest("unlabelled-1", np.concatenate([item.digests for item in unlabelled])[kept].tobytes())
     notes += [*change_notes(unlabelled, "unlabelled images"), note, *more]
     return UnlabelledRows(Split(np.empty(0), images=pixels), len(kept), fingerprint, tuple(notes))
 
@@ -319,18 +321,22 @@ def _places(places: Sequence[str], parts: Mapping[str, Part]) -> tuple[list[str]
 
 
 def _kept(
-    keys: Sequence[Row | None], keys_by_split: Mapping[str, set[Row]], what: str, scored: set[Row] | None = None
+    keys: Sequence[Row | None],
+    keys_by_split: Mapping[str, set[Row]],
+    what: str,
+    scored: set[Row] | None = None,
+    unreadable: str = "without text",
 ) -> tuple[np.ndarray, str]:
     """The rows that are kept, ascending; and a note that counts the others.
 
-    keys: None for a row with nothing to read. scored: the only rows that may be kept; None for all.
+    keys: None for a row with nothing to read. scored: the only rows that may be kept; None for all. unreadable: what rows without key are.
     """
-    counts = {"without text": 0} | {f"that are in {split}": 0 for split in keys_by_split} | {"duplicate": 0, "without scores": 0}
+    counts = {unreadable: 0} | {f"that are in {split}": 0 for split in keys_by_split} | {"duplicate": 0, "without scores": 0}
     seen: set[Row] = set()
     kept = []
     for number, key in enumerate(keys):
         if key is None:
-            counts["without text"] += 1
+            counts[unreadable] += 1
             continue
         split = next((split for split, rows in keys_by_split.items() if key in rows), None)
         if split is not None:
@@ -373,4 +379,4 @@ def _image_table(path: Path, notes: list[str]) -> tuple[Table, str]:
     images = [file for file in files if ends_like_image(file) and not file.name.startswith("_")]
     if not images:
         raise DataError(not_allowed(f"unlabelled images {path}: the kinds of files", "none of them", IMAGE_SUFFIXES))
-    return Table(str(path), {"image": [str(file.relative_to(folder)) for file in images]}, folder=folder), "image"
+    return ImageFiles(folder, images), "image"

@@ -47,8 +47,8 @@ def labelled(path: Path, labels: Sequence[Any], texts: Sequence[str] | None = No
 def seen(image: Image.Image, path: Path, **how: Any) -> np.ndarray:
     """The pixels of an image that is saved and read, 32 × 32."""
     image.save(path, **how)
-    images, bad = decode([str(path)], None, 32)
-    assert not bad, bad
+    images = decode([str(path)], None, 32)
+    assert not images.bad, images.bad
     return images.pixels[0]
 
 
@@ -79,7 +79,7 @@ def test_more_than_8_bits_are_scaled_by_their_range(tmp_path: Path, dtype: Any, 
 
 def test_a_pixel_that_is_not_finite_is_told(tmp_path: Path) -> None:
     Image.fromarray(np.full((8, 8), np.nan, np.float32)).save(tmp_path / "a.tiff")
-    assert decode([str(tmp_path / "a.tiff")], None, 32)[1] == [(0, "a pixel is NaN or infinite")]
+    assert decode([str(tmp_path / "a.tiff")], None, 32).bad == [(0, "a pixel is NaN or infinite")]
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])

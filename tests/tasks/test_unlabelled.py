@@ -204,6 +204,36 @@ def test_a_folder_of_images_without_classes(tmp_path: Path) -> None:
     assert start in dataset.notes
 
 
+def test_unlabelled_images_that_cannot_be_decoded_are_left_out(tmp_path: Path) -> None:
+    for split, count in (("train", 16), ("test", 4)):
+        for number in range(count):
+            image(tmp_path / "data" / split / ("cat" if number % 2 else "dog") / f"{number}.png", 100 * len(split) + number)
+    more = tmp_path / "more"
+    image(more / "good.png", 300)
+    (more / "cut.png").write_bytes((more / "good.png").read_bytes()[:60])
+    (more / "gone.png").symlink_to(more / "nothing.png")
+    Image.new("RGBA", (8, 8), (255, 255, 255, 0)).save(more / "blank.png")
+    for _ in range(2):  # decoded, and from the cache
+        unlabelled = load(tmp_path / "data", more).unlabelled
+        assert unlabelled is not None
+        assert unlabelled.images is not None
+        with Image.open(more / "good.png") as good:
+            assert np.array_equal(unlabelled.images, np.asarray(good.resize((32, 32), Image.Resampling.BICUBIC))[None])
+        note = next(note for note in load(tmp_path / "data", more).notes if note.startswith("unlabelled: "))
+        assert note.startswith(
+            "unlabelled: 1 of 4 images; left out: 3 that cannot be decoded (blank.png: all of it is transparent; cut.png"
+        )
+        assert "gone.png: [Errno 2] No such file" in note
+    image(more / "nothing.png", 301)  # what could not be opened is tried again
+    unlabelled = load(tmp_path / "data", more).unlabelled
+    assert unlabelled is not None
+    assert len(unlabelled) == 2
+    (more / "good.png").unlink()
+    (more / "nothing.png").unlink()
+    with pytest.raises(DataError, match=r"none of the 3 images can be decoded \(blank.png: all of it is transparent\)"):
+        load(tmp_path / "data", more)
+
+
 def test_rows_given_from_python(tmp_path: Path) -> None:
     folder = write(tmp_path / "data")
     texts = [sentence(300), sentence(301)]
