@@ -209,24 +209,25 @@ def fit_tokens(space: Space, data: Dataset, tell: Listen) -> Space:
     for part, teacher in pretrained_students(space):
         recipe = Recipe.parse({"task": space.task, "teacher": teacher.model_dump(), "student": part})
         tokenizer = data.modality.open_tokenizer(data.modality.source(teacher))
+        others = without_student(space, part["family"], part["model"])
         try:
             differ = reads_other_tokens(recipe.student, space.task, tokenizer)
         except ModelError as cause:
-            others = without_student(space, part["family"], part["model"])
             if others is None:
                 raise
-            space, differ = others, False
+            space = others
             tell(SearchMessage(f"left out: {cause}", "warning"))
-        if differ and (why := _why_foreign(data, recipe, tokenizer)) is not None:
-            others = without_student(space, part["family"], part["model"])
-            if others is not None:
-                space, differ = others, False
-                tell(SearchMessage(f"left out: the student {part['model']}, which was hardly made for texts like these: {why}"))
-        if differ:
-            left_out = ", ".join(comparing_tokens(space))
-            space = without_single_tokens(space, part["model"], teacher.model)
-            who = f"for the student {part['model']} with the teacher {teacher.model}"
-            tell(SearchMessage(f"left out {who}, because their tokenizers differ and these objectives compare single tokens: {left_out}"))
+            continue
+        if not differ:
+            continue
+        if others is not None and (why := _why_foreign(data, recipe, tokenizer)) is not None:
+            space = others
+            tell(SearchMessage(f"left out: the student {part['model']}, which was hardly made for texts like these: {why}"))
+            continue
+        left_out = ", ".join(comparing_tokens(space))
+        space = without_single_tokens(space, part["model"], teacher.model)
+        who = f"for the student {part['model']} with the teacher {teacher.model}"
+        tell(SearchMessage(f"left out {who}, because their tokenizers differ and these objectives compare single tokens: {left_out}"))
     return space
 
 
