@@ -24,6 +24,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from autodistill.augment.views import ORIGINAL
 from autodistill.cache import discard_damaged, fetched, is_whole
 from autodistill.errors import RunError
 from autodistill.modality import Modality
@@ -46,7 +47,6 @@ from autodistill.tasks.base import Dataset
 from autodistill.teacher.load import load_teacher, teacher_fingerprint
 from autodistill.teacher.plan import StoragePlan, Taps, TeacherShape, arrays_of, plan_outputs, store_budget
 
-ORIGINAL = "original"
 SHAPE = "teacher.json"
 """The file with the shapes of the outputs, from which the files of the store are laid out."""
 _POOLED = {"cls": "sentences", "mean": "means", "texts": "texts"}

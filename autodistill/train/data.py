@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autodistill.augment.views import Reader, view_count, view_key
+from autodistill.augment.views import ORIGINAL, Reader, view_count, view_key
 from autodistill.errors import RecipeError
 from autodistill.models import family_of
 from autodistill.models.base import Batch, Inputs, Outputs, StudentContext
@@ -25,7 +25,7 @@ from autodistill.target import Scaling
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import Dataset, DatasetRef
 from autodistill.teacher.embedding import taught
-from autodistill.teacher.outputs import ORIGINAL, OutputsProgress, TeacherOutputs, ensure_outputs
+from autodistill.teacher.outputs import OutputsProgress, TeacherOutputs, ensure_outputs
 from autodistill.teacher.plan import Taps
 from autodistill.teacher.scored import ScoredOutputs, has_scores
 from autodistill.train.agreement import Agreement, agreement_count
