@@ -16,6 +16,7 @@ EPILOG = """examples:
   autodistill predict pairs-student "a man sleeps" "nobody is awake"     (students of pairs: every two texts are one)
   autodistill predict sst2-student reviews.csv --out labelled.csv
   autodistill predict digits-student one.png two.png
+  autodistill predict digits-student more/ --out labelled.csv
 """
 
 SHOWN = 6
@@ -35,7 +36,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         allow_abbrev=False,
     )
     command.add_argument("folder", metavar="DIR", help="a student's folder, its onnx/ folder, or a study's best/")
-    command.add_argument("inputs", metavar="TEXT|FILE", nargs="+", help="texts; one csv, tsv, jsonl, parquet or txt file; or images")
+    command.add_argument(
+        "inputs",
+        metavar="TEXT|FILE",
+        nargs="+",
+        help="texts; one csv, tsv, jsonl, parquet or txt file; or images, folders of images, and tables of their paths",
+    )
     command.add_argument("--text-column", metavar="NAME", action="append", help="the file's column of texts; twice for pairs of texts")
     command.add_argument("--out", metavar="FILE", help="write a csv, tsv, jsonl or parquet file instead of printing")
     command.add_argument("--json", action="store_true", help="one JSON list on stdout, with the probabilities of all classes")

@@ -18,9 +18,9 @@ from autodistill.models.image import normalise
 from autodistill.storage import disk_errors, user_path
 from autodistill.target import Prediction
 from autodistill.tasks.columns import choose_inputs
-from autodistill.tasks.files import IMAGE_SUFFIXES, holds_rows, looks_like_path, read_texts
+from autodistill.tasks.files import IMAGE_SUFFIXES, Skipped, holds_rows, images_in, looks_like_path, read_texts
 from autodistill.tasks.images import decode
-from autodistill.tasks.tables import read_table
+from autodistill.tasks.tables import SUFFIXES, Table, read_table
 from autodistill.tasks.text_files import kind_of
 
 Arrays = dict[str, np.ndarray]
@@ -269,16 +269,41 @@ class ImageReader(RowReader):
         return [0] * len(rows)
 
     def read(self, inputs: Sequence[str], text_columns: tuple[str, ...] | None = None) -> list[Row]:
-        """Paths of images."""
-        paths = [user_path(name, DataError) for name in inputs]
-        for path in paths:
-            if not path.is_file():
+        """Paths of images; of a folder all in it, of a table those that it names."""
+        rows: list[Row] = []
+        for path in (user_path(name, DataError) for name in inputs):
+            if path.is_dir():
+                found = list(images_in(path, Skipped()))
+                if not found:
+                    raise DataError(f"the folder {path} holds no images ({', '.join(IMAGE_SUFFIXES)})")
+                rows += found
+            elif kind_of(path) in SUFFIXES:
+                rows += _named_images(read_table(path), text_columns)
+            elif path.is_file():
+                rows.append(path)
+            else:
                 raise DataError(f"there is no image {path}; this student reads image files ({', '.join(IMAGE_SUFFIXES)})")
-        return list(paths)
+        return rows
 
     def columns(self, rows: Sequence[Row]) -> dict[str, list[str]]:
         """`image`: the paths."""
         return {"image": [str(row) for row in rows]}
+
+
+def _named_images(table: Table, columns: tuple[str, ...] | None) -> list[Path]:
+    """The files that a table's column of images names, relative to the table.
+
+    Raises:
+        DataError: it has no such column, or a row has no name.
+    """
+    name = choose_inputs(table, columns)
+    if not isinstance(name, str):
+        raise DataError(f"{table.name}: the input is {' + '.join(name)}, and this student reads images")
+    values = table.values(name)
+    unnamed = next((row for row, value in enumerate(values) if not isinstance(value, str) or not value), None)
+    if unnamed is not None:
+        raise DataError(f"{table.name}, column {name!r}, {table.place(unnamed)}: no path of an image; only Python reads encoded ones")
+    return [(table.folder or Path()) / value for value in values]
 
 
 def check_out(path: Path) -> None:

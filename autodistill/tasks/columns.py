@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
 
 from autodistill.errors import DataError, listed, not_allowed
+from autodistill.tasks.files import ends_like_image
 from autodistill.tasks.tables import Table
 
 TEXTS = (
@@ -31,6 +35,7 @@ PAIRS = (
 LABELS = ("label", "labels", "class", "target", "category", "intent", "sentiment", "score", "rating", "stars", "emotion", "topic", "y")
 IMAGES = ("image", "img", "picture", "photo")
 _BOTH = ({"0", "1"}, {"0.0", "1.0"}, {"false", "true"})
+_SAMPLE = 100
 _IGNORED = ("id", "idx", "index", "guid", "unnamed: 0", "")
 
 
@@ -70,6 +75,8 @@ def choose_inputs(table: Table, texts: tuple[str, ...] | None, *labels: str | No
         DataError: as for `choose`.
     """
     _check_names(table, texts, [label for label in labels if label])
+    if texts is not None and len(texts) == 1 and texts[0] not in labels and _names_images(table, texts[0]):
+        return texts[0]
     if texts is not None:
         both = [label for label in labels if label in texts]
         if both:
@@ -77,7 +84,9 @@ def choose_inputs(table: Table, texts: tuple[str, ...] | None, *labels: str | No
         return tuple(texts)
     free = {name.lower(): name for name in reversed(table.names) if name not in labels}
     images = [free[key] for key in IMAGES if key in free]
-    inputs = _texts(free)
+    inputs = [names for names in _texts(free) if not any(_names_images(table, name) for name in names)]
+    if not images and not inputs:
+        images = [name for name in free.values() if _names_images(table, name)]
     if len(images) == 1 and not inputs:
         return images[0]
     if len(inputs) == 1 and not images:
@@ -109,6 +118,14 @@ def _check_names(table: Table, texts: tuple[str, ...] | None, labels: Sequence[s
     twice = [name for place, name in enumerate(labels) if name in labels[:place]]
     if twice:
         raise DataError(f"label_column names {twice[0]!r} twice; name each column once (several ones for several labels per row)")
+
+
+def _names_images(table: Table, column: str) -> bool:
+    """Whether the first values of a column that are not empty are names of files of images."""
+    if table.is_big(column):
+        return False
+    names = [value for value in table.take(column, np.arange(min(table.rows, _SAMPLE))) if value is not None and value != ""]
+    return bool(names) and all(isinstance(name, str) and ends_like_image(Path(name)) for name in names)
 
 
 def _texts(free: dict[str, str]) -> list[tuple[str, ...]]:

@@ -22,6 +22,8 @@ SPLITS = {
 UNLABELLED = ("unlabelled", "unlabeled")
 """The names that a file or folder of rows without labels, beside train, may have."""
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+METADATA = "metadata"
+"""The name, without suffix, of a table of a split's images."""
 SYSTEM = ("__macosx", "thumbs.db", "desktop.ini", "thumbnails", "@eadir")
 """Files that systems and viewers leave in folders, in lower case. Names that begin with a dot are ignored too."""
 _PATH = re.compile(rf"({'|'.join(map(re.escape, (*SUFFIXES, *SAME, *COMPRESSIONS, '.txt', '.xls', '.xlsx', '.arrow', '.zip')))})$")
@@ -172,9 +174,14 @@ def _images(path: Path, info: Info, skipped: Skipped) -> tuple[dict[str, Table],
     if "train" not in splits or _are_classes(path, info, folders, splits):
         table = _class_folders(path, skipped)
         return ({"all": table} if table else {}), []
-    tables = {split: table for split, folder in splits.items() if (table := _class_folders(folder, skipped))}
+    files = {split: file for split, folder in splits.items() if (file := _metadata_file(folder))}
+    tables = {split: read_table(file) for split, file in files.items()}
+    tables |= {split: table for split, folder in splits.items() if split not in tables and (table := _class_folders(folder, skipped))}
     if "train" not in tables:
-        raise DataError(f"folder {splits['train']} holds no images in class folders ({', '.join(IMAGE_SUFFIXES)})")
+        raise DataError(
+            f"folder {splits['train']} holds no images in class folders ({', '.join(IMAGE_SUFFIXES)}), and no table of them "
+            f"({METADATA}.csv with the columns file_name and label)"
+        )
     unused = [folder.name for folder in folders if folder not in [splits[split] for split in tables]]
     return tables, [f"folders not used, which hold no split with class folders: {', '.join(unused)}"] if unused else []
 
@@ -185,7 +192,7 @@ def _are_classes(path: Path, info: Info, folders: Sequence[Path], splits: dict[s
     Raises:
         DataError: they may be splits or classes.
     """
-    if any(_folders(folder) for folder in splits.values()) or not any(map(_has_images, splits.values())):
+    if any(_folders(folder) or _metadata_file(folder) for folder in splits.values()) or not any(map(_has_images, splits.values())):
         return False
     if len(folders) > len(splits) or set(info.classes or ()) == {folder.name for folder in folders}:
         return True
@@ -209,6 +216,11 @@ def _has_images(path: Path) -> bool:
 def ends_like_image(file: Path) -> bool:
     """Whether a file has the name of an image that we read."""
     return file.suffix.lower() in IMAGE_SUFFIXES and not is_systems(file.name)
+
+
+def _metadata_file(path: Path) -> Path | None:
+    """The table of the images in a split's folder, as `datasets` names it; None if there is none."""
+    return next((file for suffix in SUFFIXES if (file := path / f"{METADATA}{suffix}").is_file()), None)
 
 
 def _class_folders(path: Path, skipped: Skipped) -> Table | None:

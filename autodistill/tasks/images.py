@@ -67,7 +67,7 @@ def decoded(table: Table, column: str, rows: np.ndarray, size: int | None, keep_
     """
     import PIL
 
-    values = None if table.lazy else table.take(column, rows)
+    values = None if table.is_big(column) else table.take(column, rows)
     stamp = table.stamp if values is None else file_stamp([(table.folder or Path()) / str(value) for value in values])
     reader = (PIL.__version__,) if keep_bad else ()
     folder = cache_folder() / "images" / digest(_VERSION, stamp, column, rows.astype(np.int64).tobytes(), str(size), *reader)
@@ -106,6 +106,8 @@ def _open(value: Any, folder: Path | None) -> Any:
         value = value.get("bytes") or value.get("path")
     if isinstance(value, bytes):
         return Image.open(io.BytesIO(value))
+    if isinstance(value, str) and value.startswith(("http://", "https://")):
+        raise ValueError("an address, which is not fetched: save the images first, and give their paths")
     if isinstance(value, str) and value:
         return Image.open((folder or Path()) / value)
     raise ValueError("no image" if value is None or value == "" else f"a {type(value).__name__}, not encoded bytes or a path")

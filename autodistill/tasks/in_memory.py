@@ -15,7 +15,7 @@ import numpy as np
 
 from autodistill.errors import UsageError
 from autodistill.storage import cache_folder, disk_errors
-from autodistill.tasks.files import SPLITS
+from autodistill.tasks.files import SPLITS, ends_like_image
 
 LABELLED = {2: ("text", "label"), 3: ("text", "text_b", "label")}
 """The names of the columns of a list of tuples, by the number of columns."""
@@ -98,6 +98,8 @@ def _with_names(frame: Any) -> Any:
             frame.isetitem(place, column.astype(column.dtype.categories.dtype))  # parquet holds no such categories; reading says the rest
         elif column.dtype == object and any(map(_is_image, column)):
             frame.isetitem(place, [_encoded(value, name) for value in column])
+        elif not pd.api.types.is_numeric_dtype(column.dtype) and (paths := _image_paths(column.tolist())) is not None:
+            frame.isetitem(place, paths)
     return frame
 
 
@@ -106,6 +108,15 @@ def _is_image(value: Any) -> bool:
     from PIL.Image import Image as Picture
 
     return isinstance(value, Picture) or (isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim in (2, 3))
+
+
+def _image_paths(values: Sequence[Any]) -> list[str | None] | None:
+    """Paths of images, relative to the current folder, as absolute ones, because the table will lie in another folder; None if the first
+    value is none.
+    """
+    if not len(values) or not isinstance(values[0], str | Path) or not ends_like_image(Path(values[0])) or not Path(values[0]).is_file():
+        return None
+    return [str(Path(value).absolute()) if isinstance(value, str | Path) else None for value in values]
 
 
 def _encoded(value: Any, column: str) -> bytes | None:

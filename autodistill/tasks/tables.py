@@ -25,11 +25,8 @@ class Table:
     """Rows in memory.
 
     name: the file, for messages. lines: the first line of each row, in files made of lines. typed: False if every value is text
-    because the format has no other types. stamp: changes when the contents do. folder: relative image paths start here. lazy: values
-    are big and only read when asked for.
+    because the format has no other types. stamp: changes when the contents do. folder: relative image paths start here.
     """
-
-    lazy = False
 
     def __init__(
         self,
@@ -59,6 +56,10 @@ class Table:
         values = self._columns[column]
         return [values[row] for row in rows]
 
+    def is_big(self, column: str) -> bool:
+        """Whether a column's values may be big, and are only read when asked for."""
+        return False
+
     def class_names(self, column: str) -> tuple[str, ...] | None:
         """The names of a label column's classes by index, if the file holds them (parquet written by `datasets`)."""
         return None
@@ -74,8 +75,6 @@ _OF_PANDAS = ("pandas.period", "pandas.interval")
 
 class ParquetTable(Table):
     """A parquet file. It reads only the columns that are asked for and, of big columns, only the row groups that are needed."""
-
-    lazy = True
 
     def __init__(self, path: Path) -> None:
         import pyarrow as pa
@@ -109,6 +108,12 @@ class ParquetTable(Table):
                 values += self._checked(column, functools.partial(self._some, column, group, inside))
             start += size
         return values
+
+    def is_big(self, column: str) -> bool:
+        import pyarrow as pa
+
+        kind = self._file.schema_arrow.field(column).type
+        return not (pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
     def _some(self, column: str, group: int, rows: np.ndarray) -> Any:
         return self._file.read_row_group(group, columns=[column]).column(0).take(rows)
@@ -164,7 +169,6 @@ class Shards(Table):
                 )
         super().__init__(first.name, {}, typed=first.typed, stamp=digest(*(table.stamp for table in tables)), folder=first.folder)
         self.names = first.names
-        self.lazy = first.lazy
         self._tables = list(tables)
         self._starts = [0, *np.cumsum([table.rows for table in tables]).tolist()]
         self.rows = self._starts[-1]
@@ -177,6 +181,9 @@ class Shards(Table):
         for table, start in zip(self._tables, self._starts, strict=False):
             values += table.take(column, rows[(rows >= start) & (rows < start + table.rows)] - start)
         return values
+
+    def is_big(self, column: str) -> bool:
+        return self._tables[0].is_big(column)
 
     def class_names(self, column: str) -> tuple[str, ...] | None:
         return self._tables[0].class_names(column)

@@ -128,6 +128,22 @@ def test_images_are_labelled(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     predictions = json.loads(capsys.readouterr().out)
     assert [item["input"] for item in predictions] == pictures
     assert {item["label"] for item in predictions} <= set(LABELS)
+    folder, table = tmp_path / "asked", tmp_path / "asked" / "names.csv"
+    folder.mkdir()
+    copies = [folder / f"{number}.png" for number in range(len(pictures))]
+    for picture, copy in zip(pictures, copies, strict=True):
+        shutil.copy(picture, copy)
+    table.write_text("file,note\n" + "".join(f"{copy.name},seen\n" for copy in copies))
+    for asked in (folder, table):
+        assert main(["predict", str(done.folder), str(asked), "--json"]) == 0
+        answers = [item | {"input": str(copy)} for item, copy in zip(predictions, copies, strict=True)]
+        assert json.loads(capsys.readouterr().out) == answers
+    table.write_text("image,note\n,seen\n")
+    assert main(["predict", str(done.folder), str(table)]) == 2
+    assert "row 1 (line 2): no path of an image" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert main(["predict", str(done.folder), str(tmp_path / "empty")]) == 2
+    assert "holds no images" in capsys.readouterr().err
     (tmp_path / "broken.png").write_bytes(b"no image")
     assert main(["predict", str(done.folder), str(tmp_path / "broken.png")]) == 2
     assert "broken.png" in capsys.readouterr().err

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -17,6 +18,7 @@ from PIL import Image
 from autodistill.errors import DataError
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import DatasetRef
+from autodistill.tasks.in_memory import keep_dataset
 
 ROWS: list[dict[str, Any]] = [
     {"text": f'row {row} says "so", and\nthen goes on — é' if row % 5 == 0 else f"row {row}", "label": row % 3} for row in range(90)
@@ -262,6 +264,48 @@ def test_a_table_of_image_paths(tmp_path: Path) -> None:
     save_folders(tmp_path / "pets", pictures(40, (32, 32)))
     rows = [{"image": f"pets/{('cat', 'dog')[row % 2]}/{row:03}.png", "label": ("cat", "dog")[row % 2]} for row in range(40)]
     assert load(write(tmp_path / "a.csv", rows)).train.images.shape == (32, 32, 32, 3)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_a_column_of_names_of_images_holds_images(tmp_path: Path, suffix: str) -> None:
+    """Whatever it is called: until now such a table was read as texts, without a word."""
+    save_folders(tmp_path / "pets", pictures(40, (32, 32)))
+    paths = [f"pets/{('cat', 'dog')[row % 2]}/{row:03}.png" for row in range(40)]
+    for column in ("file", "Path", "content"):
+        rows = [{column: path, "class": ("cat", "dog")[row % 2], "note": "taken at noon"} for row, path in enumerate(paths)]
+        dataset = load(write(tmp_path / f"a{suffix}", rows))
+        assert (dataset.task, dataset.train.images.shape) == ("image-classification", (32, 32, 32, 3))
+    both = [{"text": f"row {row}", "file": path, "class": row % 2} for row, path in enumerate(paths)]
+    assert load(write(tmp_path / f"b{suffix}", both)).task == "text-classification"
+    assert load(write(tmp_path / f"b{suffix}", both), text_columns=("file",)).task == "image-classification"
+    for path in paths[:3]:  # the table stays as it is
+        pictures(1, (32, 32))[0].rotate(90).save(tmp_path / path)
+    changed = load(tmp_path / f"a{suffix}")
+    assert changed.fingerprint != dataset.fingerprint
+    gone = [{"file": "https://pets.org/a.png" if row == 3 else path, "class": row % 2} for row, path in enumerate(paths)]
+    with pytest.raises(DataError, match="an address, which is not fetched"):
+        load(write(tmp_path / f"c{suffix}", gone))
+
+
+def test_images_named_by_a_table_in_each_split(tmp_path: Path) -> None:
+    """The form that `datasets` calls an image folder with metadata."""
+    for split, count in {"train": 20, "test": 10}.items():
+        (tmp_path / split).mkdir()
+        for row, image in enumerate(pictures(count, (32, 32))):
+            image.save(tmp_path / split / f"{row}.png")
+        rows = [{"file_name": f"{row}.png", "label": ("cat", "dog")[row % 2]} for row in range(count)]
+        write(tmp_path / split / "metadata.csv", rows)
+    dataset = load(tmp_path)
+    assert (dataset.task, dataset.classes, len(dataset.open_test())) == ("image-classification", ("cat", "dog"), 10)
+
+
+def test_a_data_frame_of_paths_of_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_folders(tmp_path / "pets", pictures(40, (32, 32)))
+    monkeypatch.chdir(tmp_path)
+    paths = [f"pets/{('cat', 'dog')[row % 2]}/{row:03}.png" for row in range(40)]
+    for column in (paths, [Path(path) for path in paths]):
+        kept = keep_dataset(pd.DataFrame({"file": column, "label": [row % 2 for row in range(40)]}))
+        assert load(Path(kept)).train.images.shape == (32, 32, 32, 3)
 
 
 def test_images_are_decoded_once(tmp_path: Path, isolated_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
