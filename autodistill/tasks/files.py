@@ -72,9 +72,10 @@ def _open_folder(path: Path, own: bool) -> Source:
     tables, notes = _images(path, info, skipped)
     if tables:
         return Source(info, tables, own, (*notes, *skipped.notes(path)), unlabelled=_unlabelled(path))
+    images = f" Its {len(skipped.outside):,} images are in no folder of a class, and no table names them." if skipped.outside else ""
     raise DataError(
-        f"folder {path} holds no dataset; allowed: train/validation/test files ({', '.join(SUFFIXES)}), one such file, "
-        f"or a folder of images for each class ({path.name}/CLASS/*.png, or {path.name}/train/CLASS/*.png and so on)"
+        f"folder {path} holds no dataset; allowed: train/validation/test files ({', '.join(SUFFIXES)}), one such file, a folder of images "
+        f"for each class ({path.name}/CLASS/*.png, or {path.name}/train/CLASS/*.png and so on), or a table of images (file,label).{images}"
     )
 
 

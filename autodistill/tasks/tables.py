@@ -19,6 +19,7 @@ from autodistill.tasks.text_files import COMPRESSIONS, kind_of, read_text
 
 SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl", ".json")
 """The kinds of files that are read; those of text may be compressed (`text_files.COMPRESSIONS`)."""
+_ARCHIVES = (".zip", ".tar", ".tgz", ".7z", ".rar")
 
 
 class Table:
@@ -202,6 +203,8 @@ def read_table(path: Path) -> Table:
     suffix = kind_of(path)
     if suffix not in SUFFIXES or (suffix == ".parquet" and suffix != path.suffix.lower()):
         way_out = f"Save the data as one of these; files of text may be compressed ({', '.join(COMPRESSIONS)})."
+        if suffix in _ARCHIVES:
+            way_out = "Unpack it, and give the folder."
         shown = suffix if suffix not in ("", *SUFFIXES) else path.suffix.lower() or "none"
         raise DataError(not_allowed(f"the type of file {path}", shown, SUFFIXES, way_out))
     if not path.is_file():

@@ -128,6 +128,13 @@ def test_labels_of_other_types_in_another_split(tmp_path: Path) -> None:
         load_dataset(write_splits(tmp_path, train=csv(), validation=numbers))
 
 
+@pytest.mark.parametrize("name", ["pets.zip", "pets.tar", "pets.tar.gz"])
+def test_an_archive_is_to_be_unpacked(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"PK")
+    with pytest.raises(DataError, match=r"allowed: \.parquet.*Unpack it, and give the folder"):
+        load_dataset(DatasetRef(str(tmp_path / name)))
+
+
 def test_a_split_without_the_columns_of_train(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"validation\.csv lacks the column 'text' that .*train\.csv has; its columns are phrase, label"):
         load_dataset(write_splits(tmp_path, train=csv(), validation=csv("phrase,label")))
@@ -141,6 +148,7 @@ def test_a_split_without_the_columns_of_train(tmp_path: Path) -> None:
         ({"train.csv": csv(), "dev.csv": csv(), "valid.csv": csv()}, "more than one validation split"),
         ({"one.csv": csv(), "two.csv": csv()}, "none is named for a split"),
         ({"readme.txt": b"hello"}, "holds no dataset; allowed: train/validation/test files"),
+        ({"cat_1.png": b"a", "dog_1.png": b"b"}, r"\(file,label\)\. Its 2 images are in no folder of a class, and no table names them"),
         ({"train.csv": csv(), "dataset.json": b"{"}, r"dataset\.json is not valid JSON"),
         ({"train.csv": csv(), "dataset.json": b"[]"}, r"dataset\.json should hold an object"),
         ({"train.csv": csv(), "dataset.json": b'{"task": "clasification"}'},
