@@ -17,7 +17,7 @@ class DatasetKeywords(TypedDict, total=False):
     """train on only N of its rows: a seeded, stratified subset."""
     unlabelled: Unlabelled
     """rows without labels: csv, tsv, jsonl, parquet, txt (one text on each line), a folder of images; may be repeated; `rest` means the
-    training rows beyond --limit-train."""
+    training rows beyond --limit-train, and those without a label."""
     limit_unlabelled: int | str | None
     """use only N unlabelled rows: a seeded subset."""
     text_columns: str | Sequence[str] | None

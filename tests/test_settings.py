@@ -277,8 +277,6 @@ def test_files_that_are_named_are_checked_before_the_dataset_is_read(tmp_path: P
         SearchSettings(dataset="d", space=tmp_path / "own.yaml", max_epochs=3).check()
     with pytest.raises(DataError, match=r"there is no file or folder .*more\.csv"):
         DistillSettings(recipe="r.yaml", dataset="d", out="o", unlabelled=str(tmp_path / "more.csv")).check()
-    with pytest.raises(DataError, match="there is no limit"):
-        RecommendSettings(dataset="d", unlabelled="rest").check()
     with pytest.raises(DataError, match=r"teacher_scores: there is no file .*scores\.csv"):
         SearchSettings(dataset="d", teacher_scores=str(tmp_path / "scores.csv")).check()
     with pytest.raises(UsageError, match="a file of scores has no size"):

@@ -24,7 +24,7 @@ class DatasetSettings(Settings):
     unlabelled: Annotated[tuple[str, ...], UNLABELLED] = setting(
         (),
         "rows without labels: csv, tsv, jsonl, parquet, txt (one text on each line), a folder of images; may be repeated; "
-        "`rest` means the training rows beyond --limit-train",
+        "`rest` means the training rows beyond --limit-train, and those without a label",
         "PATH",
         DATA,
     )
@@ -77,4 +77,4 @@ class DatasetSettings(Settings):
             metrics = next(target.metrics for target in TARGETS if target.kind == self.task)
             if self.metric not in metrics:
                 raise UsageError(not_allowed(f"task is {self.task}, and the metric", self.metric, metrics))
-        check_places(self.unlabelled, self.limit_train)
+        check_places(self.unlabelled)

@@ -15,6 +15,7 @@ from autodistill.tasks.doubtful import classes_or_scores, doubtful_classes, seve
 from autodistill.tasks.multilabel import are_lists, encode_labels
 from autodistill.tasks.problems import SHOWN
 from autodistill.tasks.raw_labels import Encoded, RawLabels
+from autodistill.tasks.splits import REST
 from autodistill.tasks.tables import Table, has_half_character
 
 FEW = 10
@@ -61,6 +62,8 @@ def encode(raw: RawLabels) -> Encoded:
             kinds[split].setdefault(_kind(value), []).append(row)
     for split, by_kind in kinds.items():
         for name, (what, way_out) in _NO_LABELS.items():
+            if name == "missing" and split == raw.base:
+                way_out += f", or let students learn from them without labels: --unlabelled {REST}"
             raw.report({split: by_kind.get(name, [])}, what, way_out, values=name != "missing")
     together = {name for by_kind in kinds.values() for name in by_kind} & {"text", "whole", "number", "bool"}
     fractional = "number" in together and _are_scores([value for items in values.values() for value in items])

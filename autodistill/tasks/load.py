@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from autodistill.errors import DataError, not_allowed
 from autodistill.modality import modality_of_columns
 from autodistill.storage import digest
@@ -16,7 +18,7 @@ from autodistill.tasks.base import Dataset, DatasetRef, label_columns
 from autodistill.tasks.embedding import planned_texts
 from autodistill.tasks.find import find
 from autodistill.tasks.planned import planned_rows
-from autodistill.tasks.splits import REST
+from autodistill.tasks.splits import REST, WITHOUT_LABEL, Part
 from autodistill.tasks.unlabelled import check_places
 
 _OPEN_AS: dict[DatasetRef, Callable[[DatasetRef], Dataset]] = {}
@@ -48,7 +50,7 @@ def load_dataset(ref: DatasetRef, *, with_test: bool = False) -> Dataset:
         raise DataError(f"limit_train is {ref.limit_train}; allowed: 2 or more, or none for all rows")
     if ref.limit_unlabelled is not None and ref.limit_unlabelled < 1:
         raise DataError(f"limit_unlabelled is {ref.limit_unlabelled}; allowed: 1 or more, or none for all rows")
-    check_places(ref.unlabelled, ref.limit_train)
+    check_places(ref.unlabelled)
     source = find(ref.name)
     info = source.info
     named = label_columns(ref.label_column) or label_columns(info.label_column)
@@ -82,6 +84,9 @@ def load_dataset(ref: DatasetRef, *, with_test: bool = False) -> Dataset:
     notes += [*read.notes, *_rows_of_train(read.keys), *target.notes(splits["train"].labels, splits["validation"].labels, metric)]
     own_labels = (splits[split].labels.tobytes() for split in ("train", "validation"))
     places = (*source.unlabelled, *ref.unlabelled, *([ref.teacher_scores] if ref.teacher_scores else []))
+    if planned.without_label is not None:
+        tables = tables | {WITHOUT_LABEL: planned.without_label}
+        parts = parts | {WITHOUT_LABEL: Part(WITHOUT_LABEL, np.arange(planned.without_label.rows))}
     more = modality.read_unlabelled(places, tables, columns, parts, ref, read.image_size, target.output_names) if places else None
     if more is not None and not more.count:
         if source.unlabelled or ref.unlabelled:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,14 +17,17 @@ from autodistill.tasks.labels import are_hidden, encode
 from autodistill.tasks.problems import Problems
 from autodistill.tasks.raw_labels import RawLabels
 from autodistill.tasks.source import Info, Source
-from autodistill.tasks.splits import Part, plan
-from autodistill.tasks.tables import Table, has_half_character
+from autodistill.tasks.splits import REST, Part, plan
+from autodistill.tasks.tables import Rows, Table, has_half_character
 from autodistill.tasks.unlabelled import is_blank
 
 
 @dataclass(frozen=True)
 class Planned:
-    """Which rows make up each split. columns: of the tables that hold the rows. labels: of all rows of each table. metric: the default."""
+    """Which rows make up each split. columns: of the tables that hold the rows. labels: of all rows of each table. metric: the default.
+
+    without_label: the rows of the training table that have none, if they were asked for.
+    """
 
     tables: dict[str, Table]
     columns: Columns
@@ -31,6 +35,7 @@ class Planned:
     labels: dict[str, np.ndarray]
     parts: dict[str, Part]
     metric: str
+    without_label: Table | None = None
 
 
 def planned_rows(ref: DatasetRef, source: Source, info: Info, named: tuple[str, ...], notes: list[str], warnings: list[str]) -> Planned:
@@ -51,6 +56,9 @@ def planned_rows(ref: DatasetRef, source: Source, info: Info, named: tuple[str, 
     if unused:
         read_as = f"text or image: {' + '.join(columns.inputs)}; label: {', '.join(columns.labels)}"
         notes.append(f"columns not used: {', '.join(unused)} ({read_as})")
+    without_label = None
+    if REST in ref.unlabelled:
+        tables[base], without_label = _by_label(tables[base], columns.labels, ref.task or info.kind)
     raw = RawLabels(tables, columns.labels, info, problems, source.own, ref.label_separator)
     labels = encode(raw)
     notes += raw.notes
@@ -63,7 +71,23 @@ def planned_rows(ref: DatasetRef, source: Source, info: Info, named: tuple[str, 
     parts, decisions = plan(keys, ref.seed, ref.limit_train, info.name)
     notes += decisions
     parts = {split: Part(part.table, keep[part.table][part.rows]) for split, part in parts.items()}
-    return Planned(tables, columns, target, labels.arrays, parts, target.metrics[0])
+    return Planned(tables, columns, target, labels.arrays, parts, target.metrics[0], without_label)
+
+
+def _by_label(table: Table, columns: Sequence[str], kind: str | None) -> tuple[Table, Table | None]:
+    """The rows of a table with a label, and those without; None if all have one.
+
+    A blank text is no label, unless a row may have several of them, all in this text: then it says that the row has none of them.
+    """
+    says_none = len(columns) == 1 and kind == Labels.kind
+
+    def is_label(value: Any) -> bool:
+        return not (value is None or (isinstance(value, str) and is_blank(value) and not says_none))
+
+    has_label = np.array([any(map(is_label, row)) for row in zip(*(table.values(column) for column in columns), strict=True)])
+    if has_label.all() or not has_label.any():  # without any label, the errors say what is wrong
+        return table, None
+    return Rows(table, np.flatnonzero(has_label)), Rows(table, np.flatnonzero(~has_label))
 
 
 def check_columns(tables: dict[str, Table], columns: Columns, base: str) -> None:

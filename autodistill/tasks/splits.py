@@ -12,6 +12,8 @@ LEAST = 10
 """The least number of rows that can be split."""
 REST = "rest"
 """The name of the part with the training rows that a limit leaves out."""
+WITHOUT_LABEL = "without label"
+"""The name of the part with the rows of the training table that have no label."""
 _TEST, _VALIDATION, _LIMIT = 1, 2, 3  # separate random streams, so that one decision does not change another
 
 

@@ -157,6 +157,31 @@ class ParquetTable(Table):
             raise
 
 
+class Rows(Table):
+    """Some rows (ascending) of another table."""
+
+    def __init__(self, table: Table, rows: np.ndarray) -> None:
+        super().__init__(table.name, {}, typed=table.typed, stamp=digest(table.stamp, rows.astype(np.int64).tobytes()), folder=table.folder)
+        self.names = table.names
+        self.rows = len(rows)
+        self._table, self._at = table, rows
+
+    def values(self, column: str) -> list[Any]:
+        return self._table.take(column, self._at)
+
+    def take(self, column: str, rows: np.ndarray) -> list[Any]:
+        return self._table.take(column, self._at[rows])
+
+    def is_big(self, column: str) -> bool:
+        return self._table.is_big(column)
+
+    def class_names(self, column: str) -> tuple[str, ...] | None:
+        return self._table.class_names(column)
+
+    def place(self, row: int) -> str:
+        return self._table.place(int(self._at[row]))
+
+
 class Shards(Table):
     """Several tables with the same columns, one after the other."""
 

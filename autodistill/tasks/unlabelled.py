@@ -18,7 +18,7 @@ from autodistill.tasks.columns import LABELS, Columns, choose_inputs
 from autodistill.tasks.files import IMAGE_SUFFIXES, ImageFiles, Skipped, ends_like_image, holds_rows, images_in, is_systems, read_texts
 from autodistill.tasks.images import change_notes, decoded
 from autodistill.tasks.in_memory import keep_tables, listed_values, table_of
-from autodistill.tasks.splits import REST, Part
+from autodistill.tasks.splits import REST, WITHOUT_LABEL, Part
 from autodistill.tasks.tables import SUFFIXES, Table, read_table
 from autodistill.tasks.text_files import kind_of
 
@@ -108,17 +108,18 @@ def places_of(unlabelled: Unlabelled) -> tuple[str, ...]:
     return tuple(place if place == REST else str(user_path(place, DataError).absolute()) for place in map(keep_rows, several))
 
 
-def check_places(places: Sequence[str], limit_train: int | None) -> None:
+def check_places(places: Sequence[str]) -> None:
     """Refuse impossible places of unlabelled rows, before anything is read.
 
     Raises:
-        DataError: there is no such file, or `rest` without a limit.
+        DataError: there is no such file.
     """
     for place in places:
-        if place == REST and limit_train is None:
-            raise DataError("unlabelled is 'rest', the training rows beyond the limit, and there is no limit; give --limit-train N too")
         if place != REST and not user_path(place, DataError).exists():
-            raise DataError(f"unlabelled: there is no file or folder {place}; give a path, or 'rest' with --limit-train N")
+            raise DataError(
+                f"unlabelled: there is no file or folder {place}; give a path, or 'rest' for the training rows beyond --limit-train N and "
+                "those without a label"
+            )
 
 
 def _read(
@@ -231,7 +232,8 @@ def unlabelled_texts(
     files, rest = _places(places, parts)
     firsts, seconds, notes = _read(files, ref.text_columns, len(columns.texts), output_names, ref.task == Vectors.kind)
     for column, values in zip(columns.texts, (firsts, seconds), strict=False):
-        values += [] if rest is None else tables[rest.table].take(column, rest.rows)
+        for part in rest:
+            values += tables[part.table].take(column, part.rows)
     keys_by_split: dict[str, set[Row]] = {}
     for split in _LABELLED:
         part = parts[split]
@@ -287,8 +289,7 @@ def unlabelled_images(
     notes: list[str] = []
     sources = [_image_table(user_path(file, DataError), notes) for file in files]
     wanted = [(table, name_of, np.arange(table.rows)) for table, name_of in sources]
-    if rest is not None:
-        wanted.append((tables[rest.table], column, rest.rows))
+    wanted += [(tables[part.table], column, part.rows) for part in rest]
     labelled = [decoded(tables[parts[split].table], column, parts[split].rows, size) for split in _LABELLED]
     keys_by_split: dict[str, set[Row]] = {split: set(item.digests.tolist()) for split, item in zip(_LABELLED, labelled, strict=True)}
     unlabelled = [decoded(table, name_of, rows, size, keep_bad=True) for table, name_of, rows in wanted]
@@ -308,16 +309,19 @@ def unlabelled_images(
     return UnlabelledRows(Split(np.empty(0), images=pixels), len(kept), fingerprint, tuple(notes))
 
 
-def _places(places: Sequence[str], parts: Mapping[str, Part]) -> tuple[list[str], Part | None]:
+def _places(places: Sequence[str], parts: Mapping[str, Part]) -> tuple[list[str], list[Part]]:
     """The files and folders; and the rest of the training rows, if it is asked for.
 
     Raises:
         DataError: only the rest is asked for, and there is none.
     """
     files = [place for place in places if place != REST]
-    if not files and REST not in parts:
-        raise DataError("unlabelled is 'rest', and no training row is beyond the limit; lower --limit-train, or give files")
-    return files, parts.get(REST) if REST in places else None
+    rest = [parts[name] for name in (REST, WITHOUT_LABEL) if REST in places and name in parts]
+    if not files and not rest:
+        raise DataError(
+            "unlabelled is 'rest', and no training row lacks a label or is beyond a limit; give --limit-train N (or a lower one), or files"
+        )
+    return files, rest
 
 
 def _kept(

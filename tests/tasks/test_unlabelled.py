@@ -179,6 +179,63 @@ def test_nothing_left_and_no_file_are_errors(tmp_path: Path) -> None:
         load(folder, tmp_path / "empty")
 
 
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize("labels", [["no", "yes"], [0, 1], [0.5, 0.25]])
+def test_rows_without_a_label_are_the_rest(tmp_path: Path, kind: str, labels: list[object]) -> None:
+    """One file with some labels: the commonest form of few labels and much text."""
+    rows = [{"text": sentence(row), "label": labels[row % 2] if row % 3 == 0 else None} for row in range(300)]
+    file = tmp_path / f"a.{kind}"
+    pd.DataFrame(rows).to_csv(file, index=False) if kind == "csv" else pd.DataFrame(rows).to_parquet(file)
+    with pytest.raises(DataError, match=r"200 rows without a label: row 2.*without labels: --unlabelled rest"):
+        load(file)
+    dataset = load(file, "rest", task="regression" if labels[0] == 0.5 else None)
+    known = {row["text"]: row["label"] for row in rows if row["label"] is not None}
+    assert dataset.unlabelled is not None
+    assert dataset.unlabelled.texts == [text for text in dict.fromkeys(row["text"] for row in rows) if text not in known]
+    assert len(dataset.train) + len(dataset.validation) == 90  # of 100; the others are the test split
+    for split in (dataset.train, dataset.validation):
+        assert split.texts is not None
+        names = split.labels.tolist() if dataset.classes is None else [dataset.classes[label] for label in split.labels]
+        assert [str(name) for name in names] == [str(known[text]) for text in split.texts]
+    limited = load(file, "rest", limit_train=40, task=dataset.ref.task)
+    assert len(limited.train) == 40
+    assert limited.unlabelled_rows == dataset.unlabelled_rows + len(dataset.train) - 40
+    (tmp_path / "split").mkdir()
+    for split in ("train", "test"):
+        pd.DataFrame(rows).to_parquet(tmp_path / "split" / f"{split}.parquet")
+    with pytest.raises(DataError, match="test.parquet.*200 rows without a label: .*Fill them in or remove the rows$"):
+        load(tmp_path / "split", "rest")  # only training rows may lack one
+
+
+def test_no_row_lacks_a_label(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no training row lacks a label or is beyond a limit"):
+        load(write(tmp_path / "data"), "rest")
+
+
+def test_rows_without_several_labels(tmp_path: Path) -> None:
+    """With a separator, a blank text says that a row has none of the labels; with a column for each, that nobody said."""
+    rows = [{"text": sentence(row), "a": row % 2, "b": row // 2 % 2} for row in range(120)]
+    frame = pd.DataFrame(rows).astype({"a": "Int64", "b": "Int64"})
+    frame.loc[60:, ["a", "b"]] = pd.NA
+    frame.to_csv(tmp_path / "columns.csv", index=False)
+    dataset = load(tmp_path / "columns.csv", "rest", label_column=("a", "b"), task="multilabel")
+    assert (dataset.task, dataset.unlabelled_rows) == ("text-multilabel", len({sentence(row) for row in range(60, 120)}))
+    texts = [",".join(name for name in "ab" if row[name]) for row in rows]
+    pd.DataFrame({"text": [row["text"] for row in rows], "label": texts}).to_csv(tmp_path / "text.csv", index=False)
+    with pytest.raises(DataError, match="no training row lacks a label"):
+        load(tmp_path / "text.csv", "rest", label_separator=",")
+
+
+def test_images_without_a_label(tmp_path: Path) -> None:
+    for number in range(60):
+        image(tmp_path / f"{number}.png", number)
+    rows = [{"file": f"{number}.png", "label": "" if number >= 40 else "cat" if number % 2 else "dog"} for number in range(60)]
+    pd.DataFrame(rows).to_csv(tmp_path / "a.csv", index=False)
+    dataset = load(tmp_path / "a.csv", "rest")
+    assert dataset.classes == ("cat", "dog")
+    assert (len(dataset.train) + len(dataset.validation), dataset.unlabelled_rows) == (36, 20)
+
+
 def image(path: Path, value: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(value).integers(0, 255, (16, 16, 3), dtype=np.uint8)
