@@ -72,11 +72,20 @@ def _open_folder(path: Path, own: bool) -> Source:
     tables, notes = _images(path, info, skipped)
     if tables:
         return Source(info, tables, own, (*notes, *skipped.notes(path)), unlabelled=_unlabelled(path))
-    images = f" Its {len(skipped.outside):,} images are in no folder of a class, and no table names them." if skipped.outside else ""
     raise DataError(
         f"folder {path} holds no dataset; allowed: train/validation/test files ({', '.join(SUFFIXES)}), one such file, a folder of images "
-        f"for each class ({path.name}/CLASS/*.png, or {path.name}/train/CLASS/*.png and so on), or a table of images (file,label).{images}"
+        f"for each class ({path.name}/CLASS/*.png, or {path.name}/train/CLASS/*.png and so on), or a table of images (file,label)."
+        f"{_instead(path, skipped)}"
     )
+
+
+def _instead(path: Path, skipped: Skipped) -> str:
+    """What a folder that holds no dataset has instead, if this can be told."""
+    if skipped.outside:
+        return f" Its {len(skipped.outside):,} images are in no folder of a class, and no table names them."
+    if any(kind_of(file) == ".txt" for file in skipped.unread):
+        return " It has text files in folders: write them into one table, a row for each file, with the columns text and label."
+    return ""
 
 
 def is_systems(name: str) -> bool:
@@ -181,7 +190,7 @@ def _images(path: Path, info: Info, skipped: Skipped) -> tuple[dict[str, Table],
     if "train" not in tables:
         raise DataError(
             f"folder {splits['train']} holds no images in class folders ({', '.join(IMAGE_SUFFIXES)}), and no table of them "
-            f"({METADATA}.csv with the columns file_name and label)"
+            f"({METADATA}.csv with the columns file_name and label).{_instead(path, skipped)}"
         )
     unused = [folder.name for folder in folders if folder not in [splits[split] for split in tables]]
     return tables, [f"folders not used, which hold no split with class folders: {', '.join(unused)}"] if unused else []

@@ -128,6 +128,14 @@ def test_labels_of_other_types_in_another_split(tmp_path: Path) -> None:
         load_dataset(write_splits(tmp_path, train=csv(), validation=numbers))
 
 
+@pytest.mark.parametrize("where", ["pos", "train/pos"])
+def test_texts_in_files_of_their_own_are_to_be_one_table(tmp_path: Path, where: str) -> None:
+    (tmp_path / where).mkdir(parents=True)
+    (tmp_path / where / "1.txt").write_text("a fine film")
+    with pytest.raises(DataError, match="text files in folders: write them into one table, a row for each file"):
+        load_dataset(DatasetRef(str(tmp_path)))
+
+
 @pytest.mark.parametrize("name", ["pets.zip", "pets.tar", "pets.tar.gz"])
 def test_an_archive_is_to_be_unpacked(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"PK")
