@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, get_args
 
 from autodistill.errors import RecipeError, not_allowed
@@ -56,6 +56,19 @@ def kin(task: str) -> str:
     library knows. Embeddings have no labels and another loss mix, so they are kin to no other task.
     """
     return task.partition("-")[0] if has_labels(task) else task
+
+
+def standing_for(task: str, recorded: Iterable[str]) -> set[str]:
+    """Which recorded task types say most about a task: itself; else those of the same rows (single texts, pairs of texts, images), whose
+    students read the same; else those that are kin.
+    """
+    kept = {other for other in recorded if kin(other) == kin(task)}
+    return {task} & kept or {other for other in kept if rows_of(other) == rows_of(task)} or kept
+
+
+def rows_of(task: str) -> str:
+    """What a task's rows are (`text`, `text-pair`, `image`), in any task type, even one that only a newer or another library knows."""
+    return task.rpartition("-")[0]
 
 
 def has_labels(task: str) -> bool:

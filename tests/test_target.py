@@ -14,7 +14,7 @@ from autodistill.errors import RecipeError
 from autodistill.modality import Image, Text, modality_of_columns
 from autodistill.recipe import Recipe
 from autodistill.target import TARGETS, Classes, Labels, Prediction, Scaling, Scores, Target, Vectors
-from autodistill.task_types import TASKS, kin, modality_of, target_of, task_type
+from autodistill.task_types import TASKS, kin, modality_of, standing_for, target_of, task_type
 
 THREE = Classes(("low", "middle", "high"))
 LOGITS = np.array([[2.0, 0.0, 1.0], [0.0, 3.0, 0.0]])
@@ -39,6 +39,16 @@ def test_a_task_type_names_a_modality_and_a_target(task: str, modality: Text | I
     assert target_of(task, ["a", "b"]) == target
     assert task_type(modality, target) == task
     assert kin(task) == (task if task == "text-embedding" else modality.name)
+
+
+def test_a_task_type_that_is_not_recorded_is_stood_for_by_those_of_its_rows() -> None:
+    recorded = ("text-classification", "text-regression", "text-pair-regression", "image-classification", "text-embedding", "text-ranking")
+    assert standing_for("text-regression", recorded) == {"text-regression"}
+    assert standing_for("text-multilabel", recorded) == {"text-classification", "text-regression", "text-ranking"}
+    assert standing_for("text-pair-classification", recorded) == {"text-pair-regression"}
+    assert standing_for("image-multilabel", recorded) == {"image-classification"}
+    assert standing_for("text-pair-multilabel", recorded[:2]) == {"text-classification", "text-regression"}
+    assert standing_for("image-multilabel", recorded[:3]) == standing_for("text-embedding", recorded[:3]) == set()
 
 
 def test_components_name_the_same_task_types() -> None:

@@ -12,7 +12,7 @@ from autodistill.limit_fit import LimitFit
 from autodistill.recipe import SLOTS, Recipe
 from autodistill.recommender.library import RecordedStudy
 from autodistill.space import NONE, Space
-from autodistill.task_types import has_labels, kin
+from autodistill.task_types import has_labels, kin, standing_for
 
 PROVEN = 3
 """A recipe that is recorded on this many datasets (or on all, if there are fewer) is proven. Recommendations come alternately from the
@@ -24,8 +24,8 @@ def comparable(studies: Sequence[RecordedStudy], task: str, teachers: Collection
     """The studies that a recommender for a task learns from: those of datasets with labels or, for a task without, those without.
 
     The others have another loss mix and other features, and would only add noise. Of these, if at least `PROVEN` studies of the modality
-    had one of the teachers, one of the task among them, only such ones: three layers of one teacher are a good student of it, three of
-    another a bad one.
+    had one of the teachers, and one of them is of a task type that stands for the task, only such ones: three layers of one teacher are a
+    good student of it, three of another a bad one.
 
     teachers: models; none if the teacher is a file of scores.
 
@@ -36,7 +36,8 @@ def comparable(studies: Sequence[RecordedStudy], task: str, teachers: Collection
     if studies and not kept:
         raise nothing_of(task, [study.task for study in studies])
     ours = [study for study in kept if kin(study.task) == kin(task) and study.teachers & set(teachers)]
-    return ours if len(ours) >= PROVEN and any(study.task == task for study in ours) else kept
+    tasks = standing_for(task, (study.task for study in kept))
+    return ours if len(ours) >= PROVEN and any(study.task in tasks for study in ours) else kept
 
 
 def nothing_of(task: str, recorded: Iterable[str]) -> StudyError:
@@ -48,15 +49,13 @@ def nothing_of(task: str, recorded: Iterable[str]) -> StudyError:
 
 
 def alike(studies: Sequence[RecordedStudy], task: str, unlabelled: bool) -> list[RecordedStudy]:
-    """The studies whose recipes are candidates. If at least `PROVEN` are of the task type and agree in having unlabelled rows or none,
-    only these: what did well without unlabelled rows is no evidence where there are some. Else all of the task type; if there are
-    none, those of the modality.
+    """The studies whose recipes are candidates: those of the task types that stand for the dataset's. If at least `PROVEN` of them agree
+    with it in having unlabelled rows or none, only these: what did well without unlabelled rows is no evidence where there are some.
     """
-    of_the_task = [study for study in studies if study.task == task]
+    tasks = standing_for(task, (study.task for study in studies))
+    of_the_task = [study for study in studies if study.task in tasks]
     same = [study for study in of_the_task if study.unlabelled == unlabelled]
-    if len(same) >= PROVEN:
-        return same
-    return of_the_task or [study for study in studies if kin(study.task) == kin(task)]
+    return same if len(same) >= PROVEN else of_the_task
 
 
 def recorded_recipes(studies: Sequence[RecordedStudy], space: Space) -> Counter[Recipe]:

@@ -1,4 +1,4 @@
-"""Recorded students that are made of their teacher's own layers, carried over to another teacher."""
+"""Recorded studies carried over: students that are made of their teacher's own layers to another teacher, losses to another task type."""
 
 from __future__ import annotations
 
@@ -12,33 +12,46 @@ from autodistill.families import family_spec
 from autodistill.models.pretrained import pretrained_entry
 from autodistill.recommender.library import RecordedStudy
 from autodistill.space import FAMILY, Space
+from autodistill.task_types import target_of
 
 
 def carried_over(studies: Sequence[RecordedStudy], space: Space) -> list[RecordedStudy]:
-    """The studies as one with the space's teacher would have been recorded.
+    """The studies as one with the space's task and teacher would have been recorded.
 
     Half of its teacher is a good student; three layers of width 384 are, under any teacher but the one that they are half of, a poor
     start (all-mpnet-base-v2 on trec: .906, where half of all-MiniLM-L6-v2 has .950 under its own). So under a teacher that the space can
     take layers from, recorded halves of other teachers become halves of this one, trained at its students' rate, and recorded students of
     other shares of a teacher's layers are left out.
+
+    Where no study is of the space's task type, those of others have to do. Their students learned from their teacher's outputs by a loss
+    that the task may not have; it becomes the task's own (`kl` on classes becomes `binary_kl` on labels).
     """
     models = {teacher.model for teacher in space.teachers() if teacher.scores is None}
     half = _half(space)
-    if half is None:
-        return list(studies)
+    is_new = all(study.task != space.task for study in studies)
     carried = []
     for study in studies:
         records = []
         for record in study.records:
-            recipe = record.recipe
-            share = None if recipe["teacher"]["model"] in models else _share(recipe)
-            if share == 0.5:
+            recipe = _of_task(record.recipe, space.task) if is_new else record.recipe
+            share = None if half is None or recipe["teacher"]["model"] in models else _share(recipe)
+            if half is not None and share == 0.5:
                 rate = {"learning_rate": half["training"]["learning_rate"]}
-                record = record.model_copy(update={"recipe": recipe | {"student": half["student"], "training": recipe["training"] | rate}})
+                recipe = recipe | {"student": half["student"], "training": recipe["training"] | rate}
             if share in (None, 0.5):
-                records.append(record)
+                records.append(record if recipe is record.recipe else record.model_copy(update={"recipe": recipe}))
         carried.append(dataclasses.replace(study, records=records))
     return carried
+
+
+def _of_task(recipe: dict[str, Any], task: str) -> dict[str, Any]:
+    """A recipe with the losses on its teacher's outputs and decisions that a task has in their place."""
+    own, other = target_of(recipe["task"]), target_of(task)
+    prediction = recipe["objective"]["prediction"]
+    for ours, theirs in ((own.soft_loss, other.soft_loss), (own.decision_loss, other.decision_loss)):
+        if own.kind != other.kind and ours is not None and theirs is not None and prediction["kind"] == ours["kind"]:
+            return recipe | {"objective": recipe["objective"] | {"prediction": {**theirs, "weight": prediction["weight"]}}}
+    return recipe
 
 
 def _half(space: Space) -> dict[str, Any] | None:

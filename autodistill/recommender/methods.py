@@ -17,7 +17,7 @@ from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
 
 from autodistill.recommender.encoding import DatasetEncoder, RecipeEncoder
 from autodistill.recommender.table import NewDataset, Table
-from autodistill.task_types import kin
+from autodistill.task_types import standing_for
 
 WORST = -2.0
 """The smallest merit, in units. How bad a bad recipe is does not help to choose a good one."""
@@ -220,21 +220,15 @@ def _keys(recipes: pd.DataFrame) -> list[tuple[object, ...]]:
 
 
 def fitting(table: Table, target: NewDataset) -> np.ndarray:
-    """The indices of the datasets of the target's task type; if there are none, of its modality; if there are none of these, all.
+    """The indices of the datasets of the task types that stand for the target's; if there are none, all.
 
     Of these, only those that agree with the target in having unlabelled rows or none, if there are any.
     """
-    places = _of_the_task(table, target)
+    tasks = table.about["task"].astype(str)
+    places = np.flatnonzero(tasks.isin(standing_for(target.task, tasks)))
+    places = places if places.size else np.arange(len(tasks))
     alike = places[table.about["unlabelled"].to_numpy(bool)[places] == target.unlabelled]
     return alike if alike.size else places
-
-
-def _of_the_task(table: Table, target: NewDataset) -> np.ndarray:
-    tasks = np.array([str(task) for task in table.about["task"]])
-    same = np.flatnonzero(tasks == target.task)
-    if not same.size:
-        same = np.flatnonzero([kin(task) == target.kin for task in tasks])
-    return same if same.size else np.arange(len(tasks))
 
 
 class Surrogate(ByMerit):

@@ -23,7 +23,7 @@ from autodistill.recommender.methods import METHODS, SHIPPED, Cautious, Committe
 from autodistill.recommender.reasons import drivers
 from autodistill.recommender.table import NewDataset, Table, from_studies, recipe_frame
 from autodistill.space import Space
-from autodistill.task_types import kin
+from autodistill.task_types import kin, rows_of, standing_for
 
 SAMPLED = 1500
 """How many recipes are drawn from the space, beside the recorded ones."""
@@ -155,9 +155,12 @@ class Recommender:
         return next((member for member in members if isinstance(member, Cautious)), None) or Cautious(self.table)
 
     def of_the_kind(self, target: NewDataset) -> bool:
-        """Whether there is a recorded study of the target's task type that agrees with it in having unlabelled rows or none."""
+        """Whether there is a recorded study with the target's rows, of its task type if there are any, that agrees with it in having
+        unlabelled rows or none.
+        """
         about = self.table.about
-        return bool(((about["task"] == target.task) & (about["unlabelled"] == target.unlabelled)).any())
+        tasks = [task for task in standing_for(target.task, about["task"]) if rows_of(task) == rows_of(target.task)]
+        return bool((about["task"].isin(tasks) & (about["unlabelled"] == target.unlabelled)).any())
 
     def recommend(
         self,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from recorded import study
 
 from autodistill.recipe import Recipe
+from autodistill.recommender.candidates import comparable
 from autodistill.recommender.carried import carried_over
-from autodistill.recommender.library import shipped
+from autodistill.recommender.library import RecordedStudy, shipped
 from autodistill.recommender.recommender import Recommender
 from autodistill.space import Space
 from autodistill.teacher_fit import fit_depths
@@ -66,4 +69,34 @@ def test_under_another_teacher_the_first_recommendation_is_half_of_it() -> None:
     first = Recommender(carried_over(others, own)).recommend(held.features, own, top=1, rows=500).recipes[0].recipe
     assert first.student.model_dump()["layers"] == 6
     assert first.student.name == "shallow"
+    assert own.contains(first)
+
+
+def test_where_none_of_the_task_is_recorded_students_of_others_learn_by_its_losses() -> None:
+    own = Space.load("text", "text-multilabel")
+    studies = comparable([one for one in shipped() if one.task != own.task], own.task, {MINILM})
+    carried = carried_over(studies, own)
+
+    def kinds(of: list[RecordedStudy]) -> Counter[str]:
+        return Counter(
+            record.recipe["objective"]["prediction"]["kind"] for one in of for record in one.records if one.task == "text-classification"
+        )
+
+    before, after = kinds(studies), kinds(carried)
+    assert before["kl"] > 100
+    assert (after["binary_kl"], after["binary_pseudo_label"]) == (before["kl"], before["pseudo_label"])
+    assert after["kl"] == after["pseudo_label"] == 0
+    assert {kind: after[kind] for kind in before.keys() - {"kl", "pseudo_label"}} == {
+        kind: before[kind] for kind in before.keys() - {"kl", "pseudo_label"}
+    }
+
+
+def test_half_of_the_teacher_is_first_for_several_labels_as_it_is_for_one() -> None:
+    own = Space.load("text", "text-multilabel")
+    held = next(one for one in shipped() if one.name == "trec-few")
+    studies = comparable([one for one in shipped() if one.group != held.group], own.task, {MINILM})
+    first = Recommender(carried_over(studies, own)).recommend(held.features, own, top=1, rows=500).recipes[0].recipe
+    assert first.student.name == "bert"
+    assert (first.student.model_dump()["layers"], first.student.model_dump()["hidden_size"]) == (3, 384)
+    assert first.objective.prediction.name == "binary_kl"
     assert own.contains(first)

@@ -277,7 +277,8 @@ def test_studies_of_the_same_teacher_count_alone_if_they_are_enough() -> None:
     assert comparable(everything, "text-classification", {"large", "small"}) == [*small, *large, pair]
     for teachers in ((), {"unknown"}):
         assert comparable(everything, "text-classification", teachers) == everything
-    assert comparable(everything, "text-regression", {"small"}) == everything  # none of these is of the task
+    assert comparable(everything, "text-multilabel", {"small"}) == small  # they have the same rows
+    assert comparable(everything, "text-pair-regression", {"small"}) == everything  # none of these has the same rows
     assert comparable([*small, *large, *images], "text-classification", {"large"}) == [*small, *large, *images]  # two are too few
 
 
