@@ -112,7 +112,7 @@ def _is_image(value: Any) -> bool:
 
 def _image_paths(values: Sequence[Any]) -> list[str | None] | None:
     """Paths of images, relative to the current folder, as absolute ones, because the table will lie in another folder; None if the first
-    value is none.
+    value is no such path.
     """
     if not len(values) or not isinstance(values[0], str | Path) or not ends_like_image(Path(values[0])) or not Path(values[0]).is_file():
         return None

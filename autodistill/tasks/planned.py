@@ -18,7 +18,7 @@ from autodistill.tasks.problems import Problems
 from autodistill.tasks.raw_labels import RawLabels
 from autodistill.tasks.source import Info, Source
 from autodistill.tasks.splits import REST, Part, plan
-from autodistill.tasks.tables import Rows, Table, has_half_character
+from autodistill.tasks.tables import Subset, Table, has_half_character
 from autodistill.tasks.unlabelled import is_blank
 
 
@@ -87,7 +87,7 @@ def _by_label(table: Table, columns: Sequence[str], kind: str | None) -> tuple[T
     has_label = np.array([any(map(is_label, row)) for row in zip(*(table.values(column) for column in columns), strict=True)])
     if has_label.all() or not has_label.any():  # without any label, the errors say what is wrong
         return table, None
-    return Rows(table, np.flatnonzero(has_label)), Rows(table, np.flatnonzero(~has_label))
+    return Subset(table, np.flatnonzero(has_label)), Subset(table, np.flatnonzero(~has_label))
 
 
 def check_columns(tables: dict[str, Table], columns: Columns, base: str) -> None:

@@ -157,7 +157,7 @@ class ParquetTable(Table):
             raise
 
 
-class Rows(Table):
+class Subset(Table):
     """Some rows (ascending) of another table."""
 
     def __init__(self, table: Table, rows: np.ndarray) -> None:
