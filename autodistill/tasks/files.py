@@ -19,7 +19,7 @@ SPLITS = {
     "test": "test", "testing": "test",
 }  # fmt: skip
 """The names that files and folders of a split may have."""
-UNLABELLED = ("unlabelled", "unlabeled")
+UNLABELLED = ("unlabelled", "unlabeled", "unsupervised", "unsup")
 """The names that a file or folder of rows without labels, beside train, may have."""
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 METADATA = "metadata"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from autodistill.errors import DataError
 from autodistill.tasks.catalog import MIRRORS, HubEntry
-from autodistill.tasks.files import open_path
+from autodistill.tasks.files import UNLABELLED, open_path
 from autodistill.tasks.kept import kept
 from autodistill.tasks.source import Info, Source
 
@@ -57,7 +57,7 @@ def _fetch(entry: HubEntry, folder: Path) -> None:
         splits = datasets.load_dataset(entry.repo, entry.config, revision=revision)
         ours: dict[str, str] = {}
         for name in splits:
-            split = entry.splits.get(str(name))
+            split = UNLABELLED[0] if str(name) in UNLABELLED else entry.splits.get(str(name))
             if split is not None and split not in ours:
                 ours[split] = str(name)
         if "train" not in ours:

@@ -27,7 +27,8 @@ for name in sys.argv[1:]:
     try:
         d = load_dataset(DatasetRef(name), with_test=True)
         print(json.dumps({"task": d.task, "classes": d.classes, "rows": [len(d.train), len(d.validation), len(d.open_test())],
-                          "notes": d.notes, "fingerprint": d.fingerprint, "name": d.name, "metric": d.metric, "size": d.image_size}))
+                          "unlabelled": d.unlabelled_rows, "notes": d.notes,
+                          "fingerprint": d.fingerprint, "name": d.name, "metric": d.metric, "size": d.image_size}))
     except DataError as error:
         print(json.dumps({"error": str(error)}))
 """
@@ -37,7 +38,7 @@ configs:
 - config_name: default
   data_files: [{split: train, path: data/train-*}, {split: test, path: data/test-*}]
 - config_name: small
-  data_files: [{split: train, path: small/train-*}, {split: extra, path: small/extra-*}]
+  data_files: [{split: train, path: small/train-*}, {split: extra, path: small/extra-*}, {split: unsupervised, path: small/un-*}]
 dataset_info:
 - config_name: default
   features:
@@ -70,6 +71,7 @@ def repositories() -> dict[str, dict[str, bytes]]:
             "data/test-00000-of-00001.parquet": table(30),
             "small/train-00000.parquet": table(50),
             "small/extra-00000.parquet": table(10),
+            "small/un-00000.parquet": table(70, sentence=[f"unread {row}" for row in range(70)], label=[-1] * 70),
         },
         "nyu-mll/glue": {
             "README.md": b"---\nconfigs:\n- config_name: sst2\n  data_files: [{split: train, path: sst2/train-*}, "
@@ -106,6 +108,7 @@ def test_datasets_of_the_hub(endpoint: str, tmp_path: Path) -> None:
     assert (toy["task"], toy["classes"], toy["rows"]) == ("text-classification", ["bad", "good"], [80, 20, 30])
     assert toy["notes"][0].startswith("from the hub: me/toy, revision aaaa")
     assert small["rows"] == [30, 10, 10]
+    assert (small["unlabelled"], toy["unlabelled"]) == (70, 0)
     assert any("not used: extra" in note for note in small["notes"])
     assert (sst2["name"], sst2["metric"], sst2["rows"]) == ("sst2", "accuracy", [160, 40, 40])
     assert any("test file has no labels" in note for note in sst2["notes"])
