@@ -15,7 +15,7 @@ import numpy as np
 
 from autodistill.errors import UsageError
 from autodistill.storage import cache_folder, disk_errors
-from autodistill.tasks.files import SPLITS, ends_like_image
+from autodistill.tasks.files import SPLITS, UNLABELLED, ends_like_image
 
 LABELLED = {2: ("text", "label"), 3: ("text", "text_b", "label")}
 """The names of the columns of a list of tuples, by the number of columns."""
@@ -24,7 +24,7 @@ _OF_PNG = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 ALLOWED = (
     "a path or a name; a DataFrame, a datasets.Dataset or a pyarrow table; a dictionary of columns; a list of dictionaries, or of tuples "
     "(text, label), (image, label) or (text, text_b, label); a list of texts, for the task embedding; or a dictionary of these with the "
-    "splits train, validation and test"
+    "splits train, validation, test and unlabelled"
 )
 
 
@@ -39,12 +39,16 @@ def keep_dataset(rows: Any) -> str:
     """
     if isinstance(rows, str | Path):
         return str(rows)
+    has_splits = isinstance(rows, Mapping) and bool(rows) and all(str(name).lower() in (*SPLITS, *UNLABELLED) for name in rows)
+    splits = rows if has_splits else {"all": rows}  # a folder with a single file is one table
+    return str(keep_tables({str(name): _table(value) for name, value in splits.items()}, "dataset"))
+
+
+def _table(rows: Any) -> Any:
     rows = listed_values(rows)
     if isinstance(rows, Sequence) and rows and all(isinstance(row, str) for row in rows):
         rows = {"text": list(rows)}
-    has_splits = isinstance(rows, Mapping) and bool(rows) and all(str(name).lower() in SPLITS for name in rows)
-    splits = rows if has_splits else {"all": rows}  # a folder with a single file is one table
-    return str(keep_tables({str(name): table_of(value, "dataset", LABELLED, ALLOWED) for name, value in splits.items()}, "dataset"))
+    return table_of(rows, "dataset", LABELLED, ALLOWED)
 
 
 def listed_values(rows: Any) -> Any:

@@ -128,3 +128,14 @@ def test_labels_that_parquet_would_hold_as_other_numbers_are_refused(labels: Any
     assert load(frame).classes == ("a", "b")
     with pytest.raises(DataError, match=rf"column 'label' has the type pandas\.{kind}, .*: frame\['label'\]\.astype\(str\)"):
         load(frame.drop(columns="label").rename(columns={"when": "label"}))
+
+
+@pytest.mark.parametrize("name", ["unlabelled", "unsupervised"])
+def test_a_split_without_labels(name: str) -> None:
+    """As the `DatasetDict` of a hub's dataset has it."""
+    texts = [f"unread {row}" for row in range(30)]
+    for rows in (texts, pd.Series(texts), pd.DataFrame({"text": texts, "label": -1})):
+        dataset = load({"train": FRAME, name: rows})
+        assert dataset.unlabelled is not None
+        assert dataset.unlabelled.texts == texts
+        assert len(dataset.train) + len(dataset.validation) + len(dataset.open_test()) == len(FRAME)
