@@ -330,13 +330,20 @@ def _read_jsonl(path: Path, text: str) -> Table:
 
 
 def _read_json(path: Path, text: str) -> Table:
-    """Read an array of objects; or columns by name, as pandas writes them; or, in files with the same suffix, one object on each line."""
+    """Read an array of objects, also if it is the only one in an object; or columns by name, as pandas writes them; or, in files with the
+    same suffix, one object on each line.
+    """
     try:
         data = json.loads(text, object_pairs_hook=_pairs)
     except (ValueError, RecursionError) as cause:
         if text.lstrip().startswith("{"):
             return _read_jsonl(path, text)
         raise DataError(f"{path} is not valid JSON: {cause}") from None
+    arrays = {name: value for name, value in data.items() if _are_objects(value)} if isinstance(data, dict) else {}
+    if len(arrays) > 1:
+        raise DataError(f"{path} holds several arrays of objects ({', '.join(arrays)}); save each as a file of its own in a folder")
+    if arrays and not any(isinstance(value, list | dict) for name, value in data.items() if name not in arrays):
+        (data,) = arrays.values()
     if isinstance(data, list):
         other = next((number for number, item in enumerate(data, start=1) if not isinstance(item, dict)), None)
         if other is not None:
@@ -350,6 +357,10 @@ def _read_json(path: Path, text: str) -> Table:
     values = {name: list(column.values()) if isinstance(column, dict) else column for name, column in columns.items()}
     _check_names(str(path), list(values))
     return Table(str(path), values, stamp=file_stamp([path]), folder=path.parent)
+
+
+def _are_objects(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
 
 
 def _of_objects(path: Path, objects: Sequence[dict[str, Any]], lines: Sequence[int] | None = None) -> Table:

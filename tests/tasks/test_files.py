@@ -56,6 +56,22 @@ def test_formats_hold_the_same_rows(tmp_path: Path, suffix: str) -> None:
     assert dataset.train.labels.dtype == np.int64
 
 
+def test_an_object_may_hold_the_array_of_rows(tmp_path: Path) -> None:
+    expected = load(write(tmp_path / "expected.jsonl", ROWS))
+    file = tmp_path / "data.json"
+    for content in (
+        ROWS,
+        {"data": ROWS},
+        {"version": "1", "rows": ROWS, "count": 90},
+        {name: [row[name] for row in ROWS] for name in ROWS[0]},
+    ):
+        file.write_text(json.dumps(content), encoding="utf-8")
+        assert load(file).fingerprint == expected.fingerprint
+    file.write_text(json.dumps({"train": ROWS, "test": ROWS}), encoding="utf-8")
+    with pytest.raises(DataError, match=r"several arrays of objects \(train, test\); save each as a file of its own"):
+        load(file)
+
+
 def test_tabs_have_no_quoting(tmp_path: Path) -> None:
     rows = [{"text": f'"row {row} opens a quotation', "label": row % 2} for row in range(60)]
     assert set(load(write(tmp_path / "a.tsv", rows)).train.texts) < {row["text"] for row in rows}
