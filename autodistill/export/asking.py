@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import reprlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -31,6 +32,7 @@ OUT = (".csv", ".tsv", ".jsonl", ".parquet")
 
 IMAGE_COLUMN = "image"
 """The name of the images' column in a table with several columns."""
+_AT_ONCE = 64
 
 
 class RowReader(ABC):
@@ -269,21 +271,41 @@ class ImageReader(RowReader):
         return [0] * len(rows)
 
     def read(self, inputs: Sequence[str], text_columns: tuple[str, ...] | None = None) -> list[Row]:
-        """Paths of images; of a folder all in it, of a table those that it names."""
+        """Paths of images; of a folder all in it, of a table those that it names. Of several those that cannot be decoded are left out,
+        with a warning.
+        """
         rows: list[Row] = []
         for path in (user_path(name, DataError) for name in inputs):
             if path.is_dir():
                 found = list(images_in(path, Skipped()))
                 if not found:
                     raise DataError(f"the folder {path} holds no images ({', '.join(IMAGE_SUFFIXES)})")
-                rows += found
+                rows += self._readable(str(path), found)
             elif kind_of(path) in SUFFIXES:
-                rows += _named_images(read_table(path), text_columns)
+                rows += self._readable(str(path), _named_images(read_table(path), text_columns))
             elif path.is_file():
                 rows.append(path)
             else:
                 raise DataError(f"there is no image {path}; this student reads image files ({', '.join(IMAGE_SUFFIXES)})")
         return rows
+
+    def _readable(self, what: str, paths: Sequence[Path]) -> list[Path]:
+        """The images that can be decoded. what: that names them.
+
+        Raises:
+            DataError: none can be.
+        """
+        bad: dict[Path, str] = {}
+        for start in range(0, len(paths), _AT_ONCE):
+            some = paths[start : start + _AT_ONCE]
+            bad |= {some[row]: reason for row, reason in decode([str(path) for path in some], None, self.size).bad}
+        if bad:
+            shown = "; ".join(f"{path}: {reason}" for path, reason in list(bad.items())[:3])
+            left_out = f"{what}: {len(bad):,} of {len(paths):,} images cannot be decoded ({shown})"
+            if len(bad) == len(paths):
+                raise DataError(left_out)
+            logging.getLogger(__name__).warning("%s; they are left out", left_out)
+        return [path for path in paths if path not in bad]
 
     def columns(self, rows: Sequence[Row]) -> dict[str, list[str]]:
         """`image`: the paths."""

@@ -120,7 +120,7 @@ def test_pairs_are_taken_two_by_two_and_a_searchs_student_is_opened_too(tmp_path
 
 
 @pytest.mark.slow
-def test_images_are_labelled(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_images_are_labelled(tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
     world = ImageWorld(tmp_path, 28)
     done = world.distill(world.recipe())
     pictures = [str(path) for path in world.pictures(2)]
@@ -138,6 +138,14 @@ def test_images_are_labelled(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         assert main(["predict", str(done.folder), str(asked), "--json"]) == 0
         answers = [item | {"input": str(copy)} for item, copy in zip(predictions, copies, strict=True)]
         assert json.loads(capsys.readouterr().out) == answers
+    (folder / "cut.png").write_bytes(copies[0].read_bytes()[:80])
+    assert main(["predict", str(done.folder), str(folder), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == answers
+    assert f"{folder}: 1 of 3 images cannot be decoded ({folder / 'cut.png'}: " in caplog.text
+    (tmp_path / "bad").mkdir()
+    shutil.move(folder / "cut.png", tmp_path / "bad")
+    assert main(["predict", str(done.folder), str(tmp_path / "bad")]) == 2
+    assert "1 of 1 images cannot be decoded" in capsys.readouterr().err
     table.write_text("image,note\n,seen\n")
     assert main(["predict", str(done.folder), str(table)]) == 2
     assert "row 1 (line 2): no path of an image" in capsys.readouterr().err
