@@ -39,7 +39,7 @@ from autodistill.train.data import Opened, read_by_student
 
 TIMED_STEPS = 4
 WARM = 8
-"""The most recommended recipes that a search begins with; they are never more than half of its trials."""
+"""The most recommended recipes that a search begins with; they are at most half of its trials, rounded up, so a single trial is one."""
 WARM_SHARE = 0.25
 """The largest share of a search's time budget that the training of a recipe that it begins with may take."""
 WARM_TIMED = 24
@@ -222,7 +222,7 @@ def warm_recipes(
 
     fit: gives recipes over the limits a smaller student.
     """
-    count = min(WARM, trials // 2)
+    count = min(WARM, (trials + 1) // 2)
     if count < 1:
         return Warm()
     try:
