@@ -47,9 +47,11 @@ def carried_over(studies: Sequence[RecordedStudy], space: Space) -> list[Recorde
 def _of_task(recipe: dict[str, Any], task: str) -> dict[str, Any]:
     """A recipe with the losses on its teacher's outputs and decisions that a task has in their place."""
     own, other = target_of(recipe["task"]), target_of(task)
+    if own.kind == other.kind:
+        return recipe
     prediction = recipe["objective"]["prediction"]
     for ours, theirs in ((own.soft_loss, other.soft_loss), (own.decision_loss, other.decision_loss)):
-        if own.kind != other.kind and ours is not None and theirs is not None and prediction["kind"] == ours["kind"]:
+        if ours is not None and theirs is not None and prediction["kind"] == ours["kind"]:
             return recipe | {"objective": recipe["objective"] | {"prediction": {**theirs, "weight": prediction["weight"]}}}
     return recipe
 

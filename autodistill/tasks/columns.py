@@ -75,13 +75,11 @@ def choose_inputs(table: Table, texts: tuple[str, ...] | None, *labels: str | No
         DataError: as for `choose`.
     """
     _check_names(table, texts, [label for label in labels if label])
-    if texts is not None and len(texts) == 1 and texts[0] not in labels and _names_images(table, texts[0]):
-        return texts[0]
     if texts is not None:
         both = [label for label in labels if label in texts]
         if both:
             raise DataError(f"{table.name}: column {both[0]!r} cannot be both text and label; name another one with --label-column")
-        return tuple(texts)
+        return texts[0] if len(texts) == 1 and _names_images(table, texts[0]) else tuple(texts)
     free = {name.lower(): name for name in reversed(table.names) if name not in labels}
     images = [free[key] for key in IMAGES if key in free]
     inputs = [names for names in _texts(free) if not any(_names_images(table, name) for name in names)]

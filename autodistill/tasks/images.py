@@ -69,17 +69,19 @@ def decoded(table: Table, column: str, rows: np.ndarray, size: int | None, keep_
 
     values = None if table.is_big(column) else table.take(column, rows)
     stamp = table.stamp if values is None else file_stamp([(table.folder or Path()) / str(value) for value in values])
-    reader = (PIL.__version__,) if keep_bad else ()
-    folder = cache_folder() / "images" / digest(_VERSION, stamp, column, rows.astype(np.int64).tobytes(), str(size), *reader)
-    if not is_whole(folder):
+    key = (_VERSION, stamp, column, rows.astype(np.int64).tobytes(), str(size))
+    whole, with_bad = (cache_folder() / "images" / digest(*key, *reader) for reader in ((), (PIL.__version__,)))
+    folder = next((folder for folder in ((whole, with_bad) if keep_bad else (whole,)) if is_whole(folder)), None)
+    if folder is None:
         values = table.take(column, rows) if values is None else values
         images = decode(values, table.folder, size or _size(values, table.folder))
         if images.bad and not (keep_bad and images.lasting):
             return images
+        folder = with_bad if images.bad else whole
         ensure(folder, lambda: _write(folder, images))
     pixels = np.load(folder / "pixels.npy", mmap_mode="r")
     changed = json.loads((folder / "changed.json").read_text(encoding="utf-8"))
-    bad = json.loads((folder / _BAD).read_text(encoding="utf-8")) if keep_bad else []
+    bad = json.loads((folder / _BAD).read_text(encoding="utf-8")) if folder == with_bad else []
     return Images(pixels, np.load(folder / "digests.npy"), changed, [(row, reason) for row, reason in bad])
 
 
