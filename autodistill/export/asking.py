@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import os
 import reprlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -18,8 +19,9 @@ from autodistill.errors import DataError, UsageError, not_allowed
 from autodistill.models.image import normalise
 from autodistill.storage import disk_errors, user_path
 from autodistill.target import Prediction
+from autodistill.tasks.class_folders import IMAGE_SUFFIXES, Skipped, files_in
 from autodistill.tasks.columns import choose_inputs
-from autodistill.tasks.files import IMAGE_SUFFIXES, Skipped, holds_rows, images_in, looks_like_path, read_texts
+from autodistill.tasks.files import holds_rows, looks_like_path, read_texts
 from autodistill.tasks.images import decode
 from autodistill.tasks.tables import SUFFIXES, Table, read_table
 from autodistill.tasks.text_files import kind_of
@@ -174,6 +176,10 @@ class TextReader(RowReader):
         An argument with the suffix of a file must be an existing file. In a txt file, every line that is not blank is a text. For a student
         of pairs, every two texts are one row.
         """
+        folder = next((name for name in inputs if name.endswith(("/", os.sep)) and user_path(name, DataError).is_dir()), None)
+        if folder is not None:
+            kinds = ", ".join((*SUFFIXES, ".txt"))
+            raise UsageError(f"{folder} is a folder, and this student reads {self.wanted}; give them, or one file of them ({kinds})")
         files = [name for name in inputs if _is_file(name)]
         if files and len(inputs) > 1:
             raise UsageError(f"{files[0]} is a file, but there are {len(inputs)} inputs; give a single file, or texts")
@@ -277,7 +283,7 @@ class ImageReader(RowReader):
         rows: list[Row] = []
         for path in (user_path(name, DataError) for name in inputs):
             if path.is_dir():
-                found = list(images_in(path, Skipped()))
+                found = list(files_in(path, Skipped()))
                 if not found:
                     raise DataError(f"the folder {path} holds no images ({', '.join(IMAGE_SUFFIXES)})")
                 rows += self._readable(str(path), found)

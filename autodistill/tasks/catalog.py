@@ -9,7 +9,7 @@ from pathlib import Path
 from autodistill.errors import DataError
 from autodistill.modality import modality_of_columns
 from autodistill.target import TARGETS
-from autodistill.tasks.files import SPLITS
+from autodistill.tasks.class_folders import SPLITS
 from autodistill.tasks.source import Info, read_info
 
 MIRRORS = "AUTODISTILL_DATA"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from autodistill.errors import DataError, listed, not_allowed
-from autodistill.tasks.files import ends_like_image
+from autodistill.tasks.class_folders import ends_like_image
 from autodistill.tasks.tables import Table
 
 TEXTS = (

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from autodistill.errors import DataError
 from autodistill.tasks.catalog import MIRRORS, HubEntry
-from autodistill.tasks.files import UNLABELLED, open_path
+from autodistill.tasks.class_folders import UNLABELLED
+from autodistill.tasks.files import open_path
 from autodistill.tasks.kept import kept
 from autodistill.tasks.source import Info, Source
 

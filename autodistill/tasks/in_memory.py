@@ -15,7 +15,7 @@ import numpy as np
 
 from autodistill.errors import UsageError
 from autodistill.storage import cache_folder, disk_errors
-from autodistill.tasks.files import SPLITS, UNLABELLED, ends_like_image
+from autodistill.tasks.class_folders import SPLITS, UNLABELLED, ends_like_image
 
 LABELLED = {2: ("text", "label"), 3: ("text", "text_b", "label")}
 """The names of the columns of a list of tuples, by the number of columns."""

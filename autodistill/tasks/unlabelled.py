@@ -14,8 +14,9 @@ from autodistill.errors import DataError, UsageError, not_allowed
 from autodistill.storage import digest, user_path
 from autodistill.target import Vectors
 from autodistill.tasks.base import DatasetRef, Split
+from autodistill.tasks.class_folders import IMAGE_SUFFIXES, TEXTS, ImageFiles, Skipped, TextFiles, ends_like_image, files_in, is_systems
 from autodistill.tasks.columns import LABELS, Columns, choose_inputs
-from autodistill.tasks.files import IMAGE_SUFFIXES, ImageFiles, Skipped, ends_like_image, holds_rows, images_in, is_systems, read_texts
+from autodistill.tasks.files import holds_rows, read_texts
 from autodistill.tasks.images import change_notes, decoded
 from autodistill.tasks.in_memory import keep_tables, listed_values, table_of
 from autodistill.tasks.splits import REST, WITHOUT_LABEL, Part
@@ -123,11 +124,11 @@ def check_places(places: Sequence[str]) -> None:
 
 
 def _read(
-    places: Sequence[str], text_columns: tuple[str, ...] | None, per_row: int, output_names: Sequence[str], apart: bool
+    places: Sequence[str], text_columns: tuple[str, ...] | None, per_row: int, output_names: Sequence[str], apart: bool, whole: bool = False
 ) -> tuple[list[str], list[str], list[str]]:
     """The texts of some files (or of all files in a folder), row after row; for pairs the second texts; and notes.
 
-    apart: each text of a pair counts as a row.
+    apart: each text of a pair counts as a row. whole: in a folder of text files, each file is a text.
 
     Raises:
         DataError: a file cannot be read, or does not hold the texts that the task has.
@@ -136,7 +137,12 @@ def _read(
     seconds: list[str] = []
     notes: list[str] = []
     for place in places:
-        for path in _files(user_path(place, DataError)):
+        folder, skipped = user_path(place, DataError), Skipped(TEXTS)
+        if whole and folder.is_dir() and (found := list(files_in(folder, skipped))):
+            firsts += TextFiles(folder, found).values("text")
+            notes += [f"unlabelled: {note}" for note in skipped.notes(folder)]
+            continue
+        for path in _files(folder):
             if kind_of(path) == ".txt":
                 if per_row > 1:
                     raise DataError(f"{path} has one text a line, and this task reads pairs; give a csv with the columns text and text_b")
@@ -230,7 +236,8 @@ def unlabelled_texts(
         DataError: a file cannot be read.
     """
     files, rest = _places(places, parts)
-    firsts, seconds, notes = _read(files, ref.text_columns, len(columns.texts), output_names, ref.task == Vectors.kind)
+    whole = isinstance(tables[parts["train"].table], TextFiles)
+    firsts, seconds, notes = _read(files, ref.text_columns, len(columns.texts), output_names, ref.task == Vectors.kind, whole)
     for column, values in zip(columns.texts, (firsts, seconds), strict=False):
         for part in rest:
             values += tables[part.table].take(column, part.rows)
@@ -378,7 +385,7 @@ def _image_table(path: Path, notes: list[str]) -> tuple[Table, str]:
             raise DataError(f"{path} holds texts, and this task reads images")
         return table, columns
     skipped = Skipped()
-    folder, files = (path.parent, [path]) if path.is_file() else (path, sorted(images_in(path, skipped)))
+    folder, files = (path.parent, [path]) if path.is_file() else (path, sorted(files_in(path, skipped)))
     notes += [f"unlabelled: {note}" for note in skipped.notes(path)]
     images = [file for file in files if ends_like_image(file) and not file.name.startswith("_")]
     if not images:

@@ -128,11 +128,20 @@ def test_labels_of_other_types_in_another_split(tmp_path: Path) -> None:
         load_dataset(write_splits(tmp_path, train=csv(), validation=numbers))
 
 
-@pytest.mark.parametrize("where", ["pos", "train/pos"])
-def test_texts_in_files_of_their_own_are_to_be_one_table(tmp_path: Path, where: str) -> None:
-    (tmp_path / where).mkdir(parents=True)
-    (tmp_path / where / "1.txt").write_text("a fine film")
-    with pytest.raises(DataError, match="text files in folders: write them into one table, a row for each file"):
+def test_a_folder_of_other_files_is_no_dataset(tmp_path: Path) -> None:
+    """A few texts lie in the folders of most programs."""
+    for name in ("src/LICENSE", "src/a.py", "src/b.py", "docs/readme.txt", "docs/index.html"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("words")
+    with pytest.raises(DataError, match=r"holds no dataset; allowed: .* or of text files for each class \(.*/train/CLASS/\*\.txt"):
+        load_dataset(DatasetRef(str(tmp_path)))
+
+
+def test_text_files_that_are_no_utf8_are_counted(tmp_path: Path) -> None:
+    for row in range(30):
+        (tmp_path / "ab"[row % 2]).mkdir(exist_ok=True)
+        (tmp_path / "ab"[row % 2] / f"{row}.txt").write_bytes(b"caf\xe9" if row < 4 else b"tea")
+    with pytest.raises(DataError, match=r"4 of the 30 text files in .* cannot be read: .*a/0\.txt is not UTF-8 text: byte 0xe9.*iconv"):
         load_dataset(DatasetRef(str(tmp_path)))
 
 

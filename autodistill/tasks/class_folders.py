@@ -1,0 +1,210 @@
+"""Datasets with a file for each row, an image or a text, in a folder for each class: CLASS/1.png, or train/CLASS/1.txt and so on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from autodistill.cache import MANIFEST
+from autodistill.errors import DataError, listed
+from autodistill.tasks.source import Info
+from autodistill.tasks.tables import SUFFIXES, Table, read_table
+from autodistill.tasks.text_files import kind_of, read_text
+
+SPLITS = {
+    "train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+"""The names that files and folders of a split may have."""
+UNLABELLED = ("unlabelled", "unlabeled", "unsupervised", "unsup")
+"""The names that a file or folder of rows without labels, beside train or in it, may have."""
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+METADATA = "metadata"
+"""The name, without suffix, of a table of a split's images."""
+SYSTEM = ("__macosx", "thumbs.db", "desktop.ini", "thumbnails", "@eadir")
+"""Files that systems and viewers leave in folders, in lower case. Names that begin with a dot are ignored too."""
+_SHOWN = 3
+
+
+class ImageFiles(Table):
+    """Images in a folder; a row's place is its file. columns: further ones, of a value for each file."""
+
+    def __init__(self, path: Path, files: Sequence[Path], **columns: list[str]) -> None:
+        images = [str(file.relative_to(path)) for file in files]
+        super().__init__(str(path), {"image": images, **columns}, folder=path)
+        self._images = images
+
+    def place(self, row: int) -> str:
+        return self._images[row]
+
+
+class TextFiles(Table):
+    """Texts of a file each, in a folder; a row's place is its file. columns: further ones, of a value for each file.
+
+    Raises:
+        DataError: a file cannot be read as text.
+    """
+
+    def __init__(self, path: Path, files: Sequence[Path], **columns: list[str]) -> None:
+        texts: list[str] = []
+        unread: list[DataError] = []
+        for file in files:
+            try:
+                texts.append(read_text(file))
+            except DataError as cause:
+                unread.append(cause)
+        if unread:
+            told = "; ".join(map(str, unread[:_SHOWN]))
+            raise DataError(f"{len(unread):,} of the {len(files):,} text files in {path} cannot be read: {told}")
+        super().__init__(str(path), {"text": texts, **columns}, folder=path)
+        self._files = [str(file.relative_to(path)) for file in files]
+
+    def place(self, row: int) -> str:
+        return self._files[row]
+
+
+@dataclass(frozen=True)
+class RowFiles:
+    """A kind of file that is a row. what: several, for people. names: of such files, for people. holds_row: by a file's name."""
+
+    what: str
+    names: str
+    holds_row: Callable[[Path], bool]
+    table: type[ImageFiles] | type[TextFiles]
+
+
+def is_systems(name: str) -> bool:
+    """Whether a file or folder with this name belongs to the system, an editor or a viewer, not to a dataset."""
+    return name.startswith(".") or name.lower() in SYSTEM
+
+
+def ends_like_image(file: Path) -> bool:
+    """Whether a file has the name of an image that we read."""
+    return file.suffix.lower() in IMAGE_SUFFIXES and not is_systems(file.name)
+
+
+def _ends_like_text(file: Path) -> bool:
+    """Whether a file has the name of one that may hold a text. Collections of posts and mails often have numbers as names."""
+    return kind_of(file) in (".txt", "") and not is_systems(file.name)
+
+
+IMAGES = RowFiles("images", ", ".join(IMAGE_SUFFIXES), ends_like_image, ImageFiles)
+TEXTS = RowFiles("texts", ".txt, or no suffix", _ends_like_text, TextFiles)
+
+
+@dataclass
+class Skipped:
+    """What lies in a dataset's folder and is no part of it.
+
+    kind: of the dataset's rows. system: files of systems and viewers. unread: files among the rows that are of no kind that is read.
+    outside: rows that are in no folder of a class. empty: folders of classes without rows.
+    """
+
+    kind: RowFiles = IMAGES
+    system: list[Path] = field(default_factory=list)
+    unread: list[Path] = field(default_factory=list)
+    outside: list[Path] = field(default_factory=list)
+    empty: list[Path] = field(default_factory=list)
+
+    def notes(self, path: Path) -> tuple[str, ...]:
+        """A note for each kind that there is. path: the dataset's folder."""
+        what = self.kind.what
+        kinds = {
+            "ignored, as files of the system or of a viewer": [item for item in self.system if item.name != MANIFEST],
+            f"files not used, which are no {what} ({self.kind.names})": self.unread,
+            f"{what} not used, which are in no folder of a class": self.outside,
+            f"folders not used, which hold no {what}": self.empty,
+        }
+        names = {told: [str(item.relative_to(path)) for item in dict.fromkeys(items)] for told, items in kinds.items()}
+        return tuple(f"{told}: {listed(items)}" for told, items in names.items() if items)
+
+
+def in_class_folders(path: Path, info: Info, skipped: Skipped) -> tuple[dict[str, Table], list[str]]:
+    """The splits of a folder with a file for each row, and notes. No splits if there are no such files.
+
+    skipped: of which kind the rows are; what is not used is added to it.
+
+    Raises:
+        DataError: train has no such files in folders of classes, or folders may be splits or classes.
+    """
+    folders = _folders(path)
+    splits: dict[str, Path] = {}
+    for folder in folders:
+        split = SPLITS.get(folder.name.lower())
+        if split and split in splits and _folders(folder):
+            raise DataError(f"folder {path} has more than one {split} split: {splits[split].name}, {folder.name}; keep one")
+        if split:
+            splits[split] = folder
+    if "train" not in splits or _are_classes(path, info, folders, splits, skipped.kind):
+        table = _of_classes(path, skipped)
+        return ({"all": table} if table else {}), []
+    files = {split: file for split, folder in splits.items() if (file := _metadata_file(folder))}
+    tables = {split: read_table(file) for split, file in files.items()}
+    tables |= {split: table for split, folder in splits.items() if split not in tables and (table := _of_classes(folder, skipped))}
+    if "train" not in tables:
+        return {}, []
+    unused = [folder.name for folder in folders if folder not in [splits[split] for split in tables]]
+    return tables, [f"folders not used, which hold no split with class folders: {', '.join(unused)}"] if unused else []
+
+
+def train_folder(path: Path) -> Path | None:
+    """The folder of the training split, if there is one."""
+    return next((folder for folder in _folders(path) if SPLITS.get(folder.name.lower()) == "train"), None)
+
+
+def files_in(folder: Path, skipped: Skipped) -> Iterator[Path]:
+    """The rows' files in a folder and in the folders inside it. skipped: of which kind; other files are added to it."""
+    for item in sorted(folder.iterdir()):
+        if is_systems(item.name):
+            skipped.system.append(item)
+        elif item.is_dir() and not item.is_symlink():  # a link may lead back to a folder above
+            yield from files_in(item, skipped)
+        elif skipped.kind.holds_row(item):
+            yield item
+        else:
+            skipped.unread.append(item)
+
+
+def _are_classes(path: Path, info: Info, folders: Sequence[Path], splits: dict[str, Path], kind: RowFiles) -> bool:
+    """Whether folders named like splits are classes: they hold rows, not folders, and there are other classes beside them.
+
+    Raises:
+        DataError: they may be splits or classes.
+    """
+    if any(_folders(folder) or _metadata_file(folder) for folder in splits.values()):
+        return False
+    if not any(kind.holds_row(file) for folder in splits.values() for file in folder.iterdir()):
+        return False
+    if len(folders) > len(splits) or set(info.classes or ()) == {folder.name for folder in folders}:
+        return True
+    names = ", ".join(folder.name for folder in splits.values())
+    raise DataError(
+        f"folder {path} has the folders {names}, which hold {kind.what} and no folders of classes: are they splits or classes? "
+        f"If they are splits, put the {kind.what} into a folder for each class ({path.name}/train/CLASS/…); if they are classes, name them "
+        f'in {path / "dataset.json"}: {{"classes": {json.dumps([folder.name for folder in folders])}}}'
+    )
+
+
+def _folders(path: Path) -> list[Path]:
+    """The folders in a folder that may belong to a dataset."""
+    return sorted(item for item in path.iterdir() if item.is_dir() and not is_systems(item.name) and item.name.lower() not in UNLABELLED)
+
+
+def _metadata_file(path: Path) -> Path | None:
+    """The table of the images in a split's folder, as `datasets` names it; None if there is none."""
+    return next((file for suffix in SUFFIXES if (file := path / f"{METADATA}{suffix}").is_file()), None)
+
+
+def _of_classes(path: Path, skipped: Skipped) -> Table | None:
+    """The rows in a folder for each class. skipped: of which kind they are; what is not used is added to it."""
+    skipped.system += [item for item in sorted(path.iterdir()) if is_systems(item.name)]
+    skipped.outside += [item for item in sorted(path.iterdir()) if item.is_file() and skipped.kind.holds_row(item)]
+    by_folder = {folder: list(files_in(folder, skipped)) for folder in _folders(path)}
+    skipped.empty += [folder for folder, files in by_folder.items() if not files]
+    rows = sorted(file for files in by_folder.values() for file in files)
+    if skipped.kind is TEXTS and len(skipped.unread) > len(rows):  # programs and sites have a few texts in their folders too
+        return None
+    labels = [file.relative_to(path).parts[0] for file in rows]
+    return skipped.kind.table(path, rows, label=labels) if rows else None

@@ -1,0 +1,83 @@
+"""A text file for each row, in a folder for each class: the same rows as scikit-learn's load_files reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sklearn.datasets import load_files
+
+from autodistill.errors import DataError
+from autodistill.tasks import load_dataset
+from autodistill.tasks.base import Dataset, DatasetRef, Split
+
+OPENINGS = ("a fine film", "two dull hours", "warm and funny", "not worth it")
+
+
+def write_files(folder: Path, split: str = "", count: int = 40, suffix: str = ".txt", blank_line: bool = False) -> Path:
+    """count files of some lines, half of them in pos and half in neg."""
+    for row in range(count):
+        file = folder / split / ("neg", "pos")[row % 2] / f"{row}{suffix}"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lines = [f"{OPENINGS[row % 4]}, {split or 'file'} {row}", *([""] if blank_line else []), "und schöne Bilder"]
+        file.write_text("\n".join(lines), encoding="utf-8")
+    return folder
+
+
+def load(path: Path, **settings: Any) -> Dataset:
+    return load_dataset(DatasetRef(str(path), **settings), with_test=True)
+
+
+def rows_of(split: Split | None, classes: tuple[str, ...]) -> set[tuple[str, str]]:
+    assert split is not None
+    return {(text, classes[int(label)]) for text, label in zip(split.texts, split.labels, strict=True)}
+
+
+def rows_by_sklearn(folder: Path) -> set[tuple[str, str]]:
+    read = load_files(str(folder), encoding="utf-8", categories=["neg", "pos"])
+    return {(text, read.target_names[label]) for text, label in zip(read.data, read.target, strict=True)}
+
+
+@pytest.mark.parametrize("suffix", [".txt", ""])
+def test_one_folder_of_classes(tmp_path: Path, suffix: str) -> None:
+    write_files(tmp_path, suffix=suffix, blank_line=True)
+    dataset = load(tmp_path)
+    assert (dataset.task, dataset.classes) == ("text-classification", ("neg", "pos"))
+    splits = (dataset.train, dataset.validation, dataset.open_test())
+    assert set().union(*(rows_of(split, dataset.classes) for split in splits)) == rows_by_sklearn(tmp_path)
+    assert sum(map(len, splits)) == 40
+
+
+def test_splits_with_texts_without_labels_in_train(tmp_path: Path) -> None:
+    """The form of the archive of IMDb's reviews, in which train/unsup holds the reviews without labels."""
+    write_files(write_files(tmp_path, "train"), "test", count=20)
+    (tmp_path / "train" / "unsup").mkdir()
+    for row in range(12):
+        (tmp_path / "train" / "unsup" / f"{row}_0.txt").write_text(f"another film {row}\n\nin two paragraphs")
+    (tmp_path / "train" / "urls_pos.txt").write_text("http://films.org/1")
+    (tmp_path / "README").write_text("What this is")
+    dataset = load(tmp_path)
+    assert rows_of(dataset.open_test(), dataset.classes) == rows_by_sklearn(tmp_path / "test")
+    train = rows_of(dataset.train, dataset.classes) | rows_of(dataset.validation, dataset.classes)
+    assert train == rows_by_sklearn(tmp_path / "train")
+    assert sorted(dataset.unlabelled.texts) == sorted(f"another film {row}\n\nin two paragraphs" for row in range(12))
+    assert "texts not used, which are in no folder of a class: train/urls_pos.txt" in dataset.notes
+    assert len(load(tmp_path, limit_train=20, unlabelled=("rest",)).unlabelled) == 12 + len(dataset.train) - 20
+
+
+def test_a_folder_of_texts_that_is_named(tmp_path: Path) -> None:
+    write_files(tmp_path / "films")
+    more = write_files(tmp_path / "more", "all", count=6)
+    lines = tmp_path / "lines.txt"
+    lines.write_text("a line is a text\nand so is this one\n")
+    dataset = load(tmp_path / "films", unlabelled=(str(more), str(lines)))
+    assert {"a line is a text", "and so is this one"} < set(dataset.unlabelled.texts)
+    assert len(dataset.unlabelled) == 6 + 2
+
+
+def test_a_bad_text_is_named_by_its_file(tmp_path: Path) -> None:
+    write_files(tmp_path)
+    (tmp_path / "pos" / "5.txt").write_text(" \n")
+    with pytest.raises(DataError, match=r"1 row with an empty text: pos/5\.txt"):
+        load(tmp_path)
