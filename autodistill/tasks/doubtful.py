@@ -20,8 +20,10 @@ FEWEST_ROWS = 10
 """A class with fewer training rows gets a note."""
 DOMINANT = 0.8
 """From this share of one class on, a note proposes a metric that counts all classes equally."""
-MISSING_WORDS = frozenset({"nan", "null", "n/a", "na", "#n/a", "<na>", "none"})
-"""Names of classes, in lower case, that programs write for a missing value."""
+MISSING_WORDS = frozenset({"nan", "null", "n/a", "na", "#n/a", "<na>", "none", "?", "-", "unlabelled", "unlabeled", "no label", "no_label"})
+"""Names of classes, in lower case, that programs and people write for a missing label."""
+_NO_CLASS = "-1"
+_FEWEST_COUNTED = 3
 
 
 def classes_or_scores(tables: dict[str, Table], column: str, values: dict[str, list[Any]], few: int) -> str | None:
@@ -97,9 +99,16 @@ def doubtful_classes(names: Sequence[str]) -> list[str]:
             f"classes whose names differ only in case or in the form of their letters: {listed(pairs)}; if they are one class, write them "
             "alike"
         )
-    missing = [repr(name) for name in names if name.strip().casefold() in MISSING_WORDS]
+    # people count classes from 0 or 1 and write -1 for none; of -1, 0 and 1 it is more often the negative class
+    counted = [{str(first + place) for place in range(len(names) - 1)} for first in (0, 1)]
+    is_none = len(names) > _FEWEST_COUNTED and set(names) - {_NO_CLASS} in counted
+    words = MISSING_WORDS | ({_NO_CLASS} if is_none else set())
+    missing = [repr(name) for name in names if name.strip().casefold() in words]
     if missing:
-        warnings.append(f"a class is called {listed(missing)}: if that stands for a missing label, remove its rows or fill them in")
+        warnings.append(
+            f"a class is called {listed(missing)}: if that stands for a missing label, remove its rows, or leave their labels empty "
+            "(--unlabelled rest reads such rows without labels)"
+        )
     return warnings
 
 

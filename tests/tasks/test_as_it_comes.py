@@ -369,6 +369,24 @@ def test_names_of_classes_that_are_doubtful(tmp_path: Path) -> None:
     assert not load(labelled(tmp_path / "b.csv", ["pos", "neg"] * 20)).warnings
 
 
+@pytest.mark.parametrize(
+    ("labels", "doubtful"),
+    [
+        (("pos", "neg", "Unlabeled"), "'Unlabeled'"),
+        (("0", "1", "2", "-1"), "'-1'"),
+        (("-1", "0", "1"), None),
+        (("-2", "-1", "1", "2"), None),
+        (("1", "2", "3", "-1"), "'-1'"),
+        (("2", "3", "4", "-1"), None),
+    ],
+)
+def test_classes_that_people_write_for_no_label(tmp_path: Path, labels: tuple[str, ...], doubtful: str | None) -> None:
+    warnings = load(labelled(tmp_path / "a.csv", [*labels] * 20)).warnings
+    assert [warning.partition(":")[0] for warning in warnings] == ([f"a class is called {doubtful}"] if doubtful else [])
+    if doubtful:
+        assert "--unlabelled rest" in warnings[0]
+
+
 # rows
 
 
