@@ -176,7 +176,7 @@ class TextReader(RowReader):
         An argument with the suffix of a file must be an existing file. In a txt file, every line that is not blank is a text. For a student
         of pairs, every two texts are one row.
         """
-        folder = next((name for name in inputs if name.endswith(("/", os.sep)) and user_path(name, DataError).is_dir()), None)
+        folder = next(filter(_is_folder, inputs), None)
         if folder is not None:
             kinds = ", ".join((*SUFFIXES, ".txt"))
             raise UsageError(f"{folder} is a folder, and this student reads {self.wanted}; give them, or one file of them ({kinds})")
@@ -229,6 +229,14 @@ def _is_text(value: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _is_folder(name: str) -> bool:
+    """Whether an argument is the path of a folder, and no text: a word may be the name of a folder too."""
+    try:
+        return (looks_like_path(name) or os.sep in name) and Path(name).expanduser().is_dir()
+    except (OSError, RuntimeError):  # too long for a name, or another user's folder that there is not
+        return False
 
 
 def _is_file(name: str) -> bool:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from autodistill.cache import MANIFEST
 from autodistill.errors import DataError, listed
 from autodistill.tasks.source import Info
 from autodistill.tasks.tables import SUFFIXES, Table, read_table
-from autodistill.tasks.text_files import kind_of, read_text
+from autodistill.tasks.text_files import kind_of, read_text, stem_of
 
 SPLITS = {
     "train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
@@ -46,6 +46,8 @@ class TextFiles(Table):
     Raises:
         DataError: a file cannot be read as text.
     """
+
+    is_file_each = True
 
     def __init__(self, path: Path, files: Sequence[Path], **columns: list[str]) -> None:
         texts: list[str] = []
@@ -108,6 +110,12 @@ class Skipped:
     outside: list[Path] = field(default_factory=list)
     empty: list[Path] = field(default_factory=list)
 
+    def add(self, other: Skipped) -> None:
+        """Add what another one holds."""
+        for item in fields(self):
+            if item.name != "kind":
+                getattr(self, item.name).extend(getattr(other, item.name))
+
     def notes(self, path: Path) -> tuple[str, ...]:
         """A note for each kind that there is. path: the dataset's folder."""
         what = self.kind.what
@@ -154,6 +162,12 @@ def train_folder(path: Path) -> Path | None:
     return next((folder for folder in _folders(path) if SPLITS.get(folder.name.lower()) == "train"), None)
 
 
+def holds_any(folder: Path, kind: RowFiles) -> bool:
+    """Whether a folder, or one inside it, holds a row, or a table of rows."""
+    skipped = Skipped(kind)
+    return next(files_in(folder, skipped), None) is not None or any(kind_of(item) in SUFFIXES for item in skipped.unread)
+
+
 def files_in(folder: Path, skipped: Skipped) -> Iterator[Path]:
     """The rows' files in a folder and in the folders inside it. skipped: of which kind; other files are added to it."""
     for item in sorted(folder.iterdir()):
@@ -161,7 +175,7 @@ def files_in(folder: Path, skipped: Skipped) -> Iterator[Path]:
             skipped.system.append(item)
         elif item.is_dir() and not item.is_symlink():  # a link may lead back to a folder above
             yield from files_in(item, skipped)
-        elif skipped.kind.holds_row(item):
+        elif skipped.kind.holds_row(item) and (item.is_file() or not item.exists()):  # no pipe; a broken link is told when it is read
             yield item
         else:
             skipped.unread.append(item)
@@ -187,6 +201,25 @@ def _are_classes(path: Path, info: Info, folders: Sequence[Path], splits: dict[s
     )
 
 
+def _check_level(path: Path, by_folder: Mapping[Path, Sequence[Path]]) -> None:
+    """Refuse folders that hold folders of classes in place of texts, as those of an archive's parts do.
+
+    Raises:
+        DataError: no text lies in a folder itself, or all hold the same folders.
+    """
+    inside = {folder: {item.name for item in _folders(folder)} for folder in by_folder}
+    shared = set.intersection(*inside.values()) if inside else set()
+    is_deeper = all(file.parent != folder for folder, files in by_folder.items() for file in files)
+    if by_folder and (is_deeper or len(shared) > 1):
+        names = ", ".join(sorted(set().union(*inside.values()))[:_SHOWN])
+        folders = listed([folder.name for folder in by_folder])
+        raise DataError(
+            f"folder {path} has the folders {folders}, which hold folders ({names}, …): are those the classes? Give the path of a folder "
+            f"that holds them, or put all texts into a folder for each class ({path.name}/CLASS/…), splits into train, validation and test "
+            f"({path.name}/train/CLASS/…)"
+        )
+
+
 def _folders(path: Path) -> list[Path]:
     """The folders in a folder that may belong to a dataset."""
     return sorted(item for item in path.iterdir() if item.is_dir() and not is_systems(item.name) and item.name.lower() not in UNLABELLED)
@@ -198,13 +231,22 @@ def _metadata_file(path: Path) -> Path | None:
 
 
 def _of_classes(path: Path, skipped: Skipped) -> Table | None:
-    """The rows in a folder for each class. skipped: of which kind they are; what is not used is added to it."""
-    skipped.system += [item for item in sorted(path.iterdir()) if is_systems(item.name)]
-    skipped.outside += [item for item in sorted(path.iterdir()) if item.is_file() and skipped.kind.holds_row(item)]
-    by_folder = {folder: list(files_in(folder, skipped)) for folder in _folders(path)}
-    skipped.empty += [folder for folder, files in by_folder.items() if not files]
+    """The rows in a folder for each class. skipped: of which kind they are; what is not used is added to it.
+
+    Raises:
+        DataError: the folders of classes may be one level deeper.
+    """
+    own = Skipped(skipped.kind)
+    inside = sorted(path.iterdir())
+    own.system += [item for item in inside if is_systems(item.name)]
+    own.outside += [item for item in inside if item.is_file() and own.kind.holds_row(item) and stem_of(item).lower() not in UNLABELLED]
+    by_folder = {folder: list(files_in(folder, own)) for folder in _folders(path)}
+    own.empty += [folder for folder, files in by_folder.items() if not files]
     rows = sorted(file for files in by_folder.values() for file in files)
-    if skipped.kind is TEXTS and len(skipped.unread) > len(rows):  # programs and sites have a few texts in their folders too
-        return None
+    skipped.add(own)
+    if own.kind is TEXTS:
+        if len(own.unread) > len(rows):  # programs and sites have a few texts in their folders too
+            return None
+        _check_level(path, {folder: files for folder, files in by_folder.items() if files})
     labels = [file.relative_to(path).parts[0] for file in rows]
     return skipped.kind.table(path, rows, label=labels) if rows else None

@@ -65,7 +65,11 @@ def choose(table: Table, texts: tuple[str, ...] | None, labels: tuple[str, ...],
     _check_names(table, texts, labels)
     labels = labels or _labels(table, {name.lower(): name for name in reversed(table.names)}, texts or (), several)
     inputs = choose_inputs(table, texts, *labels)
-    return Columns(labels, image=inputs) if isinstance(inputs, str) else Columns(labels, inputs)
+    if isinstance(inputs, str):
+        return Columns(labels, image=inputs)
+    for name in inputs:
+        _check_texts(table, name)
+    return Columns(labels, inputs)
 
 
 def choose_inputs(table: Table, texts: tuple[str, ...] | None, *labels: str | None) -> tuple[str, ...] | str:
@@ -116,6 +120,21 @@ def _check_names(table: Table, texts: tuple[str, ...] | None, labels: Sequence[s
     twice = [name for place, name in enumerate(labels) if name in labels[:place]]
     if twice:
         raise DataError(f"label_column names {twice[0]!r} twice; name each column once (several ones for several labels per row)")
+
+
+def _check_texts(table: Table, column: str) -> None:
+    """Refuse a column of paths of text files in place of texts.
+
+    Raises:
+        DataError: it is one.
+    """
+    names = [value for value in table.take(column, np.arange(min(table.rows, _SAMPLE))) if value is not None and value != ""]
+    are_paths = all(isinstance(name, str) and name.lower().endswith(".txt") for name in names)
+    if names and are_paths and ((table.folder or Path()) / names[0]).is_file():
+        raise DataError(
+            f"{table.name}, column {column!r} holds the paths of text files, such as {names[0]!r}; write the texts into the table, or "
+            "put the files into a folder for each class, without the table"
+        )
 
 
 def _names_images(table: Table, column: str) -> bool:

@@ -132,7 +132,9 @@ def _ratings(table: Table, column: str | None, rows: np.ndarray, problems: Probl
 def _one_a_row(table: Table, columns: Sequence[str]) -> Table:
     """A table of single texts: those of row 0, then those of row 1, and so on."""
     texts = [text for row in zip(*(table.values(name) for name in columns), strict=True) for text in row]
-    return Table(table.name, {TEXT: texts})
+    single = Table(table.name, {TEXT: texts})
+    single.is_file_each = table.is_file_each
+    return single
 
 
 def _each_once(tables: Mapping[str, Table], parts: Mapping[str, Part], is_rated: bool, notes: list[str]) -> dict[str, Part]:

@@ -7,12 +7,25 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autodistill.errors import DataError
-from autodistill.tasks.class_folders import IMAGES, SPLITS, TEXTS, UNLABELLED, Skipped, in_class_folders, is_systems, train_folder
+from autodistill.tasks.class_folders import (
+    IMAGES,
+    SPLITS,
+    TEXTS,
+    UNLABELLED,
+    Skipped,
+    holds_any,
+    in_class_folders,
+    is_systems,
+    train_folder,
+)
 from autodistill.tasks.source import Info, Source, read_info
 from autodistill.tasks.tables import SUFFIXES, Shards, Table, read_table
 from autodistill.tasks.text_files import COMPRESSIONS, SAME, kind_of, read_text, stem_of
 
 _PATH = re.compile(rf"({'|'.join(map(re.escape, (*SUFFIXES, *SAME, *COMPRESSIONS, '.txt', '.xls', '.xlsx', '.arrow', '.zip')))})$")
+
+_FEW_IMAGES = 2
+"""Folders with more than this many texts for each image hold texts; those with fewer hold images, of which a text beside each may tell."""
 
 
 def holds_rows(path: Path) -> bool:
@@ -55,13 +68,18 @@ def _open_folder(path: Path, own: bool) -> Source:
     files = [item for item in files if kind_of(item) != ".json" or _split_of(item)]
     if files:
         return Source(info, _by_split(path, files), own, Skipped(system=system).notes(path), unlabelled=_unlabelled(path))
-    loose = 0
-    for kind in (IMAGES, TEXTS):
-        skipped = Skipped(kind, list(system))
-        tables, notes = in_class_folders(path, info, skipped)
-        if tables:
-            return Source(info, tables, own, (*notes, *skipped.notes(path)), unlabelled=_unlabelled(path))
-        loose = loose or len(skipped.outside) * (kind is IMAGES)
+    images = Skipped(IMAGES, list(system))
+    tables, notes = in_class_folders(path, info, images)
+    skipped = images
+    texts = sum(map(TEXTS.holds_row, images.unread))
+    if texts > _FEW_IMAGES * sum(table.rows for table in tables.values()):  # some images among texts, not a text beside each image
+        skipped = Skipped(TEXTS, list(system))
+        of_texts = in_class_folders(path, info, skipped)
+        tables, notes = of_texts if of_texts[0] else (tables, notes)
+    if tables:
+        unlabelled = _unlabelled(path, skipped)
+        return Source(info, tables, own, (*notes, *skipped.notes(path)), unlabelled=unlabelled)
+    loose = len(images.outside)
     raise DataError(
         f"folder {path} holds no dataset; allowed: train/validation/test files ({', '.join(SUFFIXES)}), one such file, a folder of images "
         f"or of text files for each class ({path.name}/CLASS/*.png, or {path.name}/train/CLASS/*.txt and so on), or a table of images "
@@ -73,11 +91,19 @@ def _split_of(file: Path) -> str | None:
     return SPLITS.get(re.split(r"[-_.]", stem_of(file).lower())[0])
 
 
-def _unlabelled(path: Path) -> tuple[str, ...]:
-    """The files and folders with rows without labels in a dataset's folder, beside train or in it."""
+def _unlabelled(path: Path, skipped: Skipped | None = None) -> tuple[str, ...]:
+    """The files and folders with rows without labels in a dataset's folder, beside train or in it.
+
+    skipped: where the rows are files of their own, of which kind; folders without any are added to it.
+    """
     folders = [folder for folder in (path, path / "data", train_folder(path)) if folder is not None and folder.is_dir()]
     places = [item for folder in folders for item in sorted(folder.iterdir())]
-    return tuple(str(item.absolute()) for item in places if stem_of(item).lower() in UNLABELLED and (item.is_dir() or holds_rows(item)))
+    places = [item for item in places if stem_of(item).lower() in UNLABELLED and (item.is_dir() or holds_rows(item))]
+    if skipped is not None:
+        empty = [item for item in places if item.is_dir() and not holds_any(item, skipped.kind)]
+        skipped.empty += empty
+        places = [item for item in places if item not in empty]
+    return tuple(str(item.absolute()) for item in places)
 
 
 def read_texts(path: Path) -> list[str]:

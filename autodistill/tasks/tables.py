@@ -29,6 +29,9 @@ class Table:
     because the format has no other types. stamp: changes when the contents do. folder: relative image paths start here.
     """
 
+    is_file_each = False
+    """Whether each row is a text file of its own."""
+
     def __init__(
         self,
         name: str,

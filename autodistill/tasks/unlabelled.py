@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autodistill.errors import DataError, UsageError, not_allowed
+from autodistill.errors import DataError, UsageError, listed, not_allowed
 from autodistill.storage import digest, user_path
 from autodistill.target import Vectors
 from autodistill.tasks.base import DatasetRef, Split
@@ -138,7 +138,14 @@ def _read(
     notes: list[str] = []
     for place in places:
         folder, skipped = user_path(place, DataError), Skipped(TEXTS)
-        if whole and folder.is_dir() and (found := list(files_in(folder, skipped))):
+        found = list(files_in(folder, skipped)) if whole and folder.is_dir() else []
+        tables = [item.name for item in skipped.unread if kind_of(item) in SUFFIXES]
+        if tables and any(kind_of(item) == ".txt" for item in found):
+            raise DataError(
+                f"unlabelled: the folder {folder} holds tables ({listed(tables)}) beside texts of a file each; give the tables by "
+                "themselves, and the texts in a folder of their own"
+            )
+        if found and not tables:
             firsts += TextFiles(folder, found).values("text")
             notes += [f"unlabelled: {note}" for note in skipped.notes(folder)]
             continue
@@ -236,7 +243,7 @@ def unlabelled_texts(
         DataError: a file cannot be read.
     """
     files, rest = _places(places, parts)
-    whole = isinstance(tables[parts["train"].table], TextFiles)
+    whole = tables[parts["train"].table].is_file_each
     firsts, seconds, notes = _read(files, ref.text_columns, len(columns.texts), output_names, ref.task == Vectors.kind, whole)
     for column, values in zip(columns.texts, (firsts, seconds), strict=False):
         for part in rest:

@@ -82,6 +82,7 @@ def test_a_folder_of_an_older_version_opens(folder: Path, tmp_path: Path) -> Non
     [
         (["nowhere.csv"], "there is no file nowhere.csv"),
         (["nowhere.csv", "a text"], "give a single file"),
+        ([str(Path(__file__).parent)], "is a folder, and this student reads texts"),
         (["/"], "/ is a folder, and this student reads texts; give them, or one file of them (.parquet"),
         ([" "], "a text is empty"),
         (["a text", "--out", "answers.docx"], "allowed: .csv, .tsv, .jsonl, .parquet"),

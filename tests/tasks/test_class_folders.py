@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -81,3 +82,75 @@ def test_a_bad_text_is_named_by_its_file(tmp_path: Path) -> None:
     (tmp_path / "pos" / "5.txt").write_text(" \n")
     with pytest.raises(DataError, match=r"1 row with an empty text: pos/5\.txt"):
         load(tmp_path)
+
+
+def test_splits_are_read_by_themselves(tmp_path: Path) -> None:
+    """Other files in one split say nothing of the texts in another."""
+    for split, count in {"train": 60, "validation": 20, "test": 10}.items():
+        write_files(tmp_path, split, count=count)
+    for row in range(50):
+        (tmp_path / "train" / "pos" / f"{row}.ann").write_text("T1 word")
+    dataset = load(tmp_path)
+    assert (len(dataset.train), len(dataset.validation), len(dataset.open_test())) == (60, 20, 10)
+
+
+@pytest.mark.parametrize("suffix", [".txt", ""])
+def test_embeddings_of_whole_files(tmp_path: Path, suffix: str) -> None:
+    write_files(tmp_path, "train", suffix=suffix)
+    (tmp_path / "train" / "unsup").mkdir()
+    for row in range(12):
+        (tmp_path / "train" / "unsup" / f"{row}{suffix}").write_text(f"another film {row}\nin two lines")
+    assert len(load(tmp_path, task="embedding").unlabelled) == 12
+
+
+@pytest.mark.parametrize("parts", [("news-train", "news-test"), ("wrap",), ("enron1", "enron2")])
+def test_folders_one_level_too_deep_are_asked_about(tmp_path: Path, parts: tuple[str, ...]) -> None:
+    for part in parts:
+        write_files(tmp_path, part)
+        if part.startswith("enron"):
+            (tmp_path / part / "Summary.txt").write_text("Two folders")
+    with pytest.raises(DataError, match=r"which hold folders \(neg, pos, …\): are those the classes\?"):
+        load(tmp_path)
+
+
+def test_some_images_among_texts_and_texts_among_images(tmp_path: Path) -> None:
+    from PIL import Image
+
+    write_files(tmp_path)
+    Image.new("RGB", (32, 32)).save(tmp_path / "pos" / "logo.png")
+    dataset = load(tmp_path)
+    assert dataset.task == "text-classification"
+    assert any(note.startswith("files not used, which are no texts") and "logo.png" in note for note in dataset.notes)
+    for row in range(40):  # each text is now the caption of an image
+        Image.new("RGB", (32, 32), (row, 0, 0)).save(tmp_path / ("neg", "pos")[row % 2] / f"{row}.png")
+    assert load(tmp_path).task == "image-classification"
+
+
+def test_links_pipes_and_empty_folders_are_no_texts(tmp_path: Path) -> None:
+    write_files(tmp_path / "films", "train")
+    (tmp_path / "films" / "train" / "pos" / "more").symlink_to(tmp_path)
+    os.mkfifo(tmp_path / "films" / "train" / "neg" / "pipe")
+    (tmp_path / "films" / "train" / "unsup").mkdir()
+    dataset = load(tmp_path / "films")
+    assert dataset.unlabelled is None
+    assert "folders not used, which hold no texts: train/unsup" in dataset.notes
+    (tmp_path / "films" / "train" / "unsup.txt").write_text("a line is a text\nand so is this one\n")
+    dataset = load(tmp_path / "films")
+    assert len(dataset.unlabelled) == 2
+    assert not any("in no folder of a class" in note for note in dataset.notes)
+
+
+def test_tables_beside_texts(tmp_path: Path) -> None:
+    write_files(tmp_path / "films")
+    more = write_files(tmp_path / "more", "all", count=6)
+    (more / "crawl.csv").write_text("text\na row of its own\nand another\n")
+    with pytest.raises(DataError, match=r"holds tables \(crawl\.csv\) beside texts of a file each"):
+        load(tmp_path / "films", unlabelled=(str(more),))
+    for file in (more / "all").rglob("*.txt"):
+        file.unlink()
+    (more / "README").write_text("What this is")
+    assert len(load(tmp_path / "films", unlabelled=(str(more),)).unlabelled) == 2
+    rows = [f"{('neg', 'pos')[row % 2]}/{row}.txt,{row % 2}" for row in range(40)]
+    (tmp_path / "films" / "index.csv").write_text("\n".join(["file,label", *rows]))
+    with pytest.raises(DataError, match=r"column 'file' holds the paths of text files, such as 'neg/0\.txt'"):
+        load(tmp_path / "films")
