@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from autodistill.cache import MANIFEST
@@ -28,20 +28,26 @@ SYSTEM = ("__macosx", "thumbs.db", "desktop.ini", "thumbnails", "@eadir")
 _SHOWN = 3
 
 
-class ImageFiles(Table):
-    """Images in a folder; a row's place is its file. columns: further ones, of a value for each file."""
+class _FileEach(Table):
+    """Rows of a file each, in a folder; a row's place is its file. values: of the column. columns: further ones."""
 
-    def __init__(self, path: Path, files: Sequence[Path], **columns: list[str]) -> None:
-        images = [str(file.relative_to(path)) for file in files]
-        super().__init__(str(path), {"image": images, **columns}, folder=path)
-        self._images = images
+    def __init__(self, path: Path, files: Sequence[Path], column: str, values: list[str], **columns: list[str]) -> None:
+        super().__init__(str(path), {column: values, **columns}, folder=path)
+        self._path, self._files = path, files
 
     def place(self, row: int) -> str:
-        return self._images[row]
+        return str(self._files[row].relative_to(self._path))
 
 
-class TextFiles(Table):
-    """Texts of a file each, in a folder; a row's place is its file. columns: further ones, of a value for each file.
+class ImageFiles(_FileEach):
+    """Images in a folder. columns: further ones, of a value for each file."""
+
+    def __init__(self, path: Path, files: Sequence[Path], **columns: list[str]) -> None:
+        super().__init__(path, files, "image", [str(file.relative_to(path)) for file in files], **columns)
+
+
+class TextFiles(_FileEach):
+    """Texts in a folder. columns: further ones, of a value for each file.
 
     Raises:
         DataError: a file cannot be read as text.
@@ -60,11 +66,7 @@ class TextFiles(Table):
         if unread:
             told = "; ".join(map(str, unread[:_SHOWN]))
             raise DataError(f"{len(unread):,} of the {len(files):,} text files in {path} cannot be read: {told}")
-        super().__init__(str(path), {"text": texts, **columns}, folder=path)
-        self._files = [str(file.relative_to(path)) for file in files]
-
-    def place(self, row: int) -> str:
-        return self._files[row]
+        super().__init__(path, files, "text", texts, **columns)
 
 
 @dataclass(frozen=True)
@@ -110,12 +112,6 @@ class Skipped:
     outside: list[Path] = field(default_factory=list)
     empty: list[Path] = field(default_factory=list)
 
-    def add(self, other: Skipped) -> None:
-        """Add what another one holds."""
-        for item in fields(self):
-            if item.name != "kind":
-                getattr(self, item.name).extend(getattr(other, item.name))
-
     def notes(self, path: Path) -> tuple[str, ...]:
         """A note for each kind that there is. path: the dataset's folder."""
         what = self.kind.what
@@ -135,7 +131,8 @@ def in_class_folders(path: Path, info: Info, skipped: Skipped) -> tuple[dict[str
     skipped: of which kind the rows are; what is not used is added to it.
 
     Raises:
-        DataError: train has no such files in folders of classes, or folders may be splits or classes.
+        DataError: two folders are the same split, folders may be splits or classes, the classes may be one level deeper, or a text cannot
+            be read.
     """
     folders = _folders(path)
     splits: dict[str, Path] = {}
@@ -236,17 +233,16 @@ def _of_classes(path: Path, skipped: Skipped) -> Table | None:
     Raises:
         DataError: the folders of classes may be one level deeper.
     """
-    own = Skipped(skipped.kind)
+    kind, unread_before = skipped.kind, len(skipped.unread)
     inside = sorted(path.iterdir())
-    own.system += [item for item in inside if is_systems(item.name)]
-    own.outside += [item for item in inside if item.is_file() and own.kind.holds_row(item) and stem_of(item).lower() not in UNLABELLED]
-    by_folder = {folder: list(files_in(folder, own)) for folder in _folders(path)}
-    own.empty += [folder for folder, files in by_folder.items() if not files]
+    skipped.system += [item for item in inside if is_systems(item.name)]
+    skipped.outside += [item for item in inside if item.is_file() and kind.holds_row(item) and stem_of(item).lower() not in UNLABELLED]
+    by_folder = {folder: list(files_in(folder, skipped)) for folder in _folders(path)}
+    skipped.empty += [folder for folder, files in by_folder.items() if not files]
     rows = sorted(file for files in by_folder.values() for file in files)
-    skipped.add(own)
-    if own.kind is TEXTS:
-        if len(own.unread) > len(rows):  # programs and sites have a few texts in their folders too
+    if kind is TEXTS:
+        if len(skipped.unread) - unread_before > len(rows):  # programs and sites have a few texts in their folders too
             return None
         _check_level(path, {folder: files for folder, files in by_folder.items() if files})
     labels = [file.relative_to(path).parts[0] for file in rows]
-    return skipped.kind.table(path, rows, label=labels) if rows else None
+    return kind.table(path, rows, label=labels) if rows else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -128,7 +129,7 @@ def _check_texts(table: Table, column: str) -> None:
     Raises:
         DataError: it is one.
     """
-    names = [value for value in table.take(column, np.arange(min(table.rows, _SAMPLE))) if value is not None and value != ""]
+    names = _first_values(table, column)
     are_paths = all(isinstance(name, str) and name.lower().endswith(".txt") for name in names)
     if names and are_paths and ((table.folder or Path()) / names[0]).is_file():
         raise DataError(
@@ -137,11 +138,16 @@ def _check_texts(table: Table, column: str) -> None:
         )
 
 
+def _first_values(table: Table, column: str) -> list[Any]:
+    """Those of the first values of a column that are not empty; none of a column whose values may be big."""
+    if table.is_big(column):
+        return []
+    return [value for value in table.take(column, np.arange(min(table.rows, _SAMPLE))) if value is not None and value != ""]
+
+
 def _names_images(table: Table, column: str) -> bool:
     """Whether the first values of a column that are not empty are names of files of images."""
-    if table.is_big(column):
-        return False
-    names = [value for value in table.take(column, np.arange(min(table.rows, _SAMPLE))) if value is not None and value != ""]
+    names = _first_values(table, column)
     return bool(names) and all(isinstance(name, str) and ends_like_image(Path(name)) for name in names)
 
 

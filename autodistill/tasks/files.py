@@ -68,18 +68,18 @@ def _open_folder(path: Path, own: bool) -> Source:
     files = [item for item in files if kind_of(item) != ".json" or _split_of(item)]
     if files:
         return Source(info, _by_split(path, files), own, Skipped(system=system).notes(path), unlabelled=_unlabelled(path))
-    images = Skipped(IMAGES, list(system))
-    tables, notes = in_class_folders(path, info, images)
-    skipped = images
-    texts = sum(map(TEXTS.holds_row, images.unread))
+    skipped = Skipped(IMAGES, list(system))
+    tables, notes = in_class_folders(path, info, skipped)
+    loose = len(skipped.outside)
+    texts = sum(map(TEXTS.holds_row, skipped.unread))
     if texts > _FEW_IMAGES * sum(table.rows for table in tables.values()):  # some images among texts, not a text beside each image
-        skipped = Skipped(TEXTS, list(system))
-        of_texts = in_class_folders(path, info, skipped)
-        tables, notes = of_texts if of_texts[0] else (tables, notes)
+        skipped_by_texts = Skipped(TEXTS, list(system))
+        of_texts = in_class_folders(path, info, skipped_by_texts)
+        if of_texts[0]:
+            skipped, (tables, notes) = skipped_by_texts, of_texts
     if tables:
-        unlabelled = _unlabelled(path, skipped)
+        unlabelled = _unlabelled(path, skipped)  # before the notes, of which it makes one
         return Source(info, tables, own, (*notes, *skipped.notes(path)), unlabelled=unlabelled)
-    loose = len(images.outside)
     raise DataError(
         f"folder {path} holds no dataset; allowed: train/validation/test files ({', '.join(SUFFIXES)}), one such file, a folder of images "
         f"or of text files for each class ({path.name}/CLASS/*.png, or {path.name}/train/CLASS/*.txt and so on), or a table of images "

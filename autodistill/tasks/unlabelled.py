@@ -137,19 +137,10 @@ def _read(
     seconds: list[str] = []
     notes: list[str] = []
     for place in places:
-        folder, skipped = user_path(place, DataError), Skipped(TEXTS)
-        found = list(files_in(folder, skipped)) if whole and folder.is_dir() else []
-        tables = [item.name for item in skipped.unread if kind_of(item) in SUFFIXES]
-        if tables and any(kind_of(item) == ".txt" for item in found):
-            raise DataError(
-                f"unlabelled: the folder {folder} holds tables ({listed(tables)}) beside texts of a file each; give the tables by "
-                "themselves, and the texts in a folder of their own"
-            )
-        if found and not tables:
-            firsts += TextFiles(folder, found).values("text")
-            notes += [f"unlabelled: {note}" for note in skipped.notes(folder)]
-            continue
-        for path in _files(folder):
+        folder = user_path(place, DataError)
+        texts_of_files = _texts_of_files(folder, notes) if whole and folder.is_dir() else []
+        firsts += texts_of_files
+        for path in () if texts_of_files else _files(folder):
             if kind_of(path) == ".txt":
                 if per_row > 1:
                     raise DataError(f"{path} has one text a line, and this task reads pairs; give a csv with the columns text and text_b")
@@ -164,6 +155,26 @@ def _read(
             if ignored:
                 notes.append(f"unlabelled {path.name}: columns not used: {', '.join(ignored)}")
     return firsts, seconds, notes
+
+
+def _texts_of_files(folder: Path, notes: list[str]) -> list[str]:
+    """The texts of a folder with a file for each; none if it holds tables. notes: get those about other files.
+
+    Raises:
+        DataError: there are tables beside texts, or a file cannot be read.
+    """
+    skipped = Skipped(TEXTS)
+    found = list(files_in(folder, skipped))
+    tables = [item.name for item in skipped.unread if kind_of(item) in SUFFIXES]
+    if tables and any(kind_of(item) == ".txt" for item in found):
+        raise DataError(
+            f"unlabelled: the folder {folder} holds tables ({listed(tables)}) beside texts of a file each; give the tables by themselves, "
+            "and the texts in a folder of their own"
+        )
+    if tables or not found:
+        return []
+    notes += [f"unlabelled: {note}" for note in skipped.notes(folder)]
+    return TextFiles(folder, found).values("text")
 
 
 def texts_of(places: Sequence[str], text_columns: tuple[str, ...] | None) -> tuple[list[str], list[str]]:

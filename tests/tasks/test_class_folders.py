@@ -154,3 +154,17 @@ def test_tables_beside_texts(tmp_path: Path) -> None:
     (tmp_path / "films" / "index.csv").write_text("\n".join(["file,label", *rows]))
     with pytest.raises(DataError, match=r"column 'file' holds the paths of text files, such as 'neg/0\.txt'"):
         load(tmp_path / "films")
+
+
+def test_images_stay_images_where_other_files_prevail(tmp_path: Path) -> None:
+    """The notes are then those of images."""
+    from PIL import Image
+
+    write_files(tmp_path, count=60)
+    for row in range(100):
+        (tmp_path / "pos" / f"{row}.html").write_text("<p>words</p>")
+    for row in range(20):
+        Image.new("RGB", (32, 32), (row, 0, 0)).save(tmp_path / ("neg", "pos")[row % 2] / f"{row}.png")
+    dataset = load(tmp_path)
+    assert dataset.task == "image-classification"
+    assert [note for note in dataset.notes if note.startswith("files not used, which are no images")]
