@@ -15,6 +15,7 @@ EPILOG = """examples:
   autodistill predict sst2-student "a gorgeous, witty, seductive movie"
   autodistill predict pairs-student "a man sleeps" "nobody is awake"     (students of pairs: every two texts are one)
   autodistill predict sst2-student reviews.csv --out labelled.csv
+  autodistill predict mail-student mails/ --out labelled.csv             (a text in each file)
   autodistill predict digits-student one.png two.png
   autodistill predict digits-student more/ --out labelled.csv
 """
@@ -29,7 +30,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "predict",
         help="predict with a student",
         description=(
-            "Print a student's label and its probability (or its labels, its score, or its vector) for texts, a file of texts, or images."
+            "Print a student's label and its probability (or its labels, its score, or its vector) for texts, files of texts, or images."
         ),
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -40,7 +41,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "inputs",
         metavar="TEXT|FILE",
         nargs="+",
-        help="texts; one csv, tsv, jsonl, parquet or txt file; or images, folders of images, and tables of their paths",
+        help=(
+            "texts; one csv, tsv, jsonl, parquet or txt file (each line a text); a folder of text files (each file a text); or images, "
+            "folders of images, and tables of their paths"
+        ),
     )
     command.add_argument("--text-column", metavar="NAME", action="append", help="the file's column of texts; twice for pairs of texts")
     command.add_argument("--out", metavar="FILE", help="write a csv, tsv, jsonl or parquet file instead of printing")
@@ -56,16 +60,18 @@ def run(args: argparse.Namespace) -> int:
     student = load_student(args.folder)
     if args.out is not None:
         check_out(Path(args.out))
-    rows = student.reader.read(args.inputs, None if args.text_column is None else tuple(args.text_column))
+    given = student.reader.read(args.inputs, None if args.text_column is None else tuple(args.text_column))
+    rows, file_of = given.rows, {} if given.files is None else {"file": given.files}
     if not rows:
-        raise UsageError("there is nothing to predict: the file has no rows")
+        raise UsageError(f"there is nothing to predict: {args.inputs[0]} has no rows")
     predictions = student.predictions(rows)
     if args.out is not None:
-        write_answers(Path(args.out), student.reader.columns(rows), predictions)
+        write_answers(Path(args.out), file_of | student.reader.columns(rows), predictions)
     listed: list[dict[str, Any]] = [
-        {"input": list(row) if isinstance(row, tuple) else str(row)}
+        {name: values[place] for name, values in file_of.items()}
+        | {"input": list(row) if isinstance(row, tuple) else str(row)}
         | {name: value for name, value in dataclasses.asdict(prediction).items() if value is not None}
-        for row, prediction in zip(rows, predictions, strict=True)
+        for place, (row, prediction) in enumerate(zip(rows, predictions, strict=True))
     ]
     if args.json:
         print(json.dumps(listed, indent=2, ensure_ascii=False))
@@ -73,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"{texts.plural(len(rows), 'row')} written to {args.out}")
     else:
         for item in listed:
-            print(f"{_shown(item)}\t{texts.clean(' | '.join(item['input']) if isinstance(item['input'], list) else item['input'])}")
+            print(f"{_shown(item)}\t{texts.clean(item.get('file') or _joined(item['input']))}")
     return 0
 
 
@@ -88,3 +94,7 @@ def _shown(item: dict[str, Any]) -> str:
         named = (f"{texts.clean(label)} {item['probabilities'][label]:.4f}" for label in item["labels"])
         return ", ".join(named) or "(none)"
     return f"{texts.clean(item['label'])}\t{item['probability']:.4f}"
+
+
+def _joined(row: str | list[str]) -> str:
+    return " | ".join(row) if isinstance(row, list) else row

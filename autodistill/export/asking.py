@@ -9,17 +9,18 @@ import os
 import reprlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from tokenizers import Tokenizer
 
-from autodistill.errors import DataError, UsageError, not_allowed
+from autodistill.errors import DataError, UsageError, listed, not_allowed
 from autodistill.models.image import normalise
 from autodistill.storage import disk_errors, user_path
 from autodistill.target import Prediction
-from autodistill.tasks.class_folders import IMAGE_SUFFIXES, Skipped, files_in
+from autodistill.tasks.class_folders import IMAGE_SUFFIXES, TEXTS, Skipped, TextFiles, files_in
 from autodistill.tasks.columns import choose_inputs
 from autodistill.tasks.files import holds_rows, looks_like_path, read_texts
 from autodistill.tasks.images import decode
@@ -35,6 +36,14 @@ OUT = (".csv", ".tsv", ".jsonl", ".parquet")
 IMAGE_COLUMN = "image"
 """The name of the images' column in a table with several columns."""
 _AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class Given:
+    """Rows from a command line. files: the file of each, if each row is the text of a file of its own."""
+
+    rows: list[Row]
+    files: list[str] | None = None
 
 
 class RowReader(ABC):
@@ -94,7 +103,7 @@ class RowReader(ABC):
         """
 
     @abstractmethod
-    def read(self, inputs: Sequence[str], text_columns: tuple[str, ...] | None = None) -> list[Row]:
+    def read(self, inputs: Sequence[str], text_columns: tuple[str, ...] | None = None) -> Given:
         """Rows from the arguments of a command line. text_columns: of a file.
 
         Raises:
@@ -170,21 +179,20 @@ class TextReader(RowReader):
         self._check(rows)
         return [sum(map(len, row)) if isinstance(row, tuple) else len(row) for row in rows]  # type: ignore[arg-type]
 
-    def read(self, inputs: Sequence[str], text_columns: tuple[str, ...] | None = None) -> list[Row]:
-        """Texts, or the texts of one file.
+    def read(self, inputs: Sequence[str], text_columns: tuple[str, ...] | None = None) -> Given:
+        """Texts, the texts of one file, or those of a folder with a text file for each.
 
         An argument with the suffix of a file must be an existing file. In a txt file, every line that is not blank is a text. For a student
         of pairs, every two texts are one row.
         """
-        folder = next(filter(_is_folder, inputs), None)
-        if folder is not None:
-            kinds = ", ".join((*SUFFIXES, ".txt"))
-            raise UsageError(f"{folder} is a folder, and this student reads {self.wanted}; give them, or one file of them ({kinds})")
-        files = [name for name in inputs if _is_file(name)]
-        if files and len(inputs) > 1:
-            raise UsageError(f"{files[0]} is a file, but there are {len(inputs)} inputs; give a single file, or texts")
-        if files:
-            return self._read_file(user_path(files[0], DataError), text_columns)
+        places = [name for name in inputs if _is_file(name) or _is_folder(name)]
+        if places and len(inputs) > 1:
+            what = "folder" if _is_folder(places[0]) else "file"
+            raise UsageError(f"{places[0]} is a {what}, but there are {len(inputs)} inputs; give a single file or folder, or texts")
+        if places and _is_folder(places[0]):
+            return self._read_folder(user_path(places[0], DataError))
+        if places:
+            return Given(self._read_file(user_path(places[0], DataError), text_columns))
         for text in inputs:
             if not text.strip():
                 raise UsageError("a text is empty; give one with words")
@@ -192,7 +200,30 @@ class TextReader(RowReader):
             raise UsageError(
                 f"there are {len(inputs)} texts, but this student reads pairs; give an even number: first text, second text, and so on"
             )
-        return self._rows(*(inputs[place :: self.texts] for place in range(self.texts)))
+        return Given(self._rows(*(inputs[place :: self.texts] for place in range(self.texts))))
+
+    def _read_folder(self, path: Path) -> Given:
+        if self.texts > 1:
+            raise DataError(
+                f"{path} is a folder, and this student reads pairs of texts; give them, or one file of them ({', '.join(SUFFIXES)})"
+            )
+        if path.resolve() == path.resolve().parent:
+            raise DataError(f"{path} is the root of all folders; give a folder with a text file for each row")
+        skipped = Skipped(TEXTS)
+        files = list(files_in(path, skipped))
+        if len(skipped.unread) > len(files):  # as in a dataset's folder: programs and sites have a few texts in their folders too
+            raise DataError(
+                f"the folder {path} holds {len(files):,} text files ({TEXTS.names}) and {len(skipped.unread):,} others "
+                f"({listed([item.name for item in skipped.unread])}); give a folder with a text file for each row, or one file of texts "
+                f"({', '.join((*SUFFIXES, '.txt'))})"
+            )
+        for note in skipped.notes(path):
+            logging.getLogger(__name__).warning("%s: %s", path, note)
+        texts = TextFiles(path, files).values("text")
+        blank = next((file for file, text in zip(files, texts, strict=True) if not text.strip()), None)
+        if blank is not None:
+            raise DataError(f"{blank} holds no text; fill it in or remove it")
+        return Given(texts, [str(file) for file in files])
 
     def _rows(self, *columns: Sequence[str]) -> list[Row]:
         return list(zip(*columns, strict=True)) if self.texts > 1 else list(columns[0])
@@ -284,7 +315,7 @@ class ImageReader(RowReader):
         """All alike."""
         return [0] * len(rows)
 
-    def read(self, inputs: Sequence[str], text_columns: tuple[str, ...] | None = None) -> list[Row]:
+    def read(self, inputs: Sequence[str], text_columns: tuple[str, ...] | None = None) -> Given:
         """Paths of images; of a folder all in it, of a table those that it names. Of several those that cannot be decoded are left out,
         with a warning.
         """
@@ -301,7 +332,7 @@ class ImageReader(RowReader):
                 rows.append(path)
             else:
                 raise DataError(f"there is no image {path}; this student reads image files ({', '.join(IMAGE_SUFFIXES)})")
-        return rows
+        return Given(rows)
 
     def _readable(self, what: str, paths: Sequence[Path]) -> list[Path]:
         """The images that can be decoded. what: that names them.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,8 @@ METADATA = "metadata"
 """The name, without suffix, of a table of a split's images."""
 SYSTEM = ("__macosx", "thumbs.db", "desktop.ini", "thumbnails", "@eadir")
 """Files that systems and viewers leave in folders, in lower case. Names that begin with a dot are ignored too."""
+_NUMBERED = re.compile(r"\.(\d+|[0-9a-f]{16,})$")
+"""A suffix that counts files, and says nothing of their kind."""
 _SHOWN = 3
 
 
@@ -90,12 +93,14 @@ def ends_like_image(file: Path) -> bool:
 
 
 def _ends_like_text(file: Path) -> bool:
-    """Whether a file has the name of one that may hold a text. Collections of posts and mails often have numbers as names."""
-    return kind_of(file) in (".txt", "") and not is_systems(file.name)
+    """Whether a file has the name of one that may hold a text. Collections of posts and mails often have numbers as names or suffixes
+    (51121, 1., mail.3), and digests as suffixes (00001.7c53336b37003a9286aba55d2945844c).
+    """
+    return (kind_of(file) in (".txt", "", ".") or _NUMBERED.search(file.name) is not None) and not is_systems(file.name)
 
 
 IMAGES = RowFiles("images", ", ".join(IMAGE_SUFFIXES), ends_like_image, ImageFiles)
-TEXTS = RowFiles("texts", ".txt, or no suffix", _ends_like_text, TextFiles)
+TEXTS = RowFiles("texts", ".txt, a number, or no suffix", _ends_like_text, TextFiles)
 
 
 @dataclass

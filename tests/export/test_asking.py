@@ -33,17 +33,17 @@ def test_each_modality_has_its_reader(folder: Path) -> None:
 
 def test_pairs_are_read_as_every_two_texts(folder: Path) -> None:
     single, pairs = TextReader(folder, 1), TextReader(folder, 2)
-    assert single.read(["a film", "a plot"]) == ["a film", "a plot"]
-    assert pairs.read(["a film", "a plot", "the end", "bad"]) == [("a film", "a plot"), ("the end", "bad")]
+    assert single.read(["a film", "a plot"]).rows == ["a film", "a plot"]
+    assert pairs.read(["a film", "a plot", "the end", "bad"]).rows == [("a film", "a plot"), ("the end", "bad")]
     with pytest.raises(UsageError, match="there are 3 texts, but this student reads pairs"):
         pairs.read(["a film", "a plot", "the end"])
     assert pairs.sizes([("a film", "bad"), ("a", "b")]) == [9, 2]
     assert single.sizes(["a film", "bad"]) == [6, 3]
     pd.DataFrame({"text": ["a film", "bad"], "text_b": ["a plot", "good"]}).to_csv(folder / "rows.csv", index=False)
-    assert pairs.read([str(folder / "rows.csv")]) == [("a film", "a plot"), ("bad", "good")]
+    assert pairs.read([str(folder / "rows.csv")]).rows == [("a film", "a plot"), ("bad", "good")]
     with pytest.raises(DataError, match="this student reads texts; name the columns with --text-column"):
         single.read([str(folder / "rows.csv")])
-    assert single.read([str(folder / "rows.csv")], ("text_b",)) == ["a plot", "good"]
+    assert single.read([str(folder / "rows.csv")], ("text_b",)).rows == ["a plot", "good"]
 
 
 def test_a_row_that_the_student_does_not_read_is_named(folder: Path) -> None:

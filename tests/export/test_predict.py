@@ -82,8 +82,9 @@ def test_a_folder_of_an_older_version_opens(folder: Path, tmp_path: Path) -> Non
     [
         (["nowhere.csv"], "there is no file nowhere.csv"),
         (["nowhere.csv", "a text"], "give a single file"),
-        ([str(Path(__file__).parent)], "is a folder, and this student reads texts"),
-        (["/"], "/ is a folder, and this student reads texts; give them, or one file of them (.parquet"),
+        ([str(Path(__file__).parent)], "holds 0 text files (.txt, a number, or no suffix) and"),
+        (["/"], "/ is the root of all folders; give a folder with a text file for each row"),
+        (["a text", "./"], "./ is a folder, but there are 2 inputs; give a single file or folder, or texts"),
         ([" "], "a text is empty"),
         (["a text", "--out", "answers.docx"], "allowed: .csv, .tsv, .jsonl, .parquet"),
         (["a text", "--out", "no/such/folder/a.csv"], "there is no folder"),
@@ -92,6 +93,37 @@ def test_a_folder_of_an_older_version_opens(folder: Path, tmp_path: Path) -> Non
 def test_what_cannot_be_read_is_refused(folder: Path, inputs: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", str(folder), *inputs]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_in_a_folder_each_file_is_a_text(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    bad, good = sorted(LABELS, key=LABELS.index)
+    mails = tmp_path / "mails"
+    (mails / "old").mkdir(parents=True)
+    (mails / "1.txt").write_text("fine fine\n\nlovely\n")
+    (mails / "old" / "00002.7c53336b37003a9286aba55d2945844c").write_text("poor\nplot\n")
+    (mails / "a.pdf").write_bytes(b"%PDF")
+    files, read = [mails / "1.txt", mails / "old" / "00002.7c53336b37003a9286aba55d2945844c"], ["fine fine\n\nlovely\n", "poor\nplot\n"]
+    assert main(["predict", str(folder), str(mails)]) == 0
+    assert [line.split("\t")[::2] for line in capsys.readouterr().out.splitlines()] == [[good, str(files[0])], [bad, str(files[1])]]
+    assert "files not used, which are no texts (.txt, a number, or no suffix): a.pdf" in caplog.text
+    assert main(["predict", str(folder), str(mails), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [(item["file"], item["input"]) for item in told] == list(zip(map(str, files), read, strict=True))
+    assert main(["predict", str(folder), str(mails), "--out", str(tmp_path / "out.csv")]) == 0
+    written = pd.read_csv(tmp_path / "out.csv")
+    assert list(written) == ["file", "text", "label", "probability"]
+    assert list(written["file"]) == list(map(str, files))
+    assert list(written["text"]) == read
+    one_by_one = autodistill.load_student(folder).predict_proba(read).max(axis=1)
+    np.testing.assert_allclose(written["probability"], one_by_one, atol=1e-6)
+    (mails / "2.txt").write_text(" \n")
+    assert main(["predict", str(folder), str(mails)]) == 2
+    assert "2.txt holds no text; fill it in or remove it" in capsys.readouterr().err
+    (tmp_path / "nothing").mkdir()
+    assert main(["predict", str(folder), str(tmp_path / "nothing")]) == 2
+    assert f"there is nothing to predict: {tmp_path / 'nothing'} has no rows" in capsys.readouterr().err
 
 
 def test_a_files_empty_text_is_named(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

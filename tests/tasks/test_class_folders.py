@@ -40,7 +40,7 @@ def rows_by_sklearn(folder: Path) -> set[tuple[str, str]]:
     return {(text, read.target_names[label]) for text, label in zip(read.data, read.target, strict=True)}
 
 
-@pytest.mark.parametrize("suffix", [".txt", ""])
+@pytest.mark.parametrize("suffix", [".txt", "", ".", ".3", ".7c53336b37003a9286aba55d2945844c"])
 def test_one_folder_of_classes(tmp_path: Path, suffix: str) -> None:
     write_files(tmp_path, suffix=suffix, blank_line=True)
     dataset = load(tmp_path)
