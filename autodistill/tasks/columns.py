@@ -37,6 +37,7 @@ LABELS = ("label", "labels", "class", "target", "category", "intent", "sentiment
 IMAGES = ("image", "img", "picture", "photo")
 _BOTH = ({"0", "1"}, {"0.0", "1.0"}, {"false", "true"})
 _SAMPLE = 100
+_NEED_NONE = " Sentence embeddings need no labels: --task embedding."
 _IGNORED = ("id", "idx", "index", "guid", "unnamed: 0", "")
 
 
@@ -180,9 +181,14 @@ def _labels(table: Table, lower: dict[str, str], texts: tuple[str, ...], several
         if len(of_labels) > 1
         else ""
     )
+    if table.is_file_each:
+        raise DataError(
+            f"folder {table.name} holds {table.rows:,} text files, and no folder of a class: put them into a folder for each class "
+            f"({Path(table.name).name}/CLASS/*.txt).{_NEED_NONE}"
+        )
     raise DataError(
         f"{table.name} has no label column; its columns are {', '.join(table.names)}. Rename the one you mean to label, "
-        f"or name it with --label-column.{question}{_separator(table)}"
+        f"or name it with --label-column.{question}{_NEED_NONE}{_separator(table)}"
     )
 
 

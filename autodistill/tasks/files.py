@@ -13,6 +13,7 @@ from autodistill.tasks.class_folders import (
     TEXTS,
     UNLABELLED,
     Skipped,
+    TextFiles,
     holds_any,
     in_class_folders,
     is_systems,
@@ -24,6 +25,8 @@ from autodistill.tasks.text_files import COMPRESSIONS, SAME, kind_of, read_text,
 
 _PATH = re.compile(rf"({'|'.join(map(re.escape, (*SUFFIXES, *SAME, *COMPRESSIONS, '.txt', '.xls', '.xlsx', '.arrow', '.zip')))})$")
 
+_FEWEST_TEXTS = 10
+"""A folder with fewer texts, in no folder of a class, holds no dataset: programs and sites have a few texts in their folders too."""
 _FEW_IMAGES = 2
 """Folders with more than this many texts for each image hold texts; those with fewer hold images, of which a text beside each may tell."""
 
@@ -77,6 +80,11 @@ def _open_folder(path: Path, own: bool) -> Source:
         of_texts = in_class_folders(path, info, skipped_by_texts)
         if of_texts[0]:
             skipped, (tables, notes) = skipped_by_texts, of_texts
+    loose_files = [item for item in path.iterdir() if item.is_file() and item not in system and item.name != "dataset.json"]
+    loose_texts = sorted(filter(TEXTS.holds_row, loose_files))
+    if not tables and len(loose_texts) >= max(_FEWEST_TEXTS, len(loose_files) / 2):
+        other = [item for item in loose_files if item not in loose_texts]
+        skipped, tables = Skipped(TEXTS, system, unread=other), {"all": TextFiles(path, loose_texts)}
     if tables:
         unlabelled = _unlabelled(path, skipped)  # before the notes, of which it makes one
         return Source(info, tables, own, (*notes, *skipped.notes(path)), unlabelled=unlabelled)

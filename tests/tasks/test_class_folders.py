@@ -168,3 +168,27 @@ def test_images_stay_images_where_other_files_prevail(tmp_path: Path) -> None:
     dataset = load(tmp_path)
     assert dataset.task == "image-classification"
     assert [note for note in dataset.notes if note.startswith("files not used, which are no images")]
+
+
+def test_texts_in_no_folder_are_without_labels(tmp_path: Path) -> None:
+    folder = tmp_path / "mails"
+    folder.mkdir()
+    for row in range(40):
+        (folder / f"{row}.txt").write_text(f"a mail {row}\nin two lines")
+    (folder / "list.pdf").write_bytes(b"%PDF")
+    with pytest.raises(
+        DataError, match=r"mails holds 40 text files, and no folder of a class: put them into a folder for each class \(mails/CL"
+    ):
+        load(folder)
+    data = load(folder, task="embedding")
+    texts = [text for split in (data.train, data.validation, data.open_test()) for text in split.texts or []]
+    assert sorted(texts) == sorted(f"a mail {row}\nin two lines" for row in range(40))
+    assert any("list.pdf" in note for note in data.notes)
+    program = tmp_path / "program"
+    program.mkdir()
+    for number in range(12):
+        (program / f"{number}.py").write_text("x = 1")
+        (program / f"{number}.txt").write_text("a note")
+    (program / "README.md").write_text("a program")
+    with pytest.raises(DataError, match="holds no dataset"):
+        load(program)
