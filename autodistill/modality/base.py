@@ -121,11 +121,11 @@ class Modality(ABC, Generic[Inputs, Batch]):
 
     @abstractmethod
     def read_unlabelled(
-        self, places: Sequence[str], tables: Mapping[str, Table], columns: Columns, parts: Mapping[str, Part], ref: DatasetRef,
-        image_size: int | None, output_names: Sequence[str],
+        self, places: Sequence[str], tables: Mapping[str, Table], columns: Columns, parts: Mapping[str, Part],
+        keys: Mapping[str, Sequence[Any]], ref: DatasetRef, image_size: int | None, output_names: Sequence[str],
     ) -> UnlabelledRows:  # fmt: skip
-        """The rows without labels. places: files, folders, and `rest`; outputs: the names of a model's outputs; the others are those of the
-        labelled rows.
+        """The rows without labels. places: files, folders, and `rest`; keys: of the labelled rows, as `read` gives them; output_names: of a
+        model; the others are those of the labelled rows.
 
         Raises:
             DataError: a row cannot be read.

@@ -74,14 +74,14 @@ class Image(Modality["EncodedImages", "ImageBatch"]):
         return read_images(tables, columns, {split: parts[split] for split in wanted}, name)
 
     def read_unlabelled(
-        self, places: Sequence[str], tables: Mapping[str, Table], columns: Columns, parts: Mapping[str, Part], ref: DatasetRef,
-        image_size: int | None, output_names: Sequence[str],
+        self, places: Sequence[str], tables: Mapping[str, Table], columns: Columns, parts: Mapping[str, Part],
+        keys: Mapping[str, Sequence[Any]], ref: DatasetRef, image_size: int | None, output_names: Sequence[str],
     ) -> UnlabelledRows:  # fmt: skip
         from autodistill.tasks.unlabelled import unlabelled_images
 
         assert columns.image is not None
         assert image_size is not None
-        return unlabelled_images(places, tables, columns.image, parts, ref, image_size)
+        return unlabelled_images(places, tables, columns.image, parts, keys, ref, image_size)
 
     def source(self, teacher: Teacher) -> Path:
         """An empty path: images are read without files of the teacher."""

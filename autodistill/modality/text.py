@@ -100,12 +100,12 @@ class Text(Modality["EncodedText", "TextBatch"]):
         return read_texts(tables, columns, parts, wanted)
 
     def read_unlabelled(
-        self, places: Sequence[str], tables: Mapping[str, Table], columns: Columns, parts: Mapping[str, Part], ref: DatasetRef,
-        image_size: int | None, output_names: Sequence[str],
+        self, places: Sequence[str], tables: Mapping[str, Table], columns: Columns, parts: Mapping[str, Part],
+        keys: Mapping[str, Sequence[Any]], ref: DatasetRef, image_size: int | None, output_names: Sequence[str],
     ) -> UnlabelledRows:  # fmt: skip
         from autodistill.tasks.unlabelled import unlabelled_texts
 
-        return unlabelled_texts(places, tables, columns, parts, ref, output_names)
+        return unlabelled_texts(places, tables, columns, parts, keys, ref, output_names)
 
     def source(self, teacher: Teacher) -> Path:
         """The folder of the tokenizer and the configuration."""

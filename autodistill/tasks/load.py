@@ -87,7 +87,9 @@ def load_dataset(ref: DatasetRef, *, with_test: bool = False) -> Dataset:
     if planned.without_label is not None:
         tables = tables | {WITHOUT_LABEL: planned.without_label}
         parts = parts | {WITHOUT_LABEL: Part(WITHOUT_LABEL, np.arange(planned.without_label.rows))}
-    more = modality.read_unlabelled(places, tables, columns, parts, ref, read.image_size, target.output_names) if places else None
+    more = (
+        modality.read_unlabelled(places, tables, columns, parts, read.keys, ref, read.image_size, target.output_names) if places else None
+    )
     if more is not None and not more.count:
         if source.unlabelled or ref.unlabelled:
             raise DataError(f"no unlabelled row can be used ({more.notes[-1]}); give other ones")

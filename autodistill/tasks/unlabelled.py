@@ -237,6 +237,7 @@ def unlabelled_texts(
     tables: Mapping[str, Table],
     columns: Columns,
     parts: Mapping[str, Part],
+    keys_by_split: Mapping[str, Sequence[tuple[str, ...]]],
     ref: DatasetRef,
     output_names: Sequence[str],
 ) -> UnlabelledRows:
@@ -247,6 +248,7 @@ def unlabelled_texts(
     Args:
         places: files, folders of files, and `rest`.
         tables, columns, parts: of the labelled rows, including the test split.
+        keys_by_split: the texts of the labelled rows.
         ref: the user's request.
         output_names: of a model. A file of a teacher's scores has columns of these names, which are no texts.
 
@@ -259,13 +261,8 @@ def unlabelled_texts(
     for column, values in zip(columns.texts, (firsts, seconds), strict=False):
         for part in rest:
             values += tables[part.table].take(column, part.rows)
-    keys_by_split: dict[str, set[Row]] = {}
-    for split in _LABELLED:
-        part = parts[split]
-        keys_by_split[split] = {
-            row_key(*row) for row in zip(*(tables[part.table].take(name, part.rows) for name in columns.texts), strict=True)
-        }
-    known_words = words_of(tables[parts["train"].table].take(columns.texts[0], parts["train"].rows))
+    labelled: dict[str, set[Row]] = {split: {row_key(*row) for row in keys_by_split[split]} for split in _LABELLED}
+    known_words = words_of(row[0] for row in keys_by_split["train"])
     keys: list[Row | None] = []
     foreign: list[str] = []
     for texts in zip(*([firsts, seconds][: len(columns.texts)]), strict=True):
@@ -274,7 +271,7 @@ def unlabelled_texts(
         words = _WORD.findall(texts[0].casefold())
         if not blank and len(words) >= _FEWEST_WORDS and known_words.isdisjoint(words):
             foreign.append(texts[0])
-    kept, note = _kept(keys, keys_by_split, "rows", _scored(ref, len(columns.texts), output_names))
+    kept, note = _kept(keys, labelled, "rows", _scored(ref, len(columns.texts), output_names))
     warnings = []
     if foreign and len(foreign) / len(keys) >= FOREIGN_SHARE:
         warnings.append(
@@ -296,7 +293,13 @@ def _scored(ref: DatasetRef, per_row: int, output_names: Sequence[str]) -> set[R
 
 
 def unlabelled_images(
-    places: Sequence[str], tables: Mapping[str, Table], column: str, parts: Mapping[str, Part], ref: DatasetRef, size: int
+    places: Sequence[str],
+    tables: Mapping[str, Table],
+    column: str,
+    parts: Mapping[str, Part],
+    keys_by_split: Mapping[str, Sequence[bytes]],
+    ref: DatasetRef,
+    size: int,
 ) -> UnlabelledRows:
     """The images that a student may learn from: each once, none of them among the labelled images. Those that cannot be decoded are
     left out.
@@ -304,6 +307,7 @@ def unlabelled_images(
     Args:
         places: folders (without classes), single images, tables with a column of images, and `rest`.
         tables, column, parts: of the labelled rows, including the test split.
+        keys_by_split: the digests of the labelled images of the splits that were read.
         ref: the user's request.
         size: side of the square that images of this dataset have.
 
@@ -315,8 +319,14 @@ def unlabelled_images(
     sources = [_image_table(user_path(file, DataError), notes) for file in files]
     wanted = [(table, name_of, np.arange(table.rows)) for table, name_of in sources]
     wanted += [(tables[part.table], column, part.rows) for part in rest]
-    labelled = [decoded(tables[parts[split].table], column, parts[split].rows, size) for split in _LABELLED]
-    keys_by_split: dict[str, set[Row]] = {split: set(item.digests.tolist()) for split, item in zip(_LABELLED, labelled, strict=True)}
+    labelled: dict[str, set[Row]] = {
+        split: set(
+            keys_by_split[split]
+            if split in keys_by_split
+            else decoded(tables[parts[split].table], column, parts[split].rows, size).digests.tolist()
+        )
+        for split in _LABELLED
+    }
     unlabelled = [decoded(table, name_of, rows, size, keep_bad=True) for table, name_of, rows in wanted]
     keys: list[Row | None] = []
     bad = []
@@ -326,7 +336,7 @@ def unlabelled_images(
         bad += [f"{table.place(int(rows[row]))}: {reason}" for row, reason in reasons.items()]
     if keys and len(bad) == len(keys):
         raise DataError(f"unlabelled: none of the {len(keys):,} images can be decoded ({bad[0]})")
-    kept, note = _kept(keys, keys_by_split, "images", unreadable=f"that cannot be decoded ({'; '.join(bad[:_SHOWN])})")
+    kept, note = _kept(keys, labelled, "images", unreadable=f"that cannot be decoded ({'; '.join(bad[:_SHOWN])})")
     kept, more = _limited(kept, ref)
     pixels = np.concatenate([item.pixels for item in unlabelled])[kept] if len(unlabelled) > 1 else unlabelled[0].pixels[kept]
     fingerprint = digest("unlabelled-1", np.concatenate([item.digests for item in unlabelled])[kept].tobytes())
