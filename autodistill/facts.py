@@ -40,7 +40,8 @@ class TeacherRef:
     probe_score, linear_score: of its frozen encoder with a linear probe, and of a linear model without an encoder, on the same rows.
     temperature: what its logits were divided by to calibrate its probabilities. calibration_error, calibration_error_before: the
     expected calibration error with and without it. None for values that were not measured. member_scores: of an ensemble's members.
-    untaught: the folder of its model before it was fine-tuned, in the same form; empty if no student starts from it.
+    untaught: the folder of its model before it was fine-tuned, in the same form (with random weights, if it was trained for the task before
+    it came here); empty if no student starts from it.
     """
 
     folder: str

@@ -20,11 +20,12 @@ from autodistill.limits import Limits
 from autodistill.models import family_of
 from autodistill.models.base import StudentModule, precision
 from autodistill.models.pretrained import pretrained_entry
-from autodistill.models.sources import config_layers, config_size, config_width
+from autodistill.models.sources import config_layers, config_size, config_width, head_labels
 from autodistill.models.start import check_start, sizes_of, student_in
 from autodistill.recipe import Recipe, Teacher
 from autodistill.rows_fit import fit_rows
 from autodistill.settings import DatasetSettings, SpaceSettings
+from autodistill.settings.space import RANDOM
 from autodistill.space import FAMILY, INIT, Space
 from autodistill.stages import (
     foreign_student,
@@ -39,10 +40,12 @@ from autodistill.stages import (
 )
 from autodistill.start_fit import fit_start, folders_of
 from autodistill.storage import user_path
+from autodistill.target import Scores
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import Dataset
 from autodistill.tasks.scores import TeacherScores
 from autodistill.teacher.load import load_teacher, untrained_ensemble
+from autodistill.teacher.own_head import AS_IT_COMES, labels_differ, own_places
 from autodistill.teacher.plan import Taps, store_budget
 from autodistill.teacher_fit import fit_depths, without_larger
 from autodistill.teachers import Teachers
@@ -172,10 +175,36 @@ def open_space(settings: SpaceSettings, data: Dataset, tell: Listen) -> Space:
     if data.modality.texts:  # a space and recorded studies know these models by their whole names
         settings = settings.model_copy(update={"teacher": tuple(map(_whole_name, settings.teacher))})
     space = settings.open_space(data.target.space or data.modality.name, data.task)
+    if data.modality.texts and data.target.has_labels and not settings.has_no_teacher and data.ref.teacher_scores is None:
+        space = keep_own_heads(
+            space, [model for model in settings.teacher if model != RANDOM and find_assistant(model) is None], data, tell
+        )
     space, note = fit_rows(space, len(data.train), data.unlabelled_rows)
     if note:
         tell(SearchMessage(note))
     return fit_images(space, data.image_size)
+
+
+def keep_own_heads(space: Space, models: Iterable[str], data: Dataset, tell: Listen) -> Space:
+    """The space in which teachers that were trained for this task teach as they come, with their own heads.
+
+    models: teachers that the user names. What a space says of its own teachers is not changed.
+
+    Raises:
+        ModelError: a model cannot be fetched.
+    """
+    what = "scores" if data.target.kind == Scores.kind else "labels"
+    for model in models:
+        labels = head_labels(data.modality.source(space.teacher_of(model)))
+        if labels is None:
+            continue
+        if own_places(labels, data.target) is not None:
+            space = space.with_teacher_fields(model, AS_IT_COMES)
+            tell(SearchMessage(f"the teacher {model} brings a head for these {what}, so it teaches as it comes, without further training"))
+            continue
+        instead = "a new head is trained; if they mean the same, name them alike in its config.json (id2label)"
+        tell(SearchMessage(f"{labels_differ(model, labels, data.target)}, so {instead}", "warning"))
+    return space
 
 
 def _whole_name(model: str) -> str:

@@ -96,6 +96,21 @@ def config_size(folder: Path) -> int | None:
     return None if width is None or layers is None else words * width + 12 * layers * width**2
 
 
+def head_labels(folder: Path) -> tuple[str, ...] | None:
+    """The labels of a model that was trained as a classifier, or for scores, by index; None for a model without such a head.
+
+    By its config.json, where transformers leaves out the names of two labels that nobody has named.
+    """
+    config = _config(folder)
+    if not any(str(name).endswith("ForSequenceClassification") for name in config.get("architectures") or ()):
+        return None
+    named = config.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
+    try:
+        return tuple(str(label) for _, label in sorted(((int(place), label) for place, label in named.items())))
+    except (AttributeError, TypeError, ValueError):
+        return None
+
+
 def _config(folder: Path) -> dict[str, Any]:
     """A model's config.json; empty if it cannot be read."""
     try:

@@ -81,7 +81,8 @@ def head_layer(model: nn.Module, num_outputs: int) -> tuple[str, nn.Linear]:
     Raises:
         ModelError: the model's last linear layer does not give the logits.
     """
-    linear = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    encoder = f"{getattr(model, 'base_model_prefix', '')}."  # XLM-R lists its head before it
+    linear = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Linear) and not name.startswith(encoder)]
     if not linear or linear[-1][1].out_features != num_outputs:
         raise ModelError(f"{type(model).__name__} does not end in a linear layer with {num_outputs} outputs; choose another teacher")
     return linear[-1]

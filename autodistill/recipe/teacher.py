@@ -30,8 +30,10 @@ class Teacher(Part, use_attribute_docstrings=True):
     encoder reads each text alone, and the layer reads both vectors, their absolute difference and their product (Reimers, Gurevych
     2019, "Sentence-BERT"). `auto`: the pooling in the model's own files (as in those of sentence-transformers), else the better of `cls`
     and `mean` on the validation split; for pairs, the better of that and `apart`, both trained."""
-    head_init: Literal["random", "probe"] = "random"
-    """`probe`: a regularised linear model of the frozen encoder's vectors. Fine-tuning starts there, and never ends below it."""
+    head_init: Literal["random", "probe", "own"] = "random"
+    """`probe`: a regularised linear model of the frozen encoder's vectors. Fine-tuning starts there, and never ends below it. `own`: the
+    head of a text model that was trained for this task, whose labels are the dataset's; with `max_steps` 0 it teaches as it comes. It needs
+    pooling `model` and init `pretrained`."""
     epochs: Annotated[int, Field(ge=0)] = 2
     min_steps: Annotated[int, Field(ge=0)] = 0
     """If `epochs` give fewer steps than this, as on a few hundred rows, there are more epochs (Mosbach et al. 2021)."""
@@ -77,6 +79,11 @@ class Teacher(Part, use_attribute_docstrings=True):
             raise ValueError("members asks for several seeds of a model, but max_steps is 0, and a probe is the same for every seed")
         if self.is_self and (self.scores is not None or self.members != 1):
             raise ValueError("init is 'self', which means no teacher, but scores or members asks for one; leave them out")
+        if self.head_init == "own" and (self.pooling, self.init) != ("model", "pretrained"):
+            raise ValueError(
+                f"head_init is 'own', the head that the model brings, but pooling is {self.pooling!r} and init is {self.init!r}; "
+                "set pooling to 'model' and init to 'pretrained'"
+            )
         if self.model == SELF:
             raise ValueError(
                 "model is 'self'; for students that learn from themselves set init to 'self', and model to the encoder whose tokenizer "

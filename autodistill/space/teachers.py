@@ -93,6 +93,17 @@ class WithTeachers(Parameters):
         values = [value for domain in self.parameters.get(path, ()) for value in domain.values]
         return path in (f"{TEACHER}model", f"{TEACHER}scores") and bool(values) and all(holds(value, allowed) for value in values)
 
+    def with_teacher_fields(self, model: str, fields: Mapping[str, Any]) -> Self:
+        """A copy of the space in which a teacher's model has these fields, whatever else the space says. fields: of its `teacher` part."""
+        when = ((f"{TEACHER}model", (model,)),)
+        fixed = {f"{TEACHER}{name}": (Domain("value", value, when=when),) for name, value in fields.items()}
+        parameters: dict[str, tuple[Domain, ...]] = {}
+        for path, domains in self.parameters.items():
+            parameters[path] = (*fixed.get(path, ()), *domains)
+            if path == f"{TEACHER}model":
+                parameters |= {name: domain for name, domain in fixed.items() if name not in self.parameters}
+        return replace(self, parameters=parameters)
+
     def with_assistant(self, model: str, fields: Mapping[str, Any], has_attention: bool) -> Self:
         """A copy of the space in which a teacher's model is a finished student: used as it is, and without what it cannot provide.
 
@@ -101,10 +112,9 @@ class WithTeachers(Parameters):
         `teacher` part.
         """
         when = ((f"{TEACHER}model", (model,)),)
-        fixed = {f"{TEACHER}{name}": value for name, value in fields.items()}
+        added: dict[str, tuple[Domain, ...]] = {}
         if not has_attention:
-            fixed["objective.attention.kind"] = NONE
-        added: dict[str, tuple[Domain, ...]] = {path: (Domain("value", value, when=when),) for path, value in fixed.items()}
+            added["objective.attention.kind"] = (Domain("value", NONE, when=when),)
         of_layers = [kind for kind, spec in specs("student").items() if "teacher_layers" in spec.options]
         for path, left_out, instead in (
             (FAMILY, set(of_layers), of_layers[0]),
@@ -118,12 +128,9 @@ class WithTeachers(Parameters):
                 family for domain in self.parameters.get(FAMILY, ()) for family in domain.values if _starts_from_teacher(family)
             )
             added[INIT] = (Domain("value", "random", when=(*when, (FAMILY, starting))),)
-        parameters: dict[str, tuple[Domain, ...]] = {}
-        for path, domains in self.parameters.items():
-            parameters[path] = (*added.pop(path, ()), *domains)
-            if path == f"{TEACHER}model":
-                parameters |= {name: added.pop(name) for name in fixed if name.startswith(TEACHER) and name not in self.parameters}
-        return replace(self, parameters=parameters | {path: domains for path, domains in added.items() if domains})
+        space = self.with_teacher_fields(model, fields)
+        parameters = {path: (*added.pop(path, ()), *domains) for path, domains in space.parameters.items()}
+        return replace(space, parameters=parameters | {path: domains for path, domains in added.items() if domains})
 
     def with_teacher(self, teacher: Teacher) -> Self:
         """A copy of the space with this teacher and no other."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from autodistill.cache import ensure, new_cached_folder
@@ -22,7 +23,7 @@ from autodistill.models.fitting import cpu_threads
 from autodistill.models.pooled import APART, pooling_of_files
 from autodistill.recipe import ADDED, Teacher
 from autodistill.storage import cache_folder, digest
-from autodistill.target import Scaling
+from autodistill.target import Scaling, Scores
 from autodistill.tasks.base import Dataset
 from autodistill.teacher.head import pooling_of, set_head, set_pooling
 from autodistill.teacher.load import encode, save_teacher, source_fingerprint, untrained_teacher
@@ -77,11 +78,11 @@ def finetune_teacher(
 ) -> FinetunedTeacher:
     """Train the teacher on the train split, or find it in the cache.
 
-    With head_init `probe` the head starts as a linear model of the frozen encoder. Fine-tuning uses AdamW with linear warm-up over a tenth
-    of the steps, then linear decay; batches of texts of similar length; random crops and flips for images. The weights that are best on the
-    validation split are kept: the best epoch or (with max_steps) the best of the evaluations after every few steps, which include the
-    probe, or the last ones if these are not clearly worse (`Training.until_no_gain`). With 0 steps or epochs nothing is fine-tuned. On few
-    rows there are as many epochs as make up teacher.min_steps; on many rows there are at most max_steps.
+    With head_init `probe` the head starts as a linear model of the frozen encoder, with `own` as the model brings it. Fine-tuning uses
+    AdamW with linear warm-up over a tenth of the steps, then linear decay; batches of texts of similar length; random crops and flips for
+    images. The weights that are best on the validation split are kept: the best epoch or (with max_steps) the best of the evaluations after
+    every few steps, which include the probe, or the last ones if these are not clearly worse (`Training.until_no_gain`). With 0 steps or
+    epochs nothing is fine-tuned. On few rows there are as many epochs as make up teacher.min_steps; on many rows there are at most max_steps.
     Regression: one output in the target's own units (the model learns standardised targets, and the scale is folded into the head).
     With teacher.init `random` nothing is trained: the random weights are scored and kept.
 
@@ -213,6 +214,8 @@ def _train(
         for split in (dataset.train, dataset.validation)
     )
     training = Training(dataset, teacher, model, train, validation, seed, device, progress)
+    if teacher.head_init == "own" and dataset.target.kind == Scores.kind:
+        _to_learned_scale(training)
     recorded: dict[str, Any] = {}
     if teacher.init == "random":
         scaling.fold_into(model.output_layer)
@@ -230,6 +233,16 @@ def _train(
             recorded["calibration_error_before"] = calibration.error_before
         scaling.fold_into(model.output_layer)
     return recorded | {"score": judged.score, "metrics": judged.metrics, "pooling": pooling_of(model)}
+
+
+def _to_learned_scale(training: Training) -> None:
+    """Give a head that was trained elsewhere, maybe on scores in other units, outputs on the scale that is learned.
+
+    By least squares on the validation rows, as the temperature of logits is chosen.
+    """
+    given, wanted = training.judge().logits.numpy().ravel(), training.validation.learned.numpy().ravel()
+    slope, intercept = np.polyfit(given, wanted, 1) if np.ptp(given) else (0.0, wanted.mean())
+    Scaling(float(intercept), float(slope)).fold_into(training.model.output_layer)
 
 
 def _undecided(dataset: Dataset, teacher: Teacher) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from safetensors.torch import load_model, save_model
 
+from autodistill.errors import ModelError
 from autodistill.models.timm import ScaledTimm, TimmModel, build_timm, normalisation, pretrained_file
 from autodistill.recipe import Teacher
 from autodistill.storage import digest, file_fingerprint
@@ -38,6 +39,8 @@ def build(num_outputs: int, image_size: int, teacher: Teacher) -> TimmModel:
     Raises:
         ModelError: timm has no such model, it does not fit, or its weights cannot be fetched.
     """
+    if teacher.head_init == "own":
+        raise ModelError(f"teacher.head_init is own, which is for texts, and {teacher.model!r} reads images; give probe or random")
     size = max(teacher.image_size or 0, image_size)
     return _scaled(build_timm(timm_name(teacher), num_outputs, size, pretrained=teacher.init == "pretrained"), size, image_size)
 

@@ -23,12 +23,13 @@ from autodistill.models.pooled import (
     read_head,
     write_head,
 )
-from autodistill.models.sources import quiet, source_folder, weight_files
+from autodistill.models.sources import head_labels, quiet, source_folder, weight_files
 from autodistill.models.text import load_tokenizer
 from autodistill.models.transformer import Transformer
 from autodistill.recipe import Teacher
 from autodistill.storage import digest, file_fingerprint
 from autodistill.target import Target
+from autodistill.teacher.own_head import keep_outputs, labels_differ, own_places
 
 USUAL = "mean"
 """The pooling if neither the recipe, the files nor the validation split has chosen one."""
@@ -56,10 +57,18 @@ def build(target: Target, teacher: Teacher) -> Transformer:
 
     folder = source_folder(teacher.model, weights=teacher.init == "pretrained")
     names = dict(enumerate(target.output_names))
+    labels = head_labels(folder) if teacher.head_init == "own" else None
+    places = own_places(labels, target) if labels else None
+    if teacher.head_init == "own" and places is None:
+        raise ModelError(
+            f"teacher.head_init is own, and {labels_differ(teacher.model, labels, target)}; name them alike in its config.json "
+            "(id2label), or give teacher.head_init: probe"
+        )
     pooling = teacher.pooling if teacher.pooling not in ("auto", APART) else pooling_of_files(folder) or USUAL
     kind: Any = AutoModelForSequenceClassification if pooling == "model" else AutoModel
     with explained(lambda reason: ModelError(f"teacher {teacher.model!r} cannot be loaded as a text classifier: {reason}")):
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, id2label=names, label2id={name: i for i, name in names.items()})
+        named = {} if places else {"id2label": names, "label2id": {name: i for i, name in names.items()}}
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, **named)
         config.problem_type = target.problem_type
         check_encoder(config, "teacher", teacher.model, teacher.max_length, pooled=pooling != "model")
         with quiet():
@@ -67,8 +76,11 @@ def build(target: Target, teacher: Teacher) -> Transformer:
                 model = kind.from_config(config)
             else:
                 model = kind.from_pretrained(
-                    folder, config=config, local_files_only=True, ignore_mismatched_sizes=True, dtype=torch.float32
+                    folder, config=config, local_files_only=True, ignore_mismatched_sizes=not places, dtype=torch.float32
                 )
+        if places:
+            keep_outputs(model, places)
+            model.config.id2label, model.config.label2id = names, {name: place for place, name in names.items()}
     if teacher.pooling != APART:
         return Transformer(model if pooling == "model" else PooledClassifier(model, pooling, target.width))
     ends = ends_of(load_tokenizer(folder))

@@ -17,13 +17,15 @@ from autodistill.teacher.load import save_teacher, source_fingerprint, untrained
 def untaught_model(dataset: Dataset, teacher: Teacher, trained: Path | None = None) -> Path:
     """The model of a teacher, of an ensemble the first member's, before any training. Its head is random, on the scale of the targets.
 
+    A model that was trained for the task before it came here has random weights: what it was before is not known.
+
     trained: the folder of the teacher after its training, whose pooling it has; None if there is none.
 
     Raises:
         ModelError: the model cannot be fetched.
         RunError: the cache cannot be written.
     """
-    part = teacher.model_copy(update={"members": 1})
+    part = teacher.model_copy(update={"members": 1} | ({"init": "scratch", "head_init": "random"} if teacher.head_init == "own" else {}))
     if trained is not None:
         head = read_head(trained)
         pooling = "model" if head is None else head.pooling if head.ends is None else APART
