@@ -82,7 +82,7 @@ def finetune_teacher(
     AdamW with linear warm-up over a tenth of the steps, then linear decay; batches of texts of similar length; random crops and flips for
     images. The weights that are best on the validation split are kept: the best epoch or (with max_steps) the best of the evaluations after
     every few steps, which include the probe, or the last ones if these are not clearly worse (`Training.until_no_gain`). With 0 steps or
-    epochs nothing is fine-tuned. On few rows there are as many epochs as make up teacher.min_steps; on many rows there are at most max_steps.
+    epochs nothing is fine-tuned. On few rows there are as many epochs as make up teacher.min_steps; on many rows at most max_steps.
     Regression: one output in the target's own units (the model learns standardised targets, and the scale is folded into the head).
     With teacher.init `random` nothing is trained: the random weights are scored and kept.
 
