@@ -200,6 +200,8 @@ def classifier(encoder: Any, head: PooledHead) -> PooledClassifier:
 
 def to_learned_scale(head: nn.Linear, context: StudentContext) -> None:
     """A teacher's outputs are in the target's units, its student learns (value − mean) / scale: the inverse of `Scaling.fold_into`."""
+    if (context.target_mean, context.target_scale) == (0.0, 1.0):  # logits of classes; some of their heads have no bias
+        return
     head.weight.div_(context.target_scale)
     head.bias.sub_(context.target_mean).div_(context.target_scale)
 

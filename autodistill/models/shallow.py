@@ -12,8 +12,8 @@ from autodistill.components import FOLDER, TEXT, component
 from autodistill.errors import ModelError, RecipeError, explained
 from autodistill.models.base import StudentContext
 from autodistill.models.pooled import PooledClassifier, head_form, pooling_of_files, read_head, to_learned_scale
-from autodistill.models.sources import quiet
-from autodistill.models.transformer import Transformer
+from autodistill.models.sources import head_labels, quiet
+from autodistill.models.transformer import Transformer, head_layer
 from autodistill.models.transformers_family import TransformersFamily, evenly_spaced, shorten
 from autodistill.models.vectors import keep_cosines
 from autodistill.models.vocabulary import taken_pieces, trimmed_embedding, vocabulary_size
@@ -26,7 +26,8 @@ class ShallowFamily(TransformersFamily):
 
     layers: how many are kept, evenly spaced and ending with the last one (of 12, six are 2, 4, …, 12). init `teacher`: they are the
     fine-tuned teacher's, with its embeddings and its head; `random`: the same network from random weights, as a control. vocabulary
-    `trimmed`: only pieces that occur in the training rows (vocabulary.py).
+    `trimmed`: only pieces that occur in the training rows (vocabulary.py). The head is of the teacher's form: a linear layer on its pooled
+    states or, if it has a classification head of its own, that one.
 
     A bert student of the teacher's width is the same if the teacher is built exactly as BERT is.
 
@@ -48,32 +49,39 @@ class ShallowFamily(TransformersFamily):
             RecipeError: the teacher is no transformers encoder, or has fewer layers.
             ModelError: its layers cannot be told apart.
         """
-        from transformers import AutoConfig, AutoModel
+        from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
 
         folder = context.source
         if folder is None or not (folder / "config.json").exists():
             raise RecipeError("a shallow student is made of its teacher's layers, and this teacher is no network of transformers")
         starts = init == "teacher" and not context.shapes_only
+        keeps_head = head_form(folder) is None and head_labels(folder) is not None and not target_of(context.task).are_vectors
+        kind: Any = AutoModelForSequenceClassification if keeps_head else AutoModel
         with explained(lambda reason: ModelError(f"the teacher in {folder} cannot be opened as a text encoder: {reason}")):
             config: Any = AutoConfig.from_pretrained(folder, local_files_only=True, num_labels=context.num_outputs)
             with quiet():
                 with torch.device("meta"):
-                    path, whole = _layers_of(AutoModel.from_config(config))
+                    path, whole = _layers_of(kind.from_config(config).base_model)
                 kept = kept_layers(len(whole), layers, _first_differs(whole))
                 if starts:
-                    encoder = AutoModel.from_pretrained(folder, config=config, local_files_only=True, dtype=torch.float32)
-                    own = encoder.get_submodule(path)
-                    encoder.set_submodule(path, nn.ModuleList([own[index] for index in kept]))
+                    model = kind.from_pretrained(folder, config=config, local_files_only=True, dtype=torch.float32)
+                    own = model.base_model.get_submodule(path)
+                    model.base_model.set_submodule(path, nn.ModuleList([own[index] for index in kept]))
                 shorten(config, kept)
                 if not starts:
-                    encoder = AutoModel.from_config(config, dtype=torch.float32)
+                    model = kind.from_config(config, dtype=torch.float32)
         if vocabulary == "trimmed":
-            words: Tensor = encoder.get_input_embeddings().weight.detach()
+            words: Tensor = model.get_input_embeddings().weight.detach()
             size = vocabulary_size(context, vocabulary)
             words = words[taken_pieces(context, vocabulary)] if starts else words.new_empty(size, words.shape[1]).normal_(std=0.02)
-            encoder.set_input_embeddings(trimmed_embedding(nn.Embedding.from_pretrained(words, freeze=False), context))
+            model.set_input_embeddings(trimmed_embedding(nn.Embedding.from_pretrained(words, freeze=False), context))
+        if keeps_head:
+            if starts:
+                with torch.no_grad():
+                    to_learned_scale(head_layer(model, context.num_outputs)[1], context)
+            return Transformer(model)
         pooling, ends = head_form(folder) or (pooling_of_files(folder) or "mean", None)
-        student = PooledClassifier(encoder, pooling, context.num_outputs, ends)
+        student = PooledClassifier(model, pooling, context.num_outputs, ends)
         head = read_head(folder) if starts else None
         if head is not None and len(head.bias) == context.num_outputs:
             with torch.no_grad():

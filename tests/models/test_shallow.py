@@ -101,6 +101,46 @@ def test_all_layers_give_the_teachers_own_logits_also_of_pairs_that_are_read_apa
     torch.testing.assert_close(said, true)
 
 
+def save_classifier(folder: Path, kind: str, outputs: int = 2, layers: int = 4) -> Path:
+    """A classifier as transformers writes it."""
+    config = transformers.AutoConfig.from_pretrained(save_encoder(folder, kind, layers=layers), num_labels=outputs)
+    torch.manual_seed(1)
+    transformers.AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_a_classification_head_of_the_teachers_own_is_kept(tmp_path: Path, kind: str) -> None:
+    folder, wanted = save_classifier(tmp_path / kind, kind), recipe(2)
+    reads = opened(folder, wanted)
+    batch = reads.validation.batch(torch.arange(6))
+    whole = transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    layers = next(part for part in whole.modules() if isinstance(part, nn.ModuleList) and len(part) == 4)
+    for index in (2, 1) if kind == "ModernBert" else (2, 0):
+        del layers[index]
+    student = build_student(wanted, reads.context).eval()
+    with torch.no_grad():
+        said, true = student(batch).logits, whole(input_ids=batch.ids, attention_mask=batch.mask.long()).logits
+    torch.testing.assert_close(said, true, atol=1e-5, rtol=1e-5)
+    assert count_params(wanted, reads.context) == sum(parameter.numel() for parameter in student.parameters())
+    save_student(tmp_path / "saved", student.state_dict(), wanted, reads.context, {})
+    with torch.no_grad():
+        torch.testing.assert_close(load_saved_student(tmp_path / "saved").model(batch).logits, said)
+    blank = build_student(untrained(wanted), reads.context).state_dict()
+    assert blank.keys() == student.state_dict().keys()
+
+
+def test_a_head_of_scores_is_kept_on_the_scale_that_is_learned(tmp_path: Path) -> None:
+    folder, data, wanted = save_classifier(tmp_path / "scores", "MPNet", 1), text_dataset(32, regression=True), recipe(4, "text-regression")
+    reads = opened(folder, wanted, data)
+    batch = reads.validation.batch(torch.arange(6))
+    whole = transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    with torch.no_grad():
+        said, true = build_student(wanted, reads.context).eval()(batch).logits, whole(batch.ids, batch.mask.long()).logits
+    assert reads.context.target_scale > 1
+    torch.testing.assert_close(said * reads.context.target_scale + reads.context.target_mean, true, atol=1e-3, rtol=1e-4)
+
+
 def test_sentence_embeddings_start_where_the_teachers_lie(tmp_path: Path) -> None:
     folder = save_encoder(tmp_path / "mpnet", "MPNet")
     wanted = recipe(2, "text-embedding", objective={"hard_label_weight": 0.0, "prediction": {"kind": "cosine"}})
@@ -133,6 +173,23 @@ def test_a_control_starts_from_random_weights_and_a_teacher_without_a_network_ha
     (folder / "config.json").unlink()
     with pytest.raises(RecipeError, match="no network of transformers"):
         build_student(wanted, reads.context)
+
+
+@pytest.mark.slow
+def test_a_student_of_a_trained_classifier_opens_as_one(tmp_path: Path) -> None:
+    folder, texts = save_classifier(tmp_path / "own", "Roberta"), text_dataset(96).train
+    rows = {"text": list(texts.texts), "label": [int(label) for label in texts.labels]}  # as LABEL_0 and LABEL_1
+    teacher = {"model": str(folder), "pooling": "model", "head_init": "own", "max_steps": 0, "max_length": 32}
+    plan = recipe(2).model_dump() | {"teacher": teacher, "objective": {"prediction": {"kind": "kl"}}, "training": {"epochs": 1}}
+    done = autodistill.distill(Recipe.parse(plan), rows, tmp_path / "out", seeds=1, verbose=0)
+    student = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "out").eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert student.config.num_hidden_layers == 2
+    with torch.no_grad():
+        logits = student(**tokenizer(rows["text"][:4], return_tensors="pt", padding=True)).logits
+    torch.testing.assert_close(
+        torch.softmax(logits, dim=1).double().numpy(), done.open().predict_proba(rows["text"][:4]), atol=1e-4, rtol=1e-4
+    )
 
 
 @pytest.mark.slow
