@@ -59,7 +59,8 @@ def alike(studies: Sequence[RecordedStudy], task: str, unlabelled: bool) -> list
 
 
 def recorded_recipes(studies: Sequence[RecordedStudy], space: Space) -> Counter[Recipe]:
-    """The recorded recipes of the studies `alike` that fit the space's task, with how many of these studies have each.
+    """The recorded recipes of the studies `alike` that fit the space's task, with how many of these studies have each. Their students are
+    of the space's families.
 
     They get the space's length of training (their own steps, if the space has them), use of unlabelled rows, class weights and teacher (if
     it has several, the one with the recorded model, else the default), and the fields of students that were added after they were recorded.
@@ -77,6 +78,8 @@ def recorded_recipes(studies: Sequence[RecordedStudy], space: Space) -> Counter[
             model = record.recipe["teacher"]["model"]
             if model not in teachers:
                 teachers[model] = space.teacher_of(model).model_dump()
+            if not space.has_student(record.recipe | {"teacher": teachers[model]}):
+                continue  # it was left out, as one that is larger than the teacher is
             training = record.recipe["training"] | space.length_for(record.recipe | {"teacher": teachers[model]})
             used_some = training.get("unlabelled_share", 0.0) > 0
             if not unlabelled["unlabelled_share"] or (not used_some and record.recipe["objective"]["prediction"]["kind"] != "none"):

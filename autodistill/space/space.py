@@ -13,11 +13,13 @@ from autodistill.records import Role
 from autodistill.space.domain import Domain, Scalar
 from autodistill.space.file import read_parameters, space_file
 from autodistill.space.parameters import at
-from autodistill.space.teachers import TEACHER, WithTeachers
+from autodistill.space.teachers import FAMILY, TEACHER, WithTeachers
 from autodistill.task_types import TASKS, modality_of, target_of
 
 LENGTH = {"epochs": True, "steps": True, "passes": False, "max_steps": True}
 """The fields of a training that say how long it is, and whether they are whole numbers."""
+_STUDENT = (FAMILY, "student.model")
+"""What a student is, beside its sizes."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,14 @@ class Space(WithTeachers):
         active = own.active({f"{part}.{name}": value for name, value in student.items()})
         fixed = {path.removeprefix(f"{part}."): domain.default for path, _, domain in active if domain.kind == "value"}
         return {name: value for name, value in fixed.items() if (part, name) in ADDED}
+
+    def has_student(self, recipe: Mapping[str, Any]) -> bool:
+        """Whether the space has students of a recipe's family and, where this has several, of its model, under the recipe's teacher.
+
+        recipe: its plain data.
+        """
+        values = {path: at(recipe, path) for path in self.parameters}
+        return all(domain.contains(values[path]) for path, _, domain in self.active(values) if path in _STUDENT)
 
     def length_for(self, recipe: Mapping[str, Any]) -> dict[str, Any]:
         """How long a recipe from elsewhere is trained here: fields of its `training`. It keeps its values where the space has them for such

@@ -52,7 +52,8 @@ def _path(path: Path, name: str) -> Source:
     except DataError as cause:
         if in_catalog:
             raise DataError(
-                f"{cause}. ({name} was taken as the path {path.absolute()}, which takes precedence over the dataset of that name)"
+                f"{str(cause).removesuffix('.')}. ({name} was taken as the path {path.absolute()}, which comes before the dataset of "
+                "that name)"
             ) from None
         raise
     note = f"{name} is the path {path.absolute()} here, not the dataset of that name in `autodistill datasets`"

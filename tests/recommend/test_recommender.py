@@ -22,7 +22,8 @@ from autodistill.recommender.reasons import drivers
 from autodistill.recommender.recommender import APART, Recommender, new_dataset
 from autodistill.recommender.table import NewDataset, recipe_frame
 from autodistill.rows_fit import fit_rows
-from autodistill.space import Space
+from autodistill.space import FAMILY, TEACHER, Space
+from autodistill.token_fit import without_value
 
 SPACE = Space.load("text", "text-classification").without_unlabelled()
 
@@ -219,16 +220,40 @@ def test_what_many_datasets_have_recorded_and_what_a_search_found_on_one_take_tu
     assert alone == [lucky.id]
 
 
+def taught_by(made: RecordedStudy, model: str) -> RecordedStudy:
+    """A study with another teacher."""
+    records = [item.model_copy(update={"recipe": item.recipe | {"teacher": {"model": model}}}) for item in made.records]
+    return dataclasses.replace(made, records=records)
+
+
 def test_recorded_recipes_keep_their_teacher_where_the_space_has_it() -> None:
     own = "sentence-transformers/all-MiniLM-L6-v2"
-    other = study(1)
-    changed = [item.model_copy(update={"recipe": item.recipe | {"teacher": {"model": "unknown"}}}) for item in other.records]
-    recommender = Recommender([study(0), dataclasses.replace(other, records=changed), study(2)], method="forest")
+    changed = taught_by(study(1), "unknown")
+    recommender = Recommender([study(0), changed, study(2)], method="forest")
     space = SPACE.with_teacher_models(["first", own])
     recorded = recorded_recipes(recommender.studies, space)
     assert {recipe.teacher for recipe in recorded} == set(space.teachers())
-    assert sum(recipe.teacher.model == "first" for recipe in recorded) == len({Recipe.parse(item.recipe).id for item in changed})
+    assert sum(recipe.teacher.model == "first" for recipe in recorded) == len({Recipe.parse(item.recipe).id for item in changed.records})
     assert {recipe.teacher.model for recipe in recommender.candidates(space, inside=True)} == {"first", own}
+
+
+def test_recorded_students_that_the_space_leaves_out_are_no_candidates(recommender: Recommender) -> None:
+    """As a pretrained encoder that is larger than the teacher, or knows another language."""
+    families = {recipe.student.name for recipe in recorded_recipes(recommender.studies, SPACE)}
+    assert {"cnn", "bert"} <= families
+    space = without_value(SPACE, FAMILY, "bert")
+    assert space is not None
+    assert {recipe.student.name for recipe in recorded_recipes(recommender.studies, space)} == families - {"bert"}
+    of_two = SPACE.with_teacher_models([SPACE.defaults().teacher.model, "small"])
+    domains = [
+        dataclasses.replace(domain, when=((f"{TEACHER}model", ("small",)),)).without({"bert"}, "cnn") for domain in SPACE.parameters[FAMILY]
+    ]
+    of_one = of_two.with_first(FAMILY, domains)
+    recorded = recorded_recipes([*recommender.studies, taught_by(study(1), "small")], of_one)
+    assert {(recipe.teacher.model, recipe.student.name) for recipe in recorded if recipe.student.name == "bert"} == {
+        (SPACE.defaults().teacher.model, "bert")
+    }
+    assert any(recipe.teacher.model == "small" for recipe in recorded)
 
 
 def test_the_defaults_come_first_unless_recorded_studies_show_a_better_recipe() -> None:
@@ -262,9 +287,7 @@ def test_studies_without_unlabelled_rows_say_nothing_of_a_dataset_with_some(reco
 
 def test_studies_of_the_same_teacher_count_alone_if_they_are_enough() -> None:
     def taught(number: int, model: str, task: str = "text-classification") -> RecordedStudy:
-        made = study(number)
-        records = [item.model_copy(update={"recipe": item.recipe | {"teacher": {"model": model}}}) for item in made.records]
-        return dataclasses.replace(made, task=task, records=records)
+        return dataclasses.replace(taught_by(study(number), model), task=task)
 
     small, pair = [taught(number, "small") for number in range(3)], taught(3, "large", "text-pair-classification")
     large, images = (
