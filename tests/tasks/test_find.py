@@ -51,9 +51,7 @@ def test_a_path_goes_before_a_mirror_and_says_so(tmp_path: Path, monkeypatch: py
     assert dataset.classes == ("false", "true")
     assert any("letters is the path" in note for note in dataset.notes)
     (tmp_path / "here" / "digits").mkdir()
-    with pytest.raises(
-        DataError, match="holds no dataset.*digits was taken as the path .* which takes precedence over the dataset of that name"
-    ):
+    with pytest.raises(DataError, match="holds no dataset.*digits was taken as the path .* which comes before the dataset of that name"):
         load_dataset(DatasetRef("digits"))
 
 
