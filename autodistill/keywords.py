@@ -58,7 +58,7 @@ class SearchKeywords(SpaceKeywords, total=False):
     """The settings of `autodistill search`."""
 
     teacher_scores: str | None
-    """a file of a teacher's scores for texts, instead of a network: see docs/data.md."""
+    """a file of a teacher's scores for texts or images, instead of a network: see docs/data.md."""
     trials: int
     """number of trials, in addition to the baselines (default: 20)."""
     time_budget: float | str | None
@@ -115,7 +115,7 @@ class DistillKeywords(DatasetKeywords, total=False):
     steps: int | None
     """train for N steps instead of as many as the recipe says; for images four times as many pay."""
     teacher_scores: str | None
-    """a file of a teacher's scores for texts, instead of the recipe's teacher (default: the file of the recipe's study)."""
+    """a file of a teacher's scores for texts or images, instead of the recipe's teacher (default: the file of the recipe's study)."""
     seeds: int
     """number of students to train, one for each seed (default: 3)."""
     control: bool

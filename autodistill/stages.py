@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from autodistill.assistant import find_assistant
-from autodistill.errors import DataError
 from autodistill.events import Listen, SearchMessage, Stage, StageProgress
 from autodistill.facts import TeacherRef
 from autodistill.models.text import TokenSample
@@ -183,10 +182,9 @@ def read_teacher_scores(data: Dataset, path: str, tell: Listen) -> TeacherScores
     Raises:
         DataError: it cannot be read, or does not fit the dataset.
     """
-    if not data.modality.texts:
-        raise DataError(f"teacher scores are matched with rows by their text, and {data.name} has none; give a teacher network")
-    scores = read_scores(path, data.target, per_row=data.modality.texts, text_columns=data.ref.text_columns)
-    for note in (*scores.notes, f"teacher scores: {scores.kind} of {len(scores.rows):,} texts"):
+    per_row, columns = data.modality.texts, data.ref.text_columns
+    scores = read_scores(path, data.target, per_row=per_row, text_columns=columns, image_size=data.image_size)
+    for note in (*scores.notes, f"teacher scores: {scores.kind} of {len(scores.rows):,} {'texts' if per_row else 'images'}"):
         tell(SearchMessage(note))
     return scores
 

@@ -22,7 +22,7 @@ from autodistill.task_types import target_of
 from autodistill.tasks.base import Dataset, Split
 from autodistill.tasks.scores import TeacherScores
 from autodistill.teacher.load import encode, load_teacher
-from autodistill.teacher.scored import LEAST_JUDGED, scores_of
+from autodistill.teacher.scored import LEAST_JUDGED
 from autodistill.train.assignment import Assignment
 from autodistill.train.cost import count_parameters
 from autodistill.train.data import Opened, median_row, read_by_student
@@ -71,9 +71,9 @@ def measure(
         tuned = teachers_target(logits_of(network, opened.validation), np.arange(len(data.validation)))
         teacher_metrics = metrics(tuned, logits_of(network, inputs), every_row)
     else:
-        teacher_logits, has_score = scores_of(test, scores)
+        teacher_logits, has_score = scores.of(data.modality.row_keys(test))
         teacher_rows = np.flatnonzero(has_score)
-        held, is_held = scores_of(data.validation, scores)
+        held, is_held = scores.of(data.modality.row_keys(data.validation))
         tuned = teachers_target(held, np.flatnonzero(is_held))
         teacher_metrics = metrics(tuned, teacher_logits, teacher_rows) if len(teacher_rows) >= LEAST_JUDGED else None
     runs: dict[Assignment, tuple[Target, np.ndarray]] = {}
@@ -187,7 +187,7 @@ def _scores_file(data: Dataset, test: Split, scores: TeacherScores) -> dict[str,
     """Facts of a file of scores. coverage: the share of each split's rows that have scores."""
     assert data.ref.teacher_scores is not None
     splits = {"train": data.train, "unlabelled": data.unlabelled, "validation": data.validation, "test": test}
-    coverage = {name: float(scores_of(split, scores)[1].mean()) for name, split in splits.items() if split is not None}
+    coverage = {name: float(scores.of(data.modality.row_keys(split))[1].mean()) for name, split in splits.items() if split is not None}
     return {
         "file": Path(data.ref.teacher_scores).name,
         "fingerprint": scores.fingerprint,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from autodistill.tasks.rows import Rows
     from autodistill.tasks.splits import Part
     from autodistill.tasks.tables import Table
-    from autodistill.tasks.unlabelled import UnlabelledRows
+    from autodistill.tasks.unlabelled import Row, UnlabelledRows
     from autodistill.teacher.plan import Taps
 
 
@@ -197,7 +197,7 @@ class Modality(ABC, Generic[Inputs, Batch]):
         """Some rows of a split, in the form in which people give them: texts, tuples of two texts, or images (H, W, 3) uint8."""
 
     @abstractmethod
-    def row_keys(self, split: Split) -> list[Hashable]:
+    def row_keys(self, split: Split) -> list[Row]:
         """A key for each row: two rows with equal keys are the same, letter by letter or pixel by pixel."""
 
     # an exported student

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from autodistill.tasks.rows import Rows
     from autodistill.tasks.splits import Part
     from autodistill.tasks.tables import Table
-    from autodistill.tasks.unlabelled import UnlabelledRows
+    from autodistill.tasks.unlabelled import Row, UnlabelledRows
     from autodistill.teacher.plan import Taps
 
 
@@ -81,7 +81,7 @@ class Image(Modality["EncodedImages", "ImageBatch"]):
 
         assert columns.image is not None
         assert image_size is not None
-        return unlabelled_images(places, tables, columns.image, parts, keys, ref, image_size)
+        return unlabelled_images(places, tables, columns.image, parts, keys, ref, image_size, output_names)
 
     def source(self, teacher: Teacher) -> Path:
         """An empty path: images are read without files of the teacher."""
@@ -134,11 +134,11 @@ class Image(Modality["EncodedImages", "ImageBatch"]):
         assert split.images is not None
         return [split.images[place] for place in places]
 
-    def row_keys(self, split: Split) -> list[Hashable]:
-        """Digests of the pixels."""
-        from autodistill.storage import digest
+    def row_keys(self, split: Split) -> list[Row]:
+        """Digests of the pixels, as `tasks.images.decode` makes them."""
+        from autodistill.tasks.images import pixel_digest
 
-        return [digest(np.ascontiguousarray(image).tobytes()) for image in self.rows(split, np.arange(len(split)))]
+        return [pixel_digest(image) for image in self.rows(split, np.arange(len(split)))]
 
     @property
     def example(self) -> str:

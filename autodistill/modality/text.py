@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from autodistill.tasks.rows import Rows
     from autodistill.tasks.splits import Part
     from autodistill.tasks.tables import Table
-    from autodistill.tasks.unlabelled import UnlabelledRows
+    from autodistill.tasks.unlabelled import Row, UnlabelledRows
     from autodistill.teacher.plan import Taps
 
 
@@ -186,7 +186,7 @@ class Text(Modality["EncodedText", "TextBatch"]):
         picked = [[column[place] for place in places] for column in columns if column is not None]
         return list(zip(*picked, strict=True)) if self.pair else picked[0]
 
-    def row_keys(self, split: Split) -> list[Hashable]:
+    def row_keys(self, split: Split) -> list[Row]:
         """The texts themselves."""
         return self.rows(split, np.arange(len(split)))
 

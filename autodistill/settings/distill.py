@@ -46,7 +46,7 @@ class DistillSettings(DatasetSettings):
     )
     teacher_scores: Annotated[str | None, TEXT] = setting(
         None,
-        "a file of a teacher's scores for texts, instead of the recipe's teacher (default: the file of the recipe's study)",
+        "a file of a teacher's scores for texts or images, instead of the recipe's teacher (default: the file of the recipe's study)",
         "FILE",
         WHAT,
     )

@@ -34,7 +34,7 @@ class SearchSettings(SpaceSettings):
 
     command: ClassVar[str] = "search"
     teacher_scores: Annotated[str | None, TEXT] = setting(
-        None, "a file of a teacher's scores for texts, instead of a network: see docs/data.md", "FILE", WHAT
+        None, "a file of a teacher's scores for texts or images, instead of a network: see docs/data.md", "FILE", WHAT
     )
     trials: Annotated[int, whole(0)] = setting(20, "number of trials, in addition to the baselines", "N")
     time_budget: Annotated[float | None, SECONDS] = setting(None, "end after this time of trials; the rest can be resumed", "30m")

@@ -183,5 +183,10 @@ def decode(values: list[Any], folder: Path | None, size: int) -> Images:
             bad.append((row, "not an image" if "BytesIO" in str(cause) else str(cause) or type(cause).__name__))
             lasting &= not isinstance(cause, MemoryError) and getattr(cause, "errno", None) is None
             pixels[row] = 0
-        digests[row] = np.void(hashlib.blake2b(pixels[row].tobytes(), digest_size=_ROW_DIGEST).digest())
+        digests[row] = np.void(pixel_digest(pixels[row]))
     return Images(pixels, digests, dict(changed), bad, lasting)
+
+
+def pixel_digest(pixels: np.ndarray) -> bytes:
+    """Identifies an image by its pixels."""
+    return hashlib.blake2b(pixels.tobytes(), digest_size=_ROW_DIGEST).digest()

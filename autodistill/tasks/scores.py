@@ -1,4 +1,4 @@
-"""A file of a black-box teacher's scores: scores from a large model, an API or annotators, matched by text."""
+"""A file of a black-box teacher's scores: scores from a large model, an API or annotators, matched by text or by image."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ import numpy as np
 from autodistill.errors import DataError, listed, not_allowed
 from autodistill.storage import digest, user_path
 from autodistill.target import Target
+from autodistill.tasks.images import add_bad_images, decoded
 from autodistill.tasks.multilabel import read_cells
 from autodistill.tasks.problems import Problems
 from autodistill.tasks.tables import Table, read_table
-from autodistill.tasks.unlabelled import Row, columns_of_texts, is_blank, row_key
+from autodistill.tasks.unlabelled import Row, column_of_images, columns_of_texts, is_blank, row_key
 
 SUM_TOLERANCE = 1e-3
 """How far the sum of a row's probabilities may be from 1."""
 ROUNDING = 1e-3
-"""By how much the scores of a text that occurs twice may differ."""
+"""By how much the scores of a text or image that occurs twice may differ."""
 LEAST_PROBABILITY = 1e-5
 """Replaces a probability of 0, because the logarithm must be finite. If a file names only one class, that class has the rest."""
 _SHOWN = 5
@@ -31,65 +32,103 @@ Kind = Literal["probabilities", "logits", "labels", "scores"]
 
 @dataclass(frozen=True)
 class TeacherScores:
-    """Scores by text. logits: (N, C) float32, normalised log-probabilities, log-odds of labels, or (N, 1) scores in the target's units.
+    """Scores by row. logits: (N, C) float32, normalised log-probabilities, log-odds of labels, or (N, 1) scores in the target's units.
 
-    rows: the index of each text, by `row_key`. texts, text_pairs: as in the file. kind: of the file's values.
+    rows: the index of each row, by its key: the `row_key` of its text, or the digest of its image's pixels. contents: all texts, or all
+    digests, as in the file. kind: of the file's values.
     """
 
     logits: np.ndarray
     rows: dict[Row, int]
-    texts: list[str]
-    text_pairs: list[str] | None
+    contents: bytes
     kind: Kind
     notes: tuple[str, ...]
 
     @property
     def fingerprint(self) -> str:
-        """A fingerprint of all texts and scores."""
-        joined = "\x00".join(self.texts + (self.text_pairs or []))
-        return digest("scores-1", self.logits.tobytes(), joined)
+        """A fingerprint of all rows and scores."""
+        return digest("scores-1", self.logits.tobytes(), self.contents)
 
-    def of(self, texts: Sequence[str], text_pairs: Sequence[str] | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """The scores of some texts: (M, C) float32, zeros for a text without scores; and (M,) bool, which texts have scores."""
-        pairs: Sequence[str | None] = text_pairs or [None] * len(texts)
-        places = np.array([self.rows.get(row_key(text, pair), -1) for text, pair in zip(texts, pairs, strict=True)], dtype=np.int64)
-        logits = np.zeros((len(texts), self.logits.shape[1]), dtype=np.float32)
+    def of(self, rows: Sequence[Row]) -> tuple[np.ndarray, np.ndarray]:
+        """The scores of some rows: (M, C) float32, zeros for a row without scores; and (M,) bool, which rows have scores.
+
+        rows: texts, pairs of texts, or digests of pixels, as `Modality.row_keys` gives them.
+        """
+        places = np.array([self.rows.get(_key(row), -1) for row in rows], dtype=np.int64)
+        logits = np.zeros((len(rows), self.logits.shape[1]), dtype=np.float32)
         logits[places >= 0] = self.logits[places[places >= 0]]
         return logits, places >= 0
 
 
-def read_scores(path: str | Path, target: Target, *, per_row: int, text_columns: tuple[str, ...] | None) -> TeacherScores:
+def _key(row: Row) -> Row:
+    return row if isinstance(row, bytes) else row_key(row) if isinstance(row, str) else row_key(*row)
+
+
+def read_scores(
+    path: str | Path, target: Target, *, per_row: int, text_columns: tuple[str, ...] | None, image_size: int | None = None
+) -> TeacherScores:
     """Read a file of scores.
 
-    It has a column of texts (two for pairs) and, for classes, either a column for each class, of probabilities or of logits, or `label`
-    with an optional `confidence`; for several labels per row a column for each, or `labels`, lists; for a regression `score` or `label`.
+    It has a column of texts (two for pairs) or of images and, for classes, either a column for each class, of probabilities or of logits,
+    or `label` with an optional `confidence`; for several labels per row a column for each, or `labels`, lists; for a regression `score` or
+    `label`.
     Values all from 0 to 1 are probabilities.
 
     Args:
         path: csv, tsv, jsonl or parquet.
         target: the dataset's.
-        per_row: texts of a row, 1 or 2.
+        per_row: texts of a row, 1 or 2; 0 for images.
         text_columns: the names of the columns of texts, if they cannot be guessed (a class may be called `text`).
+        image_size: the side of the dataset's images in pixels; None for texts.
 
     Raises:
-        DataError: the file cannot be read, names an unknown class or lacks one, has different scores for the same text, or has
+        DataError: the file cannot be read, names an unknown class or lacks one, has different scores for the same text or image, or has
             probabilities that do not sum to 1. The message names the rows.
     """
     table = read_table(user_path(path, DataError))
-    columns = columns_of_texts(table, text_columns, per_row, target.output_names)
+    if image_size is None:
+        columns = columns_of_texts(table, text_columns, per_row, target.output_names)
+        keys, contents = _texts(table, columns)
+    else:
+        columns = (column_of_images(table, target.output_names),)
+        keys, contents = _images(table, columns[0], image_size)
     kind, logits, notes = target.teacher_scores(table, columns)
-    texts = [table.values(name) for name in columns]
-    bad = [row for row, values in enumerate(zip(*texts, strict=True)) if not all(isinstance(v, str) and not is_blank(v) for v in values)]
-    _refuse(table, bad, "without a text", "Fill it in or remove them")
     rows: dict[Row, int] = {}
     twice: list[int] = []
     shown = target.shown(logits.astype(np.float64))
-    for row, values in enumerate(zip(*texts, strict=True)):
-        first = rows.setdefault(row_key(*values), row)
+    for row, key in enumerate(keys):
+        first = rows.setdefault(key, row)
         if first != row and np.abs(shown[first] - shown[row]).max() > ROUNDING:
             twice.append(row)
-    _refuse(table, twice, "whose text occurs in an earlier row with other scores", "Keep one of each")
-    return TeacherScores(logits, rows, texts[0], texts[1] if per_row > 1 else None, kind, tuple(notes))
+    what = "text" if image_size is None else "image"
+    _refuse(table, twice, f"whose {what} occurs in an earlier row with other scores", "Keep one of each")
+    return TeacherScores(logits, rows, contents, kind, tuple(notes))
+
+
+def _texts(table: Table, columns: Sequence[str]) -> tuple[list[Row], bytes]:
+    """The key of each row, and all texts.
+
+    Raises:
+        DataError: a row has no text.
+    """
+    texts = [table.values(name) for name in columns]
+    bad = [row for row, values in enumerate(zip(*texts, strict=True)) if not all(isinstance(v, str) and not is_blank(v) for v in values)]
+    _refuse(table, bad, "without a text", "Fill it in or remove them")
+    return [row_key(*values) for values in zip(*texts, strict=True)], "\x00".join(text for column in texts for text in column).encode()
+
+
+def _images(table: Table, column: str, size: int) -> tuple[list[Row], bytes]:
+    """The digest of each row's pixels, as the dataset's images have them, and all digests.
+
+    Raises:
+        DataError: an image cannot be decoded.
+    """
+    every_row = np.arange(table.rows)
+    images, problems = decoded(table, column, every_row, size), Problems()
+    add_bad_images(images, table, column, every_row, problems)
+    if problems.lines:
+        raise DataError("\n".join(problems.lines))
+    return images.digests.tolist(), images.digests.tobytes()
 
 
 def scores_of_classes(table: Table, classes: Sequence[str], texts: tuple[str, ...]) -> tuple[Kind, np.ndarray, list[str]]:

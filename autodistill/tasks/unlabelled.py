@@ -214,10 +214,7 @@ def columns_of_texts(table: Table, asked: tuple[str, ...] | None, per_row: int |
     """
     if asked is not None and set(asked) <= set(table.names):
         return asked
-    scores = set(output_names) if set(output_names) <= set(table.names) else set()
-    free = [name for name in table.names if name not in scores]
-    label = next((name for name in free if name.lower() in LABELS), None)
-    columns = choose_inputs(Table(table.name, {name: table.values(name) for name in free}), None, label)
+    columns = choose_inputs(table, None, *_other_columns(table, output_names))
     if isinstance(columns, str):
         raise DataError(f"{table.name} holds images, and this task reads texts")
     if per_row is not None and len(columns) != per_row:
@@ -300,9 +297,10 @@ def unlabelled_images(
     keys_by_split: Mapping[str, Sequence[bytes]],
     ref: DatasetRef,
     size: int,
+    output_names: Sequence[str],
 ) -> UnlabelledRows:
     """The images that a student may learn from: each once, none of them among the labelled images. Those that cannot be decoded are
-    left out.
+    left out; if the teacher is a file of scores, those without scores too.
 
     Args:
         places: folders (without classes), single images, tables with a column of images, and `rest`.
@@ -310,13 +308,14 @@ def unlabelled_images(
         keys_by_split: the digests of the labelled images of the splits that were read.
         ref: the user's request.
         size: side of the square that images of this dataset have.
+        output_names: see `unlabelled_texts`.
 
     Raises:
         DataError: no image can be decoded.
     """
     files, rest = _places(places, parts)
     notes: list[str] = []
-    sources = [_image_table(user_path(file, DataError), notes) for file in files]
+    sources = [_image_table(user_path(file, DataError), notes, output_names) for file in files]
     wanted = [(table, name_of, np.arange(table.rows)) for table, name_of in sources]
     wanted += [(tables[part.table], column, part.rows) for part in rest]
     labelled: dict[str, set[Row]] = {
@@ -336,7 +335,8 @@ def unlabelled_images(
         bad += [f"{table.place(int(rows[row]))}: {reason}" for row, reason in reasons.items()]
     if keys and len(bad) == len(keys):
         raise DataError(f"unlabelled: none of the {len(keys):,} images can be decoded ({bad[0]})")
-    kept, note = _kept(keys, labelled, "images", unreadable=f"that cannot be decoded ({'; '.join(bad[:_SHOWN])})")
+    scored = None if ref.teacher_scores is None else set(unlabelled[files.index(ref.teacher_scores)].digests.tolist())
+    kept, note = _kept(keys, labelled, "images", scored, unreadable=f"that cannot be decoded ({'; '.join(bad[:_SHOWN])})")
     kept, more = _limited(kept, ref)
     pixels = np.concatenate([item.pixels for item in unlabelled])[kept] if len(unlabelled) > 1 else unlabelled[0].pixels[kept]
     fingerprint = digest("unlabelled-1", np.concatenate([item.digests for item in unlabelled])[kept].tobytes())
@@ -403,15 +403,29 @@ def _limited(kept: np.ndarray, ref: DatasetRef) -> tuple[np.ndarray, list[str]]:
     return kept[chosen], [f"unlabelled: {limit:,} of {len(kept):,} rows, at random, seed {ref.seed}"]
 
 
-def _image_table(path: Path, notes: list[str]) -> tuple[Table, str]:
+def column_of_images(table: Table, output_names: Sequence[str]) -> str:
+    """The column of images in a table without labels. output_names: see `columns_of_texts`.
+
+    Raises:
+        DataError: it has none, or more than one column could be meant.
+    """
+    columns = choose_inputs(table, None, *_other_columns(table, output_names))
+    if not isinstance(columns, str):
+        raise DataError(f"{table.name} holds texts, and this task reads images")
+    return columns
+
+
+def _other_columns(table: Table, output_names: Sequence[str]) -> list[str]:
+    """The columns of a table without labels that hold no rows: a teacher's scores, and a column that is called as one of labels is."""
+    scores = list(output_names) if set(output_names) <= set(table.names) else []
+    return scores + [name for name in table.names if name not in scores and name.lower() in LABELS][:1]
+
+
+def _image_table(path: Path, notes: list[str], output_names: Sequence[str]) -> tuple[Table, str]:
     """A table and its column of images. notes: gets one about files that are no images."""
     if path.is_file() and kind_of(path) in SUFFIXES:
         table = read_table(path)
-        label = next((name for name in table.names if name.lower() in LABELS), None)
-        columns = choose_inputs(table, None, label)
-        if not isinstance(columns, str):
-            raise DataError(f"{path} holds texts, and this task reads images")
-        return table, columns
+        return table, column_of_images(table, output_names)
     skipped = Skipped()
     folder, files = (path.parent, [path]) if path.is_file() else (path, sorted(files_in(path, skipped)))
     notes += [f"unlabelled: {note}" for note in skipped.notes(path)]

@@ -1,4 +1,4 @@
-"""A black-box teacher: not a network, but a file with its scores for texts."""
+"""A black-box teacher: not a network, but a file with its scores for texts or images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from autodistill.modality import Modality
 from autodistill.models.base import Inputs, Outputs
 from autodistill.recipe import Teacher
 from autodistill.storage import cache_folder, digest
-from autodistill.tasks.base import Dataset, Split
+from autodistill.tasks.base import Dataset
 from autodistill.tasks.scores import TeacherScores
 from autodistill.teacher.load import save_teacher, source_fingerprint, untrained_teacher
 from autodistill.teacher.plan import TeacherShape
@@ -66,8 +66,9 @@ def scored_teacher(dataset: Dataset, teacher: Teacher, scores: TeacherScores) ->
 
     def write() -> None:
         rows = dataset.all_training_rows
-        logits, is_scored = scores_of(rows, scores)
-        held, is_held = scores_of(dataset.validation, scores)
+        row_keys = dataset.modality.row_keys
+        logits, is_scored = scores.of(row_keys(rows))
+        held, is_held = scores.of(row_keys(dataset.validation))
         judged = int(is_held.sum()) >= LEAST_JUDGED
         metrics = dataset.target.evaluate(dataset.metric, held[is_held], dataset.validation.labels[is_held]) if judged else {}
         labelled, others = is_scored[: len(dataset.train)], is_scored[len(dataset.train) :]
@@ -85,11 +86,6 @@ def scored_teacher(dataset: Dataset, teacher: Teacher, scores: TeacherScores) ->
 
     ensure(folder, write)
     return ScoredTeacher(folder, **json.loads((folder / ABOUT).read_text(encoding="utf-8")))
-
-
-def scores_of(split: Split, scores: TeacherScores) -> tuple[np.ndarray, np.ndarray]:
-    """The scores of a split's rows: see `TeacherScores.of`."""
-    return scores.of(split.texts or [], split.text_pairs)
 
 
 class ScoredOutputs:

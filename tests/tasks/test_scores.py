@@ -50,7 +50,7 @@ def test_probabilities_of_each_class(tmp_path: Path, kind: str) -> None:
 
 def test_a_class_called_text_is_not_the_column_of_texts(tmp_path: Path) -> None:
     scores = read(save(tmp_path, utterance=TEXTS, **by_class(PROBABILITIES)))  # the only other column is guessed
-    assert scores.texts == TEXTS
+    assert scores.of(TEXTS)[1].all()
 
 
 def test_logits_are_told_apart_and_normalised(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_rows_are_matched_by_text_whatever_its_case_and_white_space(tmp_path: Pa
 def test_pairs(tmp_path: Path) -> None:
     path = save(tmp_path, text=TEXTS, text_b=["a", "b", "c"], bad=[0.5, 0.5, 1.0], good=[0.5, 0.5, 0.0])
     scores = read(path, ("bad", "good"), is_pair=True)
-    assert scores.of(["one film", "one film"], ["a", "b"])[1].tolist() == [True, False]
+    assert scores.of([("one film", "a"), ("one film", "b")])[1].tolist() == [True, False]
     with pytest.raises(DataError, match="this task reads pairs of texts"):
         read(save(tmp_path, text=TEXTS, bad=[0.5, 0.5, 1.0], good=[0.5, 0.5, 0.0]), ("bad", "good"), is_pair=True)
 
