@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from autodistill.recipe import Recipe
+from autodistill.tasks.in_memory import ScoresLike
 from autodistill.tasks.unlabelled import Unlabelled
 
 
@@ -57,7 +58,7 @@ class SpaceKeywords(DatasetKeywords, total=False):
 class SearchKeywords(SpaceKeywords, total=False):
     """The settings of `autodistill search`."""
 
-    teacher_scores: str | None
+    teacher_scores: ScoresLike | None
     """a file of a teacher's scores for texts or images, instead of a network: see docs/data.md."""
     trials: int
     """number of trials, in addition to the baselines (default: 20)."""
@@ -114,7 +115,7 @@ class DistillKeywords(DatasetKeywords, total=False):
     """the recipe of this trial of the study whose folder is RECIPE (default: the recommended one)."""
     steps: int | None
     """train for N steps instead of as many as the recipe says; for images four times as many pay."""
-    teacher_scores: str | None
+    teacher_scores: ScoresLike | None
     """a file of a teacher's scores for texts or images, instead of the recipe's teacher (default: the file of the recipe's study)."""
     seeds: int
     """number of students to train, one for each seed (default: 3)."""

@@ -193,6 +193,12 @@ def _unlabelled(value: Any) -> str:
     return keep_rows(value)
 
 
+def _scores(value: Any) -> str:
+    from autodistill.tasks.in_memory import keep_scores
+
+    return keep_scores(TEXT.convert(value) if isinstance(value, str | Path) else value)
+
+
 def without_password(url: str) -> str:
     """A URL with `***` for its password."""
     return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", url)
@@ -222,6 +228,7 @@ DATASET = Kind(
     "DatasetLike",
     _dataset,
 )
+SCORES = Kind("a file of a teacher's scores; from Python also a table of them: a DataFrame, a dictionary of columns", "ScoresLike", _scores)
 UNLABELLED = Kind(
     "rows without labels: a path, a list of texts or of pairs of texts, or a DataFrame",
     "Unlabelled",

@@ -48,6 +48,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from autodistill.recipe import Recipe
+from autodistill.tasks.in_memory import ScoresLike
 from autodistill.tasks.unlabelled import Unlabelled
 '''
 

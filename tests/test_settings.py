@@ -127,6 +127,18 @@ def test_a_list_is_rows_in_python_and_files_everywhere_else(tmp_path: Path, isol
     assert files.ref.unlabelled == (str(Path("a.txt").absolute()), str(Path("b.txt").absolute()))
 
 
+def test_a_teachers_scores_may_be_a_table_in_python(tmp_path: Path, isolated_cache: Path) -> None:
+    table = pd.DataFrame({"text": ["a film", "a plot"], "bad": [0.25, 1.0], "good": [0.75, 0.0]})
+    for rows in (table, table.to_dict("list"), table.to_dict("records")):
+        asked = SearchSettings(dataset="d", teacher_scores=rows)
+        assert asked.teacher_scores is not None
+        pd.testing.assert_frame_equal(pd.read_parquet(asked.teacher_scores), table)
+        assert SearchSettings.from_dict(json.loads(json.dumps(asked.to_dict()))) == asked
+    assert SearchSettings(dataset="d", teacher_scores=tmp_path / "a.csv").teacher_scores == str(tmp_path / "a.csv")
+    with pytest.raises(UsageError, match="teacher_scores is a list that cannot be read; allowed: a path; or a DataFrame"):
+        SearchSettings.read({"dataset": "d", "teacher_scores": [0.5, 0.5]})
+
+
 def test_a_study_of_an_older_version_is_read() -> None:
     asked = SearchSettings.from_dict(OLD)
     assert (asked.dataset, asked.limit_train, asked.seed, asked.text_columns) == ("data/reviews.csv", 1500, 3, ("body",))

@@ -17,7 +17,7 @@ from autodistill.settings.search import SearchSettings
 from autodistill.storage import user_path
 from autodistill.study_folder import is_study, read_about
 from autodistill.tasks.base import DatasetRef
-from autodistill.values import DATASET, FLAG, RECIPE, TEXT, text, whole
+from autodistill.values import DATASET, FLAG, RECIPE, SCORES, text, whole
 
 
 class DistillSettings(DatasetSettings):
@@ -44,7 +44,7 @@ class DistillSettings(DatasetSettings):
         "also train the same student without a teacher, for the distillation ratio (default: True)",
         off="do not train a student without a teacher, so there is no distillation ratio",
     )
-    teacher_scores: Annotated[str | None, TEXT] = setting(
+    teacher_scores: Annotated[str | None, SCORES] = setting(
         None,
         "a file of a teacher's scores for texts or images, instead of the recipe's teacher (default: the file of the recipe's study)",
         "FILE",

@@ -17,7 +17,7 @@ from autodistill.space import Space
 from autodistill.storage import user_path
 from autodistill.study_folder import study_names
 from autodistill.tasks.base import DatasetRef
-from autodistill.values import ADDRESS, FLAG, FOLDER_NAME, GPUS, LONGEST_NAME, RECIPE, SECONDS, TEXT, URL, many, one_of, whole
+from autodistill.values import ADDRESS, FLAG, FOLDER_NAME, GPUS, LONGEST_NAME, RECIPE, SCORES, SECONDS, TEXT, URL, many, one_of, whole
 
 
 def default_name(dataset: str) -> str:
@@ -33,7 +33,7 @@ class SearchSettings(SpaceSettings):
     """
 
     command: ClassVar[str] = "search"
-    teacher_scores: Annotated[str | None, TEXT] = setting(
+    teacher_scores: Annotated[str | None, SCORES] = setting(
         None, "a file of a teacher's scores for texts or images, instead of a network: see docs/data.md", "FILE", WHAT
     )
     trials: Annotated[int, whole(0)] = setting(20, "number of trials, in addition to the baselines", "N")

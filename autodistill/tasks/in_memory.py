@@ -44,6 +44,21 @@ def keep_dataset(rows: Any) -> str:
     return str(keep_tables({str(name): _table(value) for name, value in splits.items()}, "dataset"))
 
 
+def keep_scores(rows: Any) -> str:
+    """The path of a teacher's scores that a Python user passes. A path stays as it is; a table is written to the cache.
+
+    Raises:
+        UsageError: `rows` is no table of texts or images and their scores.
+        RunError: the cache cannot be written.
+    """
+    if isinstance(rows, str | Path):
+        return str(rows)
+    allowed = (
+        "a path; or a DataFrame, another table, a dictionary of columns or a list of dictionaries, with the columns that a file would have"
+    )
+    return str(keep_tables({"scores": table_of(rows, "teacher_scores", {}, allowed)}, "teacher-scores") / "scores.parquet")
+
+
 def _table(rows: Any) -> Any:
     rows = listed_values(rows)
     if isinstance(rows, Sequence) and rows and all(isinstance(row, str) for row in rows):
@@ -207,5 +222,7 @@ def _write(table: Any, file: Path, split: str) -> None:
         ) from None
 
 
+ScoresLike = str | Path | Sequence[Any] | Mapping[str, Any] | Any
+"""A teacher's scores as Python users may pass them: see `keep_scores`."""
 DatasetLike = str | Path | Sequence[Any] | Mapping[str, Any] | Any
 """A dataset as Python users may pass it: see `keep_dataset`."""

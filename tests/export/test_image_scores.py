@@ -87,7 +87,9 @@ def test_bad_files_are_refused_with_their_rows(world: ScoredImages) -> None:
     path = world.scores(range(40))
     data = world.load(path)
     (world.folder / "elsewhere" / "7.png").write_bytes(b"nothing")
-    with pytest.raises(DataError, match=r"scores\.csv, column 'file': 1 row whose image cannot be decoded \(cannot identify .*7\.png'\): row 8"):
+    with pytest.raises(
+        DataError, match=r"scores\.csv, column 'file': 1 row whose image cannot be decoded \(cannot identify .*7\.png'\): row 8"
+    ):
         read_scores(path, data.target, per_row=0, text_columns=None, image_size=data.image_size)
     shutil.copy(world.files[8], world.folder / "elsewhere" / "7.png")
     pd.read_csv(path).assign(**{LABELS[0]: 0.3, LABELS[1]: 0.7}).to_csv(path, index=False)
