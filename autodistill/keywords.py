@@ -48,6 +48,8 @@ class SpaceKeywords(DatasetKeywords, total=False):
     """the most parameters of a student, or a share of the teacher's."""
     max_latency_ms: float | str | None
     """the longest time of a student for one row on this machine, or a share of the teacher's."""
+    teacher_scores: ScoresLike | None
+    """a file of a teacher's scores for texts or images, instead of a network: see docs/data.md."""
     max_length: int | None
     """read at most N tokens of each text (default: the space's, 128)."""
     class_weights: str | None
@@ -58,8 +60,6 @@ class SpaceKeywords(DatasetKeywords, total=False):
 class SearchKeywords(SpaceKeywords, total=False):
     """The settings of `autodistill search`."""
 
-    teacher_scores: ScoresLike | None
-    """a file of a teacher's scores for texts or images, instead of a network: see docs/data.md."""
     trials: int
     """number of trials, in addition to the baselines (default: 20)."""
     time_budget: float | str | None

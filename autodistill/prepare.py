@@ -45,7 +45,7 @@ from autodistill.tasks import load_dataset
 from autodistill.tasks.base import Dataset
 from autodistill.tasks.scores import TeacherScores
 from autodistill.teacher.load import load_teacher, untrained_ensemble
-from autodistill.teacher.own_head import AS_IT_COMES, labels_differ, own_places
+from autodistill.teacher.own_head import AS_IT_COMES, are_unnamed, labels_differ, own_places
 from autodistill.teacher.plan import Taps, store_budget
 from autodistill.teacher_fit import fit_depths, without_larger
 from autodistill.teachers import Teachers
@@ -200,7 +200,10 @@ def keep_own_heads(space: Space, models: Iterable[str], data: Dataset, tell: Lis
             continue
         if own_places(labels, data.target) is not None:
             space = space.with_teacher_fields(model, AS_IT_COMES)
-            tell(SearchMessage(f"the teacher {model} brings a head for these {what}, so it teaches as it comes, without further training"))
+            told = f"the teacher {model} brings a head for these {what}, so it teaches as it comes, without further training"
+            if are_unnamed(labels) and len(labels) > 1:
+                told += " (LABEL_0 is taken for 0, and so on; if they mean something else, name them in its config.json, under id2label)"
+            tell(SearchMessage(told))
             continue
         instead = "a new head is trained; if they mean the same, name them alike in its config.json (id2label)"
         tell(SearchMessage(f"{labels_differ(model, labels, data.target)}, so {instead}", "warning"))

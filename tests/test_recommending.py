@@ -42,7 +42,9 @@ def feasible(recipe: Recipe) -> Feasibility:
 @pytest.mark.slow
 def test_recommending_for_a_file_measures_the_students(tmp_path: Path) -> None:
     made = text_dataset(200)
-    pd.DataFrame({"text": made.train.texts, "label": made.train.labels}).to_parquet(tmp_path / "rows.parquet")
+    assert made.classes is not None
+    rows = pd.DataFrame({"text": made.train.texts, "label": [made.classes[label] for label in made.train.labels]})
+    rows.to_parquet(tmp_path / "rows.parquet")
     teacher = str(save_bert(tmp_path / "bert", positions=128))
     studies = [study(number, recipes=12) for number in range(3)]
     asked = {"teacher": teacher, "studies": studies, "max_params": 60_000, "top": 2}
@@ -62,6 +64,9 @@ def test_recommending_for_a_file_measures_the_students(tmp_path: Path) -> None:
     teacher_params = count_parameters(untrained_teacher(made, advice.recipes[0].recipe.teacher)[0])
     shared = autodistill.recommend(str(tmp_path / "rows.parquet"), **asked | {"max_params": "1/1.1"})
     assert all(item.params is not None and item.params <= teacher_params / 1.1 for item in shared.recipes)
+    scores = pd.DataFrame({"text": made.train.texts, "bad": 1.0 - made.train.labels, "good": 1.0 * made.train.labels})
+    scored = autodistill.recommend(str(tmp_path / "rows.parquet"), **asked, teacher_scores=scores)
+    assert all(item.recipe.teacher.scores and set(item.recipe.objective.terms) <= {"prediction"} for item in scored.recipes)
     again = autodistill.recommend(str(tmp_path / "rows.parquet"), **asked)  # the package's name can be called
     assert [item.recipe.id for item in again.recipes] == [item.recipe.id for item in advice.recipes]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -164,9 +165,11 @@ def test_what_a_space_holds_fixed_is_left_out_too() -> None:
 
 def test_a_share_of_a_file_is_refused_before_anything_is_read(folder: Path, tmp_path: Path) -> None:
     from autodistill.api import search
+    from autodistill.recommending import recommend
 
-    with pytest.raises(UsageError, match="a file of scores has no size"):
-        search(str(folder / "data.parquet"), teacher_scores="scores.csv", max_params="1/7.5", studies_dir=str(tmp_path))
+    for ask in (functools.partial(search, studies_dir=str(tmp_path)), recommend):
+        with pytest.raises(UsageError, match="a file of scores has no size"):
+            ask(str(folder / "data.parquet"), teacher_scores="scores.csv", max_params="1/7.5")
 
 
 def test_a_file_of_other_classes_is_refused(folder: Path) -> None:

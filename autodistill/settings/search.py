@@ -7,17 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, get_args
 
-from autodistill.errors import DataError, StudyError, UsageError
-from autodistill.option import KEPT, WHAT, WHERE, setting
+from autodistill.errors import StudyError
+from autodistill.option import KEPT, WHERE, setting
 from autodistill.ranking import Preference
 from autodistill.recipe import Recipe
-from autodistill.settings.scores_file import no_scores, with_scores_file
 from autodistill.settings.space import SpaceSettings
 from autodistill.space import Space
 from autodistill.storage import user_path
 from autodistill.study_folder import study_names
-from autodistill.tasks.base import DatasetRef
-from autodistill.values import ADDRESS, FLAG, FOLDER_NAME, GPUS, LONGEST_NAME, RECIPE, SCORES, SECONDS, TEXT, URL, many, one_of, whole
+from autodistill.values import ADDRESS, FLAG, FOLDER_NAME, GPUS, LONGEST_NAME, RECIPE, SECONDS, TEXT, URL, many, one_of, whole
 
 
 def default_name(dataset: str) -> str:
@@ -33,9 +31,6 @@ class SearchSettings(SpaceSettings):
     """
 
     command: ClassVar[str] = "search"
-    teacher_scores: Annotated[str | None, SCORES] = setting(
-        None, "a file of a teacher's scores for texts or images, instead of a network: see docs/data.md", "FILE", WHAT
-    )
     trials: Annotated[int, whole(0)] = setting(20, "number of trials, in addition to the baselines", "N")
     time_budget: Annotated[float | None, SECONDS] = setting(None, "end after this time of trials; the rest can be resumed", "30m")
     max_epochs: Annotated[int | None, whole(1)] = setting(None, "most epochs of a trial (default: the space's)", "E")
@@ -74,30 +69,18 @@ class SearchSettings(SpaceSettings):
         None, "the URL of a database for the Optuna study (default: a journal in the study's folder)", "URL", KEPT
     )
 
-    @property
-    def ref(self) -> DatasetRef:
-        """A reference with which a worker opens the same rows."""
-        return with_scores_file(super().ref, self.teacher_scores)
-
     def open_space(self, shipped: str, task: str) -> Space:
         """See `SpaceSettings`; with `max_epochs`."""
         space = super().open_space(shipped, task)
         return space if self.max_epochs is None else space.with_epochs(self.max_epochs)
 
     def check(self) -> None:
-        """Check what can be checked before the dataset is read, including recipes, the teacher's scores, and whether the study exists.
+        """Check what can be checked before the dataset is read, including recipes, and whether the study exists.
 
         Raises:
             UserError: something cannot be read, or conflicts with the rest: see its subclasses.
         """
         super().check()
-        if self.teacher_scores is not None and self.has_no_teacher:
-            raise UsageError("teacher is `self`, which means none, and teacher_scores is one; leave one of them out")
-        if self.teacher_scores is not None:
-            if isinstance(self.max_params, str) or isinstance(self.max_latency_ms, str):
-                raise UsageError("a limit is a share of the teacher's, but a file of scores has no size; give limits as numbers")
-            if not user_path(self.teacher_scores, DataError).is_file():
-                raise DataError(no_scores(self.teacher_scores))
         self.load_recipes()
         self.check_existence()
 

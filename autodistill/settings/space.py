@@ -7,12 +7,15 @@ from typing import Annotated, get_args
 
 from autodistill.assistant import find_assistant
 from autodistill.components import TASKS
-from autodistill.errors import SpaceError, UsageError
+from autodistill.errors import DataError, SpaceError, UsageError
 from autodistill.option import WHAT, setting
 from autodistill.recipe import SELF, ClassWeights
 from autodistill.settings.dataset import DatasetSettings
+from autodistill.settings.scores_file import no_scores, with_scores_file
 from autodistill.space import Space, shipped_spaces, space_tasks
-from autodistill.values import COUNT_OR_SHARE, MILLISECONDS_OR_SHARE, TEXT, many, one_of, whole
+from autodistill.storage import user_path
+from autodistill.tasks.base import DatasetRef
+from autodistill.values import COUNT_OR_SHARE, MILLISECONDS_OR_SHARE, SCORES, TEXT, many, one_of, whole
 from autodistill.yamlfile import load_yaml
 
 RANDOM = "random"
@@ -39,6 +42,9 @@ class SpaceSettings(DatasetSettings):
         None, "the longest time of a student for one row on this machine, or a share of the teacher's", "2ms|1/9.4", WHAT, "--max-latency"
     )
 
+    teacher_scores: Annotated[str | None, SCORES] = setting(
+        None, "a file of a teacher's scores for texts or images, instead of a network: see docs/data.md", "FILE", WHAT
+    )
     max_length: Annotated[int | None, whole(8)] = setting(None, "read at most N tokens of each text (default: the space's, 128)", "N", WHAT)
     class_weights: Annotated[str | None, one_of(*get_args(ClassWeights))] = setting(
         None,
@@ -47,6 +53,11 @@ class SpaceSettings(DatasetSettings):
         "balanced|none",
         WHAT,
     )
+
+    @property
+    def ref(self) -> DatasetRef:
+        """A reference with which a worker opens the same rows."""
+        return with_scores_file(super().ref, self.teacher_scores)
 
     @property
     def has_no_teacher(self) -> bool:
@@ -88,8 +99,8 @@ class SpaceSettings(DatasetSettings):
         """Check what can be checked before the dataset is read, including the space.
 
         Raises:
-            DataError: a file of unlabelled rows does not exist.
-            UsageError: a teacher is named twice, or `random` beside others.
+            DataError: a file of unlabelled rows, or of a teacher's scores, does not exist.
+            UsageError: a teacher is named twice, or `random` beside others; or there are a teacher's scores, and what needs a network.
             SpaceError: the space cannot be read.
         """
         super().check()
@@ -101,6 +112,13 @@ class SpaceSettings(DatasetSettings):
                 raise UsageError(f"teacher is `{name}` with other teachers, but {what} needs its own search; leave out the others, or it")
         if self.has_no_teacher and (isinstance(self.max_params, str) or isinstance(self.max_latency_ms, str)):
             raise UsageError("a limit is a share of the teacher's, but the teacher is `self`, which has no size; give limits as numbers")
+        if self.teacher_scores is not None and self.has_no_teacher:
+            raise UsageError("teacher is `self`, which means none, and teacher_scores is one; leave one of them out")
+        if self.teacher_scores is not None:
+            if isinstance(self.max_params, str) or isinstance(self.max_latency_ms, str):
+                raise UsageError("a limit is a share of the teacher's, but a file of scores has no size; give limits as numbers")
+            if not user_path(self.teacher_scores, DataError).is_file():
+                raise DataError(no_scores(self.teacher_scores))
         if self.space is not None:
             self.open_space(self.space, _first_task(self.space))
 

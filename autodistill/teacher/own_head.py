@@ -48,6 +48,11 @@ def labels_differ(model: str, labels: Sequence[str] | None, target: Target) -> s
     return f"the labels of the teacher {model!r} ({listed(labels)}) are not {wanted}"
 
 
+def are_unnamed(labels: Sequence[str]) -> bool:
+    """Whether nobody has named the labels of a head."""
+    return all(_UNNAMED.fullmatch(label.casefold()) for label in labels)
+
+
 def keep_outputs(model: Any, places: Sequence[int]) -> None:
     """Leave a classifier of transformers only some of its outputs, in this order. The names in its configuration are not changed.
 

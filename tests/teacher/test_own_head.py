@@ -140,12 +140,12 @@ def test_students_without_a_teacher_know_nothing_of_its_training(tmp_path: Path)
         assert abs(close) < 0.2, name
 
 
-def asked_space(tmp_path: Path, teacher: Path, **more: Any) -> tuple[Teacher, list[SearchMessage]]:
+def asked_space(tmp_path: Path, teacher: Path, names: tuple[str, str] = ("bad", "good")) -> tuple[Teacher, list[SearchMessage]]:
     """The default teacher of a search with --teacher, and what is said of it."""
     data = text_dataset(60)
     rows = tmp_path / "rows.csv"
-    pd.DataFrame({"text": data.train.texts, "label": [("bad", "good")[label] for label in data.train.labels]}).to_csv(rows, index=False)
-    settings = SearchSettings(dataset=str(rows), teacher=(str(teacher),), **more)
+    pd.DataFrame({"text": data.train.texts, "label": [names[label] for label in data.train.labels]}).to_csv(rows, index=False)
+    settings = SearchSettings(dataset=str(rows), teacher=(str(teacher),))
     told: list[Any] = []
     space = open_space(settings, read_data(settings, lambda _: None), told.append)
     return space.defaults().teacher, [event for event in told if "teacher" in getattr(event, "text", "")]
@@ -164,6 +164,12 @@ def test_a_search_says_that_a_head_has_other_labels(tmp_path: Path) -> None:
     assert head_labels(folder) == ("LABEL_0", "LABEL_1")
     teacher, (told,) = asked_space(tmp_path, folder)
     assert (teacher.head_init, teacher.pooling) == ("probe", "auto")
+    numbered, (said,) = asked_space(tmp_path, folder, ("0", "1"))
+    assert numbered.head_init == "own"
+    assert said.text.endswith(
+        "without further training (LABEL_0 is taken for 0, and so on; if they mean something else, name them in its "
+        "config.json, under id2label)"
+    )
     assert told.level == "warning"
     assert "(LABEL_0, LABEL_1) are not the dataset's (bad, good), so a new head is trained" in told.text
     encoder = save_encoder(tmp_path / "encoder", "Bert")
