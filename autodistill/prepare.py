@@ -40,12 +40,11 @@ from autodistill.stages import (
 )
 from autodistill.start_fit import fit_start, folders_of
 from autodistill.storage import user_path
-from autodistill.target import Scores
 from autodistill.tasks import load_dataset
 from autodistill.tasks.base import Dataset
 from autodistill.tasks.scores import TeacherScores
 from autodistill.teacher.load import load_teacher, untrained_ensemble
-from autodistill.teacher.own_head import AS_IT_COMES, are_unnamed, labels_differ, own_places
+from autodistill.teacher.own_head import AS_IT_COMES, are_unnamed, labels_differ
 from autodistill.teacher.plan import Taps, store_budget
 from autodistill.teacher_fit import fit_depths, without_larger
 from autodistill.teachers import Teachers
@@ -106,7 +105,8 @@ def prepare(settings: SpaceSettings, tell: Listen, *, fine_tune: bool = True, ea
     """
     precision(), store_budget()  # environment variables that are wrong end here
     data = read_data(settings, tell)
-    space = fit_starts(open_space(settings, data, tell), data)
+    space = keep_own_heads(settings, open_space(settings, data, tell), data, tell)
+    space = fit_starts(space, data)
     for part in {(teacher.model, teacher.max_length): teacher for teacher in space.teachers()}.values():
         tell_of_tokens(data, part, data.modality.open_tokenizer(data.modality.source(part)), tell)
     if fine_tune and not data.modality.texts:
@@ -175,32 +175,32 @@ def open_space(settings: SpaceSettings, data: Dataset, tell: Listen) -> Space:
     if data.modality.texts:  # a space and recorded studies know these models by their whole names
         settings = settings.model_copy(update={"teacher": tuple(map(_whole_name, settings.teacher))})
     space = settings.open_space(data.target.space or data.modality.name, data.task)
-    if data.modality.texts and data.target.has_labels and not settings.has_no_teacher and data.ref.teacher_scores is None:
-        space = keep_own_heads(
-            space, [model for model in settings.teacher if model != RANDOM and find_assistant(model) is None], data, tell
-        )
     space, note = fit_rows(space, len(data.train), data.unlabelled_rows)
     if note:
         tell(SearchMessage(note))
     return fit_images(space, data.image_size)
 
 
-def keep_own_heads(space: Space, models: Iterable[str], data: Dataset, tell: Listen) -> Space:
-    """The space in which teachers that were trained for this task teach as they come, with their own heads.
+def keep_own_heads(settings: SpaceSettings, space: Space, data: Dataset, tell: Listen) -> Space:
+    """The space in which teachers that the user names and that were trained for this task teach as they come, with their own heads.
 
-    models: teachers that the user names. What a space says of its own teachers is not changed.
+    What a space says of its own teachers is not changed.
 
     Raises:
         ModelError: a model cannot be fetched.
     """
-    what = "scores" if data.target.kind == Scores.kind else "labels"
-    for model in models:
+    is_named = bool(settings.teacher) and settings.teacher != (RANDOM,) and not settings.has_no_teacher and data.ref.teacher_scores is None
+    if not (is_named and data.modality.texts and data.target.has_labels):
+        return space
+    for model in dict.fromkeys(teacher.model for teacher in space.teachers()):
+        if find_assistant(model) is not None:
+            continue
         labels = head_labels(data.modality.source(space.teacher_of(model)))
         if labels is None:
             continue
-        if own_places(labels, data.target) is not None:
+        if data.target.places_among(labels) is not None:
             space = space.with_teacher_fields(model, AS_IT_COMES)
-            told = f"the teacher {model} brings a head for these {what}, so it teaches as it comes, without further training"
+            told = f"the teacher {model} brings a head for this task, so it teaches as it comes, without further training"
             if are_unnamed(labels) and len(labels) > 1:
                 told += " (LABEL_0 is taken for 0, and so on; if they mean something else, name them in its config.json, under id2label)"
             tell(SearchMessage(told))

@@ -6,6 +6,7 @@ the target for what it needs. torch is imported inside methods that compute with
 
 from __future__ import annotations
 
+from autodistill.target.base import UNNAMED as UNNAMED
 from autodistill.target.base import Prediction as Prediction
 from autodistill.target.base import Scaling as Scaling
 from autodistill.target.base import Target as Target

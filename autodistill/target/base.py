@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ BINS = 10
 """The number of bins for stratifying scores (equally full bins), and for the entropy that is a dataset feature (equally wide bins)."""
 LISTED = 20
 """How many classes a model card lists."""
+UNNAMED = re.compile(r"label_(\d+)")
+"""What transformers calls labels that nobody has named, in lower case."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,24 @@ class Target(ABC):
     @abstractmethod
     def output_names(self) -> tuple[str, ...]:
         """The names of a model's outputs."""
+
+    def places_among(self, labels: Sequence[str]) -> tuple[int, ...] | None:
+        """The places of the outputs among those of a head that was trained elsewhere, in the target's order; None if it lacks one.
+
+        A head may have more labels than the dataset has classes. Case and white space do not count. Labels that nobody has named, LABEL_0
+        and so on, are those of classes that are called by their numbers, 0 and so on, and of no others: a guess could swap them.
+
+        labels: of the head, by index.
+        """
+        by_name: dict[str, int] = {}
+        for place, label in enumerate(labels):
+            name = " ".join(label.split()).casefold()
+            unnamed = UNNAMED.fullmatch(name)
+            by_name.setdefault(unnamed[1] if unnamed else name, place)
+        wanted = [" ".join(name.split()).casefold() for name in self.output_names]
+        if len(by_name) < len(labels) or len(set(wanted)) < len(wanted) or not set(wanted) <= set(by_name):
+            return None
+        return tuple(by_name[name] for name in wanted)
 
     @property
     def width(self) -> int:

@@ -86,10 +86,11 @@ def read_scores(
             probabilities that do not sum to 1. The message names the rows.
     """
     table = read_table(user_path(path, DataError))
-    if image_size is None:
+    if per_row:
         columns = columns_of_texts(table, text_columns, per_row, target.output_names)
         keys, contents = _texts(table, columns)
     else:
+        assert image_size is not None
         columns = (column_of_images(table, target.output_names),)
         keys, contents = _images(table, columns[0], image_size)
     kind, logits, notes = target.teacher_scores(table, columns)
@@ -100,7 +101,7 @@ def read_scores(
         first = rows.setdefault(key, row)
         if first != row and np.abs(shown[first] - shown[row]).max() > ROUNDING:
             twice.append(row)
-    what = "text" if image_size is None else "image"
+    what = "text" if per_row else "image"
     _refuse(table, twice, f"whose {what} occurs in an earlier row with other scores", "Keep one of each")
     return TeacherScores(logits, rows, contents, kind, tuple(notes))
 

@@ -23,7 +23,7 @@ from autodistill.models.fitting import cpu_threads
 from autodistill.models.pooled import APART, pooling_of_files
 from autodistill.recipe import ADDED, Teacher
 from autodistill.storage import cache_folder, digest
-from autodistill.target import Scaling, Scores
+from autodistill.target import Scaling
 from autodistill.tasks.base import Dataset
 from autodistill.teacher.head import pooling_of, set_head, set_pooling
 from autodistill.teacher.load import encode, save_teacher, source_fingerprint, untrained_teacher
@@ -214,7 +214,7 @@ def _train(
         for split in (dataset.train, dataset.validation)
     )
     training = Training(dataset, teacher, model, train, validation, seed, device, progress)
-    if teacher.head_init == "own" and dataset.target.kind == Scores.kind:
+    if teacher.head_init == "own" and scaling != Scaling():
         _to_learned_scale(training)
     recorded: dict[str, Any] = {}
     if teacher.init == "random":

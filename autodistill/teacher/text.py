@@ -29,7 +29,7 @@ from autodistill.models.transformer import Transformer
 from autodistill.recipe import Teacher
 from autodistill.storage import digest, file_fingerprint
 from autodistill.target import Target
-from autodistill.teacher.own_head import keep_outputs, labels_differ, own_places
+from autodistill.teacher.own_head import keep_outputs, labels_differ
 
 USUAL = "mean"
 """The pooling if neither the recipe, the files nor the validation split has chosen one."""
@@ -58,7 +58,7 @@ def build(target: Target, teacher: Teacher) -> Transformer:
     folder = source_folder(teacher.model, weights=teacher.init == "pretrained")
     names = dict(enumerate(target.output_names))
     labels = head_labels(folder) if teacher.head_init == "own" else None
-    places = own_places(labels, target) if labels else None
+    places = target.places_among(labels) if labels else None
     if teacher.head_init == "own" and places is None:
         raise ModelError(
             f"teacher.head_init is own, and {labels_differ(teacher.model, labels, target)}; name them alike in its config.json "

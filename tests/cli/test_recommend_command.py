@@ -67,6 +67,7 @@ def test_every_option_reaches_the_recommender(asked: dict[str, Any]) -> None:
         "dataset": "d.csv", "space": "own.yaml", "teacher": ("t",), "max_params": 5_000_000, "max_latency_ms": 2.0, "top": 3,
         "limit_train": 4000, "seed": 7, "text_columns": ("a", "b"), "label_column": ("y",), "label_separator": None,
         "unlabelled": (), "limit_unlabelled": None, "task": None, "metric": None, "max_length": None, "class_weights": None,
+        "teacher_scores": None,
     }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from autodistill.facts import TeacherRef
 from autodistill.models.base import StudentModule
 from autodistill.models.fitting import all_logits
 from autodistill.models.sources import head_labels
-from autodistill.prepare import open_space, read_data
+from autodistill.prepare import keep_own_heads, open_space, read_data
 from autodistill.recipe import Recipe, Teacher
 from autodistill.settings import SearchSettings
 from autodistill.stages import train_teacher
@@ -27,7 +27,7 @@ from autodistill.target import Classes, Labels, Scores, Target
 from autodistill.tasks.base import Dataset
 from autodistill.teacher.finetune import finetune_teacher
 from autodistill.teacher.load import encode, load_teacher
-from autodistill.teacher.own_head import AS_IT_COMES, own_places
+from autodistill.teacher.own_head import AS_IT_COMES
 
 
 def as_it_comes(folder: Path, **fields: Any) -> Teacher:
@@ -76,7 +76,7 @@ def logits_of(folder: Path, data: Dataset, teacher: Teacher) -> tuple[StudentMod
     ],
 )
 def test_places_are_found_by_name(labels: tuple[str, ...], target: Target, places: tuple[int, ...] | None) -> None:
-    assert own_places(labels, target) == places
+    assert target.places_among(labels) == places
 
 
 @pytest.mark.parametrize("family", ENCODERS)
@@ -147,7 +147,8 @@ def asked_space(tmp_path: Path, teacher: Path, names: tuple[str, str] = ("bad", 
     pd.DataFrame({"text": data.train.texts, "label": [names[label] for label in data.train.labels]}).to_csv(rows, index=False)
     settings = SearchSettings(dataset=str(rows), teacher=(str(teacher),))
     told: list[Any] = []
-    space = open_space(settings, read_data(settings, lambda _: None), told.append)
+    rows_read = read_data(settings, lambda _: None)
+    space = keep_own_heads(settings, open_space(settings, rows_read, told.append), rows_read, told.append)
     return space.defaults().teacher, [event for event in told if "teacher" in getattr(event, "text", "")]
 
 
@@ -156,7 +157,7 @@ def test_a_search_takes_a_trained_teacher_as_it_comes(tmp_path: Path) -> None:
     teacher, (told,) = asked_space(tmp_path, folder)
     assert {name: getattr(teacher, name) for name in AS_IT_COMES} == AS_IT_COMES
     assert (teacher.calibration, told.level) == ("temperature", "info")
-    assert told.text == f"the teacher {folder} brings a head for these labels, so it teaches as it comes, without further training"
+    assert told.text == f"the teacher {folder} brings a head for this task, so it teaches as it comes, without further training"
 
 
 def test_a_search_says_that_a_head_has_other_labels(tmp_path: Path) -> None:
