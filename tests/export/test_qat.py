@@ -99,6 +99,20 @@ def quantised(module: nn.Module, folder: Path) -> Path:
     return folder / "model.onnx"
 
 
+def exactly(path: Path) -> np.ndarray:
+    """The logits of a file as ONNX specifies them, each operator by itself.
+
+    Fused, onnxruntime adds pairs of products in 16 bits on x86 processors without VNNI, where these weights overflow.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    logits: np.ndarray = session.run(None, {"ids": IDS.numpy()})[0]
+    return logits
+
+
 def held_weights(path: Path) -> dict[str, np.ndarray]:
     """The weights of an int8 file as real numbers, by the specification of ONNX's DequantizeLinear."""
     from onnx import load, numpy_helper
@@ -139,12 +153,14 @@ def test_the_rounded_model_is_the_int8_file(model: nn.Module, tmp_path: Path) ->
             np.testing.assert_allclose(weights[name].detach().numpy(), turned, atol=1e-7, err_msg=name)
     with torch.no_grad(), qat._rounded_inputs(model, grids):
         said = torch.func.functional_call(model, weights, (IDS,)).numpy()
-    file, float32 = (onnx_run(where)({"ids": IDS.numpy()}) for where in (path, tmp_path / "float32.onnx"))
+    file, float32 = exactly(path), exactly(tmp_path / "float32.onnx")
     step = np.ptp(float32) / 255  # the file also rounds what leaves a layer
     assert np.abs(said - file).max() < 4 * step
     assert np.abs(float32 - file).max() > 4 * step
-    alone = onnx_run(path)({"ids": IDS[:1].numpy()})
-    np.testing.assert_array_equal(alone, file[:1])  # ranges are fixed, so other rows do not matter
+    run = onnx_run(path)
+    np.testing.assert_array_equal(
+        run({"ids": IDS[:1].numpy()}), run({"ids": IDS.numpy()})[:1]
+    )  # ranges are fixed, so other rows do not matter
 
 
 def test_what_onnxruntime_cannot_quantise_ends_with_a_sentence(model: nn.Module, tmp_path: Path) -> None:
@@ -190,18 +206,19 @@ def test_the_gates_of_an_lstm_may_stand_in_another_order(tmp_path: Path) -> None
 
 def test_training_brings_the_int8_outputs_closer(model: nn.Module, tmp_path: Path) -> None:
     def apart() -> float:
-        return float(np.abs(onnx_run(quantised(model, tmp_path))({"ids": IDS.numpy()}) - wanted).mean())
+        return float(np.abs(exactly(quantised(model, tmp_path)) - wanted).mean())
 
     with torch.no_grad():
         model.get_parameter("across.weight")[0, 0, 0] = 0.0
-        model.get_parameter("words.weight")[0, 0] = 12.0  # so all other words have few of the 256 values left
+        model.get_parameter("words.weight")[0, 0] = 60.0  # so all other words have few of the 256 values left
+        model.get_parameter("across.weight")[:, 0] *= 0.02  # and the logits' range, by which they are rounded, does not grow
         wanted = model(IDS).numpy()
     before, losses = apart(), []
     grids = qat.rounded_weights(model, tmp_path / "model.onnx")
     options: dict[str, Any] = {"batch_size": 32, "steps": 60, "step_done": lambda step, loss: losses.append(loss)}
     soft_loss = {"kind": "mse"}
     qat.fine_tune(model, grids, lambda rows: {"ids": IDS[rows].numpy()}, 64, soft_loss, learning_rate=3e-3, **options)
-    assert apart() < 0.9 * before
+    assert apart() < 0.8 * before
     assert len(losses) == 60
     with pytest.raises(DivergedError, match="the loss of the fine-tuning is not a finite number in step 2; export without --qat"):
         qat.fine_tune(model, grids, lambda rows: {"ids": IDS[rows].numpy()}, 64, soft_loss, learning_rate=float("inf"), **options)
