@@ -70,9 +70,9 @@ class Grid:
 
 ACTIVATIONS = Grid(0, 255)
 """What enters a layer; and the weights of an embedding."""
-CHANNELS = Grid(-127, 127, symmetric=True, axis=0)
-"""The weights of a convolution or linear layer in an int8 file: a scale for each output."""
-LSTM_WEIGHTS = Grid(-127, 127, symmetric=True)
+CHANNELS = Grid(-64, 64, symmetric=True, axis=0)
+"""The weights of a convolution or linear layer in an int8 file: a scale for each output, and 7 bits (quantise.py)."""
+LSTM_WEIGHTS = Grid(-64, 64, symmetric=True)
 SAME = 0.1
 """The share of a tensor's integers that may differ: a channel whose weights are small beside its bias has a larger scale in the file."""
 

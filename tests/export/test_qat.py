@@ -36,7 +36,7 @@ def test_a_tensor_is_rounded_as_onnxruntime_quantises_it(name: str, grid: qat.Gr
 
     values = TENSORS[name]
     kind = TensorProto.INT8 if grid.symmetric else TensorProto.UINT8
-    zero, scale, integers = quant_utils.quantize_data(values.numpy(), kind, grid.symmetric)
+    zero, scale, integers = quant_utils.quantize_data(values.numpy(), kind, grid.symmetric, reduce_range=grid.symmetric)
     assert tuple(map(float, grid.of(values))) == (float(scale), int(zero))
     np.testing.assert_array_equal(grid.integers(values).numpy(), integers)
     np.testing.assert_array_equal(qat.rounded(values, grid).numpy(), (integers.astype(np.float32) - np.float32(zero)) * np.float32(scale))
@@ -100,10 +100,7 @@ def quantised(module: nn.Module, folder: Path) -> Path:
 
 
 def exactly(path: Path) -> np.ndarray:
-    """The logits of a file as ONNX specifies them, each operator by itself.
-
-    Fused, onnxruntime adds pairs of products in 16 bits on x86 processors without VNNI, where these weights overflow.
-    """
+    """The logits of a file as ONNX specifies them, each operator by itself."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -155,9 +152,10 @@ def test_the_rounded_model_is_the_int8_file(model: nn.Module, tmp_path: Path) ->
         said = torch.func.functional_call(model, weights, (IDS,)).numpy()
     file, float32 = exactly(path), exactly(tmp_path / "float32.onnx")
     step = np.ptp(float32) / 255  # the file also rounds what leaves a layer
-    assert np.abs(said - file).max() < 4 * step
-    assert np.abs(float32 - file).max() > 4 * step
+    assert np.abs(said - file).mean() < step
+    assert np.abs(float32 - file).mean() > 2 * step
     run = onnx_run(path)
+    np.testing.assert_allclose(run({"ids": IDS.numpy()}), file, atol=2 * step)  # no sum overflows, whatever the processor
     np.testing.assert_array_equal(
         run({"ids": IDS[:1].numpy()}), run({"ids": IDS.numpy()})[:1]
     )  # ranges are fixed, so other rows do not matter
