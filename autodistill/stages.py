@@ -137,6 +137,8 @@ def train_teacher(data: Dataset, part: Teacher, seed: int, tell: Listen) -> Teac
         )
         stage.end(describe(f"{part.title} {'found in the cache' if trained.reused else done}", data.metric, ref))
     if warning := teacher_warning(data.metric, ref, name=short_name(part.title)):
+        if part.head_init == "own":
+            warning += "; if its head was trained for something else, teacher.head_init: probe in a space file trains a new one"
         tell(SearchMessage(warning, "warning"))
     return ref
 

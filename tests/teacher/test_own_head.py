@@ -132,6 +132,11 @@ def test_students_without_a_teacher_know_nothing_of_its_training(tmp_path: Path)
     folder = save_trained(tmp_path / "own", {0: "good", 1: "bad"})
     data, told = text_dataset(32), list[Any]()
     ref: TeacherRef = train_teacher(data, as_it_comes(folder), 0, told.append)
+    assert ref.score is not None
+    assert ref.linear_score is not None
+    (warning,) = [event.text for event in told if isinstance(event, SearchMessage)]  # its weights are random
+    assert ref.score < ref.linear_score
+    assert warning.endswith("if its head was trained for something else, teacher.head_init: probe in a space file trains a new one")
     before, after = (AutoModelForSequenceClassification.from_pretrained(place).state_dict() for place in (ref.untaught, folder))
     matrices = [name for name, tensor in after.items() if tensor.ndim == 2 and name in before and before[name].shape == tensor.shape]
     assert len(matrices) > 10
