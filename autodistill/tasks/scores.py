@@ -21,6 +21,8 @@ from autodistill.tasks.unlabelled import Row, column_of_images, columns_of_texts
 
 SUM_TOLERANCE = 1e-3
 """How far the sum of a row's probabilities may be from 1."""
+SLACK = 1e-5
+"""How far beyond 0 and 1 a probability may be by rounding."""
 ROUNDING = 1e-3
 """By how much the scores of a text or image that occurs twice may differ."""
 LEAST_PROBABILITY = 1e-5
@@ -152,7 +154,7 @@ def scores_of_classes(table: Table, classes: Sequence[str], texts: tuple[str, ..
     columns = [_floats(table, name) for name in classes]
     values = np.stack(columns, axis=1)
     notes = _unused(names, classes)
-    if (values < 0).any() or (values > 1).any():
+    if not _are_probabilities(values):
         shifted = values - values.max(axis=1, keepdims=True)
         return "logits", (shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))).astype(np.float32), notes
     totals = values.sum(axis=1)
@@ -180,7 +182,7 @@ def scores_of_labels(table: Table, classes: Sequence[str], texts: tuple[str, ...
             "`labels` of lists"
         )
     values = np.stack([_floats(table, name) for name in classes], axis=1)
-    if (values < 0).any() or (values > 1).any():
+    if not _are_probabilities(values):
         return "logits", values.astype(np.float32), _unused(names, classes)
     return "probabilities", _log_odds(values), _unused(names, classes)
 
@@ -243,6 +245,11 @@ def _floats(table: Table, column: str) -> np.ndarray:
         values.append(number)
     _refuse(table, bad, f"whose {column!r} is no finite number", "Fill it in or remove them")
     return np.array(values, dtype=np.float64)
+
+
+def _are_probabilities(values: np.ndarray) -> bool:
+    """Whether all values are from 0 to 1, but for the rounding of a softmax."""
+    return bool((values >= -SLACK).all() and (values <= 1 + SLACK).all())
 
 
 def _log(probabilities: np.ndarray) -> np.ndarray:

@@ -61,6 +61,13 @@ def test_logits_are_told_apart_and_normalised(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.exp(scores.logits), expected, rtol=1e-5)
 
 
+def test_probabilities_beyond_their_range_by_rounding_are_no_logits(tmp_path: Path) -> None:
+    values = np.array([[1.00000001, 0.0, -1e-9], [0.7, 0.2, 0.1], [0.2, 0.2, 0.6]])
+    scores = read(save(tmp_path, body=TEXTS, **by_class(values)), CLASSES, "body")
+    assert scores.kind == "probabilities"
+    np.testing.assert_allclose(np.exp(scores.logits), values, atol=1e-4)
+
+
 def test_labels_with_and_without_confidence(tmp_path: Path) -> None:
     names = ("0", "1", "2")
     sure = read(save(tmp_path, text=TEXTS, label=[2, 0, 1]), names)
