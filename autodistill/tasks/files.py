@@ -25,6 +25,8 @@ from autodistill.tasks.text_files import COMPRESSIONS, SAME, kind_of, read_text,
 
 _PATH = re.compile(rf"({'|'.join(map(re.escape, (*SUFFIXES, *SAME, *COMPRESSIONS, '.txt', '.xls', '.xlsx', '.arrow', '.zip')))})$")
 
+_INFO = "dataset.json"
+"""The name of a file that describes the dataset in its folder."""
 _FEWEST_TEXTS = 10
 """A folder with fewer texts, in no folder of a class, holds no dataset: programs and sites have a few texts in their folders too."""
 _FEW_IMAGES = 2
@@ -61,7 +63,7 @@ def open_path(path: Path, *, own: bool = True) -> Source:
 
 
 def _open_folder(path: Path, own: bool) -> Source:
-    info = read_info(path / "dataset.json", path.name) if (path / "dataset.json").is_file() else Info(path.name)
+    info = read_info(path / _INFO, path.name) if (path / _INFO).is_file() else Info(path.name)
     own = own and not info.about
     inside = [item for folder in (path, path / "data") if folder.is_dir() for item in sorted(folder.iterdir())]
     system = [item for item in inside if is_systems(item.name)]
@@ -80,11 +82,13 @@ def _open_folder(path: Path, own: bool) -> Source:
         of_texts = in_class_folders(path, info, skipped_by_texts)
         if of_texts[0]:
             skipped, (tables, notes) = skipped_by_texts, of_texts
-    loose_files = [item for item in path.iterdir() if item.is_file() and item not in system and item.name != "dataset.json"]
-    loose_texts = sorted(filter(TEXTS.holds_row, loose_files))
-    if not tables and len(loose_texts) >= max(_FEWEST_TEXTS, len(loose_files) / 2):
-        other = [item for item in loose_files if item not in loose_texts]
-        skipped, tables = Skipped(TEXTS, system, unread=other), {"all": TextFiles(path, loose_texts)}
+    if not tables:
+        skipped_by_texts = Skipped(TEXTS, list(system))
+        beside = [item for item in inside if item.parent == path and item.is_file() and not is_systems(item.name) and item.name != _INFO]
+        loose_texts = [item for item in beside if TEXTS.holds_row(item)]
+        if len(loose_texts) >= max(_FEWEST_TEXTS, len(beside) / 2):
+            skipped_by_texts.unread += [item for item in beside if not TEXTS.holds_row(item)]
+            skipped, tables = skipped_by_texts, {"all": TextFiles(path, loose_texts)}
     if tables:
         unlabelled = _unlabelled(path, skipped)  # before the notes, of which it makes one
         return Source(info, tables, own, (*notes, *skipped.notes(path)), unlabelled=unlabelled)

@@ -74,7 +74,7 @@ def read_scores(
     It has a column of texts (two for pairs) or of images and, for classes, either a column for each class, of probabilities or of logits,
     or `label` with an optional `confidence`; for several labels per row a column for each, or `labels`, lists; for a regression `score` or
     `label`.
-    Values all from 0 to 1 are probabilities.
+    Values all from 0 to 1, but for rounding, are probabilities.
 
     Args:
         path: csv, tsv, jsonl or parquet.

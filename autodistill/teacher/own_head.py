@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from autodistill.assistant import AS_IT_IS
 from autodistill.errors import listed
 from autodistill.models.transformer import head_layer
 from autodistill.target import UNNAMED, Target
 
-AS_IT_COMES: dict[str, Any] = {"init": "pretrained", "pooling": "model", "head_init": "own", "epochs": 0, "min_steps": 0, "max_steps": 0}
+AS_IT_COMES = AS_IT_IS | {"head_init": "own"}
 """Fields of a recipe's teacher with which the model's own head is used, and nothing is trained."""
 
 

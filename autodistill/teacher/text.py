@@ -67,8 +67,8 @@ def build(target: Target, teacher: Teacher) -> Transformer:
     pooling = teacher.pooling if teacher.pooling not in ("auto", APART) else pooling_of_files(folder) or USUAL
     kind: Any = AutoModelForSequenceClassification if pooling == "model" else AutoModel
     with explained(lambda reason: ModelError(f"teacher {teacher.model!r} cannot be loaded as a text classifier: {reason}")):
-        named = {} if places else {"id2label": names, "label2id": {name: i for i, name in names.items()}}
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, **named)
+        named = {"id2label": names, "label2id": {name: place for place, name in names.items()}}
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, **({} if places else named))
         config.problem_type = target.problem_type
         check_encoder(config, "teacher", teacher.model, teacher.max_length, pooled=pooling != "model")
         with quiet():
@@ -80,7 +80,7 @@ def build(target: Target, teacher: Teacher) -> Transformer:
                 )
         if places:
             keep_outputs(model, places)
-            model.config.id2label, model.config.label2id = names, {name: place for place, name in names.items()}
+            model.config.update(named)
     if teacher.pooling != APART:
         return Transformer(model if pooling == "model" else PooledClassifier(model, pooling, target.width))
     ends = ends_of(load_tokenizer(folder))
